@@ -1,0 +1,1 @@
+"""Wiring: sources, sinks and the flows between them. No arithmetic lives here."""

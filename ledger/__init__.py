@@ -1,0 +1,1 @@
+"""Append-only truth: entries, trees, logs, blobs and their verification."""

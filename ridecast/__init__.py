@@ -1,0 +1,3 @@
+"""The command line: the one place above all others."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,52 @@
+"""What demand means: each measure is one row of a table, named in every record, chunk and query."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.errors import UsageError
+
+
+class RideKind(StrEnum):
+    """A step in a ride's life, in the order of the event schema's symbols."""
+
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    UNSERVED = "unserved"
+
+
+KINDS: tuple[RideKind, ...] = tuple(RideKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One way to count demand: the event kind that adds one ride, and what it means in words."""
+
+    name: str
+    kind: RideKind
+    meaning: str
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("requests", RideKind.REQUESTED, "distinct rides requested; a cancellation does not subtract"),
+        Measure("pickups", RideKind.STARTED, "trips started; for histories that hold only completed trips"),
+    )
+}
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of that name.
+
+    Raises:
+        UsageError: there is no such measure.
+
+    >>> measure_named("pickups").kind
+    <RideKind.STARTED: 'started'>
+    """
+    if name not in MEASURES:
+        raise UsageError(f"measure: expected one of {', '.join(MEASURES)}, got {name!r}")
+    return MEASURES[name]

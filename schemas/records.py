@@ -1,0 +1,330 @@
+"""What the ledger says: every record that a log may hold, as a frozen dataclass.
+
+Times inside records are event time (microseconds, UTC) or slots; wall-clock time, hosts and run ids
+appear only in the records of the `runs` log. How records become bytes is in `schemas.record_codec`.
+Demand is written in rides for truth and in 1/1000 ride for forecasts and errors.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SlotStatus(StrEnum):
+    """How far a closed slot can be believed."""
+
+    OBSERVED = "observed"
+    PARTIAL = "partial"  # a source gap, or an excused partition from which rides were expected
+    UNOBSERVED = "unobserved"  # no ride where the profile expects many: an outage, not zero demand
+
+
+class Fallback(StrEnum):
+    """Which model made a forecast, best first; the order is the code in a chunk's column."""
+
+    NONE = "none"  # the cell's own regional model
+    PARENT = "parent"  # the region's parent
+    GLOBAL = "global"
+    QUIET = "quiet"  # too few rides for a model: a profile shrunk towards the parent cell
+    BASELINE = "baseline"  # no usable model: weekday x slot profile
+
+
+FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
+
+
+# --- region/<id> -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of history: its name without folders, the digest of its bytes, and its rows."""
+
+    name: str
+    sha256: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegionBootstrapped:
+    """History became counts, once; live counting starts exactly at `start_slot`."""
+
+    region: str
+    definition: str  # the region as canonical JSON
+    until: str  # local date, YYYY-MM-DD
+    first_slot: int  # first slot of the history; equals start_slot when there is none
+    start_slot: int  # first slot counted live
+    rides: int
+    counts_blob: bytes  # SHA-256 of a `CountTable` blob; empty when there is no history
+    files: tuple[SourceFile, ...] = ()
+    dedup_horizon_events: int = 1_000_000  # per partition
+    skew_s: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class CountTable:
+    """Sparse counts, sorted by (slot, cell), as parallel columns; slots and cells are delta-coded."""
+
+    measure: str
+    slots: tuple[int, ...]  # first value, then differences
+    cells: tuple[int, ...]  # first value, then differences
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCut:
+    """What one partition gave to one slot: offsets [previous cut, cut) and what happened to each event.
+
+    received = accepted + duplicate + sum(rejected.values()), always.
+    accepted = counted + sum(uncounted.values()), where counted includes corrections.
+    """
+
+    partition: int
+    cut: int  # first offset not below the cut
+    largest_us: int  # largest accepted event time below the cut, -1 for none
+    open_from: int  # lowest offset below the cut that holds a ride of a later slot, else the cut
+    excused: bool
+    received: int
+    accepted: int
+    duplicate: int
+    counted: int
+    rejected: dict[str, int] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotClosed:
+    """The counts of one slot as known at its cut, and the corrections that came meanwhile."""
+
+    region: str
+    slot: int
+    status: str
+    partitions: tuple[PartitionCut, ...]
+    counts: tuple[CountTable, ...]  # one per measure that has any; empty when in counts_blob
+    corrections: tuple[CountTable, ...]  # rides of earlier slots; empty when in counts_blob
+    counts_blob: bytes  # SHA-256 of a `SlotCounts` blob when both exceed 32 KB together, else empty
+    control_size: int
+    control_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCounts:
+    """Counts and corrections of a slot that were too large for its entry; a blob, not an entry."""
+
+    counts: tuple[CountTable, ...]
+    corrections: tuple[CountTable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UniverseChanged:
+    """The set of cells that are forecast for changed after this slot."""
+
+    region: str
+    slot: int
+    version: int  # 1 after the first
+    cells: int  # how many there are now
+    added: tuple[int, ...]  # ascending, delta-coded
+    retired: tuple[int, ...]  # ascending, delta-coded
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonSpread:
+    """The predictive distribution of one horizon: negative binomial, variance = mean + dispersion x mean^2."""
+
+    horizon_min: int
+    dispersion_milli: int  # of cells with their own model
+    quiet_dispersion_milli: int  # of cells served by a fallback
+    lower_milli: int  # probability of the lower quantile, 1/1000
+    upper_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastIssued:
+    """Forecasts of one measure for every cell, issued at a slot's cut; the numbers lie in a blob of chunks."""
+
+    region: str
+    measure: str
+    slot: int  # the closed slot; target = its end
+    target_us: int
+    horizons_min: tuple[int, ...]
+    models: tuple[bytes, ...]  # digests of the artefacts in force, empty for baseline only
+    features_digest: bytes  # SHA-256 of the float32 matrix, rows in cell order
+    family: str  # "negative_binomial"
+    spread: tuple[HorizonSpread, ...]
+    cells: int
+    chunks: int
+    root: bytes  # RFC 6962 tree over the chunks
+    blob: bytes  # SHA-256
+    fallbacks: dict[str, int]  # how many cells each served
+    universe_version: int
+    slot_status: str
+    online_weight_milli: int = 0  # share of the online correction in the mean, 1/1000
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """Pooled errors of one horizon; milli = 1/1000 ride, squares in 1/1,000,000."""
+
+    horizon_min: int
+    cells: int
+    truth: int
+    forecast_mean_milli: int
+    abs_error_milli: int  # of the median
+    square_error_micro: int  # of the mean
+    baseline_abs_error_milli: int
+    baseline_square_error_micro: int
+    covered: int  # cells whose truth lay in [lower, upper]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotScored:
+    """Forecasts whose window ended with this slot met their truth; `settled` after late rides were waited for."""
+
+    region: str
+    measure: str
+    slot: int
+    settled: bool
+    rows: tuple[ScoreRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateDigested:
+    """The fold's state after a slot, so that a resumed fold can be checked."""
+
+    region: str
+    slot: int
+    integers: bytes  # SHA-256 over the integer state
+    models: bytes  # SHA-256 over the floating-point state; comparable in the same environment only
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGap:
+    """Events that the source no longer holds: offsets [from_offset, to_offset) were never read."""
+
+    region: str
+    partition: int
+    from_offset: int
+    to_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonShort:
+    """Deduplication restarted with less than its horizon, because the source no longer holds it."""
+
+    region: str
+    partition: int
+    wanted_offset: int
+    found_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentChanged:
+    """The run goes on in another environment; floating-point state may differ in the last bit from here."""
+
+    region: str
+    slot: int
+    environment: bytes  # digest
+
+
+# --- control -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTrained:
+    """A model exists; it serves only when promoted."""
+
+    region: str
+    measure: str
+    model: bytes  # SHA-256 of the artefact blob
+    algorithm: str
+    features: tuple[str, ...]
+    first_slot: int  # training data: slots [first_slot, until_slot)
+    until_slot: int
+    rows: int
+    data_digest: bytes
+    parameters: dict[str, str]
+    metrics: dict[str, str]
+    trained_on: tuple[bytes, ...] = ()  # root of the region's log at training, with its size in parameters
+    mlflow_run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPromoted:
+    """From the next close on, this model serves as champion of its region and measure."""
+
+    region: str
+    measure: str
+    model: bytes
+    alias: str  # "champion"
+    reason: str
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A process began to write; the only place for wall-clock time, host and environment."""
+
+    run: str
+    command: str
+    started_at_us: int
+    host: str
+    environment: bytes
+    packages: str
+    source: str
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A process ended cleanly, with the sizes that the logs had then."""
+
+    run: str
+    stopped_at_us: int
+    sizes: dict[str, int]
+
+
+Record = (
+    RegionBootstrapped
+    | SlotClosed
+    | UniverseChanged
+    | ForecastIssued
+    | SlotScored
+    | StateDigested
+    | SourceGap
+    | HorizonShort
+    | EnvironmentChanged
+    | ModelTrained
+    | ModelPromoted
+    | RunStarted
+    | RunStopped
+)
+
+RECORDS: tuple[type[Record], ...] = (
+    RegionBootstrapped,
+    SlotClosed,
+    UniverseChanged,
+    ForecastIssued,
+    SlotScored,
+    StateDigested,
+    SourceGap,
+    HorizonShort,
+    EnvironmentChanged,
+    ModelTrained,
+    ModelPromoted,
+    RunStarted,
+    RunStopped,
+)
+BLOB_RECORDS = (CountTable, SlotCounts)
+
+
+def region_log(region: str) -> str:
+    """Name of a region's log.
+
+    >>> region_log("nyc")
+    'region/nyc'
+    """
+    return f"region/{region}"
+
+
+CONTROL_LOG = "control"
+RUNS_LOG = "runs"
+ACCESS_LOG = "access"

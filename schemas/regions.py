@@ -1,0 +1,158 @@
+"""A region as data: what a city is to Ridecast, and where its definition comes from."""
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import NewType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from schemas.errors import UsageError
+from schemas.measures import measure_named
+
+RegionId = NewType("RegionId", str)
+
+US_PER_S = 1_000_000
+US_PER_MIN = 60 * US_PER_S
+DAY_MIN = 24 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One city: its clock, its outline, its grid and what is forecast there.
+
+    Attributes:
+        id: Short name, used in topics, logs and file names: [a-z][a-z0-9_-]{0,31}.
+        timezone: IANA name; calendar features and local midnights use it.
+        polygon: (lat, lon) vertices in degrees; a pickup outside is rejected.
+        precision: Geohash length of a cell, 4 to 8 characters (5 bits each).
+        slot_min: Slot length; divides a day.
+        horizons_min: Forecast windows, ascending multiples of the slot length.
+        measures: Names of rows of `schemas.measures.MEASURES`.
+        holidays: Local dates, YYYY-MM-DD.
+        issue_lateness_s: How long after a slot's end, in event time, its cut lies.
+        settle_lateness_s: When a slot's score is made final.
+        areas: Named groups of cells, for reports.
+        parent: Region whose model serves when this one's cannot, or None.
+    """
+
+    id: RegionId
+    timezone: str
+    polygon: tuple[tuple[float, float], ...]
+    precision: int = 6
+    slot_min: int = 5
+    horizons_min: tuple[int, ...] = (15, 30, 60)
+    measures: tuple[str, ...] = ("requests",)
+    holidays: tuple[str, ...] = ()
+    issue_lateness_s: int = 10
+    settle_lateness_s: int = 3600
+    areas: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    parent: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"region {self.id}"
+        if not (self.id and self.id[0].isascii() and self.id.replace("-", "_").isidentifier() and self.id == self.id.lower() and len(self.id) <= 32):
+            raise UsageError(f"region id: expected lower-case letters, digits, - or _, starting with a letter, got {self.id!r}")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as cause:
+            raise UsageError(f"{where}: timezone: expected an IANA name, got {self.timezone!r}") from cause
+        if len(self.polygon) < 3:
+            raise UsageError(f"{where}: polygon: expected at least 3 vertices, got {len(self.polygon)}")
+        for lat, lon in self.polygon:
+            if not (-90 <= lat <= 90 and -180 <= lon <= 180):
+                raise UsageError(f"{where}: polygon: expected degrees, got ({lat}, {lon})")
+        if not 4 <= self.precision <= 8:
+            raise UsageError(f"{where}: precision: expected 4 to 8, got {self.precision}")
+        if self.slot_min < 1 or DAY_MIN % self.slot_min:
+            raise UsageError(f"{where}: slot_min: expected a divisor of {DAY_MIN}, got {self.slot_min}")
+        if not self.horizons_min or list(self.horizons_min) != sorted(set(self.horizons_min)) or any(h < 1 or h % self.slot_min for h in self.horizons_min):
+            raise UsageError(f"{where}: horizons_min: expected ascending multiples of {self.slot_min}, got {self.horizons_min}")
+        if not self.measures or len(set(self.measures)) != len(self.measures):
+            raise UsageError(f"{where}: measures: expected at least one, each once, got {self.measures}")
+        for name in self.measures:
+            measure_named(name)
+        for name, low, value, high in (
+            ("issue_lateness_s", 0, self.issue_lateness_s, 3_600),
+            ("settle_lateness_s", 0, self.settle_lateness_s, 86_400),
+        ):
+            if not low <= value <= high:
+                raise UsageError(f"{where}: {name}: expected {low} to {high}, got {value}")
+
+    @property
+    def slot_us(self) -> int:
+        """Length of a slot in microseconds."""
+        return self.slot_min * US_PER_MIN
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Forecast windows in slots."""
+        return tuple(h // self.slot_min for h in self.horizons_min)
+
+    @property
+    def cell_bits(self) -> int:
+        """Bits of a cell code."""
+        return 5 * self.precision
+
+    def to_json(self) -> str:
+        """The definition as canonical JSON: sorted keys, no spaces."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def region_from_json(text: str, *, where: str) -> Region:
+    """A region from its JSON definition.
+
+    Raises:
+        UsageError: not JSON, an unknown or missing field, or a value out of bounds.
+    """
+    try:
+        fields = json.loads(text)
+    except ValueError as cause:
+        raise UsageError(f"{where}: expected JSON, {cause}") from cause
+    if not isinstance(fields, dict):
+        raise UsageError(f"{where}: expected a JSON object, got {type(fields).__name__}")
+    unknown = sorted(set(fields) - set(Region.__slots__))
+    if unknown:
+        raise UsageError(f"{where}: unknown field {unknown[0]!r}; known: {', '.join(Region.__slots__)}")
+    missing = sorted({"id", "timezone", "polygon"} - set(fields))
+    if missing:
+        raise UsageError(f"{where}: missing field {missing[0]!r}")
+    try:
+        fields["polygon"] = tuple((float(lat), float(lon)) for lat, lon in fields["polygon"])
+        for name in ("horizons_min", "measures", "holidays"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        if "areas" in fields:
+            fields["areas"] = tuple((str(name), tuple(cells)) for name, cells in fields["areas"])
+        return Region(**fields)
+    except (TypeError, ValueError) as cause:
+        raise UsageError(f"{where}: {cause}") from cause
+
+
+def shipped_regions() -> tuple[str, ...]:
+    """Names of the regions that ship with the package.
+
+    >>> shipped_regions()
+    ('nyc', 'tehran')
+    """
+    folder = resources.files("schemas") / "region_data"
+    return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
+
+
+def load_region(name_or_path: str) -> Region:
+    """The shipped region of that name, or the one described by that JSON file.
+
+    Raises:
+        UsageError: neither a shipped name nor a readable file, or a bad definition.
+
+    >>> load_region("nyc").slot_us
+    300000000
+    """
+    if name_or_path in shipped_regions():
+        text = (resources.files("schemas") / "region_data" / f"{name_or_path}.json").read_text("utf-8")
+        return region_from_json(text, where=f"region {name_or_path}")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UsageError(f"--region: expected one of {', '.join(shipped_regions())} or a JSON file, got {name_or_path!r}")
+    return region_from_json(path.read_text("utf-8"), where=str(path))

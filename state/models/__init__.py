@@ -1,0 +1,1 @@
+"""Models of demand: one algorithm, one file."""

@@ -1,0 +1,1 @@
+"""Online stores of forecasts: one protocol, two implementations."""
