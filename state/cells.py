@@ -18,7 +18,13 @@ Float64s = npt.NDArray[np.float64]
 
 def _spread(x: UInt64s) -> UInt64s:
     """20 low bits of each value moved to the even bits of 40 (Morton order)."""
-    for shift, mask in ((16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555)):
+    for shift, mask in (
+        (16, 0x0000FFFF0000FFFF),
+        (8, 0x00FF00FF00FF00FF),
+        (4, 0x0F0F0F0F0F0F0F0F),
+        (2, 0x3333333333333333),
+        (1, 0x5555555555555555),
+    ):
         x = (x | x << np.uint64(shift)) & np.uint64(mask)
     return x
 
@@ -26,7 +32,13 @@ def _spread(x: UInt64s) -> UInt64s:
 def _gather(x: UInt64s) -> UInt64s:
     """The even bits of each value, packed: the inverse of `_spread`."""
     x = x & np.uint64(0x5555555555555555)
-    for shift, mask in ((1, 0x3333333333333333), (2, 0x0F0F0F0F0F0F0F0F), (4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
+    for shift, mask in (
+        (1, 0x3333333333333333),
+        (2, 0x0F0F0F0F0F0F0F0F),
+        (4, 0x00FF00FF00FF00FF),
+        (8, 0x0000FFFF0000FFFF),
+        (16, 0x00000000FFFFFFFF),
+    ):
         x = (x | x >> np.uint64(shift)) & np.uint64(mask)
     return x
 
@@ -68,7 +80,8 @@ def centres(codes: UInt64s, bits: int) -> tuple[Float64s, Float64s]:
     """(lat, lon) float64[n] of the middle of each cell, degrees."""
     lon_bits, lat_bits = _axis_bits(bits)
     i, j = _axes(codes, bits)
-    return (j + 0.5) * (180.0 / (1 << lat_bits)) - 90.0, (i + 0.5) * (360.0 / (1 << lon_bits)) - 180.0
+    lat = np.asarray((j + 0.5) * (180.0 / (1 << lat_bits)) - 90.0, np.float64)
+    return lat, np.asarray((i + 0.5) * (360.0 / (1 << lon_bits)) - 180.0, np.float64)
 
 
 def neighbours(codes: UInt64s, bits: int) -> UInt64s:
