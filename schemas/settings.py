@@ -1,0 +1,300 @@
+"""Settings: what can be set from outside, within which bounds, and where each value came from.
+
+A shell calls `Settings.from_env(os.environ)` once and hands plain values on; nothing else reads the environment.
+What a setting is used for is decided by the shell that uses it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, cast
+
+from schemas.errors import ConfigError
+
+PREFIX = "RIDECAST_"
+NOT_SETTINGS = ("RIDECAST_SHARED", "RIDECAST_CACHE")  # where tests find data and keep downloads; no command reads them
+
+_HOST_PORT = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}"
+_TOPIC = r"[A-Za-z0-9._-]{1,249}"  # Kafka's own rule for topic names
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: a value that can be set, and what it may be.
+
+    Attributes:
+        name: Field of `Settings`; the environment calls it RIDECAST_ and the name in capitals.
+        default: Value when nothing is said; its type is the setting's type.
+        unit: Unit of a number, "" for text.
+        low: Smallest number allowed.
+        high: Largest number allowed.
+        meaning: One line for a person.
+        form: Regular expression that a text must match as a whole, "" for any text.
+        expected: The form in words, for the error message.
+        secret: The text may carry a password, which is masked wherever it is shown.
+    """
+
+    name: str
+    default: Value
+    unit: str
+    low: float | None
+    high: float | None
+    meaning: str
+    form: str = ""
+    expected: str = "text"
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def bound(self) -> str:
+        """What is allowed, in words."""
+        return self.expected if isinstance(self.default, str) else f"{_short(self.low)} to {_short(self.high)}"
+
+    def parse(self, text: str, *, where: str) -> Value:
+        """The value that a text stands for.
+
+        Raises:
+            ConfigError: not of the setting's type, out of its bounds or not of its form.
+
+        >>> setting_named("api_port").parse("8080", where="RIDECAST_API_PORT")
+        8080
+        """
+        if isinstance(self.default, str):
+            if self.form and not re.fullmatch(self.form, text):
+                raise ConfigError(f"{where}: expected {self.expected}, got {masked(text)!r}")
+            return text
+        whole = isinstance(self.default, int)
+        try:
+            number = int(text) if whole else float(text)
+        except ValueError as cause:
+            kind = "a whole number" if whole else "a number"
+            raise ConfigError(f"{where}: expected {kind} {self.bound}{self._of_unit()}, got {text!r}") from cause
+        if self.low is None or self.high is None or not self.low <= number <= self.high:
+            raise ConfigError(f"{where}: expected {self.bound}{self._of_unit()}, got {text}")
+        return number
+
+    def _of_unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("home", "home", "", None, None, "directory of everything embedded: ledger, blobs, checkpoints", r".+", "a directory"),
+    Setting(
+        "instance",
+        "local",
+        "",
+        None,
+        None,
+        "name in every log origin and transactional id",
+        r"[a-z][a-z0-9-]{0,31}",
+        "a-z, 0-9, -; at most 32",
+    ),
+    Setting(
+        "rides",
+        "",
+        "",
+        None,
+        None,
+        "where ride events come from",
+        rf"(?:kafka://{_HOST_PORT}/{_TOPIC})|(?!\w+://).*",
+        "a directory or kafka://HOST:PORT/TOPIC",
+    ),
+    Setting(
+        "database",
+        "",
+        "",
+        None,
+        None,
+        "ledger's database; empty: SQLite in home",
+        r"(?:postgresql(?:\+pg8000)?://.+)?",
+        "postgresql://...",
+        secret=True,
+    ),
+    Setting(
+        "redis", "", "", None, None, "online store; empty: in memory", r"(?:(?:rediss?|unix)://.+)?", "redis://HOST:PORT/N", secret=True
+    ),
+    Setting(
+        "kafka",
+        "",
+        "",
+        None,
+        None,
+        "brokers for forecasts and rejects; empty: files",
+        rf"(?:{_HOST_PORT}(?:,{_HOST_PORT})*)?",
+        "HOST:PORT[,HOST:PORT]",
+    ),
+    Setting("mlflow", "", "", None, None, "MLflow tracking; empty: SQLite in home", r"(?:[a-z+0-9]+://.+)?", "a URL", secret=True),
+    Setting("api_host", "127.0.0.1", "", None, None, "address that the API listens on", r"[A-Za-z0-9.:-]+", "a host or address"),
+    Setting("api_port", 8000, "", 0, 65_535, "port that the API listens on; 0: any free one"),
+    Setting(
+        "publish_backlog", "latest", "", None, None, "a publisher that is behind: newest issue or every one", r"latest|all", "latest or all"
+    ),
+    Setting("idle_after_s", 5.0, "s", 0.1, 3_600, "silence at the end of a partition before it is excused"),
+    Setting("skew_s", 300, "s", 0, 86_400, "how far ahead of its log time an event may be dated"),
+    Setting(
+        "dedup_horizon_events", 4_000_000, "events", 1_000, 100_000_000, "offsets that deduplication looks back, all partitions together"
+    ),
+    Setting("batch_events", 5_000, "events", 1, 100_000, "events in one batch of a partition"),
+    Setting("align_slots", 12, "slots", 1, 10_000, "how far one partition may be read ahead of the slowest"),
+    Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "most progress reports of a partition to every region"),
+    Setting("snapshot_every_s", 30.0, "s", 1, 86_400, "time between snapshots of a region's state"),
+    Setting("stale_after_s", 900, "s", 1, 604_800, "age at which a forecast is called stale when it is read"),
+    Setting(
+        "log_level",
+        "info",
+        "",
+        None,
+        None,
+        "least serious log line that is written",
+        r"debug|info|warning|error",
+        "debug, info, warning or error",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A setting with the value in force; `source` is "default", "command line" or the variable's name."""
+
+    setting: Setting
+    value: Value
+    source: str
+
+    @property
+    def shown(self) -> str:
+        """The value as a person may see it: passwords masked."""
+        return masked(str(self.value)) if self.setting.secret else str(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every value of `SETTINGS`, checked; one field per row, in the same order.
+
+    Attributes:
+        sources: Where each value came from, in the order of the rows.
+        unknown: Variables with our prefix that set nothing: a typing error, or another program's.
+    """
+
+    home: Path
+    instance: str
+    rides: str
+    database: str
+    redis: str
+    kafka: str
+    mlflow: str
+    api_host: str
+    api_port: int
+    publish_backlog: Literal["latest", "all"]
+    idle_after_s: float
+    skew_s: int
+    dedup_horizon_events: int
+    batch_events: int
+    align_slots: int
+    progress_per_s: float
+    snapshot_every_s: float
+    stale_after_s: int
+    log_level: str
+    sources: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> "Settings":
+        """Settings from the environment; what the command line gave goes before it.
+
+        Args:
+            environ: Variables, usually os.environ; an empty text counts as not set.
+            given: Setting name to value; None means that the option was not given.
+        Raises:
+            ConfigError: a value is malformed or out of bounds; the text names the variable or option.
+
+        >>> Settings.from_env({"RIDECAST_API_PORT": "8080"}).api_port
+        8080
+        >>> str(Settings.from_env({"RIDECAST_HOME": "a"}, {"home": "b"}).home)
+        'b'
+        """
+        given = given or {}
+        names = {setting.name for setting in SETTINGS}
+        for name in given:
+            if name not in names:
+                raise ConfigError(f"setting: expected one of {', '.join(sorted(names))}, got {name!r}")
+        values: dict[str, object] = {}
+        sources: list[str] = []
+        for setting in SETTINGS:
+            if (option := given.get(setting.name)) is not None:
+                value, source = setting.parse(str(option), where=f"--{setting.name.replace('_', '-')}"), "command line"
+            elif text := environ.get(setting.variable):
+                value, source = setting.parse(text, where=setting.variable), setting.variable
+            else:
+                value, source = setting.default, "default"
+            values[setting.name] = Path(str(value)) if setting.name == "home" else value
+            sources.append(source)
+        known = {setting.variable for setting in SETTINGS} | set(NOT_SETTINGS)
+        unknown = tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
+        return cls(**values, sources=tuple(sources), unknown=unknown)  # type: ignore[arg-type]  # parse gives each row its type; a test compares them
+
+    def explain(self) -> tuple[Explained, ...]:
+        """Every setting with its value and where it came from, in the order of the table."""
+        values = (
+            cast(Value, str(value) if isinstance(value, Path) else value) for value in (getattr(self, field.name) for field in fields(self))
+        )
+        return tuple(Explained(setting, value, source) for setting, value, source in zip(SETTINGS, values, self.sources, strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaPlace:
+    """A topic on a broker; bootstrap is HOST:PORT."""
+
+    bootstrap: str
+    topic: str
+
+
+def parse_rides(text: str) -> Path | KafkaPlace:
+    """Where ride events are: a directory, or a topic when the text starts with kafka://.
+
+    Raises:
+        ConfigError: empty, or a URL that is not kafka://HOST:PORT/TOPIC.
+
+    >>> parse_rides("kafka://127.0.0.1:9092/rides.raw")
+    KafkaPlace(bootstrap='127.0.0.1:9092', topic='rides.raw')
+    """
+    setting = setting_named("rides")
+    if not text:
+        raise ConfigError(f"--rides: expected {setting.expected}, got nothing; give it or set {setting.variable}")
+    setting.parse(text, where="--rides")
+    if not text.startswith("kafka://"):
+        return Path(text)
+    bootstrap, topic = text.removeprefix("kafka://").split("/")
+    return KafkaPlace(bootstrap, topic)
+
+
+def setting_named(name: str) -> Setting:
+    """The row of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for setting in SETTINGS:
+        if setting.name == name:
+            return setting
+    raise ConfigError(f"setting: expected one of {', '.join(row.name for row in SETTINGS)}, got {name!r}")
+
+
+def masked(text: str) -> str:
+    """The text with the password of a URL replaced.
+
+    >>> masked("postgresql://ride:secret@db/ridecast?password=other")
+    'postgresql://ride:***@db/ridecast?password=***'
+    """
+    text = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", text)
+    return re.sub(r"((?:password|token|secret)=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
+
+
+def _short(number: float | None) -> str:
+    return "" if number is None else f"{number:,.15g}"
