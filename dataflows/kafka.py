@@ -1,0 +1,137 @@
+"""How a Kafka broker is spoken to: client settings, what its failures mean to us, topics and their ends.
+
+Shared by the ride source and by the sinks. Nothing here decides what a message means.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from schemas.errors import NotFound, StoreUnavailable, UsageError
+
+ANSWER_S = 10.0  # how long one question to a broker may take; a broker on the same network needs milliseconds
+LOG = logging.getLogger("ridecast.kafka")
+
+Config = dict[str, Any]  # the client's own: text, numbers, switches and callbacks
+
+
+def client_config(bootstrap: str) -> Config:
+    """Settings that every client of ours has: its broker, and a logger instead of the standard error."""
+    return {"bootstrap.servers": bootstrap, "logger": LOG}
+
+
+def reader_config(bootstrap: str) -> Config:
+    """Settings of a consumer that is assigned by hand, keeps its own positions and reads what is committed."""
+    return client_config(bootstrap) | {
+        "group.id": "ridecast",  # the client insists on a name; no group is ever joined
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        # The end of a partition arrives as an event with its offset: the only sign that transaction markers were passed.
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",  # a position that the log no longer holds must be seen, never skipped
+        "fetch.queue.backoff.ms": 5,  # the default of 1,000 throttles every replay: 0.18 instead of 1.1 million/s
+    }
+
+
+def unavailable(bootstrap: str, doing: str, cause: KafkaException | KafkaError | Exception) -> StoreUnavailable:
+    """A broker's failure in our own words, to be raised from its cause."""
+    error = cause.args[0] if isinstance(cause, KafkaException) else cause
+    text = f"{error.name()}: {error.str()}" if isinstance(error, KafkaError) else str(error)
+    return StoreUnavailable(f"Kafka at {bootstrap}: {doing}: {text}")
+
+
+def watermarks(consumer: Consumer, bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
+    """(oldest offset held, next offset to be written), freshly asked from the broker.
+
+    The second is the high watermark only if the consumer reads uncommitted; else it stops at the first open transaction.
+
+    Raises:
+        StoreUnavailable: the broker does not answer.
+    """
+    try:
+        found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
+    except KafkaException as cause:
+        raise unavailable(bootstrap, f"asked for the ends of {topic}/{partition}", cause) from cause
+    if found is None:
+        raise StoreUnavailable(f"Kafka at {bootstrap}: asked for the ends of {topic}/{partition}: no answer in {ANSWER_S:g} s")
+    return int(found[0]), int(found[1])
+
+
+def partitions_of(consumer: Consumer, bootstrap: str, topic: str) -> tuple[int, ...]:
+    """Numbers of a topic's partitions, ascending.
+
+    Raises:
+        StoreUnavailable: the broker does not answer.
+        NotFound: the broker has no such topic.
+    """
+    try:
+        found = consumer.list_topics(topic, timeout=ANSWER_S).topics.get(topic)
+    except KafkaException as cause:
+        raise unavailable(bootstrap, f"asked for the partitions of {topic}", cause) from cause
+    if found is None or found.error is not None or not found.partitions:
+        if found is not None and found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise unavailable(bootstrap, f"asked for the partitions of {topic}", found.error)
+        raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, and there is none")
+    return tuple(sorted(found.partitions))
+
+
+def topic_identity(bootstrap: str, topic: str) -> dict[str, str]:
+    """Ids of the cluster and of the topic: a topic made anew under the same name has another id.
+
+    Raises:
+        StoreUnavailable: the broker does not answer.
+        NotFound: the broker has no such topic.
+    """
+    admin = AdminClient(client_config(bootstrap))
+    try:
+        cluster = admin.describe_cluster(request_timeout=ANSWER_S).result()
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
+    except KafkaException as cause:
+        if cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, and there is none") from cause
+        raise unavailable(bootstrap, f"asked for the identity of {topic}", cause) from cause
+    return {"cluster": str(cluster.cluster_id), "topic": topic, "topic_id": str(described.topic_id)}
+
+
+def ensure_topic(bootstrap: str, topic: str, partitions: int, config: Mapping[str, str], replicas: int = -1) -> bool:
+    """Make a topic if it is missing; one that exists is left as it is.
+
+    Args:
+        bootstrap: HOST:PORT of a broker.
+        topic: Its full name.
+        partitions: How many, if it must be made.
+        config: Broker settings of the topic, such as cleanup.policy.
+        replicas: Copies; -1 leaves it to the broker.
+    Returns:
+        Whether it was made now.
+    Raises:
+        StoreUnavailable: the broker does not answer, or refuses.
+    """
+    admin = AdminClient(client_config(bootstrap))
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=replicas, config=dict(config))
+    try:
+        admin.create_topics([new], operation_timeout=ANSWER_S, request_timeout=ANSWER_S)[topic].result()
+    except KafkaException as cause:
+        if cause.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise unavailable(bootstrap, f"making the topic {topic}", cause) from cause
+    return True
+
+
+def parse_address(where: str) -> tuple[str, str]:
+    """(bootstrap, topic) of an address.
+
+    Raises:
+        UsageError: it is not kafka://HOST:PORT/TOPIC.
+
+    >>> parse_address("kafka://127.0.0.1:9092/rides.raw")
+    ('127.0.0.1:9092', 'rides.raw')
+    """
+    bootstrap, _, topic = where.removeprefix("kafka://").partition("/")
+    if not where.startswith("kafka://") or ":" not in bootstrap or not topic:
+        raise UsageError(f"ride events: expected a directory or kafka://HOST:PORT/TOPIC, got {where!r}")
+    return bootstrap, topic
