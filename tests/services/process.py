@@ -1,0 +1,206 @@
+"""A server process of the tests: started on a free loopback port, killed, paused and restarted at will, stopped at the end."""
+
+import contextlib
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+# Below the range that the kernel gives to outgoing connections (32768 on Linux): a client that keeps connecting to a dead
+# server's port would otherwise be given that very port, connect to itself and keep the server from coming back.
+PORTS = range(20_000, 32_000)
+
+
+class ServiceError(Exception):
+    """A server that the tests need cannot be had; the text is one line that says what to install or what it said."""
+
+
+class Server:
+    """One server with its own directory and port, which it keeps over restarts.
+
+    A subclass says how it is prepared, with which command it starts and when it is ready.
+    """
+
+    name = "server"
+    start_limit_s = 60.0
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"ridecast-{self.name}-"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.prepared = False
+
+    # What a subclass fills in.
+    def prepare(self) -> None:
+        """Make directories and files, once, before the first start."""
+
+    def command(self) -> list[str]:
+        """Program and arguments."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether it answers; may raise OSError while it does not."""
+        raise NotImplementedError
+
+    # What a test uses.
+    @property
+    def address(self) -> str:
+        """HOST:PORT, the same for the whole life."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives (paused counts)."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; nothing happens if it runs.
+
+        Raises:
+            ServiceError: it ended or did not answer in time; the text holds its last words.
+        """
+        if self.running:
+            return
+        if not self.prepared:
+            self.prepare()
+            self.prepared = True
+        with self.log_path.open("ab") as log:
+            words = [*dies_with_us(), *self.command()]
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, start_new_session=True
+            )
+        deadline = time.monotonic() + self.start_limit_s
+        while True:
+            if not self.running:
+                raise ServiceError(f"{self.name} ended at once with status {self.process.returncode}: {self.last_words()}")
+            with contextlib.suppress(OSError):
+                if self.ready():
+                    return
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServiceError(f"{self.name} did not answer within {self.start_limit_s:.0f} s: {self.last_words()}")
+            time.sleep(0.05)
+
+    def stop(self, limit_s: float = 20.0) -> None:
+        """Ask it to end, as an administrator would; kill it when it does not."""
+        if self.process is None or not self.running:
+            return
+        self.resume()
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    stop_signal = signal.SIGTERM
+
+    def kill(self) -> None:
+        """kill -9, with all its children: what a power cut looks like to its clients."""
+        if self.process is None or not self.running:
+            return
+        family = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
+        for member in reversed(family):  # the parent first, or it would restart its children
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        self.process.wait()
+        psutil.wait_procs(family, timeout=10)
+
+    def restart(self) -> None:
+        """Stop and start again, on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._signal_all(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop it for good and remove its directory."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def log_path(self) -> Path:
+        """File with everything that it printed."""
+        return self.directory / "server.log"
+
+    def last_words(self) -> str:
+        """The end of what it printed, in one line."""
+        try:
+            lines = self.log_path.read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return "no output"
+        return " | ".join(line.strip() for line in lines[-5:] if line.strip()) or "no output"
+
+    def _signal_all(self, number: int) -> None:
+        if self.process is None or not self.running:
+            return
+        for member in (psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on."""
+    pick = random.SystemRandom()
+    for _ in range(1_000):
+        port = pick.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServiceError(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
+
+
+def listening(port: int) -> bool:
+    """Whether something accepts connections on that loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def program(name: str, install: str, *folders: str) -> str:
+    """Path of a program.
+
+    Raises:
+        ServiceError: it is not there; the text says what to install.
+    """
+    if path := shutil.which(name):
+        return path
+    for folder in folders:
+        for place in sorted(Path("/").glob(f"{folder}/{name}"), reverse=True):
+            return str(place)
+    raise ServiceError(f"{name} is missing: {install}")
+
+
+def dies_with_us(user: str | None = None) -> list[str]:
+    """Words before a command that make the kernel kill it when this process dies, and run it as that user.
+
+    Without setpriv (not Linux) a killed test run may leave a server behind.
+    """
+    setpriv = shutil.which("setpriv")
+    if user is None:
+        return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    if setpriv is None:
+        raise ServiceError("setpriv is missing: apt-get install util-linux")
+    entry = pwd.getpwnam(user)
+    return [setpriv, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--pdeathsig", "KILL", "--"]
+
+
+def is_root() -> bool:
+    """Whether the tests run as root, as they do in most containers."""
+    return os.geteuid() == 0
