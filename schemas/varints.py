@@ -10,6 +10,7 @@ UInt64s = npt.NDArray[np.uint64]
 UInt8s = npt.NDArray[np.uint8]
 
 MAX_BYTES = 10  # of a 64-bit varint
+BLOCK = 1 << 15  # values encoded at once; twice as fast as 66,000 at once, whose arrays fall out of the cache
 
 
 def zigzag(values: Int64s) -> UInt64s:
@@ -35,22 +36,35 @@ def encode_longs(values: Int64s) -> tuple[UInt8s, Int64s]:
     >>> encode_longs(np.array([0, -65, 300]))[0].tobytes().hex()
     '008101d804'
     """
+    parts = [_encode_block(values[start : start + BLOCK]) for start in range(0, len(values), BLOCK)]
+    if not parts:
+        return np.empty(0, np.uint8), np.empty(0, np.int64)
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _encode_block(values: Int64s) -> tuple[UInt8s, Int64s]:
     rest = zigzag(values)
+    low = rest.astype(np.uint8)
+    long = np.flatnonzero(rest >= np.uint64(128))
+    low[long] |= np.uint8(128)
     sizes = np.ones(len(rest), np.int64)
-    rows = np.arange(len(rest))
     # Few values need many bytes, so each round looks only at those that the last one did not finish.
-    for used in range(1, MAX_BYTES):
-        rows = rows[rest[rows] >= np.uint64(1 << 7 * used)]
-        if not len(rows):
-            break
+    rows, left = long, rest[long]
+    while len(rows):
         sizes[rows] += 1
+        left = left >> np.uint64(7)
+        unfinished = left >= np.uint64(128)
+        rows, left = rows[unfinished], left[unfinished]
     ends = np.cumsum(sizes)
     at = ends - sizes
-    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-    while len(rest):
-        more = rest >= np.uint64(128)
-        out[at] = rest.astype(np.uint8) & np.uint8(127) | more.view(np.uint8) << np.uint8(7)
-        rest, at = rest[more] >> np.uint64(7), at[more] + 1
+    out = np.empty(int(ends[-1]), np.uint8)
+    out[at] = low
+    left, at = rest[long], at[long]
+    while len(left):
+        left, at = left >> np.uint64(7), at + 1
+        more = left >= np.uint64(128)
+        out[at] = left.astype(np.uint8) & np.uint8(127) | more.view(np.uint8) << np.uint8(7)
+        left, at = left[more], at[more]
     return out, sizes
 
 
