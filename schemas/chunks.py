@@ -54,7 +54,7 @@ class ForecastColumns:
         for name in NUMBERS:
             if getattr(self, name).shape != (n, h):
                 raise ContractError(f"ForecastColumns: {name}: expected {(n, h)}, got {getattr(self, name).shape}")
-        if self.fallback.shape != (n,) or n and int(self.fallback.max()) >= len(FALLBACKS):
+        if self.fallback.shape != (n,) or (n and int(self.fallback.max()) >= len(FALLBACKS)):
             raise ContractError(f"ForecastColumns: fallback: expected {n} codes below {len(FALLBACKS)}, got {self.fallback}")
         if n > 1 and not (self.cells[1:] > self.cells[:-1]).all():
             raise ContractError("ForecastColumns: cells: expected strictly ascending codes")
@@ -72,7 +72,7 @@ def encode_chunks(columns: ForecastColumns) -> list[bytes]:
     >>> zeros = np.zeros((17, 1), np.int64)
     >>> columns = ForecastColumns(np.arange(17, dtype=np.uint64), (15,), *[zeros] * 6, np.zeros(17, np.uint8))
     >>> [len(chunk) for chunk in encode_chunks(columns)]
-    [155, 33]
+    [154, 34]
     """
     columns.check()
     n = len(columns)
@@ -120,7 +120,7 @@ def decode_chunk(chunk: bytes, horizons_min: tuple[int, ...]) -> ForecastColumns
         shape = len(fields["cells"]), len(horizons_min)
         numbers = [np.array(fields[name], np.int64).reshape(shape) for name in NUMBERS]
         cells = np.cumsum(np.array(fields["cells"], np.int64)).astype(np.uint64)
-        columns = ForecastColumns(cells, horizons_min, *numbers, fallback=np.array(fields["fallback"], np.uint8))
+        columns = _assemble(cells, horizons_min, numbers, np.array(fields["fallback"], np.uint8))
         columns.check()
     except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
         raise DamagedError(f"chunk: expected {FORECAST_CHUNK} with {len(horizons_min)} horizons, got {cause}") from cause
@@ -151,12 +151,12 @@ def decode_chunks(chunks: list[bytes] | tuple[bytes, ...], horizons_min: tuple[i
         start += same
     if not parts:
         empty = np.empty((0, h), np.int64)
-        return ForecastColumns(np.empty(0, np.uint64), horizons_min, *[empty] * len(NUMBERS), fallback=np.empty(0, np.uint8))
-    columns = ForecastColumns(
+        return _assemble(np.empty(0, np.uint64), horizons_min, [empty] * len(NUMBERS), np.empty(0, np.uint8))
+    columns = _assemble(
         np.concatenate([part.cells for part in parts]),
         horizons_min,
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in NUMBERS),
-        fallback=np.concatenate([part.fallback for part in parts]),
+        [np.concatenate([getattr(part, name) for part in parts]) for name in NUMBERS],
+        np.concatenate([part.fallback for part in parts]),
     )
     try:
         columns.check()
@@ -179,7 +179,12 @@ def _columns_of(run: Int64s, horizons_min: tuple[int, ...], h: int) -> ForecastC
         raise DamagedError(f"chunk: expected {FORECAST_CHUNK} with {h} horizons, got {run.shape[1]} values")
     numbers = [array.reshape(-1, h) for array in arrays[1:-1]]
     codes = np.cumsum(arrays[0], axis=1).astype(np.uint64).ravel()
-    return ForecastColumns(codes, horizons_min, *numbers, fallback=arrays[-1].astype(np.uint8).ravel())
+    return _assemble(codes, horizons_min, numbers, arrays[-1].astype(np.uint8).ravel())
+
+
+def _assemble(cells: UInt64s, horizons_min: tuple[int, ...], numbers: list[Int64s], fallback: UInt8s) -> ForecastColumns:
+    mean, median, lower, upper, dispersion, baseline = numbers
+    return ForecastColumns(cells, horizons_min, mean, median, lower, upper, dispersion, baseline, fallback)
 
 
 # --- the blob of an issue -----------------------------------------------------------------------------
