@@ -7,6 +7,7 @@ RidecastError
 │   ├── DiscontinuityError   an offset range does not continue the one before
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a broken world: disk, broker, database
+├── Fenced                another process has taken over what this one was writing
 ├── LedgerError           the ledger refuses
 │   ├── ExpectedSizeError    somebody else appended first
 │   ├── BootRefused          the external checkpoint and the database disagree
@@ -47,6 +48,10 @@ class DivergenceError(ContractError):
 
 class StoreUnavailable(RidecastError):
     """A disk, broker or database does not answer; raised from its cause."""
+
+
+class Fenced(RidecastError):
+    """Another process has taken over what this one was writing; this one must stop."""
 
 
 class LedgerError(RidecastError):
