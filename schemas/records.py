@@ -282,6 +282,18 @@ class RunStopped:
     sizes: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """A cache of a region's state after a slot exists; losing it costs time only."""
+
+    region: str
+    slot: int
+    size: int  # of the region's log, whose entries are folded in
+    root: bytes
+    blob: bytes
+    environment: bytes
+
+
 Record = (
     RegionBootstrapped
     | SlotClosed
@@ -296,6 +308,7 @@ Record = (
     | ModelPromoted
     | RunStarted
     | RunStopped
+    | SnapshotTaken
 )
 
 RECORDS: tuple[type[Record], ...] = (
@@ -312,6 +325,7 @@ RECORDS: tuple[type[Record], ...] = (
     ModelPromoted,
     RunStarted,
     RunStopped,
+    SnapshotTaken,
 )
 BLOB_RECORDS = (CountTable, SlotCounts)
 

@@ -89,6 +89,17 @@ class RideBatch:
         return len(self.offset)
 
 
+def no_rides(partition: int) -> RideBatch:
+    """A batch of no events.
+
+    >>> len(no_rides(0))
+    0
+    """
+    longs, flags, floats = np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.float64)
+    kinds, regions = np.empty(0, np.uint8), np.empty(0, np.int16)
+    return RideBatch(partition, longs, np.empty(0, np.uint64), kinds, longs, longs, regions, floats, floats, flags, flags)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """One event that was not accepted: where it lies, why, and its original bytes."""

@@ -103,7 +103,7 @@ class OpenSlots:
         region: Its id, for messages.
         measures: How many measures it has.
         next_slot: First slot to close.
-        resume: partition -> where it goes on; every `open_from` resolved.
+        resume: partition -> where it goes on; `open_from` -1 takes the first partial's start.
     """
 
     def __init__(self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint]) -> None:
@@ -132,6 +132,8 @@ class OpenSlots:
         lane = self._lanes.get(partial.partition)
         if lane is None:
             raise DiscontinuityError(f"region {self.region}: expected partitions {list(self._lanes)}, got {partial.partition}")
+        if lane.position < 0:  # The region has never seen this partition: it starts wherever the source does.
+            lane.position = partial.from_offset
         if partial.from_offset != lane.position:
             raise DiscontinuityError(
                 f"region {self.region}, partition {partial.partition}: expected offset {lane.position}, got {partial.from_offset}"

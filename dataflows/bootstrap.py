@@ -1,0 +1,152 @@
+"""History becomes counts, once: every ride before a local midnight, from the same intake as the live stream."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+from ledger.blobs import Retention
+from schemas.count_table import to_table
+
+from dataflows.house import House, limits_of, open_rejects
+from dataflows.pump import PartitionPump
+from dataflows.resume import FROM_LOWEST, ResumePlan
+from dataflows.sources import RideSource
+from schemas.codec import Decoder
+from schemas.errors import UsageError
+from schemas.record_codec import decode, encode
+from schemas.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
+from schemas.regions import Region
+from schemas.rides import Int64s, UInt64s
+from state.calendar import Calendar
+from state.intake import YEAR_2000_US, IntakeRules
+from state.partials import ResumePoint
+from state.slots import CountColumns, merge_counts
+
+MERGE_EVERY_BATCHES = 200
+
+
+def slot_of_midnight(region: Region, day: str) -> int:
+    """The slot that begins at that local midnight.
+
+    Raises:
+        UsageError: not a date.
+
+    >>> from schemas.regions import load_region
+    >>> slot_of_midnight(load_region("nyc"), "2014-05-01") * 300
+    1398916800
+    """
+    try:
+        date.fromisoformat(day)
+    except ValueError as cause:
+        raise UsageError(f"--until: expected a date as YYYY-MM-DD, got {day!r}") from cause
+    return Calendar(region).first_slot(day)
+
+
+def bootstrap_region(
+    house: House, region: Region, source: RideSource | None, until: str, *, on_rides: Callable[[int, int], None] | None = None
+) -> tuple[RegionBootstrapped, bool]:
+    """Count history and record it as the first entry of the region's log.
+
+    Args:
+        house: Open stores.
+        region: What to count.
+        source: Rides, or None for a region that starts without history.
+        until: Local date; slots from its midnight on are counted live.
+        on_rides: Called with (events read, events in all).
+    Returns:
+        The record, and whether it was made now (False: the same one was there already).
+    Raises:
+        UsageError: the region is bootstrapped with other content already.
+    """
+    settings = house.settings
+    partitions = source.partitions() if source else ()
+    rules = IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // max(1, len(partitions) or 4)))
+    start_slot = slot_of_midnight(region, until)
+    counts = _count(house, region, source, start_slot, rules, on_rides) if source else [merge_counts([]) for _ in region.measures]
+    tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
+    first_slot = min((int(c.slots[0]) for c in counts if len(c)), default=start_slot)
+    record = RegionBootstrapped(
+        region.id,
+        region.to_json(),
+        until,
+        first_slot,
+        start_slot,
+        sum(int(c.counts.sum()) for c in counts),
+        house.blobs.put(encode(SlotCounts(tables, ())), Retention.PERMANENT) if tables else b"",
+        _files(source),
+        rules.dedup_horizon_events,
+        rules.skew_s,
+    )
+    log = region_log(region.id)
+    stored = house.ledger.find(log, RegionBootstrapped.__name__)
+    if stored is not None:
+        if stored.payload != encode(record):
+            held: RegionBootstrapped = decode(stored.payload)
+            raise UsageError(
+                f"region {region.id}: bootstrapped already until {held.until} with {held.rides:,} rides, and that cannot be changed; "
+                f"got until {until} with {record.rides:,} rides; use another --home"
+            )
+        return record, False
+    house.ledger.append(log, 0, [encode(record)])
+    return record, True
+
+
+def _count(
+    house: House,
+    region: Region,
+    source: RideSource,
+    start_slot: int,
+    rules: IntakeRules,
+    on_rides: Callable[[int, int], None] | None,
+) -> list[CountColumns]:
+    # Nothing closes here: every slot counts from the year 2000 on, and only the region's start bounds it.
+    first = YEAR_2000_US // region.slot_us
+    point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
+    partitions = source.partitions()
+    plan = ResumePlan(region, RegionBootstrapped(region.id, "", "", first, first, 0, b""), first, dict.fromkeys(partitions, point))
+    rejects = open_rejects(house.settings)
+    parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
+    total = sum(end - start for start, end in map(source.bounds, partitions))
+    done, batches = 0, 0
+    for partition in partitions:
+        pump = PartitionPump(
+            source, partition, [plan], Decoder((region.id,)), rules, rejects, limits_of(house.settings), time.monotonic, bounded=True
+        )
+        while not pump.ended:
+            for partial in pump.step():
+                rows = partial.rows
+                for number, held in enumerate(parts):
+                    mine = (rows.measure == number) & (rows.slot < start_slot)
+                    if mine.any():
+                        held.append((rows.slot[mine], rows.cell[mine], rows.count[mine]))
+            batches += 1
+            if batches % MERGE_EVERY_BATCHES == 0:
+                parts = [_merged(held) for held in parts]
+            if on_rides is not None:
+                on_rides(done + pump.received, total)
+        done += pump.received
+        pump.close()
+    rejects.close()
+    return [merge_counts(held) for held in parts]
+
+
+def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:
+    merged = merge_counts(parts)
+    return [(merged.slots, merged.cells, merged.counts)]
+
+
+def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
+    """Name, digest and size of every file behind the history; a topic has its identity instead."""
+    if source is None:
+        return ()
+    folder = getattr(source, "folder", None)
+    if not isinstance(folder, Path):
+        said = " ".join(f"{name}={value}" for name, value in sorted(source.identity().items()))
+        return (SourceFile(said, hashlib.sha256(said.encode()).digest(), sum(source.bounds(p)[1] for p in source.partitions())),)
+    files = []
+    for path in sorted(folder.glob("*/*.avro")):
+        with path.open("rb") as held:
+            files.append(SourceFile(f"{path.parent.name}/{path.name}", hashlib.file_digest(held, "sha256").digest(), path.stat().st_size))
+    return tuple(files)

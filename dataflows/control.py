@@ -1,0 +1,49 @@
+"""What is in force: the control log folded up to any size."""
+
+from dataclasses import dataclass, field
+
+from ledger.log import Ledger
+
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, ModelPromoted
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The control log up to one size: its root, and the champion's digest per (region, measure)."""
+
+    size: int
+    root: bytes
+    champions: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+
+class ControlView:
+    """Follows the control log; asks the ledger only for what it has not folded yet."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._now = Control(0, b"")
+
+    def latest(self) -> Control:
+        """The control log as it stands now."""
+        head = self._ledger.head(CONTROL_LOG)
+        if head.size != self._now.size or not self._now.root:
+            self._now = self._fold(self._now, head.size, head.root)
+        return self._now
+
+    def at(self, size: int, root: bytes) -> Control:
+        """The control log as a slot cited it."""
+        if size == self._now.size and root == self._now.root:
+            return self._now
+        start = self._now if size >= self._now.size else Control(0, b"")
+        self._now = self._fold(start, size, root)
+        return self._now
+
+    def _fold(self, start: Control, size: int, root: bytes) -> Control:
+        champions = dict(start.champions)
+        if size > start.size:
+            for stored in self._ledger.read(CONTROL_LOG, start.size, size):
+                if stored.kind == ModelPromoted.__name__:
+                    record = decode(stored.payload)
+                    champions[record.region, record.measure] = record.model
+        return Control(size, root, champions)

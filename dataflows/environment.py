@@ -1,0 +1,26 @@
+"""What floating-point results depend on: interpreter, wheels, CPU features, time zones; as one digest."""
+
+import hashlib
+import platform
+import sys
+from importlib import metadata
+
+PACKAGES = ("numpy", "scipy", "pandas", "river", "xgboost-cpu", "tzdata")
+
+
+def describe_environment() -> str:
+    """One line that names everything the digest covers."""
+    from numpy._core._multiarray_umath import __cpu_features__ as features
+
+    packages = " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
+    cpu = ",".join(sorted(name for name, has in features.items() if has))
+    return f"python={platform.python_version()} {sys.platform} {platform.machine()} {packages} cpu={cpu}"
+
+
+def environment_digest() -> bytes:
+    """SHA-256 of `describe_environment`.
+
+    >>> len(environment_digest())
+    32
+    """
+    return hashlib.sha256(describe_environment().encode()).digest()

@@ -1,0 +1,153 @@
+"""The composition root of the dataflows: from settings to open stores, sources and sinks."""
+
+import os
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.blobs import Blobs, open_blobs
+from ledger.log import Ledger, open_database, open_embedded
+
+from dataflows.environment import describe_environment, environment_digest
+from dataflows.pump import PartitionPump, PumpLimits
+from dataflows.region_run import RegionRun, SlotReport, open_region_run
+from dataflows.resume import ResumePlan, plan_resume
+from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
+from dataflows.snapshots import append_shared
+from dataflows.sources import RideSource, open_rides
+from schemas.codec import Decoder
+from schemas.record_codec import decode
+from schemas.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.settings import Settings
+from state.intake import IntakeRules
+
+
+@dataclass(slots=True)
+class House:
+    """Open stores of one process."""
+
+    settings: Settings
+    ledger: Ledger
+    blobs: Blobs
+    environment: bytes
+
+    def close(self) -> None:
+        """Write what is pending and let go."""
+        self.ledger.close()
+
+
+def open_house(settings: Settings) -> House:
+    """Open the ledger and the blobs that the settings name."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.database:
+        ledger = open_database(settings.database, settings.home / "checkpoints", instance=settings.instance, clock=time.monotonic)
+    else:
+        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic)
+    return House(settings, ledger, open_blobs(settings.home, settings.database), environment_digest())
+
+
+def open_rejects(settings: Settings) -> RejectSink:
+    """Where rejected events go: a topic when outputs go to Kafka, else a file in home."""
+    return KafkaRejects(settings.kafka) if settings.kafka else FileRejects(settings.home / "rejects.sqlite")
+
+
+def rules_of(plan: ResumePlan) -> IntakeRules:
+    """The rules of intake that the region's bootstrap recorded."""
+    return IntakeRules(skew_s=plan.bootstrapped.skew_s, dedup_horizon_events=plan.bootstrapped.dedup_horizon_events)
+
+
+def limits_of(settings: Settings) -> PumpLimits:
+    """Bounds on reading, from settings."""
+    return PumpLimits(settings.batch_events, settings.idle_after_s, 1.0 / settings.progress_per_s)
+
+
+def open_pumps(
+    house: House, source: RideSource, plans: Sequence[ResumePlan], partitions: Sequence[int], rejects: RejectSink, *, bounded: bool
+) -> list[PartitionPump]:
+    """One pump per partition."""
+    regions = tuple(plan.region.id for plan in plans)
+    return [
+        PartitionPump(
+            source, p, plans, Decoder(regions), rules_of(plans[0]), rejects, limits_of(house.settings), time.monotonic, bounded=bounded
+        )
+        for p in partitions
+    ]
+
+
+def start_region(
+    house: House, region: str, source: RideSource, processes: int = 1, on_refold: Callable[[int, int], None] | None = None
+) -> RegionRun:
+    """A region's run, resumed; only then is the start of this run recorded, so that a crash between leaves the old environment on record."""
+    run = open_region_run(
+        house.ledger,
+        house.blobs,
+        region,
+        source.partitions(),
+        house.environment,
+        time.monotonic,
+        same_environment=recorded_environment(house.ledger) in (b"", house.environment),
+        snapshot_every_s=house.settings.snapshot_every_s,
+        on_refold=on_refold,
+    )
+    where = " ".join(f"{name}={value}" for name, value in sorted(source.identity().items()))
+    record_start(house, f"run {region}", where, processes)
+    return run
+
+
+def run_embedded(
+    house: House,
+    source: RideSource,
+    regions: Sequence[str],
+    *,
+    bounded: bool,
+    on_slot: Callable[[SlotReport], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run the whole pipeline in this process, without Bytewax."""
+    from dataflows.local import run_local
+
+    partitions = source.partitions()
+    plans = [plan_resume(house.ledger, region, partitions) for region in regions]
+    rejects = open_rejects(house.settings)
+    runs = [start_region(house, region, source) for region in regions]
+    pumps = open_pumps(house, source, plans, partitions, rejects, bounded=bounded)
+    try:
+        run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
+    finally:
+        for pump in pumps:
+            pump.close()
+        rejects.close()
+
+
+def recorded_environment(ledger: Ledger) -> bytes:
+    """Digest of the environment of the newest recorded run, empty if none is."""
+    stored = ledger.find(RUNS_LOG, RunStarted.__name__)
+    return decode(stored.payload).environment if stored is not None else b""
+
+
+def record_start(house: House, command: str, source: str, processes: int) -> str:
+    """Append `RunStarted`; returns the run's id."""
+    run = uuid.uuid4().hex
+    started = RunStarted(
+        run, command, time.time_ns() // 1000, platform.node(), house.environment, describe_environment(), source, processes
+    )
+    append_shared(house.ledger, RUNS_LOG, started)
+    return run
+
+
+def record_stop(house: House, run: str) -> None:
+    """Append `RunStopped` with the sizes of all logs."""
+    sizes = {log: house.ledger.head(log).size for log in house.ledger.logs()}
+    append_shared(house.ledger, RUNS_LOG, RunStopped(run, time.time_ns() // 1000, sizes))
+
+
+def quiet_threads() -> None:
+    """One OpenMP thread per process: oversubscribed, XGBoost takes twenty times as long. Call before importing it."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.setswitchinterval(0.005)
+
+
+__all__ = ["House", "open_house", "open_rides"]

@@ -1,0 +1,219 @@
+"""One region, alive: open slots, the fold, and the log that it writes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ledger.blobs import Blobs
+from ledger.log import Ledger, Stored
+
+from dataflows.control import Control, ControlView
+from dataflows.record import closed_of, history_by_slot, payloads_of
+from dataflows.resume import ResumePlan, plan_resume
+from dataflows.snapshots import load_snapshot, save_snapshot
+from schemas.errors import DivergenceError
+from schemas.record_codec import decode, encode
+from schemas.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotScored, SlotStatus, StateDigested, region_log
+from schemas.regions import Region
+from state.partials import Partial
+from state.region import Champion, RegionFold, SlotOutcome, champions_of
+from state.slots import OpenSlots
+
+REFOLD_PAGE_ENTRIES = 2_000
+# What floating point reaches may differ in another environment; counts may not, anywhere.
+FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """What a person watching wants to know of one close."""
+
+    region: str
+    slot: int
+    rides: int
+    corrections: int
+    status: SlotStatus
+    outcome: SlotOutcome
+
+
+class RegionRun:
+    """Folds partials of one region and appends what each close says.
+
+    Args:
+        ledger, blobs: Open stores.
+        plan: Where the region goes on.
+        environment: Digest of this environment.
+        same_environment: Whether the log's last entries were written in it.
+        clock: Monotonic seconds, for the rhythm of snapshots only.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        plan: ResumePlan,
+        environment: bytes,
+        clock: Callable[[], float],
+        *,
+        same_environment: bool = True,
+        snapshot_every_s: float = 30.0,
+        on_refold: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.region: Region = plan.region
+        self._ledger, self._blobs, self._clock = ledger, blobs, clock
+        self._environment, self._same_environment = environment, same_environment
+        self._log = region_log(self.region.id)
+        self._control = ControlView(ledger)
+        self._artefacts: dict[bytes, bytes] = {}
+        self._snapshot_every_s = snapshot_every_s
+        self._snapshot_at = clock()
+        self._unsaved = 0
+        self.fold = RegionFold(self.region, plan.bootstrapped.start_slot)
+        self.size = self._restore(plan, on_refold)
+        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points)
+
+    # --- live ---
+
+    def absorb(self, partial: Partial) -> list[SlotReport]:
+        """Merge a partial; close, record and report every slot that it allows."""
+        self.slots.absorb(partial)
+        if self.slots.ended:
+            self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
+        reports = []
+        while self.slots.next_slot < self.slots.closable_until:
+            reports.append(self._close())
+        return reports
+
+    def _close(self) -> SlotReport:
+        closed = self.slots.close()
+        control = self._control.latest()
+        self.fold.use(self._champions(control))
+        outcome = self.fold.apply(closed)
+        payloads = payloads_of(self.region, outcome, control, self._blobs)
+        self.size = self._ledger.append(self._log, self.size, payloads).size
+        self._unsaved += 1
+        if self._clock() - self._snapshot_at >= self._snapshot_every_s:
+            self.save()
+        rides = sum(int(counts.counts.sum()) for counts in closed.counts)
+        corrections = sum(int(counts.counts.sum()) for counts in closed.corrections)
+        return SlotReport(self.region.id, closed.slot, rides, corrections, outcome.status, outcome)
+
+    def save(self) -> None:
+        """Take a snapshot, unless nothing closed since the last."""
+        if self._unsaved:
+            save_snapshot(self._ledger, self._blobs, self.region.id, self.fold.next_slot - 1, self.fold.to_arrays(), self._environment)
+            self._unsaved = 0
+        self._snapshot_at = self._clock()
+
+    def _champions(self, control: Control) -> dict[str, Champion]:
+        found = {}
+        for measure in self.region.measures:
+            digest = control.champions.get((self.region.id, measure))
+            if digest:
+                found[measure] = self._champion(digest)
+        return found
+
+    def _champion(self, digest: bytes) -> Champion:
+        if digest not in self._artefacts:
+            self._artefacts = {digest: self._blobs.get(digest), **dict(list(self._artefacts.items())[:3])}
+        return Champion(digest, self._artefacts[digest])
+
+    # --- resume ---
+
+    def _restore(self, plan: ResumePlan, on_refold: Callable[[int, int], None] | None) -> int:
+        """State after the last recorded slot: newest snapshot, or bootstrap, then the recorded slots after it."""
+        head = self._ledger.head(self._log)
+        found = load_snapshot(self._ledger, self._blobs, self.region.id, self._environment)
+        if found is not None:
+            taken, arrays = found
+            champions = {measure: self._champion(digest) for measure, digest in champions_of(arrays, self.region.measures).items()}
+            self.fold.from_arrays(arrays, champions)
+            size = taken.size
+        else:
+            self.fold.remember(history_by_slot(self.region, plan.bootstrapped, self._blobs))
+            size = 1
+        changed_at = self._refold(size, head.size, on_refold)
+        if changed_at is not None:
+            record = EnvironmentChanged(self.region.id, changed_at, self._environment)
+            return self._ledger.append(self._log, head.size, [encode(record)]).size
+        return head.size
+
+    def _refold(self, start: int, stop: int, on_refold: Callable[[int, int], None] | None) -> int | None:
+        """Fold recorded slots again and hold what comes out against the record.
+
+        Returns:
+            The first slot whose floating-point part differs, or None.
+        Raises:
+            DivergenceError: counts differ, or anything differs in the environment that wrote it.
+        """
+        differs_at: int | None = None
+        held: list[Stored] = []  # entries of one close, complete when the next close begins or the log ends
+        for close in self._closes(start, stop):
+            held = close
+            if (slot := self._repeat(held)) is not None and differs_at is None:
+                differs_at = slot
+            if on_refold is not None:
+                on_refold(held[-1].index + 1 - start, stop - start)
+        return differs_at
+
+    def _closes(self, start: int, stop: int) -> Iterable[list[Stored]]:
+        """Recorded entries, grouped by the close that made them."""
+        close: list[Stored] = []
+        for page in range(start, stop, REFOLD_PAGE_ENTRIES):
+            for stored in self._ledger.read(self._log, page, min(stop, page + REFOLD_PAGE_ENTRIES)):
+                if stored.kind == EnvironmentChanged.__name__:
+                    continue
+                if close and _starts_close(close, stored):
+                    yield close
+                    close = []
+                close.append(stored)
+        if close:
+            yield close
+
+    def _repeat(self, close: list[Stored]) -> int | None:
+        at = next(i for i, stored in enumerate(close) if stored.kind == SlotClosed.__name__)
+        record: SlotClosed = decode(close[at].payload)
+        control = self._control.at(record.control_size, record.control_root)
+        self.fold.use(self._champions(control))
+        outcome = self.fold.apply(closed_of(self.region, record, close[:at], self._blobs))
+        again = payloads_of(self.region, outcome, control, self._blobs)
+        mine, theirs = again, [stored.payload for stored in close]
+        if mine == theirs:
+            return None
+        for stored, payload in zip(close, [*again, *[b""] * len(close)], strict=False):
+            if stored.payload != payload and (self._same_environment or stored.kind not in FLOATING):
+                raise DivergenceError(
+                    f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"
+                )
+        return record.slot
+
+
+def _starts_close(close: list[Stored], stored: Stored) -> bool:
+    """Whether an entry begins another close: findings stand before their SlotClosed, all else after it."""
+    has_slot = any(entry.kind == SlotClosed.__name__ for entry in close)
+    return has_slot and stored.kind in (SlotClosed.__name__, "SourceGap", "HorizonShort")
+
+
+def open_region_run(
+    ledger: Ledger,
+    blobs: Blobs,
+    region: str,
+    partitions: Iterable[int],
+    environment: bytes,
+    clock: Callable[[], float],
+    *,
+    same_environment: bool = True,
+    snapshot_every_s: float = 30.0,
+    on_refold: Callable[[int, int], None] | None = None,
+) -> RegionRun:
+    """A region's run, resumed from its log."""
+    plan = plan_resume(ledger, region, partitions)
+    return RegionRun(
+        ledger,
+        blobs,
+        plan,
+        environment,
+        clock,
+        same_environment=same_environment,
+        snapshot_every_s=snapshot_every_s,
+        on_refold=on_refold,
+    )

@@ -1,0 +1,57 @@
+"""Where a region goes on: read from its log, the same in every process of a run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ledger.log import Ledger
+
+from schemas.errors import NotFound, UsageError
+from schemas.record_codec import decode
+from schemas.records import RegionBootstrapped, SlotClosed, region_log
+from schemas.regions import Region, region_from_json
+from state.partials import ResumePoint
+
+FROM_LOWEST = -1  # an offset that stands for "the lowest that the source still holds"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """One region's bootstrap record and its resume point in every partition."""
+
+    region: Region
+    bootstrapped: RegionBootstrapped
+    next_slot: int
+    points: Mapping[int, ResumePoint]
+
+
+def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
+    """The region's first record.
+
+    Raises:
+        NotFound: the region was never bootstrapped here.
+    """
+    stored = ledger.find(region_log(region), RegionBootstrapped.__name__)
+    if stored is None:
+        raise NotFound(f"region {region}: not bootstrapped in this home; run `ridecast bootstrap --region {region} --until DATE` first")
+    record: RegionBootstrapped = decode(stored.payload)
+    return record
+
+
+def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> ResumePlan:
+    """Resume points after the last closed slot, or the very beginning.
+
+    Raises:
+        UsageError: the source has other partitions than the log was written with.
+    """
+    boot = bootstrap_of(ledger, region)
+    definition = region_from_json(boot.definition, where=f"{region_log(region)} entry 0")
+    stored = ledger.find(region_log(region), SlotClosed.__name__)
+    if stored is None:
+        fresh = ResumePoint(FROM_LOWEST, 0, boot.start_slot - 1, -1, boot.start_slot)
+        return ResumePlan(definition, boot, boot.start_slot, dict.fromkeys(partitions, fresh))
+    last: SlotClosed = decode(stored.payload)
+    wanted, known = sorted(partitions), sorted(cut.partition for cut in last.partitions)
+    if wanted != known:
+        raise UsageError(f"region {region}: expected a source with partitions {known}, as in the ledger, got {wanted}")
+    points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
+    return ResumePlan(definition, boot, last.slot + 1, points)

@@ -1,0 +1,57 @@
+"""Snapshots of a region's state: caches in the blob store, found through the `runs` log."""
+
+import io
+
+import numpy as np
+from ledger.blobs import Blobs, Retention
+from ledger.log import Ledger
+
+from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, NotFound
+from schemas.record_codec import decode, encode
+from schemas.records import RUNS_LOG, Record, SnapshotTaken, region_log
+from state.region import Arrays
+
+LOOK_BACK_ENTRIES = 200  # Older snapshots are not worth looking for: folding anew is always right.
+
+
+def append_shared(ledger: Ledger, log: str, record: Record) -> None:
+    """Append to a log that several processes write, trying again when another was first."""
+    payload = encode(record)
+    while True:
+        try:
+            ledger.append(log, ledger.head(log).size, [payload])
+            return
+        except (ExpectedSizeError, DivergenceError):
+            continue
+
+
+def save_snapshot(ledger: Ledger, blobs: Blobs, region: str, slot: int, arrays: Arrays, environment: bytes) -> None:
+    """Store the arrays and say so in the `runs` log; the region's log must hold the slot already."""
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **arrays)
+    head = ledger.head(region_log(region))
+    blob = blobs.put(out.getvalue(), Retention.SNAPSHOT)
+    append_shared(ledger, RUNS_LOG, SnapshotTaken(region, slot, head.size, head.root, blob, environment))
+
+
+def load_snapshot(ledger: Ledger, blobs: Blobs, region: str, environment: bytes) -> tuple[SnapshotTaken, Arrays] | None:
+    """The newest snapshot that belongs to this very log and environment, or None."""
+    size = ledger.head(RUNS_LOG).size
+    recent = [
+        decode(stored.payload)
+        for stored in ledger.read(RUNS_LOG, max(0, size - LOOK_BACK_ENTRIES), size)
+        if stored.kind == SnapshotTaken.__name__
+    ]
+    head = ledger.head(region_log(region))
+    for taken in reversed(recent):
+        if taken.region != region or taken.environment != environment or taken.size > head.size:
+            continue
+        if ledger.root_at(region_log(region), taken.size) != taken.root:
+            continue
+        try:
+            data = blobs.get(taken.blob)
+        except (NotFound, DamagedError):
+            continue  # A cache may be gone or broken; the fold does not depend on it.
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
+            return taken, {name: held[name] for name in held.files}
+    return None

@@ -1,0 +1,5 @@
+"""`python -m ridecast` is `ridecast`."""
+
+from ridecast.main import main
+
+main()

@@ -1,0 +1,47 @@
+"""`ridecast bootstrap`: history becomes counts."""
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from ridecast import options
+
+
+@click.command()
+@options.rides
+@options.region
+@click.option("--until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which history ends and live counting starts.")
+@options.home
+@click.option("--no-history", is_flag=True, help="Start without history; no rides are read.")
+def command(rides: str | None, region_name: str, until: str, home: str | None, no_history: bool) -> None:
+    """Turn history into counts, once.
+
+    Counts every ride before the local midnight --until and records them as the first entry of the
+    region's log. Doing it again with the same rides changes nothing; with other rides it is refused.
+
+    Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
+    """
+    from dataflows.bootstrap import bootstrap_region
+    from dataflows.house import open_house
+    from dataflows.sources import open_rides
+    from schemas.settings import parse_rides
+
+    settings = options.settings_of(home=home, rides=rides)
+    region = options.region_of(region_name)
+    source = None
+    if not no_history:
+        parse_rides(settings.rides)
+        source = open_rides(settings.rides)
+    house = open_house(settings)
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(f"counting {region.id}", total=None)
+            record, fresh = bootstrap_region(
+                house, region, source, until, on_rides=lambda done, total: progress.update(task, completed=done, total=max(total, 1))
+            )
+    finally:
+        house.close()
+    days = (record.start_slot - record.first_slot) * region.slot_min / 1440
+    said = "bootstrapped" if fresh else "was bootstrapped already"
+    click.echo(f"{region.id} {said}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there.")

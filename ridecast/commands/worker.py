@@ -1,0 +1,47 @@
+"""`ridecast worker`: the processes that `ridecast run` starts; not for people."""
+
+import logging
+import os
+
+import click
+
+from schemas.settings import Settings
+
+
+@click.group(hidden=True)
+def command() -> None:
+    """One process of a run; settings come from the environment."""
+    settings = Settings.from_env(os.environ)
+    logging.getLogger().setLevel(settings.log_level.upper())
+
+
+@command.command()
+@click.option("--regions", required=True)
+@click.option("--processes", type=int, default=1)
+@click.option("--process", type=int, default=None)
+@click.option("--addresses", default="")
+@click.option("--until-end", is_flag=True)
+def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
+    """Read rides, close slots, record forecasts."""
+    from dataflows.forecast import run_process
+
+    run_process(Settings.from_env(os.environ), regions.split(","), processes, process, addresses, bounded=until_end)
+
+
+@command.command()
+@click.option("--regions", required=True)
+@click.option("--drain", is_flag=True, help="Publish what is recorded now, then end.")
+def publish(regions: str, drain: bool) -> None:
+    """Follow the regions' logs; publish forecasts to their topic and the online store."""
+    from dataflows.publish_process import run_publisher
+
+    run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
+
+
+@command.command()
+@click.option("--regions", required=True)
+def api(regions: str) -> None:
+    """Answer over REST."""
+    from api.serve import serve
+
+    serve(Settings.from_env(os.environ), regions.split(","))

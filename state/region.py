@@ -1,0 +1,191 @@
+"""The fold of one region: what a closed slot changes, and what it makes us say.
+
+`RegionFold.apply` is the one place where state moves: the live stream, a resume that folds recorded
+slots again, a backtest and a replay all call it with the same closed slots and get the same outcomes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ContractError
+from schemas.records import SlotScored, SlotStatus, StateDigested, UniverseChanged
+from schemas.regions import US_PER_MIN, Region
+from schemas.rides import UInt64s
+from state.forecast import Draft, Forecaster
+from state.history import CountHistory
+from state.slots import ClosedSlot, CountColumns, GapFound
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
+PARTIAL_FROM = 5  # rides expected of an excused partition
+DIGEST_EVERY_MIN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One measure's forecasts, ready to be recorded."""
+
+    measure: str
+    model: bytes  # digest of the artefact in force, empty for none
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOutcome:
+    """Everything that one closed slot led to."""
+
+    closed: ClosedSlot
+    status: SlotStatus
+    universe: UniverseChanged | None
+    universe_version: int
+    scores: tuple[SlotScored, ...]
+    issues: tuple[Issue, ...]
+    digested: StateDigested | None
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model in force for one measure: the artefact's digest and bytes."""
+
+    digest: bytes
+    artefact: bytes
+
+
+class RegionFold:
+    """State of one region between slots.
+
+    Args:
+        region: Its definition.
+        start_slot: First slot counted live.
+    """
+
+    def __init__(self, region: Region, start_slot: int) -> None:
+        self.region = region
+        self.next_slot = start_slot
+        self.histories = tuple(CountHistory(region) for _ in region.measures)
+        self.forecasters = tuple(Forecaster(region, measure) for measure in region.measures)
+        self.universe_version = 0
+        self._universe: UInt64s = np.empty(0, np.uint64)
+        self._champions: dict[str, bytes] = {}
+
+    def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
+        """Take counts of slots before the start, in order: (slot, counts per measure)."""
+        for slot, counts in history:
+            silent = not any(len(columns) for columns in counts)
+            observed = not (silent and self._expected(slot) >= UNOBSERVED_FROM)
+            for measure, columns in zip(self.histories, counts, strict=True):
+                measure.close(slot, columns.cells, columns.counts, observed=observed)
+
+    def use(self, champions: Mapping[str, Champion]) -> None:
+        """Put other models in force from the next slot on: measure -> champion."""
+        for forecaster in self.forecasters:
+            champion = champions.get(forecaster.measure)
+            digest = champion.digest if champion else b""
+            if digest != self._champions.get(forecaster.measure, b""):
+                forecaster.use(champion.artefact if champion else None)
+                self._champions[forecaster.measure] = digest
+
+    def apply(self, closed: ClosedSlot) -> SlotOutcome:
+        """Fold one closed slot: count, score what came true, forecast, learn.
+
+        Raises:
+            ContractError: it is not the next slot.
+        """
+        if closed.slot != self.next_slot:
+            raise ContractError(f"region {self.region.id}: expected slot {self.next_slot}, got {closed.slot}")
+        status = self._status(closed)
+        observed = status is not SlotStatus.UNOBSERVED
+        for history, counts, late in zip(self.histories, closed.counts, closed.corrections, strict=True):
+            if len(late):
+                history.correct(late.slots, late.cells, late.counts)
+            history.close(closed.slot, counts.cells, counts.counts, observed=observed)
+        self.next_slot += 1
+        universe = self._change_universe(closed.slot)
+        settle_slots = self.region.settle_lateness_s // (60 * self.region.slot_min)
+        scores, issues = [], []
+        for history, forecaster in zip(self.histories, self.forecasters, strict=True):
+            scores += forecaster.score(history, closed.slot, settle_slots)
+            draft = forecaster.issue(history, closed.slot)
+            issues.append(Issue(forecaster.measure, self._champions.get(forecaster.measure, b""), draft))
+            forecaster.learn(history, closed.slot)
+        end_min = (closed.slot + 1) * self.region.slot_us // US_PER_MIN
+        digested = self.digest(closed.slot) if end_min % DIGEST_EVERY_MIN == 0 else None
+        return SlotOutcome(closed, status, universe, self.universe_version, tuple(scores), tuple(issues), digested)
+
+    def _status(self, closed: ClosedSlot) -> SlotStatus:
+        gap = any(isinstance(finding, GapFound) for finding in closed.findings)
+        excused = any(cut.excused for cut in closed.cuts)
+        silent = not any(len(counts) for counts in closed.counts)
+        expected = self._expected(closed.slot) if silent or excused else 0.0
+        if silent and expected >= UNOBSERVED_FROM:
+            return SlotStatus.UNOBSERVED
+        if gap or (excused and expected / len(closed.cuts) >= PARTIAL_FROM):
+            return SlotStatus.PARTIAL
+        return SlotStatus.OBSERVED
+
+    def _expected(self, slot: int) -> float:
+        """Rides that the profile expects in a slot, over all cells and measures."""
+        return sum(forecaster.expected(history, slot) for history, forecaster in zip(self.histories, self.forecasters, strict=True))
+
+    def _change_universe(self, slot: int) -> UniverseChanged | None:
+        cells = np.unique(np.concatenate([history.cells[history.universe(slot)] for history in self.histories]))
+        if np.array_equal(cells, self._universe):
+            return None
+        added = np.setdiff1d(cells, self._universe, assume_unique=True)
+        retired = np.setdiff1d(self._universe, cells, assume_unique=True)
+        self._universe = cells
+        self.universe_version += 1
+        return UniverseChanged(self.region.id, slot, self.universe_version, len(cells), _deltas(added), _deltas(retired))
+
+    def digest(self, slot: int) -> StateDigested:
+        """Digests of the state after a slot."""
+        integers = hashlib.sha256()
+        models = hashlib.sha256()
+        for history, forecaster in zip(self.histories, self.forecasters, strict=True):
+            integers.update(history.digest())
+            models.update(forecaster.digest())
+        integers.update(self.universe_version.to_bytes(8, "big") + self._universe.astype(">u8").tobytes())
+        return StateDigested(self.region.id, slot, integers.digest(), models.digest())
+
+    def to_arrays(self) -> Arrays:
+        """Everything that `from_arrays` needs, for a snapshot."""
+        arrays: Arrays = {
+            "next_slot": np.array([self.next_slot]),
+            "universe": self._universe,
+            "universe_version": np.array([self.universe_version]),
+            "champions": np.array([self._champions.get(m, b"").hex() for m in self.region.measures], dtype="S64"),
+        }
+        for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
+            arrays |= {f"history{number}.{name}": array for name, array in history.to_arrays().items()}
+            arrays |= {f"forecaster{number}.{name}": array for name, array in forecaster.to_arrays().items()}
+        return arrays
+
+    def from_arrays(self, arrays: Arrays, champions: Mapping[str, Champion]) -> None:
+        """Become what a snapshot holds; `champions` are the models that it names (see `champions_of`)."""
+        self.next_slot = int(arrays["next_slot"][0])
+        self._universe = arrays["universe"].astype(np.uint64)
+        self.universe_version = int(arrays["universe_version"][0])
+        self.use(champions)
+        for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
+            history.from_arrays(_under(arrays, f"history{number}."))
+            forecaster.from_arrays(_under(arrays, f"forecaster{number}."))
+
+
+def champions_of(arrays: Arrays, measures: Iterable[str]) -> dict[str, bytes]:
+    """Digests of the models that a snapshot was made with: measure -> digest."""
+    texts = [bytes(value).decode() for value in arrays["champions"].astype("S64")]
+    return {measure: bytes.fromhex(text) for measure, text in zip(measures, texts, strict=True) if text}
+
+
+def _under(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _deltas(ascending: UInt64s) -> tuple[int, ...]:
+    values = ascending.astype(np.int64)
+    return tuple(np.diff(values, prepend=0).tolist())
