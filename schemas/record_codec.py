@@ -161,6 +161,36 @@ def place_of(record: Record) -> tuple[int | None, str]:
     return (slot if isinstance(slot, int) else None), str(getattr(record, "measure", ""))
 
 
+@cache
+def _place_readers() -> dict[bytes, tuple[str, Any]]:
+    """Fingerprint -> (kind, schema of the fields up to the last that gives a place, or None)."""
+    found: dict[bytes, tuple[str, Any]] = {}
+    for item in (resources.files("schemas") / "avro" / "records").iterdir():
+        if item.name.endswith(".avsc"):
+            schema = json.loads(item.read_text("utf-8"))
+            names = [field["name"] for field in schema["fields"]]
+            length = max((names.index(name) + 1 for name in ("slot", "measure") if name in names), default=0)
+            start = fastavro.parse_schema({**schema, "fields": schema["fields"][:length]}) if length else None
+            found[fingerprint(schema)] = schema["name"], start
+    return found
+
+
+def place_in(payload: bytes) -> tuple[str, int | None, str]:
+    """(kind, slot, subject) of a record's bytes: what `kind_of` and `place_of` say, decoding the first fields only.
+
+    Bytes that are no record of ours have the kind "unknown" and no place.
+    """
+    kind, start = _place_readers().get(payload[2:10], ("unknown", None)) if payload[:2] == MARKER else ("unknown", None)
+    if start is None:
+        return kind, None, ""
+    try:
+        fields = fastavro.schemaless_reader(io.BytesIO(payload[10:]), start, None)
+    except Exception as cause:  # As in `decode`.
+        raise DamagedError(f"entry: {kind} does not decode: {cause}") from cause
+    assert isinstance(fields, dict)
+    return kind, fields.get("slot"), str(fields.get("measure", ""))
+
+
 def write_schemas(folder: Path) -> list[Path]:
     """Write the schema of each current record that has no file yet; refuse to change one that has."""
     written = []
@@ -183,4 +213,3 @@ if __name__ == "__main__":
     target.mkdir(parents=True, exist_ok=True)
     for path in write_schemas(target):
         print(path)
-
