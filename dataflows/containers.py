@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -35,10 +36,9 @@ _TIME_BYTES = 8  # of a varint of microseconds between 1987 and 2112
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An open file and what its header says."""
+    """A file and what its header says; opened anew for each look, so that a reader has nothing to close."""
 
     path: Path
-    file: IO[bytes]
     schema: AvroSchema
     codec: str
     sync_marker: bytes
@@ -68,29 +68,15 @@ def container_header(schema_json: str, sync_marker: bytes) -> bytes:
     return b"".join([*out, b"\x00", sync_marker])
 
 
-def open_container(path: Path) -> Container | None:
-    """A container of rides, open for reading; None while its header is still being written.
+def read_header(path: Path) -> Container | None:
+    """A container of rides; None while its header is still being written.
 
     Raises:
         StoreUnavailable: the file cannot be read.
         DamagedError: not an Avro container, or not one of rides.
     """
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  the container keeps it
+    with _opened(path) as file:
         start = os.pread(file.fileno(), HEADER_BYTES, 0)
-    except OSError as cause:
-        raise StoreUnavailable(f"ride log: cannot read {path}: {cause.strerror}") from cause
-    try:
-        container = _parse_header(path, file, start)
-    except DamagedError:
-        file.close()
-        raise
-    if container is None:
-        file.close()
-    return container
-
-
-def _parse_header(path: Path, file: IO[bytes], start: bytes) -> Container | None:
     if start[: len(MAGIC)] != MAGIC[: len(start)]:
         raise DamagedError(f"{path}: expected an Avro file (4f626a01), got {start[:4].hex()}")
     source, fields = _Bytes(start, len(MAGIC)), dict[str, bytes]()
@@ -115,7 +101,7 @@ def _parse_header(path: Path, file: IO[bytes], start: bytes) -> Container | None
         schema = json.loads(fields.get("avro.schema", b""))
     except ValueError as cause:
         raise DamagedError(f"{path}: expected a schema in JSON, got {cause}") from cause
-    container = Container(path, file, schema, codec, sync_marker, source.at)
+    container = Container(path, schema, codec, sync_marker, source.at)
     expected = released("ride_log_entry.v1" if container.is_log_entry else "ride_event.v1")
     try:
         problems = check(reader=expected, writer=schema)
@@ -132,7 +118,11 @@ def scan_blocks(container: Container, position: int) -> Iterator[Block]:
     Raises:
         DamagedError: a whole block does not end with the file's marker.
     """
-    descriptor = container.file.fileno()
+    with _opened(container.path) as file:
+        yield from _scan(container, file.fileno(), position)
+
+
+def _scan(container: Container, descriptor: int, position: int) -> Iterator[Block]:
     size_bytes = os.fstat(descriptor).st_size
     while position < size_bytes:
         source = _Bytes(os.pread(descriptor, 20, position), 0)
@@ -162,7 +152,8 @@ def decode_block(container: Container, block: Block) -> tuple[Int64s, list[bytes
     Raises:
         DamagedError: the block is not what its header says.
     """
-    data = os.pread(container.file.fileno(), block.size_bytes, block.start)
+    with _opened(container.path) as file:
+        data = os.pread(file.fileno(), block.size_bytes, block.start)
     try:
         if len(data) != block.size_bytes:
             raise ValueError(f"{len(data)} bytes")
@@ -244,6 +235,16 @@ def _ride_events(schema: AvroSchema, data: bytes, n: int) -> tuple[Int64s, list[
     if source.tell() != len(data):
         raise ValueError(f"{len(data) - source.tell()} bytes more")
     return times, values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+    except OSError as cause:
+        raise StoreUnavailable(f"ride log: cannot read {path}: {cause.strerror}") from cause
+    with file:
+        yield file
 
 
 class _Bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflows.containers import decode_block, open_container
+from dataflows.containers import decode_block, read_header
 from dataflows.ridelog_writer import PARTITIONS, RideLogWriter
 from dataflows.segments import Segment, partitions, segment_firsts, segment_name
 from schemas.errors import ContractError, DamagedError, UsageError
@@ -79,10 +79,8 @@ class RideLogReader:
         return RawBatch(self.partition, offsets, times[0] if len(times) == 1 else np.concatenate(times), values)
 
     def close(self) -> None:
-        """Let go of the open files."""
-        for segment in self._segments:
-            segment.container.file.close()
-        self._segments = []
+        """Forget what was read; a closed reader starts again from disk."""
+        self._segments, self._loaded = [], None
 
     def _block_at(self, offset: int) -> tuple[int, Int64s, list[bytes]] | None:
         if self._loaded is not None and 0 <= offset - self._loaded[0] < len(self._loaded[2]):
@@ -102,7 +100,7 @@ class RideLogReader:
         for first in names:
             if first in known:
                 continue
-            container = open_container(self._folder / segment_name(first))
+            container = read_header(self._folder / segment_name(first))
             if container is None:  # its writer has not finished the header yet
                 break
             if self._segments:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from dataflows.containers import container_header, open_container
+from dataflows.containers import container_header, read_header
 from dataflows.segments import Segment, segment_firsts, segment_name
 from schemas.avro_files import released
 from schemas.errors import ContractError, StoreUnavailable, UsageError
@@ -123,13 +123,12 @@ class _Tail:
         try:
             self._folder.mkdir(exist_ok=True)
             firsts = segment_firsts(self._folder)
-            container = open_container(self._folder / segment_name(firsts[-1])) if firsts else None
+            container = read_header(self._folder / segment_name(firsts[-1])) if firsts else None
             if container is None:
                 self._begin(firsts[-1] if firsts else 0)
                 return
             segment = Segment(firsts[-1], container)
             segment.grow(final=False)
-            container.file.close()
             self.end = segment.end
             self.file = open(container.path, "r+b", buffering=0)  # noqa: SIM115  held while this writer lives
             self.file.truncate(segment.scanned_bytes)

@@ -53,7 +53,7 @@ class Segment:
             self.blocks.append(block)
             self.end += block.entries
             self.scanned_bytes = block.stop
-        size_bytes = os.fstat(self.container.file.fileno()).st_size
+        size_bytes = self.container.path.stat().st_size
         if final and self.scanned_bytes != size_bytes:
             raise DamagedError(
                 f"{self.container.path}: expected a whole block at byte {self.scanned_bytes}, got a file of {size_bytes} bytes"
