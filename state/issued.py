@@ -1,0 +1,93 @@
+"""What was issued and still waits for its truth."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.chunks import NUMBERS, ForecastColumns
+from schemas.rides import Int64s, UInt8s, UInt64s
+from state.history import Arrays, CountHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The forecasts that were issued at one slot's cut."""
+
+    slot: int
+    columns: ForecastColumns
+
+
+class IssuedQueue:
+    """Issues in order of slots, each with its place in the history's columns."""
+
+    def __init__(self, horizons_min: tuple[int, ...]) -> None:
+        self._horizons_min = horizons_min
+        self._issues: dict[int, Issued] = {}
+        self._places: dict[int, tuple[int, Int64s]] = {}  # slot -> (generation, columns), a cache
+        self._digests: dict[int, bytes] = {}  # slot -> digest, a cache
+
+    def push(self, issued: Issued, history: CountHistory, columns: Int64s) -> None:
+        """Keep an issue; `columns` are those of its cells in the history."""
+        self._issues[issued.slot] = issued
+        self._places[issued.slot] = history.generation, columns
+
+    def at(self, slot: int) -> Issued | None:
+        """What was issued at a slot, if it is still kept."""
+        return self._issues.get(slot)
+
+    def columns(self, slot: int, history: CountHistory) -> Int64s:
+        """Columns in the history of the cells that were issued at a slot; -1 for one that it forgot."""
+        generation, columns = self._places.get(slot, (-1, np.empty(0, np.int64)))
+        if generation != history.generation:
+            columns = history.columns_of(self._issues[slot].columns.cells)
+            self._places[slot] = history.generation, columns
+        return columns
+
+    def drop_before(self, slot: int) -> None:
+        """Forget issues of slots before this one."""
+        for old in [kept for kept in self._issues if kept < slot]:
+            del self._issues[old]
+            self._places.pop(old, None)
+            self._digests.pop(old, None)
+
+    def to_arrays(self) -> Arrays:
+        """All issues as one set of columns."""
+        issues = list(self._issues.values())
+        n = len(self._horizons_min)
+        arrays: Arrays = {
+            "issued_slot": np.array([issue.slot for issue in issues], np.int64),
+            "issued_size": np.array([len(issue.columns) for issue in issues], np.int64),
+            "issued_cell": np.concatenate([np.empty(0, np.uint64), *(issue.columns.cells for issue in issues)]),
+            "issued_fallback": np.concatenate([np.empty(0, np.uint8), *(issue.columns.fallback for issue in issues)]),
+        }
+        for name in NUMBERS:
+            parts = [np.empty((0, n), np.int64), *(getattr(issue.columns, name) for issue in issues)]
+            arrays[f"issued_{name}"] = np.concatenate(parts).astype(np.int32)
+        return arrays
+
+    def from_arrays(self, arrays: Arrays) -> None:
+        """Become the queue whose `to_arrays` gave these."""
+        self._issues, self._places, self._digests = {}, {}, {}
+        ends = np.cumsum(arrays["issued_size"].astype(np.int64)).tolist()
+        cells: UInt64s = arrays["issued_cell"].astype(np.uint64)
+        fallback: UInt8s = arrays["issued_fallback"].astype(np.uint8)
+        numbers = {name: arrays[f"issued_{name}"].astype(np.int64) for name in NUMBERS}
+        start = 0
+        for slot, end in zip(arrays["issued_slot"].tolist(), ends, strict=True):
+            here = slice(start, end)
+            values = {name: column[here] for name, column in numbers.items()}
+            self._issues[slot] = Issued(
+                slot, ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
+            )
+            start = end
+
+    def digest(self) -> bytes:
+        """SHA-256 over the issues: cells, means, baselines and fallbacks, from which the other columns follow."""
+        for slot, issue in self._issues.items():
+            if slot not in self._digests:
+                columns = issue.columns
+                parts = (columns.cells, columns.mean, columns.baseline, columns.fallback)
+                head = f"{slot} {len(columns)}\n".encode()
+                self._digests[slot] = hashlib.sha256(head + b"".join(part.tobytes() for part in parts)).digest()
+        return hashlib.sha256(b"".join(self._digests[slot] for slot in sorted(self._issues))).digest()
