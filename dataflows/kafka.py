@@ -4,10 +4,11 @@ Shared by the ride source and by the sinks. Nothing here decides what a message 
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from schemas.errors import NotFound, StoreUnavailable, UsageError
@@ -135,3 +136,47 @@ def parse_address(where: str) -> tuple[str, str]:
     if not where.startswith("kafka://") or ":" not in bootstrap or not topic:
         raise UsageError(f"ride events: expected a directory or kafka://HOST:PORT/TOPIC, got {where!r}")
     return bootstrap, topic
+
+
+class Reports:
+    """Delivery reports of some messages; the only proof that a broker has them."""
+
+    def __init__(self) -> None:
+        self._delivered = 0
+        self._errors: list[KafkaError] = []
+
+    def __call__(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self._delivered += 1
+        else:
+            self._errors.append(error)
+
+    def check(self, expected: int) -> None:
+        """Raise KafkaException unless every message was delivered."""
+        if self._errors:
+            raise KafkaException(self._errors[0])
+        if self._delivered != expected:
+            text = f"expected {expected} reports of delivery, got {self._delivered}"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
+
+
+def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, reports: Reports, give_up_at: float) -> None:
+    """Queue one message; wait for room while the queue is full.
+
+    Args:
+        producer: Its delivery reports are served by its flush.
+        topic: Full name.
+        key, value: Bytes; no value is a tombstone.
+        reports: Hears how it ended.
+        give_up_at: Monotonic seconds.
+    Raises:
+        KafkaException: the queue stayed full, or the client refuses the message.
+    """
+    while True:
+        try:
+            producer.produce(topic, value, key, on_delivery=reports)
+            return
+        except BufferError as cause:
+            if time.monotonic() > give_up_at:
+                raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from cause
+            producer.poll(0.1)
