@@ -1,1 +1,1 @@
-"""Online stores of forecasts: one protocol, two implementations."""
+"""The online store: newest forecasts per region, in memory or in Redis, behind one protocol."""

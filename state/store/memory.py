@@ -1,0 +1,39 @@
+"""The online store inside one process: rebuilt from the ledger at start, gone at the end."""
+
+from schemas.chunks import Blob, unpack_blob
+from state.store.protocol import StoredCell, StoredIssue, place_of
+
+
+class MemoryStore:
+    """Newest issues in a dictionary.
+
+    >>> MemoryStore().get("nyc", "pickups") is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._issues: dict[tuple[str, str], tuple[StoredIssue, Blob]] = {}
+
+    def put(self, issue: StoredIssue) -> bool:
+        place = place_of(issue)
+        if issue.index <= self.index(*place):
+            return False
+        # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
+        self._issues[place] = issue, unpack_blob(issue.blob)
+        return True
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        found = self._issues.get((region, measure))
+        return found[0] if found else None
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        found = self._issues.get((region, measure))
+        if found is None:
+            return None
+        issue, blob = found
+        chunk = blob.chunk_of(cell)
+        return StoredCell(issue.entry, issue.index, chunk[1]) if chunk else None
+
+    def index(self, region: str, measure: str) -> int:
+        found = self._issues.get((region, measure))
+        return found[0].index if found else -1

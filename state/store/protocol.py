@@ -1,0 +1,80 @@
+"""What the online store promises: the newest forecasts of every region, one cell or all, without the ledger.
+
+Everything in it can be rebuilt from the ledger; it is fast, never the truth. An issue replaces an older one
+and never a newer one, in whatever order several publishers write.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.errors import DamagedError
+from schemas.record_codec import decode
+from schemas.records import ForecastIssued
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIssue:
+    """One issue as the ledger holds it.
+
+    Attributes:
+        index: Of its entry in the region's log.
+        entry: Payload of that entry, a `ForecastIssued`.
+        blob: Its chunks, as `schemas.chunks.pack_blob` put them together.
+    """
+
+    index: int
+    entry: bytes
+    blob: bytes
+
+
+class StoredCell(NamedTuple):
+    """The part of an issue that holds one cell.
+
+    Attributes:
+        entry: Payload of the issue's entry.
+        log_index: Of that entry in the region's log.
+        chunk: Bytes of the chunk that holds the cell.
+    """
+
+    entry: bytes
+    log_index: int
+    chunk: bytes
+
+
+class OnlineStore(Protocol):
+    """The newest issue of every region and measure."""
+
+    def put(self, issue: StoredIssue) -> bool:
+        """Replace what is there for the region and measure of its entry; visible whole to every reader when it returns.
+
+        Returns:
+            False if an equal or newer index is there: nothing was changed.
+        Raises:
+            DamagedError: the entry is no `ForecastIssued`, or the blob not one of chunks.
+            StoreUnavailable: the store does not answer.
+        """
+        ...
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        """The newest issue, or None before the first."""
+        ...
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        """The chunk of the newest issue that holds a cell; None if it forecasts no such cell."""
+        ...
+
+    def index(self, region: str, measure: str) -> int:
+        """Log index of the newest issue, -1 before the first."""
+        ...
+
+
+def place_of(issue: StoredIssue) -> tuple[str, str]:
+    """(region, measure) of an issue.
+
+    Raises:
+        DamagedError: its entry is no `ForecastIssued`.
+    """
+    record = decode(issue.entry)
+    if not isinstance(record, ForecastIssued):
+        raise DamagedError(f"online store: expected a ForecastIssued, got {type(record).__name__}")
+    return record.region, record.measure

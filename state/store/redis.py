@@ -1,0 +1,122 @@
+"""The online store in Redis: one hash per region and measure, one field per chunk, so that a cell costs one question.
+
+Hash `ridecast:<instance>:<region>:<measure>` has the fields `index` (of the log), `entry` (the issue's
+payload), `head` (the blob up to its first chunk), `firsts` (first cell of each chunk, uint64
+little-endian) and `0`, `1`, ... (the chunks). A write replaces the hash in one script, which compares the
+log index, so that a slow publisher never overwrites a newer issue.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from redis.exceptions import RedisError
+
+from schemas.chunks import Blob, unpack_blob
+from schemas.errors import StoreUnavailable
+from schemas.rides import UInt64s
+from state.store.protocol import StoredCell, StoredIssue, place_of
+
+# KEYS[1] the hash; ARGV[1] the index, then pairs of field and value. Log indexes are exact as doubles up to 2^53.
+PUT = """
+local held = redis.call('HGET', KEYS[1], 'index')
+if held and tonumber(held) >= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'index', ARGV[1])
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+TRIES = 8  # how often a reader may be overtaken by a writer before it gives up; a writer comes once in minutes
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What an issue's chunks begin with; kept, because it changes only with the issue."""
+
+    index: int
+    firsts: UInt64s
+
+
+class RedisStore:
+    """Newest issues in Redis.
+
+    Args:
+        client: Open `redis.Redis` that returns bytes (`decode_responses` off); its own types say "now or later" for
+            every answer, and differ between releases.
+        instance: Name of this installation.
+    """
+
+    def __init__(self, client: Any, instance: str = "local") -> None:
+        self._client = client
+        self._prefix = f"ridecast:{instance}:"
+        self._contents: dict[str, _Contents] = {}
+        self._put = self._client.register_script(PUT)
+
+    def put(self, issue: StoredIssue) -> bool:
+        key = self._key(*place_of(issue))
+        blob = unpack_blob(issue.blob)
+        head = issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))]
+        values: list[bytes | str] = [str(issue.index)]
+        for name, value in (("entry", issue.entry), ("head", head), ("firsts", blob.first_cells.astype("<u8").tobytes())):
+            values += [name, value]
+        for number, chunk in enumerate(blob.chunks):
+            values += [str(number), chunk]
+        try:
+            return bool(self._put(keys=[key], args=values))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        try:
+            fields: dict[bytes, bytes] = self._client.hgetall(self._key(region, measure))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+        if not fields:
+            return None
+        chunks = [fields[b"%d" % number] for number in range(len(fields[b"firsts"]) // 8)]
+        return StoredIssue(int(fields[b"index"]), fields[b"entry"], b"".join([fields[b"head"], *chunks]))
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        key = self._key(region, measure)
+        for _ in range(TRIES):
+            contents = self._contents.get(key) or self._read_contents(key)
+            if contents is None:
+                return None
+            number = int(np.searchsorted(contents.firsts, np.uint64(cell), side="right")) - 1
+            index, entry, chunk = self._ask(key, "index", "entry", str(max(number, 0)))
+            if index is not None and int(index) == contents.index:
+                held = number >= 0 and chunk is not None and Blob((chunk,), contents.firsts[number : number + 1]).chunk_of(cell)
+                return StoredCell(cast(bytes, entry), contents.index, cast(bytes, chunk)) if held else None
+            self._contents.pop(key, None)  # a newer issue has come, or Redis was emptied
+        raise StoreUnavailable(f"Redis: {key} changed {TRIES} times while one cell was read")
+
+    def index(self, region: str, measure: str) -> int:
+        (index,) = self._ask(self._key(region, measure), "index")
+        return -1 if index is None else int(index)
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless Redis answers."""
+        try:
+            self._client.ping()
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+
+    def _key(self, region: str, measure: str) -> str:
+        return f"{self._prefix}{region}:{measure}"
+
+    def _ask(self, key: str, *fields: str) -> list[bytes | None]:
+        try:
+            return cast(list[bytes | None], self._client.hmget(key, fields))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+
+    def _read_contents(self, key: str) -> _Contents | None:
+        index, firsts = self._ask(key, "index", "firsts")
+        if index is None or firsts is None:
+            return None
+        self._contents[key] = _Contents(int(index), np.frombuffer(firsts, "<u8").astype(np.uint64))
+        return self._contents[key]
+
+    def _unavailable(self, cause: RedisError) -> StoreUnavailable:
+        options = self._client.connection_pool.connection_kwargs
+        return StoreUnavailable(f"Redis at {options.get('host', 'its socket')}:{options.get('port', '')}: {cause}")
