@@ -86,7 +86,7 @@ class _Check:
         self.open: set[tuple[str, str]] = set()
 
     def differences(self, reader: AvroSchema, writer: AvroSchema, where: str) -> Iterator[str]:
-        reader, writer = self.reader_types.get(_key(reader), reader), self.writer_types.get(_key(writer), writer)
+        reader, writer = _resolved(reader, self.reader_types), _resolved(writer, self.writer_types)
         at = f"{where}: " if where else ""
         if isinstance(writer, list):
             for branch in writer:
@@ -155,8 +155,12 @@ def _short(schema: AvroSchema) -> str:
     return _last(schema["name"])
 
 
-def _key(schema: AvroSchema) -> str:
-    return _last(schema) if isinstance(schema, str) else ""
+def _resolved(schema: AvroSchema, types: dict[str, AvroSchema]) -> AvroSchema:
+    """A type without wrapping, and instead of a name what it stands for."""
+    while isinstance(schema, dict) and not isinstance(schema["type"], str):
+        schema = schema["type"]
+    name = schema["type"] if isinstance(schema, dict) else schema
+    return types.get(_last(name), schema) if isinstance(name, str) else schema
 
 
 def _named_types(schema: AvroSchema) -> Iterator[tuple[str, AvroSchema]]:
