@@ -1,0 +1,100 @@
+"""What the tidy test asks about the tree: which files there are, which names they define, which calls they make."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("schemas", "state", "ledger", "dataflows", "api", "ridecast")
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file of the project, relative to its root: tracked, or new and not ignored."""
+    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return tuple(sorted(Path(name) for name in names if (ROOT / name).is_file()))
+
+
+def python_files(*folders: str) -> tuple[Path, ...]:
+    """Python files under these top folders, or everywhere."""
+    return tuple(path for path in files() if path.suffix == ".py" and (not folders or path.parts[0] in folders))
+
+
+@cache
+def text_of(path: Path) -> str:
+    """The text of a file; bytes that are no UTF-8 are replaced."""
+    return (ROOT / path).read_text("utf-8", "replace")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a Python file."""
+    return ast.parse(text_of(path), str(path))
+
+
+def defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, name) of everything that a file names itself: functions, classes, arguments, variables, fields."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node.lineno, name
+            case ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case ast.alias(asname=str(name)):
+                yield node.lineno, name
+            case _:
+                pass
+
+
+def words_of(name: str) -> list[str]:
+    """The words of an identifier, in lower case.
+
+    >>> words_of("SlotCounts_byCell2")
+    ['slot', 'counts', 'by', 'cell']
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def uses(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
+    """(line, full dotted name, called without arguments) of every use of an imported name.
+
+    >>> list(uses(ast.parse("from datetime import datetime as d; d.now()")))
+    [(1, 'datetime.datetime.now', True)]
+    """
+    origin: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            origin |= {
+                alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0] for alias in node.names
+            }
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            origin |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    bare = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and not node.args and not node.keywords}
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if id(node) in inner or not isinstance(node, ast.Attribute | ast.Name):
+            continue
+        parts: list[str] = []
+        place: ast.expr = node
+        while isinstance(place, ast.Attribute):
+            parts.append(place.attr)
+            place = place.value
+        if isinstance(place, ast.Name) and place.id in origin:
+            yield node.lineno, ".".join([origin[place.id], *reversed(parts)]), id(node) in bare
+
+
+def imported_packages(tree: ast.Module) -> set[str]:
+    """Top-level packages that a file imports, relative imports left out."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
