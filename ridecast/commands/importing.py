@@ -1,0 +1,180 @@
+"""`ridecast import`: trip files become ride events."""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ridecast import landing, options
+from schemas.errors import StoreUnavailable, UsageError
+from schemas.regions import Region
+
+if TYPE_CHECKING:
+    from dataflows.delivery import Delivery, DeliveryRules
+    from dataflows.tripfiles import ColumnNames
+    from dataflows.trips import RejectedRow, Trips
+
+SLICE_EVENTS = 50_000  # events encoded at once; bounds memory to some tens of megabytes
+NO_MORE = (1 << 63) - 1
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, metavar="TRIPS...")
+@options.region
+@click.option("--out", metavar="DIR", help="A new or empty directory for the ride events.")
+@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is made with unlimited retention.")
+@click.option("--topic", default="rides.raw", show_default=True, help="The topic's name.")
+@click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
+@click.option("--time", "time_column", metavar="COLUMN", help="When the ride started; found by name if not given.")
+@click.option("--lat", "lat_column", metavar="COLUMN", help="Latitude of the pickup, degrees; found by name if not given.")
+@click.option("--lon", "lon_column", metavar="COLUMN", help="Longitude of the pickup, degrees; found by name if not given.")
+@click.option("--id", "id_column", metavar="COLUMN", help="Unique id of the ride; without one, ids are derived from the rows.")
+@click.option("--timezone", metavar="ZONE|COLUMN", help="Zone of times without one: an IANA name, or a column.  [default: the region's]")
+@click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Simulate delivery: largest delay of an event, seconds.")
+@click.option("--duplicates", type=float, default=0.0, show_default=True, help="Simulate delivery: share of events delivered twice.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulated delivery.")
+@click.option("--rejects", metavar="FILE", help=f"Where rows that make no event go.  [default: {landing.REJECTS_FILE}, in DIR]")
+def command(
+    files: tuple[str, ...],
+    region_name: str,
+    out: str | None,
+    kafka: str | None,
+    topic: str,
+    append_to: bool,
+    time_column: str | None,
+    lat_column: str | None,
+    lon_column: str | None,
+    id_column: str | None,
+    timezone: str | None,
+    jitter_s: float,
+    duplicates: float,
+    seed: int,
+    rejects: str | None,
+) -> None:
+    """Turn trip files (Parquet or CSV) into ride events of kind `started`.
+
+    Columns are found by their usual names, or named by you. Events are sorted by time and written in four
+    partitions. Without an id column an event's id is a hash of its row and of which occurrence of that row
+    it is, so exact duplicate rows are different rides, and importing again gives the same ids. Rows that
+    make no event, and local hours that the clocks ran through twice or never, are counted by reason and
+    kept in a file.
+
+    \b
+    Examples:
+      ridecast import uber_2014-04.parquet uber_2014-05.parquet --region nyc --out rides
+      ridecast import trips.csv --time begin --lat y --lon x --region city.json --out rides
+      ridecast import trips.parquet --region nyc --kafka 127.0.0.1:9092
+    """
+    from dataflows.delivery import DeliveryRules
+    from dataflows.tripfiles import ColumnNames
+
+    landing.check_choice(out, kafka)
+    region = options.region_of(region_name)
+    rules = DeliveryRules(jitter_s, duplicates, seed)
+    names = ColumnNames(time_column, lat_column, lon_column, id_column, timezone)
+    paths = _distinct([Path(name) for name in files])
+    origin = _origin(paths, region, names, rules) if out is not None else {}
+    if out is not None and landing.is_done(Path(out), origin):
+        click.echo(f"{out} holds these rides already; nothing to do.")
+        return
+    kept = Path(rejects) if rejects else Path(out or "") / landing.REJECTS_FILE
+    with _progress() as progress:
+        trips = _read(paths, names, region, progress)
+        opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
+        with opened as place:
+            delivery = _deliver(trips, region, rules, place, progress)
+            if trips.rejected:
+                _write_rejects(kept if rejects else place.folder / landing.REJECTS_FILE, trips.rejected)
+    _report(trips, delivery, kept)
+
+
+def _distinct(paths: list[Path]) -> list[Path]:
+    seen: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+        except OSError as cause:
+            raise UsageError(f"{path}: expected a Parquet or CSV file of trips: {cause.strerror}") from cause
+        if digest in seen:
+            raise UsageError(f"{path}: expected every file once, got the same content as {seen[digest]}")
+        seen[digest] = path
+    return paths
+
+
+def _origin(paths: Sequence[Path], region: Region, names: "ColumnNames", rules: "DeliveryRules") -> dict[str, object]:
+    """What the rides are made from; equal for equal rides. Folders are left out: they say nothing about the rides."""
+    return {
+        "made_by": "ridecast import",
+        "version": 1,
+        "region": region.id,
+        "files": [{"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths],
+        "columns": {name: getattr(names, name) for name in names.__slots__},
+        "timezone": names.timezone or region.timezone,
+        "delivery": {name: getattr(rules, name) for name in rules.__slots__},
+    }
+
+
+def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress: Progress) -> "Trips":
+    from dataflows.tripfiles import read_trips
+    from dataflows.trips import to_trips
+
+    task = progress.add_task("reading files", total=len(paths))
+    tables = []
+    for path in paths:
+        tables.append(read_trips(path, names, region.timezone))
+        progress.advance(task)
+    sorting = progress.add_task("deriving ids", total=None)
+    trips = to_trips(tables)
+    progress.update(sorting, total=trips.received, completed=trips.received)
+    return trips
+
+
+def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: landing.Landing, progress: Progress) -> "Delivery":
+    from dataflows.delivery import Delivery
+    from dataflows.ridelog import PARTITIONS
+
+    delivery = Delivery(PARTITIONS, rules)
+    task = progress.add_task("writing events", total=len(trips))
+    for start in range(0, len(trips), SLICE_EVENTS):
+        stop = min(start + SLICE_EVENTS, len(trips))
+        until_us = int(trips.occurred_at_us[stop]) if stop < len(trips) else NO_MORE
+        for entries in delivery.push(trips.events(region.id, start, stop), until_us):
+            place.sink.append(*entries)
+        progress.update(task, completed=stop)
+    return delivery
+
+
+def _write_rejects(path: Path, rejected: "list[RejectedRow]") -> None:
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file)
+            out.writerow(["file", "row", "reason", "text"])
+            out.writerows([row.path.name, row.row, row.reason.value, row.text] for row in rejected)
+    except OSError as cause:
+        raise StoreUnavailable(f"--rejects: cannot write to {str(path)!r}: {cause.strerror}") from cause
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _report(trips: "Trips", delivery: "Delivery", rejects: Path) -> None:
+    from datetime import UTC, datetime
+
+    first, last = (datetime.fromtimestamp(int(trips.occurred_at_us[row]) / 1e6, UTC) for row in (0, -1))
+    rows = [("rows read", trips.received), ("rides", len(trips)), ("  equal to an earlier row", trips.repeated)]
+    rows += [(f"  rejected: {reason}", count) for reason, count in sorted(Counter(row.reason.value for row in trips.rejected).items())]
+    rows += [("events written", delivery.delivered), ("  delivered twice", delivery.repeated)]
+    for label, count in rows:
+        click.echo(f"{label:<36}{count:>12,}")
+    click.echo(f"from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC")
+    if trips.rejected:
+        click.echo(f"rejected rows are in {rejects}")

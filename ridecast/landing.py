@@ -1,0 +1,102 @@
+"""Where `import` and `simulate` put their rides: a new directory, whole or not at all, or a Kafka topic.
+
+A directory is written under another name and renamed when it is complete, so that nobody ever reads half
+an import. `origin.json` in it says what it was made from: made from the same again, it is left as it is.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflows.delivery import RideSink
+from dataflows.ridelog import PARTITIONS, RideLogWriter
+from schemas.errors import StoreUnavailable, UsageError
+
+ORIGIN_FILE = "origin.json"
+REJECTS_FILE = "import_rejects.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A place for rides that is being filled.
+
+    Attributes:
+        sink: Takes them.
+        folder: Where a directory's own files are written; the current directory for a topic.
+    """
+
+    sink: RideSink
+    folder: Path
+
+
+def is_done(out: Path, origin: dict[str, object]) -> bool:
+    """Whether the directory already holds rides of that origin.
+
+    Raises:
+        UsageError: it holds anything else.
+    """
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UsageError(f"--out: expected a directory, got the file {str(out)!r}")
+    if not any(out.iterdir()):
+        return False
+    try:
+        found = json.loads((out / ORIGIN_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != json.loads(json.dumps(origin)):
+        what = "is not empty" if found is None else "holds rides of another origin"
+        raise UsageError(f"--out: expected a new or empty directory, got {str(out)!r}, which {what}")
+    return True
+
+
+@contextmanager
+def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
+    """Fill a directory that does not exist yet, or is empty; it appears when the block ends without error.
+
+    Raises:
+        UsageError: the directory holds something.
+        StoreUnavailable: the disk refuses.
+    """
+    is_done(out, origin)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of an earlier attempt that was interrupted
+        with RideLogWriter(partial, PARTITIONS) as log:
+            yield Landing(log, partial)
+        (partial / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    except OSError as cause:
+        raise StoreUnavailable(f"--out: cannot write to {str(out)!r}: {cause.strerror}") from cause
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[Landing]:
+    """Fill a topic; every event is confirmed when the block ends without error."""
+    from dataflows.kafka_producer import KafkaRideSink
+
+    sink = KafkaRideSink(bootstrap, name, PARTITIONS, append_to=append_to)
+    yield Landing(sink, Path())
+    sink.flush()
+
+
+def check_choice(out: str | None, kafka: str | None) -> None:
+    """That exactly one of --out and --kafka is given, and that the latter is an address.
+
+    Raises:
+        UsageError: it is not so.
+    """
+    if (out is None) == (kafka is None):
+        raise UsageError(f"expected one of --out DIR and --kafka HOST:PORT, got {'neither' if out is None else 'both'}")
+    if kafka is not None and not re.fullmatch(r"[^\s/]+:\d{1,5}", kafka):
+        raise UsageError(f"--kafka: expected HOST:PORT, got {kafka!r}")
