@@ -1,0 +1,236 @@
+"""Who remembers how far a log was, outside the database: the checkpoint files, and the boot rule.
+
+A checkpoint is written within a second of an append, after what was stored has been read back and hashed again.
+Before the first append of a process the database must continue the checkpoint. Without this, a database that
+lost its last commits, or an old copy of it, would be continued as if nothing had happened.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.engine import Engine
+
+from ledger.checkpoint import Checkpoint, origin_of, parse_checkpoint
+from ledger.files import locked, make_folder, write_durably
+from ledger.merkle import Frontier, leaf_hash
+from ledger.statements import entries
+from ledger.tables import file_stem, reading, translated
+from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
+
+SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
+PAGE_ENTRIES = 1_000  # read back at once
+
+WAY_OUT = (
+    "Nothing was appended. Restore the database that belongs to this checkpoint, or, if its loss is accepted, "
+    "move the checkpoint file away by hand and keep it as evidence"
+)
+
+
+class Readable(Protocol):
+    """What the guard needs of a ledger."""
+
+    def frontier(self, log: str) -> Frontier:
+        """The stored frontier."""
+
+    def frontier_at(self, log: str, size: int) -> Frontier:
+        """The frontier at a size, from stored hashes."""
+
+    def opened(self, log: str) -> tuple[Engine, int]:
+        """Engine and row id of a log."""
+
+
+class Guard:
+    """Writes the checkpoints of one ledger from a thread of its own, and admits appends."""
+
+    def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._instance = instance
+        self._clock = clock
+        self._checked: dict[str, Frontier] = {}  # per admitted log: what was read back and hashed by this process
+        self._grown: set[str] = set()
+        self._failure: LedgerError | StoreUnavailable | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._writing = threading.RLock()  # one round at a time; never taken while holding _wake
+
+    # --- for the ledger ---------------------------------------------------------------------------
+
+    def admit(self, log: str) -> None:
+        """Let an append pass, or say why not.
+
+        Raises:
+            BootRefused: the checkpoint is ahead of the database, contradicts it, or belongs to another log.
+            DamagedError: what was stored since the last checkpoint does not read back as it was written.
+            StoreUnavailable: the checkpoint cannot be written.
+        """
+        if self._failure is not None:
+            self.flush()  # Raises again, or the world is whole again.
+        if log not in self._checked:
+            with self._writing:
+                if log not in self._checked:
+                    self._boot(log)
+
+    def appended(self, log: str) -> None:
+        """A log grew: its checkpoint is due."""
+        with self._wake:
+            self._grown.add(log)
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._run, name="ledger-checkpoints", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def flush(self) -> None:
+        """Write every checkpoint that is due; raises as `admit` does."""
+        with self._writing:
+            with self._wake:
+                due, self._grown = sorted(self._grown), set()
+                self._failure = None
+            for position, log in enumerate(due):
+                try:
+                    self._write(log)
+                except (LedgerError, StoreUnavailable) as failure:
+                    with self._wake:
+                        self._grown.update(due[position:])
+                        self._failure = failure
+                    raise
+
+    def close(self) -> None:
+        """Write what is due and end the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def read(self, log: str) -> Checkpoint | None:
+        """The checkpoint file of a log, if there is one.
+
+        Raises:
+            BootRefused: it cannot be understood, or belongs to another log or instance.
+        """
+        path = self.path(log)
+        with translated(str(path)):
+            try:
+                text = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        try:
+            found = parse_checkpoint(text.decode("utf-8"))
+        except (DamagedError, UnicodeDecodeError) as cause:
+            raise BootRefused(f"{log}: {path.name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
+        if found.origin != origin_of(self._instance, log):
+            origin = origin_of(self._instance, log)
+            raise BootRefused(f"{log}: {path.name} belongs to another log: expected origin {origin}, got {found.origin}. {WAY_OUT}")
+        return found
+
+    def path(self, log: str) -> Path:
+        """Where the checkpoint of a log lies."""
+        return self._folder / f"{file_stem(log)}.txt"
+
+    # --- the boot rule ----------------------------------------------------------------------------
+
+    def _boot(self, log: str) -> None:
+        with translated(str(self._folder)):
+            make_folder(self._folder)
+        known = self.read(log)
+        stored = self._ledger.frontier(log)
+        checked = Frontier()
+        if known is not None:
+            checked = self._agreed(log, known, stored.size)
+        if stored.size > checked.size:
+            # A crash came between an append and its checkpoint, or the file is gone: read it all back now.
+            self._read_back(log, checked, stored)
+            self._grown.add(log)
+        elif stored.root() != checked.root():
+            raise BootRefused(f"{log}: the database's own root at size {stored.size} contradicts its entries. {WAY_OUT}")
+        self._checked[log] = checked
+
+    def _agreed(self, log: str, known: Checkpoint, size: int) -> Frontier:
+        """The database's frontier at a checkpoint, which it must continue."""
+        name = self.path(log).name
+        if known.size > size:
+            raise BootRefused(
+                f"{log}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"
+            )
+        try:
+            frontier = self._ledger.frontier_at(log, known.size)
+        except DamagedError as cause:
+            raise BootRefused(f"{log}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}") from cause
+        if frontier.root() != known.root:
+            raise BootRefused(
+                f"{log}: the database (size {size}) contradicts {name} at size {known.size}: "
+                f"expected root {known.root.hex()}, got {frontier.root().hex()}. {WAY_OUT}"
+            )
+        return frontier
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        last_s = self._clock() - SPACING_S
+        while True:
+            with self._wake:
+                while not self._closing and not self._grown:
+                    self._wake.wait()
+                if self._closing:
+                    return
+                wait_s = last_s + SPACING_S - self._clock()
+                if wait_s > 0:
+                    self._wake.wait_for(lambda: self._closing, wait_s)
+                    continue
+            # A failure is kept in _failure: the next append tries again and raises, because its caller must know.
+            with suppress(LedgerError, StoreUnavailable):
+                self.flush()
+            last_s = self._clock()
+
+    def _write(self, log: str) -> None:
+        """Read back what came since the last checkpoint, then replace the file if the log grew."""
+        path = self.path(log)
+        with translated(str(path)), locked(path.with_suffix(".lock")):
+            known = self.read(log)  # Another process may write the same log, and have written a later checkpoint.
+            stored = self._ledger.frontier(log)
+            checked = self._checked.get(log, Frontier()).copy()
+            if known is not None and known.size > stored.size:
+                raise BootRefused(f"{log}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
+            if known is not None and known.size > checked.size:
+                self._read_back(log, checked, Frontier(known.size), until_root=known.root)
+            self._read_back(log, checked, stored)
+            if known is None or known.size < stored.size:
+                note = Checkpoint(origin_of(self._instance, log), checked.size, checked.root())
+                write_durably(path, note.text().encode("utf-8"))
+            self._checked[log] = checked
+
+    def _read_back(self, log: str, checked: Frontier, stored: Frontier, until_root: bytes | None = None) -> None:
+        """Grow a frontier from the stored payloads to a size, and demand that it meets the stored one."""
+        for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
+            found = leaf_hash(payload)
+            if index != checked.size or found != leaf:
+                raise DamagedError(f"{log}: entry {checked.size} does not read back as it was written. {WAY_OUT}")
+            checked.append(found)
+        expected = until_root if until_root is not None else stored.root()
+        if checked.size != stored.size or checked.root() != expected:
+            raise DamagedError(
+                f"{log}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
+                f"got size {checked.size} and root {checked.root().hex()}. {WAY_OUT}"
+            )
+
+
+def raw_entries(ledger: Readable, log: str, start: int, stop: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """(index, stored leaf hash, payload) of the entries that are there in [start, stop), unchecked, page by page."""
+    if start >= stop:
+        return
+    engine, log_id = ledger.opened(log)
+    while start < stop:
+        bounds = {"log_id": log_id, "start": start, "stop": stop, "limit": PAGE_ENTRIES}
+        with reading(engine, log) as connection:
+            page = connection.execute(entries(of_kind=False), bounds).all()
+        if not page:
+            return
+        for row in page:
+            yield row[0], row[4], row[5]
+        start = page[-1][0] + 1

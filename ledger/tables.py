@@ -1,0 +1,238 @@
+"""Where logs are kept: the tables of the ledger, and how SQLite and PostgreSQL are opened for them.
+
+Only the payloads, the leaf hashes and a log's row are truth. Kind, slot and subject are an index over payloads,
+and `nodes` saves reading a million leaf hashes for one proof; `ledger.verify` derives both again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.files import locked, make_folder, sync_folder
+from schemas.errors import DamagedError, StoreUnavailable, UsageError
+
+METADATA = sa.MetaData()
+
+LOGS = sa.Table(
+    "logs",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("frontier", sa.LargeBinary, nullable=False),  # ledger.merkle.Frontier.to_bytes
+)
+
+ENTRIES = sa.Table(
+    "entries",
+    METADATA,
+    sa.Column("log_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("slot", sa.BigInteger),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Index("entries_by_kind", "log_id", "kind", "index"),
+    sa.Index("entries_by_slot", "log_id", "slot", "kind", "subject", "index"),
+)
+
+NODES = sa.Table(
+    "nodes",
+    METADATA,
+    sa.Column("log_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+BLOBS = sa.Table(
+    "blobs",
+    METADATA,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("retention", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+BUSY_TIMEOUT_S = 30  # How long a writer waits for another; a close appends in milliseconds.
+POOL_CONNECTIONS = 5
+OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads.
+SCHEMA_LOCK = 0x52494445  # any number of our own for pg_advisory_xact_lock; "RIDE"
+
+
+class Stores(Protocol):
+    """Which database holds a log."""
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """The engine of a log's database; None when there is no such database and none is to be created."""
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the logs that may exist, sorted."""
+
+    def close(self) -> None:
+        """Let go of every connection."""
+
+
+class EmbeddedStores:
+    """One SQLite file for each log, so that writers of different logs never wait for each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._engines: dict[str, Engine] = {}
+        self._lock = Lock()
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """See `Stores`."""
+        engine = self._engines.get(log)
+        if engine is not None:
+            return engine
+        path = self._folder / f"{file_stem(log)}.sqlite"
+        with self._lock:
+            if log not in self._engines and (create or path.exists()):
+                self._engines[log] = _open_sqlite(path)
+            return self._engines.get(log)
+
+    def names(self) -> tuple[str, ...]:
+        """See `Stores`."""
+        return tuple(sorted(path.stem.replace("__", "/", 1) for path in self._folder.glob("*.sqlite")))
+
+    def close(self) -> None:
+        """See `Stores`."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
+
+class DatabaseStores:
+    """One PostgreSQL database for all logs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """See `Stores`."""
+        return self._engine
+
+    def names(self) -> tuple[str, ...]:
+        """See `Stores`."""
+        with reading(self._engine, "logs") as connection:
+            return tuple(connection.scalars(sa.select(LOGS.c.name).order_by(LOGS.c.name)))
+
+    def close(self) -> None:
+        """See `Stores`."""
+        self._engine.dispose()
+
+
+def file_stem(log: str) -> str:
+    """A log's name as the stem of a file name.
+
+    >>> file_stem("region/nyc")
+    'region__nyc'
+    """
+    return log.replace("/", "__", 1)
+
+
+def database_engine(url: str) -> Engine:
+    """An engine for PostgreSQL, with our tables.
+
+    Args:
+        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+    Raises:
+        UsageError: not the address of a PostgreSQL database.
+        StoreUnavailable: it does not answer, or refuses us.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    engine = sa.create_engine(
+        f"postgresql+pg8000://{rest}",
+        pool_size=POOL_CONNECTIONS,
+        max_overflow=OVERFLOW_CONNECTIONS,
+        pool_timeout=BUSY_TIMEOUT_S,
+        skip_autocommit_rollback=True,
+        hide_parameters=True,
+    )
+    event.listen(engine, "handle_error", _mark_disconnect)
+    with translated("database"), engine.begin() as connection:
+        # Two processes that start together would both find no table, and one would fail.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+        METADATA.create_all(connection)
+    return engine
+
+
+def _open_sqlite(path: Path) -> Engine:
+    with translated(path.name):
+        make_folder(path.parent)
+        engine = sa.create_engine(
+            f"sqlite:///{path}",
+            isolation_level="AUTOCOMMIT",  # Reads need no transaction; `writing` begins its own, IMMEDIATE.
+            connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+            pool_size=POOL_CONNECTIONS,
+            max_overflow=OVERFLOW_CONNECTIONS,
+            skip_autocommit_rollback=True,
+            hide_parameters=True,
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        # The switch to WAL does not wait for a busy database as other statements do.
+        with locked(path.parent / ".lock"), engine.connect() as connection:
+            METADATA.create_all(connection, tables=[LOGS, ENTRIES, NODES])
+            sync_folder(path.parent)
+    return engine
+
+
+def _prepare_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # In WAL, NORMAL would lose the last commits at a power cut.
+    cursor.close()
+
+
+def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:
+    # 57P01..57P03: the server is going down or not up yet. SQLAlchemy knows only pg8000's network errors.
+    if "57P0" in str(context.original_exception):
+        context.is_disconnect = True
+
+
+@contextmanager
+def reading(engine: Engine, what: str) -> Iterator[Connection]:
+    """A connection on which every statement is a transaction of its own."""
+    with translated(what), engine.connect() as connection:
+        if engine.dialect.name != "sqlite":
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine, what: str) -> Iterator[Connection]:
+    """A transaction; on SQLite it holds the only write lock from its beginning, so it never fails half-way for being late."""
+    with translated(what), engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn a driver's errors into ours.
+
+    Raises:
+        DamagedError: SQLite says that its file is malformed.
+        StoreUnavailable: any other error of the driver or the disk.
+    """
+    try:
+        yield
+    except SQLAlchemyError as cause:
+        text = str(getattr(cause, "orig", None) or cause)
+        if "malformed" in text or "not a database" in text:
+            raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
+        raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}") from cause
+    except OSError as cause:
+        raise StoreUnavailable(f"{what}: {cause}") from cause
