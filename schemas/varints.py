@@ -10,7 +10,7 @@ UInt64s = npt.NDArray[np.uint64]
 UInt8s = npt.NDArray[np.uint8]
 
 MAX_BYTES = 10  # of a 64-bit varint
-BLOCK = 1 << 15  # values encoded at once; twice as fast as 66,000 at once, whose arrays fall out of the cache
+BLOCK = 1 << 14  # values at once, in arrays of 128 KB: 1.5 times as fast as 66,000, whose arrays leave the cache and the heap
 
 
 def zigzag(values: Int64s) -> UInt64s:
@@ -77,21 +77,33 @@ def decode_longs(data: UInt8s) -> Int64s:
     >>> decode_longs(np.frombuffer(bytes.fromhex("008101d804"), np.uint8)).tolist()
     [0, -65, 300]
     """
-    stops = np.flatnonzero(data < 128)
     if not len(data):
         return np.empty(0, np.int64)
+    stops = np.flatnonzero(data < 128)
     if not len(stops) or stops[-1] != len(data) - 1:
         raise DamagedError(f"varints: expected the last of {len(data)} bytes to end a value, got {data[-1]:#x}")
-    starts = np.empty(len(stops), np.int64)
-    starts[0], starts[1:] = 0, stops[:-1] + 1
-    sizes = stops - starts + 1
-    last = data[stops]
-    overlong = (sizes > MAX_BYTES) | (sizes == MAX_BYTES) & (last > 1) | (sizes > 1) & (last == 0)
+    values = np.empty(len(stops), np.int64)
+    for start in range(0, len(stops), BLOCK):
+        before = int(stops[start - 1]) if start else -1
+        values[start : start + BLOCK] = _decode_block(data, stops[start : start + BLOCK], before)
+    return values
+
+
+def _decode_block(data: UInt8s, stops: Int64s, before: int) -> Int64s:
+    """The values that end at these places, the first one beginning after `before`."""
+    sizes = np.diff(stops, prepend=before)
+    starts = stops - sizes + 1
+    values = data[starts].astype(np.uint64)
+    rows = np.flatnonzero(sizes > 1)
+    at, left, last = starts[rows], sizes[rows], data[stops[rows]]
+    overlong = (last == 0) | (left > MAX_BYTES) | ((left == MAX_BYTES) & (last > 1))
     if overlong.any():
-        raise DamagedError(f"varints: expected the shortest form of a 64-bit value at byte {starts[overlong.argmax()]}")
-    values = (data[starts] & np.uint8(127)).astype(np.uint64)
-    rows = np.arange(len(stops))
-    for used in range(1, int(sizes.max())):
-        rows = rows[sizes[rows] > used]
-        values[rows] |= (data[starts[rows] + used] & np.uint8(127)).astype(np.uint64) << np.uint64(7 * used)
+        raise DamagedError(f"varints: expected the shortest form of a 64-bit value at byte {at[overlong.argmax()]}")
+    values[rows] &= np.uint64(127)
+    for used in range(1, MAX_BYTES):
+        if not len(rows):
+            break
+        values[rows] |= (data[at + used] & np.uint8(127)).astype(np.uint64) << np.uint64(7 * used)
+        unfinished = left > used + 1
+        rows, at, left = rows[unfinished], at[unfinished], left[unfinished]
     return unzigzag(values)
