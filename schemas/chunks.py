@@ -168,6 +168,8 @@ def decode_chunks(chunks: list[bytes] | tuple[bytes, ...], horizons_min: tuple[i
 def _columns_of(run: Int64s, horizons_min: tuple[int, ...], h: int) -> ForecastColumns:
     """Forecasts of chunks with equally many values: int64[chunks, values]."""
     cells = (run.shape[1] - 2 * (2 + len(NUMBERS))) // (2 + len(NUMBERS) * h)
+    if cells < 1:
+        raise DamagedError(f"chunk: expected {FORECAST_CHUNK} with at least one cell, got {run.shape[1]} values")
     arrays, at = [], 0
     for count in (cells, *[cells * h] * len(NUMBERS), cells):
         end = at + 1 + count

@@ -102,6 +102,13 @@ def test_a_chunk_of_other_horizons_is_refused() -> None:
         decode_chunk(chunks[0], (15,))
 
 
+@pytest.mark.parametrize("values", [b"", b"\x00", b"\x01" * 5, b"\x00" * 16, b"\x02" * 24])
+def test_a_chunk_of_too_few_values_is_refused(values: bytes) -> None:
+    """A head with little or nothing after it holds no cell."""
+    with pytest.raises(DamagedError, match="chunk: expected"):
+        decode_chunks([head("forecast_chunk.v1") + values], (15, 30))
+
+
 def test_chunks_in_the_wrong_order_are_refused() -> None:
     """Cells ascend through a whole issue."""
     chunks = encode_chunks(forecasts(32, 1))
