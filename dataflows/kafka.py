@@ -120,6 +120,20 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int, config: Mapping[st
         if cause.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         raise unavailable(bootstrap, f"making the topic {topic}", cause) from cause
+    # A broker answers before it knows its new topic itself.
+    give_up_at = time.monotonic() + ANSWER_S
+    while not _is_known(admin, topic):
+        if time.monotonic() > give_up_at:
+            raise StoreUnavailable(f"Kafka at {bootstrap}: making the topic {topic}: it was made, and did not appear in {ANSWER_S:g} s")
+        time.sleep(0.02)
+    return True
+
+
+def _is_known(admin: AdminClient, topic: str) -> bool:
+    try:
+        admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
+    except KafkaException:
+        return False
     return True
 
 
