@@ -6,14 +6,13 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from ledger.blobs import Retention
-from schemas.count_table import to_table
-
 from dataflows.house import House, limits_of, open_rejects
 from dataflows.pump import PartitionPump
 from dataflows.resume import FROM_LOWEST, ResumePlan
 from dataflows.sources import RideSource
+from ledger.blobs import Retention
 from schemas.codec import Decoder
+from schemas.count_table import to_table
 from schemas.errors import UsageError
 from schemas.record_codec import decode, encode
 from schemas.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
@@ -60,11 +59,10 @@ def bootstrap_region(
     Raises:
         UsageError: the region is bootstrapped with other content already.
     """
-    settings = house.settings
     partitions = source.partitions() if source else ()
-    rules = IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // max(1, len(partitions) or 4)))
+    rules = _rules(house, len(partitions))
     start_slot = slot_of_midnight(region, until)
-    counts = _count(house, region, source, start_slot, rules, on_rides) if source else [merge_counts([]) for _ in region.measures]
+    counts = count_rides(house, region, source, start_slot, on_rides) if source else [merge_counts([]) for _ in region.measures]
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
     first_slot = min((int(c.slots[0]) for c in counts if len(c)), default=start_slot)
     record = RegionBootstrapped(
@@ -93,18 +91,15 @@ def bootstrap_region(
     return record, True
 
 
-def _count(
-    house: House,
-    region: Region,
-    source: RideSource,
-    start_slot: int,
-    rules: IntakeRules,
-    on_rides: Callable[[int, int], None] | None,
+def count_rides(
+    house: House, region: Region, source: RideSource, until_slot: int, on_rides: Callable[[int, int], None] | None = None
 ) -> list[CountColumns]:
+    """Rides of every slot before that one, per measure: all that the source holds now, late ones included."""
     # Nothing closes here: every slot counts from the year 2000 on, and only the region's start bounds it.
     first = YEAR_2000_US // region.slot_us
     point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
     partitions = source.partitions()
+    rules = _rules(house, len(partitions))
     plan = ResumePlan(region, RegionBootstrapped(region.id, "", "", first, first, 0, b""), first, dict.fromkeys(partitions, point))
     rejects = open_rejects(house.settings)
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
@@ -118,7 +113,7 @@ def _count(
             for partial in pump.step():
                 rows = partial.rows
                 for number, held in enumerate(parts):
-                    mine = (rows.measure == number) & (rows.slot < start_slot)
+                    mine = (rows.measure == number) & (rows.slot < until_slot)
                     if mine.any():
                         held.append((rows.slot[mine], rows.cell[mine], rows.count[mine]))
             batches += 1
@@ -130,6 +125,12 @@ def _count(
         pump.close()
     rejects.close()
     return [merge_counts(held) for held in parts]
+
+
+def _rules(house: House, partitions: int) -> IntakeRules:
+    """Rules as settings give them; without a source its partitions are taken to be four, the default."""
+    settings = house.settings
+    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
 
 
 def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:

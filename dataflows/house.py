@@ -8,9 +8,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.blobs import Blobs, open_blobs
-from ledger.log import Ledger, open_database, open_embedded
-
 from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.region_run import RegionRun, SlotReport, open_region_run
@@ -18,6 +15,8 @@ from dataflows.resume import ResumePlan, plan_resume
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
 from dataflows.sources import RideSource, open_rides
+from ledger.blobs import Blobs, open_blobs
+from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
 from schemas.record_codec import decode
 from schemas.records import RUNS_LOG, RunStarted, RunStopped
@@ -51,7 +50,7 @@ def open_house(settings: Settings) -> House:
 
 def open_rejects(settings: Settings) -> RejectSink:
     """Where rejected events go: a topic when outputs go to Kafka, else a file in home."""
-    return KafkaRejects(settings.kafka) if settings.kafka else FileRejects(settings.home / "rejects.sqlite")
+    return KafkaRejects(settings.kafka, settings.instance) if settings.kafka else FileRejects(settings.home / "rejects.sqlite")
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:

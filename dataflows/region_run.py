@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ledger.blobs import Blobs
-from ledger.log import Ledger, Stored
-
 from dataflows.control import Control, ControlView
 from dataflows.record import closed_of, history_by_slot, payloads_of
 from dataflows.resume import ResumePlan, plan_resume
 from dataflows.snapshots import load_snapshot, save_snapshot
+from ledger.blobs import Blobs
+from ledger.log import Ledger, Stored
 from schemas.errors import DivergenceError
 from schemas.record_codec import decode, encode
 from schemas.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotScored, SlotStatus, StateDigested, region_log

@@ -3,9 +3,9 @@
 import io
 
 import numpy as np
+
 from ledger.blobs import Blobs, Retention
 from ledger.log import Ledger
-
 from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.record_codec import decode, encode
 from schemas.records import RUNS_LOG, Record, SnapshotTaken, region_log

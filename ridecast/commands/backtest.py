@@ -1,0 +1,128 @@
+"""`ridecast backtest`: served forecasts against honest baselines on past rides."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ridecast import options
+
+if TYPE_CHECKING:
+    from dataflows.backtest import BacktestResult
+
+
+@click.command()
+@options.rides
+@options.region
+@click.option("--train-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which training ends and the test begins.")
+@click.option("--test-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which the test ends.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows there, and a plot beside it.")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger there. [default: a temporary directory]")
+def command(rides: str | None, region_name: str, train_until: str, test_until: str, json_path: Path | None, home: Path | None) -> None:
+    """Hold served forecasts against honest baselines on past rides.
+
+    Bootstraps and trains on what is before --train-until, then runs the live code slot after slot.
+    WAPE is over the median forecast, RMSE over the mean; errors are pooled; truth is the settled count.
+
+    \b
+    Example:
+      ridecast backtest --rides rides --region nyc \\
+          --train-until 2014-05-01 --test-until 2014-06-01 --json out.json
+    """
+    from dataflows.backtest import backtest
+    from dataflows.sources import open_rides
+    from schemas.settings import parse_rides
+
+    settings = options.settings_of(rides=rides)
+    region = options.region_of(region_name)
+    parse_rides(settings.rides)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} slots"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=1)
+        result = backtest(
+            settings,
+            region,
+            open_rides(settings.rides),
+            train_until,
+            test_until,
+            home=home,
+            on_step=lambda step: progress.update(task, description=step),
+            on_slot=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for measure, rows in result.rows.items():
+        table = Table(
+            "band", "min", "model", "cells", "issues", "RMSE mean", "WAPE median", "bias", "coverage 80 %", title=f"{region.id} {measure}"
+        )
+        for row in rows:
+            coverage = f"{row.coverage80:.1%}" if row.coverage80 is not None else ""
+            numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
+            table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
+        Console().print(table)
+    if json_path is not None:
+        write_result(result, json_path)
+        click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
+
+
+def write_result(result: "BacktestResult", path: Path) -> None:
+    """The rows as JSON, and a plot of them beside it."""
+    first = next(iter(result.rows.values()))
+    said = {
+        "region": result.region,
+        "train_until": result.train_until,
+        "test_until": result.test_until,
+        "train_slots": result.train_slots,
+        "test_slots": result.test_slots,
+        "measure": next(iter(result.rows)),
+        "rows": [asdict(row) for row in first],
+        "other_measures": {measure: [asdict(row) for row in rows] for measure, rows in list(result.rows.items())[1:]},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said, indent=2) + "\n", "utf-8")
+    plot_result(result, path.with_suffix(".png"))
+
+
+def plot_result(result: "BacktestResult", path: Path) -> None:
+    """WAPE and RMSE by band, one group of bars per horizon."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    [(measure, rows), *_] = result.rows.items()
+    bands = list(dict.fromkeys(row.band for row in rows))
+    models = list(dict.fromkeys(row.model for row in rows))
+    horizons = list(dict.fromkeys(row.horizon_min for row in rows))
+    figure, axes = pyplot.subplots(2, len(bands), figsize=(3.4 * len(bands), 6.4), squeeze=False)
+    for column, band in enumerate(bands):
+        for line, (name, label) in enumerate((("wape_median", "WAPE of the median"), ("rmse_mean", "RMSE of the mean, rides"))):
+            axis = axes[line][column]
+            for number, model in enumerate(models):
+                found = {row.horizon_min: getattr(row, name) for row in rows if (row.band, row.model) == (band, model)}
+                at = [i + (number - len(models) / 2) * 0.16 for i in range(len(horizons))]
+                axis.bar(
+                    at,
+                    [found.get(h, 0.0) for h in horizons],
+                    0.15,
+                    label=model,
+                    color="#d1495b" if model == "served" else f"{0.35 + 0.13 * number}",
+                )
+            axis.set_xticks(range(len(horizons)), [f"{h} min" for h in horizons])
+            axis.set_title(band if line == 0 else "")
+            axis.set_ylabel(label if column == 0 else "")
+            axis.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(models), frameon=False)
+    figure.suptitle(f"{result.region}, {measure}: trained until {result.train_until}, tested until {result.test_until}")
+    figure.tight_layout(rect=(0, 0.05, 1, 0.98))
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,50 @@
+"""`ridecast rejects`: events that were not accepted."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ridecast import options
+from schemas.errors import UsageError
+from schemas.rides import Reason
+
+
+@click.group()
+def command() -> None:
+    """Look at events that were not accepted: where they lie, why, and their original bytes."""
+
+
+@command.command()
+@options.home
+@click.option("--partition", type=int, help="Only this partition.")
+@click.option("--reason", help="Only this rule's id, for example outside_region.")
+@click.option("--limit", type=int, default=20, show_default=True, help="Most rows to show.")
+@click.option("--hex", "as_hex", is_flag=True, help="One event per line: partition, offset, reason, bytes as hex.")
+def show(home: str | None, partition: int | None, reason: str | None, limit: int, as_hex: bool) -> None:
+    """Show rejected events of an embedded home, oldest first.
+
+    Example: ridecast rejects show --home home --reason outside_region
+    """
+    from dataflows.house import open_rejects
+
+    settings = options.settings_of(home=home)
+    sink = open_rejects(settings)
+    try:
+        known = ", ".join(Reason)
+        if reason is not None and reason not in tuple(Reason):
+            raise UsageError(f"--reason: expected one of {known}, got {reason!r}")
+        found = sink.read(Reason(reason) if reason else None, partition, None if as_hex else limit)
+        counts = sink.counts()
+        total = sum(counts.values())
+    finally:
+        sink.close()
+    if as_hex:
+        for event in found[:limit]:
+            click.echo(f"{event.partition}\t{event.offset}\t{event.reason}\t{event.value.hex()}")
+        return
+    table = Table("partition", "offset", "reason", "detail", "bytes")
+    for event in found:
+        shown = event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
+        table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
+    Console().print(table)
+    click.echo(f"{len(found)} shown; {total} rejected in all: " + ", ".join(f"{name} {n}" for name, n in counts.items()))

@@ -1,0 +1,131 @@
+"""`ridecast run`: forecaster, publisher and API under one supervisor."""
+
+import os
+import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from ridecast import options
+from schemas.regions import Region
+from schemas.settings import PREFIX, SETTINGS, Settings
+
+
+@click.command()
+@options.rides
+@options.region
+@options.home
+@click.option("--until-end", is_flag=True, help="Process what is there now as fast as possible, close what its end allows, exit 0.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
+@click.option("--port", "api_port", metavar="N", help="Port of the API. [RIDECAST_API_PORT]")
+@click.option("--no-api", is_flag=True, help="Do not start the API.")
+def command(
+    rides: str | None, region_name: str, home: str | None, until_end: bool, processes: int, api_port: str | None, no_api: bool
+) -> None:
+    """Forecast: read rides, close slots, record, publish, answer.
+
+    Without servers everything lives in --home; with RIDECAST_KAFKA, RIDECAST_DATABASE and
+    RIDECAST_REDIS the same code uses Kafka, PostgreSQL and Redis. Ctrl-C stops cleanly; starting
+    again goes on where the ledger ends, with any number of processes.
+
+    \b
+    Examples:
+      ridecast run --rides rides --region nyc --home home
+      ridecast run --rides rides --region nyc --home home --until-end
+      ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
+    """
+    settings = options.settings_of(home=home, rides=rides, api_port=api_port)
+    companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
+    if until_end and settings.publish_backlog == "all":
+        companions = ["publish"]
+    run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions)
+
+
+def run_region(settings: Settings, region_name: str, *, bounded: bool, processes: int, companions: list[str]) -> None:
+    """Check what can be checked at once, then supervise with a progress line."""
+    from dataflows.house import open_house
+    from dataflows.progress import ProgressWatch
+    from dataflows.resume import plan_resume
+    from dataflows.sources import open_rides
+    from ridecast.supervise import Supervisor
+    from schemas.settings import parse_rides
+
+    region = options.region_of(region_name)
+    parse_rides(settings.rides)
+    source = open_rides(settings.rides)
+    house = open_house(settings)
+    console = Console(stderr=True)
+    try:
+        plan_resume(house.ledger, region.id, source.partitions())
+        total = sum(end - start for start, end in map(source.bounds, source.partitions())) if bounded else None
+        watch = ProgressWatch(house.ledger, [region.id])
+        line = ProgressLine(region, watch, total)
+        supervisor = Supervisor(environment_of(settings), [region.id], processes, bounded, companions)
+        if "api" in companions:
+            console.print(f"API and page at http://{settings.api_host}:{settings.api_port}")
+        with Live(line.text(), console=console, refresh_per_second=4, transient=False) as live:
+            supervisor.run(lambda: live.update(line.text()))
+        console.print(line.summary())
+    finally:
+        house.close()
+        source.close()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment that gives children the same settings."""
+    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
+    return {**kept, **{name: value for name, value in chosen.items() if value}, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+class ProgressLine:
+    """rides/s, slot, lag and the live error against the baseline, in one line.
+
+    Args:
+        region: What is running.
+        watch: Where figures come from.
+        total: Events of a bounded run, or None.
+    """
+
+    def __init__(self, region: Region, watch: "object", total: int | None) -> None:
+        from dataflows.progress import ProgressWatch
+
+        assert isinstance(watch, ProgressWatch)
+        self._region, self._watch, self._total = region, watch, total
+        self._started = time.monotonic()
+        self._last = (self._started, 0)
+        self._rate = 0.0
+        self._looked = 0.0
+        self._text = "starting ..."
+
+    def text(self) -> str:
+        """The line now; the ledger is asked at most four times a second."""
+        now = time.monotonic()
+        if now - self._looked < 0.25:
+            return self._text
+        self._looked = now
+        [progress] = self._watch.look()
+        if progress.slot < 0:
+            return f"{self._region.id}: waiting for the first slot to close ({now - self._started:.0f} s)"
+        at, events = self._last
+        if now - at >= 2.0:
+            self._rate = (progress.events - events) / (now - at)
+            self._last = (now, progress.events)
+        end = datetime.fromtimestamp((progress.slot + 1) * self._region.slot_min * 60, ZoneInfo(self._region.timezone))
+        done = f"{progress.events / self._total:4.0%}  " if self._total else f"lag {(datetime.now(UTC) - end).total_seconds():,.0f} s  "
+        error = f"  WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        self._text = f"{self._region.id}  {end:%a %Y-%m-%d %H:%M}  {done}{self._rate:,.0f} rides/s  {progress.cells:,} cells{error}"
+        return self._text
+
+    def summary(self) -> str:
+        """What the run did, for its last line."""
+        [progress] = self._watch.look()
+        seconds = time.monotonic() - self._started
+        error = f"; WAPE {progress.wape:.3f} against {progress.baseline_wape:.3f} of the baseline" if progress.wape is not None else ""
+        return (
+            f"{self._region.id}: {progress.slots:,} slots closed, {progress.events:,} events ({progress.rides:,} rides counted, "
+            f"{progress.corrections:,} of them corrections, {progress.rejected:,} rejected) in {seconds:.1f} s{error}"
+        )

@@ -1,0 +1,78 @@
+"""`ridecast status`: what a home holds."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ridecast import options
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed
+from schemas.regions import region_from_json
+
+
+@click.command()
+@options.home
+def command(home: str | None) -> None:
+    """What a home holds: regions, newest slots, models, logs.
+
+    Example: ridecast status --home home
+    """
+    from dataflows.house import open_house
+
+    settings = options.settings_of(home=home)
+    house = open_house(settings)
+    try:
+        ledger = house.ledger
+        logs = sorted(ledger.logs())
+        regions = Table(
+            "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
+        )
+        for log in logs:
+            if not log.startswith("region/"):
+                continue
+            stored = ledger.find(log, RegionBootstrapped.__name__)
+            if stored is None:
+                continue
+            boot: RegionBootstrapped = decode(stored.payload)
+            region = region_from_json(boot.definition, where=log)
+            newest = ledger.find(log, SlotClosed.__name__)
+            closed: SlotClosed | None = decode(newest.payload) if newest else None
+            ends = ""
+            if closed is not None:
+                end = datetime.fromtimestamp((closed.slot + 1) * region.slot_us / 1e6, ZoneInfo(region.timezone))
+                ends = f"{end:%Y-%m-%d %H:%M %Z}"
+            champions = []
+            for measure in region.measures:
+                promoted = [
+                    record
+                    for entry in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size)
+                    if isinstance(record := decode(entry.payload), ModelPromoted)
+                    and (record.region, record.measure) == (region.id, measure)
+                ]
+                champions.append(f"{measure}: {promoted[-1].model.hex()[:12] if promoted else 'baseline only'}")
+            regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
+        console = Console()
+        console.print(regions)
+        models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
+        for entry in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size):
+            record = decode(entry.payload)
+            if isinstance(record, ModelTrained):
+                models.add_row(
+                    record.model.hex()[:12],
+                    record.region,
+                    record.measure,
+                    record.algorithm,
+                    f"slots {record.first_slot} to {record.until_slot}",
+                    f"{record.rows:,}",
+                )
+        console.print(models)
+        sizes = Table("log", "entries", "root", title="logs")
+        for log in logs:
+            head = ledger.head(log)
+            sizes.add_row(log, f"{head.size:,}", head.root.hex()[:16])
+        console.print(sizes)
+    finally:
+        house.close()
