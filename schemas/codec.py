@@ -26,6 +26,7 @@ __all__ = ["Decoder", "EventColumns", "RideFields", "decode_slow", "encode_event
 
 RIDE_EVENT = "ride_event.v1"  # the version that we write, and lift others to
 CONFLUENT_MAGIC = b"\x00"  # then four bytes of schema id, big-endian
+BLOCK_ROWS = 4_096  # written at once: about a megabyte, which stays in the cache
 _KIND_INDEX = {str(kind): index for index, kind in enumerate(KINDS)}
 
 
@@ -52,7 +53,11 @@ def encode_events(columns: EventColumns) -> list[bytes]:
         return []
     if int(columns.kind.max()) >= len(KINDS):
         raise ContractError(f"EventColumns: kind: expected an index below {len(KINDS)}, got {columns.kind.max()}")
-    return encode_blocks(columns) or [encode_event(fields) for fields in columns.rows()]
+    values: list[bytes] = []
+    for start in range(0, len(columns), BLOCK_ROWS):
+        part = columns.part(start, start + BLOCK_ROWS)
+        values += encode_blocks(part) or [encode_event(fields) for fields in part.rows()]
+    return values
 
 
 # --- one value, slowly and exactly ----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,11 @@ class EventColumns:
     def __len__(self) -> int:
         return len(self.event_id)
 
+    def part(self, start: int, stop: int) -> "EventColumns":
+        """The rows [start, stop)."""
+        columns = {name: getattr(self, name) for name in self.__slots__}
+        return EventColumns(**{k: v if v is None or k == "region" else v[start:stop] for k, v in columns.items()})
+
     def rows(self) -> Iterator[RideFields]:
         """Each event as the fields that `schemas.codec.encode_event` takes."""
         for row in range(len(self)):
@@ -97,17 +103,16 @@ def encode_blocks(columns: EventColumns) -> list[bytes] | None:
     is dropped row by row, which leaves the events one after another.
     """
     n = len(columns)
-    texts = (columns.event_id, columns.ride_id, columns.rider_id, columns.driver_id, columns.vehicle_class)
-    encoded = [None if text is None else [None if value is None else value.encode() for value in text] for text in texts]
-    for column in encoded:
-        if column is not None and any(value is not None and len(value) > WIDEST_TEXT for value in column):
-            return None
-    event_id, ride_id, rider_id, driver_id, vehicle_class = encoded
     region = columns.region.encode()
+    event_id, ride_id = _Texts.of(columns.event_id), _Texts.of(columns.ride_id)
+    optional = (columns.rider_id, columns.driver_id, columns.vehicle_class)
+    rider_id, driver_id, vehicle_class = (None if values is None else _Texts.of(values) for values in optional)
+    if any(texts is not None and texts.widest > WIDEST_TEXT for texts in (event_id, ride_id, rider_id, driver_id, vehicle_class)):
+        return None
     parts = [
         _constant(head("ride_event.v1"), n),
-        *_text(event_id or []),
-        *_text(ride_id or []),
+        *event_id.blocks(),
+        *ride_id.blocks(),
         (columns.kind[:, None] << np.uint8(1), None),
         _long(columns.occurred_at_us),
         *_maybe_long(columns.logged_at_us, n),
@@ -154,11 +159,36 @@ def _double(values: Float64s) -> UInt8s:
     return np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(len(values), 8)
 
 
-def _text(values: list[bytes | None]) -> list[Block]:
-    sizes = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
-    width = int(sizes.max(initial=0))
-    letters = np.array(values, f"S{max(width, 1)}").view(np.uint8).reshape(len(values), max(width, 1))[:, :width]
-    return [_long(sizes), (letters, _padded(sizes, width))]
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Texts of n rows as bytes, one after another: their sizes int64[n], and which are present (None for all)."""
+
+    data: bytes
+    sizes: Int64s
+    present: Bools | None
+
+    @classmethod
+    def of(cls, values: Texts | MaybeTexts) -> "_Texts":
+        present = np.array([value is not None for value in values], np.bool_) if None in values else None
+        texts = [value or "" for value in values] if present is not None else cast(Texts, values)
+        joined = "".join(texts)
+        # As many bytes as letters, usually: then no text needs to be encoded by itself.
+        lengths = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
+        return cls(joined.encode(), np.fromiter(lengths, np.int64, len(texts)), present)
+
+    @property
+    def widest(self) -> int:
+        return int(self.sizes.max(initial=0))
+
+    def blocks(self) -> list[Block]:
+        width = self.widest
+        counts = _padded(self.sizes, width)
+        letters = np.frombuffer(self.data, np.uint8)
+        if counts is None:
+            return [_long(self.sizes), (letters.reshape(len(self.sizes), width), None)]
+        block = np.zeros((len(self.sizes), width), np.uint8)
+        block[counts] = letters
+        return [_long(self.sizes), (block, counts)]
 
 
 def _optional(present: Bools, blocks: list[Block]) -> list[Block]:
@@ -178,8 +208,7 @@ def _maybe_double(values: Float64s | None, n: int) -> list[Block]:
     return [_constant(b"\x00", n)] if values is None else _optional(~np.isnan(values), [(_double(values), None)])
 
 
-def _maybe_text(values: list[bytes | None] | None, n: int) -> list[Block]:
+def _maybe_text(values: _Texts | None, n: int) -> list[Block]:
     if values is None:
         return [_constant(b"\x00", n)]
-    present = np.fromiter((value is not None for value in values), np.bool_, n)
-    return _optional(present, _text([value or b"" for value in values]))
+    return _optional(np.ones(n, np.bool_) if values.present is None else values.present, values.blocks())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.avro_columns import MAX_ID_BYTES, hash_id, read_columns
 from schemas.avro_files import head, released
-from schemas.codec import Decoder, Registry, decode_slow, encode_event, encode_events, event_columns_reference
+from schemas.codec import BLOCK_ROWS, Decoder, Registry, decode_slow, encode_event, encode_events, event_columns_reference
 from schemas.errors import ConfigError, ContractError
 from schemas.measures import KINDS
 from schemas.ride_columns import WIDEST_TEXT, EventColumns, RideFields
@@ -212,6 +212,13 @@ def test_columns_of_uneven_texts_and_times_become_the_same_bytes() -> None:
     assert [encode_event(fields) for fields in columns.rows()] == encode_events(columns)
     longer = EventColumns(["x" * (WIDEST_TEXT + 1)], ["r"], np.zeros(1, np.uint8), np.zeros(1, np.int64), "nyc", np.zeros(1), np.zeros(1))
     assert [encode_event(fields) for fields in longer.rows()] == encode_events(longer)
+
+
+def test_more_rows_than_one_block_are_written_in_order() -> None:
+    """Blocks are joined without a seam, and a text too wide for one slows only its own block."""
+    columns = ride_columns(BLOCK_ROWS + 3, 5)
+    columns.ride_id[-1] = "x" * (WIDEST_TEXT + 1)
+    assert [encode_event(fields) for fields in columns.rows()] == encode_events(columns)
 
 
 def test_columns_must_fit_together() -> None:
