@@ -33,22 +33,20 @@ def command(as_json: bool) -> None:
         click.echo(json.dumps({"settings": rows, "unknown": settings.unknown}, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("variable", "value", "unit", "default", "allowed", "from", "meaning"):
-        table.add_column(title, overflow="fold")
+    table.add_column("variable", no_wrap=True)
+    table.add_column("value", overflow="fold", min_width=12)
+    table.add_column("from", no_wrap=True)
+    table.add_column("meaning; what is allowed", ratio=1)
     for row in settings.explain():
         setting = row.setting
-        style = None if row.source == "default" else "bold"
-        table.add_row(
-            setting.variable,
-            row.shown,
-            setting.unit,
-            str(setting.default),
-            setting.bound,
-            row.source.replace(setting.variable, "environment"),
-            setting.meaning,
-            style=style,
+        source = "environment" if row.source == setting.variable else row.source
+        allowed = f"{setting.bound} {setting.unit}".rstrip() + (
+            "" if row.source == "default" else f"; default {setting.default or 'nothing'}"
         )
-    console = Console(highlight=False, markup=False)
-    console.print(table, width=max(console.width, 100))
+        about = f"{setting.meaning} ({allowed})"
+        table.add_row(
+            setting.variable, f"{row.shown} {setting.unit}".strip(), source, about, style=None if row.source == "default" else "bold"
+        )
+    Console(highlight=False, markup=False).print(table)
     for name in settings.unknown:
         click.echo(f"{name} is set but is no setting; a typing error?", err=True)
