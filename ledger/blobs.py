@@ -159,9 +159,8 @@ class DatabaseBlobs:
         kept = sa.case((BLOBS.c.retention.in_(stronger), BLOBS.c.retention), else_=wanted.excluded.retention)
         with writing(self._engine, f"blob {digest.hex()}") as connection:
             # The data too: putting a blob again heals one that was damaged.
-            connection.execute(
-                wanted.on_conflict_do_update(index_elements=["digest"], set_={"retention": kept, "data": wanted.excluded.data})
-            )
+            changed = {"retention": kept, "data": wanted.excluded.data}
+            connection.execute(wanted.on_conflict_do_update(index_elements=["digest"], set_=changed))
         return digest
 
     def get(self, digest: bytes) -> bytes:

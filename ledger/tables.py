@@ -177,7 +177,6 @@ def _open_sqlite(path: Path) -> Engine:
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
             pool_size=POOL_CONNECTIONS,
             max_overflow=OVERFLOW_CONNECTIONS,
-            skip_autocommit_rollback=True,
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)

@@ -1,0 +1,54 @@
+"""Where the tests of the ledger put their logs: on SQLite and on PostgreSQL, to open, to close, and to damage."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import sqlalchemy as sa
+
+from ledger.log import Ledger, open_database, open_embedded
+from ledger.tables import file_stem
+from schemas.record_codec import encode
+from schemas.records import SlotScored
+
+LOG = "region/nyc"
+
+
+@dataclass
+class Place:
+    """One instance's ledger: embedded when there is no database address."""
+
+    home: Path
+    url: str = ""
+    opened: list[Ledger] = field(default_factory=list)
+
+    def open(self, instance: str = "local", clock: Callable[[], float] = monotonic) -> Ledger:
+        """A ledger as a new process would open it; closed with the test."""
+        if self.url:
+            ledger = open_database(self.url, self.home / "checkpoints", instance=instance, clock=clock)
+        else:
+            ledger = open_embedded(self.home, instance=instance, clock=clock)
+        self.opened.append(ledger)
+        return ledger
+
+    def checkpoint(self, log: str = LOG) -> Path:
+        """The checkpoint file of a log."""
+        return self.home / "checkpoints" / f"{file_stem(log)}.txt"
+
+    def tamper(self, statement: str, log: str = LOG, **values: object) -> None:
+        """Run one statement behind the ledger's back."""
+        engine = sa.create_engine(self.url or f"sqlite:///{self.home / 'ledger' / file_stem(log)}.sqlite")
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+        engine.dispose()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        while self.opened:
+            self.opened.pop().close()
+
+
+def scored(slot: int, measure: str = "pickups", size_bytes: int = 0) -> bytes:
+    """A record of a slot, as bytes; longer when asked."""
+    return encode(SlotScored("nyc", measure, slot, False, ())) + bytes(size_bytes)
