@@ -20,8 +20,15 @@ Config = dict[str, Any]  # the client's own: text, numbers, switches and callbac
 
 
 def client_config(bootstrap: str) -> Config:
-    """Settings that every client of ours has: its broker, and a logger instead of the standard error."""
-    return {"bootstrap.servers": bootstrap, "logger": LOG}
+    """Settings that every client of ours has: its broker, and a logger instead of the standard error.
+
+    Without a callback for errors a fatal one would be raised inside whatever callback happens to run.
+    """
+    return {"bootstrap.servers": bootstrap, "logger": LOG, "error_cb": _log_error}
+
+
+def _log_error(error: KafkaError) -> None:
+    LOG.warning("%s: %s", error.name(), error.str())
 
 
 def reader_config(bootstrap: str) -> Config:
@@ -34,6 +41,7 @@ def reader_config(bootstrap: str) -> Config:
         # The end of a partition arrives as an event with its offset: the only sign that transaction markers were passed.
         "enable.partition.eof": True,
         "auto.offset.reset": "error",  # a position that the log no longer holds must be seen, never skipped
+        "fetch.wait.max.ms": 100,  # so late is the end of a partition known, if its last offset is a marker
         "fetch.queue.backoff.ms": 5,  # the default of 1,000 throttles every replay: 0.18 instead of 1.1 million/s
     }
 

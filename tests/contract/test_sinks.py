@@ -1,0 +1,210 @@
+"""What every sink of forecasts and every sink of rejects promises, run against files and against a real broker."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import fastavro
+import pytest
+
+from dataflows.sinks import FileForecasts, FileRejects, ForecastSink, KafkaForecasts, KafkaRejects, RejectSink
+from schemas.messages import decode_demand_forecast
+from schemas.rides import NO_TIME, Reason, Rejected
+from tests.forecast_samples import sample_messages
+from tests.services.committed import committed
+
+LOG = "region/nyc"
+
+Seen = dict[bytes, int | None]  # key -> log index of its newest forecast, None once it has retired
+
+
+class Outlet(Protocol):
+    """A place for forecasts under test, seen from who reads them."""
+
+    def open(self) -> ForecastSink: ...
+    def seen(self) -> list[tuple[bytes, int | None]]: ...
+
+
+class FileOutlet:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self) -> ForecastSink:
+        return FileForecasts(self._folder)
+
+    def seen(self) -> list[tuple[bytes, int | None]]:
+        found: list[tuple[bytes, int | None]] = []
+        for path in sorted(self._folder.rglob("*.avro")):
+            with path.open("rb") as file:
+                reader = fastavro.reader(file)
+                for record in reader:
+                    assert isinstance(record, dict)
+                    found.append((f"{record['region']}/{record['cell']}".encode(), record["log_index"]))
+                found += [(key.encode(), None) for key in json.loads(reader.metadata["ridecast.retired"])]
+        return found
+
+
+class KafkaOutlet:
+    def __init__(self, bootstrap: str, instance: str) -> None:
+        self._bootstrap, self._instance = bootstrap, instance
+
+    def open(self) -> ForecastSink:
+        return KafkaForecasts(self._bootstrap, self._instance, "nyc", patience_s=20.0)
+
+    def seen(self) -> list[tuple[bytes, int | None]]:
+        messages = committed(self._bootstrap, f"{self._instance}.demand.forecasts")
+        indexes = [decode_demand_forecast(value)["log_index"] if value is not None else None for _, value in messages]
+        return [(key, index) for (key, _), index in zip(messages, indexes, strict=True) if isinstance(index, int | None)]
+
+
+@pytest.fixture(params=["files", "kafka"])
+def outlet(request: pytest.FixtureRequest, tmp_path: Path) -> Outlet:
+    """A place that holds no forecasts."""
+    if request.param == "files":
+        return FileOutlet(tmp_path / "forecasts")
+    return KafkaOutlet(request.getfixturevalue("kafka"), request.getfixturevalue("kafka_topic")(0))
+
+
+@pytest.fixture
+def opening(outlet: Outlet) -> Iterator[Callable[[], ForecastSink]]:
+    """Opens sinks that are closed at the end."""
+    sinks: list[ForecastSink] = []
+
+    def open_one() -> ForecastSink:
+        sinks.append(outlet.open())
+        return sinks[-1]
+
+    yield open_one
+    for sink in sinks:
+        sink.close()
+
+
+def expected(index: int) -> list[tuple[bytes, int | None]]:
+    """What readers see of one published issue."""
+    return [(key, index) for key, _ in sample_messages(index)]
+
+
+def test_a_new_sink_holds_nothing(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """Before anything is published the cursor of every log is 0."""
+    assert opening().cursor(LOG) == 0
+
+
+def test_what_is_published_is_seen_and_moves_the_cursor(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """All messages of an issue are visible when publish returns, and the cursor is where it was told."""
+    sink = opening()
+    assert sink.publish(sample_messages(4), LOG, 5)
+    assert sink.cursor(LOG) == 5
+    assert sorted(outlet.seen(), key=str) == sorted(expected(4), key=str)
+
+
+def test_the_cursor_outlives_its_sink(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """A sink that is opened anew knows what was published, and goes on from there."""
+    opening().publish(sample_messages(4), LOG, 5)
+    again = opening()
+    assert again.cursor(LOG) == 5
+    assert again.publish(sample_messages(7), LOG, 8)
+    assert opening().cursor(LOG) == 8
+    assert sorted(outlet.seen(), key=str) == sorted(expected(4) + expected(7), key=str)
+
+
+@pytest.mark.parametrize("next_index", [9, 10])
+def test_nothing_is_published_twice(outlet: Outlet, opening: Callable[[], ForecastSink], next_index: int) -> None:
+    """Publishing what the cursor has passed changes nothing, by the same sink or by another."""
+    sink = opening()
+    assert sink.publish(sample_messages(9), LOG, 10)
+    assert not sink.publish(sample_messages(9), LOG, next_index)
+    assert not opening().publish(sample_messages(9), LOG, next_index)
+    assert sorted(outlet.seen(), key=str) == sorted(expected(9), key=str)
+
+
+def test_a_cell_that_retires_is_taken_back(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """A message without a value is seen as a tombstone beside the forecasts of its issue."""
+    opening().publish([*sample_messages(0), (b"nyc/dr5reg", None)], LOG, 1)
+    assert (b"nyc/dr5reg", None) in outlet.seen()
+    assert len(outlet.seen()) == len(sample_messages(0)) + 1
+
+
+def test_the_cursor_moves_without_messages(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """An issue without cells moves the cursor and shows nothing."""
+    assert opening().publish([], LOG, 3)
+    assert opening().cursor(LOG) == 3
+    assert outlet.seen() == []
+
+
+def test_each_log_has_its_own_cursor(opening: Callable[[], ForecastSink]) -> None:
+    """What is published of one log does not move the cursor of another."""
+    sink = opening()
+    sink.publish(sample_messages(4), LOG, 5)
+    assert sink.cursor("region/tehran") == 0
+    assert sink.publish(sample_messages(1), "region/tehran", 2)
+    again = opening()
+    assert (again.cursor(LOG), again.cursor("region/tehran")) == (5, 2)
+
+
+def test_a_large_issue_goes_through_whole(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """Three thousand cells, as in New York, are one issue like any other."""
+    opening().publish(sample_messages(2, cells=3_100), LOG, 3)
+    assert len(set(outlet.seen())) == len(outlet.seen()) == 3_100
+
+
+# --- rejects -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["files", "kafka"])
+def opening_rejects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], RejectSink]]:
+    """Opens sinks on one empty place for rejects."""
+    sinks: list[RejectSink] = []
+
+    def open_one() -> RejectSink:
+        if request.param == "files":
+            sinks.append(FileRejects(tmp_path / "home" / "rejects.sqlite"))
+        else:
+            sinks.append(KafkaRejects(request.getfixturevalue("kafka"), instance, patience_s=20.0))
+        return sinks[-1]
+
+    instance = request.getfixturevalue("kafka_topic")(0) if request.param == "kafka" else ""
+    yield open_one
+    for sink in sinks:
+        sink.close()
+
+
+REJECTS = [
+    Rejected(0, 7, NO_TIME, Reason.UNDECODABLE, b"\x00\xff\xfe", "not an event"),
+    Rejected(0, 12, 1_400_000_000_000_001, Reason.BAD_FARE, b"", ""),
+    Rejected(1, 3, 1_400_000_000_000_000, Reason.UNDECODABLE, bytes(range(256)), "ünïcode"),
+]
+
+
+def test_rejects_come_back_as_they_were(opening_rejects: Callable[[], RejectSink]) -> None:
+    """Bytes, reason, place and time of every reject are retrievable, by another process too."""
+    opening_rejects().write(REJECTS[::-1])
+    assert opening_rejects().read() == REJECTS
+
+
+def test_a_reject_is_kept_once(opening_rejects: Callable[[], RejectSink]) -> None:
+    """Writing the same place again, as a restart does, changes nothing."""
+    sink = opening_rejects()
+    sink.write(REJECTS[:2])
+    sink.write(REJECTS[1:])
+    opening_rejects().write(REJECTS)
+    assert sink.read() == REJECTS
+    assert sink.counts() == {Reason.BAD_FARE: 1, Reason.UNDECODABLE: 2}
+
+
+def test_rejects_can_be_chosen(opening_rejects: Callable[[], RejectSink]) -> None:
+    """One reason, one partition, or the first few."""
+    sink = opening_rejects()
+    sink.write(REJECTS)
+    assert sink.read(reason=Reason.UNDECODABLE) == [REJECTS[0], REJECTS[2]]
+    assert sink.read(partition=0) == REJECTS[:2]
+    assert sink.read(reason=Reason.UNDECODABLE, partition=1) == REJECTS[2:]
+    assert sink.read(limit=1) == REJECTS[:1]
+
+
+def test_no_rejects_are_no_error(opening_rejects: Callable[[], RejectSink]) -> None:
+    """A place without rejects reads as empty, and writing none is fine."""
+    sink = opening_rejects()
+    sink.write([])
+    assert sink.read() == []
+    assert sink.counts() == {}
