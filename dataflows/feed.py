@@ -4,10 +4,13 @@ Offsets and partitions stay what they were, so where the copy ends says how far 
 interrupted goes on by itself.
 """
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from dataflows.ridelog_writer import RideLogWriter
 from schemas.rides import RawBatch
 
 READ_EVENTS = 2_000
+STEP_US = 15_000_000  # a tenth of a second at the demonstration's pace
 
 
 @dataclass(slots=True)
@@ -93,3 +97,20 @@ class Feed:
     def close(self) -> None:
         """Make what was released durable."""
         self._writer.close()
+
+
+def run_feed(past: str, live: str, speedup: float) -> None:
+    """Feed until told to stop; at the end of the past it waits, so that nobody starts it again."""
+    stop = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    feed = Feed(Path(past), Path(live))
+    try:
+        feed.run(speedup, STEP_US, stop.is_set)
+        stop.wait()
+    finally:
+        feed.close()

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -44,7 +45,15 @@ def command(
     run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions)
 
 
-def run_region(settings: Settings, region_name: str, *, bounded: bool, processes: int, companions: list[str]) -> None:
+def run_region(
+    settings: Settings,
+    region_name: str,
+    *,
+    bounded: bool,
+    processes: int,
+    companions: list[str],
+    extra: Mapping[str, str] | None = None,
+) -> None:
     """Check what can be checked at once, then supervise with a progress line."""
     from dataflows.house import open_house
     from dataflows.progress import ProgressWatch
@@ -63,7 +72,7 @@ def run_region(settings: Settings, region_name: str, *, bounded: bool, processes
         total = sum(end - start for start, end in map(source.bounds, source.partitions())) if bounded else None
         watch = ProgressWatch(house.ledger, [region.id])
         line = ProgressLine(region, watch, total)
-        supervisor = Supervisor(environment_of(settings), [region.id], processes, bounded, companions)
+        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions)
         if "api" in companions:
             console.print(f"API and page at http://{settings.api_host}:{settings.api_port}")
         with Live(line.text(), console=console, refresh_per_second=4, transient=False) as live:

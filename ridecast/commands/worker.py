@@ -45,3 +45,13 @@ def api(regions: str) -> None:
     from api.serve import serve
 
     serve(Settings.from_env(os.environ), regions.split(","))
+
+
+@command.command()
+@click.option("--regions", required=True)
+def feed(regions: str) -> None:
+    """Release a past log into the live one in step with the clock, for demonstrations."""
+    from dataflows.feed import run_feed
+
+    settings = Settings.from_env(os.environ)
+    run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]))

@@ -1,0 +1,162 @@
+"""`ridecast demo`: the whole pipeline without a server, from rides to a page to look at."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ridecast import options
+from schemas.errors import UsageError
+from schemas.regions import Region
+
+HISTORY_DAYS = 21
+FAST_DAYS = 2
+PACED_DAYS = 7
+SEED = 7
+RIDES_PER_DAY = 8_000  # a small city: hundreds of cells, and a first forecast well within a minute
+SPEEDUP = 150.0  # a 5-minute slot every two seconds
+
+
+@click.command()
+@click.option("--rides", "trips", metavar="TRIPS", help="Your own trips (Parquet or CSV) instead of a simulated city.")
+@click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the one that holds them]")
+@click.option("--timezone", metavar="ZONE", help="Zone of your trips' times, if their region does not ship.")
+@click.option("--home", default="demo", show_default=True, metavar="DIR", help="Where everything is kept; run again to go on.")
+@click.option("--port", "api_port", metavar="N", help="Port of the page. [RIDECAST_API_PORT, default: 8000]")
+@click.option("--speedup", type=float, default=SPEEDUP, show_default=True, help="How fast time passes once the page is up.")
+@click.option("--until-end", is_flag=True, help="Do not slow down for watching: process everything, then end.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    trips: str | None,
+    region_name: str | None,
+    timezone: str | None,
+    home: str,
+    api_port: str | None,
+    speedup: float,
+    until_end: bool,
+) -> None:
+    """The whole pipeline on a simulated city, or on your own trips, with a page to look at.
+
+    History is bootstrapped, a model trained, then days pass at high speed and go on at a watchable pace.
+    The page is at http://127.0.0.1:8000. Ctrl-C stops cleanly; the same command goes on.
+
+    \b
+    Examples:
+      ridecast demo
+      ridecast demo --rides trips.parquet
+    """
+    from dataflows.bootstrap import slot_of_midnight
+    from dataflows.feed import Feed
+    from ridecast.commands import bootstrap, importing, run, simulate, train
+
+    console = Console(stderr=True)
+    settings = options.settings_of(home=home, api_port=api_port, rides=str(Path(home) / "rides"))
+    folder = settings.home
+    folder.mkdir(parents=True, exist_ok=True)
+    name = _region(folder, trips, region_name, timezone)
+    region = options.region_of(name)
+
+    console.rule("1  rides")
+    past, live = folder / "past", folder / "rides"
+    if trips:
+        ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone)
+    else:
+        days = HISTORY_DAYS + FAST_DAYS + PACED_DAYS
+        ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=RIDES_PER_DAY, out=str(past))
+    until, paced_from = _plan(past, region)
+
+    console.rule("2  history becomes counts")
+    feed = Feed(past, live)
+    feed.release(slot_of_midnight(region, paced_from) * region.slot_us)
+    if until_end:
+        feed.release(2**62)
+    feed.close()
+    ctx.invoke(bootstrap.command, rides=str(live), region_name=name, until=until, home=str(folder))
+
+    console.rule("3  a model")
+    if train.champion_of(settings, region):
+        click.echo("trained already")
+    else:
+        ctx.invoke(train.command, region_name=None, home=str(folder), promote=True)
+
+    console.rule("4  forecasts")
+    companions = [] if until_end else ["publish", "api", "feed"]
+    extra = {"RIDECAST_FEED_FROM": str(past), "RIDECAST_FEED_SPEEDUP": str(speedup)}
+    run.run_region(settings, name, bounded=until_end, processes=1, companions=companions, extra=extra)
+
+
+def _region(folder: Path, trips: str | None, region_name: str | None, timezone: str | None) -> str:
+    """The region's name or file: as given, as chosen before, or found from the trips."""
+    if region_name:
+        return region_name
+    if not trips:
+        return "tehran"
+    chosen = folder / "region.json"
+    if chosen.exists():
+        return str(chosen)
+    found = _region_of_trips(Path(trips), timezone)
+    chosen.write_text(found.to_json(), "utf-8")
+    return str(chosen)
+
+
+def _region_of_trips(path: Path, timezone: str | None) -> Region:
+    """The shipped region that holds most of the trips, or a new one around them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from dataflows.tripfiles import ColumnNames, read_trips
+    from dataflows.trips import to_trips
+    from schemas.regions import RegionId, load_region, shipped_regions
+    from state.cells import inside
+
+    rides = to_trips([read_trips(path, ColumnNames(None, None, None, None, timezone), timezone or "UTC")])
+    if not len(rides.lat):
+        raise UsageError(f"{path}: expected trips with times and coordinates, found none that can be used")
+    for name in shipped_regions():
+        region = load_region(name)
+        if inside(region.polygon, rides.lat, rides.lon).mean() > 0.5:
+            return replace(region, measures=("pickups",))
+    (south, north), (west, east) = (np.quantile(axis, (0.005, 0.995)) for axis in (rides.lat, rides.lon))
+    corners = tuple((round(float(lat), 3), round(float(lon), 3)) for lat, lon in ((south, west), (south, east), (north, east), (north, west)))
+    return Region(RegionId("mine"), timezone or "UTC", corners, measures=("pickups",))
+
+
+def _plan(past: Path, region: Region) -> tuple[str, str]:
+    """Local dates at which history ends and the watchable part begins.
+
+    Raises:
+        UsageError: the rides span too few days.
+    """
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from dataflows.ridelog import RideLogReader, partitions
+
+    kept = past.parent / "plan.json"
+    if kept.exists():
+        plan = json.loads(kept.read_text("utf-8"))
+        return str(plan["until"]), str(plan["paced_from"])
+    times = []
+    for partition in partitions(past):
+        log = RideLogReader(past, partition)
+        for offset in (log.start(), log.end() - 1):
+            batch = log.read(offset, 1) if log.end() > log.start() else None
+            if batch is not None:
+                times.append(int(batch.logged_at_us[0]))
+    if not times:
+        raise UsageError(f"{past}: expected rides, found none")
+    zone = ZoneInfo(region.timezone)
+    first, last = (datetime.fromtimestamp(at / 1e6, zone).date() for at in (min(times), max(times)))
+    days = (last - first).days + 1
+    if days < 4:
+        raise UsageError(f"demo: expected rides of at least 4 days, got {days} ({first} to {last})")
+    paced = max(1, min(PACED_DAYS, days // 4))
+    fast = max(1, min(FAST_DAYS, days // 4))
+    paced_from: date = last - timedelta(days=paced - 1)
+    until = paced_from - timedelta(days=fast)
+    kept.write_text(json.dumps({"until": until.isoformat(), "paced_from": paced_from.isoformat()}), "utf-8")
+    return until.isoformat(), paced_from.isoformat()
