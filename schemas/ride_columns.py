@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from schemas.avro_files import head
 from schemas.errors import ContractError
 from schemas.measures import KINDS
-from schemas.rides import NO_TIME, Float64s, Int64s, UInt8s
+from schemas.rides import NO_TIME, Bools, Float64s, Int64s, UInt8s
 from schemas.varints import encode_longs
 
 RideFields = dict[str, object]  # one event, by the schema's field names; times in microseconds
@@ -92,7 +91,6 @@ def _number(column: Float64s | None, row: int) -> float | None:
 
 # --- columns to bytes ---------------------------------------------------------------------------
 
-Bools = npt.NDArray[np.bool_]
 Block = tuple[UInt8s, Bools | None]  # uint8[n, width] and which of it counts; None for all
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import struct
 
 import numpy as np
@@ -284,3 +285,29 @@ def test_a_registry_that_breaks_the_contract_is_refused_at_once() -> None:
         ConfigError, match=r"schema id 7 .*occurred_at: expected long \(timestamp-micros\), writer has long \(timestamp-millis\)"
     ):
         Registry({7: schema})
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_damaged_events_are_judged_alike() -> None:
+    """Random wounds, many to a batch: both decoders agree, and every event is accepted or rejected."""
+    seed = 20140501
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    healthy = encode_events(ride_columns(1_000, 7))
+    for _ in range(100):
+        values = []
+        for value in healthy:
+            data = bytearray(value)
+            for _ in range(rng.choice((0, 1, 1, 2, 3))):
+                at = rng.randrange(len(data))
+                match rng.randrange(5):
+                    case 0:
+                        data[at] = rng.randrange(256)
+                    case 1:
+                        data[at:] = data[at + 1 :] or b"\x00"
+                    case 2:
+                        data += rng.randbytes(rng.randrange(1, 4))
+                    case _:
+                        data[at] ^= 1 << rng.randrange(8)
+            values.append(bytes(data))
+        both(values)
