@@ -1,0 +1,96 @@
+"""`ridecast simulate`: the ride events of a seeded city."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ridecast import landing, options
+from schemas.errors import UsageError
+from schemas.measures import KINDS
+from schemas.regions import US_PER_S
+
+DAY_US = 86_400 * US_PER_S
+
+
+@click.command("simulate")
+@options.region
+@click.option("--days", type=int, default=30, show_default=True, help="How many times 24 hours.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Makes the city and every ride; same seed, same bytes.")
+@click.option("--start", default="2025-04-05", show_default=True, metavar="YYYY-MM-DD", help="Local midnight at which it begins.")
+@click.option("--rides-per-day", type=int, default=20_000, show_default=True, help="Requests on an average day, about.")
+@click.option("--out", metavar="DIR", help="A new or empty directory for the ride events.")
+@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is made with unlimited retention.")
+@click.option("--topic", default="rides.raw", show_default=True, help="The topic's name.")
+@click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
+@click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Largest delay of an event on its way to the log, seconds.")
+@click.option("--duplicates", type=float, default=0.0, show_default=True, help="Share of events delivered twice.")
+def command(
+    region_name: str,
+    days: int,
+    seed: int,
+    start: str,
+    rides_per_day: int,
+    out: str | None,
+    kafka: str | None,
+    topic: str,
+    append_to: bool,
+    jitter_s: float,
+    duplicates: float,
+) -> None:
+    """Write the ride events of a seeded city.
+
+    Every ride has its whole life: requested, accepted, started, completed, or cancelled, or unserved. Demand
+    follows the hour, the weekday, holidays, rain and events such as concerts, and spreads over a few busy
+    cells and many quiet ones. A longer simulation begins with the events of a shorter one.
+
+    \b
+    Examples:
+      ridecast simulate --region tehran --days 30 --seed 7 --out rides
+      ridecast simulate --region nyc --days 7 --kafka 127.0.0.1:9092
+    """
+    from dataflows.delivery import Delivery, DeliveryRules
+    from dataflows.ridelog import PARTITIONS
+    from state.calendar import Calendar
+    from state.simulate import simulate_city
+
+    landing.check_choice(out, kafka)
+    region = options.region_of(region_name)
+    rules = DeliveryRules(jitter_s, duplicates, seed)
+    try:
+        start_us = Calendar(region).first_slot(start) * region.slot_us
+    except ValueError as cause:
+        raise UsageError(f"--start: expected a date as YYYY-MM-DD, got {start!r}") from cause
+    city = simulate_city(region, start_us, days, seed, rides_per_day)
+    origin: dict[str, object] = {
+        "made_by": "ridecast simulate",
+        "version": 1,
+        "region": region.to_json(),
+        "days": days,
+        "seed": seed,
+        "start": start,
+        "rides_per_day": rides_per_day,
+        "delivery": {"jitter_s": jitter_s, "duplicates": duplicates, "seed": seed},
+    }
+    if out is not None and landing.is_done(Path(out), origin):
+        click.echo(f"{out} holds these rides already; nothing to do.")
+        return
+    delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
+    opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, opened as place:
+        task = progress.add_task("days", total=days)
+        for day, events in enumerate(city):
+            for row, count in enumerate(np.bincount(events.kind, minlength=len(KINDS)).tolist()):
+                totals[row] += count
+            for entries in delivery.push(events, start_us + (day + 1) * DAY_US):
+                place.sink.append(*entries)
+            progress.advance(task)
+        for entries in delivery.finish():
+            place.sink.append(*entries)
+    for kind, count in zip(KINDS, totals, strict=True):
+        click.echo(f"{kind:<24}{count:>12,}")
+    click.echo(f"{'events written':<24}{delivery.delivered:>12,}")
+    click.echo(f"{'  delivered twice':<24}{delivery.repeated:>12,}")
