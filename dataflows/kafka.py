@@ -5,7 +5,8 @@ Shared by the ride source and by the sinks. Nothing here decides what a message 
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
@@ -20,10 +21,7 @@ Config = dict[str, Any]  # the client's own: text, numbers, switches and callbac
 
 
 def client_config(bootstrap: str) -> Config:
-    """Settings that every client of ours has: its broker, and a logger instead of the standard error.
-
-    Without a callback for errors a fatal one would be raised inside whatever callback happens to run.
-    """
+    """Settings that every client of ours has: its broker, and a logger instead of the standard error."""
     return {"bootstrap.servers": bootstrap, "logger": LOG, "error_cb": _log_error}
 
 
@@ -182,6 +180,26 @@ class Reports:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
 
 
+@contextmanager
+def fatal_errors() -> Iterator[None]:
+    """Around a call that serves callbacks: a fatal error of the client comes out of it as the KafkaException that it is.
+
+    The client raises it before it serves the delivery reports that wait, and the first of these then fails on it.
+    """
+    try:
+        yield
+    except SystemError as broken:
+        if isinstance(broken.__cause__, KafkaException):
+            raise broken.__cause__ from broken
+        raise
+
+
+def flush(producer: Producer, give_up_at: float) -> None:
+    """Wait until every message has its report, or for as long as there is time."""
+    with fatal_errors():
+        producer.flush(max(0.0, give_up_at - time.monotonic()))
+
+
 def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, reports: Reports, give_up_at: float) -> None:
     """Queue one message; wait for room while the queue is full.
 
@@ -201,4 +219,5 @@ def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, rep
         except BufferError as cause:
             if time.monotonic() > give_up_at:
                 raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from cause
-            producer.poll(0.1)
+            with fatal_errors():
+                producer.poll(0.1)

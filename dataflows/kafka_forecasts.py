@@ -109,7 +109,7 @@ class KafkaForecasts:
         for key, value in messages:
             kafka.produce(producer, self._topic, key, value, reports, give_up_at)
         kafka.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, next_index), reports, give_up_at)
-        producer.flush(max(0.0, give_up_at - time.monotonic()))
+        kafka.flush(producer, give_up_at)
         reports.check(len(messages) + 1)
         self._persist(producer.commit_transaction, give_up_at)
 
@@ -131,7 +131,8 @@ class KafkaForecasts:
         """
         while True:
             try:
-                step(max(0.1, give_up_at - time.monotonic()))
+                with kafka.fatal_errors():
+                    step(max(0.1, give_up_at - time.monotonic()))
                 return
             except KafkaException as cause:
                 error = cause.args[0]

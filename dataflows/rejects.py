@@ -111,7 +111,7 @@ class KafkaRejects:
         try:
             for reject in rejects:
                 kafka.produce(producer, self._topic, *encode_reject(reject), reports, give_up_at)
-            producer.flush(max(0.0, give_up_at - time.monotonic()))
+            kafka.flush(producer, give_up_at)
             reports.check(len(rejects))
         except KafkaException as cause:
             raise kafka.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
