@@ -1,0 +1,100 @@
+"""How an answer leaves: JSON, its ETag, how long it may be kept, and whether the client takes it at all."""
+
+import dataclasses
+import json
+from enum import StrEnum
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.problems import Problem
+
+JSON = "application/json"
+
+
+class Keep(StrEnum):
+    """How long an answer may be kept; the value is the Cache-Control header."""
+
+    FOR_EVER = "public, max-age=31536000, immutable"  # names an entry or a past issue, which never change
+    ASK_AGAIN = "no-cache"  # may be kept, but ask with If-None-Match before using it
+    NEVER = "no-store"  # holds an age
+
+
+def answer(request: Request, body: object, keep: Keep, version: str | None = None) -> Response:
+    """A JSON answer, or 304 when the client holds this version.
+
+    Args:
+        request: What was asked.
+        body: Anything that json.dumps takes.
+        keep: How long it may be kept.
+        version: Text that changes exactly when the answer does, without quotes.
+    """
+    headers = {"cache-control": keep.value}
+    if version is not None:
+        headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same answer
+        if _holds(request.headers.get("if-none-match", ""), headers["etag"]):
+            return Response(status_code=304, headers=headers)
+    return Response(json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(), 200, headers, JSON)
+
+
+def _holds(if_none_match: str, etag: str) -> bool:
+    """Weak comparison of RFC 9110, 13.1.2."""
+    held = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return "*" in held or etag.removeprefix("W/") in held
+
+
+def require_accept(request: Request, media_type: str) -> None:
+    """Raise 406 unless the client takes that media type.
+
+    Raises:
+        Problem: it does not.
+    """
+    accept = request.headers.get("accept", "*/*")
+    if not accepts(accept, media_type):
+        raise Problem(406, "not-acceptable", f"Accept: only {media_type} is here, got {accept!r}", field="Accept")
+
+
+def accepts(accept: str, media_type: str) -> bool:
+    """Whether an Accept header takes a media type (RFC 9110, 12.5.1): the most specific range decides.
+
+    >>> accepts("text/html, application/*;q=0.5", "application/json")
+    True
+    >>> accepts("application/json;q=0, */*", "application/json")
+    False
+    """
+    if not accept.strip():
+        return True
+    best = (-1, 0.0)
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        specificity = {"*/*": 0, media_type.split("/")[0] + "/*": 1, media_type: 2}.get(name)
+        if specificity is not None:
+            best = max(best, (specificity, _quality(parameters)))
+    return best[0] >= 0 and best[1] > 0
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def plain(value: object) -> object:
+    """A record as JSON values: bytes as hex, tuples as lists, dataclasses as objects.
+
+    >>> plain((b"\\x01", {"a": 2}))
+    ['01', {'a': 2}]
+    """
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value

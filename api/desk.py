@@ -1,0 +1,116 @@
+"""What every resource has at hand: open stores, the regions, the clock; and the checks that several share."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from starlette.requests import Request
+
+from api.points import Points
+from api.problems import Problem, bad_value
+from api.region_view import RegionView
+from ledger.blobs import Blobs
+from ledger.log import Ledger
+from schemas.errors import UsageError
+from schemas.record_codec import decode
+from schemas.records import RegionBootstrapped, region_log
+from schemas.regions import US_PER_S, Region, region_from_json
+from schemas.settings import Settings
+from state.cells import cell_code
+from state.store.protocol import OnlineStore
+
+
+class Desk:
+    """Open stores of one application.
+
+    Args:
+        ledger, blobs, store: Open; closed by who opened them.
+        regions: Names of the regions that are served.
+        settings: Parsed once by the shell.
+        clock: Seconds since 1970, UTC.
+    """
+
+    def __init__(
+        self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str], settings: Settings, clock: Callable[[], float]
+    ) -> None:
+        self.ledger, self.blobs, self.store = ledger, blobs, store
+        self.regions = tuple(regions)
+        self.settings = settings
+        self.points = Points(blobs)
+        self._clock = clock
+        self._views: dict[str, RegionView] = {}
+        self._lock = threading.Lock()
+
+    def now_us(self) -> int:
+        """Microseconds since 1970, UTC."""
+        return int(self._clock() * US_PER_S)
+
+    def view(self, name: str) -> RegionView | None:
+        """The region as its log tells it up to now, or None before it is bootstrapped."""
+        with self._lock:
+            view = self._views.get(name)
+            if view is None:
+                stored = self.ledger.find(region_log(name), RegionBootstrapped.__name__)
+                if stored is None:
+                    return None
+                boot: RegionBootstrapped = decode(stored.payload)
+                region = region_from_json(boot.definition, where=f"{region_log(name)} entry {stored.index}")
+                view = self._views[name] = RegionView(self.ledger, self.blobs, region, boot)
+        view.refresh()
+        return view
+
+    def require_view(self, name: str) -> RegionView:
+        """The region of that name.
+
+        Raises:
+            Problem: 404 for an unknown one, 409 before it is bootstrapped.
+        """
+        if name not in self.regions:
+            known = ", ".join(self.regions) or "none"
+            raise Problem(404, "unknown-region", f"region: no region {name!r} here; known: {known}", field="region")
+        view = self.view(name)
+        if view is None:
+            detail = f"region {name} is not bootstrapped yet; run `ridecast bootstrap --region {name} --until DATE`"
+            raise Problem(409, "not-bootstrapped", detail, field="region")
+        return view
+
+
+def measure_of(request: Request, region: Region) -> str:
+    """The measure that the query names, or the region's first.
+
+    Raises:
+        Problem: the region does not have it.
+    """
+    name = request.query_params.get("measure", region.measures[0])
+    if name not in region.measures:
+        raise bad_value("measure", f"expected one of {', '.join(region.measures)}, got {name!r}")
+    return name
+
+
+def cell_of(text: str, region: Region) -> int:
+    """Code of a cell of the region.
+
+    Raises:
+        Problem: not a geohash of the region's precision.
+    """
+    try:
+        code = cell_code(text.lower())
+    except UsageError as cause:
+        raise Problem(422, "bad-value", str(cause), field="cell") from None
+    if len(text) != region.precision:
+        raise bad_value("cell", f"expected {region.precision} letters in region {region.id}, got {text!r}")
+    return code
+
+
+def horizon_of(request: Request, region: Region) -> int | None:
+    """Position of the horizon that the query names, or None for all.
+
+    Raises:
+        Problem: the region does not forecast it.
+    """
+    text = request.query_params.get("horizon_min")
+    if text is None:
+        return None
+    for position, horizon_min in enumerate(region.horizons_min):
+        if text == str(horizon_min):
+            return position
+    raise bad_value("horizon_min", f"expected one of {', '.join(map(str, region.horizons_min))}, got {text!r}")

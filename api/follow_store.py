@@ -1,0 +1,64 @@
+"""Keeps an online store of this process as new as the ledger, where no publisher fills one."""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from ledger.blobs import Blobs
+from ledger.log import Ledger
+from schemas.chunks import pack_blob
+from schemas.errors import RidecastError
+from schemas.record_codec import decode
+from schemas.records import ForecastIssued, region_log
+from schemas.regions import region_from_json
+from state.store.protocol import OnlineStore, StoredIssue
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25  # how soon a new issue is seen
+RETRY_S = 2.0  # after a store did not answer
+
+
+class StoreFollower:
+    """Puts the newest issue of every region and measure into a store.
+
+    Args:
+        ledger, blobs: Where issues come from.
+        store: Where they go.
+        regions: Names.
+    """
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str]) -> None:
+        self._ledger, self._blobs, self._store = ledger, blobs, store
+        self._sizes = dict.fromkeys(regions, 0)
+
+    def step(self) -> int:
+        """Look once; returns how many issues were put."""
+        put = 0
+        for region, seen in self._sizes.items():
+            name = region_log(region)
+            size = self._ledger.head(name).size
+            if size == seen:
+                continue
+            for measure in self._measures(name):
+                stored = self._ledger.find(name, ForecastIssued.__name__, subject=measure)
+                if stored is not None and stored.index > self._store.index(region, measure):
+                    record: ForecastIssued = decode(stored.payload)
+                    blob = self._blobs.get(record.blob) if record.blob else pack_blob([])
+                    put += self._store.put(StoredIssue(stored.index, stored.payload, blob))
+            self._sizes[region] = size
+        return put
+
+    def _measures(self, name: str) -> tuple[str, ...]:
+        boot = self._ledger.find(name, "RegionBootstrapped")
+        return region_from_json(decode(boot.payload).definition, where=name).measures if boot else ()
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until told to stop; a store that does not answer is waited for."""
+        while not stop.is_set():
+            try:
+                self.step()
+                stop.wait(POLL_S)
+            except RidecastError as cause:
+                log.error("online store: %s; trying again in %.0f s", cause, RETRY_S)
+                stop.wait(RETRY_S)

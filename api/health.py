@@ -1,0 +1,84 @@
+"""Whether this process can answer (health), and whether it has something to say (ready)."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer
+from api.desk import Desk
+from api.problems import Problem
+from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, array_of, maybe, record_of
+
+log = logging.getLogger(__name__)
+
+NO_BLOB = bytes(32)  # asked for only to see whether the store answers
+
+# Resource -> the ping registered with it: the smallest question that it must be able to answer.
+PINGS: dict[str, Callable[[Desk], object]] = {
+    "ledger": lambda desk: desk.ledger.logs(),
+    "blobs": lambda desk: desk.blobs.has(NO_BLOB),
+    "online_store": lambda desk: desk.store.index("ping", "ping"),
+}
+
+
+def get_health(desk: Desk, request: Request) -> Response:
+    """GET /v1/health"""
+    checks = [_check(name, ping, desk) for name, ping in PINGS.items()]
+    failed = [str(check["name"]) for check in checks if not check["ok"]]
+    if failed:
+        raise Problem(503, "unhealthy", f"does not answer: {', '.join(failed)}", checks=checks)
+    return answer(request, {"status": "ok", "checks": checks}, Keep.NEVER)
+
+
+def _check(name: str, ping: Callable[[Desk], object], desk: Desk) -> dict[str, object]:
+    started = time.perf_counter()
+    try:
+        ping(desk)
+    except Exception as cause:  # Whatever a broken store raises, health must say which store it is.
+        log.error("health: %s does not answer: %s", name, cause)
+        return {"name": name, "ok": False, "ms": None}
+    return {"name": name, "ok": True, "ms": round((time.perf_counter() - started) * 1000, 3)}
+
+
+def get_ready(desk: Desk, request: Request) -> Response:
+    """GET /v1/ready"""
+    places = []
+    for name in desk.regions:
+        view = desk.view(name)
+        measures = view.region.measures if view else ("",)
+        for measure in measures:
+            index = desk.store.index(name, measure) if measure else -1
+            if index < 0 and view is not None and (stored := view.newest_issue(measure)) is not None:
+                index = stored.index
+            places.append({"region": name, "measure": measure or None, "index": index if index >= 0 else None})
+    waiting = sorted({str(place["region"]) for place in places if place["index"] is None})
+    if waiting or not places:
+        detail = f"no forecast yet of {', '.join(waiting)}" if waiting else "no region is configured"
+        raise Problem(503, "not-ready", detail, headers={"retry-after": "5"}, forecasts=places)
+    return answer(request, {"status": "ready", "forecasts": places}, Keep.NEVER)
+
+
+CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER))
+PLACE = record_of(region=TEXT, measure=maybe(TEXT), index=maybe(INTEGER))
+
+OPERATIONS = (
+    Operation(
+        "/v1/health",
+        "health",
+        "Whether every store answers",
+        get_health,
+        record_of(status=TEXT, checks=array_of(CHECK)),
+        problems=(406, 503),
+    ),
+    Operation(
+        "/v1/ready",
+        "ready",
+        "Whether every region has a forecast",
+        get_ready,
+        record_of(status=TEXT, forecasts=array_of(PLACE)),
+        problems=(406, 503),
+    ),
+)

@@ -1,0 +1,88 @@
+"""What the ledger holds: its logs, and any entry with its exact bytes."""
+
+import base64
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer, plain
+from api.desk import Desk
+from api.problems import Problem, bad_value
+from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
+from ledger.log import LOG_NAME
+from ledger.merkle import leaf_hash
+from schemas.errors import DamagedError
+from schemas.record_codec import decode
+
+
+def get_logs(desk: Desk, request: Request) -> Response:
+    """GET /v1/ledger"""
+    heads = [(log, desk.ledger.head(log)) for log in desk.ledger.logs()]
+    logs = [{"log": log, "size": head.size, "root": head.root.hex()} for log, head in heads]
+    return answer(request, {"instance": desk.settings.instance, "logs": logs}, Keep.NEVER)
+
+
+def get_entry(desk: Desk, request: Request) -> Response:
+    """GET /v1/ledger/{log}/entries/{index}"""
+    log, text = request.path_params["log"], request.path_params["index"]
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise bad_value("index", f"expected a whole number from 0 on, got {text!r}")
+    index = int(text)
+    size = desk.ledger.head(log).size if LOG_NAME.fullmatch(log) else 0  # The name of a log becomes the name of a file.
+    if not size:
+        known = ", ".join(desk.ledger.logs()) or "none"
+        raise Problem(404, "unknown-log", f"log: no log {log!r} here; known: {known}", field="log")
+    if index >= size:
+        raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
+    [stored] = desk.ledger.read(log, index, index + 1)
+    try:
+        record = plain(decode(stored.payload))
+    except DamagedError:
+        record = None  # Written by a newer version: its bytes are good, only their meaning is not known here.
+    body = {
+        "log": log,
+        "index": index,
+        "kind": stored.kind,
+        "slot": stored.slot,
+        "subject": stored.subject,
+        "leaf_hash": leaf_hash(stored.payload).hex(),
+        "payload": base64.b64encode(stored.payload).decode(),
+        "record": record,
+    }
+    return answer(request, body, Keep.FOR_EVER, leaf_hash(stored.payload).hex()[:32])
+
+
+ENTRY = record_of(
+    log=TEXT,
+    index=INTEGER,
+    kind=TEXT,
+    slot=maybe(INTEGER),
+    subject=TEXT,
+    leaf_hash=DIGEST,
+    payload={"type": "string", "contentEncoding": "base64", "description": "the exact bytes that are hashed: Avro, single-object encoding"},
+    record=maybe({"type": "object", "description": "the same, decoded; bytes as hex"}),
+)
+
+OPERATIONS = (
+    Operation(
+        "/v1/ledger",
+        "logs",
+        "Every log with its size and root",
+        get_logs,
+        record_of(instance=TEXT, logs=array_of(record_of(log=TEXT, size=INTEGER, root=DIGEST))),
+        problems=(406, 503),
+    ),
+    Operation(
+        "/v1/ledger/{log:path}/entries/{index}",
+        "entry",
+        "One entry of a log, with its exact bytes",
+        get_entry,
+        ENTRY,
+        (
+            Parameter("log", "Name of a log, its slash included.", TEXT, "path", "region/nyc"),
+            Parameter("index", "Place in the log, from 0.", INTEGER, "path", "0"),
+        ),
+        (404, 406, 422, 503),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Numbers for Prometheus, taken from the ledger when asked; the registry belongs to one application."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep
+from api.desk import Desk
+from api.region_view import RegionView
+from api.resource import Operation
+from schemas.regions import US_PER_S
+from schemas.rides import Reason
+
+
+class LedgerCollector(Collector):
+    """Reads every region's view; counters go from the region's first slot on, so they survive a restart."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, from one reading of the regions."""
+        views = [view for name in self._desk.regions if (view := self._desk.view(name)) is not None]
+        yield self._heads()
+        yield from self._slots(views)
+        yield from _events(views)
+        yield from _scores(views)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not read the ledger."""
+        return []
+
+    def _heads(self) -> Metric:
+        family = GaugeMetricFamily("ridecast_log_size_entries", "Entries of a log.", labels=["log"])
+        for log in self._desk.ledger.logs():
+            family.add_metric([log], self._desk.ledger.head(log).size)
+        return family
+
+    def _slots(self, views: list[RegionView]) -> Iterator[Metric]:
+        lag = GaugeMetricFamily("ridecast_slot_lag_seconds", "Time since the end of the newest closed slot.", labels=["region"])
+        slot = GaugeMetricFamily("ridecast_slot_end_seconds", "End of the newest closed slot, seconds since 1970.", labels=["region"])
+        closed = CounterMetricFamily("ridecast_slots_closed", "Slots closed.", labels=["region", "status"])
+        late = CounterMetricFamily("ridecast_corrections", "Rides that came after the cut of their slot.", labels=["region"])
+        for view in views:
+            if view.newest is not None:
+                end_us = (view.newest.slot + 1) * view.region.slot_us
+                lag.add_metric([view.region.id], (self._desk.now_us() - end_us) / US_PER_S)
+                slot.add_metric([view.region.id], end_us / US_PER_S)
+            with view.lock:
+                for status, count in sorted(view.slots_of_status.items()):
+                    closed.add_metric([view.region.id, status], count)
+                late.add_metric([view.region.id], view.corrections)
+        yield from (lag, slot, closed, late)
+
+
+def _events(views: list[RegionView]) -> Iterator[Metric]:
+    labels = ["region", "partition"]
+    received = CounterMetricFamily("ridecast_events_received", "Events read below the newest cut.", labels=labels)
+    accepted = CounterMetricFamily("ridecast_events_accepted", "Events that obeyed every rule and were new.", labels=labels)
+    duplicate = CounterMetricFamily("ridecast_events_duplicate", "Events whose id was there already.", labels=labels)
+    counted = CounterMetricFamily("ridecast_events_counted", "Accepted events that added to a slot.", labels=labels)
+    rejected = CounterMetricFamily("ridecast_events_rejected", "Events that broke a rule.", labels=[*labels, "reason"])
+    uncounted = CounterMetricFamily("ridecast_events_uncounted", "Accepted events that add to no slot.", labels=[*labels, "reason"])
+    for view in views:
+        with view.lock:
+            for partition, totals in sorted(view.partitions.items()):
+                place = [view.region.id, str(partition)]
+                received.add_metric(place, totals.received)
+                accepted.add_metric(place, totals.accepted)
+                duplicate.add_metric(place, totals.duplicate)
+                counted.add_metric(place, totals.counted)
+                for reason in Reason:  # Zeros too, so that an alert on a first rejection has a series to watch.
+                    rejected.add_metric([*place, reason.value], totals.rejected.get(reason.value, 0))
+                for name, count in sorted(totals.uncounted.items()):
+                    uncounted.add_metric([*place, name], count)
+    yield from (received, accepted, duplicate, counted, rejected, uncounted)
+
+
+def _scores(views: list[RegionView]) -> Iterator[Metric]:
+    labels = ["region", "measure", "horizon_min", "settled"]
+    truth = CounterMetricFamily("ridecast_score_truth_rides", "Rides that came in scored windows.", labels=labels)
+    cells = CounterMetricFamily("ridecast_score_cells", "Forecasts scored.", labels=labels)
+    covered = CounterMetricFamily("ridecast_score_covered", "Forecasts whose truth lay in the interval.", labels=labels)
+    error = CounterMetricFamily("ridecast_score_abs_error_rides", "Absolute errors of the median.", labels=[*labels, "model"])
+    square = CounterMetricFamily("ridecast_score_square_error_rides2", "Squared errors of the mean.", labels=[*labels, "model"])
+    for view in views:
+        with view.lock:
+            for (measure, horizon_min, settled), sums in sorted(view.score_sums.items()):
+                place = [view.region.id, measure, str(horizon_min), str(settled).lower()]
+                truth.add_metric(place, sums["truth"])
+                cells.add_metric(place, sums["cells"])
+                covered.add_metric(place, sums["covered"])
+                for model, prefix in (("served", ""), ("baseline", "baseline_")):
+                    error.add_metric([*place, model], sums[f"{prefix}abs_error_milli"] / 1000)
+                    square.add_metric([*place, model], sums[f"{prefix}square_error_micro"] / 1_000_000)
+    yield from (truth, cells, covered, error, square)
+
+
+def get_metrics(desk: Desk, request: Request) -> Response:
+    """GET /metrics"""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(LedgerCollector(desk))
+    return Response(generate_latest(registry), 200, {"cache-control": Keep.NEVER.value, "content-type": CONTENT_TYPE_LATEST})
+
+
+OPERATIONS = (
+    Operation(
+        "/metrics",
+        "metrics",
+        "Totals, sizes, lags and scores in Prometheus' text format",
+        get_metrics,
+        {"type": "string"},
+        problems=(406, 503),
+        media_type="text/plain",
+    ),
+)

@@ -1,0 +1,94 @@
+"""Which models exist, what each was trained on, and which serve."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer, plain
+from api.desk import Desk
+from api.problems import bad_value
+from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
+from api.times import iso
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained
+
+
+def get_models(desk: Desk, request: Request) -> Response:
+    """GET /v1/models"""
+    wanted = request.query_params.get("region")
+    if wanted is not None and wanted not in desk.regions:
+        raise bad_value("region", f"expected one of {', '.join(desk.regions) or 'none'}, got {wanted!r}")
+    size = desk.ledger.head(CONTROL_LOG).size
+    trained = [(s.index, _trained(s.payload)) for s in desk.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained.__name__)]
+    promoted: dict[tuple[str, str], tuple[int, ModelPromoted]] = {}
+    for stored in desk.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted.__name__):
+        record: ModelPromoted = decode(stored.payload)
+        promoted[record.region, record.measure] = stored.index, record
+    models = [_model(desk, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
+    return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, Keep.ASK_AGAIN, f"{size}")
+
+
+def _trained(payload: bytes) -> ModelTrained:
+    record: ModelTrained = decode(payload)
+    return record
+
+
+def _model(desk: Desk, index: int, record: ModelTrained, promoted: dict[tuple[str, str], tuple[int, ModelPromoted]]) -> dict[str, object]:
+    promotion = promoted.get((record.region, record.measure))
+    serves = promotion is not None and promotion[1].model == record.model
+    view = desk.view(record.region) if record.region in desk.regions else None
+    slot_us = view.region.slot_us if view else None
+    return {
+        "model": record.model.hex(),
+        "region": record.region,
+        "measure": record.measure,
+        "algorithm": record.algorithm,
+        "champion": serves,
+        "promoted_index": promotion[0] if promotion and serves else None,
+        "reason": promotion[1].reason if promotion and serves else None,
+        "trained_from": iso(record.first_slot * slot_us) if slot_us else None,
+        "trained_until": iso(record.until_slot * slot_us) if slot_us else None,
+        "first_slot": record.first_slot,
+        "until_slot": record.until_slot,
+        "rows": record.rows,
+        "features": list(record.features),
+        "parameters": plain(record.parameters),
+        "metrics": plain(record.metrics),
+        "data_digest": record.data_digest.hex(),
+        "mlflow_run": record.mlflow_run,
+        "index": index,
+    }
+
+
+TEXTS: JsonSchema = {"type": "object", "additionalProperties": TEXT}
+MODEL = record_of(
+    model=DIGEST,
+    region=TEXT,
+    measure=TEXT,
+    algorithm=TEXT,
+    champion=FLAG,
+    promoted_index=maybe(INTEGER),
+    reason=maybe(TEXT),
+    trained_from=maybe(TIME),
+    trained_until=maybe(TIME),
+    first_slot=INTEGER,
+    until_slot=INTEGER,
+    rows=INTEGER,
+    features=array_of(TEXT),
+    parameters=TEXTS,
+    metrics=TEXTS,
+    data_digest=DIGEST,
+    mlflow_run=TEXT,
+    index=INTEGER,
+)
+
+OPERATIONS = (
+    Operation(
+        "/v1/models",
+        "models",
+        "Every recorded model, newest first, and which serve",
+        get_models,
+        record_of(log=TEXT, size=INTEGER, models=array_of(MODEL)),
+        (Parameter("region", "Only models of this region.", TEXT, example="nyc"),),
+        (406, 422, 503),
+    ),
+)

@@ -1,0 +1,97 @@
+"""The OpenAPI document: made from the same operations as the routes, so that it cannot say anything else."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer
+from api.desk import Desk
+from api.problems import MEDIA_TYPE
+from api.resource import JsonSchema, Operation, Parameter
+
+PROBLEM: JsonSchema = {
+    "type": "object",
+    "description": "RFC 9457",
+    "properties": {
+        "type": {"type": "string", "description": "urn:ridecast:problem:..., stable"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what was expected and what came"},
+        "field": {"type": "string", "description": "the parameter that is to blame"},
+        "instance": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+
+
+def document(operations: Sequence[Operation]) -> dict[str, object]:
+    """The whole document, for OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ridecast",
+            "version": _version(),
+            "description": "Forecasts of ride demand per geohash cell, each with the ledger entry that it comes from.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {operation.openapi_path: {"get": _get(operation)} for operation in operations if operation.documented},
+        "components": {
+            "schemas": {"Problem": PROBLEM, **{operation.name: operation.body for operation in operations if operation.documented}}
+        },
+    }
+
+
+def _get(operation: Operation) -> dict[str, object]:
+    responses: dict[str, object] = {
+        "200": {"description": operation.summary, "content": {operation.media_type: {"schema": _ref(operation.name)}}},
+        "304": {"description": "the client holds this version (If-None-Match)"},
+    }
+    for status in operation.problems:
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+    responses["default"] = {"description": "anything else", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+    return {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": responses,
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, object]:
+    members: dict[str, object] = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.where == "path",
+        "description": parameter.meaning,
+        "schema": parameter.schema,
+    }
+    return members | ({"example": parameter.example} if parameter.example is not None else {})
+
+
+def _ref(name: str) -> dict[str, object]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _version() -> str:
+    try:
+        return version("ridecast")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0"
+
+
+def openapi_operation(operations: Sequence[Operation]) -> Operation:
+    """The operation that serves the document about these, itself included."""
+
+    def get_openapi(desk: Desk, request: Request) -> Response:
+        """GET /openapi.json"""
+        return answer(request, body, Keep.ASK_AGAIN, version_of_body)
+
+    itself = Operation("/openapi.json", "openapi", "This document", get_openapi, {"type": "object"}, problems=(406,))
+    body = document([*operations, itself])
+    version_of_body = hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
+    return itself

@@ -1,0 +1,185 @@
+"""Which regions there are, how far each has come, how old its data is, and how well it forecasts lately."""
+
+from collections import Counter
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer
+from api.desk import Desk
+from api.region_view import RegionView, sums_of
+from api.resource import (
+    FLAG,
+    INTEGER,
+    NUMBER,
+    REGION,
+    TEXT,
+    TIME,
+    JsonSchema,
+    Operation,
+    Parameter,
+    array_of,
+    maybe,
+    record_of,
+    whole_number,
+)
+from api.times import iso, local_iso
+from schemas.regions import US_PER_S
+
+DEFAULT_HOURS, MOST_HOURS = 24, 168
+
+
+def get_regions(desk: Desk, request: Request) -> Response:
+    """GET /v1/regions"""
+    regions = [_summary(desk, name, desk.view(name)) for name in desk.regions]
+    return answer(request, {"instance": desk.settings.instance, "regions": regions}, Keep.NEVER)
+
+
+def get_region(desk: Desk, request: Request) -> Response:
+    """GET /v1/regions/{region}"""
+    view = desk.require_view(request.path_params["region"])
+    hours = whole_number(request, "hours", DEFAULT_HOURS, 1, MOST_HOURS)
+    with view.lock:
+        body: dict[str, object] = {
+            **_summary(desk, view.region.id, view),
+            "events": _events(view),
+            "scored_hours": hours,
+            "scores": recent_scores(view, hours),
+        }
+    return answer(request, body, Keep.NEVER)
+
+
+def _summary(desk: Desk, name: str, view: RegionView | None) -> dict[str, object]:
+    if view is None:
+        return {"region": name, "status": "not_bootstrapped"} | dict.fromkeys(list(SUMMARY_FIELDS)[2:])
+    region, newest = view.region, view.newest
+    end_us = (newest.slot + 1) * region.slot_us if newest else None
+    age_s = max(0, (desk.now_us() - end_us) // US_PER_S) if end_us is not None else None
+    return {
+        "region": name,
+        "status": "serving" if newest else "waiting",
+        "timezone": region.timezone,
+        "measures": list(region.measures),
+        "horizons_min": list(region.horizons_min),
+        "slot_min": region.slot_min,
+        "precision": region.precision,
+        "counted_from": local_iso(view.boot.start_slot * region.slot_us, region),
+        "slot": newest.slot if newest else None,
+        "slot_status": newest.status.value if newest else None,
+        "slot_rides": newest.rides if newest else None,
+        "data_until": iso(end_us) if end_us is not None else None,
+        "data_until_local": local_iso(end_us, region) if end_us is not None else None,
+        "age_s": age_s,
+        "stale": age_s > desk.settings.stale_after_s if age_s is not None else None,
+        "log": view.log,
+        "size": view.size,
+    }
+
+
+def _events(view: RegionView) -> dict[str, object]:
+    rejected: Counter[str] = Counter()
+    for totals in view.partitions.values():
+        rejected.update(totals.rejected)
+    held = view.partitions.values()
+    return {
+        "received": sum(totals.received for totals in held),
+        "accepted": sum(totals.accepted for totals in held),
+        "duplicate": sum(totals.duplicate for totals in held),
+        "rejected": dict(sorted(rejected.items())),
+        "corrections": view.corrections,
+    }
+
+
+def recent_scores(view: RegionView, hours: int) -> list[dict[str, object]]:
+    """Pooled errors of the last hours per measure and horizon, of what was served and of the baseline."""
+    out: list[dict[str, object]] = []
+    for measure in view.region.measures:
+        pooled: dict[int, Counter[str]] = {}
+        slots: Counter[int] = Counter()
+        for score in view.recent_scores(measure, hours * 60 // view.region.slot_min):
+            for row in score.rows:
+                pooled.setdefault(row.horizon_min, Counter()).update(sums_of(row))
+                slots[row.horizon_min] += 1
+        for horizon_min, sums in sorted(pooled.items()):
+            out.append({"measure": measure, "horizon_min": horizon_min, "slots": slots[horizon_min], **ratios(sums)})
+    return out
+
+
+def ratios(sums: Counter[str]) -> dict[str, object]:
+    """WAPE of the medians, RMSE of the means, and the share of truths inside the interval; None where nothing came."""
+    truth_milli, cells = sums["truth"] * 1000, sums["cells"]
+
+    def share(part: int, whole: int) -> float | None:
+        return round(part / whole, 6) if whole else None
+
+    def rmse(square_error_micro: int) -> float | None:
+        return round((square_error_micro / 1_000_000 / cells) ** 0.5, 6) if cells else None
+
+    return {
+        "truth": sums["truth"],
+        "wape_median": share(sums["abs_error_milli"], truth_milli),
+        "baseline_wape_median": share(sums["baseline_abs_error_milli"], truth_milli),
+        "rmse_mean": rmse(sums["square_error_micro"]),
+        "baseline_rmse_mean": rmse(sums["baseline_square_error_micro"]),
+        "covered": share(sums["covered"], cells),
+    }
+
+
+SUMMARY_FIELDS: dict[str, JsonSchema] = {
+    "region": TEXT,
+    "status": {"enum": ["serving", "waiting", "not_bootstrapped"]},
+    "timezone": maybe(TEXT),
+    "measures": maybe(array_of(TEXT)),
+    "horizons_min": maybe(array_of(INTEGER)),
+    "slot_min": maybe(INTEGER),
+    "precision": maybe(INTEGER),
+    "counted_from": maybe(TIME),
+    "slot": maybe(INTEGER),
+    "slot_status": maybe(TEXT),
+    "slot_rides": maybe(INTEGER),
+    "data_until": maybe(TIME),
+    "data_until_local": maybe(TIME),
+    "age_s": maybe(INTEGER),
+    "stale": maybe(FLAG),
+    "log": maybe(TEXT),
+    "size": maybe(INTEGER),
+}
+SCORE = record_of(
+    measure=TEXT,
+    horizon_min=INTEGER,
+    slots=INTEGER,
+    truth=INTEGER,
+    wape_median=maybe(NUMBER),
+    baseline_wape_median=maybe(NUMBER),
+    rmse_mean=maybe(NUMBER),
+    baseline_rmse_mean=maybe(NUMBER),
+    covered=maybe(NUMBER),
+)
+EVENTS = record_of(
+    received=INTEGER,
+    accepted=INTEGER,
+    duplicate=INTEGER,
+    rejected={"type": "object", "additionalProperties": INTEGER},
+    corrections=INTEGER,
+)
+HOURS = Parameter("hours", f"Event time over which scores are pooled, 1 to {MOST_HOURS}; {DEFAULT_HOURS} if not given.", INTEGER)
+
+OPERATIONS = (
+    Operation(
+        "/v1/regions",
+        "regions",
+        "Every region: how far it has come and how old its data is",
+        get_regions,
+        record_of(instance=TEXT, regions=array_of(record_of(**SUMMARY_FIELDS))),
+        problems=(406, 503),
+    ),
+    Operation(
+        "/v1/regions/{region}",
+        "region",
+        "One region, with what became of its events and its live error against the baseline",
+        get_region,
+        record_of(**SUMMARY_FIELDS, events=EVENTS, scored_hours=INTEGER, scores=array_of(SCORE)),
+        (REGION, HOURS),
+        (404, 406, 409, 422, 503),
+    ),
+)

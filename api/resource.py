@@ -1,0 +1,123 @@
+"""What a resource is: a path, its parameters, its answer; routes and the OpenAPI document both come from here."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.answers import JSON, require_accept
+from api.desk import Desk
+from api.problems import Problem
+
+JsonSchema = dict[str, object]
+Handler = Callable[[Desk, Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One value that a client may give; `schema` is JSON Schema, path parameters are always required."""
+
+    name: str
+    meaning: str
+    schema: JsonSchema
+    where: str = "query"
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One GET.
+
+    Attributes:
+        path: Starlette's form, such as /v1/ledger/{log:path}/entries/{index}.
+        name: Unique; the OpenAPI operationId.
+        summary: One line for a person.
+        handler: Makes the answer; runs in a thread, so it may wait for a store.
+        body: JSON Schema of the answer.
+        parameters: All that it takes; any other name in the query is refused.
+        problems: Statuses other than 200 that it may answer with.
+        media_type: Of the answer.
+        documented: Whether the OpenAPI document lists it.
+    """
+
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    body: JsonSchema
+    parameters: tuple[Parameter, ...] = ()
+    problems: tuple[int, ...] = ()
+    media_type: str = JSON
+    documented: bool = True
+
+    @property
+    def openapi_path(self) -> str:
+        """The path without Starlette's convertors."""
+        return re.sub(r"\{(\w+):\w+\}", r"{\1}", self.path)
+
+    def route(self, desk: Desk) -> Route:
+        """The route that answers it."""
+        known = {parameter.name for parameter in self.parameters if parameter.where == "query"}
+
+        def endpoint(request: Request) -> Response:
+            require_accept(request, self.media_type)
+            for name, values in _given(request).items():
+                if name not in known:
+                    expected = ", ".join(sorted(known)) or "none"
+                    raise Problem(422, "unknown-parameter", f"{name}: no such parameter here; known: {expected}", field=name)
+                if len(values) > 1:
+                    raise Problem(422, "repeated-parameter", f"{name}: expected once, got {len(values)} times", field=name)
+            return self.handler(desk, request)
+
+        return Route(self.path, endpoint, methods=["GET"], name=self.name)
+
+
+def _given(request: Request) -> dict[str, list[str]]:
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+# --- parameters and schemas that several resources share ---------------------------------------
+
+REGION = Parameter("region", "Name of a region, as /v1/regions lists it.", {"type": "string"}, "path", "nyc")
+CELL = Parameter("cell", "Geohash text of a cell, as long as the region's precision.", {"type": "string"}, "path", "dr5ru7")
+MEASURE = Parameter("measure", "What is counted; the region's first measure if not given.", {"type": "string"}, example="pickups")
+
+TEXT: JsonSchema = {"type": "string"}
+TIME: JsonSchema = {"type": "string", "format": "date-time"}
+INTEGER: JsonSchema = {"type": "integer"}
+NUMBER: JsonSchema = {"type": "number"}
+RIDES: JsonSchema = {"type": "number", "description": "rides, to 1/1000"}
+DIGEST: JsonSchema = {"type": "string", "description": "SHA-256, hex"}
+FLAG: JsonSchema = {"type": "boolean"}
+
+
+def maybe(schema: JsonSchema) -> JsonSchema:
+    """The schema, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def array_of(items: JsonSchema) -> JsonSchema:
+    """A list of them."""
+    return {"type": "array", "items": items}
+
+
+def record_of(**fields: JsonSchema) -> JsonSchema:
+    """An object with exactly these members, all always there."""
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def whole_number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query.
+
+    Raises:
+        Problem: not one, or out of bounds.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise Problem(422, "bad-value", f"{name}: expected a whole number from {low} to {high}, got {text!r}", field=name)
+    return int(text)

@@ -1,0 +1,125 @@
+"""The API as a process: opens what the settings name, serves until SIGTERM, closes what it opened."""
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+import uvicorn
+
+from api.app import create_app
+from api.follow_store import StoreFollower
+from ledger.blobs import open_blobs
+from ledger.log import Ledger, open_database, open_embedded
+from schemas.errors import ConfigError, RidecastError
+from schemas.settings import Settings
+from state.store.memory import MemoryStore
+from state.store.protocol import OnlineStore
+from state.store.redis import RedisStore
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5  # how long an open request may take to end after SIGTERM
+
+
+def serve(settings: Settings, regions: Sequence[str]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then return.
+
+    Raises:
+        RidecastError: the port is in use or the address is not ours; a store does not open.
+    """
+    listener = bind(settings.api_host, settings.api_port)
+    stop = threading.Event()
+    ledger = open_ledger(settings)
+    blobs = open_blobs(settings.home, settings.database)
+    threads: list[threading.Thread] = []
+    try:
+        store = open_store(settings)
+        if not settings.redis:
+            follower = StoreFollower(ledger, blobs, store, regions)
+            threads.append(threading.Thread(target=follower.run, args=(stop,), name="store follower"))
+        app = create_app(ledger, blobs, store, regions, settings, time.time)
+        config = uvicorn.Config(
+            app,
+            log_level=settings.log_level,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        for thread in threads:
+            thread.start()
+        log.info("listening at http://%s:%d", *listener.getsockname()[:2])
+        with handled_signals():
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        stop.set()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        listener.close()
+        blobs.close()
+        ledger.close()
+
+
+class handled_signals:
+    """While open, SIGTERM and SIGINT do nothing of their own.
+
+    uvicorn takes both, shuts down, and then raises them again for whoever listened before; without this,
+    a clean stop would look like a death by signal.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __enter__(self) -> None:
+        self._before = [signal.signal(number, lambda *_: None) for number in self.SIGNALS]
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; with port 0 the system picks one.
+
+    Raises:
+        RidecastError: the port is in use.
+        ConfigError: the address is not one of this machine, or the port needs more rights.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as cause:
+        listener.close()
+        if cause.errno == errno.EADDRINUSE:
+            raise RidecastError(
+                f"api_port: expected a free port, got {port}, which is in use at {host}; "
+                "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT"
+            ) from cause
+        raise ConfigError(
+            f"api_host, api_port: expected an address of this machine, got {host}:{port}: {os.strerror(cause.errno or 0)}"
+        ) from cause
+    return listener
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger that the settings name."""
+    if settings.database:
+        return open_database(settings.database, settings.home / "checkpoints", instance=settings.instance, clock=time.monotonic)
+    return open_embedded(settings.home, instance=settings.instance, clock=time.monotonic)
+
+
+def open_store(settings: Settings) -> OnlineStore:
+    """Redis if it is set, else a store in this process."""
+    if not settings.redis:
+        return MemoryStore()
+    import redis
+
+    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)

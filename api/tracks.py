@@ -1,0 +1,101 @@
+"""How well a cell was forecast: each recent forecast of one horizon beside the rides that then came."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer
+from api.desk import Desk, cell_of, horizon_of, measure_of
+from api.forecasts import HORIZON_MIN
+from api.points import Numbers
+from api.problems import Problem
+from api.region_view import RegionView
+from api.resource import CELL, INTEGER, MEASURE, REGION, RIDES, TEXT, TIME, Operation, Parameter, array_of, maybe, record_of, whole_number
+from api.times import iso
+from schemas.record_codec import decode
+from schemas.records import ForecastIssued, SlotStatus
+
+DEFAULT_HOURS, MOST_HOURS = 6, 48
+
+
+def get_track(desk: Desk, request: Request) -> Response:
+    """GET /v1/regions/{region}/cells/{cell}/track"""
+    view = desk.require_view(request.path_params["region"])
+    region = view.region
+    measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
+    horizon = horizon_of(request, region) or 0
+    hours = whole_number(request, "hours", DEFAULT_HOURS, 1, MOST_HOURS)
+    newest = view.newest
+    if newest is None:
+        raise Problem(409, "not-available-yet", f"region {region.id}: no slot has closed yet", field="region")
+    points = []
+    for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
+        stored = view.issue(measure, slot)
+        record: ForecastIssued | None = decode(stored.payload) if stored else None
+        numbers = desk.points.numbers(record, cell, horizon) if record else None
+        points.append(_point(view, measure, cell, slot, region.horizons[horizon], numbers, stored.index if stored else None))
+    if not any(point["mean"] is not None for point in points):
+        raise Problem(404, "cell-without-forecast", f"cell: no forecast for {request.path_params['cell']} in these hours", field="cell")
+    body = {
+        "region": region.id,
+        "measure": measure,
+        "cell": request.path_params["cell"].lower(),
+        "horizon_min": region.horizons_min[horizon],
+        "slot": newest.slot,
+        "points": points,
+    }
+    return answer(request, body, Keep.ASK_AGAIN, f"{view.size}-{measure}-{horizon}-{hours}")
+
+
+def _point(
+    view: RegionView, measure: str, cell: int, slot: int, slots: int, numbers: Numbers | None, index: int | None
+) -> dict[str, object]:
+    mean, median, lower, upper, baseline = numbers or (None,) * 5
+    return {
+        "target": iso((slot + 1) * view.region.slot_us),
+        "index": index,
+        "mean": mean,
+        "median": median,
+        "lower": lower,
+        "upper": upper,
+        "baseline": baseline,
+        "truth": truth_of(view, measure, cell, slot + 1, slots),
+    }
+
+
+def truth_of(view: RegionView, measure: str, cell: int, first: int, slots: int) -> int | None:
+    """Rides in slots [first, first + slots) as known now; None while one is open, or if one was not observed."""
+    facts = [view.facts(slot) for slot in range(first, first + slots)]
+    if any(fact is None or fact.status is SlotStatus.UNOBSERVED for fact in facts):
+        return None
+    return sum(fact.count(measure, cell) for fact in facts if fact is not None)
+
+
+POINT = record_of(
+    target=TIME,
+    index=maybe(INTEGER),
+    mean=maybe(RIDES),
+    median=maybe(RIDES),
+    lower=maybe(RIDES),
+    upper=maybe(RIDES),
+    baseline=maybe(RIDES),
+    truth=maybe(INTEGER),
+)
+TRACK = record_of(region=TEXT, measure=TEXT, cell=TEXT, horizon_min=INTEGER, slot=INTEGER, points=array_of(POINT))
+
+OPERATIONS = (
+    Operation(
+        "/v1/regions/{region}/cells/{cell}/track",
+        "track",
+        "Recent forecasts of one cell beside the rides that then came in the same window",
+        get_track,
+        TRACK,
+        (
+            REGION,
+            CELL,
+            HORIZON_MIN,
+            MEASURE,
+            Parameter("hours", f"How far back, 1 to {MOST_HOURS}; {DEFAULT_HOURS} if not given.", INTEGER),
+        ),
+        (404, 406, 409, 422, 503),
+    ),
+)
