@@ -1,5 +1,7 @@
 """The online store inside one process: rebuilt from the ledger at start, gone at the end."""
 
+from threading import Lock
+
 from schemas.chunks import Blob, unpack_blob
 from state.store.protocol import StoredCell, StoredIssue, place_of
 
@@ -12,15 +14,17 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
+        self._writing = Lock()
         self._issues: dict[tuple[str, str], tuple[StoredIssue, Blob]] = {}
 
     def put(self, issue: StoredIssue) -> bool:
-        place = place_of(issue)
-        if issue.index <= self.index(*place):
-            return False
-        # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
-        self._issues[place] = issue, unpack_blob(issue.blob)
-        return True
+        place, blob = place_of(issue), unpack_blob(issue.blob)
+        with self._writing:
+            if issue.index <= self.index(*place):
+                return False
+            # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
+            self._issues[place] = issue, blob
+            return True
 
     def get(self, region: str, measure: str) -> StoredIssue | None:
         found = self._issues.get((region, measure))
