@@ -143,6 +143,9 @@ class Guard:
         checked = Frontier()
         if known is not None:
             checked = self._agreed(log, known, stored.size)
+        elif stored.size == 0:
+            # From its first entry on a log has a checkpoint, so that a missing file always means something.
+            self._write(log)
         if stored.size > checked.size:
             # A crash came between an append and its checkpoint, or the file is gone: read it all back now.
             self._read_back(log, checked, stored)

@@ -23,9 +23,6 @@ class EntryValues(TypedDict):
     payload: bytes
 
 
-INSERT_ROWS = 200  # entries in one statement: pg8000 sends at most 65,535 parameters
-
-
 @cache
 def log_row() -> Select[int, int, bytes]:
     """(id, size, frontier) of the log :name."""
@@ -126,10 +123,11 @@ def _move() -> sa.Update:
 
 
 def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
-    if connection.dialect.name == "sqlite":
-        if rows:
-            connection.execute(sa.insert(table), list(rows))
-        return
-    # pg8000 sends one statement for each row of an executemany, and waits for each.
-    for at in range(0, len(rows), INSERT_ROWS):
-        connection.execute(sa.insert(table).values(list(rows[at : at + INSERT_ROWS])))
+    if rows:
+        connection.execute(_insert_into(table, connection.dialect.name), list(rows))
+
+
+@cache
+def _insert_into(table: sa.Table, dialect: str) -> sa.Insert:
+    # pg8000 sends one statement for each row, and waits for each; with RETURNING, SQLAlchemy packs many rows into one.
+    return sa.insert(table) if dialect == "sqlite" else sa.insert(table).returning(table.c.index)
