@@ -20,7 +20,7 @@ FILES = {
     "/page/map.js": ("map.js", "text/javascript"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"
 
 
 def _file(name: str, media_type: str) -> Callable[[Desk, Request], Response]:

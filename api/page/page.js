@@ -1,1 +1,199 @@
+// The page: asks the API every few seconds and shows what it says; it computes nothing but pictures.
 
+import { drawChart, short } from "./chart.js";
+import { drawMap } from "./map.js";
+
+const REFRESH_MS = 2000, MOST_CELLS = 500, LISTED = 60, REPLAY_AFTER_S = 7 * 86400;
+const byId = (id) => document.getElementById(id);
+const state = { region: null, cell: null, horizon: null, hours: 6, size: -1, asked: "", seen: [], forecasts: null, track: null, cellAt: () => null, summary: null };
+
+async function ask(path) {
+  const response = await fetch(path, { headers: { Accept: "application/json" } });
+  const body = await response.json();
+  if (!response.ok) throw Object.assign(new Error(body.detail), { status: response.status });
+  return body;
+}
+
+function element(name, className, ...content) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
+}
+
+async function refresh() {
+  try {
+    const all = await ask("/v1/regions");
+    byId("instance").textContent = all.instance === "local" ? "" : all.instance;
+    if (!all.regions.length) throw new Error("no region is configured");
+    state.region ??= new URLSearchParams(location.search).get("region") ?? all.regions[0].region;
+    const summary = all.regions.find((r) => r.region === state.region) ?? all.regions[0];
+    state.region = summary.region;
+    showRegions(all.regions);
+    state.summary = summary;
+    showNow(summary);
+    if (summary.status === "serving") {
+      const horizon = (state.horizon ??= summary.horizons_min[0]), wanted = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
+      if (summary.size !== state.size || wanted !== state.asked) await refreshNumbers(summary, horizon);
+    }
+    byId("trouble").hidden = true;
+  } catch (trouble) {
+    byId("trouble").textContent = trouble.status === 409 ? trouble.message : `No answer: ${trouble.message}. Trying again.`;
+    byId("trouble").hidden = false;
+  }
+}
+
+async function refreshNumbers(summary, horizon) {
+  const base = `/v1/regions/${encodeURIComponent(state.region)}`;
+  const [region, forecasts] = await Promise.all([ask(base), ask(`${base}/forecasts?top=${MOST_CELLS}&horizon_min=${horizon}`)]);
+  state.cell ??= new URLSearchParams(location.search).get("cell") ?? forecasts.forecasts[0]?.cell ?? null;
+  let row = forecasts.forecasts.find((f) => f.cell === state.cell);
+  if (!row && state.cell) row = (await ask(`${base}/forecasts?cell=${state.cell}&horizon_min=${horizon}`).catch(() => null))?.forecasts[0];
+  state.track = state.cell ? await ask(`${base}/cells/${state.cell}/track?horizon_min=${horizon}&hours=${state.hours}`).catch(() => null) : null;
+  state.size = summary.size;
+  state.asked = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
+  state.forecasts = forecasts;
+  showScores(region);
+  showTabs(summary);
+  showCell(row, forecasts, horizon);
+  showCells(forecasts);
+  draw();
+}
+
+// --- what is shown ---
+
+function showRegions(regions) {
+  const select = byId("regions");
+  select.hidden = regions.length < 2;
+  byId("region").hidden = !select.hidden;
+  if (select.options.length !== regions.length) select.replaceChildren(...regions.map((r) => new Option(r.region, r.region)));
+  select.value = state.region;
+}
+
+function showNow(s) {
+  byId("region").textContent = s.region;
+  document.title = `${s.region} · Ridecast`;
+  const pill = byId("status");
+  const [text, kind] = s.status === "not_bootstrapped" ? ["not bootstrapped", "warn"] : s.status === "waiting" ? ["waiting for rides", "warn"]
+    : !s.stale ? ["live", "good"] : s.age_s > REPLAY_AFTER_S ? ["replay", "blue"] : ["stale", "bad"];
+  pill.textContent = text;
+  pill.className = `pill ${kind}`;
+  if (s.status === "not_bootstrapped") { byId("clock").textContent = "No history yet"; byId("zone").textContent = `ridecast bootstrap --region ${s.region} --until DATE`; return; }
+  const local = s.data_until_local ?? s.counted_from;
+  const at = new Date(local.slice(0, 19) + "Z");
+  const day = at.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+  byId("clock").replaceChildren(local.slice(11, 16), element("small", "", day));
+  byId("zone").textContent = `Local time in ${s.timezone.replace("_", " ")} at the end of the newest closed slot`;
+  const facts = [
+    ["rides in slot", s.slot_rides ?? "–"], ["slot", s.slot_status ?? "–"], ["age of data", s.age_s === null ? "–" : age(s.age_s)],
+    ["slot length", `${s.slot_min} min`], ["pace", pace(s)], ["entries", s.size.toLocaleString("en")],
+  ];
+  byId("facts").replaceChildren(...facts.map(([name, value]) => element("div", "", element("dt", "", name), element("dd", "", String(value)))));
+}
+
+function pace(s) {
+  if (s.slot === null) return "–";
+  const now = performance.now();
+  if (!state.seen.length || state.seen.at(-1).region !== s.region) state.seen = [];
+  state.seen = [...state.seen.filter((one) => now - one.now < 30000), { now, slot: s.slot, region: s.region }];
+  const first = state.seen[0], slots = s.slot - first.slot;
+  if (now - first.now < 3000 || !slots) return "as it comes";
+  const rate = slots / (now - first.now) * 1000;
+  return rate * s.slot_min * 60 > 1.5 ? `${Math.round(rate * s.slot_min * 60).toLocaleString("en")} × real time` : "real time";
+}
+
+function showScores(region) {
+  byId("scored").textContent = `· last ${region.scored_hours} h of rides`;
+  const most = Math.max(...region.scores.flatMap((s) => [s.wape_median ?? 0, s.baseline_wape_median ?? 0]), 1e-9);
+  const bar = (name, kind, value) => {
+    const strip = document.createElement("i");
+    strip.style.width = `${45 * value / most}%`;
+    return element("div", `bar ${kind}`, strip, `${value.toFixed(3)} ${name}`);
+  };
+  const rows = region.scores.filter((s) => s.wape_median !== null).map((s) => {
+    const gain = 1 - s.wape_median / s.baseline_wape_median;
+    return element("div", "score", element("b", "", `${s.horizon_min} min`),
+      element("div", "bars", bar("served", "", s.wape_median), bar("baseline", "base", s.baseline_wape_median)),
+      element("div", `gain ${gain >= 0 ? "up" : "down"}`, `${gain >= 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %`, element("small", "", "vs. baseline")));
+  });
+  byId("horizons").replaceChildren(...(rows.length ? rows : [element("p", "quiet", "The first score comes when the first window has ended.")]));
+}
+
+function showTabs(s) {
+  tabs("horizon", s.horizons_min, (h) => `${h} min`, state.horizon, (h) => { state.horizon = h; });
+  tabs("hours", [3, 6, 12, 24], (h) => `${h} h`, state.hours, (h) => { state.hours = h; });
+}
+
+function tabs(id, values, name, chosen, choose) {
+  byId(id).replaceChildren(...values.map((value) => {
+    const button = element("button", "", name(value));
+    button.setAttribute("aria-pressed", String(value === chosen));
+    button.onclick = () => { choose(value); refresh(); };
+    return button;
+  }));
+}
+
+function showCell(row, forecasts, horizon) {
+  byId("cellname").textContent = state.cell ?? "–";
+  byId("entry").href = `/v1/ledger/${forecasts.log}/entries/${forecasts.index}`;
+  byId("entry").textContent = `Ledger entry ${forecasts.log} ${forecasts.index}`;
+  const spread = forecasts.spread.find((s) => s.horizon_min === horizon);
+  if (spread) byId("bandname").textContent = `${spread.lower_milli / 10}–${spread.upper_milli / 10} % band`;
+  if (!row) { byId("next").replaceChildren(element("span", "quiet", "No forecast for this cell.")); byId("why").textContent = ""; return; }
+  const h = row.horizons[0], at = forecasts.target_local.slice(11, 16);
+  byId("next").replaceChildren(element("b", "", short(h.median)), `rides expected in the ${horizon} min from ${at} · between ${short(h.lower)} and ${short(h.upper)} · mean ${short(h.mean)}`);
+  byId("why").textContent = `${row.why[0].toUpperCase()}${row.why.slice(1)}.${row.model ? ` Model ${row.model.slice(0, 12)}.` : ""}`;
+}
+
+function showCells(forecasts) {
+  const listed = forecasts.forecasts.slice(0, LISTED), most = Math.max(...listed.map((f) => f.horizons[0].mean), 1e-9);
+  byId("cells").replaceChildren(...listed.map((f, place) => {
+    const meter = element("span", `meter ${f.fallback === "none" ? "" : "fallback"}`);
+    meter.style.width = `${100 * f.horizons[0].mean / most}%`;
+    const button = element("button", "", element("span", "rank", String(place + 1)), element("code", "", f.cell), element("span", "", meter), element("span", "amount", short(f.horizons[0].mean)));
+    button.setAttribute("aria-current", String(f.cell === state.cell));
+    button.title = f.why;
+    button.onclick = () => choose(f.cell);
+    return element("li", "", button);
+  }));
+  byId("more").textContent = `Mean rides in the next ${state.horizon} min; the busiest ${listed.length} of ${forecasts.cells.toLocaleString("en")} cells.`;
+}
+
+function draw() {
+  if (state.track) {
+    const offset = Date.parse(state.forecasts.target_local.slice(0, 19) + "Z") - Date.parse(state.forecasts.target);
+    const clock = (at) => new Date(at).toISOString().slice(11, 16);
+    const points = state.track.points.map((p) => ({ ...p, at: Date.parse(p.target) + offset }));
+    drawChart(byId("chart"), points, { clock, title: (at) => `${clock(at)} to ${clock(at + state.track.horizon_min * 60000)}` });
+  } else byId("chart").replaceChildren();
+  if (state.forecasts) {
+    const cells = state.forecasts.forecasts.map((f) => ({ cell: f.cell, amount: f.horizons[0].mean }));
+    state.cellAt = drawMap(byId("map"), cells, state.cell);
+  }
+}
+
+function choose(cell) {
+  state.cell = cell;
+  history.replaceState(null, "", `?region=${encodeURIComponent(state.region)}&cell=${cell}`);
+  refresh();
+}
+
+function age(s) {
+  const [amount, unit] = s < 120 ? [s, "s"] : s < 7200 ? [Math.round(s / 60), "min"] : s < 172800 ? [Math.round(s / 3600), "h"]
+    : s < 2 * 31557600 ? [Math.round(s / 86400), "days"] : [Math.round(s / 31557600), "years"];
+  return `${amount} ${unit}`;
+}
+
+// --- what is listened to ---
+
+byId("map").onclick = (event) => { const cell = state.cellAt(event.offsetX, event.offsetY); if (cell) choose(cell); };
+byId("find").onchange = (event) => { const text = event.target.value.trim().toLowerCase(); if (text) choose(text); };
+byId("regions").onchange = (event) => { Object.assign(state, { region: event.target.value, cell: null, horizon: null, size: -1 }); history.replaceState(null, "", `?region=${state.region}`); refresh(); };
+addEventListener("resize", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+async function loop() {
+  if (!document.hidden) await refresh();
+  setTimeout(loop, REFRESH_MS);
+}
+loop();
