@@ -13,14 +13,13 @@ from dataflows.follow import Stop
 from dataflows.sinks import ForecastSink
 from ledger.blobs import Blobs
 from ledger.log import Ledger, Stored
-from schemas.chunks import pack_blob, unpack_blob
 from schemas.errors import LedgerError
 from schemas.messages import encode_demand_forecasts, forecast_key
 from schemas.record_codec import decode
 from schemas.records import ForecastIssued, UniverseChanged, region_log
 from schemas.regions import Region
 from state.cells import cell_text
-from state.store.protocol import OnlineStore, StoredIssue
+from state.store.protocol import OnlineStore, StoredIssue, chunks_of
 
 Backlog = Literal["latest", "all"]
 
@@ -118,7 +117,7 @@ class Publisher:
         served: set[int] = set()
         for issue in issues:
             record: ForecastIssued = decode(issue.payload)
-            columns = unpack_blob(self._blob_of(record)).columns(record.horizons_min)
+            columns = chunks_of(StoredIssue(issue.index, issue.payload, self._blob_of(record))).columns(record.horizons_min)
             served.update(columns.cells.tolist())
             messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision)
         next_index = issues[-1].index + 1
@@ -135,4 +134,4 @@ class Publisher:
         return retired
 
     def _blob_of(self, record: ForecastIssued) -> bytes:
-        return self._blobs.get(record.blob) if record.blob else pack_blob([])
+        return self._blobs.get(record.blob) if record.blob else b""

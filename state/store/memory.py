@@ -2,8 +2,8 @@
 
 from threading import Lock
 
-from schemas.chunks import Blob, unpack_blob
-from state.store.protocol import StoredCell, StoredIssue, place_of
+from schemas.chunks import Blob
+from state.store.protocol import StoredCell, StoredIssue, chunks_of, place_of
 
 
 class MemoryStore:
@@ -18,7 +18,7 @@ class MemoryStore:
         self._issues: dict[tuple[str, str], tuple[StoredIssue, Blob]] = {}
 
     def put(self, issue: StoredIssue) -> bool:
-        place, blob = place_of(issue), unpack_blob(issue.blob)
+        place, blob = place_of(issue), chunks_of(issue)
         with self._writing:
             if issue.index <= self.index(*place):
                 return False

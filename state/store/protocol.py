@@ -7,6 +7,9 @@ and never a newer one, in whatever order several publishers write.
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
+from schemas.chunks import Blob, unpack_blob
 from schemas.errors import DamagedError
 from schemas.record_codec import decode
 from schemas.records import ForecastIssued
@@ -19,7 +22,7 @@ class StoredIssue:
     Attributes:
         index: Of its entry in the region's log.
         entry: Payload of that entry, a `ForecastIssued`.
-        blob: Its chunks, as `schemas.chunks.pack_blob` put them together.
+        blob: Its chunks, as `schemas.chunks.pack_blob` put them together; empty for an issue without cells.
     """
 
     index: int
@@ -78,3 +81,12 @@ def place_of(issue: StoredIssue) -> tuple[str, str]:
     if not isinstance(record, ForecastIssued):
         raise DamagedError(f"online store: expected a ForecastIssued, got {type(record).__name__}")
     return record.region, record.measure
+
+
+def chunks_of(issue: StoredIssue) -> Blob:
+    """The chunks of an issue.
+
+    Raises:
+        DamagedError: its blob is not one of chunks.
+    """
+    return unpack_blob(issue.blob) if issue.blob else Blob((), np.empty(0, np.uint64))

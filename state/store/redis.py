@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 from redis.exceptions import RedisError
 
-from schemas.chunks import Blob, unpack_blob
+from schemas.chunks import Blob
 from schemas.errors import StoreUnavailable
 from schemas.rides import UInt64s
-from state.store.protocol import StoredCell, StoredIssue, place_of
+from state.store.protocol import StoredCell, StoredIssue, chunks_of, place_of
 
 # KEYS[1] the hash; ARGV[1] the index, then pairs of field and value. Log indexes are exact as doubles up to 2^53.
 PUT = """
@@ -54,7 +54,7 @@ class RedisStore:
 
     def put(self, issue: StoredIssue) -> bool:
         key = self._key(*place_of(issue))
-        blob = unpack_blob(issue.blob)
+        blob = chunks_of(issue)
         head = issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))]
         values: list[bytes | str] = [str(issue.index)]
         for name, value in (("entry", issue.entry), ("head", head), ("firsts", blob.first_cells.astype("<u8").tobytes())):

@@ -112,9 +112,10 @@ def test_regions_and_measures_do_not_mix(view: Views) -> None:
     assert store.get("tehran", "requests") is None
 
 
-def test_an_issue_without_cells_is_an_issue(view: Views) -> None:
+@pytest.mark.parametrize("blob", [b"", pack_blob([])])
+def test_an_issue_without_cells_is_an_issue(view: Views, blob: bytes) -> None:
     """A region without rides has an issue, and no cell in it."""
-    empty = StoredIssue(1, sample_entry(sample_columns(0)), pack_blob([]))
+    empty = StoredIssue(1, sample_entry(sample_columns(0)), blob)
     assert view().put(empty)
     assert view().get("nyc", "pickups") == empty
     assert view().cell("nyc", "pickups", FIRST_CELL) is None
