@@ -1,0 +1,117 @@
+"""Training as a shell: counts out of the ledger, a model into the blobs, its record into the control log."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dataflows.control import ControlView
+from dataflows.house import House
+from dataflows.record import closed_of, history_by_slot
+from dataflows.resume import bootstrap_of
+from dataflows.snapshots import append_shared
+from dataflows.tracking import track_promotion, track_training
+from ledger.blobs import Retention
+from schemas.errors import NotFound
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
+from schemas.regions import Region, region_from_json
+from state.features import NAMES
+from state.models.boosted import ALGORITHM
+from state.training import KnownSlot, TrainedModel, train_model
+
+PAGE_ENTRIES = 2_000
+CHAMPION = "champion"
+
+OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model that training recorded."""
+
+    record: ModelTrained
+    model: TrainedModel
+
+
+def train_region(
+    house: House, region: Region | None, *, promote: bool, reason: str = "by command", on_progress: OnProgress = lambda stage, share: None
+) -> list[Trained]:
+    """Train a model per measure on everything counted so far, record it, and promote it if asked.
+
+    Args:
+        region: Which region, or None for the only one in this home.
+    Raises:
+        NotFound: the region is not bootstrapped here.
+        UsageError: too little history.
+    """
+    name = region.id if region is not None else only_region(house)
+    boot = bootstrap_of(house.ledger, name)
+    definition = region_from_json(boot.definition, where=name)
+    head = house.ledger.head(region_log(name))
+    out = []
+    for number, measure in enumerate(definition.measures):
+        until = _next_slot(house, boot)
+        slots = known_slots(house, definition, boot, number, head.size)
+        # The last bit of a tree depends on how many threads grew it, so their number is part of the record.
+        model = train_model(definition, slots, boot.first_slot, until, threads=max(1, os.cpu_count() or 1), on_progress=on_progress)
+        digest = house.blobs.put(model.artefact, Retention.MODEL)
+        run = track_training(house.settings, name, measure, model, digest)
+        record = ModelTrained(
+            name,
+            measure,
+            digest,
+            ALGORITHM,
+            NAMES,
+            model.first_slot,
+            model.until_slot,
+            model.rows,
+            hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
+            {**model.parameters, "log_size": str(head.size)},
+            {key: f"{value:.6g}" for key, value in model.metrics.items()},
+            (head.root,),
+            run,
+        )
+        append_shared(house.ledger, CONTROL_LOG, record)
+        if promote:
+            append_shared(house.ledger, CONTROL_LOG, ModelPromoted(name, measure, digest, CHAMPION, reason))
+            track_promotion(house.settings, name, measure)
+        out.append(Trained(record, model))
+    return out
+
+
+def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
+    """Every counted slot of one measure in order, as it was known at its cut."""
+    for slot, counts in history_by_slot(region, boot, house.blobs):
+        yield KnownSlot(slot, counts[measure].cells, counts[measure].counts)
+    for page in range(0, size, PAGE_ENTRIES):
+        for stored in house.ledger.read(region_log(region.id), page, min(size, page + PAGE_ENTRIES)):
+            if stored.kind != SlotClosed.__name__:
+                continue
+            record: SlotClosed = decode(stored.payload)
+            closed = closed_of(region, record, (), house.blobs)
+            counts, late = closed.counts[measure], closed.corrections[measure]
+            observed = record.status != SlotStatus.UNOBSERVED
+            yield KnownSlot(record.slot, counts.cells, counts.counts, observed, late.slots, late.cells, late.counts)
+
+
+def only_region(house: House) -> str:
+    """The one region that is bootstrapped in this home.
+
+    Raises:
+        NotFound: there is none, or more than one.
+    """
+    names = [log.removeprefix("region/") for log in house.ledger.logs() if log.startswith("region/")]
+    if len(names) != 1:
+        raise NotFound(f"--region: expected one bootstrapped region in this home, found {', '.join(sorted(names)) or 'none'}")
+    return names[0]
+
+
+def champions(house: House) -> dict[tuple[str, str], bytes]:
+    """Digest of the model in force per (region, measure)."""
+    return ControlView(house.ledger).latest().champions
+
+
+def _next_slot(house: House, boot: RegionBootstrapped) -> int:
+    stored = house.ledger.find(region_log(boot.region), SlotClosed.__name__)
+    return boot.start_slot if stored is None else int(decode(stored.payload).slot) + 1

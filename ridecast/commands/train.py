@@ -1,0 +1,61 @@
+"""`ridecast train`: a model from what has been counted."""
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ridecast import options
+from schemas.regions import Region
+from schemas.settings import Settings
+
+
+@click.command()
+@options.home
+@click.option("--region", "region_name", metavar="NAME|FILE", help="Region to train for. [default: the only one in this home]")
+@click.option("--promote", is_flag=True, help="Let it serve as champion from the next slot on.")
+def command(home: str | None, region_name: str | None, promote: bool) -> None:
+    """Train a model on what has been counted, record it, and with --promote let it serve.
+
+    The last part of the time is held out for the errors shown; the model that serves is then fitted on
+    all of it. The run is in MLflow, the artefact in the blob store, the record in the control log.
+
+    Example: ridecast train --home home --promote
+    """
+    from dataflows.house import open_house
+    from dataflows.learn import train_region
+
+    settings = options.settings_of(home=home)
+    region = options.region_of(region_name) if region_name else None
+    house = open_house(settings)
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("training", total=1.0)
+            trained = train_region(
+                house, region, promote=promote, on_progress=lambda stage, share: progress.update(task, description=stage, completed=share)
+            )
+    finally:
+        house.close()
+    for found in trained:
+        record = found.record
+        title = f"{record.region} {record.measure}: model {record.model.hex()[:12]}, {record.rows:,} rows"
+        table = Table("horizon", "WAPE of the median", "baseline", "RMSE of the mean", "baseline", title=title)
+        horizons = [name.removeprefix("wape_") for name in found.model.metrics if name.startswith("wape_")]
+        for horizon in horizons:
+            names = (f"wape_{horizon}", f"baseline_wape_{horizon}", f"rmse_{horizon}", f"baseline_rmse_{horizon}")
+            table.add_row(f"{horizon} min", *(f"{found.model.metrics[name]:.3f}" for name in names))
+        Console().print(table)
+    click.echo("promoted: it serves from the next slot on" if promote else "recorded, not promoted: it serves nothing yet")
+
+
+def champion_of(settings: Settings, region: Region) -> bytes | None:
+    """Digest of the champion of a region's first measure, or None."""
+    from dataflows.house import open_house
+    from dataflows.learn import champions
+
+    house = open_house(settings)
+    try:
+        return champions(house).get((region.id, region.measures[0]))
+    finally:
+        house.close()
