@@ -121,7 +121,9 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
         if inside(region.polygon, rides.lat, rides.lon).mean() > 0.5:
             return replace(region, measures=("pickups",))
     (south, north), (west, east) = (np.quantile(axis, (0.005, 0.995)) for axis in (rides.lat, rides.lon))
-    corners = tuple((round(float(lat), 3), round(float(lon), 3)) for lat, lon in ((south, west), (south, east), (north, east), (north, west)))
+    corners = tuple(
+        (round(float(lat), 3), round(float(lon), 3)) for lat, lon in ((south, west), (south, east), (north, east), (north, west))
+    )
     return Region(RegionId("mine"), timezone or "UTC", corners, measures=("pickups",))
 
 
