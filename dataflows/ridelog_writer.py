@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -66,7 +67,13 @@ class RideLogWriter:
             self._lock.close()
             raise UsageError(f"ride log {str(directory)!r}: expected {partitions} partitions, got {len(found)}")
         self._tails = [_Tail(self.directory, partition, segment_bytes) for partition in range(partitions)]
-        _sync_folder(self.directory)
+        try:
+            for tail in self._tails:
+                tail.open()
+            _sync_folder(self.directory)
+        except BaseException:
+            self._let_go()
+            raise
 
     def ends(self) -> list[int]:
         """The offset that each partition's next entry will get."""
@@ -100,9 +107,13 @@ class RideLogWriter:
         try:
             self.flush()
         finally:
-            for tail in self._tails:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for tail in self._tails:
+            if tail.file is not None:
                 tail.file.close()
-            self._lock.close()
+        self._lock.close()
 
     def __enter__(self) -> "RideLogWriter":
         return self
@@ -120,6 +131,10 @@ class _Tail:
         self._keys: list[bytes] = []
         self._values: list[bytes] = []
         self.end = 0
+        self.file: FileIO | None = None
+
+    def open(self) -> None:
+        """Stand at the end of what is there."""
         try:
             self._folder.mkdir(exist_ok=True)
             firsts = segment_firsts(self._folder)
@@ -130,7 +145,7 @@ class _Tail:
             segment = Segment(firsts[-1], container)
             segment.grow(final=False)
             self.end = segment.end
-            self.file = open(container.path, "r+b", buffering=0)  # noqa: SIM115  held while this writer lives
+            self.file = FileIO(container.path, "r+")
             self.file.truncate(segment.scanned_bytes)
             self.file.seek(segment.scanned_bytes)
             self._sync_marker = container.sync_marker
@@ -150,7 +165,7 @@ class _Tail:
     def flush(self) -> None:
         self._write(len(self._values))
         try:
-            os.fsync(self.file.fileno())
+            os.fsync(self._opened().fileno())
         except OSError as cause:
             raise StoreUnavailable(f"ride log: cannot write to {self._folder}: {cause.strerror}") from cause
 
@@ -163,25 +178,30 @@ class _Tail:
         try:
             for start in range(0, count, BLOCK_EVENTS):
                 stop = min(start + BLOCK_EVENTS, count)
-                if self.file.tell() >= self._segment_bytes:
+                if self._opened().tell() >= self._segment_bytes:
                     self._begin(first + start)
                 data = _entries(times[start:stop], self._keys[start:stop], self._values[start:stop])
                 head = encode_longs(np.array([stop - start, len(data)]))[0].tobytes()
-                _write_all(self.file.fileno(), head + data + self._sync_marker)
+                _write_all(self._opened().fileno(), head + data + self._sync_marker)
         except OSError as cause:
             raise StoreUnavailable(f"ride log: cannot write to {self._folder}: {cause.strerror}") from cause
         self._times = [times[count:]]
         del self._keys[:count], self._values[:count]
 
+    def _opened(self) -> FileIO:
+        if self.file is None:
+            raise ContractError(f"ride log: {self._folder} is not open")
+        return self.file
+
     def _begin(self, first: int) -> None:
         """Start a new file; the one before is durable first, so that a gap between files is damage."""
-        if hasattr(self, "file"):
+        if self.file is not None:
             os.fsync(self.file.fileno())
             self.file.close()
         self.end = max(self.end, first)
         # Avro asks for a random marker; ours is made from the place, so that the same rides give the same bytes.
         self._sync_marker = hashlib.blake2b(f"ridecast ride log {self._partition} {first}".encode(), digest_size=16).digest()
-        self.file = open(self._folder / segment_name(first), "wb", buffering=0)  # noqa: SIM115  held while this writer lives
+        self.file = FileIO(self._folder / segment_name(first), "w")
         _write_all(self.file.fileno(), container_header(json.dumps(released("ride_log_entry.v1")), self._sync_marker))
         _sync_folder(self._folder)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from io import FileIO
 from pathlib import Path
 
 import fastavro
@@ -315,8 +316,9 @@ def test_another_number_of_partitions(tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """A disk that refuses is reported with what it said."""
     log = RideLogWriter(tmp_path, 1)
-    log._tails[0].file.close()
-    log._tails[0].file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    full = log._tails[0]
+    full._opened().close()
+    full.file = FileIO("/dev/full", "w")
     log.append(0, *rows(1))
     with pytest.raises(StoreUnavailable, match="No space left on device"):
         log.close()
