@@ -48,6 +48,7 @@ class Calendar:
     def __init__(self, region: Region) -> None:
         self.slot_min = region.slot_min
         self.day_slots = DAY_MIN // region.slot_min
+        self.horizons = region.horizons
         self._zone = ZoneInfo(region.timezone)
         self._holidays = frozenset(date.fromisoformat(day) for day in region.holidays)
         self._offset_min = lru_cache(maxsize=16_384)(self._offset_min_now)

@@ -13,19 +13,22 @@ import numpy as np
 from schemas.chunks import ForecastColumns
 from schemas.records import FALLBACKS, Fallback, HorizonSpread, ScoreRow, SlotScored
 from schemas.regions import Region
-from schemas.rides import Float32s, Float64s, Int64s, UInt8s
+from schemas.rides import Float64s, Int64s, UInt8s
 from state.calendar import Calendar
+from state.features import FEATURES, build, matrix_digest
 from state.history import Arrays, CountHistory
 from state.issued import Issued, IssuedQueue
 from state.models.baseline import expected_rides, profile
+from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
+from state.models.online import INPUTS, OnlineCorrection, Outcome
 from state.models.quiet import QUIET_PER_15_MIN, QuietMix, mean_rate, quiet_means, quiet_parts
 
 DISPERSION_MILLI = 150  # until training has fitted one; New York, April 2014, weekday x slot profile
 QUIET_DISPERSION_MILLI = 1_500
 MILLI = 1000
 
-_QUIET, _BASELINE = (FALLBACKS.index(name) for name in (Fallback.QUIET, Fallback.BASELINE))
+_NONE, _QUIET, _BASELINE = (FALLBACKS.index(name) for name in (Fallback.NONE, Fallback.QUIET, Fallback.BASELINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Forecaster:
         self.measure = measure
         self.calendar = Calendar(region)
         self.horizons = region.horizons
-        self._queue = IssuedQueue(region.horizons_min)
+        self._queue = IssuedQueue(region.horizons_min, len(INPUTS))
+        self._online = OnlineCorrection(len(self.horizons), self.calendar.day_slots)
+        self._outcomes: list[Outcome] = []  # between score and learn of the same slot
         self.use(None)
 
     def use(self, model: bytes | None) -> None:
@@ -68,10 +73,15 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
+        self._model = Boosted(model, self.horizons) if model is not None else None
         self._mix = QuietMix.default(len(self.horizons))
-        self._spread = tuple(
-            HorizonSpread(h, DISPERSION_MILLI, QUIET_DISPERSION_MILLI, LOWER_MILLI, UPPER_MILLI) for h in self.region.horizons_min
-        )
+        own, quiet = (DISPERSION_MILLI,) * len(self.horizons), (QUIET_DISPERSION_MILLI,) * len(self.horizons)
+        if self._model is not None:
+            about = self._model.about
+            self._mix = QuietMix(np.array(about.quiet_mix))
+            own, quiet = about.dispersion_milli, about.quiet_dispersion_milli
+        self._dispersion_milli = own
+        self._spread = tuple(HorizonSpread(h, own[i], quiet[i], LOWER_MILLI, UPPER_MILLI) for i, h in enumerate(self.region.horizons_min))
 
     def expected(self, history: CountHistory, slot: int) -> float:
         """Rides that the profile expects in a slot, over all cells."""
@@ -90,16 +100,26 @@ class Forecaster:
         if quiet.any():
             parts = quiet_parts(history, self.calendar, slot, columns[quiet], self.horizons)
             means[quiet] = quiet_means(parts, self._mix)
-        features = np.empty((0, 0), np.float32)
+        own, weight_milli = np.empty(0, np.int64), 0
+        features = np.empty((0, len(FEATURES)), np.float32)
+        raw, inputs = np.empty((0, len(self.horizons))), np.empty((0, len(self.horizons), len(INPUTS)))
+        if self._model is not None:
+            own = np.flatnonzero(~quiet)
+            fallback[own] = _NONE
+            features = build(history, self.calendar, slot, columns[own])
+            raw = self._model.means(features)
+            inputs = self._online.inputs(history.cells[columns[own]], raw, self._dispersion_milli)
+            weight_milli = self._online.weight_milli
+            means[own] = self._online.correct(raw, inputs, self._dispersion_milli)
         served = self._columns(history, columns, means, base, fallback)
-        self._queue.push(Issued(slot, served), history, columns)
+        self._queue.push(Issued(slot, served, own, raw, inputs), history, columns)
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
             features_digest=matrix_digest(features),
             spread=self._spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
-            online_weight_milli=0,
+            online_weight_milli=weight_milli,
         )
 
     def _columns(self, history: CountHistory, columns: Int64s, means: Float64s, base: Float64s, fallback: UInt8s) -> ForecastColumns:
@@ -132,6 +152,7 @@ class Forecaster:
         A window that touches an outage is not scored.
         """
         scored = []
+        self._outcomes = []
         for settled, ended in ((False, slot), (True, slot - settle_slots)):
             rows = []
             for i, h in enumerate(self.horizons):
@@ -139,8 +160,12 @@ class Forecaster:
                 if issued is not None and history.complete(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
                     rows.append(_score_row(issued.columns, i, truth))
+                    if not settled and len(issued.own):
+                        self._outcomes.append(_outcome(issued, i, truth))
             if rows:
                 scored.append(SlotScored(self.region.id, self.measure, ended, settled, tuple(rows)))
+        self._online.observe(self._outcomes, self._dispersion_milli)
+        self._queue.forget_inputs(slot - self.horizons[-1])
         self._queue.drop_before(slot - settle_slots - self.horizons[-1] + 1)
         return tuple(scored)
 
@@ -148,26 +173,26 @@ class Forecaster:
 
     def learn(self, history: CountHistory, slot: int) -> None:
         """Learn online from the windows that ended with this slot."""
+        self._online.learn(self._outcomes, self._dispersion_milli)
+        self._outcomes = []
+        if slot % self.calendar.day_slots == 0:
+            issued = self._queue.at(slot)
+            self._online.keep_only(issued.columns.cells if issued is not None else history.cells[:0])
 
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
         """The state that `from_arrays` restores to the last bit; the model itself is not in it."""
-        return self._queue.to_arrays()
+        return self._queue.to_arrays() | self._online.to_arrays()
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Become the forecaster whose `to_arrays` gave these; call `use` with the same model before."""
         self._queue.from_arrays(arrays)
+        self._online.from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state that is kept."""
-        return hashlib.sha256(self._queue.digest()).digest()
-
-
-def matrix_digest(features: Float32s) -> bytes:
-    """SHA-256 of a feature matrix: its shape, then its values, little-endian."""
-    head = np.array(features.shape, "<i8").tobytes()
-    return hashlib.sha256(head + np.ascontiguousarray(features, "<f4").tobytes()).digest()
+        return hashlib.sha256(self._queue.digest() + arrays_digest(self._online.to_arrays())).digest()
 
 
 def arrays_digest(arrays: Arrays) -> bytes:
@@ -182,6 +207,11 @@ def arrays_digest(arrays: Arrays) -> bytes:
 
 def _milli(values: Float64s) -> Int64s:
     return np.rint(values * MILLI).astype(np.int64)
+
+
+def _outcome(issued: Issued, i: int, truth: Int64s) -> Outcome:
+    own = issued.own
+    return Outcome(i, issued.columns.cells[own], issued.inputs[:, i], issued.means[:, i], truth[own].astype(np.float64))
 
 
 def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:

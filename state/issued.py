@@ -6,23 +6,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.chunks import NUMBERS, ForecastColumns
-from schemas.rides import Int64s, UInt8s, UInt64s
+from schemas.rides import Float64s, Int64s, UInt8s, UInt64s
 from state.history import Arrays, CountHistory
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The forecasts that were issued at one slot's cut."""
+    """The forecasts that were issued at one slot's cut, and what the online learner needs to learn from them.
+
+    Attributes:
+        own: int64[m], rows of the cells with their own model.
+        means: float64[m, h], their means before correction.
+        inputs: float64[m, h, k], what the online learner saw of them.
+    """
 
     slot: int
     columns: ForecastColumns
+    own: Int64s
+    means: Float64s
+    inputs: Float64s
 
 
 class IssuedQueue:
     """Issues in order of slots, each with its place in the history's columns."""
 
-    def __init__(self, horizons_min: tuple[int, ...]) -> None:
+    def __init__(self, horizons_min: tuple[int, ...], inputs: int) -> None:
         self._horizons_min = horizons_min
+        self._inputs = inputs
         self._issues: dict[int, Issued] = {}
         self._places: dict[int, tuple[int, Int64s]] = {}  # slot -> (generation, columns), a cache
         self._digests: dict[int, bytes] = {}  # slot -> digest, a cache
@@ -44,6 +54,13 @@ class IssuedQueue:
             self._places[slot] = history.generation, columns
         return columns
 
+    def forget_inputs(self, slot: int) -> None:
+        """Nobody learns from the issue of this slot any more; its numbers still wait to settle."""
+        issued = self._issues.get(slot)
+        if issued is not None:
+            n, h = 0, len(self._horizons_min)
+            self._issues[slot] = Issued(slot, issued.columns, np.empty(n, np.int64), np.empty((n, h)), np.empty((n, h, self._inputs)))
+
     def drop_before(self, slot: int) -> None:
         """Forget issues of slots before this one."""
         for old in [kept for kept in self._issues if kept < slot]:
@@ -64,6 +81,10 @@ class IssuedQueue:
         for name in NUMBERS:
             parts = [np.empty((0, n), np.int64), *(getattr(issue.columns, name) for issue in issues)]
             arrays[f"issued_{name}"] = np.concatenate(parts).astype(np.int32)
+        for name, shape in (("own", (0,)), ("means", (0, n)), ("inputs", (0, n, self._inputs))):
+            kind = np.int64 if name == "own" else np.float64
+            arrays[f"issued_{name}"] = np.concatenate([np.empty(shape, kind), *(getattr(issue, name) for issue in issues)])
+        arrays["issued_owns"] = np.array([len(issue.own) for issue in issues], np.int64)
         return arrays
 
     def from_arrays(self, arrays: Arrays) -> None:
@@ -73,14 +94,17 @@ class IssuedQueue:
         cells: UInt64s = arrays["issued_cell"].astype(np.uint64)
         fallback: UInt8s = arrays["issued_fallback"].astype(np.uint8)
         numbers = {name: arrays[f"issued_{name}"].astype(np.int64) for name in NUMBERS}
-        start = 0
-        for slot, end in zip(arrays["issued_slot"].tolist(), ends, strict=True):
-            here = slice(start, end)
+        own, means, inputs = (arrays[f"issued_{name}"] for name in ("own", "means", "inputs"))
+        owns = np.cumsum(arrays["issued_owns"].astype(np.int64)).tolist()
+        start = first = 0
+        for slot, end, until in zip(arrays["issued_slot"].tolist(), ends, owns, strict=True):
+            here, mine = slice(start, end), slice(first, until)
             values = {name: column[here] for name, column in numbers.items()}
+            columns = ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
             self._issues[slot] = Issued(
-                slot, ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
+                slot, columns, own[mine].astype(np.int64), means[mine].astype(np.float64), inputs[mine].astype(np.float64)
             )
-            start = end
+            start, first = end, until
 
     def digest(self) -> bytes:
         """SHA-256 over the issues: cells, means, baselines and fallbacks, from which the other columns follow."""

@@ -98,3 +98,25 @@ def _parent_shapes(
         expected = parent_rate * slots
         shapes.append((rides[i] + SHAPE_RIDES * city_shape) / (expected + SHAPE_RIDES))
     return shapes
+
+
+def fit_mix(parts: Float64s, truth: Float64s, rounds: int = 200) -> tuple[float, float, float]:
+    """Weights of the parts that make the truth most likely under Poisson counts.
+
+    Args:
+        parts: float64[3, n] of one horizon.
+        truth: float64[n], rides.
+    Source:
+        W. H. Richardson (1972), Bayesian-based iterative method of image restoration, JOSA 62: the
+        multiplicative update keeps weights positive and never lowers the likelihood.
+    """
+    weights = np.array(MIX[0])
+    totals = parts.sum(axis=1)
+    if not truth.any() or not (totals > 0).all():
+        return (float(weights[0]), float(weights[1]), float(weights[2]))
+    ridden = truth > 0
+    some, rides = np.ascontiguousarray(parts[:, ridden]), truth[ridden]
+    for _ in range(rounds):
+        mean = weights[0] * some[0] + weights[1] * some[1] + weights[2] * some[2]
+        weights = weights * (some * (rides / np.maximum(mean, 1e-12))).sum(axis=1) / totals
+    return (float(weights[0]), float(weights[1]), float(weights[2]))

@@ -1,0 +1,249 @@
+"""Online: a linear model that learns at every close what the boosted means get wrong right now.
+
+It predicts the standardised error of a mean from recent errors: of the same cell, of the whole region,
+over the last windows and over the last days. How much of its prediction enters a forecast is itself
+learned from how well it would have done. River does the learning, in one mini-batch per close.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.rides import Bools, Float64s, Int64s, UInt64s
+from state.history import Arrays
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INPUTS = (
+    "scale",  # mean over its standard deviation: what a relative error of one means in standard errors
+    "region_first",  # relative error of the region over the first horizon, scaled
+    "region_last",
+    "region_slow",  # the same over the last day
+    "region_last_long",  # region_last for the long horizons only
+    "cell_first",  # standardised error of the cell over the first horizon
+    "cell_last",
+    "cell_slow",  # relative error of the cell over the last days, scaled
+)
+LEARNING_RATE = 0.002
+CLIP = 4.0  # standard errors; one burst must not turn the weights
+FORGET_DAYS = 1.0  # half-life of the region's slow error and of the loss that sets the weight
+CELL_FORGET_DAYS = 2.0
+CELL_RIDES = 20.0  # prior weight of "no error" in a cell's slow error, rides
+LEAST_FACTOR, MOST_FACTOR = 0.5, 2.0  # bounds of a correction
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Windows of one horizon that came true: n cells with their own model.
+
+    Attributes:
+        horizon: Index of the horizon.
+        cells: uint64[n], ascending.
+        inputs: float64[n, len(INPUTS)], as they were at the issue.
+        means: float64[n], before correction.
+        truth: float64[n], rides.
+    """
+
+    horizon: int
+    cells: UInt64s
+    inputs: Float64s
+    means: Float64s
+    truth: Float64s
+
+
+class OnlineCorrection:
+    """State of the online learner of one region and measure.
+
+    Args:
+        horizons: How many there are.
+        day_slots: Slots per day, for half-lives.
+    """
+
+    def __init__(self, horizons: int, day_slots: int) -> None:
+        self._horizons = horizons
+        self._day_slots = day_slots
+        self._loss = self._region = np.zeros(0)
+        self._cells: UInt64s = np.empty(0, np.uint64)
+        self._errors = np.zeros((4, 0))
+        self.from_arrays(
+            {
+                "online_scaler": np.zeros((3, len(INPUTS))),
+                "online_weights": np.zeros(len(INPUTS) + 1),
+                "online_steps": np.zeros(1, np.int64),
+                "online_loss": np.zeros(2),
+                "online_region": np.zeros(4),
+                "online_cells": self._cells,
+                "online_errors": self._errors,
+            }
+        )
+
+    @property
+    def weight_milli(self) -> int:
+        """Share of the predicted error that enters the mean, 1/1000: the share that would have been best lately."""
+        gain, size = self._loss.tolist()
+        return round(1000 * min(max(gain / size, 0.0), 1.0)) if size > 0.0 else 0
+
+    def inputs(self, cells: UInt64s, means: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
+        """What the learner sees of each cell and horizon: float64[n, n_horizons, len(INPUTS)].
+
+        Args:
+            cells: uint64[n], ascending.
+            means: float64[n, n_horizons], before correction.
+        """
+        places, known = self._places(cells)
+        first, last, truth, mean = np.where(known, self._errors[:, places], 0.0) if len(self._cells) else np.zeros((4, len(cells)))
+        slow = (truth + CELL_RIDES) / (mean + CELL_RIDES) - 1.0
+        region_first, region_last, region_truth, region_mean = self._region.tolist()
+        region_slow = (region_truth + CELL_RIDES) / (region_mean + CELL_RIDES) - 1.0
+        out = np.empty((len(cells), self._horizons, len(INPUTS)))
+        for i in range(self._horizons):
+            scale = means[:, i] / deviations(means[:, i], dispersion_milli[i])
+            long = i / max(self._horizons - 1, 1)
+            for j, column in enumerate(
+                (
+                    scale,
+                    scale * region_first,
+                    scale * region_last,
+                    scale * region_slow,
+                    scale * (region_last * long),
+                    first,
+                    last,
+                    scale * slow,
+                )
+            ):
+                out[:, i, j] = column
+        return out
+
+    def correct(self, means: Float64s, inputs: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
+        """Means with the predicted error put right: float64[n, n_horizons]."""
+        share = self.weight_milli / 1000
+        if not share or not len(means):
+            return means
+        flat = _frame(inputs.reshape(-1, len(INPUTS)))
+        predicted = np.asarray(self._linear.predict_many(self._scaler.transform_many(flat)), np.float64).reshape(means.shape)
+        out = np.empty_like(means)
+        for i in range(self._horizons):
+            moved = means[:, i] + share * predicted[:, i] * deviations(means[:, i], dispersion_milli[i])
+            out[:, i] = np.clip(moved, LEAST_FACTOR * means[:, i], MOST_FACTOR * means[:, i])
+        return out
+
+    def observe(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
+        """Take in the errors of windows that just came true; the next issue sees them."""
+        forget, forget_cell = (0.5 ** (1.0 / (days * self._day_slots)) for days in (FORGET_DAYS, CELL_FORGET_DAYS))
+        self._region[2:] *= forget
+        self._errors[2:] *= forget_cell
+        for outcome in outcomes:
+            if outcome.horizon not in (0, self._horizons - 1):
+                continue
+            total, expected = float(outcome.truth.sum()), float(outcome.means.sum())
+            relative = (total + CELL_RIDES) / (expected + CELL_RIDES) - 1.0
+            errors = _standardised(outcome, dispersion_milli)
+            self._know(outcome.cells)
+            places, _ = self._places(outcome.cells)
+            if outcome.horizon == 0:
+                self._region[0] = relative
+                self._errors[0, places] = errors
+                self._region[2] += total
+                self._region[3] += expected
+                self._errors[2, places] += outcome.truth
+                self._errors[3, places] += outcome.means
+            if outcome.horizon == self._horizons - 1:
+                self._region[1] = relative
+                self._errors[1, places] = errors
+
+    def learn(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
+        """One step of learning from windows that came true."""
+        if not outcomes:
+            return
+        import pandas as pd
+
+        inputs = np.concatenate([outcome.inputs for outcome in outcomes])
+        errors = np.concatenate([_standardised(outcome, dispersion_milli) for outcome in outcomes])
+        if not len(errors):
+            return
+        frame = _frame(inputs)
+        self._scaler.learn_many(frame)
+        scaled = self._scaler.transform_many(frame)
+        if self._linear.optimizer.n_iterations:
+            predicted = np.asarray(self._linear.predict_many(scaled), np.float64)
+            forget = 0.5 ** (1.0 / (FORGET_DAYS * self._day_slots))
+            self._loss = forget * self._loss + np.array([(predicted * errors).mean(), (predicted * predicted).mean()])
+        self._linear.learn_many(scaled, pd.Series(errors, name="error"))
+
+    def keep_only(self, cells: UInt64s) -> None:
+        """Forget the errors of all other cells."""
+        wanted = np.isin(self._cells, cells)
+        self._cells, self._errors = self._cells[wanted], np.ascontiguousarray(self._errors[:, wanted])
+
+    def _places(self, cells: UInt64s) -> tuple[Int64s, Bools]:
+        places = np.minimum(np.searchsorted(self._cells, cells), max(len(self._cells) - 1, 0))
+        known = self._cells[places] == cells if len(self._cells) else np.zeros(len(cells), np.bool_)
+        return places, known
+
+    def _know(self, cells: UInt64s) -> None:
+        if not self._places(cells)[1].all():
+            old, table = self._cells, self._errors
+            self._cells = np.union1d(old, cells)
+            self._errors = np.zeros((4, len(self._cells)))
+            self._errors[:, np.searchsorted(self._cells, old)] = table
+
+    def to_arrays(self) -> Arrays:
+        """The state as arrays: `from_arrays` restores it to the last bit."""
+        scaler, linear = self._scaler, self._linear
+        counts, means, variances = (
+            [float(column.get(name, 0.0)) for name in INPUTS] for column in (scaler.counts, scaler.means, scaler.vars)
+        )
+        weights = linear.weights
+        return {
+            "online_scaler": np.array([counts, means, variances]),
+            "online_weights": np.array([*(float(weights.get(name, 0.0)) for name in INPUTS), float(linear.intercept)]),
+            "online_steps": np.array([linear.optimizer.n_iterations], np.int64),
+            "online_loss": self._loss.copy(),
+            "online_region": self._region.copy(),
+            "online_cells": self._cells.copy(),
+            "online_errors": self._errors.copy(),
+        }
+
+    def from_arrays(self, arrays: Arrays) -> None:
+        """Become the learner whose `to_arrays` gave these."""
+        from river import linear_model, optim, preprocessing
+
+        self._scaler = preprocessing.StandardScaler()
+        self._linear = linear_model.LinearRegression(optimizer=optim.SGD(LEARNING_RATE), intercept_lr=0.0, clip_gradient=2 * CLIP)
+        steps = int(arrays["online_steps"][0])
+        counts, means, variances = arrays["online_scaler"].tolist()
+        *weights, intercept = arrays["online_weights"].tolist()
+        if steps:
+            self._scaler.counts.update({name: int(count) for name, count in zip(INPUTS, counts, strict=True)})
+            self._scaler.means.update(zip(INPUTS, means, strict=True))
+            self._scaler.vars.update(zip(INPUTS, variances, strict=True))
+            for name, weight in zip(INPUTS, weights, strict=True):
+                self._linear._weights[name] = weight
+            self._linear.intercept = intercept
+            self._linear.optimizer.n_iterations = steps
+        self._loss = arrays["online_loss"].astype(np.float64)
+        self._region = arrays["online_region"].astype(np.float64)
+        self._cells = arrays["online_cells"].astype(np.uint64)
+        self._errors = arrays["online_errors"].astype(np.float64)
+
+
+def deviations(means: Float64s, dispersion_milli: int) -> Float64s:
+    """Standard deviation of counts with these means: float64[n].
+
+    >>> deviations(np.array([4.0]), 0)
+    array([2.])
+    """
+    return np.asarray(np.sqrt(means + dispersion_milli / 1000 * means**2), np.float64)
+
+
+def _standardised(outcome: Outcome, dispersion_milli: tuple[int, ...]) -> Float64s:
+    errors = (outcome.truth - outcome.means) / deviations(outcome.means, dispersion_milli[outcome.horizon])
+    return np.clip(errors, -CLIP, CLIP)
+
+
+def _frame(inputs: Float64s) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(inputs, columns=list(INPUTS), copy=False)
