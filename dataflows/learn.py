@@ -18,7 +18,7 @@ from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBoot
 from schemas.regions import Region, region_from_json
 from state.features import NAMES
 from state.models.boosted import ALGORITHM
-from state.training import KnownSlot, TrainedModel, train_model
+from state.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
 
 PAGE_ENTRIES = 2_000
 CHAMPION = "champion"
@@ -35,12 +35,19 @@ class Trained:
 
 
 def train_region(
-    house: House, region: Region | None, *, promote: bool, reason: str = "by command", on_progress: OnProgress = lambda stage, share: None
+    house: House,
+    region: Region | None,
+    *,
+    promote: bool,
+    reason: str = "by command",
+    most_rows: int = MOST_ROWS,
+    on_progress: OnProgress = lambda stage, share: None,
 ) -> list[Trained]:
     """Train a model per measure on everything counted so far, record it, and promote it if asked.
 
     Args:
         region: Which region, or None for the only one in this home.
+        most_rows: Bound of the sample that is fitted, and so of time and memory.
     Raises:
         NotFound: the region is not bootstrapped here.
         UsageError: too little history.
@@ -54,7 +61,8 @@ def train_region(
         until = _next_slot(house, boot)
         slots = known_slots(house, definition, boot, number, head.size)
         # The last bit of a tree depends on how many threads grew it, so their number is part of the record.
-        model = train_model(definition, slots, boot.first_slot, until, threads=max(1, os.cpu_count() or 1), on_progress=on_progress)
+        threads = max(1, os.cpu_count() or 1)
+        model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
         digest = house.blobs.put(model.artefact, Retention.MODEL)
         run = track_training(house.settings, name, measure, model, digest)
         record = ModelTrained(

@@ -16,6 +16,7 @@ FAST_DAYS = 2
 PACED_DAYS = 7
 SEED = 7
 RIDES_PER_DAY = 8_000  # a small city: hundreds of cells, and a first forecast well within a minute
+MOST_ROWS = 60_000  # a model in seconds; `ridecast train` takes more rows and more time
 SPEEDUP = 150.0  # a 5-minute slot every two seconds
 
 
@@ -80,7 +81,7 @@ def command(
     if train.champion_of(settings, region):
         click.echo("trained already")
     else:
-        ctx.invoke(train.command, region_name=None, home=str(folder), promote=True)
+        ctx.invoke(train.command, region_name=None, home=str(folder), promote=True, most_rows=MOST_ROWS)
 
     console.rule("4  forecasts")
     companions = [] if until_end else ["publish", "api", "feed"]

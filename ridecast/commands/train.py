@@ -14,7 +14,8 @@ from schemas.settings import Settings
 @options.home
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region to train for. [default: the only one in this home]")
 @click.option("--promote", is_flag=True, help="Let it serve as champion from the next slot on.")
-def command(home: str | None, region_name: str | None, promote: bool) -> None:
+@click.option("--most-rows", type=click.IntRange(10_000), default=400_000, show_default=True, help="Bound of the sample that is fitted.")
+def command(home: str | None, region_name: str | None, promote: bool, most_rows: int) -> None:
     """Train a model on what has been counted, record it, and with --promote let it serve.
 
     The last part of the time is held out for the errors shown; the model that serves is then fitted on
@@ -33,7 +34,11 @@ def command(home: str | None, region_name: str | None, promote: bool) -> None:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("training", total=1.0)
             trained = train_region(
-                house, region, promote=promote, on_progress=lambda stage, share: progress.update(task, description=stage, completed=share)
+                house,
+                region,
+                promote=promote,
+                most_rows=most_rows,
+                on_progress=lambda stage, share: progress.update(task, description=stage, completed=share),
             )
     finally:
         house.close()
