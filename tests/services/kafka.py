@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -112,7 +113,19 @@ class KafkaServer(Server):
             admin = self.admin()  # kept until the answer: it is cancelled with its client
             for made in admin.create_topics([topic], operation_timeout=30).values():
                 made.result(30)
+            self._wait_for_leaders(admin, name, partitions)
         return name
+
+    def _wait_for_leaders(self, admin: AdminClient, name: str, partitions: int) -> None:
+        # The controller has made the topic before the broker tells its clients about it.
+        deadline = time.monotonic() + 30
+        while True:
+            known = admin.list_topics(name, timeout=10).topics[name]
+            if known.error is None and [part.leader for part in known.partitions.values()] == [1] * partitions:
+                return
+            if time.monotonic() > deadline:
+                raise ServiceError(f"kafka: topic {name}: expected {partitions} partitions with a leader, got {known}")
+            time.sleep(0.02)
 
     def _java(self) -> list[str]:
         java = program("java", "apt-get install default-jre-headless")
