@@ -10,7 +10,7 @@ PACKAGES = ("numpy", "scipy", "pandas", "river", "xgboost-cpu", "tzdata")
 
 def describe_environment() -> str:
     """One line that names everything the digest covers."""
-    from numpy._core._multiarray_umath import __cpu_features__ as features
+    from numpy._core._multiarray_umath import __cpu_features__ as features  # type: ignore[import-not-found]
 
     packages = " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
     cpu = ",".join(sorted(name for name, has in features.items() if has))

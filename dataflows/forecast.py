@@ -205,7 +205,9 @@ def run_process(settings: Settings, regions: Sequence[str], processes: int, proc
     try:
         flow = build_flow(house, source, regions, stop, log_tick, bounded=bounded, processes=processes)
         stop.listen()
-        cli_main(flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH)
+        cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
+            flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
+        )
     finally:
         house.close()
         source.close()

@@ -79,7 +79,10 @@ def open_pumps(
 def start_region(
     house: House, region: str, source: RideSource, processes: int = 1, on_refold: Callable[[int, int], None] | None = None
 ) -> RegionRun:
-    """A region's run, resumed; only then is the start of this run recorded, so that a crash between leaves the old environment on record."""
+    """A region's run, resumed.
+
+    Only then is its start recorded, so that a crash in between leaves the old environment on record.
+    """
     run = open_region_run(
         house.ledger,
         house.blobs,

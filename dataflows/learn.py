@@ -98,9 +98,9 @@ def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure:
                 continue
             record: SlotClosed = decode(stored.payload)
             closed = closed_of(region, record, (), house.blobs)
-            counts, late = closed.counts[measure], closed.corrections[measure]
+            now, late = closed.counts[measure], closed.corrections[measure]
             observed = record.status != SlotStatus.UNOBSERVED
-            yield KnownSlot(record.slot, counts.cells, counts.counts, observed, late.slots, late.cells, late.counts)
+            yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts)
 
 
 def only_region(house: House) -> str:

@@ -25,7 +25,7 @@ def run_local(
         on_slot: Called after each recorded slot.
         stopped: Asked between batches.
     """
-    by_region = {run.region.id: run for run in runs}
+    by_region: dict[str, RegionRun] = {run.region.id: run for run in runs}
     while not stopped():
         left = [pump for pump in pumps if not pump.ended]
         if not left:

@@ -1,7 +1,8 @@
 """How far a run is, read from the ledger alone: the same for one process or many, embedded or not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ledger.log import Ledger
 from schemas.record_codec import decode
@@ -99,4 +100,8 @@ def _issued(progress: RegionProgress, record: ForecastIssued) -> None:
     progress.cells = record.cells
 
 
-_FOLDS = {SlotClosed.__name__: _closed, SlotScored.__name__: _scored, ForecastIssued.__name__: _issued}
+_FOLDS: dict[str, Callable[[RegionProgress, Any], None]] = {
+    SlotClosed.__name__: _closed,
+    SlotScored.__name__: _scored,
+    ForecastIssued.__name__: _issued,
+}

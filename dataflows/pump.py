@@ -94,7 +94,7 @@ class PartitionPump:
         if raw is None or not len(raw):
             if position == self.position and standing is Standing.FLOWING:
                 return []
-            batch, undecodable = no_rides(self.partition), []
+            batch, undecodable = no_rides(self.partition), list[Rejected]()
         else:
             batch, undecodable = self._decoder.decode(raw)
             self.received += len(raw)
@@ -139,7 +139,7 @@ def _open(
     """A reader at the start of deduplication's horizon, the intake that resumes there, and gaps by region."""
     points = [plan.points[partition] for plan in plans]
     lowest, _ = source.bounds(partition)
-    gaps = {
+    gaps: dict[str, int] = {
         plan.region.id: lowest
         for plan, point in zip(plans, points, strict=True)
         if point.open_from != FROM_LOWEST and point.open_from < lowest

@@ -56,7 +56,7 @@ def _record_type(cls: type, seen: set[str]) -> AvroDict:
 
 
 @cache
-def schema_of(cls: type) -> AvroDict:
+def schema_of(cls: Any) -> AvroDict:
     """The Avro schema of a record's dataclass; the namespace carries its version."""
     version = VERSIONS.get(cls.__name__, 1)
     return {**_record_type(cls, set()), "namespace": f"ridecast.v{version}"}
@@ -69,7 +69,7 @@ def fingerprint(schema: AvroDict) -> bytes:
 
 
 @cache
-def _writer(cls: type) -> tuple[bytes, Any]:
+def _writer(cls: Any) -> tuple[bytes, Any]:
     schema = schema_of(cls)
     return MARKER + fingerprint(schema), fastavro.parse_schema(schema)
 

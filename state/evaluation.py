@@ -72,7 +72,8 @@ class Evaluation:
     def _bands(self) -> npt.NDArray[np.int64]:
         train = self._cumulative[self.train_until - self.first].astype(np.float64)
         per_15_min = train / (self.train_until - self.first) * (15 / self.region.slot_min)
-        return np.select([per_15_min >= BUSY_PER_15_MIN, per_15_min >= MEDIUM_PER_15_MIN, train > 0], [0, 1, 2], 3)
+        bands: npt.NDArray[np.int64] = np.select([per_15_min >= BUSY_PER_15_MIN, per_15_min >= MEDIUM_PER_15_MIN, train > 0], [0, 1, 2], 3)
+        return bands
 
     def _rides(self, from_slot: int, until_slot: int) -> Float64s:
         return (self._cumulative[until_slot - self.first] - self._cumulative[from_slot - self.first]).astype(np.float64)
@@ -110,7 +111,8 @@ class Evaluation:
         yield sum(past, zero) / max(len(past), 1)
 
     def _pool(self, values: Float64s) -> Float64s:
-        return np.bincount(self._band, values, len(BANDS) - 1)
+        pooled: Float64s = np.bincount(self._band, values, len(BANDS) - 1).astype(np.float64)
+        return pooled
 
     def _add_errors(self, i: int, model: int, mean: Float64s, median: Float64s, truth: Float64s) -> None:
         self._absolute[i, model] += self._pool(np.abs(median - truth))

@@ -107,7 +107,8 @@ class RegionFold:
         self.next_slot += 1
         universe = self._change_universe(closed.slot)
         settle_slots = self.region.settle_lateness_s // (60 * self.region.slot_min)
-        scores, issues = [], []
+        scores: list[SlotScored] = []
+        issues: list[Issue] = []
         for history, forecaster in zip(self.histories, self.forecasters, strict=True):
             scores += forecaster.score(history, closed.slot, settle_slots)
             draft = forecaster.issue(history, closed.slot)

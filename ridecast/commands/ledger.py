@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from ridecast import options
 from schemas.errors import NotFound
@@ -123,9 +123,8 @@ def verify(ctx: click.Context, home: str | None, as_json: bool) -> None:
 
     Example: ridecast ledger verify --home home
     """
-    from ledger.verify import verify_log
-
     from dataflows.house import open_house
+    from ledger.verify import verify_log
 
     house = open_house(options.settings_of(home=home))
     damaged, reports = False, []
@@ -133,12 +132,11 @@ def verify(ctx: click.Context, home: str | None, as_json: bool) -> None:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             for log in sorted(house.ledger.logs()):
                 task = progress.add_task(log, total=None)
-                report = verify_log(
-                    house.ledger,
-                    log,
-                    house.blobs,
-                    on_progress=lambda done, total, task=task: progress.update(task, completed=done, total=max(total, 1)),
-                )
+
+                def on_progress(done: int, total: int, task: TaskID = task) -> None:
+                    progress.update(task, completed=done, total=max(total, 1))
+
+                report = verify_log(house.ledger, log, house.blobs, on_progress=on_progress)
                 damaged |= bool(report.problems)
                 reports.append((log, report))
     finally:
