@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from ledger.log import Ledger
-
 from schemas.record_codec import decode
 from schemas.records import CONTROL_LOG, ModelPromoted
 

@@ -17,6 +17,21 @@ from schemas.errors import NotFound, StoreUnavailable, UsageError
 ANSWER_S = 10.0  # how long one question to a broker may take; a broker on the same network needs milliseconds
 LOG = logging.getLogger("ridecast.kafka")
 
+# What the client gets over by itself once the broker is back.
+TRANSIENT = frozenset(
+    (
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+    )
+)
+# Where a topic is new, or its broker has just come back, the one that is asked may not lead it yet.
+UNSETTLED = frozenset((KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION))
+RETRY_S = 0.05
+
 Config = dict[str, Any]  # the client's own: text, numbers, switches and callbacks
 
 
@@ -59,10 +74,15 @@ def watermarks(consumer: Consumer, bootstrap: str, topic: str, partition: int) -
     Raises:
         StoreUnavailable: the broker does not answer.
     """
-    try:
-        found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
-    except KafkaException as cause:
-        raise unavailable(bootstrap, f"asked for the ends of {topic}/{partition}", cause) from cause
+    give_up_at = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
+            break
+        except KafkaException as cause:
+            if cause.args[0].code() not in UNSETTLED or time.monotonic() > give_up_at:
+                raise unavailable(bootstrap, f"asked for the ends of {topic}/{partition}", cause) from cause
+            time.sleep(RETRY_S)
     if found is None:
         raise StoreUnavailable(f"Kafka at {bootstrap}: asked for the ends of {topic}/{partition}: no answer in {ANSWER_S:g} s")
     return int(found[0]), int(found[1])

@@ -15,18 +15,6 @@ from schemas.rides import NO_TIME, RawBatch
 PATIENCE_S = 30.0  # a broker that is away for longer is not restarting; whoever supervises us should hear of it
 QUEUED_KB = 16_384  # read ahead per partition; the default of 65,536 costs memory and gains nothing
 
-# What the client gets over by itself once the broker is back.
-TRANSIENT = frozenset(
-    (
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.REQUEST_TIMED_OUT,
-    )
-)
-
 
 class KafkaRides:
     """A Kafka topic of ride events."""
@@ -61,6 +49,7 @@ class _Asker:
         self.consumer = Consumer(kafka.reader_config(bootstrap) | {"isolation.level": "read_uncommitted"})
 
     def bounds(self, partition: int) -> tuple[int, int]:
+        self.consumer.poll(0)  # hands on what the client has logged since; nothing is ever assigned to it
         return kafka.watermarks(self.consumer, self._bootstrap, self._topic, partition)
 
 
@@ -122,7 +111,7 @@ class KafkaReader:
             self._position = max(self._position, message.offset() or 0)
             self._away_since_s = None
             return True
-        if error.code() in TRANSIENT:
+        if error.code() in kafka.TRANSIENT:
             self._note_error(error)
             return True
         where = f"{self._topic}/{self._partition}"
@@ -133,7 +122,7 @@ class KafkaReader:
     def _note_error(self, error: KafkaError) -> None:
         """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a stall."""
         kafka.LOG.warning("%s/%d: %s: %s", self._topic, self._partition, error.name(), error.str())
-        if error.code() in TRANSIENT and self._away_since_s is None:
+        if error.code() in kafka.TRANSIENT and self._away_since_s is None:
             self._away_since_s = time.monotonic()
 
     def _check_patience(self) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from ledger.blobs import Blobs, Retention
-from ledger.log import Stored
-from schemas.count_table import from_table, to_table
 
 from dataflows.control import Control
+from ledger.blobs import Blobs, Retention
+from ledger.log import Stored
 from ledger.merkle import leaf_hash, root
 from schemas.chunks import encode_chunks, pack_blob
+from schemas.count_table import from_table, to_table
 from schemas.record_codec import decode, encode
 from schemas.records import (
     CountTable,

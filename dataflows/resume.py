@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ledger.log import Ledger
-
 from schemas.errors import NotFound, UsageError
 from schemas.record_codec import decode
 from schemas.records import RegionBootstrapped, SlotClosed, region_log

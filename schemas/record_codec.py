@@ -89,7 +89,8 @@ def _readers() -> dict[bytes, tuple[type, int, Any]]:
 
 def encode(record: object) -> bytes:
     """A record's exact bytes: marker, schema fingerprint, Avro body."""
-    head, schema = _writer(type(record))
+    cls: Any = type(record)
+    head, schema = _writer(cls)
     out = io.BytesIO()
     out.write(head)
     fastavro.schemaless_writer(out, schema, _to_plain(record))
@@ -194,6 +195,7 @@ def place_in(payload: bytes) -> tuple[str, int | None, str]:
 def write_schemas(folder: Path) -> list[Path]:
     """Write the schema of each current record that has no file yet; refuse to change one that has."""
     written = []
+    cls: Any
     for cls in (*RECORDS, *BLOB_RECORDS):
         schema = schema_of(cls)
         path = folder / f"{cls.__name__}.v{VERSIONS.get(cls.__name__, 1)}.avsc"

@@ -51,7 +51,13 @@ class Region:
 
     def __post_init__(self) -> None:
         where = f"region {self.id}"
-        if not (self.id and self.id[0].isascii() and self.id.replace("-", "_").isidentifier() and self.id == self.id.lower() and len(self.id) <= 32):
+        if not (
+            self.id
+            and self.id[0].isascii()
+            and self.id.replace("-", "_").isidentifier()
+            and self.id == self.id.lower()
+            and len(self.id) <= 32
+        ):
             raise UsageError(f"region id: expected lower-case letters, digits, - or _, starting with a letter, got {self.id!r}")
         try:
             ZoneInfo(self.timezone)
@@ -66,7 +72,11 @@ class Region:
             raise UsageError(f"{where}: precision: expected 4 to 8, got {self.precision}")
         if self.slot_min < 1 or DAY_MIN % self.slot_min:
             raise UsageError(f"{where}: slot_min: expected a divisor of {DAY_MIN}, got {self.slot_min}")
-        if not self.horizons_min or list(self.horizons_min) != sorted(set(self.horizons_min)) or any(h < 1 or h % self.slot_min for h in self.horizons_min):
+        if (
+            not self.horizons_min
+            or list(self.horizons_min) != sorted(set(self.horizons_min))
+            or any(h < 1 or h % self.slot_min for h in self.horizons_min)
+        ):
             raise UsageError(f"{where}: horizons_min: expected ascending multiples of {self.slot_min}, got {self.horizons_min}")
         if not self.measures or len(set(self.measures)) != len(self.measures):
             raise UsageError(f"{where}: measures: expected at least one, each once, got {self.measures}")

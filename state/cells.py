@@ -156,7 +156,8 @@ def inside(polygon: tuple[tuple[float, float], ...], lat: Float64s, lon: Float64
     for vertex_lat, vertex_lon in polygon:
         if vertex_lat != previous_lat:
             crosses = (vertex_lat > lat) != (previous_lat > lat)
-            at_lon = (previous_lon - vertex_lon) * (lat - vertex_lat) / (previous_lat - vertex_lat) + vertex_lon
+            with np.errstate(invalid="ignore", over="ignore"):  # infinite or huge latitudes cross no edge, whatever comes out here
+                at_lon = (previous_lon - vertex_lon) * (lat - vertex_lat) / (previous_lat - vertex_lat) + vertex_lon
             odd ^= crosses & (lon < at_lon)
         previous_lat, previous_lon = vertex_lat, vertex_lon
     return odd

@@ -61,7 +61,7 @@ class Evaluation:
         rows = counts.slots[inside] - self.first + 1
         dense[rows, np.searchsorted(self.cells, counts.cells[inside])] = counts.counts[inside]
         # cumulative[i] holds the rides of slots [first, first + i)
-        self._cumulative = np.cumsum(dense, axis=0, out=dense)
+        self._cumulative: npt.NDArray[np.int32] = np.cumsum(dense, axis=0, out=dense)
         self._band = self._bands()
         shape = (len(region.horizons), len(MODELS), len(BANDS) - 1)
         self._absolute, self._square, self._forecast = np.zeros(shape), np.zeros(shape), np.zeros(shape)
