@@ -76,7 +76,8 @@ class Evaluation:
         return bands
 
     def _rides(self, from_slot: int, until_slot: int) -> Float64s:
-        return (self._cumulative[until_slot - self.first] - self._cumulative[from_slot - self.first]).astype(np.float64)
+        rides: Float64s = (self._cumulative[until_slot - self.first] - self._cumulative[from_slot - self.first]).astype(np.float64)
+        return rides
 
     def add(self, slot: int, served: ForecastColumns) -> None:
         """Score what was issued at a slot's cut, and the baselines beside it."""
