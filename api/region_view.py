@@ -103,7 +103,7 @@ class RegionView:
         self.region, self.boot = region, boot
         self.log = region_log(region.id)
         self.size = 0
-        self.kept_slots = KEPT_DAYS * 24 * 60 // region.slot_min
+        self.kept_slots = int(KEPT_DAYS * 24 * 60 / region.slot_min)
         self.partitions: dict[int, PartitionTotals] = {}
         self.score_sums: dict[tuple[str, int, bool], Counter[str]] = {}  # (measure, horizon, settled)
         self.slots_of_status: Counter[str] = Counter()

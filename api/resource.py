@@ -64,7 +64,7 @@ class Operation:
 
         def endpoint(request: Request) -> Response:
             require_accept(request, self.media_type)
-            for name, values in _given(request).items():
+            for name, values in _given(request).items() if self.documented else ():  # A page ignores what it does not know.
                 if name not in known:
                     expected = ", ".join(sorted(known)) or "none"
                     raise Problem(422, "unknown-parameter", f"{name}: no such parameter here; known: {expected}", field=name)

@@ -81,9 +81,10 @@ function runs(points, name) {
 }
 
 function niceTop(value) {
-  const rough = value * 1.08 / 5, power = 10 ** Math.floor(Math.log10(rough));
-  const step = Math.max(value >= 4 ? 1 : 0.2, [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough));
-  return { step, value: Math.ceil(value * 1.02 / step) * step };
+  const rough = value * 1.02 / 5, power = 10 ** Math.floor(Math.log10(rough));
+  const steps = [1, 1.5, 2, 3, 5, 10].map((n) => n * power).filter((n) => value < 4 || Number.isInteger(n));
+  const step = steps.find((n) => n >= rough) ?? 1;
+  return { step, value: Math.ceil(value * 1.02 / step - 1e-9) * step };
 }
 
 function hourTicks(first, last, width) {

@@ -97,7 +97,7 @@ class Town:
     def _closed(self, slot: int) -> SlotClosed:
         row = self.counts[slot - START_SLOT + HISTORY_SLOTS]
         held = np.flatnonzero(row)
-        counts = (to_table(MEASURE, np.full(len(held), slot), self.cells[held], row[held]),)
+        counts: tuple[CountTable, ...] = (to_table(MEASURE, np.full(len(held), slot), self.cells[held], row[held]),)
         corrections: tuple[CountTable, ...] = ()
         if slot > START_SLOT and slot % 3 == 0:  # one ride of cell 1 came late
             self.late[slot - 1, 1] = 1

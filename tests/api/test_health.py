@@ -1,0 +1,39 @@
+"""Health asks every store; ready asks for a forecast of every region."""
+
+import pytest
+
+from schemas.errors import StoreUnavailable
+from state.store.memory import MemoryStore
+from tests.api.client import Client
+from tests.api.town import Town
+
+
+def test_health_asks_every_store(client: Client) -> None:
+    """All three stores are asked and answer."""
+    body = client.get("/v1/health").json()
+    assert ("ok", {"ledger", "blobs", "online_store"}) == (body["status"], {check["name"] for check in body["checks"]})
+
+
+def test_a_store_that_does_not_answer_is_named(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 names the store; a forecast from it is 503 too, with a time to try again, and without its inner message."""
+    client = growing_town.client()
+
+    def refuse(*_: object) -> None:
+        raise StoreUnavailable("redis://secret:6379 refuses")
+
+    monkeypatch.setattr(MemoryStore, "index", refuse)
+    monkeypatch.setattr(MemoryStore, "get", refuse)
+    health = client.get("/v1/health")
+    assert (health.status_code, [check["ok"] for check in health.json()["checks"]]) == (503, [True, True, False])
+    assert "online_store" in health.json()["detail"]
+    answer = client.get("/v1/regions/nyc/forecasts")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "secret" not in answer.text
+
+
+def test_ready_waits_for_every_region(town: Town) -> None:
+    """One region without a forecast keeps the whole process from being ready."""
+    assert town.client().get("/v1/ready").json()["status"] == "ready"
+    answer = town.client(("nyc", "tehran")).get("/v1/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "no forecast yet of tehran")
+    assert town.client(()).get("/v1/ready").status_code == 503

@@ -1,0 +1,59 @@
+"""The OpenAPI document says what the routes do: the same paths, parameters and bodies."""
+
+import re
+
+import pytest
+from starlette.routing import Route
+
+from api.app import OPERATIONS
+from tests.api.client import Client
+from tests.api.json_schema import problems
+from tests.api.town import Town
+
+DOCUMENTED = [operation for operation in OPERATIONS if operation.documented]
+EXAMPLES = {"region": "nyc", "cell": "dr5reg", "log": "region/nyc", "index": "3"}
+
+
+def test_paths_are_those_of_the_routes(client: Client) -> None:
+    """Every route but the page's files is documented, and nothing else is."""
+    document = client.get("/openapi.json").json()
+    routes = {re.sub(r":\w+\}", "}", route.path) for route in client.app.routes if isinstance(route, Route)}
+    pages = {operation.path for operation in OPERATIONS if not operation.documented}
+    assert routes - pages == set(document["paths"])
+    assert document["openapi"].startswith("3.1")
+
+
+def test_operation_ids_and_path_parameters_fit(client: Client) -> None:
+    """Ids are unique; a path's parameters are exactly the names in its braces."""
+    paths = client.get("/openapi.json").json()["paths"]
+    ids = [item["get"]["operationId"] for item in paths.values()]
+    assert len(ids) == len(set(ids))
+    for path, item in paths.items():
+        named = {p["name"] for p in item["get"]["parameters"] if p["in"] == "path"}
+        assert set(re.findall(r"\{(\w+)\}", path)) == named
+
+
+@pytest.mark.parametrize("operation", DOCUMENTED, ids=lambda operation: operation.name)
+def test_answers_fit_their_documented_schema(town: Town, client: Client, operation: object) -> None:
+    """A real answer of every operation has exactly the documented members."""
+    path = operation.openapi_path.format(**EXAMPLES)  # type: ignore[attr-defined]
+    answer = client.get(path)
+    assert answer.status_code == 200
+    document = client.get("/openapi.json").json()
+    content = document["paths"][operation.openapi_path]["get"]["responses"]["200"]["content"]  # type: ignore[attr-defined]
+    assert answer.headers["content-type"].split(";")[0] in content
+    value = answer.json() if "json" in answer.headers["content-type"] else answer.text
+    assert problems(document["components"]["schemas"][operation.name], value) == []  # type: ignore[attr-defined]
+
+
+def test_unknown_regions_fit_too(town: Town) -> None:
+    """A region that is not bootstrapped has the same members, empty."""
+    client = town.client(("nyc", "tehran"))
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["regions"]
+    assert problems(schema, client.get("/v1/regions").json()) == []
+
+
+def test_problems_fit_their_schema(client: Client) -> None:
+    """A refusal has the documented members."""
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["Problem"]
+    assert problems(schema, client.get("/v1/regions/oslo").json()) == []

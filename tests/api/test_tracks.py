@@ -1,0 +1,35 @@
+"""A track shows each forecast beside the rides of the very same window."""
+
+import pytest
+
+from state.cells import cell_texts
+from tests.api.client import Client
+from tests.api.town import START_SLOT, Town
+
+
+@pytest.mark.parametrize(("horizon_min", "position"), [(15, 0), (60, 2)])
+def test_forecast_and_truth_of_one_window(town: Town, client: Client, horizon_min: int, position: int) -> None:
+    """Truth is the sum over the window's slots, and unknown while one of them is open."""
+    cell = cell_texts(town.cells, 6)[1]
+    points = client.get(f"/v1/regions/nyc/cells/{cell}/track?horizon_min={horizon_min}").json()["points"]
+    assert town.slots == len(points)
+    length = horizon_min // 5
+    for slot, point in zip(range(START_SLOT, town.newest + 1), points, strict=True):
+        columns = town.columns(slot)
+        names = ("mean", "median", "lower", "upper", "baseline")
+        assert [getattr(columns, name)[1, position] / 1000 for name in names] == [point[name] for name in names]
+        window = range(slot + 1, slot + 1 + length)
+        expected = sum(town.rides(s, 1) for s in window) if window[-1] <= town.newest else None
+        assert expected == point["truth"]
+
+
+def test_hours_bound_the_track(town: Town, client: Client) -> None:
+    """Only the last hours come."""
+    cell = cell_texts(town.cells, 6)[1]
+    assert len(client.get(f"/v1/regions/nyc/cells/{cell}/track?hours=1").json()["points"]) == 12
+    assert client.get(f"/v1/regions/nyc/cells/{cell}/track?hours=49").json()["field"] == "hours"
+
+
+def test_a_cell_that_was_never_forecast_is_unknown(client: Client) -> None:
+    """No forecast at all is 404, not a row of holes."""
+    assert client.get("/v1/regions/nyc/cells/u4pruy/track").status_code == 404
