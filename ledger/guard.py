@@ -17,7 +17,7 @@ from ledger.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from ledger.files import locked, make_folder, write_durably
 from ledger.merkle import Frontier, leaf_hash
 from ledger.statements import entries
-from ledger.tables import file_stem, reading, translated
+from ledger.tables import file_stem, reading, spoken, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
 SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
@@ -123,10 +123,10 @@ class Guard:
         try:
             found = parse_checkpoint(text.decode("utf-8"))
         except (DamagedError, UnicodeDecodeError) as cause:
-            raise BootRefused(f"{log}: {path.name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
+            raise BootRefused(f"{spoken(log)}: {path.name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
         if found.origin != origin_of(self._instance, log):
             origin = origin_of(self._instance, log)
-            raise BootRefused(f"{log}: {path.name} belongs to another log: expected origin {origin}, got {found.origin}. {WAY_OUT}")
+            raise BootRefused(f"{spoken(log)}: {path.name} belongs to another log: expected origin {origin}, got {found.origin}. {WAY_OUT}")
         return found
 
     def path(self, log: str) -> Path:
@@ -151,7 +151,7 @@ class Guard:
             self._read_back(log, checked, stored)
             self._grown.add(log)
         elif stored.root() != checked.root():
-            raise BootRefused(f"{log}: the database's own root at size {stored.size} contradicts its entries. {WAY_OUT}")
+            raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {WAY_OUT}")
         self._checked[log] = checked
 
     def _agreed(self, log: str, known: Checkpoint, size: int) -> Frontier:
@@ -159,15 +159,17 @@ class Guard:
         name = self.path(log).name
         if known.size > size:
             raise BootRefused(
-                f"{log}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"
+                f"{spoken(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"
             )
         try:
             frontier = self._ledger.frontier_at(log, known.size)
         except DamagedError as cause:
-            raise BootRefused(f"{log}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}") from cause
+            raise BootRefused(
+                f"{spoken(log)}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}"
+            ) from cause
         if frontier.root() != known.root:
             raise BootRefused(
-                f"{log}: the database (size {size}) contradicts {name} at size {known.size}: "
+                f"{spoken(log)}: the database (size {size}) contradicts {name} at size {known.size}: "
                 f"expected root {known.root.hex()}, got {frontier.root().hex()}. {WAY_OUT}"
             )
         return frontier
@@ -199,7 +201,7 @@ class Guard:
             stored = self._ledger.frontier(log)
             checked = self._checked.get(log, Frontier()).copy()
             if known is not None and known.size > stored.size:
-                raise BootRefused(f"{log}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
+                raise BootRefused(f"{spoken(log)}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
             if known is not None and known.size > checked.size:
                 self._read_back(log, checked, Frontier(known.size), until_root=known.root)
             self._read_back(log, checked, stored)
@@ -213,12 +215,12 @@ class Guard:
         for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
             found = leaf_hash(payload)
             if index != checked.size or found != leaf:
-                raise DamagedError(f"{log}: entry {checked.size} does not read back as it was written. {WAY_OUT}")
+                raise DamagedError(f"{spoken(log)}: entry {checked.size} does not read back as it was written. {WAY_OUT}")
             checked.append(found)
         expected = until_root if until_root is not None else stored.root()
         if checked.size != stored.size or checked.root() != expected:
             raise DamagedError(
-                f"{log}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
+                f"{spoken(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
                 f"got size {checked.size} and root {checked.root().hex()}. {WAY_OUT}"
             )
 

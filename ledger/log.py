@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from ledger import statements
 from ledger.guard import Guard
 from ledger.merkle import EMPTY_ROOT, TILE_HEIGHT, Frontier, leaf_hash, root
-from ledger.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, writing
+from ledger.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, spoken, writing
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.record_codec import place_in
 
@@ -261,15 +261,6 @@ class Ledger:
                 return None
             self._ids[log] = row.id  # A log's id never changes, so it is asked for once.
         return engine, self._ids[log]
-
-
-def spoken(log: str) -> str:
-    """A log's name as messages say it.
-
-    >>> spoken("region/nyc")
-    'region nyc'
-    """
-    return log.replace("/", " ")
 
 
 def _stored(log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored:

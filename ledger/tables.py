@@ -143,6 +143,15 @@ def file_stem(log: str) -> str:
     return log.replace("/", "__", 1)
 
 
+def spoken(log: str) -> str:
+    """A log's name as messages say it.
+
+    >>> spoken("region/nyc")
+    'region nyc'
+    """
+    return log.replace("/", " ")
+
+
 def database_engine(url: str) -> Engine:
     """An engine for PostgreSQL, with our tables.
 

@@ -1,0 +1,187 @@
+"""The verifier finds what was edited, cut, moved or forged, and names the place."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.blobs import FileBlobs, Retention
+from ledger.merkle import Frontier, leaf_hash, root
+from ledger.verify import Problem, blobs_named, verify_log
+from schemas.chunks import pack_blob
+from schemas.errors import NotFound
+from schemas.record_codec import encode
+from schemas.records import ForecastIssued, ModelPromoted, SnapshotTaken
+from tests.ledger.places import LOG, Place, scored
+
+ENTRIES = 600
+FORGED = scored(9999)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A clean ledger of 600 entries."""
+    found = Place(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    found.open().append(LOG, 0, [scored(slot) for slot in range(ENTRIES)])
+    found.close()
+    yield found
+    found.abandon()
+
+
+def problems(place: Place) -> list[str]:
+    """What the verifier says of a place."""
+    return [str(problem) for problem in verify_log(place.open(), LOG).problems]
+
+
+def test_clean(place: Place) -> None:
+    """A ledger that nobody touched is clean, and the report says how far that reaches."""
+    seen: list[tuple[int, int]] = []
+    ledger = place.open()
+    report = verify_log(ledger, LOG, on_progress=lambda done, total: seen.append((done, total)))
+    assert (report.log, report.entries, report.checkpoint_size, report.problems) == (LOG, ENTRIES, ENTRIES, ())
+    assert report.root == ledger.head(LOG).root.hex()
+    assert seen[-1] == (ENTRIES, ENTRIES)
+
+
+TAMPERINGS = {
+    "an edited payload": ('UPDATE entries SET payload = :forged WHERE "index" = 300', r"entry 300: the bytes hash to"),
+    "a payload and its leaf hash": (
+        'UPDATE entries SET payload = :forged, leaf = :leaf WHERE "index" = 300',
+        r"entries 256 to 511 do not hash to the stored node at level 8",
+    ),
+    "a leaf hash": ('UPDATE entries SET leaf = :leaf WHERE "index" = 300', r"entry 300: the bytes hash to"),
+    "a slot in the index": (
+        'UPDATE entries SET slot = 7 WHERE "index" = 300',
+        r"entry 300: indexed as \('SlotScored', 7, 'pickups'\)",
+    ),
+    "a kind in the index": ("UPDATE entries SET kind = 'x' WHERE \"index\" = 300", r"entry 300: indexed as \('x', 300"),
+    "a subject in the index": ("UPDATE entries SET subject = 'x' WHERE \"index\" = 300", r"entry 300: indexed as"),
+    "a deleted entry": ('DELETE FROM entries WHERE "index" = 300', r"entry 300: missing$"),
+    "deleted entries": ('DELETE FROM entries WHERE "index" BETWEEN 300 AND 310', r"entry 300: missing, and all up to 310"),
+    "a truncated tail": ('DELETE FROM entries WHERE "index" >= 590', r"entry 590: missing, and all up to 599"),
+    "a moved entry": (
+        'UPDATE entries SET "index" = 700 WHERE "index" = 300',
+        r"size: expected 600 .* 599, got 600 up to index 700",
+    ),
+    "a node": ("UPDATE nodes SET hash = :leaf WHERE level = 8", r"entries 0 to 255 do not hash to the stored node"),
+    "a missing node": ("DELETE FROM nodes", r"entries 256 to 511 do not hash to the stored node"),
+    "the frontier": ("UPDATE logs SET frontier = :leaf", r"root: the entries hash to"),
+    "the size": ("UPDATE logs SET size = 599", r"size: expected 599 entries up to index 598, got 600 up to index 599"),
+    "an unreadable record": ('UPDATE entries SET payload = :cut, leaf = :cut_leaf WHERE "index" = 300', r"entry 300: .*SlotScored"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_tampering_is_found(place: Place, name: str) -> None:
+    """Each way to change a stored log is found, and the report names the place."""
+    statement, expected = TAMPERINGS[name]
+    cut = scored(300)[:14]
+    values: dict[str, bytes] = {"forged": FORGED, "leaf": leaf_hash(FORGED), "cut": cut, "cut_leaf": leaf_hash(cut)}
+    place.tamper(statement, LOG, **{key: value for key, value in values.items() if re.search(f":{key}\\b", statement)})
+    said = problems(place)
+    assert any(re.search(expected, line) for line in said), said
+
+
+def rewrite(place: Place, payloads: list[bytes]) -> None:
+    """Forge a whole log that is consistent in itself."""
+    frontier = Frontier()
+    kept: list[tuple[int, int, bytes]] = []
+    for payload in payloads:
+        frontier.append(leaf_hash(payload), kept)
+    place.tamper('DELETE FROM entries WHERE "index" >= :size', size=len(payloads))
+    place.tamper(
+        'UPDATE entries SET payload = :forged, leaf = :leaf, slot = 9999 WHERE "index" = 300', forged=FORGED, leaf=leaf_hash(FORGED)
+    )
+    place.tamper("DELETE FROM nodes")
+    for level, index, node in kept:
+        place.tamper('INSERT INTO nodes (log_id, level, "index", hash) VALUES (1, :level, :at, :node)', level=level, at=index, node=node)
+    place.tamper("UPDATE logs SET size = :size, frontier = :frontier", size=len(payloads), frontier=frontier.to_bytes())
+
+
+def test_a_consistent_forgery_contradicts_the_checkpoint(place: Place) -> None:
+    """Who rewrites every hash of the database still meets the file outside of it."""
+    payloads = [scored(slot) for slot in range(ENTRIES)]
+    payloads[300] = FORGED
+    rewrite(place, payloads)
+    [said] = problems(place)
+    assert said.startswith("checkpoint: at size 600 expected root")
+
+
+def test_a_rollback_is_behind_the_checkpoint(place: Place) -> None:
+    """An honest but older copy of the database is named as such."""
+    payloads = [scored(slot) for slot in range(500)]
+    payloads[300] = FORGED
+    rewrite(place, payloads)
+    assert problems(place) == ["checkpoint: it vouches for 600 entries, the database holds 500: it went back or was cut"]
+
+
+def test_missing_and_foreign_checkpoints(place: Place) -> None:
+    """Without a checkpoint of its own a log is not called clean."""
+    text = place.checkpoint().read_text("utf-8")
+    place.checkpoint().write_text(text.replace("local", "other"), "utf-8")
+    assert "expected origin ridecast/local/region/nyc, got ridecast/other/region/nyc" in problems(place)[0]
+    place.checkpoint().unlink()
+    assert problems(place) == ["checkpoint: region__nyc.txt is missing: nothing outside the database vouches for this log"]
+
+
+def test_a_checkpoint_may_be_behind(place: Place) -> None:
+    """Entries behind the checkpoint are no problem; the report says how far it vouches."""
+    old = place.checkpoint().read_bytes()
+    place.open().append(LOG, ENTRIES, [scored(ENTRIES)])
+    place.close()
+    place.checkpoint().write_bytes(old)
+    report = verify_log(place.open(), LOG)
+    assert (report.entries, report.checkpoint_size, report.problems) == (ENTRIES + 1, ENTRIES, ())
+
+
+def test_unknown_log(place: Place) -> None:
+    """A log that does not exist is not clean, it is not found."""
+    with pytest.raises(NotFound, match="region tehran: no such log"):
+        verify_log(place.open(), "region/tehran")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """A SQLite file whose pages are overwritten is reported as damage, never as a crash."""
+    place = Place(tmp_path)
+    place.open().append(LOG, 0, [scored(slot, size_bytes=500) for slot in range(ENTRIES)])
+    place.close()
+    path = tmp_path / "ledger" / "region__nyc.sqlite"
+    data = bytearray(path.read_bytes())
+    data[8192 * 4 : 8192 * 4 + 4096] = bytes(4096)
+    path.write_bytes(data)
+    said = problems(place)
+    place.abandon()
+    assert any(line.startswith("database: ") or "damaged" in line for line in said), said
+
+
+def issued(blob: bytes, chunks_root: bytes, models: tuple[bytes, ...] = ()) -> bytes:
+    """An issue that names a blob."""
+    return encode(
+        ForecastIssued("nyc", "pickups", 5, 6, (15,), models, b"", "negative_binomial", (), 16, 1, chunks_root, blob, {}, 1, "observed")
+    )
+
+
+def test_blobs(tmp_path: Path) -> None:
+    """Blobs that entries name must be there and hash to their digest; a missing snapshot costs only time."""
+    place, blobs = Place(tmp_path), FileBlobs(tmp_path / "blobs")
+    chunks: list[bytes] = []
+    good = blobs.put(pack_blob(chunks), Retention.FORECAST)
+    model = blobs.put(b"model", Retention.MODEL)
+    snapshot = SnapshotTaken("nyc", 5, 1, b"", bytes(32), b"")
+    gone = ModelPromoted("nyc", "pickups", bytes(31) + b"\x01", "champion", "")
+    place.open().append(LOG, 0, [issued(good, root([]), (model,)), issued(good, bytes(32), (model,)), encode(snapshot), encode(gone)])
+    place.close()
+    report = verify_log(place.open(), LOG, blobs)
+    assert report.blobs == 3
+    assert [problem.index for problem in report.problems] == [1, 3]
+    assert "its chunks hash to the root" in report.problems[0].what
+    assert report.problems[1] == Problem(3, f"its model, blob {gone.model.hex()}, is missing")
+    next((tmp_path / "blobs").rglob(model.hex())).write_bytes(b"forged")
+    assert "entry 0: its model: blob" in str(verify_log(place.open(), LOG, blobs).problems[0])
+    place.abandon()
+
+
+def test_empty_digests_name_nothing() -> None:
+    """A record without a blob names none."""
+    assert blobs_named(ModelPromoted("nyc", "pickups", b"", "champion", "")) == ()
