@@ -173,7 +173,10 @@ def test_every_dependency_is_pinned_with_a_digest() -> None:
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:
-    """Whether it is a bare except, or names Exception or its base."""
+    """Whether it is a bare except or names Exception or its base, and does not raise again what it caught."""
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
     return handler.type is None or (isinstance(handler.type, ast.Name) and handler.type.id in {"Exception", "BaseException"})
 
 
