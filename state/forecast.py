@@ -123,11 +123,11 @@ class Forecaster:
         )
 
     def _columns(self, history: CountHistory, columns: Int64s, means: Float64s, base: Float64s, fallback: UInt8s) -> ForecastColumns:
-        quiet = fallback == _QUIET
+        quiet, own = np.flatnonzero(fallback == _QUIET), np.flatnonzero(fallback != _QUIET)
         shape = means.shape
         median, lower, upper, dispersion = (np.empty(shape, np.int64) for _ in range(4))
         for i, spread in enumerate(self._spread):
-            for rows, milli in ((~quiet, spread.dispersion_milli), (quiet, spread.quiet_dispersion_milli)):
+            for rows, milli in ((own, spread.dispersion_milli), (quiet, spread.quiet_dispersion_milli)):
                 mean = means[rows, i]
                 dispersion[rows, i] = milli
                 for out, probability in ((median, MEDIAN_MILLI), (lower, LOWER_MILLI), (upper, UPPER_MILLI)):

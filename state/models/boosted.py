@@ -80,10 +80,15 @@ class Boosted:
         Args:
             features: float32[n, len(FEATURES)] of `state.features.build`.
         """
+        import xgboost
+
         out = np.empty((len(features), len(self._boosters)))
+        if not len(features):
+            return out
+        data = xgboost.DMatrix(features, nthread=1)  # once for all horizons: it costs more than the trees do
         for i, booster in enumerate(self._boosters):
-            margin = offset(features, self.about.horizons, i)
-            out[:, i] = booster.inplace_predict(features, base_margin=margin, validate_features=False)
+            data.set_base_margin(offset(features, self.about.horizons, i))
+            out[:, i] = booster.predict(data, validate_features=False)
         return np.clip(out, LEAST_MEAN, MOST_MEAN)
 
 
@@ -105,7 +110,10 @@ def fit(features: Float32s, rides: Float64s, margin: Float32s, *, threads: int, 
 
 def predict(tree: bytes, features: Float32s, margin: Float32s) -> Float64s:
     """Means by one horizon's booster: float64[n]."""
-    means = _load(tree).inplace_predict(features, base_margin=margin, validate_features=False)
+    import xgboost
+
+    data = xgboost.DMatrix(features, base_margin=margin, nthread=1)
+    means = _load(tree).predict(data, validate_features=False)
     return np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)
 
 

@@ -6,6 +6,7 @@ learned from how well it would have done. River does the learning, in one mini-b
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -243,7 +244,14 @@ def _standardised(outcome: Outcome, dispersion_milli: tuple[int, ...]) -> Float6
     return np.clip(errors, -CLIP, CLIP)
 
 
+@cache
+def _labels() -> "pd.Index[str]":
+    import pandas as pd
+
+    return pd.Index(list(INPUTS), dtype=object)  # pandas' own text type would be walked through Arrow at every close
+
+
 def _frame(inputs: Float64s) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame(inputs, columns=list(INPUTS), copy=False)
+    return pd.DataFrame(inputs, columns=_labels(), copy=False)
