@@ -9,55 +9,41 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer, plain
+from api.answers import Keep, answer
 from api.desk import Desk, cell_of, horizon_of, measure_of
+from api.forecast_rows import FORECASTS, forecast_rows, header_of
 from api.points import blob_of
 from api.problems import Problem, bad_value
 from api.region_view import RegionView
-from api.resource import (
-    CELL,
-    DIGEST,
-    FLAG,
-    INTEGER,
-    MEASURE,
-    NUMBER,
-    REGION,
-    RIDES,
-    TEXT,
-    TIME,
-    Operation,
-    Parameter,
-    array_of,
-    maybe,
-    record_of,
-    whole_number,
-)
+from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, whole_number
 from api.times import iso, local_iso, parse_target, parse_time
-from schemas.chunks import ForecastColumns
+from schemas.chunks import ForecastColumns, decode_chunks
 from schemas.record_codec import decode
-from schemas.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.records import ForecastIssued
 from schemas.regions import US_PER_S, Region
 from schemas.rides import Int64s
-from state.cells import cell_text, cell_texts
+from state.cells import cell_text
 from state.store.protocol import StoredIssue
 
 MOST_CELLS = 1_000  # named in one query
 ALL = "all"
 
-WHY: dict[Fallback, str] = {
-    Fallback.NONE: "served by the region's own model",
-    Fallback.PARENT: "the region has no usable model of its own; its parent region's serves",
-    Fallback.GLOBAL: "neither the region nor its parent has a usable model; the global one serves",
-    Fallback.QUIET: "too few rides for a model; a profile shrunk towards the parent cell serves",
-    Fallback.BASELINE: "no usable model is promoted; the weekday and time-of-day profile serves",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which issue a query means: its entry and chunks, when the question was asked, and whether the answer can change."""
+    """What a query means.
 
-    issue: StoredIssue
+    Attributes:
+        index: Of the issue's entry.
+        record: The entry.
+        columns: The issue's forecasts, of all cells or at least of the one that was asked for.
+        at_us: When the question is asked, in event time.
+        fixed: Whether the answer can never change.
+    """
+
+    index: int
+    record: ForecastIssued
+    columns: ForecastColumns
     at_us: int
     fixed: bool
 
@@ -71,32 +57,31 @@ def get_forecasts(desk: Desk, request: Request) -> Response:
     top = whole_number(request, "top", 0, 1, MOST_CELLS)
     if top and wanted is not None:
         raise bad_value("top", "expected without cell: it picks the cells itself")
-    asked = _asked(desk, view, measure, request)
-    record: ForecastIssued = decode(asked.issue.entry)
+    asked = _asked(desk, view, measure, request, wanted)
+    record, columns = asked.record, asked.columns
     age_s = max(0, (asked.at_us - record.target_us) // US_PER_S)
     stale = not asked.fixed and age_s > desk.settings.stale_after_s
-    blob = blob_of(asked.issue.blob)
-    columns = blob.columns(record.horizons_min)
     rows = _rows_of(columns, wanted, top, horizon or 0)
-    missing = [text for text in _texts(wanted, region) if text not in set(cell_texts(columns.cells[rows], region.precision).tolist())]
+    found = set(columns.cells[rows].tolist())
+    missing = [cell_text(code, region.precision) for code in wanted or () if code not in found]
     if missing and not len(rows):
         detail = f"cell: no forecast for {', '.join(missing[:5])} in slot {record.slot} of {region.id}: no ride there in 28 days before it"
-        raise Problem(404, "cell-without-forecast", detail, field="cell", index=asked.issue.index)
+        raise Problem(404, "cell-without-forecast", detail, field="cell", index=asked.index)
     body: dict[str, object] = {
-        **header_of(record, region, view.log, asked.issue.index),
+        **header_of(record, region, view.log, asked.index),
         "age_s": age_s,
         "stale": stale,
         "forecasts": forecast_rows(columns, rows, record, region, horizon),
         "without_forecast": missing,
     }
     keep = Keep.FOR_EVER if asked.fixed else Keep.ASK_AGAIN
-    return answer(request, body, keep, f"{asked.issue.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
+    return answer(request, body, keep, f"{asked.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
 
 
 # --- which issue ---------------------------------------------------------------------------------
 
 
-def _asked(desk: Desk, view: RegionView, measure: str, request: Request) -> Asked:
+def _asked(desk: Desk, view: RegionView, measure: str, request: Request, wanted: list[int] | None) -> Asked:
     region = view.region
     target, known_at = request.query_params.get("target"), request.query_params.get("known_at")
     known_us = parse_time("known_at", known_at, region) if known_at is not None else None
@@ -104,13 +89,21 @@ def _asked(desk: Desk, view: RegionView, measure: str, request: Request) -> Aske
         return _targeted(desk, view, measure, parse_target("target", target, region), known_us)
     if known_us is not None:
         return _known(desk, view, measure, known_us)
+    if wanted is not None and len(wanted) == 1 and (held := desk.store.cell(region.id, measure, wanted[0])) is not None:
+        record: ForecastIssued = decode(held.entry)
+        return Asked(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), desk.now_us(), False)
     issue = desk.store.get(region.id, measure)
     if issue is None:  # The store is filled from the ledger, maybe a moment later.
         stored = view.newest_issue(measure)
         if stored is None:
             raise _not_yet(view, "no slot has closed yet")
         issue = load_issue(desk, stored.index, stored.payload)
-    return Asked(issue, desk.now_us(), False)
+    return _whole(issue, desk.now_us(), fixed=False)
+
+
+def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> Asked:
+    record: ForecastIssued = decode(issue.entry)
+    return Asked(issue.index, record, blob_of(issue.blob).columns(record.horizons_min), at_us, fixed)
 
 
 def _targeted(desk: Desk, view: RegionView, measure: str, target_us: int, known_us: int | None) -> Asked:
@@ -125,7 +118,7 @@ def _targeted(desk: Desk, view: RegionView, measure: str, target_us: int, known_
         raise _not_yet(view, said, "target")
     if known_us is not None and known_us < view.visible_us(slot):
         raise _not_yet(view, f"it is known from {iso(view.visible_us(slot))} on", "known_at")
-    return Asked(_past(desk, view, measure, slot, "target"), known_us or target_us, True)
+    return _whole(_past(desk, view, measure, slot, "target"), known_us or target_us, fixed=True)
 
 
 def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
@@ -137,7 +130,7 @@ def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
     if newest is None:
         raise _not_yet(view, "no slot has closed yet", "known_at")
     # What is known at a time that the log has not reached is what is known now; later it may be more.
-    return Asked(_past(desk, view, measure, min(slot, newest.slot), "known_at"), known_us, slot <= newest.slot)
+    return _whole(_past(desk, view, measure, min(slot, newest.slot), "known_at"), known_us, fixed=slot <= newest.slot)
 
 
 def _past(desk: Desk, view: RegionView, measure: str, slot: int, field: str) -> StoredIssue:
@@ -172,10 +165,6 @@ def _wanted(request: Request, region: Region) -> list[int] | None:
     return list(dict.fromkeys(cell_of(name.strip(), region) for name in names))
 
 
-def _texts(wanted: list[int] | None, region: Region) -> list[str]:
-    return [cell_text(code, region.precision) for code in wanted or []]
-
-
 def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horizon: int) -> Int64s:
     """Row numbers: of the wanted cells in their order, of the busiest, or all."""
     if wanted is not None:
@@ -188,86 +177,7 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
     return np.arange(len(columns))
 
 
-# --- what is said --------------------------------------------------------------------------------
-
-
-def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> dict[str, object]:
-    """What holds for every cell of an issue."""
-    return {
-        "region": region.id,
-        "measure": record.measure,
-        "slot": record.slot,
-        "slot_status": record.slot_status,
-        "target": iso(record.target_us),
-        "target_local": local_iso(record.target_us, region),
-        "known_from": iso(record.target_us + region.issue_lateness_s * US_PER_S),
-        "log": log,
-        "index": index,
-        "models": [model.hex() for model in record.models],
-        "blob": record.blob.hex(),
-        "family": record.family,
-        "spread": [plain(spread) for spread in record.spread],
-        "online_weight": record.online_weight_milli / 1000,
-        "cells": record.cells,
-    }
-
-
-def forecast_rows(
-    columns: ForecastColumns, rows: Int64s, record: ForecastIssued, region: Region, horizon: int | None
-) -> list[dict[str, object]]:
-    """One object per cell, with its horizons; rides, not thousandths."""
-    texts = cell_texts(columns.cells[rows], region.precision).tolist()
-    picked = range(len(record.horizons_min)) if horizon is None else [horizon]
-    numbers = [(getattr(columns, name)[rows] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]
-    model = record.models[0].hex() if record.models else None
-    out: list[dict[str, object]] = []
-    for cell, code, mean, median, lower, upper, baseline in zip(texts, columns.fallback[rows].tolist(), *numbers, strict=True):
-        fallback = FALLBACKS[code]
-        out.append(
-            {
-                "cell": cell,
-                "fallback": fallback.value,
-                "why": WHY[fallback],
-                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model,
-                "horizons": [
-                    {
-                        "horizon_min": record.horizons_min[h],
-                        "mean": mean[h],
-                        "median": median[h],
-                        "lower": lower[h],
-                        "upper": upper[h],
-                        "baseline": baseline[h],
-                    }
-                    for h in picked
-                ],
-            }
-        )
-    return out
-
-
-HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
-SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
-FORECASTS = record_of(
-    region=TEXT,
-    measure=TEXT,
-    slot=INTEGER,
-    slot_status=TEXT,
-    target=TIME,
-    target_local=TIME,
-    known_from=TIME,
-    log=TEXT,
-    index=INTEGER,
-    models=array_of(DIGEST),
-    blob=DIGEST,
-    family=TEXT,
-    spread=array_of(SPREAD),
-    online_weight=NUMBER,
-    cells=INTEGER,
-    age_s=INTEGER,
-    stale=FLAG,
-    forecasts=array_of(record_of(cell=TEXT, fallback=TEXT, why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
-    without_forecast=array_of(TEXT),
-)
+# --- what is documented ---------------------------------------------------------------------------
 
 HORIZON_MIN = Parameter("horizon_min", "One horizon in minutes; all of the region's if not given.", INTEGER, example="15")
 

@@ -19,7 +19,8 @@ export function drawChart(box, points, { clock, title }) {
     svg.append(make("text", { x: PAD.left - 8, y: y(value) + 4, "text-anchor": "end" }, String(+value.toFixed(2))));
   }
   for (const at of hourTicks(first, last, width)) {
-    svg.append(make("text", { x: x(at), y: height - 6, "text-anchor": "middle" }, clock(at)));
+    const edge = x(at) > width - 24 ? "end" : "middle";
+    svg.append(make("text", { x: edge === "end" ? width - 1 : x(at), y: height - 6, "text-anchor": edge }, clock(at)));
   }
   const lastTruth = points.findLast((p) => p.truth !== null);
   if (lastTruth && lastTruth.at < last) {

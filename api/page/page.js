@@ -32,6 +32,7 @@ async function refresh() {
     showRegions(all.regions);
     state.summary = summary;
     showNow(summary);
+    document.querySelector("main").className = summary.status;
     if (summary.status === "serving") {
       const horizon = (state.horizon ??= summary.horizons_min[0]), wanted = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
       if (summary.size !== state.size || wanted !== state.asked) await refreshNumbers(summary, horizon);
@@ -97,7 +98,8 @@ function pace(s) {
   if (!state.seen.length || state.seen.at(-1).region !== s.region) state.seen = [];
   state.seen = [...state.seen.filter((one) => now - one.now < 30000), { now, slot: s.slot, region: s.region }];
   const first = state.seen[0], slots = s.slot - first.slot;
-  if (now - first.now < 3000 || !slots) return "as it comes";
+  if (!slots) return s.stale ? "at rest" : "real time";
+  if (now - first.now < 3000) return "–";
   const rate = slots / (now - first.now) * 1000;
   return rate * s.slot_min * 60 > 1.5 ? `${Math.round(rate * s.slot_min * 60).toLocaleString("en")} × real time` : "real time";
 }
@@ -156,7 +158,7 @@ function showCells(forecasts) {
     button.onclick = () => choose(f.cell);
     return element("li", "", button);
   }));
-  byId("more").textContent = `Mean rides in the next ${state.horizon} min; the busiest ${listed.length} of ${forecasts.cells.toLocaleString("en")} cells.`;
+  byId("more").textContent = `Mean rides in the next ${state.horizon} min; the busiest ${listed.length} of ${forecasts.cells.toLocaleString("en")} cells. Ochre: served by a fallback.`;
 }
 
 function draw() {
@@ -188,7 +190,7 @@ function age(s) {
 
 byId("map").onclick = (event) => { const cell = state.cellAt(event.offsetX, event.offsetY); if (cell) choose(cell); };
 byId("find").onchange = (event) => { const text = event.target.value.trim().toLowerCase(); if (text) choose(text); };
-byId("regions").onchange = (event) => { Object.assign(state, { region: event.target.value, cell: null, horizon: null, size: -1 }); history.replaceState(null, "", `?region=${state.region}`); refresh(); };
+byId("regions").onchange = (event) => { Object.assign(state, { region: event.target.value, cell: null, horizon: null, size: -1, forecasts: null, track: null }); history.replaceState(null, "", `?region=${state.region}`); refresh(); };
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 

@@ -1,0 +1,97 @@
+"""How forecasts are said: what holds for a whole issue, one object per cell, and the schema of both."""
+
+from api.answers import plain
+from api.resource import DIGEST, FLAG, INTEGER, NUMBER, RIDES, TEXT, TIME, array_of, maybe, record_of
+from api.times import iso, local_iso
+from schemas.chunks import ForecastColumns
+from schemas.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.regions import US_PER_S, Region
+from schemas.rides import Int64s
+from state.cells import cell_texts
+
+WHY: dict[Fallback, str] = {
+    Fallback.NONE: "served by the region's own model",
+    Fallback.PARENT: "the region has no usable model of its own; its parent region's serves",
+    Fallback.GLOBAL: "neither the region nor its parent has a usable model; the global one serves",
+    Fallback.QUIET: "too few rides for a model; a profile shrunk towards the parent cell serves",
+    Fallback.BASELINE: "no usable model is promoted; the weekday and time-of-day profile serves",
+}
+
+
+def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> dict[str, object]:
+    """What holds for every cell of an issue."""
+    return {
+        "region": region.id,
+        "measure": record.measure,
+        "slot": record.slot,
+        "slot_status": record.slot_status,
+        "target": iso(record.target_us),
+        "target_local": local_iso(record.target_us, region),
+        "known_from": iso(record.target_us + region.issue_lateness_s * US_PER_S),
+        "log": log,
+        "index": index,
+        "models": [model.hex() for model in record.models],
+        "blob": record.blob.hex(),
+        "family": record.family,
+        "spread": [plain(spread) for spread in record.spread],
+        "online_weight": record.online_weight_milli / 1000,
+        "cells": record.cells,
+    }
+
+
+def forecast_rows(
+    columns: ForecastColumns, rows: Int64s, record: ForecastIssued, region: Region, horizon: int | None
+) -> list[dict[str, object]]:
+    """One object per cell, with its horizons; rides, not thousandths."""
+    texts = cell_texts(columns.cells[rows], region.precision).tolist()
+    picked = range(len(record.horizons_min)) if horizon is None else [horizon]
+    numbers = [(getattr(columns, name)[rows] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]
+    model = record.models[0].hex() if record.models else None
+    out: list[dict[str, object]] = []
+    for cell, code, mean, median, lower, upper, baseline in zip(texts, columns.fallback[rows].tolist(), *numbers, strict=True):
+        fallback = FALLBACKS[code]
+        out.append(
+            {
+                "cell": cell,
+                "fallback": fallback.value,
+                "why": WHY[fallback],
+                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model,
+                "horizons": [
+                    {
+                        "horizon_min": record.horizons_min[h],
+                        "mean": mean[h],
+                        "median": median[h],
+                        "lower": lower[h],
+                        "upper": upper[h],
+                        "baseline": baseline[h],
+                    }
+                    for h in picked
+                ],
+            }
+        )
+    return out
+
+
+HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
+SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
+FORECASTS = record_of(
+    region=TEXT,
+    measure=TEXT,
+    slot=INTEGER,
+    slot_status=TEXT,
+    target=TIME,
+    target_local=TIME,
+    known_from=TIME,
+    log=TEXT,
+    index=INTEGER,
+    models=array_of(DIGEST),
+    blob=DIGEST,
+    family=TEXT,
+    spread=array_of(SPREAD),
+    online_weight=NUMBER,
+    cells=INTEGER,
+    age_s=INTEGER,
+    stale=FLAG,
+    forecasts=array_of(record_of(cell=TEXT, fallback=TEXT, why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
+    without_forecast=array_of(TEXT),
+)
