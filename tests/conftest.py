@@ -17,6 +17,7 @@ from tests.services.fixtures import (
     session_postgres,
     session_redis,
 )
+from tests.simulation.fixtures import settled
 
 __all__ = [
     "kafka",
@@ -29,6 +30,7 @@ __all__ = [
     "session_kafka",
     "session_postgres",
     "session_redis",
+    "settled",
     "shared",
 ]
 

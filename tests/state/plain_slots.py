@@ -1,6 +1,7 @@
 """The slow, plain reference of intake and closing: one event at a time, straight from the definitions."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SLOT_US = 300_000_000
@@ -28,8 +29,35 @@ class PlainSlot:
     partitions: dict[int, dict[str, object]] = field(default_factory=dict)
 
 
-def close_all(logs: dict[int, list[Event]], ends: dict[int, int], start_slot: int, lateness_us: int, horizon: int) -> list[PlainSlot]:
-    """Every slot that a bounded run over these logs closes."""
+@dataclass
+class Gap:
+    """Offsets that a run found gone when it started again: nothing below `until` could be read any more."""
+
+    closed_through: int  # last slot that was closed before
+    open_from: int  # where it would have gone on reading
+    counted_until: int  # cut of `closed_through`
+    until: int  # first offset that is left, not below `counted_until`
+
+
+def close_all(
+    logs: Mapping[int, list[Event]],
+    ends: Mapping[int, int],
+    start_slot: int,
+    lateness_us: int,
+    horizon: int,
+    excuses: Mapping[tuple[int, int], int] | None = None,
+    until_slot: int | None = None,
+    gaps: Mapping[int, Gap] | None = None,
+) -> list[PlainSlot]:
+    """Every slot that a run over these logs closes.
+
+    Args:
+        excuses: (partition, slot) -> position that a live run recorded as the cut; None for a bounded run, where a
+            partition is excused at its end.
+        until_slot: Where a live run has stopped; a bounded one goes through the slot of the largest event time.
+        gaps: Per partition, at most one.
+    """
+    gaps = gaps or {}
     accepted: dict[int, list[tuple[Event, int]]] = {}  # with the running maximum after it
     duplicates: dict[int, list[int]] = defaultdict(list)
     for partition, log in logs.items():
@@ -37,6 +65,11 @@ def close_all(logs: dict[int, list[Event]], ends: dict[int, int], start_slot: in
         largest = -1
         accepted[partition] = []
         for event in log:
+            gap = gaps.get(partition)
+            if gap and gap.counted_until <= event.offset < gap.until:
+                continue
+            if gap and event.offset >= gap.until and min(last_seen.values(), default=gap.until) < gap.until:
+                last_seen = {}
             if event.reason is not None:
                 continue
             before = last_seen.get(event.event_id)
@@ -47,30 +80,38 @@ def close_all(logs: dict[int, list[Event]], ends: dict[int, int], start_slot: in
             largest = max(largest, event.at_us)
             accepted[partition].append((event, largest))
     largest = max((m for rows in accepted.values() for _, m in rows), default=-1)
+    if until_slot is None:
+        until_slot = largest // SLOT_US + 1 if largest >= 0 else start_slot
     out = []
     previous = dict.fromkeys(logs, 0)
-    for slot in range(start_slot, largest // SLOT_US + 1 if largest >= 0 else start_slot):
+    for slot in range(start_slot, until_slot):
         end_us = (slot + 1) * SLOT_US
         said = PlainSlot(slot)
         for partition, rows in accepted.items():
             reached = [event.offset for event, m in rows if m >= end_us + lateness_us]
-            cut = reached[0] if reached else ends[partition]
+            excused = not reached if excuses is None else (partition, slot) in excuses
+            cut = reached[0] if not excused else ends[partition] if excuses is None else excuses[partition, slot]
             low = previous[partition]
+            gap = gaps.get(partition)
             below = [(event, m) for event, m in rows if event.offset < cut]
             for event, _ in below:
                 place = event.at_us // SLOT_US
+                if gap and gap.open_from <= event.offset < gap.until and place > gap.closed_through:
+                    continue  # It was held for its slot when the run ended, and could not be read again.
                 if event.counted and place == slot:
                     said.counts[event.cell_at] += 1
                 if event.counted and event.offset >= low and start_slot <= place < slot:
                     said.corrections[place, event.cell_at] += 1
             inside = [event for event in logs[partition] if low <= event.offset < cut]
+            if gap:
+                inside = [event for event in inside if not gap.counted_until <= event.offset < gap.until]
             taken = [event for event, _ in below if event.offset >= low]
             early = [event for event in taken if event.counted and event.at_us // SLOT_US < start_slot]
             said.partitions[partition] = {
                 "cut": cut,
                 "largest_us": max((m for _, m in below), default=-1),
                 "open_from": min([e.offset for e, _ in below if e.counted and e.at_us // SLOT_US > slot], default=cut),
-                "excused": not reached,
+                "excused": excused,
                 "received": len(inside),
                 "accepted": len(taken),
                 "duplicate": sum(low <= offset < cut for offset in duplicates[partition]),

@@ -1,0 +1,72 @@
+"""Holds recorded slots against the plain reference, one event at a time; excuses and gaps are taken from the record."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dataflows.house import House, open_rejects
+from schemas.count_table import from_table
+from schemas.record_codec import decode
+from schemas.records import CountTable, SlotClosed, SlotCounts
+from schemas.rides import Reason
+from state.cells import encode
+from tests.simulation.world import PLACES, START_SLOT, World
+from tests.state.plain_slots import Gap, PlainSlot, close_all
+
+CODES = {place: int(encode(np.array([place[0]]), np.array([place[1]]), 30)[0]) for place in PLACES}
+
+
+def assert_bounded(world: World, records: Sequence[SlotClosed], house: House) -> None:
+    """A bounded run closed what the reference closes, through the end."""
+    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon)
+    _assert_same(plain, records, house)
+
+
+def assert_live(world: World, records: Sequence[SlotClosed], house: House, gaps: Mapping[int, Gap] | None = None) -> None:
+    """A live run closed what the reference closes given the recorded excuses, and no excuse was given too early."""
+    excuses = {(cut.partition, record.slot): cut.cut for record in records for cut in record.partitions if cut.excused}
+    until = records[-1].slot + 1 if records else START_SLOT
+    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon, excuses, until, gaps)
+    _assert_same(plain, records, house)
+    for record in records:
+        assert not all(cut.excused for cut in record.partitions), f"slot {record.slot} closed on excuses alone"
+
+
+def assert_rejects_kept(world: World, house: House) -> None:
+    """Every rejected event is kept with its bytes and its reason, and nothing else is."""
+    sink = open_rejects(house.settings)
+    kept = {(r.partition, r.offset): (r.reason, r.value) for r in sink.read()}
+    sink.close()
+    expected = {
+        (partition, offset): (Reason(entry.event.reason), entry.value)
+        for partition, log in enumerate(world.logs)
+        for offset, entry in enumerate(log)
+        if entry.event.reason is not None
+    }
+    assert expected == kept
+
+
+def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], house: House) -> None:
+    assert [said.slot for said in plain] == [record.slot for record in records]
+    for said, record in zip(plain, records, strict=True):
+        counts, corrections = record.counts, record.corrections
+        if record.counts_blob:
+            body: SlotCounts = decode(house.blobs.get(record.counts_blob))
+            counts, corrections = body.counts, body.corrections
+        assert {(said.slot, CODES[place]): n for place, n in said.counts.items()} == _counts(counts)
+        assert {(slot, CODES[place]): n for (slot, place), n in said.corrections.items()} == _counts(corrections)
+        for cut in record.partitions:
+            mine = {name: getattr(cut, name) for name in said.partitions[cut.partition]}
+            assert said.partitions[cut.partition] == mine, f"slot {said.slot}, partition {cut.partition}"
+            assert cut.received == cut.accepted + cut.duplicate + sum(cut.rejected.values())
+            assert cut.accepted == cut.counted + sum(cut.uncounted.values())
+
+
+def _counts(tables: Sequence[CountTable]) -> dict[tuple[int, int], int]:
+    found: Counter[tuple[int, int]] = Counter()
+    for table in tables:
+        slots, cells, counts = from_table(table)
+        for slot, cell, count in zip(slots.tolist(), cells.tolist(), counts.tolist(), strict=True):
+            found[slot, cell] += count
+    return dict(found)

@@ -1,0 +1,178 @@
+"""How a small world is run: in this process as the oracle, or as the real processes that a person starts."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dataflows.bootstrap import bootstrap_region
+from dataflows.house import House, open_house, run_embedded
+from dataflows.region_run import SlotReport
+from dataflows.sources import open_rides
+from ledger.log import Ledger
+from schemas.record_codec import decode
+from schemas.records import SlotClosed, region_log
+from schemas.settings import Settings
+from tests.house import ROOT
+from tests.simulation.world import DEDUP_TOTAL_EVENTS, UNTIL, World, write_files, write_history, write_region
+
+LOG = region_log("small")
+END_LIMIT_S = 120.0  # two cores may be shared with many
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a world lies: its region file, its rides, and a home that is bootstrapped already.
+
+    Attributes:
+        environment: Settings of every process, by variable.
+    """
+
+    world: World
+    region: Path
+    rides: str
+    home: Path
+    environment: Mapping[str, str]
+
+    def settings(self, **changes: object) -> Settings:
+        """Settings as a process of the run sees them, with changes that need not be within bounds."""
+        return replace(Settings.from_env(self.environment), **changes)  # type: ignore[arg-type]  # fields by name
+
+    def open(self, **changes: object) -> House:
+        """Its stores."""
+        return open_house(self.settings(**changes))
+
+
+def settle(world: World, folder: Path, *, rides: str = "", **extra: object) -> Place:
+    """Write a world down under a folder and bootstrap a home there.
+
+    Args:
+        rides: Where the live hours are already; empty writes them as files.
+        extra: Further settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    history = folder / "history"
+    write_history(history, len(world.logs))
+    if not rides:
+        rides = str(folder / "rides")
+        write_files(world, folder / "rides")
+    environment = {
+        "RIDECAST_HOME": str(folder / "home"),
+        "RIDECAST_RIDES": rides,
+        "RIDECAST_DEDUP_HORIZON_EVENTS": str(DEDUP_TOTAL_EVENTS),
+        "RIDECAST_SNAPSHOT_EVERY_S": "1",
+    } | {f"RIDECAST_{name.upper()}": str(value) for name, value in extra.items()}
+    place = Place(world, write_region(world, folder), rides, folder / "home", environment)
+    house = place.open()
+    bootstrap_region(house, world.region, open_rides(str(history)), UNTIL)
+    house.close()
+    return place
+
+
+def copied(place: Place, folder: Path, **changes: object) -> Place:
+    """The same place with an embedded home of its own, as it stands now."""
+    shutil.copytree(place.home, folder)
+    environment = dict(place.environment) | {"RIDECAST_HOME": str(folder)}
+    environment |= {f"RIDECAST_{name.upper()}": str(value) for name, value in changes.items()}
+    return Place(place.world, place.region, environment["RIDECAST_RIDES"], folder, environment)
+
+
+# --- in this process -------------------------------------------------------------------------------
+
+
+def run_here(place: Place, on_slot: Callable[[SlotReport], None] | None = None, **changes: object) -> list[bytes]:
+    """Run to the end in this process, without Bytewax; returns the region's payloads."""
+    house = place.open(**changes)
+    source = open_rides(place.rides)
+    try:
+        run_embedded(house, source, [place.world.region.id], bounded=True, on_slot=on_slot)
+        return payloads(house.ledger)
+    finally:
+        source.close()
+        house.close()
+
+
+def payloads(ledger: Ledger) -> list[bytes]:
+    """Every payload of the region's log: two runs are identical when these are equal."""
+    return [stored.payload for stored in ledger.scan(LOG)]
+
+
+def payloads_at(place: Place) -> list[bytes]:
+    """The same, of a home that nobody has open here."""
+    house = place.open()
+    try:
+        return payloads(house.ledger)
+    finally:
+        house.close()
+
+
+def closed_slots(found: Sequence[bytes]) -> list[SlotClosed]:
+    """The `SlotClosed` among payloads."""
+    return [record for record in map(decode, found) if isinstance(record, SlotClosed)]
+
+
+# --- as processes ----------------------------------------------------------------------------------
+
+
+def start_run(place: Place, processes: int, *words: str, **changes: object) -> subprocess.Popen[bytes]:
+    """`ridecast run` with its supervisor, in a session of its own; what it prints goes to HOME/run.log."""
+    command = ["run", "--region", str(place.region), "--processes", str(processes), *words]
+    return _start(place, command, changes)
+
+
+def start_forecaster(
+    place: Place, process: int | None, addresses: Sequence[str], *, bounded: bool = True, **changes: object
+) -> subprocess.Popen[bytes]:
+    """One forecaster without a supervisor."""
+    command = ["worker", "forecast", "--regions", place.world.region.id, "--processes", str(max(1, len(addresses)))]
+    if process is not None:
+        command += ["--process", str(process), "--addresses", ";".join(addresses)]
+    return _start(place, [*command, *(["--until-end"] if bounded else [])], changes)
+
+
+def _start(place: Place, words: Sequence[str], changes: Mapping[str, object]) -> subprocess.Popen[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDECAST_")}
+    environment = kept | dict(place.environment) | {f"RIDECAST_{name.upper()}": str(value) for name, value in changes.items()}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (place.home / "run.log").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ridecast", *words],
+            env=environment,
+            cwd=place.home,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+
+
+def finish(place: Place, *running: subprocess.Popen[bytes], limit_s: float = END_LIMIT_S) -> None:
+    """Wait until they end well."""
+    give_up_at = time.monotonic() + limit_s
+    for process in running:
+        try:
+            status = process.wait(max(0.1, give_up_at - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not at its end after {limit_s:g} s; it said:\n{last_words(place)}") from None
+        assert status == 0, f"ended with status {status}; it said:\n{last_words(place)}"
+
+
+def last_words(place: Place, lines: int = 40) -> str:
+    """The end of what the processes printed."""
+    return "\n".join((place.home / "run.log").read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def wait_until(happened: Callable[[], bool], limit_s: float = END_LIMIT_S, *, what: str) -> None:
+    """Look again and again until something has happened.
+
+    Raises:
+        AssertionError: it has not, within the limit.
+    """
+    give_up_at = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < give_up_at, f"expected within {limit_s:g} s: {what}"
+        time.sleep(0.02)
