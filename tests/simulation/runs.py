@@ -1,11 +1,12 @@
 """How a small world is run: in this process as the oracle, or as the real processes that a person starts."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def payloads_at(place: Place) -> list[bytes]:
     house = place.open()
     try:
         return payloads(house.ledger)
+    finally:
+        house.close()
+
+
+@contextlib.contextmanager
+def watching(place: Place) -> Iterator[Callable[[], int]]:
+    """Tells how many entries the region's log has now, while others write it."""
+    house = place.open()
+    try:
+        yield lambda: house.ledger.head(LOG).size
     finally:
         house.close()
 
