@@ -35,7 +35,10 @@ class House:
 
     def close(self) -> None:
         """Write what is pending and let go."""
-        self.ledger.close()
+        try:
+            self.ledger.close()
+        finally:
+            self.blobs.close()
 
 
 def open_house(settings: Settings) -> House:
