@@ -102,7 +102,8 @@ class Forecaster:
             means[quiet] = quiet_means(parts, self._mix)
         own, weight_milli = np.empty(0, np.int64), 0
         features = np.empty((0, len(FEATURES)), np.float32)
-        raw, inputs = np.empty((0, len(self.horizons))), np.empty((0, len(self.horizons), len(INPUTS)))
+        raw = predicted = np.empty((0, len(self.horizons)))
+        inputs = np.empty((0, len(self.horizons), len(INPUTS)))
         if self._model is not None:
             own = np.flatnonzero(~quiet)
             fallback[own] = _NONE
@@ -110,9 +111,10 @@ class Forecaster:
             raw = self._model.means(features)
             inputs = self._online.inputs(history.cells[columns[own]], raw, self._dispersion_milli)
             weight_milli = self._online.weight_milli
-            means[own] = self._online.correct(raw, inputs, self._dispersion_milli)
+            predicted = self._online.predict(inputs)
+            means[own] = self._online.correct(raw, predicted, self._dispersion_milli)
         served = self._columns(history, columns, means, base, fallback)
-        self._queue.push(Issued(slot, served, own, raw, inputs), history, columns)
+        self._queue.push(Issued(slot, served, own, raw, inputs, predicted), history, columns)
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
@@ -211,7 +213,8 @@ def _milli(values: Float64s) -> Int64s:
 
 def _outcome(issued: Issued, i: int, truth: Int64s) -> Outcome:
     own = issued.own
-    return Outcome(i, issued.columns.cells[own], issued.inputs[:, i], issued.means[:, i], truth[own].astype(np.float64))
+    rides = truth[own].astype(np.float64)
+    return Outcome(i, issued.columns.cells[own], issued.inputs[:, i], issued.means[:, i], issued.predicted[:, i], rides)
 
 
 def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:

@@ -18,6 +18,7 @@ class Issued:
         own: int64[m], rows of the cells with their own model.
         means: float64[m, h], their means before correction.
         inputs: float64[m, h, k], what the online learner saw of them.
+        predicted: float64[m, h], the standardised error that it predicted.
     """
 
     slot: int
@@ -25,6 +26,7 @@ class Issued:
     own: Int64s
     means: Float64s
     inputs: Float64s
+    predicted: Float64s
 
 
 class IssuedQueue:
@@ -58,8 +60,9 @@ class IssuedQueue:
         """Nobody learns from the issue of this slot any more; its numbers still wait to settle."""
         issued = self._issues.get(slot)
         if issued is not None:
-            n, h = 0, len(self._horizons_min)
-            self._issues[slot] = Issued(slot, issued.columns, np.empty(n, np.int64), np.empty((n, h)), np.empty((n, h, self._inputs)))
+            h = len(self._horizons_min)
+            none = np.empty((0, h))
+            self._issues[slot] = Issued(slot, issued.columns, np.empty(0, np.int64), none, np.empty((0, h, self._inputs)), none)
 
     def drop_before(self, slot: int) -> None:
         """Forget issues of slots before this one."""
@@ -81,7 +84,7 @@ class IssuedQueue:
         for name in NUMBERS:
             parts = [np.empty((0, n), np.int64), *(getattr(issue.columns, name) for issue in issues)]
             arrays[f"issued_{name}"] = np.concatenate(parts).astype(np.int32)
-        for name, shape in (("own", (0,)), ("means", (0, n)), ("inputs", (0, n, self._inputs))):
+        for name, shape in (("own", (0,)), ("means", (0, n)), ("inputs", (0, n, self._inputs)), ("predicted", (0, n))):
             kind = np.int64 if name == "own" else np.float64
             arrays[f"issued_{name}"] = np.concatenate([np.empty(shape, kind), *(getattr(issue, name) for issue in issues)])
         arrays["issued_owns"] = np.array([len(issue.own) for issue in issues], np.int64)
@@ -94,7 +97,7 @@ class IssuedQueue:
         cells: UInt64s = arrays["issued_cell"].astype(np.uint64)
         fallback: UInt8s = arrays["issued_fallback"].astype(np.uint8)
         numbers = {name: arrays[f"issued_{name}"].astype(np.int64) for name in NUMBERS}
-        own, means, inputs = (arrays[f"issued_{name}"] for name in ("own", "means", "inputs"))
+        own, means, inputs, predicted = (arrays[f"issued_{name}"] for name in ("own", "means", "inputs", "predicted"))
         owns = np.cumsum(arrays["issued_owns"].astype(np.int64)).tolist()
         start = first = 0
         for slot, end, until in zip(arrays["issued_slot"].tolist(), ends, owns, strict=True):
@@ -102,7 +105,12 @@ class IssuedQueue:
             values = {name: column[here] for name, column in numbers.items()}
             columns = ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
             self._issues[slot] = Issued(
-                slot, columns, own[mine].astype(np.int64), means[mine].astype(np.float64), inputs[mine].astype(np.float64)
+                slot,
+                columns,
+                own[mine].astype(np.int64),
+                means[mine].astype(np.float64),
+                inputs[mine].astype(np.float64),
+                predicted[mine].astype(np.float64),
             )
             start, first = end, until
 

@@ -25,7 +25,7 @@ WARM_DAYS = 4  # before that a history has too few days for its own profile
 MOST_WARM_SHARE = 0.25  # of the slots, when there are few
 HOLDOUT_SHARE = 0.2
 MOST_HOLDOUT_DAYS = 7
-MOST_ROWS = 400_000  # New York, April 2014: more rows gained nothing measurable
+MOST_ROWS = 250_000  # New York, April 2014: more rows gained nothing measurable
 LEAST_ROWS = 2_000
 QUIET_SHARE = 0.1  # of the sampled slots, as quiet cells are many
 

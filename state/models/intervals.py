@@ -11,8 +11,7 @@ import numpy as np
 from schemas.rides import Float64s, Int64s
 
 LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI = 100, 500, 900  # an 80 % interval and the median
-TABLE = 512  # thresholds in a table; beyond it counts are so large that a normal quantile is exact enough
-NORMAL_Z = {100: -1.2815515655446004, 500: 0.0, 900: 1.2815515655446004}  # standard normal quantiles
+TABLE = 512  # thresholds in a table; beyond it a gamma of the same mean and variance is within half a percent
 
 
 @lru_cache(maxsize=64)
@@ -44,8 +43,10 @@ def quantiles(means: Float64s, dispersion_milli: int, probability_milli: int) ->
     found = np.searchsorted(table, means, side="left")
     large = found >= TABLE
     if large.any():
-        spread = np.sqrt(means[large] + dispersion_milli / 1000 * means[large] ** 2)
-        found[large] = np.rint(means[large] + NORMAL_Z[probability_milli] * spread).astype(np.int64)
+        from scipy import special
+
+        scale = 1.0 + dispersion_milli / 1000 * means[large]  # variance over mean
+        found[large] = np.rint(special.gammaincinv(means[large] / scale, probability_milli / 1000) * scale).astype(np.int64)
     return np.asarray(found, np.int64)
 
 

@@ -27,7 +27,8 @@ INPUTS = (
     "cell_last",
     "cell_slow",  # relative error of the cell over the last days, scaled
 )
-LEARNING_RATE = 0.002
+LEARNING_RATE = 0.0002  # New York, May 2014: from 0.0001 to 0.0005 every horizon gained; at 0.002 the long one lost
+INTERCEPT_RATE = 0.001  # inputs are centred, so a lasting bias is found by the intercept
 CLIP = 4.0  # standard errors; one burst must not turn the weights
 FORGET_DAYS = 1.0  # half-life of the region's slow error and of the loss that sets the weight
 CELL_FORGET_DAYS = 2.0
@@ -44,6 +45,7 @@ class Outcome:
         cells: uint64[n], ascending.
         inputs: float64[n, len(INPUTS)], as they were at the issue.
         means: float64[n], before correction.
+        predicted: float64[n], standardised error that was predicted at the issue.
         truth: float64[n], rides.
     """
 
@@ -51,6 +53,7 @@ class Outcome:
     cells: UInt64s
     inputs: Float64s
     means: Float64s
+    predicted: Float64s
     truth: Float64s
 
 
@@ -117,13 +120,17 @@ class OnlineCorrection:
                 out[:, i, j] = column
         return out
 
-    def correct(self, means: Float64s, inputs: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
-        """Means with the predicted error put right: float64[n, n_horizons]."""
+    def predict(self, inputs: Float64s) -> Float64s:
+        """Standardised errors that are to be expected: float64[n, n_horizons]; zero until something was learned."""
+        shape = inputs.shape[:2]
+        if not self._linear.optimizer.n_iterations or not shape[0]:
+            return np.zeros(shape)
+        scaled = self._scaler.transform_many(_frame(inputs.reshape(-1, len(INPUTS))))
+        return np.asarray(self._linear.predict_many(scaled), np.float64).reshape(shape)
+
+    def correct(self, means: Float64s, predicted: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
+        """Means with their share of the predicted error put right: float64[n, n_horizons]."""
         share = self.weight_milli / 1000
-        if not share or not len(means):
-            return means
-        flat = _frame(inputs.reshape(-1, len(INPUTS)))
-        predicted = np.asarray(self._linear.predict_many(self._scaler.transform_many(flat)), np.float64).reshape(means.shape)
         out = np.empty_like(means)
         for i in range(self._horizons):
             moved = means[:, i] + share * predicted[:, i] * deviations(means[:, i], dispersion_milli[i])
@@ -134,8 +141,12 @@ class OnlineCorrection:
         """Take in the errors of windows that just came true; the next issue sees them."""
         forget, forget_cell = (0.5 ** (1.0 / (days * self._day_slots)) for days in (FORGET_DAYS, CELL_FORGET_DAYS))
         self._region[2:] *= forget
+        self._loss *= forget
         self._errors[2:] *= forget_cell
         for outcome in outcomes:
+            # What a share of the prediction would have gained, in squared rides, as it was predicted then.
+            step = outcome.predicted * deviations(outcome.means, dispersion_milli[outcome.horizon])
+            self._loss += np.array([(step * (outcome.truth - outcome.means)).sum(), (step * step).sum()])
             if outcome.horizon not in (0, self._horizons - 1):
                 continue
             total, expected = float(outcome.truth.sum()), float(outcome.means.sum())
@@ -167,10 +178,6 @@ class OnlineCorrection:
         frame = _frame(inputs)
         self._scaler.learn_many(frame)
         scaled = self._scaler.transform_many(frame)
-        if self._linear.optimizer.n_iterations:
-            predicted = np.asarray(self._linear.predict_many(scaled), np.float64)
-            forget = 0.5 ** (1.0 / (FORGET_DAYS * self._day_slots))
-            self._loss = forget * self._loss + np.array([(predicted * errors).mean(), (predicted * predicted).mean()])
         self._linear.learn_many(scaled, pd.Series(errors, name="error"))
 
     def keep_only(self, cells: UInt64s) -> None:
@@ -212,7 +219,9 @@ class OnlineCorrection:
         from river import linear_model, optim, preprocessing
 
         self._scaler = preprocessing.StandardScaler()
-        self._linear = linear_model.LinearRegression(optimizer=optim.SGD(LEARNING_RATE), intercept_lr=0.0, clip_gradient=2 * CLIP)
+        self._linear = linear_model.LinearRegression(
+            optimizer=optim.SGD(LEARNING_RATE), intercept_lr=INTERCEPT_RATE, clip_gradient=2 * CLIP
+        )
         steps = int(arrays["online_steps"][0])
         counts, means, variances = arrays["online_scaler"].tolist()
         *weights, intercept = arrays["online_weights"].tolist()

@@ -1,0 +1,58 @@
+"""The artefact: bytes that load or say why not, and means that depend on nothing but their own row."""
+
+import pytest
+
+from schemas.errors import ContractError, DamagedError
+from state.calendar import Calendar
+from state.features import NAMES, build
+from state.models.boosted import LEAST_MEAN, Boosted, pack, unpack
+from tests.state.model_city import HOURLY, town_model
+from tests.state.test_features import history_of
+
+
+def test_means_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
+    """The same cell gets the same bits alone and in company, for every horizon, longer windows more."""
+    history = history_of(700)
+    slot = history.next_slot - 1
+    features = build(history, Calendar(HOURLY), slot, history.universe(slot))
+    model = Boosted(town_model().artefact, HOURLY.horizons)
+    means = model.means(features)
+    assert means[3:9].tobytes() == model.means(features[3:9]).tobytes()
+    assert (means >= LEAST_MEAN).all()
+    assert (means.sum(axis=0)[1:] > means.sum(axis=0)[:-1]).all()
+    assert (0, 3) == model.means(features[:0]).shape
+
+
+def test_an_artefact_unpacks_to_what_was_packed() -> None:
+    """Header and trees survive the bytes exactly."""
+    artefact = town_model().artefact
+    about, trees = unpack(artefact)
+    assert NAMES == about.features
+    assert artefact == pack(about, trees)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda artefact: b"PK" + artefact[2:], "expected an artefact that starts with"),
+        (lambda artefact: artefact[:-1], "bytes, got"),
+        (lambda artefact: artefact[:40], "header does not read"),
+        (lambda artefact: artefact[:-2000] + bytes(2000), "trees do not load"),
+    ],
+)
+def test_damaged_bytes_are_refused_by_name(spoil: object, says: str) -> None:
+    """Whatever is wrong with an artefact, the error says what was expected."""
+    with pytest.raises(DamagedError, match=says):
+        Boosted(spoil(town_model().artefact), HOURLY.horizons)  # type: ignore[operator]
+
+
+def test_a_model_for_other_horizons_or_features_is_refused() -> None:
+    """Serving it would be a silent lie."""
+    with pytest.raises(ContractError, match="expected horizons"):
+        Boosted(town_model().artefact, (1, 2, 4))
+    about, trees = unpack(town_model().artefact)
+    other = type(about)(
+        ("lag_7", *about.features[1:]), about.horizons, about.dispersion_milli, about.quiet_dispersion_milli, about.quiet_mix
+    )
+    with pytest.raises(ContractError, match="got others: "):
+        Boosted(pack(other, trees), HOURLY.horizons)

@@ -1,0 +1,72 @@
+"""The online learner: it learns a bias, stays out of the way of noise, and survives a snapshot bit by bit."""
+
+import numpy as np
+
+from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, Outcome
+from tests.state.model_city import CELLS
+
+DISPERSION = (100, 100, 100)
+
+
+def step(learner: OnlineCorrection, rng: np.random.Generator, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """One close: predict, come true at once with a multiple of the means, learn; (means, corrected means)."""
+    means = rng.gamma(2.0, 2.0, (len(CELLS), 3))
+    inputs = learner.inputs(CELLS, means, DISPERSION)
+    predicted = learner.predict(inputs)
+    corrected = learner.correct(means, predicted, DISPERSION)
+    truth = rng.poisson(factor * means).astype(float)
+    outcomes = [Outcome(i, CELLS, inputs[:, i], means[:, i], predicted[:, i], truth[:, i]) for i in range(3)]
+    learner.observe(outcomes, DISPERSION)
+    learner.learn(outcomes, DISPERSION)
+    return means, corrected
+
+
+def test_a_lasting_bias_is_learned() -> None:
+    """When demand is half more than the means say, the correction goes most of the way, and not beyond its bounds."""
+    learner, rng = OnlineCorrection(3, 24), np.random.default_rng(1)
+    for _ in range(1500):
+        means, corrected = step(learner, rng, 1.5)
+    assert 1.2 < corrected.sum() / means.sum() < 1.6
+    assert (corrected <= MOST_FACTOR * means).all()
+
+
+def test_unbiased_means_are_left_alone() -> None:
+    """Where there is nothing to learn the corrected total stays within two percent."""
+    learner, rng = OnlineCorrection(3, 24), np.random.default_rng(1)
+    totals = np.array([[values.sum() for values in step(learner, rng, 1.0)] for _ in range(400)])
+    assert abs(totals[100:, 1].sum() / totals[100:, 0].sum() - 1.0) < 0.02
+
+
+def test_nothing_is_corrected_before_something_was_learned() -> None:
+    """The weight starts at zero, and predictions too."""
+    learner = OnlineCorrection(3, 24)
+    means, corrected = step(learner, np.random.default_rng(1), 3.0)
+    assert means.tobytes() == corrected.tobytes()
+    assert 0 == learner.weight_milli
+
+
+def test_a_restored_learner_goes_on_bit_by_bit() -> None:
+    """River's scaler, weights and step count come back from arrays exactly, as do errors and loss."""
+    one = OnlineCorrection(3, 24)
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        step(one, rng, 1.3)
+    other = OnlineCorrection(3, 24)
+    other.from_arrays(one.to_arrays())
+    seeds = np.random.default_rng(5), np.random.default_rng(5)
+    for _ in range(20):
+        assert step(one, seeds[0], 1.3)[1].tobytes() == step(other, seeds[1], 1.3)[1].tobytes()
+    assert {name: array.tobytes() for name, array in one.to_arrays().items()} == {
+        name: array.tobytes() for name, array in other.to_arrays().items()
+    }
+
+
+def test_cells_that_left_are_forgotten() -> None:
+    """Only the errors of the cells to keep remain; an unknown cell has none."""
+    learner = OnlineCorrection(3, 24)
+    step(learner, np.random.default_rng(1), 2.0)
+    learner.keep_only(CELLS[4:8])
+    assert CELLS[4:8].tolist() == learner.to_arrays()["online_cells"].tolist()
+    inputs = learner.inputs(CELLS, np.ones((len(CELLS), 3)), DISPERSION)
+    assert not inputs[:4, :, INPUTS.index("cell_first")].any()
+    assert inputs[4:8, 0, INPUTS.index("cell_first")].any()
