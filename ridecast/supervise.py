@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from schemas.errors import RidecastError
 
@@ -32,13 +34,32 @@ class Child:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it anew."""
-        command = [sys.executable, "-m", "ridecast", "worker", *self.arguments]
+        command = [sys.executable, "-m", "ridecast", "worker", "--tied", *self.arguments]
         # A session of its own, so that Ctrl-C reaches the supervisor alone, which then stops all in order.
-        self.process = subprocess.Popen(command, env=dict(environment), start_new_session=True)
+        self.process = subprocess.Popen(command, env=dict(environment), start_new_session=True, stdin=lifeline()[0])
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs or before it was started."""
         return self.process.poll() if self.process else None
+
+
+@cache
+def lifeline() -> tuple[int, int]:
+    """(read end, write end) of a pipe that ends with this process, however it dies: children read it, see `end_with_parent`."""
+    return os.pipe()
+
+
+def end_with_parent() -> None:
+    """End this process cleanly when the supervisor that started it is gone; one that was killed stops nobody."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_WITHIN_S)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
 @dataclass(slots=True)

@@ -5,12 +5,16 @@ import os
 
 import click
 
+from ridecast.supervise import end_with_parent
 from schemas.settings import Settings
 
 
 @click.group(hidden=True)
-def command() -> None:
+@click.option("--tied", is_flag=True, help="End when standard input does: with the supervisor.")
+def command(tied: bool) -> None:
     """One process of a run; settings come from the environment."""
+    if tied:
+        end_with_parent()
     settings = Settings.from_env(os.environ)
     logging.getLogger().setLevel(settings.log_level.upper())
 

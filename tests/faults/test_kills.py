@@ -1,0 +1,52 @@
+"""Any process of a run killed at any moment: nothing is lost, nothing comes twice, and the ledger is the same."""
+
+import random
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.kills import Outcome, run_with_kills
+from tests.services.fixtures import TopicFactory
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import Place, copied, last_words, settle, start_run, wait_until
+from tests.simulation.world import World, write_kafka
+
+
+def on_servers(world: World, folder: Path, kafka: str, topic: str, postgres_url: str) -> Place:
+    """The world with its rides, rejects and forecasts on Kafka and its ledger in PostgreSQL."""
+    write_kafka(world, kafka, topic)
+    instance = f"kills-{uuid.UUID(int=random.Random(topic).getrandbits(128)).hex[:8]}"
+    return settle(world, folder, rides=f"kafka://{kafka}/{topic}", kafka=kafka, database=postgres_url, instance=instance)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_kills_of_an_embedded_run_change_nothing(settled: Settled, tmp_path: Path, seed: int) -> None:
+    """Three kills of an embedded run, restarted with one to three processes, leave what an uninterrupted run leaves."""
+    place = copied(settled.place, tmp_path / "home")
+    assert run_with_kills(place, seed, 3, settled.expected) == Outcome(3, 0, 0, True)
+
+
+@pytest.mark.timeout(600)
+def test_kills_of_a_run_on_servers_change_nothing(
+    settled: Settled, tmp_path: Path, kafka: str, kafka_topic: TopicFactory, postgres_url: str
+) -> None:
+    """Four kills on Kafka and PostgreSQL leave the embedded run's ledger, and who reads committed sees each forecast once."""
+    place = on_servers(settled.place.world, tmp_path, kafka, kafka_topic(0), postgres_url)
+    assert run_with_kills(place, 3, 4, settled.expected) == Outcome(4, 0, 0, True)
+
+
+def test_children_end_when_their_supervisor_is_killed(settled: Settled, tmp_path: Path) -> None:
+    """A supervisor that dies takes forecasters and publisher with it, so that the next one is alone."""
+    place = copied(settled.place, tmp_path / "home")
+    run = start_run(place, 2, "--no-api")
+    family = psutil.Process(run.pid)
+    wait_until(lambda: len(family.children()) == 3, what="two forecasters and a publisher")
+    children = family.children()
+    run.kill()
+    run.wait()
+    _, left = psutil.wait_procs(children, timeout=60)
+    for child in left:
+        child.kill()
+    assert left == [], last_words(place)
