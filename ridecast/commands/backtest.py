@@ -60,14 +60,15 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             on_slot=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for measure, rows in result.rows.items():
-        table = Table(
-            "band", "min", "model", "cells", "issues", "RMSE mean", "WAPE median", "bias", "coverage 80 %", title=f"{region.id} {measure}"
-        )
+        # Narrow enough for a terminal of 80 columns: names must not be cut.
+        table = Table(title=f"{region.id} {measure}: WAPE of the median, RMSE of the mean, coverage of the 80 % interval")
+        for name in ("band", "min", "model", "cells", "issues", "RMSE", "WAPE", "bias", "cover"):
+            table.add_column(name, no_wrap=True, justify="left" if name in ("band", "model") else "right")
         for row in rows:
             coverage = f"{row.coverage80:.1%}" if row.coverage80 is not None else ""
             numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
             table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
-        Console().print(table)
+        Console(width=max(Console().width, 88)).print(table)
     if json_path is not None:
         write_result(result, json_path)
         click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
