@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from schemas.regions import Region, RegionId
-from schemas.rides import Int64s, UInt64s
+from schemas.rides import Float64s, Int64s, UInt64s
 from state.cells import encode
 from state.forecast import Forecaster
 from state.history import CountHistory
@@ -22,7 +22,9 @@ HOURLY = Region(
     settle_lateness_s=7200,
 )
 FIRST_SLOT = 388_000  # hours since 1970: 6 April 2014
-CELLS: UInt64s = np.unique(encode(40.5 + 0.006 * (np.arange(36) // 6), -74.0 + 0.012 * (np.arange(36) % 6), 30))
+LAT: Float64s = 40.5 + 0.006 * np.repeat(np.arange(6.0), 6)
+LON: Float64s = -74.0 + 0.012 * np.tile(np.arange(6.0), 6)
+CELLS: UInt64s = np.unique(encode(LAT, LON, 30))
 
 
 def town_slots(n: int, *, seed: int = 1, late: bool = False, outage: range = range(0)) -> list[KnownSlot]:
