@@ -129,8 +129,8 @@ class HorizonSpread:
     """The predictive distribution of one horizon: negative binomial, variance = mean + dispersion x mean^2."""
 
     horizon_min: int
-    dispersion_milli: int  # of cells with their own model
-    quiet_dispersion_milli: int  # of cells served by a fallback
+    dispersion_milli: int  # of cells with a model or the baseline
+    quiet_dispersion_milli: int  # of cells too quiet for either
     lower_milli: int  # probability of the lower quantile, 1/1000
     upper_milli: int
 

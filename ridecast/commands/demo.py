@@ -16,7 +16,7 @@ FAST_DAYS = 2
 PACED_DAYS = 7
 SEED = 7
 RIDES_PER_DAY = 8_000  # a small city: hundreds of cells, and a first forecast well within a minute
-MOST_ROWS = 60_000  # a model in seconds; `ridecast train` takes more rows and more time
+MOST_ROWS = 30_000  # a model in seconds; `ridecast train` takes more rows and more time
 SPEEDUP = 150.0  # a 5-minute slot every two seconds
 
 
