@@ -54,7 +54,6 @@ def _model(desk: Desk, index: int, record: ModelTrained, promoted: dict[tuple[st
         "parameters": plain(record.parameters),
         "metrics": plain(record.metrics),
         "data_digest": record.data_digest.hex(),
-        "mlflow_run": record.mlflow_run,
         "index": index,
     }
 
@@ -77,7 +76,6 @@ MODEL = record_of(
     parameters=TEXTS,
     metrics=TEXTS,
     data_digest=DIGEST,
-    mlflow_run=TEXT,
     index=INTEGER,
 )
 

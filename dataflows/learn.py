@@ -64,7 +64,7 @@ def train_region(
         threads = max(1, os.cpu_count() or 1)
         model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
         digest = house.blobs.put(model.artefact, Retention.MODEL)
-        run = track_training(house.settings, name, measure, model, digest)
+        track_training(house.settings, name, measure, model, digest)
         record = ModelTrained(
             name,
             measure,
@@ -78,7 +78,6 @@ def train_region(
             {**model.parameters, "log_size": str(head.size)},
             {key: f"{value:.6g}" for key, value in model.metrics.items()},
             (head.root,),
-            run,
         )
         append_shared(house.ledger, CONTROL_LOG, record)
         if promote:

@@ -17,6 +17,8 @@ def track_training(settings: Settings, region: str, measure: str, model: Trained
     """Log one training and register its model as a version of `<region>.<measure>`; returns the run's id.
 
     The ledger is the record; MLflow is where people compare runs. Embedded it is SQLite and a folder in home.
+    The run is found by its parameter `model`, the artefact's digest: a run's own id never enters the ledger,
+    so that two ledgers of the same rides are the same.
 
     Raises:
         StoreUnavailable: the tracking server does not answer.

@@ -242,7 +242,6 @@ class ModelTrained:
     parameters: dict[str, str]
     metrics: dict[str, str]
     trained_on: tuple[bytes, ...] = ()  # root of the region's log at training, with its size in parameters
-    mlflow_run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
