@@ -37,8 +37,14 @@ __all__ = [
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Directory of data and vectors that several projects share: RIDECAST_SHARED, or `shared` beside the checkout."""
+    """Directory of data and vectors that several projects share: RIDECAST_SHARED, or `shared` beside the checkout.
+
+    A test that asks for it is skipped where it is absent, and fails there if CI is set.
+    """
     folder = Path(os.environ.get("RIDECAST_SHARED") or Path(__file__).resolve().parents[2] / "shared")
     if not folder.is_dir():
-        pytest.fail(f"{folder} is missing: put the shared folder there or set RIDECAST_SHARED", pytrace=False)
+        said = f"{folder} is missing: put the shared folder there or set RIDECAST_SHARED"
+        if os.environ.get("CI"):
+            pytest.fail(said, pytrace=False)
+        pytest.skip(f"{said}; with CI set this fails")  # the one test in the house that may be skipped: the data is not in the tree
     return folder
