@@ -16,6 +16,11 @@ from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 ANSWER_S = 10.0  # how long one question to a broker may take; a broker on the same network needs milliseconds
 LOG = logging.getLogger("ridecast.kafka")
+# The client library speaks of every refused connection, several times a second, and of coordinators that load as if that
+# were a fault. What matters reaches us as an error of a call; its own lines are for whoever asks for log level debug.
+CLIENT_LOG = logging.getLogger("ridecast.kafka.client")
+CLIENT_LOG.addFilter(lambda record: LOG.isEnabledFor(logging.DEBUG))
+SAY_AGAIN_S = 60.0  # the same trouble of a client is told once in this time
 
 # What the client gets over by itself once the broker is back.
 TRANSIENT = frozenset(
@@ -37,11 +42,22 @@ Config = dict[str, Any]  # the client's own: text, numbers, switches and callbac
 
 def client_config(bootstrap: str) -> Config:
     """Settings that every client of ours has: its broker, and a logger instead of the standard error."""
-    return {"bootstrap.servers": bootstrap, "logger": LOG, "error_cb": _log_error}
+    return {"bootstrap.servers": bootstrap, "logger": CLIENT_LOG, "error_cb": _log_error}
+
+
+_said: dict[str, float] = {}  # name of an error -> monotonic seconds at which it was last told
 
 
 def _log_error(error: KafkaError) -> None:
-    LOG.warning("%s: %s", error.name(), error.str())
+    tell(logging.INFO, "client", error)
+
+
+def tell(level: int, who: str, error: KafkaError) -> None:
+    """Log a client's error, unless the same was told a moment ago: a broker that is away says so again and again."""
+    now = time.monotonic()
+    if now - _said.get(error.name(), -SAY_AGAIN_S) >= SAY_AGAIN_S:
+        _said[error.name()] = now
+        LOG.log(level, "%s: %s: %s", who, error.name(), error.str())
 
 
 def reader_config(bootstrap: str) -> Config:

@@ -1,5 +1,6 @@
 """Ride events from a Kafka topic: one consumer per partition, assigned by hand, whose place is always known."""
 
+import logging
 import time
 from collections.abc import Iterator
 from operator import itemgetter
@@ -121,7 +122,7 @@ class KafkaReader:
 
     def _note_error(self, error: KafkaError) -> None:
         """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a stall."""
-        kafka.LOG.warning("%s/%d: %s: %s", self._topic, self._partition, error.name(), error.str())
+        kafka.tell(logging.WARNING, f"{self._topic}/{self._partition}", error)
         if error.code() in kafka.TRANSIENT and self._away_since_s is None:
             self._away_since_s = time.monotonic()
 
