@@ -52,7 +52,7 @@ class RegionBootstrapped:
     first_slot: int  # first slot of the history; equals start_slot when there is none
     start_slot: int  # first slot counted live
     rides: int
-    counts_blob: bytes  # SHA-256 of a `CountTable` blob; empty when there is no history
+    counts_blob: bytes  # SHA-256 of a `SlotCounts` blob; empty when there is no history
     files: tuple[SourceFile, ...] = ()
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300

@@ -13,7 +13,16 @@ from typing import Literal, cast
 from schemas.errors import ConfigError
 
 PREFIX = "RIDECAST_"
-NOT_SETTINGS = ("RIDECAST_SHARED", "RIDECAST_CACHE")  # where tests find data and keep downloads; no command reads them
+# Ours without being settings: where tests find data and keep downloads, what `demo` and the Bytewax runner tell a process,
+# and whether an error shows where it came from.
+NOT_SETTINGS = (
+    "RIDECAST_SHARED",
+    "RIDECAST_CACHE",
+    "RIDECAST_FEED_FROM",
+    "RIDECAST_FEED_SPEEDUP",
+    "RIDECAST_REGIONS",
+    "RIDECAST_TRACEBACK",
+)
 
 _HOST_PORT = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}"
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"  # Kafka's own rule for topic names
