@@ -134,7 +134,8 @@ class RegionFold:
         return sum(forecaster.expected(history, slot) for history, forecaster in zip(self.histories, self.forecasters, strict=True))
 
     def _change_universe(self, slot: int) -> UniverseChanged | None:
-        cells = np.unique(np.concatenate([history.cells[history.universe(slot)] for history in self.histories]))
+        found = [history.cells[history.universe(slot)] for history in self.histories]
+        cells = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
         if np.array_equal(cells, self._universe):
             return None
         added = np.setdiff1d(cells, self._universe, assume_unique=True)
