@@ -11,7 +11,7 @@ from dataflows.sources import PartitionReader, RideSource
 from schemas.codec import Decoder
 from schemas.rides import Rejected, no_rides
 from state.intake import IntakeRules, PartitionIntake
-from state.partials import Partial, Standing
+from state.partials import Partial, ResumePoint, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class PartitionPump:
         self.idle = False
         self.received = 0
         self._limits, self._clock, self._decoder, self._rejects = limits, clock, decoder, rejects
-        self._reader, self._intake, self._gaps = _open(source, partition, plans, rules)
+        self._reader, self._intake, self._losses = _open(source, partition, plans, rules)
         self._end = self._reader.end() if bounded else None
         self._quiet_since: float | None = None
         self._told_at = -limits.progress_every_s
@@ -103,7 +103,7 @@ class PartitionPump:
             assert raw is not None
             values = dict(zip(raw.offsets.tolist(), raw.values, strict=True))
             self._rejects.write([_with_bytes(event, values) for event in rejected])
-        return [self._with_gap(partial) for partial in partials]
+        return [self._with_losses(partial) for partial in partials]
 
     def _standing(self, position: int, got_some: bool) -> Standing:
         if self._end is not None:
@@ -124,36 +124,44 @@ class PartitionPump:
         self._told_at, self.idle = now, True
         return Standing.IDLE
 
-    def _with_gap(self, partial: Partial) -> Partial:
-        until = self._gaps.pop(partial.region, -1)
-        return replace(partial, gap_until=until) if until >= 0 else partial
+    def _with_losses(self, partial: Partial) -> Partial:
+        lost = self._losses.pop(partial.region, None)
+        return replace(partial, gap_until=lost.gap_until, short_from=lost.short_from, wanted_from=lost.wanted_from) if lost else partial
 
     def close(self) -> None:
         """Let go of the reader."""
         self._reader.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """What the source no longer holds of what a region would have read; as in `Partial`, -1 for nothing."""
+
+    gap_until: int
+    short_from: int
+    wanted_from: int
+
+
 def _open(
     source: RideSource, partition: int, plans: Sequence[ResumePlan], rules: IntakeRules
-) -> tuple[PartitionReader, PartitionIntake, dict[str, int]]:
-    """A reader at the start of deduplication's horizon, the intake that resumes there, and gaps by region."""
-    points = [plan.points[partition] for plan in plans]
+) -> tuple[PartitionReader, PartitionIntake, dict[str, _Losses]]:
+    """A reader at the start of deduplication's horizon, the intake that resumes there, and what is lost, by region."""
     lowest, _ = source.bounds(partition)
-    gaps: dict[str, int] = {
-        plan.region.id: lowest
-        for plan, point in zip(plans, points, strict=True)
-        if point.open_from != FROM_LOWEST and point.open_from < lowest
-    }
-    points = [replace(point, open_from=lowest) if point.open_from == FROM_LOWEST else point for point in points]
-    points = [replace(point, counted_until=max(point.counted_until, point.open_from)) for point in points]
-    open_from = min(point.open_from for point in points)
-    wanted = max(0, open_from - rules.dedup_horizon_events)
-    resumed = any(point.counted_until > lowest for point in points)
-    read_from = max(wanted, lowest)
-    short_from = lowest if resumed and lowest > wanted else -1
-    reader = source.open(partition, read_from)
-    regions = [plan.region for plan in plans]
-    return reader, PartitionIntake(partition, regions, rules, points, min(read_from, open_from), short_from=short_from), gaps
+    points: list[ResumePoint] = []
+    wanted: list[int] = []
+    losses: dict[str, _Losses] = {}
+    for plan in plans:
+        point = plan.points[partition]
+        gap_until = lowest if FROM_LOWEST != point.open_from < lowest else -1
+        open_from = lowest if point.open_from == FROM_LOWEST else point.open_from
+        points.append(replace(point, open_from=open_from, counted_until=max(point.counted_until, open_from)))
+        wanted.append(max(0, open_from - rules.dedup_horizon_events))
+        # What is on record already is no news: a run that was interrupted says the same as one that was not.
+        short = lowest > max(wanted[-1], plan.warmed_from.get(partition, -1))
+        losses[plan.region.id] = _Losses(gap_until, lowest if short else -1, wanted[-1] if short else -1)
+    read_from = max(lowest, min(wanted))
+    first = min([read_from, *(point.open_from for point in points)])
+    return source.open(partition, read_from), PartitionIntake(partition, [plan.region for plan in plans], rules, points, first), losses
 
 
 def _with_bytes(event: Rejected, values: dict[int, bytes]) -> Rejected:

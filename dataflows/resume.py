@@ -1,12 +1,12 @@
 """Where a region goes on: read from its log, the same in every process of a run."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.log import Ledger
 from schemas.errors import NotFound, UsageError
 from schemas.record_codec import decode
-from schemas.records import RegionBootstrapped, SlotClosed, region_log
+from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
 from schemas.regions import Region, region_from_json
 from state.partials import ResumePoint
 
@@ -15,12 +15,17 @@ FROM_LOWEST = -1  # an offset that stands for "the lowest that the source still 
 
 @dataclass(frozen=True, slots=True)
 class ResumePlan:
-    """One region's bootstrap record and its resume point in every partition."""
+    """One region's bootstrap record and its resume point in every partition.
+
+    Attributes:
+        warmed_from: Per partition, where deduplication is on record as having begun short of its horizon.
+    """
 
     region: Region
     bootstrapped: RegionBootstrapped
     next_slot: int
     points: Mapping[int, ResumePoint]
+    warmed_from: Mapping[int, int] = field(default_factory=dict)
 
 
 def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
@@ -53,4 +58,5 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
     if wanted != known:
         raise UsageError(f"region {region}: expected a source with partitions {known}, as in the ledger, got {wanted}")
     points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
-    return ResumePlan(definition, boot, last.slot + 1, points)
+    shorts: Iterable[HorizonShort] = (decode(found.payload) for found in ledger.scan(region_log(region), kind=HorizonShort.__name__))
+    return ResumePlan(definition, boot, last.slot + 1, points, {short.partition: short.found_offset for short in shorts})

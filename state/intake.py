@@ -73,8 +73,6 @@ class PartitionIntake:
         rules: Recorded rules.
         resume: One point per region, in the same order; `open_from` must be resolved (>= 0).
         read_from: First offset that will be absorbed; below every `open_from` it only warms deduplication.
-        short_from: As in `Partial.short_from`.
-        gaps: Per region, first offset that still exists where it is above `open_from`, else -1.
     """
 
     def __init__(
@@ -84,8 +82,6 @@ class PartitionIntake:
         rules: IntakeRules,
         resume: Sequence[ResumePoint],
         read_from: int,
-        *,
-        short_from: int = -1,
     ) -> None:
         self.partition = partition
         self.position = read_from
@@ -93,8 +89,7 @@ class PartitionIntake:
         self.rules = rules
         self.regions = tuple(regions)
         self._folds = [
-            _RegionIntake(partition, index, region, point, short_from)
-            for index, (region, point) in enumerate(zip(regions, resume, strict=True))
+            _RegionIntake(partition, index, region, point) for index, (region, point) in enumerate(zip(regions, resume, strict=True))
         ]
 
     @property
@@ -161,14 +156,13 @@ class _Events:
 class _RegionIntake:
     """One region's view of one partition: its running maximum, its cuts, its mask after a resume."""
 
-    def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint, short_from: int) -> None:
+    def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint) -> None:
         self.partition, self.index, self.region = partition, index, region
         self.position = resume.open_from
         self.counted_until = resume.counted_until
         self.closed_through = resume.closed_through
         self.start_slot = resume.start_slot
         self.largest_us = resume.largest_us
-        self.short_from = short_from
         self.measure_of_kind = np.full(len(KINDS), -1, np.int64)
         for number, name in enumerate(region.measures):
             self.measure_of_kind[KINDS.index(MEASURES[name].kind)] = number
@@ -215,7 +209,6 @@ class _RegionIntake:
         for why, offsets in uncounted.items():
             if len(offsets):
                 totals[f"uncounted.{why}"] = tally(offsets)
-        short_from, self.short_from = self.short_from, -1
         return Partial(
             self.region.id,
             self.partition,
@@ -228,7 +221,6 @@ class _RegionIntake:
             lowest,
             totals,
             standing,
-            short_from=short_from,
         )
 
     def _count(

@@ -61,7 +61,7 @@ class Partial:
         lowest: (piece int32[k], slot int64[k], offset int64[k]): lowest offset of a ride per piece and slot.
         totals: name -> int64[m + 1]: received, accepted, duplicate, counted, rejected.<reason>, uncounted.<reason>.
         gap_until: offsets [from_offset, gap_until) are no longer held by the source; -1 for no gap.
-        short_from: deduplication was warmed from here instead of its full horizon; -1 if it was full.
+        short_from, wanted_from: deduplication was warmed from the first instead of the second; -1 if it was warmed in full.
     """
 
     region: str
@@ -77,6 +77,7 @@ class Partial:
     standing: Standing = Standing.FLOWING
     gap_until: int = -1
     short_from: int = -1
+    wanted_from: int = -1
 
     @property
     def pieces(self) -> int:

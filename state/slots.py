@@ -141,7 +141,7 @@ class OpenSlots:
         if partial.gap_until > partial.from_offset:
             self._findings.append(GapFound(partial.partition, partial.from_offset, partial.gap_until))
         if partial.short_from >= 0:
-            self._findings.append(HorizonFound(partial.partition, partial.from_offset, partial.short_from))
+            self._findings.append(HorizonFound(partial.partition, partial.wanted_from, partial.short_from))
         self._merge(lane, partial)
         lane.standing = partial.standing
         lane.position = partial.to_offset

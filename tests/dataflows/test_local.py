@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from dataflows.region_run import SlotReport
 from schemas.record_codec import decode
-from schemas.records import RUNS_LOG, SnapshotTaken
+from schemas.records import RUNS_LOG, HorizonShort, SnapshotTaken
 from tests.simulation.fixtures import Settled
 from tests.simulation.reference import assert_rejects_kept
 from tests.simulation.runs import copied, run_here
@@ -69,3 +70,19 @@ def test_two_runs_of_nothing_new_add_nothing(settled: Settled, tmp_path: Path) -
     place = copied(settled.place, tmp_path / "home")
     assert settled.expected == run_here(place)
     assert settled.expected == run_here(place)
+
+
+def test_a_log_without_its_beginning_is_the_same_after_a_restart(settled: Settled, tmp_path: Path) -> None:
+    """On a log whose first events are gone, a run that was interrupted records what one that was not records."""
+    rides = tmp_path / "rides"
+    shutil.copytree(settled.place.rides, rides)
+    first, second, *_ = sorted((rides / "0").glob("*.avro"))
+    first.unlink()
+    whole = run_here(copied(settled.place, tmp_path / "whole", rides=rides))
+    place = copied(settled.place, tmp_path / "home", rides=rides)
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(20), batch_events=50)
+    assert whole == run_here(place)
+    assert [HorizonShort("small", 0, max(0, int(second.stem) - place.world.horizon), int(second.stem))] == [
+        record for record in map(decode, whole) if isinstance(record, HorizonShort)
+    ]

@@ -222,11 +222,13 @@ def write_history(folder: Path, partitions: int = 3) -> None:
             log.append(partition, at_us[partition::partitions], [b""] * len(mine), mine)
 
 
-def write_files(world: World, folder: Path, segment_bytes: int = 40_000) -> None:
+def write_files(world: World, folder: Path, segment_bytes: int = 8_000) -> None:
     """The live hours as a ride log of several small files."""
     with RideLogWriter(folder, len(world.logs), segment_bytes) as log:
         for partition, entries in enumerate(world.logs):
-            append(log, partition, entries)
+            for start in range(0, len(entries), 50):
+                append(log, partition, entries[start : start + 50])
+                log.flush()  # one block, after which another file may begin
 
 
 def write_kafka(world: World, bootstrap: str, topic: str) -> None:
