@@ -1,8 +1,6 @@
 """The real Bytewax flow, as processes: any batch size, any number of them, any kill point record the same."""
 
-import os
 import random
-import signal
 import subprocess
 import tempfile
 import time
@@ -11,33 +9,17 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ridecast.supervise import free_addresses
 from tests.simulation.fixtures import Settled
 from tests.simulation.reference import assert_rejects_kept
-from tests.simulation.runs import Place, copied, finish, last_words, payloads_at, start_forecaster, wait_until, watching
+from tests.simulation.runs import Place, copied, finish, kill, last_words, payloads_at, start_cluster, wait_until, watching
 
 BATCHES = (1, 7, 64, 5_000)
-
-
-def start_cluster(place: Place, processes: int, batch_events: int) -> list[subprocess.Popen[bytes]]:
-    """A cluster of forecasters without a supervisor."""
-    addresses = free_addresses(processes) if processes > 1 else []
-    numbers = range(processes) if processes > 1 else [None]
-    return [start_forecaster(place, number, addresses, batch_events=batch_events) for number in numbers]
 
 
 def run_until(place: Place, entries: int, running: list[subprocess.Popen[bytes]]) -> None:
     """Wait until the region's log has that many entries, or the run is over."""
     with watching(place) as size:
         wait_until(lambda: size() >= entries or any(process.poll() is not None for process in running), what=f"{entries} entries")
-
-
-def kill(running: list[subprocess.Popen[bytes]]) -> None:
-    """kill -9 to all."""
-    for process in running:
-        os.kill(process.pid, signal.SIGKILL)
-    for process in running:
-        process.wait()
 
 
 runs = st.tuples(st.integers(1, 3), st.sampled_from(BATCHES))

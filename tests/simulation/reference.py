@@ -58,7 +58,9 @@ def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], hous
         assert {(slot, CODES[place]): n for (slot, place), n in said.corrections.items()} == _counts(corrections)
         for cut in record.partitions:
             mine = {name: getattr(cut, name) for name in said.partitions[cut.partition]}
-            assert said.partitions[cut.partition] == mine, f"slot {said.slot}, partition {cut.partition}"
+            assert said.partitions[cut.partition] == mine, (
+                f"slot {said.slot}, partition {cut.partition}: expected {said.partitions[cut.partition]}, got {mine}"
+            )
             assert cut.received == cut.accepted + cut.duplicate + sum(cut.rejected.values())
             assert cut.accepted == cut.counted + sum(cut.uncounted.values())
 

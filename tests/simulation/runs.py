@@ -15,6 +15,7 @@ from dataflows.house import House, open_house, run_embedded
 from dataflows.region_run import SlotReport
 from dataflows.sources import open_rides
 from ledger.log import Ledger
+from ridecast.supervise import free_addresses
 from schemas.record_codec import decode
 from schemas.records import SlotClosed, region_log
 from schemas.settings import Settings
@@ -135,14 +136,21 @@ def start_run(place: Place, processes: int, *words: str, **changes: object) -> s
     return _start(place, command, changes)
 
 
-def start_forecaster(
-    place: Place, process: int | None, addresses: Sequence[str], *, bounded: bool = True, **changes: object
-) -> subprocess.Popen[bytes]:
-    """One forecaster without a supervisor."""
-    command = ["worker", "forecast", "--regions", place.world.region.id, "--processes", str(max(1, len(addresses)))]
-    if process is not None:
-        command += ["--process", str(process), "--addresses", ";".join(addresses)]
-    return _start(place, [*command, *(["--until-end"] if bounded else [])], changes)
+def start_cluster(place: Place, processes: int, batch_events: int, *, bounded: bool = True) -> list[subprocess.Popen[bytes]]:
+    """Forecasters without a supervisor."""
+    addresses = free_addresses(processes) if processes > 1 else []
+    command = ["worker", "forecast", "--regions", place.world.region.id, "--processes", str(processes)]
+    command += ["--until-end"] if bounded else []
+    words = [["--process", str(number), "--addresses", ";".join(addresses)] for number in range(len(addresses))]
+    return [_start(place, [*command, *more], {"batch_events": batch_events}) for more in words or [[]]]
+
+
+def kill(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """kill -9 to all that still run."""
+    for process in running:
+        process.kill()
+    for process in running:
+        process.wait()
 
 
 def _start(place: Place, words: Sequence[str], changes: Mapping[str, object]) -> subprocess.Popen[bytes]:

@@ -1,6 +1,6 @@
 """The slow, plain reference of intake and closing: one event at a time, straight from the definitions."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,28 +58,9 @@ def close_all(
         gaps: Per partition, at most one.
     """
     gaps = gaps or {}
-    accepted: dict[int, list[tuple[Event, int]]] = {}  # with the running maximum after it
-    duplicates: dict[int, list[int]] = defaultdict(list)
-    for partition, log in logs.items():
-        last_seen: dict[int, int] = {}
-        largest = -1
-        accepted[partition] = []
-        for event in log:
-            gap = gaps.get(partition)
-            if gap and gap.counted_until <= event.offset < gap.until:
-                continue
-            if gap and event.offset >= gap.until and min(last_seen.values(), default=gap.until) < gap.until:
-                last_seen = {}
-            if event.reason is not None:
-                continue
-            before = last_seen.get(event.event_id)
-            last_seen[event.event_id] = event.offset
-            if before is not None and event.offset - before <= horizon:
-                duplicates[partition].append(event.offset)
-                continue
-            largest = max(largest, event.at_us)
-            accepted[partition].append((event, largest))
-    largest = max((m for rows in accepted.values() for _, m in rows), default=-1)
+    whole = {partition: _accept(log, horizon, None) for partition, log in logs.items()}
+    rest = {partition: _accept(log, horizon, gaps.get(partition)) for partition, log in logs.items()}
+    largest = max((m for rows, _ in rest.values() for _, m in rows), default=-1)
     if until_slot is None:
         until_slot = largest // SLOT_US + 1 if largest >= 0 else start_slot
     out = []
@@ -87,12 +68,13 @@ def close_all(
     for slot in range(start_slot, until_slot):
         end_us = (slot + 1) * SLOT_US
         said = PlainSlot(slot)
-        for partition, rows in accepted.items():
+        for partition in logs:
+            gap = gaps.get(partition)
+            rows, duplicates = whole[partition] if gap and slot <= gap.closed_through else rest[partition]
             reached = [event.offset for event, m in rows if m >= end_us + lateness_us]
             excused = not reached if excuses is None else (partition, slot) in excuses
             cut = reached[0] if not excused else ends[partition] if excuses is None else excuses[partition, slot]
             low = previous[partition]
-            gap = gaps.get(partition)
             below = [(event, m) for event, m in rows if event.offset < cut]
             for event, _ in below:
                 place = event.at_us // SLOT_US
@@ -114,7 +96,7 @@ def close_all(
                 "excused": excused,
                 "received": len(inside),
                 "accepted": len(taken),
-                "duplicate": sum(low <= offset < cut for offset in duplicates[partition]),
+                "duplicate": sum(low <= offset < cut for offset in duplicates),
                 "counted": sum(event.counted for event in taken) - len(early),
                 "rejected": dict(Counter(event.reason for event in inside if event.reason is not None)),
                 "uncounted": {
@@ -124,3 +106,26 @@ def close_all(
             previous[partition] = cut
         out.append(said)
     return out
+
+
+def _accept(log: list[Event], horizon: int, gap: Gap | None) -> tuple[list[tuple[Event, int]], list[int]]:
+    """Accepted events, each with the running maximum after it, and offsets of duplicates; of what could be read."""
+    accepted: list[tuple[Event, int]] = []
+    duplicates: list[int] = []
+    last_seen: dict[int, int] = {}
+    largest = -1
+    for event in log:
+        if gap and gap.counted_until <= event.offset < gap.until:
+            continue
+        if gap and event.offset >= gap.until and min(last_seen.values(), default=gap.until) < gap.until:
+            last_seen = {}
+        if event.reason is not None:
+            continue
+        before = last_seen.get(event.event_id)
+        last_seen[event.event_id] = event.offset
+        if before is not None and event.offset - before <= horizon:
+            duplicates.append(event.offset)
+            continue
+        largest = max(largest, event.at_us)
+        accepted.append((event, largest))
+    return accepted, duplicates

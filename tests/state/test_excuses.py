@@ -18,7 +18,7 @@ def live_partials(log: list[Event], end: int, partition: int, resume: ResumePoin
     intake = PartitionIntake(partition, (REGION,), IntakeRules(dedup_horizon_events=HORIZON), (resume,), position)
     out: list[Partial] = []
     while position < end or rng.random() < 0.7:
-        if rng.random() < 0.3:
+        if rng.random() < 0.3 and position >= resume.counted_until:  # an end is never before what was read already
             out += intake.absorb(batch_of(partition, []), [], position, Standing.IDLE)[0]
         to = min(end, position + rng.randint(1, 12))
         events = [event for event in log if position <= event.offset < to]

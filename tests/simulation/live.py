@@ -1,0 +1,136 @@
+"""A world's log that grows while a run reads it, in files or on Kafka, and that loses its beginning."""
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from dataflows.kafka_producer import KafkaRideSink
+from dataflows.ridelog import RideLogWriter
+from dataflows.sources import open_rides
+from schemas.record_codec import decode
+from schemas.records import SlotClosed
+from tests.simulation.runs import LOG, Place
+from tests.simulation.world import MIN_US, START_SLOT, START_US, Entry, World, append
+from tests.state.plain_slots import SLOT_US, Event
+
+PIECE_EVENTS = 20  # what a live producer sends at once
+
+
+class LiveLog(Protocol):
+    """A growing ride log."""
+
+    rides: str
+
+    def write(self, partition: int, entries: Sequence[Entry]) -> None: ...
+    def forget(self, partition: int, until: int) -> None:
+        """Let go of the offsets below `until`, or of most of them."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LiveFiles:
+    """Files of a few events each."""
+
+    def __init__(self, folder: Path, partitions: int) -> None:
+        self.rides = str(folder)
+        self._folder = folder
+        self._writer = RideLogWriter(folder, partitions, segment_bytes=2_000)
+        self._writer.flush()
+
+    def write(self, partition: int, entries: Sequence[Entry]) -> None:
+        append(self._writer, partition, entries)
+        self._writer.flush()
+
+    def forget(self, partition: int, until: int) -> None:
+        paths = sorted((self._folder / str(partition)).glob("*.avro"))
+        for path, following in pairwise(paths):
+            if int(following.stem) <= until:
+                path.unlink()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class LiveTopic:
+    """A topic on a real broker."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
+        self.rides = f"kafka://{bootstrap}/{topic}"
+        self._topic = topic
+        self._sink = KafkaRideSink(bootstrap, topic, partitions, append_to=True)
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def write(self, partition: int, entries: Sequence[Entry]) -> None:
+        append(self._sink, partition, entries)
+        self._sink.flush()
+
+    def forget(self, partition: int, until: int) -> None:
+        for asked in self._admin.delete_records([TopicPartition(self._topic, partition, until)]).values():
+            asked.result(30)
+
+    def close(self) -> None:
+        pass
+
+
+class Producer:
+    """Feeds a world's entries into its live log in order of log time."""
+
+    def __init__(self, world: World, log: LiveLog) -> None:
+        self.world, self.log = world, log
+        self.fed = [0] * len(world.logs)
+
+    def feed(self, until_min: float, partitions: Sequence[int], pause_s: float = 0.0) -> None:
+        """All entries of these partitions logged before that minute after the start, in small pieces, in turn."""
+        until_us = START_US + int(until_min * MIN_US)
+        left = list(partitions)
+        while left:
+            for partition in tuple(left):
+                log, at = self.world.logs[partition], self.fed[partition]
+                piece = [entry for entry in log[at : at + PIECE_EVENTS] if entry.logged_at_us < until_us]
+                if piece:
+                    self.log.write(partition, piece)
+                    self.fed[partition] += len(piece)
+                if len(piece) < PIECE_EVENTS:
+                    left.remove(partition)
+            time.sleep(pause_s)
+
+    @property
+    def truth(self) -> dict[int, list[Event]]:
+        """What has been fed so far."""
+        return {p: log[: self.fed[p]] for p, log in self.world.truth.items()}
+
+    def last_slot(self) -> int:
+        """The last slot that a live run can close of what has been fed: the furthest partition's own, all others excused."""
+        largest = max(event.at_us for log in self.truth.values() for event in log if event.reason is None)
+        return (largest - self.world.lateness_us) // SLOT_US - 1
+
+
+def last_closed(place: Place) -> SlotClosed | None:
+    """The newest closed slot of a region that others may be writing."""
+    house = place.open()
+    try:
+        stored = house.ledger.find(LOG, SlotClosed.__name__)
+        return decode(stored.payload) if stored else None
+    finally:
+        house.close()
+
+
+def caught_up(place: Place, producer: Producer) -> bool:
+    """Whether every slot is closed that can be."""
+    last = last_closed(place)
+    return (last.slot if last else START_SLOT - 1) >= producer.last_slot()
+
+
+def lowest(place: Place, partition: int) -> int:
+    """First offset that the log still holds."""
+    source = open_rides(place.rides)
+    try:
+        return source.bounds(partition)[0]
+    finally:
+        source.close()
