@@ -9,9 +9,9 @@ import pytest
 
 from tests.faults.kills import Outcome, run_with_kills
 from tests.services.fixtures import TopicFactory
-from tests.simulation.fixtures import Settled
-from tests.simulation.runs import Place, copied, last_words, settle, start_run, wait_until
-from tests.simulation.world import World, write_kafka
+from tests.simulation.fixtures import SEED, Settled
+from tests.simulation.runs import Place, copied, last_words, run_here, settle, start_run, wait_until
+from tests.simulation.world import World, make_world, write_kafka
 
 
 def on_servers(world: World, folder: Path, kafka: str, topic: str, postgres_url: str) -> Place:
@@ -50,3 +50,27 @@ def test_children_end_when_their_supervisor_is_killed(settled: Settled, tmp_path
     for child in left:
         child.kill()
     assert left == [], last_words(place)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+def test_twenty_kills_on_servers(tmp_path: Path, kafka: str, kafka_topic: TopicFactory, postgres_url: str) -> None:
+    """Twenty kills of one run on Kafka and PostgreSQL lose nothing, repeat nothing and leave the same ledger."""
+    world = make_world(SEED, hours=12)
+    expected = run_here(settle(world, tmp_path / "oracle"))
+    place = on_servers(world, tmp_path / "killed", kafka, kafka_topic(0), postgres_url)
+    outcome = run_with_kills(place, SEED, 20, expected)
+    print(f"on servers, seed {SEED}: {outcome}")
+    assert outcome == Outcome(20, 0, 0, True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_twenty_kills_of_an_embedded_run(tmp_path: Path, seed: int) -> None:
+    """Twenty kills of one embedded run lose nothing, repeat nothing and leave the same ledger, world after world."""
+    settled_place = settle(make_world(seed, hours=12), tmp_path)
+    expected = run_here(copied(settled_place, tmp_path / "oracle"))
+    outcome = run_with_kills(settled_place, seed, 20, expected)
+    print(f"embedded, seed {seed}: {outcome}")
+    assert outcome == Outcome(20, 0, 0, True)
