@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -80,13 +81,14 @@ def bootstrap_region(
     log = region_log(region.id)
     stored = house.ledger.find(log, RegionBootstrapped.__name__)
     if stored is not None:
-        if stored.payload != encode(record):
-            held: RegionBootstrapped = decode(stored.payload)
+        held: RegionBootstrapped = decode(stored.payload)
+        # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
+        if replace(held, files=record.files) != record:
             raise UsageError(
                 f"region {region.id}: bootstrapped already until {held.until} with {held.rides:,} rides, and that cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"
             )
-        return record, False
+        return held, False
     house.ledger.append(log, 0, [encode(record)])
     return record, True
 
