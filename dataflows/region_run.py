@@ -20,6 +20,7 @@ from state.slots import OpenSlots
 REFOLD_PAGE_ENTRIES = 2_000
 # What floating point reaches may differ in another environment; counts may not, anywhere.
 FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
+NONE_OURS = 1 << 62  # an index that no log reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,10 @@ class RegionRun:
     ) -> None:
         self.region: Region = plan.region
         self._ledger, self._blobs, self._clock = ledger, blobs, clock
-        self._environment, self._same_environment = environment, same_environment
+        self._environment = environment
         self._log = region_log(self.region.id)
+        self._changed = self._environment_changed()
+        self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
         self._artefacts: dict[bytes, bytes] = {}
         self._snapshot_every_s = snapshot_every_s
@@ -118,6 +121,14 @@ class RegionRun:
 
     # --- resume ---
 
+    def _environment_changed(self) -> int | None:
+        """Index of the record that this very environment took over; None if the last one to be recorded is another, or none is."""
+        stored = self._ledger.find(self._log, EnvironmentChanged.__name__)
+        if stored is None:
+            return None
+        record: EnvironmentChanged = decode(stored.payload)
+        return stored.index if record.environment == self._environment else None
+
     def _restore(self, plan: ResumePlan, on_refold: Callable[[int, int], None] | None) -> int:
         """State after the last recorded slot: newest snapshot, or bootstrap, then the recorded slots after it."""
         head = self._ledger.head(self._log)
@@ -131,7 +142,7 @@ class RegionRun:
             self.fold.remember(history_by_slot(self.region, plan.bootstrapped, self._blobs))
             size = 1
         changed_at = self._refold(size, head.size, on_refold)
-        if changed_at is not None:
+        if changed_at is not None and self._changed is None:
             record = EnvironmentChanged(self.region.id, changed_at, self._environment)
             return self._ledger.append(self._log, head.size, [encode(record)]).size
         return head.size
@@ -142,7 +153,7 @@ class RegionRun:
         Returns:
             The first slot whose floating-point part differs, or None.
         Raises:
-            DivergenceError: counts differ, or anything differs in the environment that wrote it.
+            DivergenceError: counts differ, or anything differs that this environment wrote.
         """
         differs_at: int | None = None
         held: list[Stored] = []  # entries of one close, complete when the next close begins or the log ends
@@ -179,7 +190,7 @@ class RegionRun:
         if mine == theirs:
             return None
         for stored, payload in zip(close, [*again, *[b""] * len(close)], strict=False):
-            if stored.payload != payload and (self._same_environment or stored.kind not in FLOATING):
+            if stored.payload != payload and (stored.index >= self._ours_from or stored.kind not in FLOATING):
                 raise DivergenceError(
                     f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"
                 )
