@@ -1,0 +1,113 @@
+"""History becomes counts once: what is counted, what is repeated quietly, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataflows.bootstrap import bootstrap_region, count_rides, slot_of_midnight
+from dataflows.house import House, open_house
+from dataflows.pump import PumpLimits
+from dataflows.sources import FileRides
+from schemas.count_table import from_table
+from schemas.errors import UsageError
+from schemas.record_codec import decode
+from schemas.records import SlotCounts
+from schemas.settings import Settings
+from tests.simulation.reference import CODES
+from tests.simulation.runs import LOG
+from tests.simulation.world import DEDUP_TOTAL_EVENTS, START_SLOT, UNTIL, make_region, make_world, write_files
+from tests.state.plain_slots import SLOT_US
+
+WORLD = make_world(3, hours=26)
+NEXT_DAY = "2024-04-01"
+
+
+@pytest.fixture
+def rides(tmp_path: Path) -> FileRides:
+    """A day and two hours of the world, damage included."""
+    write_files(WORLD, tmp_path / "rides")
+    return FileRides(tmp_path / "rides")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """An empty embedded home."""
+    return open_house(
+        Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_DEDUP_HORIZON_EVENTS": str(DEDUP_TOTAL_EVENTS)})
+    )
+
+
+def plain_counts(until_slot: int) -> dict[tuple[int, int], int]:
+    """Rides per (slot, cell) before a slot: valid, of the counted kind, and not seen within the horizon before."""
+    found: dict[tuple[int, int], int] = {}
+    for log in WORLD.truth.values():
+        last_seen: dict[int, int] = {}
+        for event in log:
+            if event.reason is not None:
+                continue
+            again = event.offset - last_seen.get(event.event_id, -WORLD.horizon - 1) <= WORLD.horizon
+            last_seen[event.event_id] = event.offset
+            slot = event.at_us // SLOT_US
+            if event.counted and not again and slot < until_slot:
+                found[slot, CODES[event.cell_at]] = found.get((slot, CODES[event.cell_at]), 0) + 1
+    return found
+
+
+def test_every_ride_before_the_midnight_is_counted(house: House, rides: FileRides) -> None:
+    """Counts are the plain ones, late rides included, and live counting starts at the local midnight after a day of 23 hours."""
+    record, fresh = bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
+    assert fresh
+    assert record.start_slot == START_SLOT + 23 * 12  # Clocks went forward.
+    body: SlotCounts = decode(house.blobs.get(record.counts_blob))
+    [table] = body.counts
+    slots, cells, counts = from_table(table)
+    expected = plain_counts(record.start_slot)
+    assert expected == {(s, c): n for s, c, n in zip(slots.tolist(), cells.tolist(), counts.tolist(), strict=True)}
+    assert sum(expected.values()) == record.rides
+    assert min(slot for slot, _ in expected) == record.first_slot
+    house.close()
+
+
+def test_a_second_time_changes_nothing(house: House, rides: FileRides) -> None:
+    """The same bootstrap again says that it was made before; the log keeps one entry."""
+    first, _ = bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
+    assert (first, False) == bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
+    assert house.ledger.head(LOG).size == 1
+    house.close()
+
+
+@pytest.mark.parametrize("until", [UNTIL, "2024-04-02"])
+def test_another_history_is_refused(house: House, rides: FileRides, until: str) -> None:
+    """Another midnight is refused with both said, and what was recorded stays."""
+    bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
+    with pytest.raises(UsageError, match=rf"small: bootstrapped already until {NEXT_DAY} .* got until {until} .* use another --home"):
+        bootstrap_region(house, WORLD.region, rides, until)
+    assert house.ledger.head(LOG).size == 1
+    house.close()
+
+
+def test_a_region_may_start_without_history(house: House) -> None:
+    """Without rides the region starts at the midnight with nothing known."""
+    record, fresh = bootstrap_region(house, WORLD.region, None, UNTIL)
+    assert fresh
+    assert (START_SLOT, START_SLOT, 0, b"") == (record.first_slot, record.start_slot, record.rides, record.counts_blob)
+    house.close()
+
+
+def test_batches_do_not_matter(house: House, rides: FileRides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are the same whatever the batch size, and however often partial sums are merged."""
+    [whole] = count_rides(house, WORLD.region, rides, START_SLOT + 100)
+    monkeypatch.setattr("dataflows.bootstrap.MERGE_EVERY_BATCHES", 3)
+    monkeypatch.setattr("dataflows.bootstrap.limits_of", lambda _: PumpLimits(batch_events=11))
+    [small] = count_rides(house, WORLD.region, rides, START_SLOT + 100)
+    for name in ("slots", "cells", "counts"):
+        assert np.array_equal(getattr(whole, name), getattr(small, name))
+    house.close()
+
+
+@pytest.mark.parametrize("until", ["2024-13-01", "yesterday", "", "2024-3-1"])
+def test_a_date_that_is_none_is_refused(until: str) -> None:
+    """The message says the form that is expected and what came."""
+    with pytest.raises(UsageError, match=rf"--until: expected a date as YYYY-MM-DD, got '{until}'"):
+        slot_of_midnight(make_region(), until)
