@@ -27,6 +27,7 @@ from dataflows.region_run import RegionRun, SlotReport
 from dataflows.resume import ResumePlan, plan_resume
 from dataflows.sinks import RejectSink
 from dataflows.sources import RideSource, open_rides
+from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from state.partials import Partial
 
@@ -50,11 +51,21 @@ class Tick:
     events: int
 
 
-class Stop:
-    """A flag that SIGTERM and SIGINT set: sources end, regions save, nothing closes."""
+def reraise(error: Exception) -> None:
+    """Leave an error to Bytewax."""
+    raise error
 
-    def __init__(self) -> None:
+
+class Stop:
+    """A flag that SIGTERM and SIGINT set: sources end, regions save, nothing closes.
+
+    Args:
+        on_error: What becomes of an error inside the flow. Bytewax would wrap it in a panic with its own stack.
+    """
+
+    def __init__(self, on_error: Callable[[Exception], None] = reraise) -> None:
         self._event = threading.Event()
+        self.on_error = on_error
 
     def __call__(self) -> bool:
         return self._event.is_set()
@@ -104,8 +115,12 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
         if others and self._pump.largest_us > min(others) + self._align_us:
             self._wait(AWAIT_S / 10)
             return []
-        partials = self._pump.step()
         self._next = None
+        try:
+            partials = self._pump.step()
+        except Exception as error:
+            self._stop.on_error(error)
+            return []
         if not partials:
             self._wait(AWAIT_S)
         return [(partial.region, partial) for partial in partials]
@@ -126,21 +141,37 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     """The keyed step: built at a region's first partial, which progress always brings."""
 
-    def __init__(self, start: Callable[[str], RegionRun]) -> None:
-        self._start = start
+    def __init__(self, start: Callable[[str], RegionRun], stop: Stop) -> None:
+        self._start, self._stop = start, stop
         self._run: RegionRun | None = None
+        self._failed = False
 
     def on_batch(self, values: list[Partial]) -> tuple[Iterable[Tick], bool]:
+        return self._try(lambda: self._absorb(values)), StatefulBatchLogic.RETAIN
+
+    def _absorb(self, values: list[Partial]) -> list[Tick]:
         if self._run is None:
             self._run = self._start(values[0].region)
-        ticks = [tick_of(report) for partial in values for report in self._run.absorb(partial)]
-        return ticks, StatefulBatchLogic.RETAIN
+        return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
 
     def on_eof(self) -> tuple[Iterable[Tick], bool]:
         # An end of the sources may be a stop that somebody asked for: save, but close nothing.
+        return self._try(self._save), StatefulBatchLogic.RETAIN
+
+    def _save(self) -> list[Tick]:
         if self._run is not None:
             self._run.save()
-        return (), StatefulBatchLogic.RETAIN
+        return []
+
+    def _try(self, step: Callable[[], list[Tick]]) -> list[Tick]:
+        """What a step gives; after the first that fails, none is taken any more."""
+        if not self._failed:
+            try:
+                return step()
+            except Exception as error:
+                self._failed = True
+                self._stop.on_error(error)
+        return []
 
     def snapshot(self) -> None:
         return None
@@ -186,20 +217,41 @@ def build_flow(
     """Sources -> regions -> ticks."""
     flow = Dataflow("ridecast")
     partials = op.input("rides", flow, RideInput(house, source, regions, stop, bounded=bounded))
-    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(lambda region: start_region(house, region, source, processes)))
+
+    def start(region: str) -> RegionRun:
+        return start_region(house, region, source, processes)
+
+    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, stop))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
     return flow
 
 
-def run_process(settings: Settings, regions: Sequence[str], processes: int, process: int | None, addresses: str, *, bounded: bool) -> None:
+def run_process(
+    settings: Settings,
+    regions: Sequence[str],
+    processes: int,
+    process: int | None,
+    addresses: str,
+    *,
+    bounded: bool,
+    leave: Callable[[Exception], None] = reraise,
+) -> None:
     """Run one process of the cluster until its sources end or it is told to stop.
 
     Args:
         process: Its number, from 0, when there are several.
         addresses: All processes' host:port, separated by semicolons.
+        leave: Says an error and ends this process at once: one of several cannot end in order, Bytewax would
+            wait for the others.
     """
     quiet_threads()
-    stop = Stop()
+    failed: list[Exception] = []
+
+    def keep(error: Exception) -> None:
+        failed.append(error)
+        stop.set()
+
+    stop = Stop(leave if addresses else keep)
     house = open_house(settings)
     source = open_rides(settings.rides)
     try:
@@ -208,6 +260,12 @@ def run_process(settings: Settings, regions: Sequence[str], processes: int, proc
         cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
             flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
         )
+        if failed:
+            raise failed[0]
+    except BaseException as panic:
+        if addresses and type(panic).__name__ == "PanicException":  # what a lost connection becomes; its type has no other name
+            raise StoreUnavailable("another process of this run has ended") from panic
+        raise
     finally:
         house.close()
         source.close()

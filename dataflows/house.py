@@ -18,6 +18,7 @@ from dataflows.sources import RideSource, open_rides
 from ledger.blobs import Blobs, open_blobs
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
+from schemas.errors import StoreUnavailable
 from schemas.record_codec import decode
 from schemas.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.settings import Settings
@@ -43,7 +44,10 @@ class House:
 
 def open_house(settings: Settings) -> House:
     """Open the ledger and the blobs that the settings name."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
     if settings.database:
         ledger = open_database(settings.database, settings.home / "checkpoints", instance=settings.instance, clock=time.monotonic)
     else:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 
 import click
 
@@ -66,23 +67,50 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: a known error is one line on stderr; RIDECAST_TRACEBACK=1 shows where it came from."""
+    """Entry point: an error is one line on stderr; RIDECAST_TRACEBACK=1 shows where it came from."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
+        # A command that ends with ctx.exit(1) returns its status here.
+        status = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:  # Bytewax's panics are no Exception
+        status = say(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def say(error: BaseException) -> int:
+    """Say an error in one line on stderr; returns the exit code that it asks for."""
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        return 130
+    if isinstance(error, click.ClickException):
         error.show()
-        sys.exit(error.exit_code)
-    except RidecastError as error:
-        if os.environ.get("RIDECAST_TRACEBACK"):
-            traceback.print_exc()
-        click.echo(f"ridecast: {error}", err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        # A full disk, a missing right, a port in use: the system's own words name the file or the address.
-        if os.environ.get("RIDECAST_TRACEBACK"):
-            traceback.print_exc()
-        click.echo(f"ridecast: {error}", err=True)
-        sys.exit(1)
+        return error.exit_code
+    if os.environ.get("RIDECAST_TRACEBACK"):
+        traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output, `head` perhaps, has seen enough; the interpreter must not write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    known = next((cause for cause in chain(error) if isinstance(cause, RidecastError)), None)
+    if known is not None:
+        click.echo(f"ridecast: {known}", err=True)
+        return known.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        # A full disk, a missing right: the system's own words, and the file that it names.
+        click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}", err=True)
+        return 1
+    text = " ".join(str(error).split())[:300]
+    click.echo(f"ridecast: unexpected {type(error).__name__}: {text}; this is a fault of ours: RIDECAST_TRACEBACK=1 shows where", err=True)
+    return 1
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from: others' code wraps what ours raises."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__

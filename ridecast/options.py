@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from schemas.errors import UsageError
 from schemas.regions import Region, load_region, shipped_regions
 from schemas.settings import Settings
 
@@ -27,6 +28,19 @@ rides: Decorator = click.option(
 def settings_of(**given: object) -> Settings:
     """Settings from the environment, under what the command line gave."""
     return Settings.from_env(os.environ, given)
+
+
+def settings_of_home(**given: object) -> Settings:
+    """The same for a command that looks into a home: a mistyped directory is said, never made.
+
+    Raises:
+        UsageError: the ledger is embedded, and there is none.
+    """
+    settings = settings_of(**given)
+    if not settings.database and not (settings.home / "ledger").is_dir():
+        what = "holds no ledger" if settings.home.is_dir() else "is no directory" if settings.home.exists() else "does not exist"
+        raise UsageError(f"--home: expected a directory that `ridecast bootstrap` has filled, got {str(settings.home)!r}, which {what}")
+    return settings
 
 
 def region_of(name: str) -> Region:

@@ -12,16 +12,40 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from schemas.errors import RidecastError
+from ridecast.relay import Relay
+from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError
 
 STOP_WITHIN_S = 20.0
 RESTART_AFTER_S = 0.5
 STEADY_AFTER_S = 60.0
 MOST_RESTARTS = 5  # in a row, each before a steady minute: then it is not a passing fault
+LASTING_STATUS = 3  # how a child ends on an error that starting again does not heal; 2 is wrong usage, as everywhere
+LASTING = (NotFound, DamagedError, BootRefused)
+
+
+class LastingError(RidecastError):
+    """An error of a child that will be there again after a restart."""
+
+    exit_code = LASTING_STATUS
+
+
+def lasting(error: Exception) -> Exception:
+    """The error, with the exit code that tells the supervisor whether to try again."""
+    return LastingError(str(error)) if isinstance(error, LASTING) else error
+
+
+@contextmanager
+def sorted_errors() -> Iterator[None]:
+    """Around a child's work: see `lasting`."""
+    try:
+        yield
+    except LASTING as error:
+        raise lasting(error) from error
 
 
 @dataclass(slots=True)
@@ -31,16 +55,24 @@ class Child:
     role: str
     arguments: list[str]
     process: subprocess.Popen[bytes] | None = None
+    reader: threading.Thread | None = None
 
-    def start(self, environment: Mapping[str, str]) -> None:
+    def start(self, environment: Mapping[str, str], relay: Relay) -> None:
         """Start it anew."""
         command = [sys.executable, "-m", "ridecast", "worker", "--tied", *self.arguments]
         # A session of its own, so that Ctrl-C reaches the supervisor alone, which then stops all in order.
-        self.process = subprocess.Popen(command, env=dict(environment), start_new_session=True, stdin=lifeline()[0])
+        self.process = subprocess.Popen(command, env=dict(environment), start_new_session=True, stdin=lifeline()[0], stderr=subprocess.PIPE)
+        assert self.process.stderr is not None
+        self.reader = relay.follow(self.process.stderr)
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs or before it was started."""
         return self.process.poll() if self.process else None
+
+    def hear_out(self) -> None:
+        """Wait until its last words have been passed on."""
+        if self.reader is not None:
+            self.reader.join(1.0)
 
 
 @cache
@@ -72,6 +104,7 @@ class Supervisor:
         processes: Forecaster processes.
         bounded: End when the rides that are there now have been processed.
         companions: Roles to keep alive beside the forecasters.
+        relay: Passes on what children say.
     """
 
     environment: dict[str, str]
@@ -79,6 +112,7 @@ class Supervisor:
     processes: int
     bounded: bool
     companions: Sequence[str]
+    relay: Relay
     _forecasters: list[Child] = field(default_factory=list)
     _others: list[Child] = field(default_factory=list)
     _stopping: bool = False
@@ -87,14 +121,13 @@ class Supervisor:
         """Run to the end; `on_tick` is called several times a second.
 
         Raises:
-            RidecastError: children keep dying.
+            RidecastError: children keep dying, or one says that it always will; with the exit code to end with.
         """
-        # A forecaster may end by itself only in a bounded run.
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
         self._others = [Child(role, [role, "--regions", ",".join(self.regions)]) for role in self.companions]
         for child in self._others:
-            child.start(self.environment)
+            child.start(self.environment, self.relay)
         restarts, started = 0, time.monotonic()
         self._start_forecasters()
         try:
@@ -102,15 +135,14 @@ class Supervisor:
                 time.sleep(0.1)
                 on_tick()
                 statuses = [child.poll() for child in self._forecasters]
+                # A forecaster may end by itself only in a bounded run.
                 if any(statuses):
                     restarts = 1 if time.monotonic() - started > STEADY_AFTER_S else restarts + 1
                     self._stop(self._forecasters)
-                    # A wrong setting does not pass by itself: status 2 ends the run at once.
-                    worst = next(status for status in statuses if status)
-                    if worst == 2 or restarts > MOST_RESTARTS:
-                        raise RidecastError(
-                            f"forecaster ended with status {worst}" + (f", {restarts} times in a row" if restarts > 1 else "")
-                        )
+                    # One process that says why comes before others that only lost their connection to it.
+                    worst = max((status for status in statuses if status), key=lambda s: (s in (2, LASTING_STATUS), s))
+                    if worst in (2, LASTING_STATUS) or restarts > MOST_RESTARTS:
+                        raise _ended("forecaster", worst, restarts)
                     time.sleep(RESTART_AFTER_S)
                     started = time.monotonic()
                     self._start_forecasters()
@@ -134,25 +166,28 @@ class Supervisor:
             if self.bounded:
                 arguments.append("--until-end")
             child = Child("forecast", arguments)
-            child.start(self.environment)
+            child.start(self.environment, self.relay)
             self._forecasters.append(child)
 
     def _revive(self) -> None:
         for child in self._others:
             status = child.poll()
-            if status == 2:
-                raise RidecastError(f"{child.role} ended with status 2: see its message above")
+            if status in (2, LASTING_STATUS):
+                child.hear_out()
+                raise _ended(child.role, status, 1)
             if status is not None:
                 time.sleep(RESTART_AFTER_S)
-                child.start(self.environment)
+                child.start(self.environment, self.relay)
 
     def _drain(self) -> None:
         """Publish what the run has recorded, then end."""
         child = Child("publish", ["publish", "--regions", ",".join(self.regions), "--drain"])
-        child.start(self.environment)
-        assert child.process is not None
-        if status := child.process.wait():
-            raise RidecastError(f"publisher ended with status {status}")
+        child.start(self.environment, self.relay)
+        while (status := child.poll()) is None and not self._stopping:
+            time.sleep(0.05)
+        self._stop([child])
+        if status:
+            raise _ended("publisher", status, 1)
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stopping = True
@@ -168,6 +203,16 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
+        for child in children:
+            child.hear_out()
+
+
+def _ended(role: str, status: int, times: int) -> RidecastError:
+    """What to raise for a child that ended badly; its own words came before."""
+    how = f"was killed by signal {-status}" if status < 0 else "ended with the error above"
+    error = RidecastError(f"{role} {how}" + (f", {times} times in a row" if times > 1 else ""))
+    error.exit_code = 2 if status == 2 else 1
+    return error
 
 
 def free_addresses(count: int) -> list[str]:

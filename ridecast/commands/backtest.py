@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
+from ridecast.screen import bars
 
 if TYPE_CHECKING:
     from dataflows.backtest import BacktestResult
@@ -47,7 +48,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} slots"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with bars(*columns) as progress:
         task = progress.add_task("starting", total=1)
         result = backtest(
             settings,

@@ -1,10 +1,9 @@
 """`ridecast bootstrap`: history becomes counts."""
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from ridecast import options
+from ridecast.screen import bars
 
 
 @click.command()
@@ -21,21 +20,21 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
 
     Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
     """
-    from dataflows.bootstrap import bootstrap_region
+    from dataflows.bootstrap import bootstrap_region, slot_of_midnight
     from dataflows.house import open_house
     from dataflows.sources import open_rides
     from schemas.settings import parse_rides
 
     settings = options.settings_of(home=home, rides=rides)
     region = options.region_of(region_name)
+    slot_of_midnight(region, until)  # a wrong date is said before the rides are looked for
     source = None
     if not no_history:
         parse_rides(settings.rides)
         source = open_rides(settings.rides)
     house = open_house(settings)
-    console = Console(stderr=True)
     try:
-        with Progress(console=console, transient=True) as progress:
+        with bars() as progress:
             task = progress.add_task(f"counting {region.id}", total=None)
             record, fresh = bootstrap_region(
                 house, region, source, until, on_rides=lambda done, total: progress.update(task, completed=done, total=max(total, 1))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ridecast import landing, options
+from ridecast.screen import bars
 from schemas.errors import StoreUnavailable, UsageError
 from schemas.regions import Region
 
@@ -163,7 +163,7 @@ def _write_rejects(path: Path, rejected: "list[RejectedRow]") -> None:
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return bars(*columns)
 
 
 def _report(trips: "Trips", delivery: "Delivery", rejects: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 
 from ridecast import options
+from ridecast.screen import bars
 from schemas.errors import NotFound
 from schemas.record_codec import decode
 
@@ -62,7 +62,7 @@ def tail(home: str | None, log_name: str | None, limit: int) -> None:
     """
     from dataflows.house import open_house
 
-    house = open_house(options.settings_of(home=home))
+    house = open_house(options.settings_of_home(home=home))
     try:
         log = _pick(house.ledger, log_name)
         head = house.ledger.head(log)
@@ -101,7 +101,7 @@ def show(home: str | None, log_name: str | None, index: int) -> None:
     """
     from dataflows.house import open_house
 
-    house = open_house(options.settings_of(home=home))
+    house = open_house(options.settings_of_home(home=home))
     try:
         log = _pick(house.ledger, log_name)
         size = house.ledger.head(log).size
@@ -126,10 +126,10 @@ def verify(ctx: click.Context, home: str | None, as_json: bool) -> None:
     from dataflows.house import open_house
     from ledger.verify import verify_log
 
-    house = open_house(options.settings_of(home=home))
+    house = open_house(options.settings_of_home(home=home))
     damaged, reports = False, []
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with bars() as progress:
             for log in sorted(house.ledger.logs()):
                 task = progress.add_task(log, total=None)
 
@@ -161,10 +161,10 @@ def export(home: str | None, folder: Path) -> None:
     from dataflows.export import export_parquet
     from dataflows.house import open_house
 
-    house = open_house(options.settings_of(home=home))
+    house = open_house(options.settings_of_home(home=home))
     try:
         regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with bars() as progress:
             task = progress.add_task("exporting", total=None)
             rows = export_parquet(
                 house.ledger,

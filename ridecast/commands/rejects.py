@@ -1,10 +1,10 @@
 """`ridecast rejects`: events that were not accepted."""
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ridecast import options
+from ridecast.screen import answers
 from schemas.errors import UsageError
 from schemas.rides import Reason
 
@@ -46,5 +46,5 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
     for event in found:
         shown = event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
         table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
-    Console().print(table)
+    answers().print(table)
     click.echo(f"{len(found)} shown; {total} rejected in all: " + ", ".join(f"{name} {n}" for name, n in counts.items()))

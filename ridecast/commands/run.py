@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
-from rich.live import Live
 
 from ridecast import options
+from ridecast.screen import Line
 from schemas.regions import Region
 from schemas.settings import PREFIX, SETTINGS, Settings
 
@@ -38,7 +38,7 @@ def command(
       ridecast run --rides rides --region nyc --home home --until-end
       ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
     """
-    settings = options.settings_of(home=home, rides=rides, api_port=api_port)
+    settings = options.settings_of_home(home=home, rides=rides, api_port=api_port)
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
@@ -55,10 +55,12 @@ def run_region(
     extra: Mapping[str, str] | None = None,
 ) -> None:
     """Check what can be checked at once, then supervise with a progress line."""
+    from api.serve import bind
     from dataflows.house import open_house
     from dataflows.progress import ProgressWatch
     from dataflows.resume import plan_resume
     from dataflows.sources import open_rides
+    from ridecast.relay import Relay, wants_everything
     from ridecast.supervise import Supervisor
     from schemas.settings import parse_rides
 
@@ -66,28 +68,44 @@ def run_region(
     parse_rides(settings.rides)
     source = open_rides(settings.rides)
     house = open_house(settings)
-    console = Console(stderr=True)
+    said = Line(Console(stderr=True))
     try:
-        plan_resume(house.ledger, region.id, source.partitions())
+        plan = plan_resume(house.ledger, region.id, source.partitions())
+        for warning in warnings_of(settings, region, plan.region):
+            said.say(f"ridecast: {warning}")
         total = sum(end - start for start, end in map(source.bounds, source.partitions())) if bounded else None
         watch = ProgressWatch(house.ledger, [region.id])
         line = ProgressLine(region, watch, total)
-        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions)
+        relay = Relay(said.say, everything=wants_everything())
+        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay)
         if "api" in companions:
-            console.print(f"API and page at http://{settings.api_host}:{settings.api_port}")
-        with Live(line.text(), console=console, refresh_per_second=4, transient=False) as live:
-            supervisor.run(lambda: live.update(line.text()))
-        console.print(line.summary())
+            bind(settings.api_host, settings.api_port).close()  # a used port is said before anything starts
+            said.say(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
+        with said:
+            said.show(line.text())
+            supervisor.run(lambda: said.show(line.text()))
+        said.say(line.summary())
     finally:
         house.close()
         source.close()
+
+
+def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str]:
+    """What is probably not meant, though a run can go on with it."""
+    found = [f"{name} is set but is no setting; see `ridecast settings`" for name in settings.unknown]
+    if asked.to_json() != recorded.to_json():
+        found.append(f"region {asked.id}: its definition has changed since it was bootstrapped; the recorded one stays in force")
+    return found
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that gives children the same settings."""
     chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
-    return {**kept, **{name: value for name, value in chosen.items() if value}, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    if not os.environ.get("RIDECAST_TRACEBACK"):
+        fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack helps nobody who runs it
+    return {**kept, **{name: value for name, value in chosen.items() if value}, **fixed}
 
 
 class ProgressLine:
@@ -118,7 +136,8 @@ class ProgressLine:
         self._looked = now
         [progress] = self._watch.look()
         if progress.slot < 0:
-            return f"{self._region.id}: waiting for the first slot to close ({now - self._started:.0f} s)"
+            self._text = f"{self._region.id}: waiting for the first slot to close"
+            return self._text
         at, events = self._last
         if now - at >= 2.0:
             self._rate = (progress.events - events) / (now - at)

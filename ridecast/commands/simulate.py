@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from ridecast import landing, options
+from ridecast.screen import bars
 from schemas.errors import UsageError
 from schemas.measures import KINDS
 from schemas.regions import US_PER_S
@@ -80,7 +80,7 @@ def command(
     delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
     opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, opened as place:
+    with bars(*columns) as progress, opened as place:
         task = progress.add_task("days", total=days)
         for day, events in enumerate(city):
             for row, count in enumerate(np.bincount(events.kind, minlength=len(KINDS)).tolist()):

@@ -4,10 +4,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ridecast import options
+from ridecast.screen import answers
 from schemas.record_codec import decode
 from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import region_from_json
@@ -22,7 +22,7 @@ def command(home: str | None) -> None:
     """
     from dataflows.house import open_house
 
-    settings = options.settings_of(home=home)
+    settings = options.settings_of_home(home=home)
     house = open_house(settings)
     try:
         ledger = house.ledger
@@ -54,7 +54,7 @@ def command(home: str | None) -> None:
                 ]
                 champions.append(f"{measure}: {promoted[-1].model.hex()[:12] if promoted else 'baseline only'}")
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
-        console = Console()
+        console = answers()
         console.print(regions)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size):

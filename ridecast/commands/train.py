@@ -1,11 +1,10 @@
 """`ridecast train`: a model from what has been counted."""
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from ridecast import options
+from ridecast.screen import answers, bars
 from schemas.regions import Region
 from schemas.settings import Settings
 from state.training import MOST_ROWS
@@ -27,12 +26,11 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
     from dataflows.house import open_house
     from dataflows.learn import train_region
 
-    settings = options.settings_of(home=home)
+    settings = options.settings_of_home(home=home)
     region = options.region_of(region_name) if region_name else None
     house = open_house(settings)
-    console = Console(stderr=True)
     try:
-        with Progress(console=console, transient=True) as progress:
+        with bars() as progress:
             task = progress.add_task("training", total=1.0)
             trained = train_region(
                 house,
@@ -51,7 +49,7 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
         for horizon in horizons:
             names = (f"wape_{horizon}", f"baseline_wape_{horizon}", f"rmse_{horizon}", f"baseline_rmse_{horizon}")
             table.add_row(f"{horizon} min", *(f"{found.model.metrics[name]:.3f}" for name in names))
-        Console().print(table)
+        answers().print(table)
     click.echo("promoted: it serves from the next slot on" if promote else "recorded, not promoted: it serves nothing yet")
 
 

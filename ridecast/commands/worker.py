@@ -5,7 +5,7 @@ import os
 
 import click
 
-from ridecast.supervise import end_with_parent
+from ridecast.supervise import end_with_parent, lasting, sorted_errors
 from schemas.settings import Settings
 
 
@@ -28,8 +28,13 @@ def command(tied: bool) -> None:
 def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
     """Read rides, close slots, record forecasts."""
     from dataflows.forecast import run_process
+    from ridecast.main import say
 
-    run_process(Settings.from_env(os.environ), regions.split(","), processes, process, addresses, bounded=until_end)
+    def leave(error: Exception) -> None:
+        os._exit(say(lasting(error)))
+
+    with sorted_errors():
+        run_process(Settings.from_env(os.environ), regions.split(","), processes, process, addresses, bounded=until_end, leave=leave)
 
 
 @command.command()
@@ -39,7 +44,8 @@ def publish(regions: str, drain: bool) -> None:
     """Follow the regions' logs; publish forecasts to their topic and the online store."""
     from dataflows.publish_process import run_publisher
 
-    run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
+    with sorted_errors():
+        run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
 
 
 @command.command()
@@ -48,7 +54,8 @@ def api(regions: str) -> None:
     """Answer over REST."""
     from api.serve import serve
 
-    serve(Settings.from_env(os.environ), regions.split(","))
+    with sorted_errors():
+        serve(Settings.from_env(os.environ), regions.split(","))
 
 
 @command.command()
@@ -58,4 +65,5 @@ def feed(regions: str) -> None:
     from dataflows.feed import run_feed
 
     settings = Settings.from_env(os.environ)
-    run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]))
+    with sorted_errors():
+        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]))
