@@ -75,7 +75,8 @@ def parse_checkpoint(text: str) -> Checkpoint:
     origin, size, encoded, *extensions = lines
     if not origin:
         raise DamagedError("checkpoint: expected an origin in the first line, got an empty line")
-    if not (size.isascii() and size.isdecimal()) or str(int(size)) != size or int(size) > LARGEST_SIZE:
+    short = size.isascii() and size.isdecimal() and len(size) <= len(str(LARGEST_SIZE))  # Python reads no longer one than 4,300 digits.
+    if not short or str(int(size)) != size or int(size) > LARGEST_SIZE:
         raise DamagedError(f"checkpoint: expected a decimal size up to {LARGEST_SIZE}, got {size[:40]!r}")
     try:
         root = base64.b64decode(encoded, validate=True)
