@@ -8,6 +8,7 @@ import pytest
 from dataflows.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.house import House, open_house
 from dataflows.pump import PumpLimits
+from dataflows.ridelog_writer import RideLogWriter
 from dataflows.sources import FileRides
 from schemas.count_table import from_table
 from schemas.errors import UsageError
@@ -74,6 +75,15 @@ def test_a_second_time_changes_nothing(house: House, rides: FileRides) -> None:
     first, _ = bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
     assert (first, False) == bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
     assert house.ledger.head(LOG).size == 1
+    house.close()
+
+
+def test_a_log_that_has_grown_since_is_the_same_history(house: House, rides: FileRides, tmp_path: Path) -> None:
+    """Rides that came after the midnight change the files, not the history: the first record stands."""
+    first, _ = bootstrap_region(house, WORLD.region, rides, UNTIL)
+    with RideLogWriter(tmp_path / "rides", len(WORLD.truth)) as log:
+        log.append(0, np.array([2**50]), [b""], [b"later, and no ride at all"])
+    assert (first, False) == bootstrap_region(house, WORLD.region, FileRides(tmp_path / "rides"), UNTIL)
     house.close()
 
 
