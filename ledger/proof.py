@@ -14,12 +14,12 @@ from typing import Any
 import fastavro
 
 from ledger.checkpoint import LARGEST_SIZE, Checkpoint, parse_checkpoint
-from ledger.keys import Verifier, decode_base64
+from ledger.keys import Algorithm, Verifier, decode_base64
 from ledger.merkle import HASH_SIZE_BYTES, NodeReader, Tree, inclusion_path, leaf_hash, verify_inclusion
 from ledger.note import Signature, open_note, parse_note
 from schemas.avro_files import head, plain_parsed
 from schemas.chunks import decode_chunk, unpack_blob
-from schemas.errors import ContractError, DamagedError, NotFound
+from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.record_codec import decode
 from schemas.records import FALLBACKS, Fallback, ForecastIssued, region_log
 
@@ -207,6 +207,7 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
         quorum: How many of them must have cosigned the checkpoint.
     Raises:
         DamagedError: it proves nothing; the message says which step fails.
+        UsageError: the key of a witness as the log's, or the reverse.
         ContractError: a quorum that so many witnesses cannot give.
     Source:
         C2SP tlog-proof, signed-note, tlog-cosignature; RFC 6962 2.1.
@@ -216,6 +217,8 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
         ...
     schemas.errors.DamagedError: proof: expected c2sp.org/tlog-proof@v1, an index, an empty line and a checkpoint, got 'forecast: 3 rides'
     """
+    if verifier.algorithm is not Algorithm.ED25519 or any(witness.algorithm is not Algorithm.COSIGNATURE for witness in witnesses):
+        raise UsageError("proof: expected the log's own key, and keys of witnesses, each in its place")
     if not 0 <= quorum <= len(witnesses):
         raise ContractError(f"proof: expected a quorum of 0 to {len(witnesses)} witnesses, got {quorum}")
     proof = parse_log_proof(text)

@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-from ledger.proof import build_proof
 from tests.ledger.exports import SIGNER, exported
 from tests.ledger.issues import WITNESSES, Issued
 
@@ -21,11 +20,8 @@ def files() -> dict[str, str]:
     issued = Issued()
     export = exported([index.to_bytes(4, "big") for index in range(700)])
     tiles = {path: hashlib.sha256(data).hexdigest() for path, data in export.files.items()}
-    cell = int(issued.columns.cells[17])
     return {
-        "forecast.tlog-proof": build_proof(
-            issued.entry, issued.index, issued.blob, issued.node, issued.checkpoint, cell=cell, horizon_min=30
-        ),
+        "forecast.tlog-proof": issued.proof(int(issued.columns.cells[17]), 30),
         "keys.txt": "".join(f"{key.verifier.text()}\n" for key in (SIGNER, *WITNESSES)),
         "tiles.json": json.dumps(tiles, indent=1) + "\n",
     }

