@@ -60,8 +60,6 @@ def backtest(
             truth = count_rides(house, region, source, end)
             on_step(f"bootstrapping until {train_until}")
             record, _ = bootstrap_region(house, region, source, train_until)
-            if not record.rides:
-                raise UsageError(f"--train-until: expected rides before {train_until}, found none")
             on_step("training")
             train_region(house, region, promote=True, reason="backtest")
             evaluations = [Evaluation(region, counts, (record.first_slot, start), end) for counts in truth]

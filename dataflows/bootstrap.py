@@ -58,7 +58,7 @@ def bootstrap_region(
     Returns:
         The record, and whether it was made now (False: the same one was there already).
     Raises:
-        UsageError: the region is bootstrapped with other content already.
+        UsageError: the source has no ride of the region before that date, or it is bootstrapped with other content already.
     """
     partitions = source.partitions() if source else ()
     rules = _rules(house, len(partitions))
@@ -78,6 +78,8 @@ def bootstrap_region(
         rules.dedup_horizon_events,
         rules.skew_s,
     )
+    if source is not None and not record.rides:
+        raise UsageError(f"region {region.id}: expected rides before {until}, found none; give a later date, or begin with --no-history")
     log = region_log(region.id)
     stored = house.ledger.find(log, RegionBootstrapped.__name__)
     if stored is not None:

@@ -61,9 +61,16 @@ class Child:
         """Start it anew."""
         command = [sys.executable, "-m", "ridecast", "worker", "--tied", *self.arguments]
         # A session of its own, so that Ctrl-C reaches the supervisor alone, which then stops all in order.
-        self.process = subprocess.Popen(command, env=dict(environment), start_new_session=True, stdin=lifeline()[0], stderr=subprocess.PIPE)
-        assert self.process.stderr is not None
-        self.reader = relay.follow(self.process.stderr)
+        self.process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            start_new_session=True,
+            stdin=lifeline()[0],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdout is not None
+        self.reader = relay.follow(self.process.stdout)
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs or before it was started."""

@@ -64,6 +64,17 @@ def test_the_installed_code_is_not_the_checkout(installed: Path, tmp_path: Path)
     assert place.is_relative_to(installed.parent)
 
 
+def test_the_installed_demo_runs_to_its_end(installed: Path, tmp_path: Path) -> None:
+    """A small city goes through the whole pipeline, and the ledger that it leaves verifies."""
+    text = run(str(installed / "ridecast"), "demo", "--days", "4", "--rides-per-day", "500", "--until-end", cwd=tmp_path)
+    assert "live counting starts there" in text
+    assert "promoted" in text
+    verified = run(str(installed / "ridecast"), "ledger", "verify", "--home", "demo", cwd=tmp_path)
+    found = dict(re.findall(r"^(\S+): ([\d,]+) entries, clean$", verified, re.MULTILINE))
+    assert {"control", "region/tehran", "runs"} == set(found)
+    assert int(found["region/tehran"].replace(",", "")) > 2 * 288  # two days of slots, and what they led to
+
+
 def run(*words: str, cwd: Path | None = None) -> str:
     """What a command prints; the test fails with its words when it fails. Python finds nothing but its own environment."""
     foreign = ("PYTHON", "RIDECAST_", "COV_", "VIRTUAL_ENV")

@@ -14,6 +14,7 @@ from schemas.regions import Region
 HISTORY_DAYS = 21
 FAST_DAYS = 2
 PACED_DAYS = 7
+DAYS = HISTORY_DAYS + FAST_DAYS + PACED_DAYS
 SEED = 7
 RIDES_PER_DAY = 8_000  # a small city: hundreds of cells, and a first forecast well within a minute
 MOST_ROWS = 30_000  # a model in seconds; `ridecast train` takes more rows and more time
@@ -26,7 +27,11 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @click.option("--timezone", metavar="ZONE", help="Zone of your trips' times, if their region does not ship.")
 @click.option("--home", default="demo", show_default=True, metavar="DIR", help="Where everything is kept; run again to go on.")
 @click.option("--port", "api_port", metavar="N", help="Port of the page. [RIDECAST_API_PORT, default: 8000]")
-@click.option("--speedup", type=float, default=SPEEDUP, show_default=True, help="How fast time passes once the page is up.")
+@click.option(
+    "--speedup", type=click.FloatRange(0.1, 100_000), default=SPEEDUP, show_default=True, help="How fast time passes once the page is up."
+)
+@click.option("--days", type=click.IntRange(4, 365), default=DAYS, show_default=True, help="Days of the simulated city.")
+@click.option("--rides-per-day", type=click.IntRange(10, 1_000_000), default=RIDES_PER_DAY, show_default=True, help="Its size.")
 @click.option("--until-end", is_flag=True, help="Do not slow down for watching: process everything, then end.")
 @click.pass_context
 def command(
@@ -37,6 +42,8 @@ def command(
     home: str,
     api_port: str | None,
     speedup: float,
+    days: int,
+    rides_per_day: int,
     until_end: bool,
 ) -> None:
     """The whole pipeline on a simulated city, or on your own trips, with a page to look at.
@@ -49,6 +56,7 @@ def command(
       ridecast demo
       ridecast demo --rides trips.parquet
     """
+    from api.serve import bind
     from dataflows.bootstrap import slot_of_midnight
     from dataflows.feed import Feed
     from ridecast.commands import bootstrap, importing, run, simulate, train
@@ -56,6 +64,8 @@ def command(
     console = Console(stderr=True)
     settings = options.settings_of(home=home, api_port=api_port, rides=str(Path(home) / "rides"))
     folder = settings.home
+    if not until_end:
+        bind(settings.api_host, settings.api_port).close()  # a used port is said now, not after the training
     folder.mkdir(parents=True, exist_ok=True)
     name = _region(folder, trips, region_name, timezone)
     region = options.region_of(name)
@@ -65,8 +75,7 @@ def command(
     if trips:
         ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone)
     else:
-        days = HISTORY_DAYS + FAST_DAYS + PACED_DAYS
-        ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=RIDES_PER_DAY, out=str(past))
+        ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
     until, paced_from = _plan(past, region)
 
     console.rule("2  history becomes counts")
