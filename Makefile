@@ -47,7 +47,7 @@ $(VENV)/ready: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is missing: install it, or say PYTHON=/its/path" >&2; exit 1; }
 	@echo "installing into $(VENV) with $(PYTHON); a minute or two the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# The file is the whole answer: pip, asked to resolve again, trips over newer releases of what others want with an extra.
+# The file is the whole answer: pip, asked to resolve again, trips over newer releases of what others want with an extra.
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 	$(BIN)/python -m pip check -q
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
