@@ -1,6 +1,5 @@
 """`ridecast`, also `python -m ridecast`: finds the command, turns errors into one line and an exit code."""
 
-import importlib
 import logging
 import os
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from ridecast import __version__
+from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
 
 # Name -> (module, one line for the overview). A command's module is imported only when it is used.
@@ -30,25 +30,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 HIDDEN = ("worker",)
 
 
-class LazyCommands(click.Group):
-    """A group whose commands are modules of `ridecast.commands`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if name not in HIDDEN]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"ridecast.commands.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items() if name not in HIDDEN])
-
-
-@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyCommands,
+    package="ridecast.commands",
+    table=COMMANDS,
+    hidden_names=HIDDEN,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="ridecast")
 def cli() -> None:
     """Forecasts of ride demand per geohash cell, which can be proved and replayed.

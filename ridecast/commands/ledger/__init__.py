@@ -1,0 +1,18 @@
+"""`ridecast ledger`: look into the only memory, prove it, check it."""
+
+import click
+
+from ridecast.lazy import LazyCommands
+
+# Name -> (module, one line for the overview).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "tail": ("tail", "The newest entries of a log, one line each."),
+    "show": ("show", "One entry, whole, as JSON."),
+    "verify": ("verify", "Derive every hash and root again from the stored bytes."),
+    "export": ("export", "Flat tables for pandas and DuckDB."),
+}
+
+
+@click.group(cls=LazyCommands, package="ridecast.commands.ledger", table=COMMANDS)
+def command() -> None:
+    """Look into the ledger: tail, show, verify, export."""

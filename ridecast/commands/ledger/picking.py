@@ -1,0 +1,47 @@
+"""Which log a `ridecast ledger` command looks into, and how it says a record."""
+
+import dataclasses
+from typing import Any
+
+import click
+
+from ledger.log import Ledger
+from schemas.errors import NotFound
+
+log_option = click.option(
+    "--log", "log_name", default=None, metavar="NAME", help="A log: region/<id>, control or runs. [default: the only region]"
+)
+
+
+def pick_log(ledger: Ledger, name: str | None) -> str:
+    """The log that was asked for, or the only region's.
+
+    Raises:
+        NotFound: there is no such log, or several regions to choose from.
+    """
+    logs = sorted(ledger.logs())
+    if name is not None:
+        if name not in logs:
+            raise NotFound(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {name!r}")
+        return name
+    regions = [log for log in logs if log.startswith("region/")]
+    if len(regions) != 1:
+        raise NotFound(f"--log: expected one region's log to exist, found {', '.join(regions) or 'none'}; name one")
+    return regions[0]
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON can say it: digests in hex.
+
+    >>> plain((b"\\x01", {"a": 1}))
+    ['01', {'a': 1}]
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return value

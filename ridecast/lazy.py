@@ -1,0 +1,37 @@
+"""Groups of commands whose modules are imported only when they are used: `--help` answers at once."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyCommands(click.Group):
+    """A group whose commands are modules of one package, each with an attribute `command`.
+
+    Args:
+        package: Where the modules are.
+        table: Name -> (module, one line for the overview).
+        hidden_names: Names that are not for people.
+    """
+
+    def __init__(
+        self, *, package: str, table: Mapping[str, tuple[str, str]], hidden_names: tuple[str, ...] = (), **attributes: Any
+    ) -> None:
+        super().__init__(**attributes)
+        self._package, self._table, self._hidden = package, table, hidden_names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in self._table if name not in self._hidden]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._table:
+            return None
+        module = importlib.import_module(f"{self._package}.{self._table[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._table[name][1]) for name in self.list_commands(ctx)])
