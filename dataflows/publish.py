@@ -119,11 +119,15 @@ class Publisher:
             record: ForecastIssued = decode(issue.payload)
             columns = chunks_of(StoredIssue(issue.index, issue.payload, self._blob_of(record))).columns(record.horizons_min)
             served.update(columns.cells.tolist())
-            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision)
+            further = record.measure != self._region.measures[0]
+            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further)
         next_index = issues[-1].index + 1
         # A cell that retired and came back meanwhile has a forecast again: no tombstone.
         gone = sorted(self._retired(cursor, next_index) - served)
-        messages += [(forecast_key(self._region.id, cell_text(cell, self._region.precision)), None) for cell in gone]
+        names = ("", *self._region.measures[1:])
+        messages += [
+            (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
+        ]
         self._sink.publish(messages, self._log, next_index)
 
     def _retired(self, start: int, stop: int) -> set[int]:

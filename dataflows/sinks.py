@@ -28,7 +28,7 @@ class ForecastMessage(NamedTuple):
     """One message about one cell.
 
     Attributes:
-        key: "region/cell".
+        key: "region/cell", and "/measure" where the measure is not the region's first.
         value: A `DemandForecast`, single-object encoding; None when the cell retires.
     """
 

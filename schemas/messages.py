@@ -26,7 +26,9 @@ Fields = dict[str, object]
 # --- demand.forecasts ---------------------------------------------------------------------------------
 
 
-def encode_demand_forecasts(columns: ForecastColumns, issued: ForecastIssued, index: int, precision: int) -> list[tuple[bytes, bytes]]:
+def encode_demand_forecasts(
+    columns: ForecastColumns, issued: ForecastIssued, index: int, precision: int, *, further: bool = False
+) -> list[tuple[bytes, bytes]]:
     """The messages of one issue: (key, value) per cell, in order of cells.
 
     Args:
@@ -34,6 +36,7 @@ def encode_demand_forecasts(columns: ForecastColumns, issued: ForecastIssued, in
         issued: Its entry.
         index: The entry's index in the region's log.
         precision: Letters of a cell's geohash.
+        further: The measure is not its region's first, see `forecast_key`.
     """
     columns.check()
     letters = _letters(columns.cells, precision)
@@ -50,18 +53,20 @@ def encode_demand_forecasts(columns: ForecastColumns, issued: ForecastIssued, in
         data, size = block.tobytes(), block.shape[1]
         for place, row in enumerate(rows.tolist()):
             out[row] = data[place * size : (place + 1) * size]
-    prefix = f"{issued.region}/".encode()
-    names = letters.tobytes()
-    return [(prefix + names[row * precision : (row + 1) * precision], value) for row, value in enumerate(out)]
+    names = letters.tobytes().decode("ascii")
+    measure = issued.measure if further else ""
+    return [(forecast_key(issued.region, names[at * precision : (at + 1) * precision], measure), value) for at, value in enumerate(out)]
 
 
-def forecast_key(region: str, cell: str) -> bytes:
+def forecast_key(region: str, cell: str, further_measure: str = "") -> bytes:
     """Key of a cell's message in `demand.forecasts`; with no value it is the tombstone of a retired cell.
 
-    >>> forecast_key("nyc", "dr5reg")
-    b'nyc/dr5reg'
+    A region's first measure needs no name; a further one does, or compaction would keep only one of them.
+
+    >>> forecast_key("nyc", "dr5reg"), forecast_key("nyc", "dr5reg", "pickups")
+    (b'nyc/dr5reg', b'nyc/dr5reg/pickups')
     """
-    return f"{region}/{cell}".encode()
+    return f"{region}/{cell}{'/' if further_measure else ''}{further_measure}".encode()
 
 
 def decode_demand_forecast(value: bytes) -> Fields:

@@ -56,7 +56,7 @@ REJECTED = Topic(
 )
 FORECASTS = Topic(
     "demand.forecasts",
-    key="region/cell",
+    key="region/cell",  # and /measure, for a measure that is not its region's first
     schema="demand_forecast.v1",
     partitions=4,
     config=(("cleanup.policy", "compact,delete"), ("retention.ms", str(7 * DAY_MS))),

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -288,3 +288,21 @@ def test_from_the_ledger_to_files(city: City, tmp_path: Path) -> None:
     index = city.close_slot()
     assert city.publisher(FileForecasts(tmp_path / "out")).step() == 1
     assert [path.name for path in (tmp_path / "out" / "region__nyc").iterdir()] == [f"{index:020d}.avro"]
+
+
+def test_two_measures_of_a_cell_do_not_replace_each_other(city: City) -> None:
+    """A region's first measure is keyed by cell alone, a further one by its name too; a cell that retires takes back both."""
+    region = replace(NYC, measures=("pickups", "requests"))
+    pickups, _ = city.issued(cells=2)
+    city.append(pickups, replace(pickups, measure="requests"), city.retire(FIRST_CELL + 300))
+    sink = Recorded()
+    publisher = Publisher(city.ledger, city.blobs, sink, MemoryStore(), region, "latest")
+    publisher.step()
+    later = replace(pickups, slot=pickups.slot + 1)
+    city.append(later, replace(later, measure="requests"))
+    publisher.step()
+    cells = [cell_text(FIRST_CELL + 3 * i, 6) for i in range(2)]
+    both = [forecast_key("nyc", cell) for cell in cells] + [forecast_key("nyc", cell, "requests") for cell in cells]
+    assert both == [key for key, _ in sink.transactions[0]]
+    gone = cell_text(FIRST_CELL + 300, 6)
+    assert [forecast_key("nyc", gone), forecast_key("nyc", gone, "requests")] == [k for k, v in sink.transactions[1] if v is None]
