@@ -43,6 +43,7 @@ class IssuedQueue:
         """Keep an issue; `columns` are those of its cells in the history."""
         self._issues[issued.slot] = issued
         self._places[issued.slot] = history.generation, columns
+        self._digests.pop(issued.slot, None)
 
     def at(self, slot: int) -> Issued | None:
         """What was issued at a slot, if it is still kept."""
