@@ -20,11 +20,10 @@ import fastavro
 
 from schemas.errors import ContractError, DamagedError
 from schemas.records import BLOB_RECORDS, RECORDS, Record
+from schemas.upcasters import UPCASTERS, AvroDict
 
 MARKER = b"\xc3\x01"  # Avro 1.12 specification, "Single-object encoding"
-VERSIONS: dict[str, int] = {}  # current version where it is not 1
-
-AvroDict = dict[str, Any]
+VERSIONS = {"RegionBootstrapped": 2}  # current version where it is not 1
 
 
 def _avro_type(annotation: Any, seen: set[str]) -> Any:
@@ -121,10 +120,6 @@ def _builder(annotation: Any) -> Callable[[Any], Any]:
         builders = {field.name: _builder(hints[field.name]) for field in dataclasses.fields(annotation)}
         return lambda fields: annotation(**{name: builders[name](value) for name, value in fields.items()})
     return lambda value: value
-
-
-# (record name, version) -> fields of that version to fields of the next; pure, with golden files.
-UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {}
 
 
 def decode(payload: bytes) -> Any:

@@ -5,6 +5,7 @@ appear only in the records of the `runs` log. How records become bytes is in `sc
 Demand is written in rides for truth and in 1/1000 ride for forecasts and errors.
 """
 
+import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,6 +29,24 @@ class Fallback(StrEnum):
 
 
 FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
+
+
+# --- every log ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaRecorded:
+    """How the entries behind it that carry this fingerprint are read; it stands before the first of them.
+
+    The first of a log is this record's own. Its text comes last and is plain JSON, so that a reader who knows
+    nothing finds it in the bytes, and that it is the right one shows by its fingerprint.
+    """
+
+    kind: str  # name of the record, or of the schema of what a blob holds
+    version: int
+    fingerprint: bytes  # CRC-64-AVRO, as in the third to tenth byte of an entry
+    sha256: bytes  # of the text
+    text: str  # the schema in Avro's parsing canonical form
 
 
 # --- region/<id> -------------------------------------------------------------------------------
@@ -56,6 +75,7 @@ class RegionBootstrapped:
     files: tuple[SourceFile, ...] = ()
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300
+    fold_version: int = 1  # of `state.region` at the start; `FoldChanged` moves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +275,15 @@ class ModelPromoted:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class FoldChanged:
+    """A region is folded by another version of the rules, from this slot on."""
+
+    region: str
+    slot: int  # first slot that closes under it
+    version: int
+
+
 # --- runs --------------------------------------------------------------------------------------
 
 
@@ -293,8 +322,33 @@ class SnapshotTaken:
     environment: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BlobsExpired:
+    """Blobs whose time is over; written before they are removed."""
+
+    region: str  # whose chunks; empty for snapshots and orphans
+    retention: str  # snapshot, forecast, or orphan for what no entry names
+    from_slot: int  # chunks of slots [from_slot, until_slot); both 0 for orphans
+    until_slot: int
+    count: int
+    digests: bytes  # SHA-256 over the blobs' digests, ascending, one behind the other
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesArchived:
+    """Payloads of entries [start, stop) of a log, and blobs that they name, lie in the archive only; hashes stayed."""
+
+    log: str
+    start: int
+    stop: int
+    root: bytes  # of the log at size `stop`
+    blobs: int
+    digests: bytes  # SHA-256 over the blobs' digests, ascending, one behind the other
+
+
 Record = (
-    RegionBootstrapped
+    SchemaRecorded
+    | RegionBootstrapped
     | SlotClosed
     | UniverseChanged
     | ForecastIssued
@@ -305,27 +359,15 @@ Record = (
     | EnvironmentChanged
     | ModelTrained
     | ModelPromoted
+    | FoldChanged
     | RunStarted
     | RunStopped
     | SnapshotTaken
+    | BlobsExpired
+    | EntriesArchived
 )
 
-RECORDS: tuple[type[Record], ...] = (
-    RegionBootstrapped,
-    SlotClosed,
-    UniverseChanged,
-    ForecastIssued,
-    SlotScored,
-    StateDigested,
-    SourceGap,
-    HorizonShort,
-    EnvironmentChanged,
-    ModelTrained,
-    ModelPromoted,
-    RunStarted,
-    RunStopped,
-    SnapshotTaken,
-)
+RECORDS: tuple[type[Record], ...] = typing.get_args(Record)
 BLOB_RECORDS = (CountTable, SlotCounts)
 
 
