@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.chunks import ForecastColumns
+from schemas.chunks import NUMBERS, ForecastColumns
 from schemas.records import FALLBACKS, Fallback, HorizonSpread, ScoreRow, SlotScored
 from schemas.regions import Region
-from schemas.rides import Float64s, Int64s, UInt8s
+from schemas.rides import Bools, Float32s, Float64s, Int64s, UInt8s
 from state.calendar import Calendar
 from state.features import FEATURES, build, matrix_digest
 from state.history import Arrays, CountHistory
@@ -48,6 +48,20 @@ class Draft:
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
     online_weight_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What is said of the m cells that have their own model; see `Issued` for means, inputs and predicted.
+
+    Attributes:
+        features: float32[m, n_features].
+    """
+
+    features: Float32s
+    means: Float64s
+    inputs: Float64s
+    predicted: Float64s
 
 
 class Forecaster:
@@ -93,36 +107,55 @@ class Forecaster:
         """Forecast every cell of the universe for the windows that start at the end of a closed slot."""
         columns = history.universe(slot)
         base = profile(history, self.calendar, slot, columns, self.horizons)
-        quiet = mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * self.region.slot_min
+        quiet = self._quiet(history, slot, columns)
         means = base.copy()
         fallback = np.full(len(columns), _BASELINE, np.uint8)
         fallback[quiet] = _QUIET
         if quiet.any():
             parts = quiet_parts(history, self.calendar, slot, columns[quiet], self.horizons)
             means[quiet] = quiet_means(parts, self._mix)
-        own, weight_milli = np.empty(0, np.int64), 0
-        features = np.empty((0, len(FEATURES)), np.float32)
-        raw = predicted = np.empty((0, len(self.horizons)))
-        inputs = np.empty((0, len(self.horizons), len(INPUTS)))
+        own = self._own(history, slot, columns[~quiet])
+        rows, weight_milli = np.empty(0, np.int64), 0
         if self._model is not None:
-            own = np.flatnonzero(~quiet)
-            fallback[own] = _NONE
-            features = build(history, self.calendar, slot, columns[own])
-            raw = self._model.means(features)
-            inputs = self._online.inputs(history.cells[columns[own]], raw, self._dispersion_milli)
+            rows = np.flatnonzero(~quiet)
+            fallback[rows] = _NONE
             weight_milli = self._online.weight_milli
-            predicted = self._online.predict(inputs)
-            means[own] = self._online.correct(raw, predicted, self._dispersion_milli)
+            means[rows] = self._online.correct(own.means, own.predicted, self._dispersion_milli)
         served = self._columns(history, columns, means, base, fallback)
-        self._queue.push(Issued(slot, served, own, raw, inputs, predicted), history, columns)
+        self._queue.push(Issued(slot, served, rows, own.means, own.inputs, own.predicted), history, columns)
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
-            features_digest=matrix_digest(features),
+            features_digest=matrix_digest(own.features),
             spread=self._spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             online_weight_milli=weight_milli,
         )
+
+    def pass_over(self, history: CountHistory, slot: int) -> None:
+        """Keep of an issue what the online learner needs of it later; in place of the numbers that were served stand zeros."""
+        columns = history.universe(slot)
+        rows = np.flatnonzero(~self._quiet(history, slot, columns)) if self._model is not None else np.empty(0, np.int64)
+        own = self._own(history, slot, columns[rows])
+        zeros = np.zeros((len(columns), len(self.horizons)), np.int64)
+        numbers = dict.fromkeys(NUMBERS, zeros)
+        none = ForecastColumns(
+            cells=history.cells[columns], horizons_min=self.region.horizons_min, fallback=np.zeros(len(columns), np.uint8), **numbers
+        )
+        self._queue.push(Issued(slot, none, rows, own.means, own.inputs, own.predicted), history, columns)
+
+    def _quiet(self, history: CountHistory, slot: int, columns: Int64s) -> Bools:
+        return np.asarray(mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * self.region.slot_min, np.bool_)
+
+    def _own(self, history: CountHistory, slot: int, columns: Int64s) -> "_Own":
+        """What the model and the online learner say of cells with their own model; nothing without a model."""
+        h = len(self.horizons)
+        if self._model is None:
+            return _Own(np.empty((0, len(FEATURES)), np.float32), np.empty((0, h)), np.empty((0, h, len(INPUTS))), np.empty((0, h)))
+        features = build(history, self.calendar, slot, columns)
+        means = self._model.means(features)
+        inputs = self._online.inputs(history.cells[columns], means, self._dispersion_milli)
+        return _Own(features, means, inputs, self._online.predict(inputs))
 
     def _columns(self, history: CountHistory, columns: Int64s, means: Float64s, base: Float64s, fallback: UInt8s) -> ForecastColumns:
         quiet, own = np.flatnonzero(fallback == _QUIET), np.flatnonzero(fallback != _QUIET)

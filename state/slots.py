@@ -206,16 +206,26 @@ class OpenSlots:
         ahead = max(lane.own_uncut for lane in self._lanes.values())
         for lane in self._lanes.values():
             stands = lane.standing is Standing.ENDED or (lane is heard and lane.standing is Standing.IDLE)
-            if stands and lane.first_uncut < ahead:
-                lane.cuts.append(_Cut(ahead, lane.position, lane.largest_us, True))
-                lane.first_uncut = ahead
+            if stands:
+                self.excuse(lane.partition, ahead)
 
     def close_rest(self, through_slot: int) -> None:
         """Excuse every ended partition through that slot: the end of a bounded run."""
         for lane in self._lanes.values():
-            if lane.first_uncut <= through_slot and lane.standing is Standing.ENDED:
-                lane.cuts.append(_Cut(through_slot + 1, lane.position, lane.largest_us, True))
-                lane.first_uncut = through_slot + 1
+            if lane.standing is Standing.ENDED:
+                self.excuse(lane.partition, through_slot + 1)
+
+    def excuse(self, partition: int, until_slot: int) -> None:
+        """Excuse a partition where it stands from slots below `until_slot`; a replay says so where the record does."""
+        lane = self._lanes[partition]
+        if lane.first_uncut < until_slot:
+            lane.cuts.append(_Cut(until_slot, lane.position, lane.largest_us, True))
+            lane.first_uncut = until_slot
+
+    @property
+    def slowest(self) -> int:
+        """The partition that keeps slots open the longest."""
+        return min(self._lanes.values(), key=lambda lane: lane.first_uncut).partition
 
     @property
     def ended(self) -> bool:
