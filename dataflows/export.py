@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from dataflows.export_control import export_control
 from dataflows.record import closed_of, history_by_slot
 from dataflows.resume import bootstrap_of
 from ledger.blobs import Blobs
@@ -56,7 +57,7 @@ SCORES = pa.schema(
 def export_parquet(
     ledger: Ledger, blobs: Blobs, regions: Sequence[str], folder: Path, *, on_entries: Callable[[int, int], None] | None = None
 ) -> dict[str, int]:
-    """Write counts.parquet, forecasts.parquet and scores.parquet; returns rows per table.
+    """Write counts, forecasts, scores, models and control as Parquet, a file each; returns rows per table.
 
     Counts are settled ones: history and corrections are added to their slots. Slots are given by their
     start, UTC; a forecast by its target, the start of its window.
@@ -67,10 +68,9 @@ def export_parquet(
     if not regions:
         raise NotFound("nothing to export: no region is bootstrapped in this home")
     folder.mkdir(parents=True, exist_ok=True)
-    written = {}
+    known = {name: region_from_json(bootstrap_of(ledger, name).definition, where=name) for name in regions}
     with _Tables(folder) as tables:
-        for name in regions:
-            region = region_from_json(bootstrap_of(ledger, name).definition, where=name)
+        for name, region in known.items():
             parts: list[list[CountColumns]] = [[] for _ in region.measures]
             size = ledger.head(region_log(name)).size
             for stored in _entries(ledger, region_log(name), size):
@@ -84,8 +84,7 @@ def export_parquet(
                     on_entries(stored.index + 1, size)
             for measure, held in zip(region.measures, parts, strict=True):
                 tables.write("counts", _counts(region, measure, merge_counts([(c.slots, c.cells, c.counts) for c in held])))
-        written = tables.rows
-    return written
+    return tables.rows | export_control(ledger, known, folder)
 
 
 class _Tables:
