@@ -1,0 +1,72 @@
+"""Times as people write them: ISO texts to microseconds UTC, in a region's own clock where no zone is given, and back."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from schemas.errors import UsageError
+from schemas.regions import Region
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FIRST_YEAR, LAST_YEAR = 2000, 2100  # the bounds of intake: no ride is outside them
+
+
+def parse_time(text: str, region: Region) -> int:
+    """Microseconds UTC of an ISO time; without a zone it is the region's local time.
+
+    Raises:
+        UsageError: not a time, out of bounds, or a local time that happens twice or never; the text does not name a field.
+
+    >>> from schemas.regions import load_region
+    >>> parse_time("2014-05-01T08:00", load_region("nyc")) == parse_time("2014-05-01T12:00Z", load_region("nyc"))
+    True
+    """
+    if "T" in text:
+        text = text.replace(" ", "+")  # A plus sign in a URL arrives as a space when the client did not quote it.
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"expected an ISO time such as 2014-05-01T08:00 or 2014-05-01T12:00Z, got {text!r}") from None
+    if not FIRST_YEAR <= at.year < LAST_YEAR:
+        raise UsageError(f"expected a year from {FIRST_YEAR} to {LAST_YEAR - 1}, got {at.year}")
+    if at.tzinfo is None:
+        at = _localised(at, region.timezone)
+    return (at - EPOCH) // MICROSECOND
+
+
+def _localised(at: datetime, timezone: str) -> datetime:
+    zone = ZoneInfo(timezone)
+    first, second = at.replace(tzinfo=zone), at.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        exists = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == at
+        how = "happens twice" if exists else "does not happen"
+        raise UsageError(f"{at.isoformat()} {how} in {timezone}; give the offset from UTC, or Z")
+    return first
+
+
+def parse_target(text: str, region: Region) -> int:
+    """Microseconds UTC of a slot boundary.
+
+    Raises:
+        UsageError: not a time, or not a boundary.
+    """
+    at_us = parse_time(text, region)
+    if at_us % region.slot_us:
+        raise UsageError(
+            f"expected a boundary of a {region.slot_min}-minute slot, such as {iso(at_us - at_us % region.slot_us)}, got {text!r}"
+        )
+    return at_us
+
+
+def iso(at_us: int) -> str:
+    """Text of a time, UTC.
+
+    >>> iso(1_398_945_600_000_000)
+    '2014-05-01T12:00:00Z'
+    """
+    return (EPOCH + at_us * MICROSECOND).isoformat().replace("+00:00", "Z")
+
+
+def local_iso(at_us: int, region: Region) -> str:
+    """Text of a time in the region's own clock, with its offset."""
+    return (EPOCH + at_us * MICROSECOND).astimezone(ZoneInfo(region.timezone)).isoformat()
