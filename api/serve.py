@@ -14,6 +14,8 @@ import uvicorn
 from api.app import create_app
 from api.follow_store import StoreFollower
 from ledger.blobs import open_blobs
+from ledger.key_files import PUBLIC_KEY, read_verifier
+from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.errors import ConfigError, RidecastError
 from schemas.settings import Settings
@@ -110,10 +112,15 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger that the settings name."""
+    """The ledger that the settings name, to read: the API never sees the private key."""
+
+    def public_key() -> Verifier | None:
+        return read_verifier(settings.home / PUBLIC_KEY)
+
     if settings.database:
-        return open_database(settings.database, settings.home / "checkpoints", instance=settings.instance, clock=time.monotonic)
-    return open_embedded(settings.home, instance=settings.instance, clock=time.monotonic)
+        folder = settings.home / "checkpoints"
+        return open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=public_key)
+    return open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=public_key)
 
 
 def open_store(settings: Settings) -> OnlineStore:

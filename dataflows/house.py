@@ -12,6 +12,7 @@ from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.region_run import RegionRun, SlotReport, open_region_run
 from dataflows.resume import ResumePlan, plan_resume
+from dataflows.signing import reading_key, writing_key
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
 from dataflows.sources import RideSource, open_rides
@@ -42,16 +43,26 @@ class House:
             self.blobs.close()
 
 
-def open_house(settings: Settings) -> House:
-    """Open the ledger and the blobs that the settings name."""
+def open_house(settings: Settings, *, reading: bool = False) -> House:
+    """Open the ledger and the blobs that the settings name.
+
+    Args:
+        settings: Where they are.
+        reading: Nothing will be appended: the private key is not looked at, and none is made.
+    Raises:
+        ConfigError: the private key cannot be used, see `dataflows.signing`.
+        StoreUnavailable: the home or the database does not open.
+    """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
+    key = reading_key(settings) if reading else writing_key(settings)
     if settings.database:
-        ledger = open_database(settings.database, settings.home / "checkpoints", instance=settings.instance, clock=time.monotonic)
+        folder = settings.home / "checkpoints"
+        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=key)
     else:
-        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic)
+        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=key)
     return House(settings, ledger, open_blobs(settings.home, settings.database), environment_digest())
 
 

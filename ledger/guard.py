@@ -1,6 +1,6 @@
 """Who remembers how far a log was, outside the database: the checkpoint files, and the boot rule.
 
-A checkpoint is written within a second of an append, after what was stored has been read back and hashed again.
+A checkpoint is signed and written within a second of an append, after what was stored has been read back and hashed again.
 Before the first append of a process the database must continue the checkpoint. Without this, a database that
 lost its last commits, or an old copy of it, would be continued as if nothing had happened.
 """
@@ -13,20 +13,16 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
-from ledger.checkpoint import Checkpoint, origin_of, parse_checkpoint
-from ledger.files import locked, make_folder, write_durably
+from ledger.checkpoint import Checkpoint
+from ledger.checkpoint_files import WAY_OUT, CheckpointFiles, Key
+from ledger.files import locked, make_folder
 from ledger.merkle import Frontier, leaf_hash
 from ledger.statements import entries
-from ledger.tables import file_stem, reading, spoken, translated
+from ledger.tables import reading, spoken, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
 SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
 PAGE_ENTRIES = 1_000  # read back at once
-
-WAY_OUT = (
-    "Nothing was appended. Restore the database that belongs to this checkpoint, or, if its loss is accepted, "
-    "move the checkpoint file away by hand and keep it as evidence"
-)
 
 
 class Readable(Protocol):
@@ -43,12 +39,19 @@ class Readable(Protocol):
 
 
 class Guard:
-    """Writes the checkpoints of one ledger from a thread of its own, and admits appends."""
+    """Writes the checkpoints of one ledger from a thread of its own, and admits appends.
 
-    def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float]) -> None:
+    Args:
+        ledger: Whose logs are guarded.
+        folder: Where the checkpoint files lie.
+        instance: Part of every origin.
+        clock: Monotonic seconds; spaces the checkpoints.
+        signer: The private key; or, for a ledger that is only read, what finds the public one.
+    """
+
+    def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._ledger = ledger
-        self._folder = folder
-        self._instance = instance
+        self._files = CheckpointFiles(folder, instance, signer)
         self._clock = clock
         self._checked: dict[str, Frontier] = {}  # per admitted log: what was read back and hashed by this process
         self._grown: set[str] = set()
@@ -112,32 +115,36 @@ class Guard:
         """The checkpoint file of a log, if there is one.
 
         Raises:
-            BootRefused: it cannot be understood, or belongs to another log or instance.
+            BootRefused: it cannot be understood, is not signed by the known key, or belongs to another log or instance.
         """
-        path = self.path(log)
-        with translated(str(path)):
-            try:
-                text = path.read_bytes()
-            except FileNotFoundError:
-                return None
-        try:
-            found = parse_checkpoint(text.decode("utf-8"))
-        except (DamagedError, UnicodeDecodeError) as cause:
-            raise BootRefused(f"{spoken(log)}: {path.name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
-        if found.origin != origin_of(self._instance, log):
-            origin = origin_of(self._instance, log)
-            raise BootRefused(f"{spoken(log)}: {path.name} belongs to another log: expected origin {origin}, got {found.origin}. {WAY_OUT}")
-        return found
+        known = self._files.read(log)
+        return known[1] if known is not None else None
+
+    def note(self, log: str) -> str | None:
+        """The signed note of a log's checkpoint, exactly as it lies there; with cosignatures if they are not older.
+
+        Raises:
+            BootRefused: as `read`.
+        """
+        known, cosigned = self._files.read(log), self._files.read(log, cosigned=True)
+        if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
+            return cosigned[0]
+        return known[0] if known is not None else None
 
     def path(self, log: str) -> Path:
         """Where the checkpoint of a log lies."""
-        return self._folder / f"{file_stem(log)}.txt"
+        return self._files.path(log)
+
+    def cosigned_path(self, log: str) -> Path:
+        """Where a witness's copy of a log's checkpoint lies, with its cosignature."""
+        return self._files.cosigned_path(log)
 
     # --- the boot rule ----------------------------------------------------------------------------
 
     def _boot(self, log: str) -> None:
-        with translated(str(self._folder)):
-            make_folder(self._folder)
+        self._files.signer(log)
+        with translated(str(self._files.folder)):
+            make_folder(self._files.folder)
         known = self.read(log)
         stored = self._ledger.frontier(log)
         checked = Frontier()
@@ -206,8 +213,7 @@ class Guard:
                 self._read_back(log, checked, Frontier(known.size), until_root=known.root)
             self._read_back(log, checked, stored)
             if known is None or known.size < stored.size:
-                note = Checkpoint(origin_of(self._instance, log), checked.size, checked.root())
-                write_durably(path, note.text().encode("utf-8"))
+                self._files.write(log, checked.size, checked.root())
             self._checked[log] = checked
 
     def _read_back(self, log: str, checked: Frontier, stored: Frontier, until_root: bytes | None = None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection, Engine, Row
 
 from ledger import statements
+from ledger.checkpoint_files import Key
 from ledger.guard import Guard
 from ledger.merkle import EMPTY_ROOT, TILE_HEIGHT, Frontier, leaf_hash, root
 from ledger.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, spoken, writing
@@ -43,25 +44,26 @@ class Stored:
     payload: bytes
 
 
-def open_embedded(home: Path, *, instance: str, clock: Callable[[], float]) -> "Ledger":
+def open_embedded(home: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
     """A ledger of SQLite files, `home/ledger/*.sqlite`, with its checkpoints in `home/checkpoints`.
 
     Args:
         home: Where everything embedded lives; created when the first entry is appended.
         instance: Part of every log's origin.
         clock: Monotonic seconds; spaces the checkpoints.
+        signer: Signs the checkpoints; who only reads gives what finds the public key.
     """
-    return Ledger(EmbeddedStores(home / "ledger"), home / "checkpoints", instance=instance, clock=clock)
+    return Ledger(EmbeddedStores(home / "ledger"), home / "checkpoints", instance=instance, clock=clock, signer=signer)
 
 
-def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float]) -> "Ledger":
+def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
     """A ledger in PostgreSQL, with its checkpoints in a folder outside of it.
 
     Raises:
         UsageError: the address is not PostgreSQL's.
         StoreUnavailable: the server does not answer.
     """
-    return Ledger(DatabaseStores(database_engine(url)), checkpoints_dir, instance=instance, clock=clock)
+    return Ledger(DatabaseStores(database_engine(url)), checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
 
 class Ledger:
@@ -71,10 +73,10 @@ class Ledger:
     happened or not: append the same again, which returns quietly if it did.
     """
 
-    def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float]) -> None:
+    def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._stores = stores
         self._ids: dict[str, int] = {}
-        self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock)
+        self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
     # --- append ---------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ SETTINGS: tuple[Setting, ...] = (
         "postgresql://...",
         secret=True,
     ),
+    Setting("signing_key", "", "", None, None, "private key that signs checkpoints; empty: keys/checkpoint.key in home", r".*", "a file"),
     Setting(
         "redis", "", "", None, None, "online store; empty: in memory", r"(?:(?:rediss?|unix)://.+)?", "redis://HOST:PORT/N", secret=True
     ),
@@ -195,6 +196,7 @@ class Settings:
     instance: str
     rides: str
     database: str
+    signing_key: str
     redis: str
     kafka: str
     mlflow: str

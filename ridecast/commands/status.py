@@ -23,7 +23,7 @@ def command(home: str | None) -> None:
     from dataflows.house import open_house
 
     settings = options.settings_of_home(home=home)
-    house = open_house(settings)
+    house = open_house(settings, reading=True)
     try:
         ledger = house.ledger
         logs = sorted(ledger.logs())

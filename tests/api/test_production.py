@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from state.store.redis import RedisStore
 from tests.api.client import Client
 from tests.api.town import Town
+from tests.ledger.exports import SIGNER
 
 QUESTIONS = (
     "/v1/regions",
@@ -34,7 +35,7 @@ QUESTIONS = (
 @pytest.fixture
 def served(town: Town, tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Client]:
     """The town, copied entry by entry and blob by blob into real servers."""
-    ledger = open_database(postgres_url, tmp_path / "checkpoints", instance="local", clock=lambda: 0.0)
+    ledger = open_database(postgres_url, tmp_path / "checkpoints", instance="local", clock=lambda: 0.0, signer=SIGNER)
     blobs = open_blobs(tmp_path, postgres_url)
     for log in town.ledger.logs():
         ledger.append(log, 0, [stored.payload for stored in town.ledger.read(log, 0)])

@@ -35,6 +35,7 @@ from schemas.settings import Settings
 from state.cells import encode as encode_cells
 from state.store.memory import MemoryStore
 from tests.api.client import Client
+from tests.ledger.exports import SIGNER
 
 MEASURE = "pickups"
 SLOT_S = 300
@@ -175,7 +176,7 @@ def build_town(home: Path, *, slots: int = 40, rows: int = 5, columns: int = 6, 
     of_day = 1 + 0.9 * np.sin(2 * np.pi * (np.arange(total) / 288 - 0.35))
     share = random.permutation(busy * np.exp(-6 * np.arange(len(cells)) / len(cells)))
     counts = random.poisson(of_day[:, None] * share)
-    ledger = open_embedded(home, instance="local", clock=lambda: 0.0)
+    ledger = open_embedded(home, instance="local", clock=lambda: 0.0, signer=SIGNER)
     blobs = open_blobs(home, "")
     region = load_region("nyc")
     slot_of, cell_of = np.nonzero(counts[:HISTORY_SLOTS])

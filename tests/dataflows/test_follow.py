@@ -9,11 +9,12 @@ from dataflows.follow import follow
 from ledger.log import open_embedded
 from schemas.record_codec import encode
 from schemas.records import ModelPromoted
+from tests.ledger.exports import SIGNER
 
 
 def test_what_is_there_and_what_comes_is_seen_once(tmp_path: Path) -> None:
     """A follower that starts in the middle sees old and new entries in order, and ends when told to."""
-    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic)
+    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     entries = [encode(ModelPromoted("nyc", "pickups", b"%d" % i, "champion", "")) for i in range(9)]
     ledger.append("control", 0, entries[:5])
     stop, seen = threading.Event(), list[int]()
@@ -30,7 +31,7 @@ def test_what_is_there_and_what_comes_is_seen_once(tmp_path: Path) -> None:
 
 def test_a_log_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
     """Following a log before its first entry gives nothing, and still stops."""
-    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic)
+    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     stop = threading.Event()
     timer = threading.Timer(0.1, stop.set)
     timer.start()
@@ -41,7 +42,7 @@ def test_a_log_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_long_log_comes_in_batches(tmp_path: Path) -> None:
     """No batch is larger than its bound."""
-    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic)
+    ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     n = 2 * following.BATCH_ENTRIES + 1
     ledger.append("control", 0, [encode(ModelPromoted("nyc", "pickups", b"%d" % i, "champion", "")) for i in range(n)])
     stop, sizes = threading.Event(), list[int]()

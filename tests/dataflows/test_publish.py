@@ -23,6 +23,7 @@ from schemas.regions import load_region
 from state.cells import cell_text
 from state.store.memory import MemoryStore
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_issued
+from tests.ledger.exports import SIGNER
 from tests.services.committed import committed
 
 NYC = load_region("nyc")
@@ -61,7 +62,7 @@ class City:
     """A ledger that grows slot by slot."""
 
     def __init__(self, home: Path) -> None:
-        self.ledger: Ledger = open_embedded(home, instance="test", clock=time.monotonic)
+        self.ledger: Ledger = open_embedded(home, instance="test", clock=time.monotonic, signer=SIGNER)
         self.blobs: Blobs = open_blobs(home, "")
         self.slot = 4_660_000
 

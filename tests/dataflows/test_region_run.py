@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dataflows.house import open_rides, run_embedded
-from ledger.log import open_embedded
 from schemas.errors import DivergenceError, NotFound, UsageError
 from schemas.record_codec import decode, encode
 from schemas.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotCounts
@@ -36,9 +35,9 @@ def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path)
         path.unlink()
     for path in (folder / "checkpoints").glob("**/small*"):
         path.unlink()
-    ledger = open_embedded(folder, instance="local", clock=lambda: 0.0)
-    ledger.append(LOG, 0, entries)
-    ledger.close()
+    house = forged.open()
+    house.ledger.append(LOG, 0, entries)
+    house.close()
     return forged
 
 

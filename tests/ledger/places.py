@@ -8,11 +8,13 @@ from time import monotonic
 
 import sqlalchemy as sa
 
+from ledger.checkpoint_files import Key
 from ledger.log import Ledger, open_database, open_embedded
 from ledger.tables import file_stem
 from schemas.errors import RidecastError
 from schemas.record_codec import encode
 from schemas.records import SlotScored
+from tests.ledger.exports import SIGNER
 
 LOG = "region/nyc"
 
@@ -25,12 +27,12 @@ class Place:
     url: str = ""
     opened: list[Ledger] = field(default_factory=list)
 
-    def open(self, instance: str = "local", clock: Callable[[], float] = monotonic) -> Ledger:
+    def open(self, instance: str = "local", clock: Callable[[], float] = monotonic, signer: Key = SIGNER) -> Ledger:
         """A ledger as a new process would open it; closed with the test."""
         if self.url:
-            ledger = open_database(self.url, self.home / "checkpoints", instance=instance, clock=clock)
+            ledger = open_database(self.url, self.home / "checkpoints", instance=instance, clock=clock, signer=signer)
         else:
-            ledger = open_embedded(self.home, instance=instance, clock=clock)
+            ledger = open_embedded(self.home, instance=instance, clock=clock, signer=signer)
         self.opened.append(ledger)
         return ledger
 

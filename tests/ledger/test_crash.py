@@ -21,7 +21,7 @@ import os, signal, sys
 from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from ledger import guard
+from ledger import checkpoint_files
 from tests.ledger.places import LOG, Place, scored
 
 home, url, moment, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -36,7 +36,7 @@ if moment == "before commit":
 if moment == "between rows":
     event.listen(Engine, "before_cursor_execute", lambda c, cursor, text, *rest: die() if text.startswith("UPDATE logs") else None)
 if moment == "before checkpoint":
-    guard.write_durably = die
+    checkpoint_files.write_durably = die
 ledger = Place(home, url).open()
 size = ledger.head(LOG).size
 while True:

@@ -9,7 +9,9 @@ import pytest
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.log import Head
+from ledger.note import open_note
 from schemas.errors import BootRefused, DamagedError, StoreUnavailable
+from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, Place, scored
 
 
@@ -24,8 +26,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def written(place: Place) -> Checkpoint:
-    """The checkpoint as it lies on disk."""
-    return parse_checkpoint(place.checkpoint().read_text("utf-8"))
+    """The checkpoint as it lies on disk, its signature checked."""
+    return parse_checkpoint(open_note(place.checkpoint().read_text("utf-8"), (SIGNER.verifier,)).text)
 
 
 def set_back(place: Place, size: int) -> None:
@@ -57,7 +59,9 @@ def test_a_checkpoint_follows_within_a_second(place: Place) -> None:
 def test_an_older_database_is_refused(place: Place) -> None:
     """A database that went back behind its checkpoint gets no further entry; the message names log, sizes and the way out."""
     set_back(place, 2)
-    with pytest.raises(BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Restore"):
+    with pytest.raises(
+        BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Put back .*ledger continue`"
+    ):
         place.open().append(LOG, 2, [scored(2)])
     assert place.open().head(LOG).size == 2
 
@@ -98,7 +102,7 @@ def test_missing_hashes_are_refused(place: Place) -> None:
 
 def test_another_instances_checkpoint_is_refused(place: Place) -> None:
     """A checkpoint file from another instance is named with both origins."""
-    with pytest.raises(BootRefused, match="expected origin ridecast/staging/region/nyc, got ridecast/local/region/nyc"):
+    with pytest.raises(BootRefused, match=r"origin ridecast/staging/region/nyc, got ridecast/local/region/nyc, signed by ridecast/local\+"):
         place.open(instance="staging").append(LOG, 3, [scored(3)])
 
 

@@ -19,7 +19,7 @@ def command(home: str | None, folder: Path) -> None:
     from dataflows.export import export_parquet
     from dataflows.house import open_house
 
-    house = open_house(options.settings_of_home(home=home))
+    house = open_house(options.settings_of_home(home=home), reading=True)
     try:
         regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
         with bars() as progress:

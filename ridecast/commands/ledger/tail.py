@@ -22,7 +22,7 @@ def command(home: str | None, log_name: str | None, limit: int) -> None:
     """
     from dataflows.house import open_house
 
-    house = open_house(options.settings_of_home(home=home))
+    house = open_house(options.settings_of_home(home=home), reading=True)
     try:
         log = pick_log(house.ledger, log_name)
         head = house.ledger.head(log)

@@ -22,7 +22,7 @@ def command(ctx: click.Context, home: str | None, as_json: bool) -> None:
     from dataflows.house import open_house
     from ledger.verify import verify_log
 
-    house = open_house(options.settings_of_home(home=home))
+    house = open_house(options.settings_of_home(home=home), reading=True)
     damaged, reports = False, []
     try:
         with bars() as progress:
