@@ -12,6 +12,7 @@ from dataflows.pump import PartitionPump
 from dataflows.resume import FROM_LOWEST, ResumePlan
 from dataflows.sources import RideSource
 from ledger.blobs import Retention
+from ledger.recording import Recorder
 from schemas.codec import Decoder
 from schemas.count_table import to_table
 from schemas.errors import UsageError
@@ -47,7 +48,7 @@ def slot_of_midnight(region: Region, day: str) -> int:
 def bootstrap_region(
     house: House, region: Region, source: RideSource | None, until: str, *, on_rides: Callable[[int, int], None] | None = None
 ) -> tuple[RegionBootstrapped, bool]:
-    """Count history and record it as the first entry of the region's log.
+    """Count history and record it at the beginning of the region's log.
 
     Args:
         house: Open stores.
@@ -91,7 +92,7 @@ def bootstrap_region(
                 f"got until {until} with {record.rides:,} rides; use another --home"
             )
         return held, False
-    house.ledger.append(log, 0, [encode(record)])
+    Recorder(house.ledger, log).append(0, [encode(record)])
     return record, True
 
 

@@ -9,9 +9,21 @@ from dataflows.resume import ResumePlan, plan_resume
 from dataflows.snapshots import load_snapshot, save_snapshot
 from ledger.blobs import Blobs
 from ledger.log import Ledger, Stored
+from ledger.recording import Recorder
 from schemas.errors import DivergenceError
 from schemas.record_codec import decode, encode
-from schemas.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotScored, SlotStatus, StateDigested, region_log
+from schemas.records import (
+    EnvironmentChanged,
+    ForecastIssued,
+    HorizonShort,
+    SlotClosed,
+    SlotScored,
+    SlotStatus,
+    SourceGap,
+    StateDigested,
+    UniverseChanged,
+    region_log,
+)
 from schemas.regions import Region
 from state.partials import Partial
 from state.region import Champion, RegionFold, SlotOutcome, champions_of
@@ -20,6 +32,9 @@ from state.slots import OpenSlots
 REFOLD_PAGE_ENTRIES = 2_000
 # What floating point reaches may differ in another environment; counts may not, anywhere.
 FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
+# What a close records; a log holds other entries too, of which the fold knows nothing.
+OF_A_CLOSE = (SourceGap, HorizonShort, SlotClosed, UniverseChanged, SlotScored, ForecastIssued, StateDigested)
+CLOSE_KINDS = frozenset(cls.__name__ for cls in OF_A_CLOSE)
 NONE_OURS = 1 << 62  # an index that no log reaches
 
 
@@ -62,6 +77,7 @@ class RegionRun:
         self._ledger, self._blobs, self._clock = ledger, blobs, clock
         self._environment = environment
         self._log = region_log(self.region.id)
+        self._recorder = Recorder(ledger, self._log)
         self._changed = self._environment_changed()
         self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
@@ -91,7 +107,7 @@ class RegionRun:
         self.fold.use(self._champions(control))
         outcome = self.fold.apply(closed)
         payloads = payloads_of(self.region, outcome, control, self._blobs)
-        self.size = self._ledger.append(self._log, self.size, payloads).size
+        self.size = self._recorder.append(self.size, payloads).size
         self._unsaved += 1
         if self._clock() - self._snapshot_at >= self._snapshot_every_s:
             self.save()
@@ -140,11 +156,11 @@ class RegionRun:
             size = taken.size
         else:
             self.fold.remember(history_by_slot(self.region, plan.bootstrapped, self._blobs))
-            size = 1
+            size = 0
         changed_at = self._refold(size, head.size, on_refold)
         if changed_at is not None and self._changed is None:
             record = EnvironmentChanged(self.region.id, changed_at, self._environment)
-            return self._ledger.append(self._log, head.size, [encode(record)]).size
+            return self._recorder.append(head.size, [encode(record)]).size
         return head.size
 
     def _refold(self, start: int, stop: int, on_refold: Callable[[int, int], None] | None) -> int | None:
@@ -170,7 +186,7 @@ class RegionRun:
         close: list[Stored] = []
         for page in range(start, stop, REFOLD_PAGE_ENTRIES):
             for stored in self._ledger.read(self._log, page, min(stop, page + REFOLD_PAGE_ENTRIES)):
-                if stored.kind == EnvironmentChanged.__name__:
+                if stored.kind not in CLOSE_KINDS:
                     continue
                 if close and _starts_close(close, stored):
                     yield close
@@ -200,7 +216,7 @@ class RegionRun:
 def _starts_close(close: list[Stored], stored: Stored) -> bool:
     """Whether an entry begins another close: findings stand before their SlotClosed, all else after it."""
     has_slot = any(entry.kind == SlotClosed.__name__ for entry in close)
-    return has_slot and stored.kind in (SlotClosed.__name__, "SourceGap", "HorizonShort")
+    return has_slot and stored.kind in (SlotClosed.__name__, SourceGap.__name__, HorizonShort.__name__)
 
 
 def open_region_run(

@@ -48,7 +48,7 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
         UsageError: the source has other partitions than the log was written with.
     """
     boot = bootstrap_of(ledger, region)
-    definition = region_from_json(boot.definition, where=f"{region_log(region)} entry 0")
+    definition = region_from_json(boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
     stored = ledger.find(region_log(region), SlotClosed.__name__)
     if stored is None:
         fresh = ResumePoint(FROM_LOWEST, 0, boot.start_slot - 1, -1, boot.start_slot)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ledger.blobs import Blobs, Retention
 from ledger.log import Ledger
+from ledger.recording import Recorder
 from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.record_codec import decode, encode
 from schemas.records import RUNS_LOG, Record, SnapshotTaken, region_log
@@ -16,10 +17,10 @@ LOOK_BACK_ENTRIES = 200  # Older snapshots are not worth looking for: folding an
 
 def append_shared(ledger: Ledger, log: str, record: Record) -> None:
     """Append to a log that several processes write, trying again when another was first."""
-    payload = encode(record)
+    payload, recorder = encode(record), Recorder(ledger, log)
     while True:
         try:
-            ledger.append(log, ledger.head(log).size, [payload])
+            recorder.append(ledger.head(log).size, [payload])
             return
         except (ExpectedSizeError, DivergenceError):
             continue
