@@ -4,7 +4,10 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
@@ -23,26 +26,47 @@ def track_training(settings: Settings, region: str, measure: str, model: Trained
     Raises:
         StoreUnavailable: the tracking server does not answer.
     """
+    with _answering(settings) as (client, artefacts):
+        return _log(client, artefacts, region, measure, model, digest)
+
+
+def track_promotion(settings: Settings, region: str, measure: str) -> None:
+    """Point the alias `champion` at the newest version, after the ledger has recorded the promotion.
+
+    Raises:
+        StoreUnavailable: the tracking server does not answer.
+    """
+    with _answering(settings) as (client, _):
+        version = client.get_model_version_by_alias(f"{region}.{measure}", "challenger")
+        client.set_registered_model_alias(f"{region}.{measure}", "champion", version.version)
+
+
+@contextmanager
+def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
+    """A client of MLflow, and where artefacts go if it is embedded; what goes wrong with it becomes StoreUnavailable."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # A forecaster tells nobody what it forecasts.
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    folder = settings.home.resolve() / "mlflow"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Third-party deprecations at import say nothing to our users.
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
-        folder = settings.home.resolve() / "mlflow"
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            client = MlflowClient(settings.mlflow or f"sqlite:///{folder / 'mlflow.db'}")
-            return _log(client, None if settings.mlflow else folder / "artefacts", region, measure, model, digest)
-        except MlflowException as cause:
-            raise StoreUnavailable(f"mlflow {settings.mlflow or folder}: {cause.message.splitlines()[0]}") from cause
+            if settings.mlflow:
+                yield MlflowClient(settings.mlflow), None
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                yield MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), folder / "artefacts"
+        except (MlflowException, SQLAlchemyError, OSError) as cause:
+            raise StoreUnavailable(f"mlflow {settings.mlflow or folder}: {str(cause).splitlines()[0]}") from cause
 
 
-def _log(client, artefacts: Path | None, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:  # type: ignore[no-untyped-def]  # MlflowClient is imported lazily and untyped
+def _log(client: Any, artefacts: Path | None, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     where = artefacts.as_uri() if artefacts else None
     experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=where)
@@ -63,13 +87,3 @@ def _log(client, artefacts: Path | None, region: str, measure: str, model: Train
     version = client.create_model_version(name, f"{run.info.artifact_uri}/{digest.hex()}.model", run_id)
     client.set_registered_model_alias(name, "challenger", version.version)
     return run_id
-
-
-def track_promotion(settings: Settings, region: str, measure: str) -> None:
-    """Point the alias `champion` at the newest version, after the ledger has recorded the promotion."""
-    from mlflow import MlflowClient
-
-    folder = settings.home.resolve() / "mlflow"
-    client = MlflowClient(settings.mlflow or f"sqlite:///{folder / 'mlflow.db'}")
-    version = client.get_model_version_by_alias(f"{region}.{measure}", "challenger")
-    client.set_registered_model_alias(f"{region}.{measure}", "champion", version.version)

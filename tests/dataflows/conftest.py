@@ -1,0 +1,58 @@
+"""Homes that several tests of dataflows look at: one whose run is over, and one where models were trained."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from dataflows import learn
+from dataflows.house import House
+from dataflows.learn import Trained, train_region
+from tests.dataflows.test_local import Killed, killed_after
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import Place, copied, run_here
+
+LIVE_SLOTS = 30  # closed before the training, so that there are counts from live slots too
+MOST_ROWS = 2_500
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A home where the same training was done twice: recorded only, then promoted.
+
+    Attributes:
+        first, second: What each training said.
+        before: Entries of the region's log at that time.
+    """
+
+    place: Place
+    first: Trained
+    second: Trained
+    before: int
+
+
+@pytest.fixture(scope="session")
+def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The stores of a home whose bounded run is over; read them, and copy what you change."""
+    place = copied(settled.place, tmp_path_factory.mktemp("finished") / "home")
+    run_here(place)
+    house = place.open()
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="session")
+def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """A home after some live slots and two trainings; copy it before you change it."""
+    place = copied(settled.place, tmp_path_factory.mktemp("learned") / "home")
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(LIVE_SLOTS), batch_events=20)
+    house = place.open()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn.os, "cpu_count", lambda: 1)  # on cores that others use too, several threads wait for each other
+        first = train_region(house, None, promote=False, most_rows=MOST_ROWS)
+        second = train_region(house, place.world.region, promote=True, reason="a test", most_rows=MOST_ROWS)
+    before = house.ledger.head("region/small").size
+    house.close()
+    return Learned(place, first[0], second[0], before)

@@ -1,0 +1,191 @@
+"""Training as a shell: what it records, where the artefact and the run are, and from when on a model serves."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataflows.control import ControlView
+from dataflows.house import House, open_house
+from dataflows.learn import champions, known_slots, only_region, train_region
+from dataflows.region_run import open_region_run
+from dataflows.resume import bootstrap_of
+from dataflows.snapshots import append_shared
+from ledger.blobs import Retention
+from schemas.errors import NotFound, UsageError
+from schemas.record_codec import decode, encode
+from schemas.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus
+from schemas.regions import RegionId
+from schemas.settings import Settings
+from state.features import NAMES
+from state.history import CountHistory
+from state.models.boosted import ALGORITHM, PARAMETERS, Boosted
+from tests.dataflows.conftest import LIVE_SLOTS, MOST_ROWS, Learned
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import LOG, copied, run_here
+from tests.simulation.world import HISTORY_DAYS, START_SLOT
+
+
+@pytest.fixture
+def house(learned: Learned) -> Iterator[House]:
+    """The home with the models, to read."""
+    opened = learned.place.open()
+    yield opened
+    opened.close()
+
+
+def promoted(number: int) -> ModelPromoted:
+    """A promotion that differs from every other number's."""
+    return ModelPromoted(f"region{number}", "requests", bytes([number]) * 32, "champion", "a test")
+
+
+# --- what is recorded --------------------------------------------------------------------------------------
+
+
+def test_the_record_says_what_was_trained_on_what(learned: Learned, house: House) -> None:
+    """Data range, digest of the data, features, parameters and errors stand in `ModelTrained`, as the training gave them."""
+    stored = [decode(found.payload) for found in house.ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__)]
+    assert [learned.first.record, learned.second.record] == stored
+    record, model = learned.second.record, learned.second.model
+    root = house.ledger.root_at(LOG, learned.before)
+    assert ("small", "requests", ALGORITHM, NAMES) == (record.region, record.measure, record.algorithm, record.features)
+    assert (START_SLOT - HISTORY_DAYS * 288, START_SLOT + LIVE_SLOTS) == (record.first_slot, record.until_slot)
+    assert hashlib.sha256(root + learned.before.to_bytes(8, "big")).digest() == record.data_digest
+    assert (root,) == record.trained_on
+    assert str(learned.before) == record.parameters["log_size"]
+    assert {name: str(value) for name, value in PARAMETERS.items()}.items() <= record.parameters.items()
+    assert {"threads": "1", "sample_seed": "0", "most_rows": str(MOST_ROWS)}.items() <= record.parameters.items()
+    assert 2_000 <= record.rows <= 1.25 * MOST_ROWS
+    names = {f"{prefix}{error}_{h}" for prefix in ("", "baseline_") for error in ("rmse", "wape") for h in (15, 30, 60)}
+    assert names == set(record.metrics)
+    assert {name: pytest.approx(value, rel=1e-5) for name, value in model.metrics.items()} == {
+        name: float(text) for name, text in record.metrics.items()
+    }
+
+
+def test_the_same_data_give_the_same_record(learned: Learned) -> None:
+    """Trained again on the same log, bytes and record are the same, though runs and times are not."""
+    assert learned.first.model.artefact == learned.second.model.artefact
+    assert learned.first.record == learned.second.record
+
+
+def test_the_artefact_is_the_blob_that_the_record_names(learned: Learned, house: House) -> None:
+    """The digest in the record is the artefact's own, and what lies there is kept like a model and forecasts."""
+    digest = learned.second.record.model
+    assert hashlib.sha256(learned.second.model.artefact).digest() == digest
+    assert learned.second.model.artefact == house.blobs.get(digest)
+    assert house.blobs.retention(digest) is Retention.MODEL
+    assert NAMES == Boosted(house.blobs.get(digest), learned.place.world.region.horizons).about.features
+
+
+def test_too_little_history_records_nothing(tmp_path: Path, settled: Settled) -> None:
+    """Where there is too little to train on the error says so, and neither control log nor blobs change."""
+    place = copied(settled.place, tmp_path / "home")
+    opened = place.open()
+    try:
+        boot = bootstrap_of(opened.ledger, "small")
+        short = RegionBootstrapped(
+            "tiny", boot.definition.replace('"small"', '"tiny"'), boot.until, boot.start_slot - 5, boot.start_slot, 0, b""
+        )
+        opened.ledger.append("region/tiny", 0, [encode(short)])
+        with pytest.raises(UsageError, match=r"train: expected at least 2000 rows .* got 0 from 5 slots; give it more history"):
+            train_region(opened, replace(place.world.region, id=RegionId("tiny")), promote=True)
+        assert 0 == opened.ledger.head(CONTROL_LOG).size
+        assert [] == list(opened.blobs.digests(Retention.MODEL))
+    finally:
+        opened.close()
+
+
+# --- what is in force --------------------------------------------------------------------------------------
+
+
+def test_a_promotion_is_in_force_from_the_next_close(learned: Learned, tmp_path: Path) -> None:
+    """Closes before it cite a control log without it and name no model; the first one after it does both."""
+    place = copied(learned.place, tmp_path / "home")
+    found = [decode(payload) for payload in run_here(place)]
+    digest = learned.second.record.model
+    issued = {record.slot: record for record in found if isinstance(record, ForecastIssued)}
+    closes = [record for record in found if isinstance(record, SlotClosed)]
+    assert len(closes) > LIVE_SLOTS
+    opened = place.open()
+    head = opened.ledger.head(CONTROL_LOG)
+    opened.close()
+    for record in closes:
+        after = record.slot >= START_SLOT + LIVE_SLOTS
+        assert ((digest,) if after else ()) == issued[record.slot].models
+        assert (head.size if after else 0) == record.control_size
+        assert "none" in issued[record.slot].fallbacks or not after
+    assert head.root == closes[-1].control_root
+
+
+def test_trained_is_not_promoted(learned: Learned, house: House) -> None:
+    """The first training changed nothing that is in force; the second says who serves, and why."""
+    view = ControlView(house.ledger)
+    at = [found.index for found in house.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    [promotion] = [decode(found.payload) for found in house.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    assert ModelPromoted("small", "requests", learned.second.record.model, "champion", "a test") == promotion
+    assert {} == view.at(at[0], house.ledger.root_at(CONTROL_LOG, at[0])).champions
+    assert {("small", "requests"): learned.second.record.model} == champions(house)
+
+
+def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
+    """Processes that append to the control log at once try again on conflict: every record is there, once."""
+    houses = [open_house(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
+    start, failed = threading.Barrier(2), list[BaseException]()
+
+    def write(number: int) -> None:
+        try:
+            start.wait()
+            for i in range(15):
+                append_shared(houses[number].ledger, CONTROL_LOG, promoted(100 * number + i))
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [] == failed
+    found = [decode(stored.payload).region for stored in houses[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    for house in houses:
+        house.close()
+    assert [f"region{i}" for i in range(15)] == [name for name in found if int(name[6:]) < 100]
+    assert [f"region{100 + i}" for i in range(15)] == [name for name in found if int(name[6:]) >= 100]
+    assert 30 == len(found)
+
+
+# --- what it learns from -----------------------------------------------------------------------------------
+
+
+def test_training_sees_what_the_stream_saw(finished: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slot by slot, corrections and outages included, the counts of training are those of the live fold."""
+    monkeypatch.setattr("dataflows.learn.PAGE_ENTRIES", 7)
+    run = open_region_run(finished.ledger, finished.blobs, "small", (0, 1, 2), finished.environment, lambda: 0.0)
+    history = CountHistory(run.region)
+    outage = 0
+    for known in known_slots(finished, run.region, bootstrap_of(finished.ledger, "small"), 0, finished.ledger.head(LOG).size):
+        if len(known.late_slots):
+            history.correct(known.late_slots, known.late_cells, known.late_counts)
+        history.close(known.slot, known.cells, known.counts, observed=known.observed)
+        outage += not known.observed
+    closes = [decode(found.payload) for found in finished.ledger.scan(LOG, kind=SlotClosed.__name__)]
+    assert sum(record.status == SlotStatus.UNOBSERVED for record in closes) == outage > 0
+    assert run.fold.histories[0].digest() == history.digest()
+
+
+def test_the_region_is_asked_for_where_it_is_not_clear(tmp_path: Path) -> None:
+    """With one region in a home it is meant; with none or two the message lists what there is."""
+    house = open_house(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}))
+    with pytest.raises(NotFound, match=r"--region: expected one bootstrapped region in this home, found none"):
+        only_region(house)
+    house.ledger.append("region/nyc", 0, [b""])
+    assert "nyc" == only_region(house)
+    house.ledger.append("region/chi", 0, [b""])
+    with pytest.raises(NotFound, match="found chi, nyc"):
+        only_region(house)
+    house.close()
