@@ -1,8 +1,8 @@
 """What the ledger says: every record that a log may hold, as a frozen dataclass.
 
-Times inside records are event time (microseconds, UTC) or slots; wall-clock time, hosts and run ids
-appear only in the records of the `runs` log. How records become bytes is in `schemas.record_codec`.
-Demand is written in rides for truth and in 1/1000 ride for forecasts and errors.
+Times inside records are event time (microseconds, UTC) or slots; wall-clock time, hosts and run ids appear only in
+the records of the `runs` log. Demand is in rides for truth, in 1/1000 ride for forecasts and errors. How records
+become bytes is in `schemas.record_codec`.
 """
 
 import typing
@@ -47,6 +47,21 @@ class SchemaRecorded:
     fingerprint: bytes  # CRC-64-AVRO, as in the third to tenth byte of an entry
     sha256: bytes  # of the text
     text: str  # the schema in Avro's parsing canonical form
+
+
+@dataclass(frozen=True, slots=True)
+class LogContinued:
+    """Somebody accepted that this log and its checkpoint do not belong together; from here on it has a new origin."""
+
+    log: str
+    number: int  # 2 the first time; the origin is ridecast/<instance>@<number>/<log>
+    checkpoint_origin: str  # what the old checkpoint said, believed or not; empty and zero when it could not be read
+    checkpoint_size: int
+    checkpoint_root: bytes
+    evidence: bytes  # SHA-256 of the old checkpoint file, which is kept
+    database_size: int  # what was there: the index of this entry, or of the schemas that stand right before it
+    database_root: bytes
+    reason: str
 
 
 # --- region/<id> -------------------------------------------------------------------------------
@@ -348,6 +363,7 @@ class EntriesArchived:
 
 Record = (
     SchemaRecorded
+    | LogContinued
     | RegionBootstrapped
     | SlotClosed
     | UniverseChanged
@@ -382,4 +398,3 @@ def region_log(region: str) -> str:
 
 CONTROL_LOG = "control"
 RUNS_LOG = "runs"
-ACCESS_LOG = "access"
