@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger.blob_check import blobs_named
 from ledger.blobs import Blobs
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.files import locked, make_folder, sync_folder, write_durably
@@ -19,7 +20,6 @@ from ledger.note import parse_note
 from ledger.stored_tiles import stored_hashes, stored_payloads
 from ledger.tables import spoken, translated
 from ledger.tiles import CHECKPOINT_PATH, TILE_WIDTH, Tile, encode_bundle, tile_nodes, tiles_between
-from ledger.verify import blobs_named
 from schemas.errors import DamagedError, LedgerError, NotFound
 from schemas.record_codec import decode
 

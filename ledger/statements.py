@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import Select
 
-from ledger.merkle import Frontier
+from ledger.merkle import TILE_HEIGHT, Frontier
 from ledger.tables import ENTRIES, LOGS, NODES
 
 
@@ -39,6 +39,22 @@ def leaves() -> Select[bytes]:
 def nodes() -> Select[bytes]:
     """Hashes of the nodes of :log_id at :level with :start <= index < :stop, in order."""
     return sa.select(NODES.c.hash).where(NODES.c.level == sa.bindparam("level"), *_bounds(NODES)).order_by(NODES.c.index)
+
+
+@cache
+def numbered_nodes() -> Select[int, bytes]:
+    """(index, hash) of the nodes of :log_id at :level with :start <= index < :stop."""
+    return sa.select(NODES.c.index, NODES.c.hash).where(NODES.c.level == sa.bindparam("level"), *_bounds(NODES))
+
+
+@cache
+def stray_nodes() -> Select[int, int]:
+    """(level, index) of a few nodes of :log_id that a tree of the size of the log :name does not have."""
+    size = sa.select(LOGS.c.size).where(LOGS.c.name == sa.bindparam("name")).scalar_subquery()
+    inside = (NODES.c.level % TILE_HEIGHT == 0, NODES.c.level > 0, NODES.c.level < 63, NODES.c.index >= 0)
+    behind = NODES.c.index >= size.op(">>")(NODES.c.level)
+    mine = NODES.c.log_id == sa.bindparam("log_id")
+    return sa.select(NODES.c.level, NODES.c.index).where(mine, sa.not_(sa.and_(*inside)) | behind).limit(sa.literal_column("20"))
 
 
 @cache

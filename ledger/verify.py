@@ -1,27 +1,32 @@
-"""Whether a log still is what it was: every hash, root and index derived again from the stored bytes.
+"""Whether a log still is what it was: every hash, node, root and index derived again from the stored bytes.
 
-Reads the database as it lies there and trusts none of its columns. What no outside copy vouches for, the entries
-behind the checkpoint file, is only checked against itself; a kept checkpoint of somebody else comes later.
+Reads the database as it lies there and trusts none of its columns. What no checkpoint vouches for, the entries
+behind the last one, is only checked against itself. Exported logs are checked by `ledger.tile_check`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Row
 
 from ledger import statements
+from ledger.blob_check import MODEL, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
 from ledger.blobs import Blobs
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint_files import WAY_OUT
+from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
-from ledger.merkle import Frontier, leaf_hash, root
+from ledger.merkle import Frontier, leaf_hash
 from ledger.tables import reading
-from schemas.chunks import unpack_blob
-from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError
-from schemas.record_codec import decode, place_in
-from schemas.records import ForecastIssued, ModelPromoted, ModelTrained, Record, RegionBootstrapped, SlotClosed, SnapshotTaken
+from schemas.errors import BootRefused, DamagedError
+from schemas.record_skim import skim
 
-PAGE_ENTRIES = 1_000
+PAGE_ENTRIES = 1_024
+PAGE_NODES = 1_000
+BATCH_BLOBS = 32  # 3 MB of chunks; enough work to be worth handing to another process
+MOST_BATCHES = 16  # handed over and not answered yet
 MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
+CHECKPOINT = "checkpoint"
 
 Progress = Callable[[int, int], None]  # (entries done, entries in all)
 RawRow = Row[int, str, int | None, str, bytes, bytes]
@@ -46,9 +51,10 @@ class Report:
         log: Name of the log.
         entries: How many entries were hashed again.
         root: Root over them, in hexadecimal.
-        checkpoint_size: Size up to which the checkpoint file vouches; None without one.
-        blobs: How many blobs were hashed again.
-        problems: In the order of the log.
+        checkpoint_size: Size up to which the instance's own checkpoint vouches; None without one.
+        blobs: How many blobs that entries name were hashed again.
+        problems: In the order of the log, those of the whole and of blobs after it.
+        expired: How many of the blobs are gone because their time was over, which is on record.
     """
 
     log: str
@@ -57,9 +63,19 @@ class Report:
     checkpoint_size: int | None
     blobs: int
     problems: tuple[Problem, ...]
+    expired: int = 0
 
 
-def verify_log(ledger: Ledger, log: str, blobs: Blobs | None = None, on_progress: Progress | None = None) -> Report:
+def verify_log(
+    ledger: Ledger,
+    log: str,
+    blobs: Blobs | None = None,
+    on_progress: Progress | None = None,
+    *,
+    against: Sequence[Kept] = (),
+    check_blobs: CheckBlobs | None = None,
+    has_expired: Callable[[Named], bool] = lambda named: False,
+) -> Report:
     """Derive a log again from its stored bytes.
 
     Args:
@@ -67,29 +83,79 @@ def verify_log(ledger: Ledger, log: str, blobs: Blobs | None = None, on_progress
         log: Name of the log.
         blobs: Where the blobs are that its entries name; not checked without it.
         on_progress: Called with (done, total) entries, about once per thousand.
+        against: Checkpoints of this log that others kept.
+        check_blobs: Checks the blobs instead, on other processors perhaps.
+        has_expired: Whether a blob that is missing may be: its time was over.
     Raises:
         NotFound: there is no such log.
         StoreUnavailable: the database does not answer, so nothing can be said.
     """
-    check = _Check(ledger, log, blobs)
+    blob_checks = BlobChecks(check_blobs or (checks_here(blobs) if blobs is not None else None), has_expired)
+    check = _Check(ledger, log, blob_checks)
     try:
-        check.run(on_progress or (lambda done, total: None))
+        check.run(on_progress or (lambda done, total: None), against)
     except DamagedError as damage:
         check.say(None, str(damage))
     return check.report()
 
 
+class BlobChecks:
+    """The blobs of a log on their way through a check: in batches, a few of them at once."""
+
+    def __init__(self, check: CheckBlobs | None, has_expired: Callable[[Named], bool]) -> None:
+        self._check, self._has_expired = check, has_expired
+        self._batch: list[Named] = []
+        self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
+        self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
+        self.count = self.expired = 0
+        self.problems: list[Problem] = []
+
+    def add(self, named: Sequence[Named]) -> None:
+        """Take the blobs of an entry."""
+        if self._check is None:
+            return
+        for one in named:
+            if one.digest not in self._models:
+                self._batch.append(one)
+                if one.what == MODEL:
+                    self._models.add(one.digest)
+        if len(self._batch) >= BATCH_BLOBS:
+            self._hand_over()
+
+    def finish(self) -> None:
+        """Wait for what is on its way."""
+        self._hand_over()
+        while self._answers:
+            self._take()
+
+    def _hand_over(self) -> None:
+        if self._batch and self._check is not None:
+            self.count += len(self._batch)
+            self._answers.append(self._check(self._batch))
+            self._batch = []
+        if len(self._answers) > MOST_BATCHES:
+            self._take()
+
+    def _take(self) -> None:
+        for fault in self._answers.popleft()():
+            self.count -= fault.missing
+            if fault.missing and self._has_expired(fault.named):
+                self.expired += 1
+            elif not fault.missing or fault.named.what != SNAPSHOT:  # A snapshot is a cache, and may be swept.
+                self.problems.append(Problem(fault.named.index, fault.what))
+
+
 class _Check:
     """The state of one verification: constant but for the problems and the digests of models."""
 
-    def __init__(self, ledger: Ledger, log: str, blobs: Blobs | None) -> None:
+    def __init__(self, ledger: Ledger, log: str, blobs: BlobChecks) -> None:
         self.ledger, self.log, self.blobs = ledger, log, blobs
         self.frontier = Frontier()
+        self.vouchers = Vouchers(())
+        self.nodes: _StoredNodes | None = None
         self.problems: list[Problem] = []
-        self.checkpoint: Checkpoint | None = None
-        self.root_at_checkpoint: bytes | None = None
-        self.entries = self.blobs_checked = 0
-        self.models: set[bytes] = set()  # Every issue names the same few; each is read once.
+        self.checkpoint_size: int | None = None
+        self.entries = 0
 
     def say(self, index: int | None, what: str) -> None:
         """Report a problem."""
@@ -97,65 +163,97 @@ class _Check:
 
     def report(self) -> Report:
         """What came out."""
-        known = self.checkpoint.size if self.checkpoint else None
-        return Report(self.log, self.entries, self.frontier.root().hex(), known, self.blobs_checked, tuple(self.problems))
+        problems = (*self.problems, *self.blobs.problems)
+        root = self.frontier.root().hex()
+        return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired)
 
-    def run(self, on_progress: Progress) -> None:
+    def run(self, on_progress: Progress, against: Sequence[Kept]) -> None:
         """Check everything, in the order in which one thing rests on another."""
         engine, log_id = self.ledger.opened(self.log)
-        try:
-            # Before the size: the file may grow while we look, and must not seem to be ahead.
-            self.checkpoint = self.ledger.guard.read(self.log)
-        except BootRefused as refusal:
-            self.say(None, f"checkpoint: {refusal}")
+        # Before the size: the file may grow while we look, and must not seem to be ahead.
+        self.vouchers = Vouchers([*self._own_checkpoint(), *against])
+        self.vouchers.look(self.frontier)
         with reading(engine, self.log) as connection:
             if engine.dialect.name == "sqlite":
                 for (fault,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_DATABASE_PROBLEMS})"):
                     if fault != "ok":
                         self.say(None, f"database: {fault}")
             size, stored, count, largest = connection.execute(statements.extent(), {"name": self.log, "log_id": log_id}).one()
+            for level, index in connection.execute(statements.stray_nodes(), {"name": self.log, "log_id": log_id}):
+                self.say(None, f"nodes: there is one at level {level}, index {index}, where the tree has none")
         if (count, largest) != (size, size - 1):
             self.say(None, f"size: expected {size} entries up to index {size - 1}, got {count} up to index {largest}")
-        for row in self._rows(size):
-            self._entry(row)
-            if row[0] % PAGE_ENTRIES == 0:
-                on_progress(row[0], size)
+        self.nodes = _StoredNodes(self.ledger, self.log)
+        for start in range(0, size, PAGE_ENTRIES):
+            stop = min(start + PAGE_ENTRIES, size)
+            for rows in self._rows(start, stop):
+                self._entries(rows)
+            on_progress(start, size)
         self._skip_to(size)
-        self._note_checkpoint()
         if stored != self.frontier.to_bytes():
             self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
-        self._checkpoint(size)
+        self.problems += [Problem(None, what) for what in self.vouchers.faults(size, "the database")]
+        self.blobs.finish()
         on_progress(size, size)
 
-    def _rows(self, size: int) -> Iterator[RawRow]:
-        engine, log_id = self.ledger.opened(self.log)
-        start = 0
-        while start < size:
-            bounds = {"log_id": log_id, "start": start, "stop": size, "limit": PAGE_ENTRIES}
-            with reading(engine, self.log) as connection:
-                page: Sequence[RawRow] = connection.execute(statements.entries(of_kind=False), bounds).all()
-            if not page:
-                return
-            yield from page
-            start = page[-1][0] + 1
-
-    def _entry(self, row: RawRow) -> None:
-        index, kind, slot, subject, leaf, payload = row
-        self._skip_to(index)
-        self._note_checkpoint()
-        found = leaf_hash(payload)
-        if found != leaf:
-            self.say(index, f"the bytes hash to {found.hex()}, the stored leaf hash is {leaf.hex()}")
-        self._grow(found)
-        self.entries += 1
+    def _own_checkpoint(self) -> Iterator[Kept]:
         try:
-            if place_in(payload) != (kind, slot, subject):
-                self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {place_in(payload)}")
-            record = decode(payload)
-        except DamagedError as damage:
-            self.say(index, str(damage))
+            checkpoint = self.ledger.guard.read(self.log)
+        except BootRefused as refusal:
+            self.say(None, f"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}")
             return
-        self._blobs_of(index, record)
+        if checkpoint is None:
+            name = self.ledger.guard.path(self.log).name
+            self.say(None, f"{CHECKPOINT}: {name} is missing: nothing outside the database vouches for this log")
+            return
+        self.checkpoint_size = checkpoint.size
+        yield Kept(CHECKPOINT, checkpoint)
+
+    def _rows(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
+        """The rows that are there in [start, stop); where some cannot be read, the others all the same."""
+        engine, log_id = self.ledger.opened(self.log)
+        bounds = {"log_id": log_id, "start": start, "stop": stop, "limit": stop - start}
+        try:
+            with reading(engine, self.log) as connection:
+                rows: Sequence[RawRow] = connection.execute(statements.entries(of_kind=False), bounds).all()
+        except DamagedError as damage:
+            if stop - start == 1:
+                self.say(start, str(damage))
+                return
+            middle = (start + stop) // 2
+            yield from self._rows(start, middle)
+            yield from self._rows(middle, stop)
+            return
+        yield rows
+
+    def _entries(self, rows: Sequence[RawRow]) -> None:
+        leaves: list[bytes] = []
+        for index, kind, slot, subject, leaf, payload in rows:
+            if index != self.frontier.size + len(leaves):
+                self._grow(leaves)
+                leaves = []
+                self._skip_to(index)
+            if not isinstance(payload, bytes):
+                self.say(index, f"expected bytes, got {type(payload).__name__}")
+                leaves.append(bytes(32))
+                continue
+            found = leaf_hash(payload)
+            leaves.append(found)
+            self.entries += 1
+            if found != leaf:
+                self.say(
+                    index, f"the bytes hash to {found.hex()}, the stored leaf hash is {leaf.hex() if isinstance(leaf, bytes) else leaf!r}"
+                )
+                continue
+            try:
+                seen = skim(payload)
+            except DamagedError as damage:
+                self.say(index, str(damage))
+                continue
+            if (seen.kind, seen.slot, seen.subject) != (kind, slot, subject):
+                self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {(seen.kind, seen.slot, seen.subject)}")
+            self.blobs.add(named_in(index, seen))
+        self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:
         """Entries that are missing before an index; the tree goes on with a hash that nothing has."""
@@ -163,72 +261,31 @@ class _Check:
             missing = (self.frontier.size, index - 1)
             self.say(missing[0], "missing" if missing[0] == missing[1] else f"missing, and all up to {missing[1]}")
         while self.frontier.size < index:
-            self._note_checkpoint()
-            self._grow(bytes(32))
+            self._grow([bytes(32)] * min(PAGE_ENTRIES, index - self.frontier.size))
 
-    def _grow(self, leaf: bytes) -> None:
+    def _grow(self, leaves: Sequence[bytes]) -> None:
         kept: list[tuple[int, int, bytes]] = []
-        self.frontier.append(leaf, kept)
-        if kept:
-            engine, log_id = self.ledger.opened(self.log)
-            with reading(engine, self.log) as connection:
-                for level, at, node in kept:
-                    bounds = {"log_id": log_id, "level": level, "start": at, "stop": at + 1}
-                    if connection.execute(statements.nodes(), bounds).scalar_one_or_none() != node:
-                        self.say(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
-
-    def _note_checkpoint(self) -> None:
-        if self.checkpoint is not None and self.checkpoint.size == self.frontier.size:
-            self.root_at_checkpoint = self.frontier.root()
-
-    def _checkpoint(self, size: int) -> None:
-        if self.checkpoint is None:
-            if not any(problem.what.startswith("checkpoint: ") for problem in self.problems):
-                name = self.ledger.guard.path(self.log).name
-                self.say(None, f"checkpoint: {name} is missing: nothing outside the database vouches for this log")
-        elif self.checkpoint.size > size:
-            self.say(None, f"checkpoint: it vouches for {self.checkpoint.size} entries, the database holds {size}: it went back or was cut")
-        elif self.checkpoint.root != self.root_at_checkpoint:
-            got = self.root_at_checkpoint.hex() if self.root_at_checkpoint else "none"
-            self.say(None, f"checkpoint: at size {self.checkpoint.size} expected root {self.checkpoint.root.hex()}, got {got}")
-
-    def _blobs_of(self, index: int, record: Record) -> None:
-        if self.blobs is None:
-            return
-        for what, digest in blobs_named(record):
-            if digest in self.models:
-                continue
-            try:
-                data = self.blobs.get(digest)
-                self.blobs_checked += 1
-                if isinstance(record, ForecastIssued) and what == "chunks":
-                    found = root([leaf_hash(chunk) for chunk in unpack_blob(data).chunks])
-                    if found != record.root:
-                        self.say(index, f"its chunks hash to the root {found.hex()}, it promises {record.root.hex()}")
-            except NotFound:
-                if not isinstance(record, SnapshotTaken):  # A snapshot is a cache, and may be swept.
-                    self.say(index, f"its {what}, blob {digest.hex()}, is missing")
-            except RidecastError as damage:
-                self.say(index, f"its {what}: {damage}")
-            if what == "model":
-                self.models.add(digest)
+        self.vouchers.extend(self.frontier, leaves, kept)
+        assert self.nodes is not None
+        for level, at, node in kept:
+            if self.nodes.at(level, at) != node:
+                self.say(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
 
 
-def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
-    """(what it is, digest) of each blob that a record names.
+class _StoredNodes:
+    """The nodes that the database keeps, read a page at a time for each level."""
 
-    >>> blobs_named(ModelPromoted("nyc", "pickups", b"digest", "champion", "better"))
-    (('model', b'digest'),)
-    """
-    match record:
-        case RegionBootstrapped() | SlotClosed():
-            named: list[tuple[str, bytes]] = [("counts", record.counts_blob)]
-        case ForecastIssued():
-            named = [("chunks", record.blob), *(("model", digest) for digest in record.models)]
-        case ModelTrained() | ModelPromoted():
-            named = [("model", record.model)]
-        case SnapshotTaken():
-            named = [("snapshot", record.blob)]
-        case _:
-            named = []
-    return tuple((what, digest) for what, digest in named if digest)
+    def __init__(self, ledger: Ledger, log: str) -> None:
+        self._ledger, self._log = ledger, log
+        self._pages: dict[int, tuple[int, dict[int, bytes]]] = {}
+
+    def at(self, level: int, index: int) -> bytes | None:
+        """One node's hash, None where there is none."""
+        start, page = self._pages.get(level, (-PAGE_NODES, {}))
+        if not start <= index < start + PAGE_NODES:
+            engine, log_id = self._ledger.opened(self._log)
+            bounds = {"log_id": log_id, "level": level, "start": index, "stop": index + PAGE_NODES}
+            with reading(engine, self._log) as connection:
+                page = {row[0]: row[1] for row in connection.execute(statements.numbered_nodes(), bounds)}
+            self._pages[level] = index, page
+        return page.get(index)

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from ledger.blob_check import blobs_named
 from ledger.blobs import FileBlobs, Retention
+from ledger.checkpoint import Checkpoint, origin_of
+from ledger.kept import Kept, open_kept
+from ledger.keys import Signer
 from ledger.merkle import Frontier, leaf_hash, root
-from ledger.verify import Problem, blobs_named, verify_log
+from ledger.note import sign_note
+from ledger.verify import Problem, verify_log
 from schemas.chunks import pack_blob
-from schemas.errors import NotFound
+from schemas.errors import NotFound, UsageError
 from schemas.record_codec import encode
 from schemas.records import ForecastIssued, ModelPromoted, SnapshotTaken
+from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, Place, scored
 
 ENTRIES = 600
@@ -66,6 +72,14 @@ TAMPERINGS = {
     ),
     "a node": ("UPDATE nodes SET hash = :leaf WHERE level = 8", r"entries 0 to 255 do not hash to the stored node"),
     "a missing node": ("DELETE FROM nodes", r"entries 256 to 511 do not hash to the stored node"),
+    "a node too many": (
+        'INSERT INTO nodes (log_id, level, "index", hash) VALUES (1, 8, 2, :leaf)',
+        r"nodes: there is one at level 8, index 2, where the tree has none",
+    ),
+    "a node between the levels": (
+        'INSERT INTO nodes (log_id, level, "index", hash) VALUES (1, 9, 0, :leaf)',
+        r"nodes: there is one at level 9, index 0",
+    ),
     "the frontier": ("UPDATE logs SET frontier = :leaf", r"root: the entries hash to"),
     "the size": ("UPDATE logs SET size = 599", r"size: expected 599 entries up to index 598, got 600 up to index 599"),
     "an unreadable record": ('UPDATE entries SET payload = :cut, leaf = :cut_leaf WHERE "index" = 300', r"entry 300: .*SlotScored"),
@@ -135,6 +149,44 @@ def test_a_checkpoint_may_be_behind(place: Place) -> None:
     assert (report.entries, report.checkpoint_size, report.problems) == (ENTRIES + 1, ENTRIES, ())
 
 
+def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> Kept:
+    """A checkpoint of a log of these entries, as somebody may have kept it."""
+    checkpoint = Checkpoint(origin_of("local", LOG), size, root([leaf_hash(payload) for payload in payloads[:size]]))
+    return open_kept(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 599, 600])
+def test_kept_checkpoints_are_met(place: Place, size: int) -> None:
+    """A checkpoint that somebody kept at any size agrees with a log that only grew, and with no other."""
+    payloads = [scored(slot) for slot in range(ENTRIES)]
+    ledger = place.open()
+    assert verify_log(ledger, LOG, against=[kept(place, size, payloads)]).problems == ()
+    if size:
+        forked = [*payloads[: size - 1], FORGED]
+        [found] = verify_log(ledger, LOG, against=[kept(place, size, forked), kept(place, size, payloads)]).problems
+        assert re.match(rf"kept.txt: at size {size} expected root .*; checkpoint vouches for what is stored: a fork", str(found))
+
+
+def test_kept_checkpoints_ahead_and_of_another_key(place: Place) -> None:
+    """A kept checkpoint that is ahead names a rollback; one of another key names both keys, and is held against the log all the same."""
+    payloads = [scored(slot) for slot in range(ENTRIES + 1)]
+    other = Signer("ridecast/local", bytes(32))
+    ledger = place.open()
+    [ahead] = verify_log(ledger, LOG, against=[kept(place, ENTRIES + 1, payloads)]).problems
+    assert str(ahead) == "kept.txt: it vouches for 601 entries, the database holds 600: it went back or was cut"
+    signed, forked = verify_log(ledger, LOG, against=[kept(place, 7, [FORGED] * 7, other)]).problems
+    assert str(signed).startswith(f"kept.txt: signed by ridecast/local+{other.verifier.key_id.hex()}, expected ridecast/local+")
+    assert "kept.txt: at size 7 expected root" in str(forked)
+    assert verify_log(place.open(signer=other), LOG).problems[0].what.startswith("checkpoint: region nyc: region__nyc.txt: expected a good")
+
+
+def test_what_no_checkpoint_is_cannot_be_held_against_a_log() -> None:
+    """A file that is no signed checkpoint is wrong usage, not damage."""
+    for text in ("", "hello\n", "ridecast/local/region/nyc\n7\nAAAA\n"):
+        with pytest.raises(UsageError, match=r"kept.txt: expected a signed checkpoint"):
+            open_kept(text, "kept.txt", [SIGNER.verifier])
+
+
 def test_unknown_log(place: Place) -> None:
     """A log that does not exist is not clean, it is not found."""
     with pytest.raises(NotFound, match="region tehran: no such log"):
@@ -177,6 +229,8 @@ def test_blobs(tmp_path: Path) -> None:
     assert [problem.index for problem in report.problems] == [1, 3]
     assert "its chunks hash to the root" in report.problems[0].what
     assert report.problems[1] == Problem(3, f"its model, blob {gone.model.hex()}, is missing")
+    gone_by_right = verify_log(place.open(), LOG, blobs, has_expired=lambda named: named.digest == gone.model)
+    assert ([1], 1) == ([problem.index for problem in gone_by_right.problems], gone_by_right.expired)
     next((tmp_path / "blobs").rglob(model.hex())).write_bytes(b"forged")
     assert "entry 0: its model: blob" in str(verify_log(place.open(), LOG, blobs).problems[0])
     place.abandon()
