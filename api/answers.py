@@ -29,12 +29,18 @@ def answer(request: Request, body: object, keep: Keep, version: str | None = Non
         keep: How long it may be kept.
         version: Text that changes exactly when the answer does, without quotes.
     """
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return answer_bytes(request, data, JSON, keep, version)
+
+
+def answer_bytes(request: Request, data: bytes, media_type: str, keep: Keep, version: str | None = None) -> Response:
+    """An answer of any kind, or 304; texts are UTF-8. Arguments as of `answer`."""
     headers = {"cache-control": keep.value}
     if version is not None:
         headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same answer
         if _holds(request.headers.get("if-none-match", ""), headers["etag"]):
             return Response(status_code=304, headers=headers)
-    return Response(json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(), 200, headers, JSON)
+    return Response(data, 200, headers, media_type)
 
 
 def _holds(if_none_match: str, etag: str) -> bool:

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import forecasts, health, history, ledger_entries, metrics, models, page_files, regions, tracks
+from api import forecasts, health, history, ledger_entries, ledger_tiles, metrics, models, page_files, proofs, regions, tracks
 from api.desk import Desk
 from api.openapi import openapi_operation
 from api.problems import HANDLERS, LastResort
@@ -24,10 +24,12 @@ COMPRESSION = 4  # of 9: a full answer of 3,100 cells shrinks 10 times in 15 ms
 RESOURCES: tuple[Operation, ...] = (
     *regions.OPERATIONS,
     *forecasts.OPERATIONS,
+    *proofs.OPERATIONS,
     *history.OPERATIONS,
     *tracks.OPERATIONS,
     *models.OPERATIONS,
     *ledger_entries.OPERATIONS,
+    *ledger_tiles.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
 )

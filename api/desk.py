@@ -10,6 +10,7 @@ from api.problems import Problem, bad_value
 from api.region_view import RegionView
 from ledger.blobs import Blobs
 from ledger.log import Ledger
+from ledger.provers import Provers
 from schemas.errors import UsageError
 from schemas.record_codec import decode
 from schemas.records import RegionBootstrapped, region_log
@@ -36,6 +37,7 @@ class Desk:
         self.regions = tuple(regions)
         self.settings = settings
         self.points = Points(blobs)
+        self.provers = Provers(ledger, blobs)
         self._clock = clock
         self._views: dict[str, RegionView] = {}
         self._lock = threading.Lock()

@@ -17,6 +17,7 @@ from api.problems import Problem, bad_value
 from api.region_view import RegionView
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, whole_number
 from api.times import iso, local_iso, parse_target, parse_time
+from ledger.log import Stored
 from schemas.chunks import ForecastColumns, decode_chunks
 from schemas.record_codec import decode
 from schemas.records import ForecastIssued
@@ -107,6 +108,16 @@ def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> Asked:
 
 
 def _targeted(desk: Desk, view: RegionView, measure: str, target_us: int, known_us: int | None) -> Asked:
+    stored = issue_for(view, measure, target_us, known_us)
+    return _whole(load_issue(desk, stored.index, stored.payload), known_us or target_us, fixed=True)
+
+
+def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored:
+    """The entry that issued the forecasts of a target.
+
+    Raises:
+        Problem: there is none, not yet, or none that was known at that time.
+    """
     region = view.region
     slot = target_us // region.slot_us - 1
     newest = view.newest
@@ -118,7 +129,7 @@ def _targeted(desk: Desk, view: RegionView, measure: str, target_us: int, known_
         raise _not_yet(view, said, "target")
     if known_us is not None and known_us < view.visible_us(slot):
         raise _not_yet(view, f"it is known from {iso(view.visible_us(slot))} on", "known_at")
-    return _whole(_past(desk, view, measure, slot, "target"), known_us or target_us, fixed=True)
+    return _past(view, measure, slot, "target")
 
 
 def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
@@ -130,14 +141,15 @@ def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
     if newest is None:
         raise _not_yet(view, "no slot has closed yet", "known_at")
     # What is known at a time that the log has not reached is what is known now; later it may be more.
-    return _whole(_past(desk, view, measure, min(slot, newest.slot), "known_at"), known_us, fixed=slot <= newest.slot)
+    stored = _past(view, measure, min(slot, newest.slot), "known_at")
+    return _whole(load_issue(desk, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
 
 
-def _past(desk: Desk, view: RegionView, measure: str, slot: int, field: str) -> StoredIssue:
+def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored:
     stored = view.issue(measure, slot)
     if stored is None:
         raise Problem(404, "no-forecast", f"{field}: slot {slot} of {view.region.id} issued no forecast of {measure}", field=field)
-    return load_issue(desk, stored.index, stored.payload)
+    return stored
 
 
 def _not_yet(view: RegionView, said: str, field: str | None = None) -> Problem:

@@ -25,14 +25,11 @@ def get_logs(desk: Desk, request: Request) -> Response:
 
 def get_entry(desk: Desk, request: Request) -> Response:
     """GET /v1/ledger/{log}/entries/{index}"""
-    log, text = request.path_params["log"], request.path_params["index"]
+    text = request.path_params["index"]
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise bad_value("index", f"expected a whole number from 0 on, got {text!r}")
-    index = int(text)
-    size = desk.ledger.head(log).size if LOG_NAME.fullmatch(log) else 0  # The name of a log becomes the name of a file.
-    if not size:
-        known = ", ".join(desk.ledger.logs()) or "none"
-        raise Problem(404, "unknown-log", f"log: no log {log!r} here; known: {known}", field="log")
+    index, log = int(text), log_of(desk, request)
+    size = desk.ledger.head(log).size
     if index >= size:
         raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
     [stored] = desk.ledger.read(log, index, index + 1)
@@ -53,6 +50,20 @@ def get_entry(desk: Desk, request: Request) -> Response:
     return answer(request, body, Keep.FOR_EVER, leaf_hash(stored.payload).hex()[:32])
 
 
+def log_of(desk: Desk, request: Request) -> str:
+    """The log that the path names.
+
+    Raises:
+        Problem: there is none of that name, or it has no entries.
+    """
+    log: str = request.path_params["log"]
+    if not LOG_NAME.fullmatch(log) or not desk.ledger.head(log).size:  # The name of a log becomes the name of a file.
+        known = ", ".join(desk.ledger.logs()) or "none"
+        raise Problem(404, "unknown-log", f"log: no log {log!r} here; known: {known}", field="log")
+    return log
+
+
+LOG = Parameter("log", "Name of a log, its slash included.", TEXT, "path", "region/nyc")
 ENTRY = record_of(
     log=TEXT,
     index=INTEGER,
@@ -80,7 +91,7 @@ OPERATIONS = (
         get_entry,
         ENTRY,
         (
-            Parameter("log", "Name of a log, its slash included.", TEXT, "path", "region/nyc"),
+            LOG,
             Parameter("index", "Place in the log, from 0.", INTEGER, "path", "0"),
         ),
         (404, 406, 422, 503),

@@ -66,7 +66,7 @@ def _parameter(parameter: Parameter) -> dict[str, object]:
     members: dict[str, object] = {
         "name": parameter.name,
         "in": parameter.where,
-        "required": parameter.where == "path",
+        "required": parameter.required or parameter.where == "path",
         "description": parameter.meaning,
         "schema": parameter.schema,
     }

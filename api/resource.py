@@ -18,13 +18,14 @@ Handler = Callable[[Desk, Request], Response]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One value that a client may give; `schema` is JSON Schema, path parameters are always required."""
+    """One value that a client may give, or must; `schema` is JSON Schema, path parameters are always required."""
 
     name: str
     meaning: str
     schema: JsonSchema
     where: str = "query"
     example: str | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,6 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not low <= int(text) <= high:
         raise Problem(422, "bad-value", f"{name}: expected a whole number from {low} to {high}, got {text!r}", field=name)
     return int(text)

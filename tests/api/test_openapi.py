@@ -11,7 +11,8 @@ from tests.api.json_schema import problems
 from tests.api.town import Town
 
 DOCUMENTED = [operation for operation in OPERATIONS if operation.documented]
-EXAMPLES = {"region": "nyc", "cell": "dr5reg", "log": "region/nyc", "index": "3"}
+EXAMPLES = {"region": "nyc", "cell": "dr5reg", "log": "region/nyc", "index": "3", "level": "0", "path": "000.p/5"}
+EXAMPLES |= {"target": "2014-05-06T01:00", "horizon_min": "15"}
 
 
 def test_paths_are_those_of_the_routes(client: Client) -> None:
@@ -36,7 +37,8 @@ def test_operation_ids_and_path_parameters_fit(client: Client) -> None:
 @pytest.mark.parametrize("operation", DOCUMENTED, ids=lambda operation: operation.name)
 def test_answers_fit_their_documented_schema(town: Town, client: Client, operation: object) -> None:
     """A real answer of every operation has exactly the documented members."""
-    path = operation.openapi_path.format(**EXAMPLES)  # type: ignore[attr-defined]
+    needed = [f"{each.name}={each.example}" for each in operation.parameters if each.required]  # type: ignore[attr-defined]
+    path = operation.openapi_path.format(**EXAMPLES) + ("?" + "&".join(needed) if needed else "")  # type: ignore[attr-defined]
     answer = client.get(path)
     assert answer.status_code == 200
     document = client.get("/openapi.json").json()

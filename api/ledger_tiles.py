@@ -1,0 +1,147 @@
+"""A log as C2SP tlog-tiles, for clients that others wrote: checkpoint, tiles, bundles; and consistency between two sizes.
+
+Only what a signed checkpoint covers is served, so that what a cache keeps for ever can never change.
+"""
+
+import hashlib
+import time
+from itertools import count
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer, answer_bytes
+from api.desk import Desk
+from api.ledger_entries import LOG, log_of
+from api.problems import Problem, bad_value
+from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, record_of, whole_number
+from ledger.checkpoint import LARGEST_SIZE, parse_checkpoint
+from ledger.merkle import consistency_path, verify_consistency
+from ledger.note import parse_note
+from ledger.stored_tiles import stored_nodes, stored_tile
+from ledger.tiles import demand_tile, parse_path
+from schemas.errors import NotFound
+
+NOTE = "text/plain"
+OCTETS = "application/octet-stream"
+PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
+PAUSE_S = 0.05
+
+
+def covering_note(desk: Desk, log: str, index: int = -1) -> str:
+    """The newest signed checkpoint of a log, once it covers an entry: who asks for what was served just now waits a moment.
+
+    Raises:
+        Problem: 503, no checkpoint covers it after `PATIENCE_S`.
+    """
+    deadline_s = time.monotonic() + PATIENCE_S
+    for _ in count():
+        note = desk.ledger.guard.note(log)
+        if note is not None and parse_checkpoint(parse_note(note)[0]).size > index:
+            return note
+        if note is None or time.monotonic() >= deadline_s:
+            break
+        time.sleep(PAUSE_S)
+    what = "it has no checkpoint yet" if note is None else f"no checkpoint covers entry {index} yet"
+    raise Problem(503, "checkpoint-pending", f"log {log}: {what}; try again", field="log", headers={"retry-after": "1"})
+
+
+def get_checkpoint(desk: Desk, request: Request) -> Response:
+    """GET /v1/ledger/{log}/checkpoint"""
+    note = covering_note(desk, log_of(desk, request))
+    return answer_bytes(request, note.encode(), NOTE, Keep.ASK_AGAIN, hashlib.sha256(note.encode()).hexdigest()[:32])
+
+
+def get_tile(desk: Desk, request: Request) -> Response:
+    """GET /v1/ledger/{log}/tile/{level}/{path}, and the bundles of entries at level `entries`"""
+    log = log_of(desk, request)
+    path = f"tile/{request.path_params.get('level', 'entries')}/{request.path_params['path']}"
+    size = _covered(desk, log)
+    try:
+        tile = parse_path(path)
+        demand_tile(tile, size)
+    except NotFound as cause:
+        raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
+    data = stored_tile(desk.ledger, log, tile)
+    return answer_bytes(request, data, OCTETS, Keep.FOR_EVER, hashlib.sha256(data).hexdigest()[:32])
+
+
+def get_consistency(desk: Desk, request: Request) -> Response:
+    """GET /v1/ledger/{log}/consistency"""
+    log = log_of(desk, request)
+    known = _covered(desk, log)
+    if "from" not in request.query_params:
+        raise bad_value("from", "expected the size of the older checkpoint")
+    size = whole_number(request, "to", known, 1, LARGEST_SIZE)
+    old_size = whole_number(request, "from", 1, 1, LARGEST_SIZE)
+    if size > known:
+        raise Problem(404, "no-such-size", f"to: log {log} has a checkpoint of {known} entries, got {size}", field="to", size=known)
+    if old_size > size:
+        raise bad_value("from", f"expected at most {size}, got {old_size}")
+    old_root, root = desk.ledger.root_at(log, old_size), desk.ledger.root_at(log, size)
+    path = consistency_path(old_size, size, stored_nodes(desk.ledger, log, size))
+    verify_consistency(old_size, size, old_root, root, path)
+    body = {
+        "log": log,
+        "from": {"size": old_size, "root": old_root.hex()},
+        "to": {"size": size, "root": root.hex()},
+        "path": [value.hex() for value in path],
+    }
+    keep = Keep.FOR_EVER if "to" in request.query_params else Keep.ASK_AGAIN
+    return answer(request, body, keep, f"{old_size}-{size}-{root.hex()[:32]}")
+
+
+def _covered(desk: Desk, log: str) -> int:
+    """How many entries of a log its checkpoint covers."""
+    return parse_checkpoint(parse_note(covering_note(desk, log))[0]).size
+
+
+BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}
+PATH = Parameter("path", "Index of the tile in groups of three digits, and .p/width where it is partial.", TEXT, "path", "000.p/5")
+HEAD = record_of(size=INTEGER, root=DIGEST)
+
+OPERATIONS = (
+    Operation(
+        "/v1/ledger/{log:path}/checkpoint",
+        "checkpoint",
+        "The newest checkpoint of a log: a C2SP signed note",
+        get_checkpoint,
+        TEXT,
+        (LOG,),
+        (404, 406, 503),
+        NOTE,
+    ),
+    Operation(
+        "/v1/ledger/{log:path}/tile/entries/{path:path}",
+        "bundle",
+        "Up to 256 entries of a log (C2SP tlog-tiles)",
+        get_tile,
+        BYTES,
+        (LOG, PATH),
+        (404, 406, 503),
+        OCTETS,
+    ),
+    Operation(
+        "/v1/ledger/{log:path}/tile/{level}/{path:path}",
+        "tile",
+        "Up to 256 hashes of a level of a log's tree (C2SP tlog-tiles)",
+        get_tile,
+        BYTES,
+        (LOG, Parameter("level", "0 for hashes of entries, each level above 256 times as wide.", INTEGER, "path", "0"), PATH),
+        (404, 406, 503),
+        OCTETS,
+    ),
+    Operation(
+        "/v1/ledger/{log:path}/consistency",
+        "consistency",
+        "That a log of one size continues the log of an older size (RFC 6962)",
+        get_consistency,
+        record_of(log=TEXT, to=HEAD, path=array_of(DIGEST), **{"from": HEAD}),
+        (
+            LOG,
+            Parameter("from", "Size of the older checkpoint.", INTEGER, example="1", required=True),
+            Parameter("to", "Size of the newer one; the newest checkpoint's if not given.", INTEGER),
+        ),
+        (404, 406, 422, 503),
+    ),
+)

@@ -1,0 +1,61 @@
+"""The proof of one served number: the text that `ridecast ledger prove` makes, and `check-proof` checks without us."""
+
+import hashlib
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Keep, answer_bytes
+from api.desk import Desk, cell_of, measure_of
+from api.forecasts import issue_for
+from api.ledger_tiles import NOTE, covering_note
+from api.problems import Problem, bad_value
+from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter
+from api.times import parse_target, parse_time
+from schemas.errors import NotFound
+
+
+def get_proof(desk: Desk, request: Request) -> Response:
+    """GET /v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof"""
+    asked = request.path_params
+    view = desk.require_view(asked["region"])
+    region, measure = view.region, measure_of(request, view.region)
+    cell = cell_of(asked["cell"], region)
+    if not re.fullmatch(r"[0-9]{1,4}", asked["horizon_min"]):
+        raise bad_value("horizon_min", f"expected one of {', '.join(map(str, region.horizons_min))}, got {asked['horizon_min']!r}")
+    target_us = parse_target("target", asked["target"], region)
+    known_at = request.query_params.get("known_at")
+    stored = issue_for(view, measure, target_us, parse_time("known_at", known_at, region) if known_at is not None else None)
+    note = covering_note(desk, view.log, stored.index)
+    try:
+        text = desk.provers.proof(stored, note, cell=cell, horizon_min=int(asked["horizon_min"]))
+    except NotFound as cause:
+        raise Problem(404, "no-proof", str(cause), field="cell", index=stored.index) from None
+    # A proof stays good for ever, but a later one may bear more signatures: it may be kept, and asked for again.
+    return answer_bytes(request, text.encode(), NOTE, Keep.ASK_AGAIN, hashlib.sha256(text.encode()).hexdigest()[:32])
+
+
+TARGET = "2014-05-06T18:00"
+
+OPERATIONS = (
+    Operation(
+        "/v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof",
+        "proof",
+        "The proof of one forecast, to be checked without us (C2SP tlog-proof)",
+        get_proof,
+        TEXT,
+        (
+            REGION,
+            CELL,
+            Parameter(
+                "target", "Start of the forecast window; without a zone it is the region's local time.", TIME, "path", "2014-05-06T18:00"
+            ),
+            Parameter("horizon_min", "One of the region's horizons, minutes.", INTEGER, "path", "15"),
+            MEASURE,
+            Parameter("known_at", "Event time at which the forecast had to be known; zone as for target.", TIME),
+        ),
+        (404, 406, 409, 422, 503),
+        NOTE,
+    ),
+)
