@@ -60,7 +60,8 @@ def main() -> None:
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
     except SystemExit:
         raise
     except BaseException as error:  # Bytewax's panics are no Exception

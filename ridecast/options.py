@@ -23,6 +23,9 @@ region: Decorator = click.option(
 rides: Decorator = click.option(
     "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Where ride events are: a directory, or a broker and topic. [RIDECAST_RIDES]"
 )
+port: Decorator = click.option(
+    "--port", "api_port", type=click.IntRange(0, 65_535), metavar="N", help="Port of the API and page. [RIDECAST_API_PORT, default: 8000]"
+)
 
 
 def settings_of(**given: object) -> Settings:

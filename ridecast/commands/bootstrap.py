@@ -32,6 +32,7 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
     if not no_history:
         parse_rides(settings.rides)
         source = open_rides(settings.rides)
+        source.partitions()  # rides that are not there are said before a home is made
     house = open_house(settings)
     try:
         with bars() as progress:

@@ -26,7 +26,7 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the one that holds them]")
 @click.option("--timezone", metavar="ZONE", help="Zone of your trips' times, if their region does not ship.")
 @click.option("--home", default="demo", show_default=True, metavar="DIR", help="Where everything is kept; run again to go on.")
-@click.option("--port", "api_port", metavar="N", help="Port of the page. [RIDECAST_API_PORT, default: 8000]")
+@options.port
 @click.option(
     "--speedup", type=click.FloatRange(0.1, 100_000), default=SPEEDUP, show_default=True, help="How fast time passes once the page is up."
 )
@@ -40,7 +40,7 @@ def command(
     region_name: str | None,
     timezone: str | None,
     home: str,
-    api_port: str | None,
+    api_port: int | None,
     speedup: float,
     days: int,
     rides_per_day: int,

@@ -16,9 +16,9 @@ def command() -> None:
 
 @command.command()
 @options.home
-@click.option("--partition", type=int, help="Only this partition.")
+@click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option("--reason", help="Only this rule's id, for example outside_region.")
-@click.option("--limit", type=int, default=20, show_default=True, help="Most rows to show.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most rows to show.")
 @click.option("--hex", "as_hex", is_flag=True, help="One event per line: partition, offset, reason, bytes as hex.")
 def show(home: str | None, partition: int | None, reason: str | None, limit: int, as_hex: bool) -> None:
     """Show rejected events of an embedded home, oldest first.
@@ -27,12 +27,11 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
     """
     from dataflows.house import open_rejects
 
-    settings = options.settings_of(home=home)
+    if reason is not None and reason not in tuple(Reason):
+        raise UsageError(f"--reason: expected one of {', '.join(Reason)}, got {reason!r}")
+    settings = options.settings_of_home(home=home)
     sink = open_rejects(settings)
     try:
-        known = ", ".join(Reason)
-        if reason is not None and reason not in tuple(Reason):
-            raise UsageError(f"--reason: expected one of {known}, got {reason!r}")
         found = sink.read(Reason(reason) if reason else None, partition, None if as_hex else limit)
         counts = sink.counts()
         total = sum(counts.values())
@@ -47,4 +46,4 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
         shown = event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
         table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
     answers().print(table)
-    click.echo(f"{len(found)} shown; {total} rejected in all: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+    click.echo(f"{len(found)} shown; {total} rejected in all" + "".join(f", {n} {name}" for name, n in counts.items()))

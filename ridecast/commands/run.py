@@ -21,10 +21,10 @@ from schemas.settings import PREFIX, SETTINGS, Settings
 @options.home
 @click.option("--until-end", is_flag=True, help="Process what is there now as fast as possible, close what its end allows, exit 0.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
-@click.option("--port", "api_port", metavar="N", help="Port of the API. [RIDECAST_API_PORT]")
+@options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 def command(
-    rides: str | None, region_name: str, home: str | None, until_end: bool, processes: int, api_port: str | None, no_api: bool
+    rides: str | None, region_name: str, home: str | None, until_end: bool, processes: int, api_port: int | None, no_api: bool
 ) -> None:
     """Forecast: read rides, close slots, record, publish, answer.
 

@@ -1,0 +1,233 @@
+"""Every failure that a person can meet: one line that says what was expected, what came and where; 2 for usage, 1 for failure."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger.log import Head
+from tests.ledger.places import Place
+from tests.ridecast.calls import Done, environment, ridecast
+from tests.ridecast.conftest import Small
+from tests.services.process import free_port
+
+Call = Callable[..., Done]
+LOG = "region/tehran"
+RUN = ("run", "--rides", "rides", "--region", "tehran", "--home", "home")
+
+
+@pytest.fixture
+def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """Stand where `rides` and `home` are; nothing is written there."""
+    monkeypatch.chdir(small.folder)
+    return small
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ((*RUN, "--rides", "gone"), 2, "ride log: expected a directory, got 'gone', which does not exist"),
+        ((*RUN, "--rides", "rides/origin.json"), 2, "ride log: expected a directory, got 'rides/origin.json', which is a file"),
+        ((*RUN, "--rides", "home"), 2, "ride log: expected folders 0, 1, ... of Avro files in 'home', got none"),
+        ((*RUN, "--rides", "kafka://one"), 2, "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got 'kafka://one'"),
+        (
+            ("run", "--region", "tehran", "--home", "home"),
+            2,
+            "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; give it or set RIDECAST_RIDES",
+        ),
+        ((*RUN, "--region", "atlantis"), 2, "--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"),
+        (
+            (*RUN, "--region", "nyc"),
+            1,
+            "region nyc: not bootstrapped in this home; run `ridecast bootstrap --region nyc --until DATE` first",
+        ),
+        (
+            (*RUN, "--home", "gone"),
+            2,
+            "--home: expected a directory that `ridecast bootstrap` has filled, got 'gone', which does not exist",
+        ),
+        (
+            (*RUN, "--home", "rides"),
+            2,
+            "--home: expected a directory that `ridecast bootstrap` has filled, got 'rides', which holds no ledger",
+        ),
+        (
+            ("bootstrap", "--rides", "gone", "--region", "tehran", "--until", "2025-04-07", "--home", "new"),
+            2,
+            "ride log: expected a directory, got 'gone', which does not exist",
+        ),
+        (
+            ("bootstrap", "--rides", "rides", "--region", "tehran", "--until", "soon", "--home", "new"),
+            2,
+            "--until: expected a date as YYYY-MM-DD, got 'soon'",
+        ),
+    ],
+)
+def test_what_is_missing_or_mistyped_is_said(at_small: Small, call: Call, words: tuple[str, ...], status: int, said: str) -> None:
+    """The first check that fails says so in one line, nothing is printed besides, and no directory appears."""
+    before = sorted(path.name for path in at_small.folder.iterdir())
+    done = call(*words)
+    assert (status, "", f"ridecast: {said}\n") == (done.status, done.out, done.err)
+    assert before == sorted(path.name for path in at_small.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*RUN, "--port", "http"), "Invalid value for '--port': 'http' is not a valid integer range."),
+        ((*RUN, "--port", "70000"), "Invalid value for '--port': 70000 is not in the range 0<=x<=65535."),
+        ((*RUN, "--processes", "0"), "Invalid value for '--processes': 0 is not in the range 1<=x<=64."),
+        (("run",), "Missing option '--region'."),
+        (("sail",), "No such command 'sail'."),
+        (("ledger", "sail"), "No such command 'sail'."),
+        (("demo", "--days", "3"), "Invalid value for '--days': 3 is not in the range 4<=x<=365."),
+    ],
+)
+def test_wrong_words_name_the_option(at_small: Small, call: Call, words: tuple[str, ...], said: str) -> None:
+    """Options that are no numbers, out of bounds, missing or unknown end with 2 and a pointer to the help."""
+    done = call(*words)
+    assert (2, f"Error: {said}") == (done.status, done.err.splitlines()[-1])
+    assert "--help' for help." in done.err
+
+
+def test_a_setting_out_of_bounds_is_named(at_small: Small, call: Call) -> None:
+    """A value from the environment is said with the variable's name, and is wrong usage."""
+    done = call(*RUN, RIDECAST_API_PORT="70000")
+    assert (2, "ridecast: RIDECAST_API_PORT: expected 0 to 65,535, got 70000\n") == (done.status, done.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        (None, (), "trips.csv: expected a Parquet or CSV file of trips: No such file or directory"),
+        ("time,lat,lon\n", ("--lat", "y"), "trips.csv: --lat: expected one of the columns time, lat, lon, got 'y'"),
+        ("when,lat,lon\n", (), "trips.csv: found no time column; name it with --time; its columns are when, lat, lon"),
+    ],
+)
+def test_trips_that_cannot_be_read(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, text: str | None, more: tuple[str, ...], said: str
+) -> None:
+    """A missing file and a wrong column are said with the file, the option and the columns that there are."""
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("trips.csv").write_text(text, "utf-8")
+    done = call("import", "trips.csv", "--region", "nyc", "--out", "rides", *more)
+    assert (2, "", f"ridecast: {said}\n") == (done.status, done.out, done.err)
+    assert not Path("rides").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "bootstrap"])
+def test_an_unreachable_broker_is_named(at_small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """A closed port ends a command once the time for one question is over, in one line, without a word of the client library."""
+    monkeypatch.setattr("dataflows.kafka.ANSWER_S", 1.0)
+    address = f"127.0.0.1:{free_port()}"
+    more = ("--until", "2025-04-07") if command == "bootstrap" else ()
+    done = call(command, "--rides", f"kafka://{address}/rides", "--region", "tehran", "--home", "home", *more)
+    assert re.fullmatch(rf"ridecast: Kafka at {address}: asked for the partitions of rides: _TRANSPORT: .*\n", done.err)
+    assert (1, "") == (done.status, done.out)
+
+
+def test_an_unreachable_database_is_named(at_small: Small, call: Call) -> None:
+    """The address is said, never the password, and that nobody listens there."""
+    address = f"127.0.0.1:{free_port()}"
+    done = call(*RUN, RIDECAST_DATABASE=f"postgresql+pg8000://me:hunter2@{address}/rides")
+    assert (1, f"ridecast: database {address}: [Errno 111] Connection refused\n") == (done.status, done.err)
+
+
+def test_a_database_of_another_kind_is_wrong_usage(at_small: Small, call: Call) -> None:
+    """What is no address of PostgreSQL is refused as it came, without its password."""
+    done = call(*RUN, RIDECAST_DATABASE="mysql://me:hunter2@db/rides")
+    assert (2, "ridecast: RIDECAST_DATABASE: expected postgresql://..., got 'mysql://me:***@db/rides'\n") == (done.status, done.err)
+
+
+@pytest.mark.parametrize("command", [RUN, ("demo", "--home", "new")], ids=lambda words: words[0])
+def test_a_port_in_use_is_said_before_anything_starts(at_small: Small, call: Call, command: tuple[str, ...]) -> None:
+    """The port is named with both ways to choose another; no child is started, and no city is simulated."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        done = call(*command, "--port", port)
+    assert (1, "") == (done.status, done.out)
+    assert done.err == (
+        f"ridecast: api_port: expected a free port, got {port}, which is in use at 127.0.0.1; "
+        "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT\n"
+    )
+    assert not (at_small.folder / "new").exists()
+
+
+def test_a_full_disk_under_bootstrap(small: Small, tmp_path: Path) -> None:
+    """Where files cannot grow a bootstrap names the file, ends with 1, and goes through once there is room."""
+    words = ("bootstrap", "--rides", small.rides, "--region", "tehran", "--until", "2025-04-07", "--home", "home")
+    done = ridecast(*words, cwd=tmp_path, largest_file_bytes=8192)
+    assert (1, "", 1) == (done.status, done.out, len(done.err.splitlines()))
+    assert re.fullmatch(r"ridecast: rejects: home/rejects.sqlite: .*", done.lines[0])
+    again = ridecast(*words, cwd=tmp_path)
+    assert (0, small.made["bootstrap"].out) == (again.status, again.out)
+
+
+def test_a_full_disk_under_run(small: Small, tmp_path: Path) -> None:
+    """A forecaster that cannot write says so once; the run gives up with 1, and later goes on to the same log."""
+    home = ("--home", "home", "--region", "tehran", "--rides", small.rides)
+    ridecast("bootstrap", *home, "--until", "2025-04-07", cwd=tmp_path)
+    bytes_now = (tmp_path / "home/ledger/region__tehran.sqlite").stat().st_size
+    done = ridecast("run", *home, "--until-end", cwd=tmp_path, largest_file_bytes=bytes_now + 200_000)
+    assert (1, "ridecast: forecaster ended with the error above, 6 times in a row") == (done.status, done.lines[-1])
+    assert any("region/tehran" in line and "disk" in line for line in done.lines[:-1])
+    assert len(set(done.lines)) == len(done.lines)
+    assert 0 == ridecast("run", *home, "--until-end", cwd=tmp_path).status
+    assert ridecast("ledger", "verify", "--home", "home", cwd=tmp_path).status == 0
+
+
+def test_standard_output_on_a_full_disk(at_small: Small) -> None:
+    """An answer that cannot be written is a failure in one line, not a silent success."""
+    command = [sys.executable, "-m", "ridecast", "settings"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert (1, "ridecast: system: No space left on device\n") == (done.returncode, done.stderr)
+
+
+def set_back(home: Path, size: int) -> tuple[int, int]:
+    """Make a home's region log an honest copy of itself as it was at the last close up to a size; returns (size before, size now)."""
+    place = Place(home)
+    ledger = place.open()
+    had = ledger.head(LOG).size
+    size = max(stored.index for stored in ledger.scan(LOG, kind="SlotClosed") if stored.index <= size)
+    older = ledger.frontier_at(LOG, size)
+    place.close()
+    place.tamper('DELETE FROM entries WHERE "index" >= :size', log=LOG, size=size)
+    place.tamper("UPDATE logs SET size = :size, frontier = :frontier", log=LOG, size=size, frontier=older.to_bytes())
+    return had, size
+
+
+def head_of(home: Path) -> Head:
+    """Size and root of a home's region log."""
+    place = Place(home)
+    head = place.open().head(LOG)
+    place.close()
+    return head
+
+
+def test_a_ledger_behind_its_checkpoint_is_refused(copy: Small) -> None:
+    """A ledger that was rolled back is not continued: both sizes and the way out are said, once, and it stays as it is."""
+    had, size = set_back(copy.home, 100)
+    done = ridecast(*RUN, "--until-end", cwd=copy.folder)
+    assert (1, 2) == (done.status, len(done.lines))
+    sizes = rf"the checkpoint is ahead of the database: region__tehran\.txt has size {had}, the database {size}\."
+    assert re.fullmatch(rf"ridecast: region tehran: {sizes} .*`ridecast ledger continue`.*", done.lines[0])
+    assert done.lines[1] == "ridecast: forecaster ended with the error above"
+    assert size == head_of(copy.home).size
+
+
+def test_a_ledger_ahead_of_its_checkpoint_goes_on(copy: Small, small: Small) -> None:
+    """After a crash between append and checkpoint the rest is read back, and the run ends as it would have without one."""
+    set_back(copy.home, head_of(small.home).size - 60)
+    shutil.copy(copy.folder / "first_checkpoint.txt", copy.home / "checkpoints/region__tehran.txt")
+    done = ridecast(*RUN, "--until-end", cwd=copy.folder)
+    assert (0, []) == (done.status, done.lines)
+    assert head_of(small.home) == head_of(copy.home)
+    checkpoint = (copy.home / "checkpoints/region__tehran.txt").read_text("utf-8")
+    assert str(head_of(copy.home).size) == checkpoint.splitlines()[1]
