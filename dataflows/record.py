@@ -1,6 +1,7 @@
 """From what a slot led to, to the bytes that the ledger keeps; and from recorded slots back to counts."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -29,7 +30,14 @@ INLINE_LIMIT_BYTES = 32_768  # An entry may hold 65,535 bytes; the cuts and tota
 FAMILY = "negative_binomial"
 
 
-def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: Blobs) -> list[bytes]:
+class BlobSink(Protocol):
+    """Where blobs go: a store, or a replay that only wants their digests."""
+
+    def put(self, data: bytes, retention: Retention) -> bytes:
+        """Take bytes; returns their SHA-256."""
+
+
+def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: BlobSink) -> list[bytes]:
     """The entries of one close, in their order; the blobs that they name are durable when this returns."""
     records: list[Record] = []
     for finding in outcome.closed.findings:
@@ -47,7 +55,7 @@ def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: B
     return [encode(record) for record in records]
 
 
-def _slot_closed(region: Region, outcome: SlotOutcome, control: Control, blobs: Blobs) -> SlotClosed:
+def _slot_closed(region: Region, outcome: SlotOutcome, control: Control, blobs: BlobSink) -> SlotClosed:
     closed = outcome.closed
     counts, corrections = _tables(region, closed.counts), _tables(region, closed.corrections)
     blob = b""
@@ -63,7 +71,7 @@ def _tables(region: Region, columns: Sequence[CountColumns]) -> tuple[CountTable
     return tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, columns, strict=True) if len(c))
 
 
-def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: Blobs) -> ForecastIssued:
+def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: BlobSink) -> ForecastIssued:
     draft = issue.draft
     chunks = encode_chunks(draft.columns)
     return ForecastIssued(
@@ -100,13 +108,18 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blob
     if record.counts_blob:
         body: SlotCounts = decode(blobs.get(record.counts_blob))
         counts, corrections = body.counts, body.corrections
+    return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
+
+
+def findings_of(before: Sequence[Stored]) -> tuple[GapFound | HorizonFound, ...]:
+    """What the entries of a close that stand before its slot say was met."""
     findings: list[GapFound | HorizonFound] = []
     for entry in map(decode, (stored.payload for stored in before)):
         if isinstance(entry, SourceGap):
             findings.append(GapFound(entry.partition, entry.from_offset, entry.to_offset))
         elif isinstance(entry, HorizonShort):
             findings.append(HorizonFound(entry.partition, entry.wanted_offset, entry.found_offset))
-    return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), tuple(findings))
+    return tuple(findings)
 
 
 def _columns(region: Region, tables: Sequence[CountTable]) -> tuple[CountColumns, ...]:

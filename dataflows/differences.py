@@ -1,0 +1,257 @@
+"""Where a recomputed close and the recorded one part: which arrow broke, at which number, and by how much.
+
+Counts are a function of the rides, features of the counts, forecasts of the features and the models: each record of a
+close stands at the end of one arrow. Numbers are compared as they were served, integers in 1/1000 ride.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+import numpy as np
+
+from ledger.blobs import Blobs
+from ledger.merkle import leaf_hash, root
+from schemas.chunks import NUMBERS, ForecastColumns, unpack_blob
+from schemas.count_table import from_table
+from schemas.errors import DamagedError, NotFound
+from schemas.record_codec import decode
+from schemas.records import (
+    FALLBACKS,
+    CountTable,
+    ForecastIssued,
+    HorizonShort,
+    Record,
+    SlotClosed,
+    SlotCounts,
+    SlotScored,
+    SourceGap,
+    StateDigested,
+    UniverseChanged,
+)
+from schemas.regions import Region
+from state.cells import cell_text
+
+ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight
+INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # what the last bit of a float reaches in an issue
+NOTHING = "nothing"
+
+
+class Arrow(StrEnum):
+    """What broke, in the order in which one follows from the other."""
+
+    COUNTS = "counts"  # from the rides and their cuts
+    UNIVERSE = "universe"  # cells that are forecast, from the counts
+    FEATURES = "features"  # from the counts
+    FORECAST = "forecast"  # from the features and the models
+    SCORES = "scores"  # from the counts and what was served
+    STATE = "state"  # digest of everything that the fold keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that comes out differently.
+
+    Attributes:
+        index: Of the recorded entry; of the slot's first one if there is none.
+        where: Which field, cell, column.
+        recorded, recomputed: What stands there.
+        units: How far apart served numbers are at most, 1/1000; -1 where nothing was served, or it is no number.
+        floating: Whether another environment may make it.
+    """
+
+    arrow: Arrow
+    index: int
+    where: str
+    recorded: str
+    recomputed: str
+    units: int = -1
+    floating: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.arrow}: entry {self.index}: {self.where}: recorded {self.recorded}, recomputed {self.recomputed}"
+
+
+Chunks = Callable[[bytes], bytes | None]  # digest of a recomputed blob -> its bytes
+
+ARROWS: dict[type[Record], Arrow] = {
+    SourceGap: Arrow.COUNTS,
+    HorizonShort: Arrow.COUNTS,
+    SlotClosed: Arrow.COUNTS,
+    UniverseChanged: Arrow.UNIVERSE,
+    ForecastIssued: Arrow.FORECAST,
+    SlotScored: Arrow.SCORES,
+    StateDigested: Arrow.STATE,
+}
+
+
+def differences(
+    region: Region, recorded: Sequence[tuple[int, bytes]], recomputed: Sequence[bytes], blobs: Blobs, remade: Chunks
+) -> list[Difference]:
+    """What differs between the entries of one close, the first broken arrow first.
+
+    Args:
+        recorded: (index, payload) of each.
+        recomputed: Payloads.
+        blobs: What recorded entries name.
+        remade: What recomputed entries name.
+    """
+    theirs = {_key(decode(payload)): (index, decode(payload)) for index, payload in recorded}
+    mine = {_key(record): record for record in map(decode, recomputed)}
+    found: list[Difference] = []
+    for key in dict.fromkeys((*mine, *theirs)):
+        index, there = theirs.get(key, (recorded[0][0], None))
+        here = mine.get(key)
+        if there == here:
+            continue
+        if there is None or here is None:
+            present = there if there is not None else here
+            assert present is not None
+            said = type(present).__name__
+            found.append(Difference(ARROWS[type(present)], index, said, said if there else NOTHING, said if here else NOTHING))
+        else:
+            found += _parted(region, index, there, here, blobs, remade)
+    return sorted(found, key=lambda difference: list(Arrow).index(difference.arrow))
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    """What makes a record the only one of its kind in a close."""
+    names = ("measure", "settled", "partition")
+    return (type(record), *(getattr(record, name, None) for name in names))
+
+
+def _parted(region: Region, index: int, there: Record, here: Record, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
+    if isinstance(there, SlotClosed) and isinstance(here, SlotClosed):
+        yield from _counts(region, index, there, here, blobs, remade)
+    elif isinstance(there, ForecastIssued) and isinstance(here, ForecastIssued):
+        yield from _issue(region, index, there, here, blobs, remade)
+    else:
+        for name, a, b in _fields(there, here):
+            floating = isinstance(there, SlotScored) or (isinstance(there, StateDigested) and name == "models")
+            yield Difference(ARROWS[type(there)], index, f"{type(there).__name__}.{name}", a, b, floating=floating)
+
+
+def _fields(there: object, here: object) -> Iterator[tuple[str, str, str]]:
+    """(name, there, here) of each field of two records that differs, first place first where it is a sequence."""
+    for field in fields(there):  # type: ignore[arg-type]  # records are dataclasses
+        a, b = getattr(there, field.name), getattr(here, field.name)
+        if a == b:
+            continue
+        name = field.name
+        if isinstance(a, tuple) and isinstance(b, tuple):
+            if len(a) != len(b):
+                yield f"{name}, their number", str(len(a)), str(len(b))
+                continue
+            place = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+            name, a, b = f"{name}[{place}]", a[place], b[place]
+            if hasattr(a, "__dataclass_fields__"):
+                yield from ((f"{name}.{inner}", x, y) for inner, x, y in _fields(a, b))
+                continue
+        yield name, _text(a), _text(b)
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+def _counts(region: Region, index: int, there: SlotClosed, here: SlotClosed, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
+    for name, a, b in _fields(there, here):
+        if name.partition("[")[0].partition(",")[0] not in ("counts", "corrections", "counts_blob"):
+            yield Difference(Arrow.COUNTS, index, name, a, b)
+    try:
+        theirs, mine = _tables(there, blobs.get), _tables(here, lambda digest: remade(digest) or blobs.get(digest))
+    except (NotFound, DamagedError) as cause:
+        yield Difference(Arrow.COUNTS, index, "counts_blob", str(cause), _text(here.counts_blob))
+        return
+    for what, table, again in zip(("counts", "corrections"), theirs, mine, strict=True):
+        for measure in region.measures:
+            yield from _table(region, index, what, measure, table.get(measure), again.get(measure))
+
+
+def _tables(record: SlotClosed, get: Callable[[bytes], bytes]) -> tuple[dict[str, CountTable], dict[str, CountTable]]:
+    counts, corrections = record.counts, record.corrections
+    if record.counts_blob:
+        body: SlotCounts = decode(get(record.counts_blob))
+        counts, corrections = body.counts, body.corrections
+    return {table.measure: table for table in counts}, {table.measure: table for table in corrections}
+
+
+def _table(region: Region, index: int, what: str, measure: str, there: CountTable | None, here: CountTable | None) -> Iterator[Difference]:
+    a, b = _rows(there), _rows(here)
+    wrong = [key for key in sorted({*a, *b}) if a.get(key, 0) != b.get(key, 0)]
+    if wrong:
+        slot, cell = wrong[0]
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        where = f"{what} of {measure}, slot {slot}, cell {cell_text(cell, region.precision)}{more}"
+        yield Difference(Arrow.COUNTS, index, where, f"{a.get((slot, cell), 0)} rides", f"{b.get((slot, cell), 0)} rides")
+
+
+def _rows(table: CountTable | None) -> dict[tuple[int, int], int]:
+    if table is None:
+        return {}
+    slots, cells, counts = from_table(table)
+    return dict(zip(zip(slots.tolist(), cells.tolist(), strict=True), counts.tolist(), strict=True))
+
+
+# --- forecasts ------------------------------------------------------------------------------------
+
+
+def _issue(region: Region, index: int, there: ForecastIssued, here: ForecastIssued, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
+    if there.features_digest != here.features_digest:
+        where = f"{there.measure}, digest of the feature matrix"
+        yield Difference(Arrow.FEATURES, index, where, there.features_digest.hex(), here.features_digest.hex(), floating=True)
+    for name, a, b in _fields(there, here):
+        if name not in INEXACT:
+            yield Difference(Arrow.FORECAST, index, f"{there.measure}, {name}", a, b)
+    apart = abs(there.online_weight_milli - here.online_weight_milli)
+    if apart:
+        said = (str(there.online_weight_milli), str(here.online_weight_milli))
+        yield Difference(Arrow.FORECAST, index, f"{there.measure}, online_weight_milli", *said, units=apart, floating=apart <= ONE_UNIT)
+    if there.root != here.root:
+        yield _chunks(region, index, there, here, blobs, remade)
+    elif there.blob != here.blob:
+        yield Difference(Arrow.FORECAST, index, f"{there.measure}, blob", there.blob.hex(), here.blob.hex())
+
+
+def _chunks(region: Region, index: int, there: ForecastIssued, here: ForecastIssued, blobs: Blobs, remade: Chunks) -> Difference:
+    """The first number that differs between two issues whose roots do."""
+    try:
+        held = unpack_blob(blobs.get(there.blob)) if there.blob else None
+        if held is None or root([leaf_hash(chunk) for chunk in held.chunks]) != there.root:
+            raise DamagedError("other chunks than the entry promises")
+        theirs = held.columns(there.horizons_min)
+    except (NotFound, DamagedError) as cause:
+        return Difference(Arrow.FORECAST, index, f"{there.measure}, root of the chunks", f"{there.root.hex()} ({cause})", here.root.hex())
+    data = remade(here.blob)
+    mine = unpack_blob(data).columns(here.horizons_min) if data is not None else None
+    if mine is None or not np.array_equal(theirs.cells, mine.cells) or theirs.horizons_min != mine.horizons_min:
+        other = np.setxor1d(theirs.cells, mine.cells if mine is not None else theirs.cells[:0])
+        first = cell_text(int(other[0]), region.precision) if len(other) else "none"
+        where = f"{there.measure}, cells of the issue, the first of {len(other)} that only one has: {first}"
+        return Difference(Arrow.FORECAST, index, where, str(len(theirs)), str(len(mine) if mine is not None else 0))
+    return _number(region, index, there.measure, theirs, mine)
+
+
+def _number(region: Region, index: int, measure: str, theirs: ForecastColumns, mine: ForecastColumns) -> Difference:
+    codes = np.flatnonzero(theirs.fallback != mine.fallback)
+    if len(codes):
+        row = int(codes[0])
+        said = [FALLBACKS[int(columns.fallback[row])].value for columns in (theirs, mine)]
+        return Difference(
+            Arrow.FORECAST, index, f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, fallback", said[0], said[1]
+        )
+    apart = np.stack([np.abs(getattr(theirs, name) - getattr(mine, name)) for name in NUMBERS], axis=1)  # int64[n, columns, h]
+    if not apart.any():
+        return Difference(Arrow.FORECAST, index, f"{measure}, bytes of the chunks", "equal numbers", "equal numbers")
+    row, column, horizon = (int(places[0]) for places in np.nonzero(apart))
+    name, horizon_min = NUMBERS[column], mine.horizons_min[horizon]
+    cells, most = int(apart.any(axis=(1, 2)).sum()), int(apart.max())
+    where = (
+        f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, {horizon_min} min, {name} in 1/1000 "
+        f"({cells} of {len(mine)} cells differ, by {most} at most)"
+    )
+    said = [str(int(getattr(columns, name)[row, horizon])) for columns in (theirs, mine)]
+    return Difference(Arrow.FORECAST, index, where, said[0], said[1], units=most, floating=most <= ONE_UNIT)

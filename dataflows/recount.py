@@ -1,0 +1,187 @@
+"""What the rides alone say of past slots: cuts, counts and corrections, read again by the live code of intake.
+
+The record gives where to begin (the cuts of the slot before, as a resume has them), which partitions were excused where,
+and which offsets could not be read: nothing else follows from anything but the rides. Where the source no longer holds
+what was read then, including the horizon of deduplication, a stretch cannot be counted again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dataflows.closes import Close
+from dataflows.sources import RideSource
+from schemas.codec import Decoder
+from schemas.errors import NotFound
+from schemas.record_codec import decode
+from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.regions import Region
+from schemas.rides import RawBatch, no_rides
+from state.intake import IntakeRules, PartitionIntake
+from state.partials import Partial, ResumePoint
+from state.slots import ClosedSlot, OpenSlots
+
+BATCH_EVENTS = 20_000
+POLL_S = 0.5
+
+
+class RidesEnded(NotFound):
+    """The rides end before the offsets that the record says were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slots [first_slot, until_slot) that one reading of the rides gives.
+
+    Attributes:
+        points: Partition -> where the region's counts go on, as after a resume.
+        read_from: Partition -> first offset that deduplication saw.
+        excuses: Partition -> (offset, slots below it are excused), ascending.
+        held: Whether the source still holds all of it.
+    """
+
+    first_slot: int
+    until_slot: int
+    points: Mapping[int, ResumePoint]
+    read_from: Mapping[int, int]
+    excuses: Mapping[int, tuple[tuple[int, int], ...]]
+    held: bool
+
+
+# --- what to read ---------------------------------------------------------------------------------
+
+
+def plan_stretches(
+    boot: RegionBootstrapped, before: SlotClosed | None, shorts: Sequence[HorizonShort], found: Sequence[Close], source: RideSource
+) -> list[Stretch]:
+    """How the slots of some recorded closes are to be read.
+
+    Args:
+        boot: The region's bootstrap.
+        before: The slot before the first of them; None if that is the first of all.
+        shorts: Short horizons on record before them, in order.
+        found: The closes, at least one, of consecutive slots.
+        source: Where the rides are.
+    """
+    lowest = {partition: source.bounds(partition)[0] for partition in source.partitions()}
+    warmed = {short.partition: short.found_offset for short in shorts}
+    out: list[Stretch] = []
+    for close in found:
+        news = [decode(stored.payload) for stored in close.before]
+        warmed |= {short.partition: short.found_offset for short in news if isinstance(short, HorizonShort)}
+        # A run that met a gap or a short horizon had just begun to read anew: so do we.
+        if not out or news or not out[-1].held:
+            begun = _begin(boot, before, warmed, close.record, lowest)
+            if not out or news or begun.held:
+                out.append(begun)
+        out[-1] = replace(out[-1], until_slot=close.record.slot + 1, excuses=_excused(out[-1], close.record))
+        before = close.record
+    return out
+
+
+def _begin(
+    boot: RegionBootstrapped, before: SlotClosed | None, warmed: Mapping[int, int], record: SlotClosed, lowest: Mapping[int, int]
+) -> Stretch:
+    """A stretch that starts with this slot, still without an end."""
+    points: dict[int, ResumePoint] = {}
+    if before is None:
+        for partition in lowest:
+            first = warmed.get(partition, 0)
+            points[partition] = ResumePoint(first, first, boot.start_slot - 1, -1, boot.start_slot)
+    else:
+        for cut in before.partitions:
+            counted_until = max(cut.cut, cut.open_from)
+            points[cut.partition] = ResumePoint(cut.open_from, counted_until, before.slot, cut.largest_us, boot.start_slot)
+    read_from = {p: max(0, point.open_from - boot.dedup_horizon_events, warmed.get(p, 0)) for p, point in points.items()}
+    held = all(lowest[partition] <= offset for partition, offset in read_from.items())
+    return Stretch(record.slot, record.slot, points, read_from, {}, held)
+
+
+def _excused(stretch: Stretch, record: SlotClosed) -> dict[int, tuple[tuple[int, int], ...]]:
+    excuses = dict(stretch.excuses)
+    for cut in record.partitions:
+        if cut.excused:
+            kept = tuple(excuse for excuse in excuses.get(cut.partition, ()) if excuse[0] != cut.cut)
+            excuses[cut.partition] = (*kept, (cut.cut, record.slot + 1))
+    return excuses
+
+
+# --- reading it -----------------------------------------------------------------------------------
+
+
+def recount(
+    source: RideSource, region: Region, others: Sequence[Region], rules: IntakeRules, stretch: Stretch, batch_events: int = BATCH_EVENTS
+) -> Iterator[ClosedSlot]:
+    """The slots of a stretch, in order, as the rides give them; without findings, which are no matter of rides.
+
+    Args:
+        others: Other regions whose rides the run accepted: they move cuts too.
+    Raises:
+        RidesEnded: a slot needs more rides than there are.
+    """
+    slots = OpenSlots(region.id, len(region.measures), stretch.first_slot, stretch.points)
+    readers = {p: _Reading(source, p, (region, *others), rules, stretch, batch_events) for p in stretch.points}
+    try:
+        for slot in range(stretch.first_slot, stretch.until_slot):
+            while slots.closable_until <= slot:
+                readers[slots.slowest].step(slots)
+            yield slots.close()
+    finally:
+        for reading in readers.values():
+            reading.close()
+
+
+class _Reading:
+    """One partition, read forward from excuse to excuse."""
+
+    def __init__(
+        self, source: RideSource, partition: int, regions: Sequence[Region], rules: IntakeRules, stretch: Stretch, batch_events: int
+    ) -> None:
+        point = stretch.points[partition]
+        read_from = stretch.read_from[partition]
+        self._partition, self._region, self._batch_events = partition, regions[0].id, batch_events
+        self._reader = source.open(partition, read_from)
+        self._decoder = Decoder(tuple(region.id for region in regions))
+        self._intake = PartitionIntake(partition, regions, rules, [point] * len(regions), min(read_from, point.open_from))
+        self._excuses = sorted(stretch.excuses.get(partition, ()))
+        self._left: RawBatch | None = None  # read, but behind the next excuse
+
+    def step(self, slots: OpenSlots) -> None:
+        """Take the excuse that is due here, or else read a batch that ends at the next one at the latest."""
+        while self._excuses and self._excuses[0][0] < self._intake.position:
+            self._excuses.pop(0)  # Recorded at an offset that was never stood at: the counts will tell.
+        if self._excuses and self._excuses[0][0] == self._intake.position:
+            slots.excuse(self._partition, self._excuses.pop(0)[1])
+            return
+        for partial in self._read(self._excuses[0][0] if self._excuses else None):
+            slots.absorb(partial)
+
+    def _read(self, until: int | None) -> list[Partial]:
+        raw, self._left = self._left if self._left is not None else self._reader.read(self._batch_events, POLL_S), None
+        if raw is None:
+            return self._without_rides(until)
+        position = self._reader.position()
+        if until is not None and position > until:
+            keep = int(np.searchsorted(raw.offsets, until))
+            self._left, raw = (_part(raw, slice(keep, None)) if keep < len(raw) else None), _part(raw, slice(0, keep))
+            position = until
+        batch, undecodable = self._decoder.decode(raw) if len(raw) else (no_rides(self._partition), [])
+        partials, _ = self._intake.absorb(batch, undecodable, position)
+        return [partial for partial in partials if partial.region == self._region]
+
+    def _without_rides(self, until: int | None) -> list[Partial]:
+        """Go on to where the reader stands, though there is no ride; or find that there never will be one."""
+        position = self._reader.position() if until is None else min(self._reader.position(), until)
+        if position <= self._intake.position and self._reader.position() >= self._reader.end():
+            raise RidesEnded(f"partition {self._partition}: the rides end at offset {self._reader.position()}")
+        partials, _ = self._intake.absorb(no_rides(self._partition), [], max(position, self._intake.position))
+        return [partial for partial in partials if partial.region == self._region]
+
+    def close(self) -> None:
+        """Let go of the reader."""
+        self._reader.close()
+
+
+def _part(raw: RawBatch, at: slice) -> RawBatch:
+    return replace(raw, offsets=raw.offsets[at], logged_at_us=raw.logged_at_us[at], values=raw.values[at])
