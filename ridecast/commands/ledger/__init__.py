@@ -8,8 +8,10 @@ from ridecast.lazy import LazyCommands
 COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("tail", "The newest entries of a log, one line each."),
     "show": ("show", "One entry, whole, as JSON."),
+    "prove": ("prove", "A file that proves one served number to whoever has our key."),
+    "check-proof": ("check_proof", "What such a file proves; with no database and no network."),
     "verify": ("verify", "Derive every hash and root again from the stored bytes."),
-    "export": ("export", "Flat tables for pandas and DuckDB."),
+    "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
 }
 
 

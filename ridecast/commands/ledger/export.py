@@ -1,37 +1,98 @@
-"""`ridecast ledger export`: what the ledger holds, for other tools."""
+"""`ridecast ledger export`: what the ledger holds, for other people's tools."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ridecast import options
+from ridecast.commands.ledger.picking import pick_log
 from ridecast.screen import bars
+from schemas.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from dataflows.house import House
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
 @options.home
-@click.option("--parquet", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the tables go.")
-def command(home: str | None, folder: Path) -> None:
-    """Flat tables for pandas and DuckDB: counts, forecasts, scores.
+@click.option("--tiles", "tiles", type=FOLDER, metavar="DIR", help="Where the logs go as C2SP tlog-tiles, each in DIR/<log>.")
+@click.option("--log", "logs", multiple=True, metavar="NAME", help="Only this log with --tiles; may be repeated. [default: every log]")
+@click.option("--blobs", is_flag=True, help="With --tiles: also the blobs that the entries name, in DIR/<log>/blobs/<sha256>.")
+@click.option("--parquet", "tables", type=FOLDER, metavar="DIR", help="Where the flat tables go.")
+def command(home: str | None, tiles: Path | None, logs: tuple[str, ...], blobs: bool, tables: Path | None) -> None:
+    """Signed logs for auditors, flat tables for analysts.
 
-    Example: ridecast ledger export --home home --parquet tables
+    \b
+    --tiles writes, for each log, what any reader of C2SP tlog-tiles verifies:
+      checkpoint               the signed note; everything below it is what it says
+      tile/<level>/<index>     hashes, 256 to a file; .p/<width> where a file is not full yet
+      tile/entries/<index>     the entries, 256 to a file
+    Run again it adds what is new; interrupted, it goes on. What a checkpoint does not cover yet is left for the next time.
+
+    \b
+    --parquet writes one file for each table; times are UTC, numbers in rides:
+      counts     region, measure, slot (its start), cell, count: settled, late rides added
+      forecasts  region, measure, target (start of the window), horizon_min, cell, mean, median,
+                 lower, upper, baseline, fallback, index (of the entry that issued it)
+      scores     region, measure, slot, settled, horizon_min, cells, truth, forecast_mean, abs_error,
+                 square_error, baseline_abs_error, baseline_square_error, covered, index
+      models     region, measure, model (digest), algorithm, features, first and until (of the
+                 training data), rows, data_digest, parameters and metrics (JSON), index
+      control    index, kind, region, measure, model, alias, reason, record (JSON): every entry
+
+    Example: ridecast ledger export --home home --tiles audit --parquet tables
     """
-    from dataflows.export import export_parquet
+    if tiles is None and tables is None:
+        raise UsageError("export: expected --tiles DIR, --parquet DIR or both")
+    if tiles is None and (logs or blobs):
+        raise UsageError("export: --log and --blobs belong to --tiles DIR")
     from dataflows.house import open_house
 
     house = open_house(options.settings_of_home(home=home), reading=True)
     try:
-        regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
-        with bars() as progress:
-            task = progress.add_task("exporting", total=None)
-            rows = export_parquet(
-                house.ledger,
-                house.blobs,
-                regions,
-                folder,
-                on_entries=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        if tiles is not None:
+            _write_tiles(house, tiles, [pick_log(house.ledger, name) for name in logs] or sorted(house.ledger.logs()), blobs)
+        if tables is not None:
+            _write_tables(house, tables)
     finally:
         house.close()
+
+
+def _write_tiles(house: "House", folder: Path, logs: list[str], with_blobs: bool) -> None:
+    for log in logs:
+        click.echo(f"{folder / log}: {_write_log(house, folder, log, with_blobs)}")
+
+
+def _write_log(house: "House", folder: Path, log: str, with_blobs: bool) -> str:
+    """Write one log; returns what was done, for a person."""
+    from dataflows.tile_export import export_blobs, export_tiles
+
+    note = house.ledger.guard.note(log)
+    if note is None:
+        raise NotFound(f"{log}: no checkpoint is signed yet, which happens within a second of an append while Ridecast runs")
+    with bars() as progress:
+        task = progress.add_task(log, total=None)
+        done = export_tiles(house.ledger, log, note, folder, lambda at, total: progress.update(task, completed=at, total=total))
+        said = f"{done.size:,} entries ({done.size - done.old_size:,} new), {done.files:,} files written"
+        if not with_blobs:
+            return said
+        more = progress.add_task(f"{log} blobs", total=None)
+        size, on_entries = done.size, lambda at, total: progress.update(more, completed=at, total=total)
+        extra = export_blobs(house.ledger, house.blobs, log, size, folder, on_entries)
+    return f"{said}, {extra.files:,} blobs" + (f", {extra.gone:,} blobs are no longer kept" if extra.gone else "")
+
+
+def _write_tables(house: "House", folder: Path) -> None:
+    from dataflows.export import export_parquet
+
+    regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
+    with bars() as progress:
+        task = progress.add_task("tables", total=None)
+        rows = export_parquet(
+            house.ledger, house.blobs, regions, folder, on_entries=lambda at, total: progress.update(task, completed=at, total=total)
+        )
     for name, count in rows.items():
         click.echo(f"{folder / name}.parquet: {count:,} rows")

@@ -1,0 +1,80 @@
+"""The proof of one number, asked for as a person does: by region, cell, target and horizon."""
+
+import time
+from dataclasses import dataclass
+
+from dataflows.resume import bootstrap_of
+from ledger.blobs import Blobs
+from ledger.checkpoint import parse_checkpoint
+from ledger.log import Ledger
+from ledger.note import parse_note
+from ledger.proof import SUFFIX
+from ledger.provers import Provers
+from schemas.errors import NotFound, UsageError
+from schemas.records import ForecastIssued, region_log
+from schemas.regions import region_from_json
+from schemas.times import iso, local_iso, parse_target
+from state.cells import cell_code
+
+PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
+PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof, the name of a file for it, and the entry that issued the number."""
+
+    text: str
+    file_name: str
+    log: str
+    index: int
+
+
+def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, horizon_min: int, measure: str | None = None) -> Proof:
+    """The proof of one number.
+
+    Args:
+        ledger, blobs: Open, to read.
+        name: Of a region that is bootstrapped.
+        cell: Geohash, as long as the region's precision.
+        target: Start of the window; without a zone it is the region's local time.
+        horizon_min: Length of the window, minutes.
+        measure: One of the region's; its first if None.
+    Raises:
+        NotFound: no such number was issued, its chunks have expired, or no checkpoint covers it.
+        UsageError: cell, target or measure cannot be one of this region.
+    """
+    region = region_from_json(bootstrap_of(ledger, name).definition, where=name)
+    chosen = region.measures[0] if measure is None else measure
+    if chosen not in region.measures:
+        raise UsageError(f"--measure: expected one of {', '.join(region.measures)}, got {measure!r}")
+    code = cell_code(cell.lower())
+    if len(cell) != region.precision:
+        raise UsageError(f"--cell: expected {region.precision} letters in region {name}, got {cell!r}")
+    try:
+        target_us = parse_target(target, region)
+    except UsageError as cause:
+        raise UsageError(f"--target: {cause}") from None
+    log = region_log(name)
+    stored = ledger.find(log, ForecastIssued.__name__, target_us // region.slot_us - 1, chosen)
+    if stored is None:
+        newest = ledger.find(log, ForecastIssued.__name__, subject=chosen)
+        said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
+        raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
+    note = _covering_note(ledger, log, stored.index)
+    text = Provers(ledger, blobs, kept=1).proof(stored, note, cell=code, horizon_min=horizon_min)
+    stamp = iso(target_us).replace("-", "").replace(":", "")
+    return Proof(text, f"{name}-{chosen}-{cell.lower()}-{stamp}-{horizon_min}{SUFFIX}", log, stored.index)
+
+
+def _covering_note(ledger: Ledger, log: str, index: int) -> str:
+    """The newest signed checkpoint, once it covers an entry."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        note = ledger.guard.note(log)
+        if note is not None and parse_checkpoint(parse_note(note)[0]).size > index:
+            return note
+        if time.monotonic() >= deadline_s:
+            what = "has no checkpoint" if note is None else f"has no checkpoint that covers entry {index}"
+            raise NotFound(f"{log}: it {what}: one is signed within a second of an append, while Ridecast runs on this home")
+        time.sleep(PAUSE_S)

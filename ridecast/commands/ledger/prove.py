@@ -1,0 +1,44 @@
+"""`ridecast ledger prove`: a file that proves one served number to somebody who has only our key."""
+
+from pathlib import Path
+
+import click
+
+from ridecast import options
+
+
+@click.command()
+@options.home
+@click.option("--region", "name", required=True, metavar="NAME", help="A region that is bootstrapped here.")
+@click.option("--cell", required=True, metavar="GEOHASH", help="The cell, such as dr5ru7.")
+@click.option("--target", required=True, metavar="TIME", help="Start of the window; without a zone it is the region's local time.")
+@click.option("--horizon", "horizon_min", required=True, type=click.IntRange(1), metavar="MIN", help="Length of the window, minutes.")
+@click.option("--measure", metavar="NAME", help="What was forecast. [default: the region's first]")
+@click.option("--out", metavar="FILE", help="Where the proof goes; - for standard output. [default: a name that says what it proves]")
+def command(home: str | None, name: str, cell: str, target: str, horizon_min: int, measure: str | None, out: str | None) -> None:
+    """Write the proof of one forecast: one file, to be checked without a database and without us.
+
+    It holds the number, its chunk, the entry that issued it, and the signed checkpoint of the log, each with the path
+    to the next (C2SP tlog-proof). Whoever has our public key checks it with `ridecast ledger check-proof`, or with the
+    one page docs/check_proof.py.
+
+    Example: ridecast ledger prove --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
+    """
+    from dataflows.house import open_house
+    from dataflows.prove import prove
+    from dataflows.signing import verifier_of
+    from ledger.files import write_durably
+
+    settings = options.settings_of_home(home=home)
+    house = open_house(settings, reading=True)
+    try:
+        proof = prove(house.ledger, house.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
+    finally:
+        house.close()
+    if out == "-":
+        click.echo(proof.text, nl=False)
+        return
+    path = Path(out or proof.file_name)
+    write_durably(path, proof.text.encode("utf-8"))
+    click.echo(f"{path}: entry {proof.index} of {proof.log}, {len(proof.text.encode('utf-8')):,} bytes")
+    click.echo(f"check it: ridecast ledger check-proof {path} --key {verifier_of(settings).text()}")
