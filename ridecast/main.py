@@ -59,7 +59,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         # A command that ends with ctx.exit(1) returns its status here.
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="ridecast", standalone_mode=False)
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()
     except SystemExit:

@@ -11,7 +11,8 @@ import pytest
 from ridecast.main import main
 from tests.ridecast.calls import Done, ridecast
 
-REGION, UNTIL, LAST = "tehran", "2025-04-07", "2025-04-08"  # two days of history, one day of forecasts
+REGION, UNTIL, END = "tehran", "2025-04-07", "2025-04-08"  # two days of history, one day of forecasts
+Call = Callable[..., Done]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def copy(small: Small, tmp_path: Path) -> Small:
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """`call(*words, env={})`: the program's own entry point in this process, which is quicker; what C code prints is seen too."""
     for name in os.environ:
         if name.startswith("RIDECAST_"):

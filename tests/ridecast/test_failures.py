@@ -5,18 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ledger.log import Head
 from tests.ledger.places import Place
-from tests.ridecast.calls import Done, environment, ridecast
-from tests.ridecast.conftest import Small
+from tests.ridecast.calls import environment, ridecast
+from tests.ridecast.conftest import Call, Small
 from tests.services.process import free_port
 
-Call = Callable[..., Done]
 LOG = "region/tehran"
 RUN = ("run", "--rides", "rides", "--region", "tehran", "--home", "home")
 
