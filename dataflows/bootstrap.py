@@ -23,6 +23,7 @@ from schemas.rides import Int64s, UInt64s
 from state.calendar import Calendar
 from state.intake import YEAR_2000_US, IntakeRules
 from state.partials import ResumePoint
+from state.region import FOLD_VERSION
 from state.slots import CountColumns, merge_counts
 
 MERGE_EVERY_BATCHES = 200
@@ -78,6 +79,7 @@ def bootstrap_region(
         _files(source),
         rules.dedup_horizon_events,
         rules.skew_s,
+        FOLD_VERSION,
     )
     if source is not None and not record.rides:
         raise UsageError(f"region {region.id}: expected rides before {until}, found none; give a later date, or begin with --no-history")
@@ -86,7 +88,8 @@ def bootstrap_region(
     if stored is not None:
         held: RegionBootstrapped = decode(stored.payload)
         # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
-        if replace(held, files=record.files) != record:
+        # A region keeps the fold that it began with; `ledger upgrade` moves it.
+        if replace(held, files=record.files, fold_version=record.fold_version) != record:
             raise UsageError(
                 f"region {region.id}: bootstrapped already until {held.until} with {held.rides:,} rides, and that cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"

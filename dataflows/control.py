@@ -4,16 +4,22 @@ from dataclasses import dataclass, field
 
 from ledger.log import Ledger
 from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, ModelPromoted
+from schemas.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control log up to one size: its root, and the champion's digest per (region, measure)."""
+    """The control log up to one size: its root, the champion's digest per (region, measure), and how regions are folded."""
 
     size: int
     root: bytes
     champions: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    folds: dict[str, tuple[FoldChanged, ...]] = field(default_factory=dict)
+
+    def fold_version(self, boot: RegionBootstrapped, slot: int) -> int:
+        """Which version of the fold closes a slot of a region: the last that was recorded for that slot or an earlier one."""
+        versions = [changed.version for changed in self.folds.get(boot.region, ()) if changed.slot <= slot]
+        return versions[-1] if versions else boot.fold_version
 
 
 class ControlView:
@@ -39,10 +45,13 @@ class ControlView:
         return self._now
 
     def _fold(self, start: Control, size: int, root: bytes) -> Control:
-        champions = dict(start.champions)
+        champions, folds = dict(start.champions), dict(start.folds)
         if size > start.size:
             for stored in self._ledger.read(CONTROL_LOG, start.size, size):
                 if stored.kind == ModelPromoted.__name__:
                     record = decode(stored.payload)
                     champions[record.region, record.measure] = record.model
-        return Control(size, root, champions)
+                elif stored.kind == FoldChanged.__name__:
+                    changed: FoldChanged = decode(stored.payload)
+                    folds[changed.region] = (*folds.get(changed.region, ()), changed)
+        return Control(size, root, champions, folds)

@@ -18,6 +18,7 @@ from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBoot
 from schemas.regions import Region, region_from_json
 from state.features import NAMES
 from state.models.boosted import ALGORITHM
+from state.region import counted_whole
 from state.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
 
 PAGE_ENTRIES = 2_000
@@ -91,6 +92,7 @@ def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure:
     """Every counted slot of one measure in order, as it was known at its cut."""
     for slot, counts in history_by_slot(region, boot, house.blobs):
         yield KnownSlot(slot, counts[measure].cells, counts[measure].counts)
+    control = ControlView(house.ledger).latest()
     for page in range(0, size, PAGE_ENTRIES):
         for stored in house.ledger.read(region_log(region.id), page, min(size, page + PAGE_ENTRIES)):
             if stored.kind != SlotClosed.__name__:
@@ -99,7 +101,8 @@ def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure:
             closed = closed_of(region, record, (), house.blobs)
             now, late = closed.counts[measure], closed.corrections[measure]
             observed = record.status != SlotStatus.UNOBSERVED
-            yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts)
+            whole = counted_whole(record.status, control.fold_version(boot, record.slot))
+            yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole)
 
 
 def only_region(house: House) -> str:

@@ -85,7 +85,8 @@ class RegionRun:
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_at = clock()
         self._unsaved = 0
-        self.fold = RegionFold(self.region, plan.bootstrapped.start_slot)
+        self._boot = plan.bootstrapped
+        self.fold = RegionFold(self.region, self._boot.start_slot, self._boot.fold_version)
         self.size = self._restore(plan, on_refold)
         self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points)
 
@@ -104,7 +105,7 @@ class RegionRun:
     def _close(self) -> SlotReport:
         closed = self.slots.close()
         control = self._control.latest()
-        self.fold.use(self._champions(control))
+        self._follow(control, closed.slot)
         outcome = self.fold.apply(closed)
         payloads = payloads_of(self.region, outcome, control, self._blobs)
         self.size = self._recorder.append(self.size, payloads).size
@@ -121,6 +122,11 @@ class RegionRun:
             save_snapshot(self._ledger, self._blobs, self.region.id, self.fold.next_slot - 1, self.fold.to_arrays(), self._environment)
             self._unsaved = 0
         self._snapshot_at = self._clock()
+
+    def _follow(self, control: Control, slot: int) -> None:
+        """Put in force what the control log says of a slot."""
+        self.fold.follow(control.fold_version(self._boot, slot))
+        self.fold.use(self._champions(control))
 
     def _champions(self, control: Control) -> dict[str, Champion]:
         found = {}
@@ -199,7 +205,7 @@ class RegionRun:
         at = next(i for i, stored in enumerate(close) if stored.kind == SlotClosed.__name__)
         record: SlotClosed = decode(close[at].payload)
         control = self._control.at(record.control_size, record.control_root)
-        self.fold.use(self._champions(control))
+        self._follow(control, record.slot)
         outcome = self.fold.apply(closed_of(self.region, record, close[:at], self._blobs))
         again = payloads_of(self.region, outcome, control, self._blobs)
         mine, theirs = again, [stored.payload for stored in close]

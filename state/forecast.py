@@ -184,7 +184,7 @@ class Forecaster:
     def score(self, history: CountHistory, slot: int, settle_slots: int) -> tuple[SlotScored, ...]:
         """Compare with truth the forecasts whose window ended with this slot, and again those that settle now.
 
-        A window that touches an outage is not scored.
+        A window that touches an outage, or a slot that is known to be an undercount, is neither scored nor learned from.
         """
         scored = []
         self._outcomes = []
@@ -192,7 +192,7 @@ class Forecaster:
             rows = []
             for i, h in enumerate(self.horizons):
                 issued = self._queue.at(ended - h)
-                if issued is not None and history.complete(ended - h + 1, ended + 1):
+                if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
                     rows.append(_score_row(issued.columns, i, truth))
                     if not settled and len(issued.own):

@@ -50,6 +50,7 @@ class CountHistory:
         self.next_slot = -1  # no slot is closed yet
         self.first_slot = -1
         self._observed = np.zeros(self.rows, np.int64)  # cumulative, like the counts
+        self._whole = np.zeros(self.rows, np.int64)
         self._city = np.zeros(self.rows, np.int64)
         self._mixed = np.zeros(2, np.uint64)
         self._cells = _NO_CELLS
@@ -100,8 +101,13 @@ class CountHistory:
         return int(self._observed[self._known(until_slot) % self.rows] - self._observed[self._known(from_slot) % self.rows])
 
     def complete(self, from_slot: int, until_slot: int) -> bool:
-        """Every slot of [from, until) was observed, so that the window's count is demand."""
+        """Every slot of [from, until) was observed, so that the window's count is demand, or a little less."""
         return self.observed_slots(from_slot, until_slot) == until_slot - from_slot
+
+    def whole(self, from_slot: int, until_slot: int) -> bool:
+        """Every slot of [from, until) was counted whole, so that the window's count is what a forecast is held against."""
+        held = int(self._whole[self._known(until_slot) % self.rows] - self._whole[self._known(from_slot) % self.rows])
+        return held == until_slot - from_slot
 
     def window(self, from_slot: int, until_slot: int, columns: Int64s | None = None) -> Int64s:
         """Rides in [from, until) of each column, or of those given: int64[n]. Slots not known count nothing."""
@@ -126,12 +132,14 @@ class CountHistory:
 
     # --- taking in -----------------------------------------------------------------------------
 
-    def close(self, slot: int, cells: UInt64s, counts: Int64s, *, observed: bool) -> None:
+    def close(self, slot: int, cells: UInt64s, counts: Int64s, *, observed: bool, whole: bool | None = None) -> None:
         """Add the next slot.
 
         Args:
             cells: uint64[n], each once, in any order.
             counts: int64[n], rides, >= 1.
+            observed: False for an outage: then it is not even a lag.
+            whole: False if rides are known to be missing; as `observed` if not given.
         Raises:
             ContractError: the slot does not follow the one before.
         """
@@ -152,6 +160,7 @@ class CountHistory:
         old, new = slot % self.rows, (slot + 1) % self.rows
         self._city[new] = self._city[old] + int(counts.sum())
         self._observed[new] = self._observed[old] + int(observed)
+        self._whole[new] = self._whole[old] + int(observed if whole is None else whole)
         self._last[columns] = slot
         self._mixed += count_hash(np.full(len(cells), slot), cells, counts)
         self.next_slot = slot + 1
@@ -254,6 +263,7 @@ class CountHistory:
             "cells": self.cells.copy(),
             "last_ride_slot": self.last_ride_slot.copy(),
             "observed": np.diff(self._observed[bounds]).astype(np.uint8),
+            "whole": np.diff(self._whole[bounds]).astype(np.uint8),
             "count_slot": (slots - self.oldest_slot).astype(np.int32),
             "count_column": columns.astype(np.int32),
             "count": counts.astype(np.int32),
@@ -278,6 +288,8 @@ class CountHistory:
         by_slot = np.bincount(slots - oldest, counts, minlength=len(bounds) - 1).astype(np.int64)
         self._city[bounds] = np.concatenate([[0], np.cumsum(by_slot)])
         self._observed[bounds] = np.concatenate([[0], np.cumsum(arrays["observed"].astype(np.int64))])
+        whole = arrays.get("whole", arrays["observed"])  # A snapshot of the first version of the fold has no such column.
+        self._whole[bounds] = np.concatenate([[0], np.cumsum(whole.astype(np.int64))])
         self._mixed = count_hash(slots, cells[columns], counts)
         if not np.array_equal(self._mixed, arrays["mixed"]):
             raise DamagedError(f"history: expected counts with hash {arrays['mixed']}, got {self._mixed}")
@@ -286,6 +298,9 @@ class CountHistory:
         """SHA-256 over the integer state; the counts enter through a sum of hashes that is kept up slot by slot."""
         bounds = np.arange(self.oldest_slot, self.next_slot + 1) % self.rows
         observed = np.diff(self._observed[bounds]).astype(np.uint8)
+        whole = np.diff(self._whole[bounds]).astype(np.uint8)
         head = np.array([self.first_slot, self.next_slot, len(self._places)], np.int64)
+        # Version 1 of the fold knew no difference between the two, and its digests stand.
+        undercounts = b"" if np.array_equal(whole, observed) else whole.tobytes()
         parts = (head, self.cells, self.last_ride_slot, observed, self._mixed)
-        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts) + undercounts).digest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ContractError
+from schemas.errors import ContractError, UsageError
 from schemas.records import SlotScored, SlotStatus, StateDigested, UniverseChanged
 from schemas.regions import US_PER_MIN, Region
 from schemas.rides import UInt64s
@@ -21,9 +21,25 @@ from state.slots import ClosedSlot, CountColumns, GapFound
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
+FOLD_VERSION = 2  # of a new region; what each changed is in FOLD_VERSIONS
+FOLD_VERSIONS = {
+    1: "partial slots are scored and learned from as if they were whole",
+    2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
+}
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
 DIGEST_EVERY_MIN = 60
+
+
+def counted_whole(status: str, version: int) -> bool:
+    """Whether a slot's count is one that forecasts are held against and learn from.
+
+    An undercount is not low demand. It stays a lag: most of it is there, and the rides of an excused partition still come.
+
+    >>> counted_whole("partial", 1), counted_whole("partial", 2), counted_whole("unobserved", 1)
+    (True, False, False)
+    """
+    return status == SlotStatus.OBSERVED or (status == SlotStatus.PARTIAL and version < 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +78,12 @@ class RegionFold:
     Args:
         region: Its definition.
         start_slot: First slot counted live.
+        version: Of the rules, as in FOLD_VERSIONS; `follow` moves it.
     """
 
-    def __init__(self, region: Region, start_slot: int) -> None:
+    def __init__(self, region: Region, start_slot: int, version: int = FOLD_VERSION) -> None:
         self.region = region
+        self.follow(version)
         self.next_slot = start_slot
         self.histories = tuple(CountHistory(region) for _ in region.measures)
         self.forecasters = tuple(Forecaster(region, measure) for measure in region.measures)
@@ -89,6 +107,19 @@ class RegionFold:
             if digest != self._champions.get(forecaster.measure, b""):
                 forecaster.use(champion.artefact if champion else None)
                 self._champions[forecaster.measure] = digest
+
+    def follow(self, version: int) -> None:
+        """Fold by these rules from the next slot on.
+
+        Raises:
+            UsageError: this code does not know them.
+        """
+        if version not in FOLD_VERSIONS:
+            raise UsageError(
+                f"region {self.region.id}: expected version {min(FOLD_VERSIONS)} to {max(FOLD_VERSIONS)} of the fold, "
+                f"got {version}; a newer Ridecast wrote this ledger, so run that"
+            )
+        self.version = version
 
     def apply(self, closed: ClosedSlot) -> SlotOutcome:
         """Fold one closed slot: count, score what came true, forecast, learn.
@@ -138,10 +169,11 @@ class RegionFold:
             raise ContractError(f"region {self.region.id}: expected slot {self.next_slot}, got {closed.slot}")
         status = self._status(closed)
         observed = status is not SlotStatus.UNOBSERVED
+        whole = counted_whole(status, self.version)
         for history, counts, late in zip(self.histories, closed.counts, closed.corrections, strict=True):
             if len(late):
                 history.correct(late.slots, late.cells, late.counts)
-            history.close(closed.slot, counts.cells, counts.counts, observed=observed)
+            history.close(closed.slot, counts.cells, counts.counts, observed=observed, whole=whole)
         self.next_slot += 1
         return status, self._change_universe(closed.slot)
 

@@ -39,6 +39,7 @@ class KnownSlot:
 
     Attributes:
         cells, counts: uint64[n], int64[n], each cell once.
+        observed, whole: As `CountHistory.close` takes them.
         late_slots, late_cells, late_counts: int64[m], uint64[m], int64[m].
     """
 
@@ -49,6 +50,7 @@ class KnownSlot:
     late_slots: Int64s = field(default_factory=lambda: NO_INTS)
     late_cells: UInt64s = field(default_factory=lambda: NO_CELLS)
     late_counts: Int64s = field(default_factory=lambda: NO_INTS)
+    whole: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def _errors(horizon_min: int, truth: Float64s, means: Float64s, base: Float64s, 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Sampled rows: slots int64[n], truth float64[n, h] (NaN where a window was not observed) and what was known."""
+    """Sampled rows: slots int64[n], truth float64[n, h] (NaN where a window was not counted whole) and what was known."""
 
     slots: Int64s
     truth: Float64s
@@ -218,11 +220,11 @@ class _Sampler:
         history, slot = self.history, known.slot
         if len(known.late_slots):
             history.correct(known.late_slots, known.late_cells, known.late_counts)
-        history.close(slot, known.cells, known.counts, observed=known.observed)
+        history.close(slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
         for i, h in enumerate(self.region.horizons):
             for rows in (self.busy, self.quiet):
                 piece = rows.pieces.get(slot - h)
-                if piece is not None and history.complete(slot - h + 1, slot + 1):
+                if piece is not None and history.whole(slot - h + 1, slot + 1):
                     piece.truth[:, i] = history.window(slot - h + 1, slot + 1, history.columns_of(piece.cells))
         if slot >= self.start and slot + self.region.horizons[-1] < self.until:
             self._sample(slot)

@@ -171,7 +171,7 @@ def test_training_sees_what_the_stream_saw(finished: House, monkeypatch: pytest.
     for known in known_slots(finished, run.region, bootstrap_of(finished.ledger, "small"), 0, finished.ledger.head(LOG).size):
         if len(known.late_slots):
             history.correct(known.late_slots, known.late_cells, known.late_counts)
-        history.close(known.slot, known.cells, known.counts, observed=known.observed)
+        history.close(known.slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
         outage += not known.observed
     closes = [decode(found.payload) for found in finished.ledger.scan(LOG, kind=SlotClosed.__name__)]
     assert sum(record.status == SlotStatus.UNOBSERVED for record in closes) == outage > 0

@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prove": ("prove", "A file that proves one served number to whoever has our key."),
     "check-proof": ("check_proof", "What such a file proves; with no database and no network."),
     "verify": ("verify", "Derive every hash and root again from the stored bytes."),
+    "upgrade": ("upgrade", "Follow the newest version of the fold from a recorded slot on."),
     "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
 }
 
