@@ -17,6 +17,7 @@ from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
 from dataflows.sources import RideSource, open_rides
 from ledger.blobs import Blobs, open_blobs
+from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
 from schemas.errors import StoreUnavailable
@@ -43,12 +44,13 @@ class House:
             self.blobs.close()
 
 
-def open_house(settings: Settings, *, reading: bool = False) -> House:
+def open_house(settings: Settings, *, reading: bool = False, verifier: Verifier | None = None) -> House:
     """Open the ledger and the blobs that the settings name.
 
     Args:
         settings: Where they are.
         reading: Nothing will be appended: the private key is not looked at, and none is made.
+        verifier: Checks the checkpoints instead of the home's public key; for reading only.
     Raises:
         ConfigError: the private key cannot be used, see `dataflows.signing`.
         StoreUnavailable: the home or the database does not open.
@@ -57,7 +59,7 @@ def open_house(settings: Settings, *, reading: bool = False) -> House:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
-    key = reading_key(settings) if reading else writing_key(settings)
+    key = writing_key(settings) if not reading else reading_key(settings) if verifier is None else lambda: verifier
     if settings.database:
         folder = settings.home / "checkpoints"
         ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=key)

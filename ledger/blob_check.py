@@ -1,14 +1,17 @@
 """Which blobs an entry names, and whether each is there and is what the entry promises.
 
-Pure but for reading: where blobs lie is said by a `Blobs`, and how many are read at once by whoever calls.
+Pure but for reading: where blobs lie is said by a `ReadBlobs`, and how many are read at once by whoever calls.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from ledger.blobs import Blobs
+from ledger.blobs import Retention
 from ledger.merkle import leaf_hash, root
+from ledger.tables import translated
 from schemas.chunks import unpack_blob
 from schemas.errors import DamagedError, NotFound
 from schemas.record_skim import Skimmed, skim
@@ -24,6 +27,7 @@ from schemas.records import (
 )
 
 COUNTS, CHUNKS, MODEL, SNAPSHOT = "counts", "chunks", "model", "snapshot"
+RETENTIONS = {COUNTS: Retention.PERMANENT, CHUNKS: Retention.FORECAST, MODEL: Retention.MODEL, SNAPSHOT: Retention.SNAPSHOT}
 NAMING = {  # kind -> (field with one digest or several, what the blob is)
     RegionBootstrapped.__name__: (("counts_blob", COUNTS),),
     SlotClosed.__name__: (("counts_blob", COUNTS),),
@@ -52,6 +56,15 @@ class Named:
     slot: int | None = None
     root: bytes = b""
 
+    @property
+    def retention(self) -> Retention:
+        """How long it is kept.
+
+        >>> Named(7, CHUNKS, b"digest").retention.value
+        'forecast'
+        """
+        return RETENTIONS[self.what]
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -60,6 +73,39 @@ class Fault:
     named: Named
     what: str
     missing: bool = False
+
+
+class ReadBlobs(Protocol):
+    """What a check needs of a store of blobs."""
+
+    def get(self, digest: bytes) -> bytes:
+        """As `ledger.blobs.Blobs`."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+class BlobFolder:
+    """Blobs that were exported beside a log's tiles: files by their digest in hexadecimal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, digest: bytes) -> bytes:
+        """See `ReadBlobs`."""
+        path = self._folder / digest.hex()
+        with translated(str(path)):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError as cause:
+                raise NotFound(f"blob {digest.hex()}: not in {self._folder}") from cause
+        found = hashlib.sha256(data).digest()
+        if found != digest:
+            raise DamagedError(f"blob {digest.hex()}: the stored bytes hash to {found.hex()}")
+        return data
+
+    def close(self) -> None:
+        """See `ReadBlobs`."""
 
 
 # A batch of blobs -> what is wrong with them, when it is asked for: a pool of processes works meanwhile.
@@ -89,7 +135,7 @@ def named_in(index: int, seen: Skimmed) -> list[Named]:
     ]
 
 
-def check_blobs(blobs: Blobs, batch: Sequence[Named]) -> list[Fault]:
+def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
     """Read blobs, hash them again, and hold them against what their entries promise.
 
     Raises:
@@ -109,7 +155,7 @@ def check_blobs(blobs: Blobs, batch: Sequence[Named]) -> list[Fault]:
     return faults
 
 
-def checks_here(blobs: Blobs) -> CheckBlobs:
+def checks_here(blobs: ReadBlobs) -> CheckBlobs:
     """Check blobs at once, in this very process."""
 
     def check(batch: Sequence[Named]) -> Callable[[], Sequence[Fault]]:

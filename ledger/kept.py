@@ -85,8 +85,8 @@ class Vouchers:
             self.look(frontier)
             at += len(part)
 
-    def faults(self, size: int, held: str) -> Iterable[str]:
-        """What contradicts the log, a line each.
+    def faults(self, size: int, held: str) -> Iterable[tuple[str, str]]:
+        """(source, what contradicts the log).
 
         Args:
             size: How many entries the log has.
@@ -95,14 +95,14 @@ class Vouchers:
         for one in self.kept:
             known = one.checkpoint
             if one.fault:
-                yield f"{one.source}: {one.fault}"
+                yield one.source, one.fault
             if known.size > size:
-                yield f"{one.source}: it vouches for {known.size} entries, {held} holds {size}: it went back or was cut"
+                yield one.source, f"it vouches for {known.size} entries, {held} holds {size}: it went back or was cut"
             elif not self._agrees(one):
                 found = self.roots.get(known.size)
-                text = f"{one.source}: at size {known.size} expected root {known.root.hex()}, got {found.hex() if found else 'none'}"
+                text = f"at size {known.size} expected root {known.root.hex()}, got {found.hex() if found else 'none'}"
                 others = [other.source for other in self.kept if self._agrees(other) and other.checkpoint.size >= known.size]
-                yield f"{text}; {others[0]} vouches for what is stored: a fork" if others else text
+                yield one.source, f"{text}; {others[0]} vouches for what is stored: a fork" if others else text
 
     def _agrees(self, one: Kept) -> bool:
         return self.roots.get(one.checkpoint.size) == one.checkpoint.root

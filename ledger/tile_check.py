@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.kept import Kept, Vouchers
 from ledger.keys import Verifier
 from ledger.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, Frontier, leaf_hash
 from ledger.note import open_note
@@ -46,13 +47,16 @@ class TileReport:
     problems: tuple[TileProblem, ...]
 
 
-def check_export(read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None) -> tuple[Checkpoint, TileReport]:
+def check_export(
+    read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None, against: Sequence[Kept] = ()
+) -> tuple[Checkpoint, TileReport]:
     """Check an exported log against the signed checkpoint that lies beside its tiles.
 
     Args:
         read: Reads below the log's prefix.
         verifiers: Keys, one of which must have signed the checkpoint.
         on_entry: Sees every entry that is there, in order.
+        against: Checkpoints of this log that others kept.
     Returns:
         The checkpoint, and what was found; a root that is not the checkpoint's is a problem.
     Raises:
@@ -74,20 +78,17 @@ def check_export(read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | 
     except UnicodeDecodeError as cause:
         raise DamagedError(f"{CHECKPOINT_PATH}: expected a text in UTF-8: {cause}") from cause
     checkpoint = parse_checkpoint(open_note(text, verifiers).text)
-    report = check_tiles(read, checkpoint.size, on_entry)
-    if report.root == checkpoint.root:
-        return checkpoint, report
-    what = f"at size {checkpoint.size} expected root {checkpoint.root.hex()}, got {report.root.hex()}"
-    return checkpoint, TileReport(report.size, report.entries, report.root, (*report.problems, TileProblem(CHECKPOINT_PATH, None, what)))
+    return checkpoint, check_tiles(read, checkpoint.size, on_entry, [Kept(CHECKPOINT_PATH, checkpoint), *against])
 
 
-def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None) -> TileReport:
+def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against: Sequence[Kept] = ()) -> TileReport:
     """Hash the entries of a tree of tiles again, and demand that every tile says the same.
 
     Args:
         read: Reads below the log's prefix.
         size: How many entries the tree should have.
         on_entry: Sees every entry that is there, in order.
+        against: Checkpoints that the tree is held against.
     Source:
         C2SP tlog-tiles, "Merkle Tree", "Partial Tiles", "Log entries".
 
@@ -96,19 +97,21 @@ def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None) -> TileR
     >>> print(*check_tiles(files.__getitem__, 1).problems)
     tile/0/000.p/1: entry 0: its bytes hash to 022a6979e6dab7aa, the tile says 57eb35615d47f34e
     """
-    check = _Check(read, on_entry or (lambda index, payload: None))
+    check = _Check(read, on_entry or (lambda index, payload: None), Vouchers(against))
     for index in range(-(-size // TILE_WIDTH)):
         check.bundle(Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)))
     check.edge()
+    check.problems += [TileProblem(source, None, what) for source, what in check.vouchers.faults(size, "the export")]
     return TileReport(size, check.entries, check.frontier.root(), tuple(check.problems))
 
 
 class _Check:
     """The state of one check: a frontier, and at most a tile's hashes for each level."""
 
-    def __init__(self, read: Read, on_entry: OnEntry) -> None:
-        self.read, self.on_entry = read, on_entry
+    def __init__(self, read: Read, on_entry: OnEntry, vouchers: Vouchers) -> None:
+        self.read, self.on_entry, self.vouchers = read, on_entry, vouchers
         self.frontier = Frontier()
+        vouchers.look(self.frontier)
         self.entries = 0
         self.problems: list[TileProblem] = []
         self.open: dict[int, list[bytes]] = {}  # level of tiles above the lowest -> hashes of its tile that is not full yet
@@ -127,8 +130,7 @@ class _Check:
         # Where entries are missing the tile is believed, and where it is missing too, a hash that nothing has.
         leaves += told[len(leaves) :] or [bytes(HASH_SIZE_BYTES)] * (place.width - len(leaves))
         kept: list[tuple[int, int, bytes]] = []
-        for leaf in leaves:
-            self.frontier.append(leaf, kept)
+        self.vouchers.extend(self.frontier, leaves, kept)
         for level, index, node in kept:
             self._above(level // TILE_HEIGHT, index, node)
         for at, payload in enumerate(payloads):

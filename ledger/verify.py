@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Row
 
 from ledger import statements
-from ledger.blob_check import MODEL, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
-from ledger.blobs import Blobs
+from ledger.blob_check import MODEL, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
 from ledger.checkpoint_files import WAY_OUT
 from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
@@ -69,7 +68,7 @@ class Report:
 def verify_log(
     ledger: Ledger,
     log: str,
-    blobs: Blobs | None = None,
+    blobs: ReadBlobs | None = None,
     on_progress: Progress | None = None,
     *,
     against: Sequence[Kept] = (),
@@ -99,10 +98,20 @@ def verify_log(
     return check.report()
 
 
+def own_checkpoint(ledger: Ledger, log: str) -> list[Kept]:
+    """The checkpoint that an instance itself keeps outside of its database; none if there is no file.
+
+    Raises:
+        BootRefused: the file is not to be believed.
+    """
+    checkpoint = ledger.guard.read(log)
+    return [] if checkpoint is None else [Kept(CHECKPOINT, checkpoint)]
+
+
 class BlobChecks:
     """The blobs of a log on their way through a check: in batches, a few of them at once."""
 
-    def __init__(self, check: CheckBlobs | None, has_expired: Callable[[Named], bool]) -> None:
+    def __init__(self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False) -> None:
         self._check, self._has_expired = check, has_expired
         self._batch: list[Named] = []
         self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
@@ -192,22 +201,22 @@ class _Check:
         self._skip_to(size)
         if stored != self.frontier.to_bytes():
             self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
-        self.problems += [Problem(None, what) for what in self.vouchers.faults(size, "the database")]
+        self.problems += [Problem(None, f"{source}: {what}") for source, what in self.vouchers.faults(size, "the database")]
         self.blobs.finish()
         on_progress(size, size)
 
-    def _own_checkpoint(self) -> Iterator[Kept]:
+    def _own_checkpoint(self) -> list[Kept]:
         try:
-            checkpoint = self.ledger.guard.read(self.log)
+            found = own_checkpoint(self.ledger, self.log)
         except BootRefused as refusal:
             self.say(None, f"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}")
-            return
-        if checkpoint is None:
+            return []
+        if not found:
             name = self.ledger.guard.path(self.log).name
             self.say(None, f"{CHECKPOINT}: {name} is missing: nothing outside the database vouches for this log")
-            return
-        self.checkpoint_size = checkpoint.size
-        yield Kept(CHECKPOINT, checkpoint)
+        else:
+            self.checkpoint_size = found[0].checkpoint.size
+        return found
 
     def _rows(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
         """The rows that are there in [start, stop); where some cannot be read, the others all the same."""

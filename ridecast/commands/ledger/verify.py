@@ -1,46 +1,126 @@
 """`ridecast ledger verify`: whether the logs still are what they were."""
 
-import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import TaskID
 
 from ridecast import options
-from ridecast.commands.ledger.picking import plain
 from ridecast.screen import bars
+from schemas.errors import NotFound, StoreUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from dataflows.verification import OnLog, Wanted
+    from ledger.verify import Progress, Report
+
+CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
 
 
 @click.command()
 @options.home
+@click.option("--log", "log_name", default="", metavar="NAME", help="Only this log. [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A checkpoint that somebody kept: the log must have had its root at its size. Repeatable.",
+)
+@click.option(
+    "--key",
+    "key_texts",
+    multiple=True,
+    metavar="VKEY",
+    help="Key that signs the checkpoints, as name+id+key; more for older ones. [default: the home's]",
+)
+@click.option(
+    "--tiles", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Exported tiles, of one log or several, instead."
+)
+@click.option("--jobs", type=click.IntRange(1, 64), default=None, help="Processes that check blobs. [default: one per processor]")
 @click.pass_context
-def command(ctx: click.Context, home: str | None, as_json: bool) -> None:
-    """Derive every hash and root again from the stored bytes; exit 0 clean, 1 damaged.
+def command(
+    ctx: click.Context,
+    home: str | None,
+    log_name: str,
+    as_json: bool,
+    against: tuple[Path, ...],
+    key_texts: tuple[str, ...],
+    tiles: Path | None,
+    jobs: int | None,
+) -> None:
+    """Derive everything again from the stored bytes; exit 0 clean, 1 damaged, 2 could not run.
 
-    Example: ridecast ledger verify --home home
+    \b
+    Example: ridecast ledger verify --home home --against kept-checkpoint.txt
+             ridecast ledger verify --tiles tiles --key ridecast/local+1a2b3c4d+AQ...
     """
-    from dataflows.house import open_house
-    from ledger.verify import verify_log
+    from dataflows.verification import Wanted, report_json
+    from ledger.keys import parse_verifier
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
-    damaged, reports = False, []
+    wanted = Wanted(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1)
     try:
         with bars() as progress:
-            for log in sorted(house.ledger.logs()):
-                task = progress.add_task(log, total=None)
 
-                def on_progress(done: int, total: int, task: TaskID = task) -> None:
-                    progress.update(task, completed=done, total=max(total, 1))
+            def on_log(log: str) -> "Progress":
+                task: TaskID = progress.add_task(log, total=None)
+                return lambda done, total: progress.update(task, completed=done, total=max(total, 1))
 
-                report = verify_log(house.ledger, log, house.blobs, on_progress=on_progress)
-                damaged |= bool(report.problems)
-                reports.append((log, report))
+            reports = _of_tiles(tiles, home, wanted, on_log) if tiles is not None else _of_home(home, wanted, on_log)
+    except (NotFound, StoreUnavailable) as error:
+        click.echo(f"ridecast: {error}", err=True)
+        ctx.exit(COULD_NOT_RUN)
+    if as_json:
+        click.echo(report_json(reports))
+    for report in reports if not as_json else ():
+        for line in _lines(report):
+            click.echo(line)
+    ctx.exit(DAMAGED if any(report.problems for report in reports) else CLEAN)
+
+
+def _of_home(home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
+    from dataclasses import replace
+
+    from dataflows.house import open_house
+    from dataflows.signing import public_path
+    from dataflows.verification import verify_house
+    from ledger.key_files import read_verifier
+
+    settings = options.settings_of_home(home=home)
+    known = read_verifier(public_path(settings))
+    if not wanted.verifiers and known is not None:
+        wanted = replace(wanted, verifiers=(known,))
+    house = open_house(settings, reading=True, verifier=wanted.verifiers[0] if wanted.verifiers else None)
+    try:
+        return verify_house(house, wanted, on_log)
     finally:
         house.close()
-    if as_json:
-        click.echo(json.dumps([{"log": log, **plain(report)} for log, report in reports], indent=2))
-    for log, report in reports if not as_json else ():
-        click.echo(f"{log}: {report.entries:,} entries, " + ("clean" if not report.problems else f"{len(report.problems)} PROBLEMS"))
-        for problem in report.problems:
-            click.echo(f"  {problem}")
-    ctx.exit(1 if damaged else 0)
+
+
+def _of_tiles(tiles: Path, home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
+    from dataclasses import replace
+
+    from dataflows.signing import public_path
+    from dataflows.verification import verify_folder
+    from ledger.key_files import read_verifier
+
+    if not tiles.is_dir():
+        raise UsageError(f"--tiles: expected a directory, got {str(tiles)!r}")
+    if not wanted.verifiers:
+        known = read_verifier(public_path(options.settings_of(home=home)))
+        if known is None:
+            raise UsageError("--key: expected the key that signed the export's checkpoints, since there is no home with one")
+        wanted = replace(wanted, verifiers=(known,))
+    return verify_folder(tiles, wanted, on_log)
+
+
+def _lines(report: "Report") -> list[str]:
+    said = "clean" if not report.problems else f"{len(report.problems)} PROBLEM{'S' if len(report.problems) > 1 else ''}"
+    checked = f"{report.entries:,} entries, {report.blobs:,} blobs"
+    if report.expired:
+        checked += f" ({report.expired:,} more expired, as recorded)"
+    behind = report.entries - (report.checkpoint_size or 0)
+    vouched = f", the last {behind:,} of them behind the checkpoint" if behind > 0 and report.checkpoint_size is not None else ""
+    return [f"{report.log}: {checked}{vouched}: {said}", *(f"  {problem}" for problem in report.problems)]

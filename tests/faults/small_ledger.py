@@ -1,0 +1,179 @@
+"""A small ledger to tamper with: a home with three logs, blobs and checkpoints, its tiles, and a checkpoint kept elsewhere."""
+
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflows.house import House, open_house
+from dataflows.signing import verifier_of
+from dataflows.tile_export import export_blobs, export_tiles
+from dataflows.verification import Wanted, verify_folder, verify_house
+from ledger.blobs import Retention
+from ledger.keys import Verifier
+from ledger.merkle import leaf_hash, root
+from ledger.verify import Progress, Report
+from schemas.chunks import encode_chunks, pack_blob
+from schemas.record_codec import encode
+from schemas.records import (
+    CONTROL_LOG,
+    RUNS_LOG,
+    CountTable,
+    ForecastIssued,
+    ModelPromoted,
+    Record,
+    RunStopped,
+    SlotClosed,
+    SlotCounts,
+    SlotScored,
+)
+from schemas.settings import Settings
+from tests.schemas.test_chunks import HORIZONS_MIN, forecasts
+
+LOG = "region/nyc"
+FIRST_SLOT = 4_667_000
+
+
+@dataclass(frozen=True, slots=True)
+class SmallLedger:
+    """Where it lies.
+
+    Attributes:
+        folder: Holds `home`, and once exported `tiles` and `kept.txt`.
+    """
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        """The home with the database."""
+        return self.folder / "home"
+
+    @property
+    def tiles(self) -> Path:
+        """Every log as tiles, with blobs beside."""
+        return self.folder / "tiles"
+
+    @property
+    def kept(self) -> Path:
+        """A checkpoint of the region's log, as somebody else kept it."""
+        return self.folder / "kept.txt"
+
+    def settings(self) -> Settings:
+        """Settings with this home."""
+        return Settings.from_env({"RIDECAST_HOME": str(self.home)})
+
+    def key(self) -> Verifier:
+        """The key that signs its checkpoints."""
+        return verifier_of(self.settings())
+
+    def copy(self, folder: Path) -> "SmallLedger":
+        """The same, elsewhere."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return SmallLedger(folder)
+
+    def append(self, slots: range) -> None:
+        """Closes of these slots."""
+        house = open_house(self.settings())
+        for slot in slots:
+            append_close(house, slot)
+        house.close()
+
+    def verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
+        """What the verifier says of the home."""
+        house = open_house(self.settings(), reading=True, verifier=verifier)
+        try:
+            keys = (verifier,) if verifier else (self.key(),) if against else ()
+            return _said(verify_house(house, Wanted(against=against, verifiers=keys), silent))
+        finally:
+            house.close()
+
+    def tiles_verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
+        """What the verifier says of the tiles."""
+        return _said(verify_folder(self.tiles, Wanted(against=against, verifiers=(verifier or self.key(),)), silent))
+
+    def export(self) -> None:
+        """Write the tiles, and keep a checkpoint."""
+        house = open_house(self.settings(), reading=True)
+        for log in house.ledger.logs():
+            note = house.ledger.guard.note(log)
+            assert note is not None
+            export_tiles(house.ledger, log, note, self.tiles)
+            export_blobs(house.ledger, house.blobs, log, house.ledger.head(log).size, self.tiles)
+            if log == LOG:
+                self.kept.write_text(note, "utf-8")
+        house.close()
+
+    def content(self) -> dict[str, object]:
+        """What a reader of the home can come to know, read by other means than ours: rows, blobs, checkpoints and key."""
+        found: dict[str, object] = {}
+        for path in sorted((self.home / "ledger").glob("*.sqlite")):
+            connection = sqlite3.connect(path)
+            for table, columns in (
+                ("logs", "id, name, size, frontier"),
+                ("entries", 'log_id, "index", kind, slot, subject, leaf, payload'),
+                ("nodes", 'log_id, level, "index", hash'),
+            ):
+                found[f"{path.stem} {table}"] = connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
+            connection.close()
+        for path in sorted((*(self.home / "blobs").rglob("*"), *(self.home / "checkpoints").glob("*.txt"))):
+            if path.is_file():
+                found[str(path.relative_to(self.home))] = path.read_bytes()
+        found["key"] = self.key()
+        return found
+
+
+def make_small_ledger(folder: Path, closes: int = 4) -> SmallLedger:
+    """A ledger of a few closes; three logs."""
+    made = SmallLedger(folder)
+    house = open_house(made.settings())
+    model = house.blobs.put(b"a model's artefact" * 9, Retention.MODEL)
+    append(house, CONTROL_LOG, ModelPromoted("nyc", "pickups", model, "champion", "better"))
+    for slot in range(FIRST_SLOT, FIRST_SLOT + closes):
+        append_close(house, slot)
+    append(house, RUNS_LOG, RunStopped("a run", 1_700_000_000_000_000, {"control": 1}))
+    house.close()
+    return made
+
+
+def append_close(house: House, slot: int) -> None:
+    """A close as a region appends it: counts, scores, an issue."""
+    head = house.ledger.head(CONTROL_LOG)
+    table = CountTable("pickups", (slot, 0, 0), (1_000, 7, 9), (slot % 5, 3, 1))
+    blob = house.blobs.put(encode(SlotCounts((table,), ())), Retention.PERMANENT) if slot % 2 else b""
+    closed = SlotClosed("nyc", slot, "observed", (), () if blob else (table,), (), blob, head.size, head.root)
+    chunks = encode_chunks(forecasts(20, slot))
+    digests = house.blobs.put(pack_blob(chunks), Retention.FORECAST), root([leaf_hash(chunk) for chunk in chunks])
+    issued = ForecastIssued(
+        "nyc",
+        "pickups",
+        slot,
+        0,
+        HORIZONS_MIN,
+        (),
+        b"",
+        "negative_binomial",
+        (),
+        20,
+        len(chunks),
+        digests[1],
+        digests[0],
+        {},
+        1,
+        "observed",
+    )
+    append(house, LOG, closed, SlotScored("nyc", "pickups", slot, False, ()), issued)
+
+
+def append(house: House, log: str, *records: Record) -> None:
+    """Append records behind what is there."""
+    house.ledger.append(log, house.ledger.head(log).size, [encode(record) for record in records])
+
+
+def silent(log: str) -> Progress:
+    """Nobody watches."""
+    return lambda done, total: None
+
+
+def _said(reports: list[Report]) -> list[str]:
+    return [f"{report.log}: {problem}" for report in reports for problem in report.problems]
