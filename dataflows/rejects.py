@@ -2,9 +2,9 @@
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
@@ -81,18 +81,21 @@ class FileRejects:
             "ORDER BY partition, place LIMIT :limit"
         )
         chosen = {"reason": reason and reason.value, "partition": partition, "limit": -1 if limit is None else limit}
-        try:
-            rows = self._base.execute(query, chosen).fetchall()
-        except sqlite3.Error as cause:
-            raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
+        rows = self._ask(query, chosen)
         return [Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5]) for row in rows]
 
     def counts(self) -> dict[Reason, int]:
-        rows = self._base.execute("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason").fetchall()
+        rows = self._ask("SELECT reason, count(*) FROM rejects GROUP BY reason ORDER BY reason", {})
         return {Reason(reason): number for reason, number in rows}
 
     def close(self) -> None:
         self._base.close()
+
+    def _ask(self, query: str, chosen: Mapping[str, str | int | None]) -> list[Any]:
+        try:
+            return self._base.execute(query, chosen).fetchall()
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
 
 
 class KafkaRejects:
