@@ -10,7 +10,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "One entry, whole, as JSON."),
     "prove": ("prove", "A file that proves one served number to whoever has our key."),
     "check-proof": ("check_proof", "What such a file proves; with no database and no network."),
-    "verify": ("verify", "Derive every hash and root again from the stored bytes."),
+    "verify": ("verify", "Derive everything again from the stored bytes; say what is wrong and where."),
+    "replay": ("replay", "Compute past slots again from their rides, and compare."),
     "upgrade": ("upgrade", "Follow the newest version of the fold from a recorded slot on."),
     "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
 }
