@@ -143,16 +143,17 @@ class Supervisor:
                 on_tick()
                 statuses = [child.poll() for child in self._forecasters]
                 # A forecaster may end by itself only in a bounded run.
-                if any(statuses):
+                if any(statuses) if self.bounded else any(status is not None for status in statuses):
                     restarts = 1 if time.monotonic() - started > STEADY_AFTER_S else restarts + 1
                     self._stop(self._forecasters)
                     # One process that says why comes before others that only lost their connection to it.
-                    worst = max((status for status in statuses if status), key=lambda s: (s in (2, LASTING_STATUS), s))
+                    worst = max((status for status in statuses if status), key=lambda s: (s in (2, LASTING_STATUS), s), default=0)
                     if worst in (2, LASTING_STATUS) or restarts > MOST_RESTARTS:
                         raise _ended("forecaster", worst, restarts)
                     time.sleep(RESTART_AFTER_S)
-                    started = time.monotonic()
-                    self._start_forecasters()
+                    if not self._stopping:
+                        started = time.monotonic()
+                        self._start_forecasters()
                 elif all(status == 0 for status in statuses):
                     break
                 self._revive()
@@ -216,7 +217,7 @@ class Supervisor:
 
 def _ended(role: str, status: int, times: int) -> RidecastError:
     """What to raise for a child that ended badly; its own words came before."""
-    how = f"was killed by signal {-status}" if status < 0 else "ended with the error above"
+    how = f"was killed by signal {-status}" if status < 0 else "ended with the error above" if status else "ended without being asked to"
     error = RidecastError(f"{role} {how}" + (f", {times} times in a row" if times > 1 else ""))
     error.exit_code = 2 if status == 2 else 1
     return error

@@ -1,0 +1,75 @@
+"""What options turn into: settings, homes that exist, regions, ports."""
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ridecast import options
+from schemas.errors import ConfigError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests."""
+    for name in os.environ:
+        if name.startswith("RIDECAST_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given wins, what was not given comes from the environment or the defaults."""
+    monkeypatch.setenv("RIDECAST_HOME", "there")
+    monkeypatch.setenv("RIDECAST_RIDES", "rides")
+    settings = options.settings_of(home="here", rides=None)
+    assert ("here", "rides", 8000) == (str(settings.home), settings.rides, settings.api_port)
+
+
+def test_a_home_must_hold_a_ledger(tmp_path: Path) -> None:
+    """A place that does not exist, is a file or holds no ledger is refused each in its own words, and stays as it is."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, what in (("gone", "does not exist"), ("file", "is no directory"), ("empty", "holds no ledger")):
+        place = str(tmp_path / name)
+        with pytest.raises(UsageError) as caught:
+            options.settings_of_home(home=place)
+        assert str(caught.value) == f"--home: expected a directory that `ridecast bootstrap` has filled, got {place!r}, which {what}"
+    assert ["empty", "file"] == sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / "empty" / "ledger").mkdir()
+    assert tmp_path / "empty" == options.settings_of_home(home=str(tmp_path / "empty")).home
+
+
+def test_a_ledger_in_a_database_needs_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a database the home may still be missing: it holds checkpoints only."""
+    monkeypatch.setenv("RIDECAST_DATABASE", "postgresql://me@db/rides")
+    assert tmp_path / "gone" == options.settings_of_home(home=str(tmp_path / "gone")).home
+
+
+def test_a_wrong_value_names_its_option() -> None:
+    """A value that was given is said with the option, not with the variable."""
+    with pytest.raises(ConfigError, match=r"^--rides: expected a directory or kafka://HOST:PORT/TOPIC, got 'kafka://x'$"):
+        options.settings_of(rides="kafka://x")
+
+
+def test_a_region_by_name_or_file(tmp_path: Path) -> None:
+    """A region that ships, or one in a file; anything else is refused with what there is."""
+    path = tmp_path / "mine.json"
+    path.write_text(options.region_of("nyc").to_json(), "utf-8")
+    assert options.region_of("nyc") == options.region_of(str(path))
+    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"):
+        options.region_of("atlantis")
+
+
+@pytest.mark.parametrize(("given", "status", "said"), [("8080", 0, "8080"), ("0", 0, "0"), ("-1", 2, "0<=x<=65535"), ("x", 2, "'--port'")])
+def test_a_port_is_a_number_in_bounds(given: str, status: int, said: str) -> None:
+    """A port is taken as a number, and refused under the name that the person typed."""
+
+    @click.command()
+    @options.port
+    def command(api_port: int | None) -> None:
+        click.echo(api_port)
+
+    result = CliRunner().invoke(command, ["--port", given])
+    assert (status, True) == (result.exit_code, said in result.output)

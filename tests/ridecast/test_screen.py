@@ -1,0 +1,73 @@
+"""What is drawn where: bars and a changing line on a terminal, plain lines now and then elsewhere."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ridecast.screen import PLAIN_EVERY_S, WIDE, Line, answers, bars
+
+
+class Shown:
+    """A line on a console of 40 columns, with a clock that a test moves."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self._out = io.StringIO()
+        self.now_s = 100.0
+        self.line = Line(Console(file=self._out, force_terminal=terminal, width=40), clock=lambda: self.now_s)
+
+    @property
+    def text(self) -> str:
+        """All that was written."""
+        return self._out.getvalue()
+
+
+def test_off_a_terminal_a_line_comes_every_few_seconds() -> None:
+    """The first is shown at once, then one every few seconds, and what has not changed not at all."""
+    shown = Shown(terminal=False)
+    with shown.line:
+        for second, text in enumerate(("a", "b", "c", "d", "e", "f", "g")):
+            shown.now_s = 100.0 + second
+            shown.line.show(text)
+        shown.now_s = 120.0
+        shown.line.show("f")
+    assert shown.text == "a\nf\n"
+    assert PLAIN_EVERY_S == 5.0
+
+
+def test_what_is_said_stays() -> None:
+    """A line that stays is written at once, as it is: whole, and without markup or colours."""
+    shown = Shown(terminal=False)
+    long = "[bold]region[/bold] 12:30 " + "x" * 60
+    with shown.line:
+        shown.line.say(long)
+        shown.line.say(long)
+    assert shown.text == f"{long}\n{long}\n"
+
+
+def test_on_a_terminal_the_line_is_drawn_over() -> None:
+    """The newest text stands there when it ends, cut where the terminal ends; what is said stands above it."""
+    shown = Shown(terminal=True)
+    with shown.line:
+        shown.line.show("first")
+        shown.line.say("ridecast: stays")
+        shown.line.show("y" * 60)
+    assert "ridecast: stays\n" in shown.text.replace("\r", "")
+    assert "y" * 39 + "…" in shown.text
+    assert "y" * 40 not in shown.text
+
+
+def test_answers_are_wide_enough_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that goes into a file or a pipe is not cut at 80 columns, and a wider one is allowed."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert answers().width == WIDE
+    monkeypatch.setenv("COLUMNS", "300")
+    assert answers().width == 300
+
+
+def test_bars_are_left_out_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where standard error is a file, a bar writes nothing, and nothing ever goes to standard output."""
+    with bars() as progress:
+        task = progress.add_task("counting", total=2)
+        progress.update(task, completed=2)
+    assert ("", "") == capfd.readouterr()
