@@ -1,0 +1,218 @@
+"""`ridecast ledger replay`: whether the record follows from the rides, the counts and the models that it names."""
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ridecast import options
+from ridecast.screen import answers, bars
+from schemas.errors import RidecastError, UsageError
+from schemas.times import iso, local_iso, parse_target
+
+if TYPE_CHECKING:
+    from dataflows.replay_report import Replay, SlotReplay
+    from schemas.regions import Region
+    from schemas.settings import Settings
+
+REPRODUCED, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
+MOST_LINES = 20  # slots that are told one by one
+
+
+class Share(click.ParamType[float]):
+    """A share such as 5%."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value))
+        share = float(found[1]) / 100 if found else 0.0
+        if not 0.0 < share <= 1.0:
+            self.fail(f"expected a share above 0% up to 100%, such as 5%, got {value!r}", param, ctx)
+        return share
+
+
+@click.command()
+@options.home
+@click.option("--region", "name", required=True, metavar="NAME", help="A region that is bootstrapped here.")
+@options.rides
+@click.option("--from", "from_text", metavar="TIME", help="Where to begin; a date, or a slot's start, in local time unless it has a zone.")
+@click.option("--to", "to_text", metavar="TIME", help="Where to end, likewise; that slot is not replayed. [default: all that is closed]")
+@click.option("--sample", "share", type=Share(), default="100%", show_default=True, help="Share of slots whose forecasts are compared.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses the sample; an auditor takes another.")
+@click.option("--json", "as_json", is_flag=True, help="Every slot, and the sum, as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    home: str | None,
+    name: str,
+    rides: str | None,
+    from_text: str | None,
+    to_text: str | None,
+    share: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compute past slots again and hold them against the record.
+
+    Counts come from the rides alone, features from these counts, forecasts from these features and the models that the
+    record names; neither snapshots nor stored counts of these slots are looked at. What comes before --from is folded
+    from the counts on record. Without rides, or where they are gone, counts are taken as recorded, which is said.
+
+    Identical is demanded where this environment (interpreter, wheels, CPU, time zones) is the one that wrote; where
+    another one did, numbers within one unit of 1/1000 ride pass.
+
+    Exit codes: 0 reproduced, 1 different, 2 could not run.
+
+    \b
+    Example: ridecast ledger replay --home home --region nyc --rides rides \\
+                 --from 2014-05-07 --to 2014-05-08 --sample 5%
+    """
+    from dataflows.house import quiet_threads
+
+    quiet_threads()
+    settings = options.settings_of_home(home=home, rides=rides)
+    try:
+        region, found = _replay(settings, name, (from_text, to_text), share, seed)
+    except RidecastError as error:
+        click.echo(f"ridecast: {error}", err=True)
+        ctx.exit(COULD_NOT_RUN)
+    if as_json:
+        click.echo(json.dumps(said(found, region), indent=2))
+    else:
+        _show(found, region)
+    ctx.exit(REPRODUCED if found.good else DIFFERENT)
+
+
+def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | None], share: float, seed: int) -> "tuple[Region, Replay]":
+    from dataflows.house import open_house, open_rides
+    from dataflows.replay import replay_region
+    from dataflows.resume import bootstrap_of
+    from schemas.regions import region_from_json
+    from schemas.settings import parse_rides
+
+    if settings.rides:
+        parse_rides(settings.rides)
+    source = open_rides(settings.rides) if settings.rides else None
+    house = open_house(settings, reading=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} slots"), TimeRemainingColumn())
+    try:
+        region = region_from_json(bootstrap_of(house.ledger, name).definition, where=name)
+        first, until = (_slot(option, text, region) for option, text in zip(("--from", "--to"), bounds, strict=True))
+        with bars(*columns) as progress:
+            task = progress.add_task("folding what came before", total=1)
+
+            def on_slot(done: int, total: int, slot: "SlotReplay | None") -> None:
+                what = "folding what came before" if slot is None else "replaying"
+                progress.update(task, completed=done, total=total, description=what)
+
+            found = replay_region(
+                house.ledger, house.blobs, house.environment, name, source, first, until, share=share, seed=seed, on_slot=on_slot
+            )
+            return region, found
+    finally:
+        house.close()
+        if source is not None:
+            source.close()
+
+
+def _slot(option: str, text: str | None, region: "Region") -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_target(text, region) // region.slot_us
+    except UsageError as cause:
+        raise UsageError(f"{option}: {cause}") from None
+
+
+# --- saying it ------------------------------------------------------------------------------------
+
+
+def _show(found: "Replay", region: "Region") -> None:
+    for slot in [slot for slot in found.slots if slot.differences][:MOST_LINES]:
+        click.echo(f"slot {slot.slot} ({local_iso(slot.slot * region.slot_us, region)}): {slot.verdict}")
+        click.echo(f"  {slot.differences[0]}")
+        for difference in slot.differences[1:3]:
+            click.echo(f"  also {difference}")
+        if len(slot.differences) > 3:
+            click.echo(f"  and {len(slot.differences) - 3} more")
+    left = sum(bool(slot.differences) for slot in found.slots) - MOST_LINES
+    if left > 0:
+        click.echo(f"and {left:,} more slots; --json names them all")
+    table = Table("what", "found", title=f"{found.region}: {'REPRODUCED' if found.good else 'DIFFERENT'}", title_justify="left")
+    for what, text in rows(found, region):
+        table.add_row(what, text)
+    answers().print(table)
+
+
+def rows(found: "Replay", region: "Region") -> list[tuple[str, str]]:
+    """The sum, line by line."""
+    from dataflows.replay_report import Verdict
+
+    total = len(found.slots)
+    times = [local_iso(slot * region.slot_us, region) for slot in (found.from_slot, found.until_slot)]
+    out = [("slots", f"{total:,}: {times[0]} to {times[1]}")]
+    out += [(verdict.value, f"{found.verdicts[verdict]:,}") for verdict in Verdict]
+    from_rides = sum(slot.from_rides for slot in found.slots)
+    out.append(("counts", f"{from_rides:,} from the rides, {total - from_rides:,} as recorded"))
+    out += [("note", note) for note in found.notes]
+    out.append(("forecasts", f"{sum(slot.whole for slot in found.slots):,} recomputed"))
+    out.append(("environment", _environment(found)))
+    out.append(("time", f"{found.replay_s:.1f} s for these slots, {found.fold_s:.1f} s for the {found.folded_slots:,} before"))
+    return out
+
+
+def _environment(found: "Replay") -> str:
+    ours = sum(slot.ours for slot in found.slots)
+    if ours == len(found.slots):
+        return f"{found.environment.hex()[:12]}, which wrote them: identical is demanded"
+    others = ", ".join(sorted(digest.hex()[:12] for digest in found.recorded_in - {found.environment}))
+    demand = "within one unit passes" if not ours else f"identical is demanded of {ours:,} slots, of the others within one unit passes"
+    return f"{found.environment.hex()[:12]}; others may have written: {others}; {demand}"
+
+
+def said(found: "Replay", region: "Region") -> dict[str, object]:
+    """The replay as JSON can say it."""
+    from dataflows.replay_report import Verdict
+
+    def slot_said(slot: "SlotReplay") -> dict[str, object]:
+        apart = [
+            {
+                "arrow": difference.arrow.value,
+                "entry": difference.index,
+                "where": difference.where,
+                "recorded": difference.recorded,
+                "recomputed": difference.recomputed,
+                "units": difference.units if difference.units >= 0 else None,
+            }
+            for difference in slot.differences
+        ]
+        return {
+            "slot": slot.slot,
+            "start": iso(slot.slot * region.slot_us),
+            "entry": slot.index,
+            "verdict": slot.verdict.value,
+            "reproduced": slot.good,
+            "counts_from_rides": slot.from_rides,
+            "forecasts_recomputed": slot.whole,
+            "same_environment": slot.ours,
+            "differences": apart,
+        }
+
+    return {
+        "region": found.region,
+        "from": iso(found.from_slot * region.slot_us),
+        "to": iso(found.until_slot * region.slot_us),
+        "reproduced": found.good,
+        **{verdict.value.replace(" ", "_"): found.verdicts[verdict] for verdict in Verdict},
+        "notes": found.notes,
+        "environment": found.environment.hex(),
+        "recorded_in": sorted(digest.hex() for digest in found.recorded_in),
+        "folded_slots": found.folded_slots,
+        "fold_s": round(found.fold_s, 3),
+        "replay_s": round(found.replay_s, 3),
+        "slots": [slot_said(slot) for slot in found.slots],
+    }
