@@ -117,9 +117,9 @@ class _Run:
     ) -> None:
         self._ledger, self._blobs, self._boot, self._found, self._stop = ledger, blobs, boot, found, stop
         self.region: Region = region_from_json(boot.definition, where=f"{region_log(boot.region)}, RegionBootstrapped")
-        self.fold = RegionFold(self.region, boot.start_slot)
+        self.fold = RegionFold(self.region, boot.start_slot, boot.fold_version)
         self._log = region_log(boot.region)
-        self._control = ModelsInForce(ledger, blobs, self.region)
+        self._control = ModelsInForce(ledger, blobs, self.region, boot)
         self._writers = writers_of(ledger, boot.region)
         self._remade = ReplayedBlobs()
         self._chosen = _sampled(found.from_slot, found.until_slot, *sample)
@@ -140,6 +140,7 @@ class _Run:
                 raise DamagedError(f"{self._log} entry {close.closed.index}: expected slot {self.fold.next_slot}, got {slot}")
             champions = self._control.champions(close.record)
             self.fold.use(champions)
+            self.fold.follow(self._control.fold_version(close.record))
             if slot < self._found.from_slot:
                 closed = closed_of(self.region, close.record, close.before, self._blobs)
                 (self.fold.apply if slot >= full_from else self.fold.pass_over)(closed)

@@ -23,10 +23,10 @@ GONE = "the source no longer holds them, or the events that deduplication saw be
 
 
 class ModelsInForce:
-    """The models in force as slots cite them."""
+    """The models in force as slots cite them, and the version of the fold."""
 
-    def __init__(self, ledger: Ledger, blobs: Blobs, region: Region) -> None:
-        self._ledger, self._blobs, self._region = ledger, blobs, region
+    def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
+        self._ledger, self._blobs, self._region, self._boot = ledger, blobs, region, boot
         self._view = ControlView(ledger)
         self._artefacts: dict[bytes, bytes] = {}
         self._roots: dict[int, bytes] = {}
@@ -45,6 +45,10 @@ class ModelsInForce:
                 found[measure] = Champion(digest, self._artefact(digest))
         self._artefacts = {champion.digest: champion.artefact for champion in found.values()}
         return found
+
+    def fold_version(self, record: SlotClosed) -> int:
+        """Which version of the fold closed a slot, by the control log that it cites."""
+        return self._view.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
 
     def _artefact(self, digest: bytes) -> bytes:
         if digest not in self._artefacts:

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from dataflows.control import ControlView
 from dataflows.learn import known_slots
+from dataflows.replay import replay_region
+from dataflows.replay_report import Verdict
 from dataflows.resume import bootstrap_of
 from dataflows.snapshots import append_shared
 from dataflows.upgrade import upgrade_fold
@@ -128,6 +130,10 @@ def test_the_new_rule_holds_from_exactly_the_recorded_slot(settled: Settled, tmp
     partial = [slot for slot, status in statuses.items() if status == SlotStatus.PARTIAL]
     assert min(partial) < changed.slot < max(partial)
     assert {slot: slot < changed.slot for slot in partial} == learned_slots(place, partial)
+    house = place.open()
+    replay = replay_region(house.ledger, house.blobs, house.environment, "small", None)
+    house.close()
+    assert {Verdict.IDENTICAL: len(statuses)} == replay.verdicts, replay.first_bad
 
 
 def learned_slots(place: Place, slots: Sequence[int]) -> dict[int, bool]:
