@@ -1,0 +1,237 @@
+"""From settings to open stores: what is opened where, what is written about a run, and what is let go again."""
+
+import contextlib
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflows.environment import describe_environment, environment_digest
+from dataflows.house import (
+    House,
+    limits_of,
+    open_house,
+    open_pumps,
+    open_rejects,
+    record_start,
+    record_stop,
+    recorded_environment,
+    rules_of,
+    run_embedded,
+    start_region,
+)
+from dataflows.resume import plan_resume
+from dataflows.sinks import FileRejects, KafkaRejects
+from dataflows.sources import open_rides
+from ledger.blobs import DatabaseBlobs, FileBlobs, Retention
+from schemas.errors import NotFound, StoreUnavailable
+from schemas.record_codec import decode
+from schemas.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.settings import Settings
+from tests.house import ROOT
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import LOG, copied, payloads
+from tests.simulation.world import DEDUP_TOTAL_EVENTS, SKEW_S
+
+
+def settings_of(home: Path, **changes: str) -> Settings:
+    """Settings of a home."""
+    return Settings.from_env({"RIDECAST_HOME": str(home)} | {f"RIDECAST_{name.upper()}": value for name, value in changes.items()})
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An empty embedded home."""
+    opened = open_house(settings_of(tmp_path / "deep" / "home"))
+    yield opened
+    opened.close()
+
+
+def runs(house: House, kind: type) -> list[object]:
+    """Records of a kind in the `runs` log."""
+    return [decode(stored.payload) for stored in house.ledger.scan(RUNS_LOG, kind=kind.__name__)]
+
+
+# --- opening ---------------------------------------------------------------------------------------------
+
+
+def test_a_home_is_made_and_found_again(house: House) -> None:
+    """Folders are made as needed; what one process stored, the next one has, in files below that home."""
+    digest = house.blobs.put(b"kept", Retention.PERMANENT)
+    house.ledger.append("region/nyc", 0, [b"entry"])
+    again = open_house(house.settings)
+    assert b"kept" == again.blobs.get(digest)
+    assert [b"entry"] == [stored.payload for stored in again.ledger.read("region/nyc", 0)]
+    assert isinstance(again.blobs, FileBlobs)
+    assert environment_digest() == again.environment
+    again.close()
+
+
+def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
+    """A file in its place is named, in one line."""
+    (tmp_path / "file").write_bytes(b"")
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        with pytest.raises(StoreUnavailable, match=rf"home {home}: expected a directory: "):
+            open_house(settings_of(home))
+
+
+def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) -> None:
+    """With an address, entries and blobs are in PostgreSQL, and another home with that address sees them."""
+    first = open_house(settings_of(tmp_path / "home", database=postgres_url))
+    digest = first.blobs.put(b"kept", Retention.PERMANENT)
+    first.ledger.append("region/nyc", 0, [b"entry"])
+    assert isinstance(first.blobs, DatabaseBlobs)
+    assert not list((tmp_path / "home").glob("**/*.sqlite"))
+    first.close()
+    again = open_house(settings_of(tmp_path / "home", database=postgres_url))
+    assert (b"kept", 1) == (again.blobs.get(digest), again.ledger.head("region/nyc").size)
+    again.close()
+
+
+def test_blobs_are_let_go_whatever_the_ledger_says(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where closing the ledger fails, the blobs are closed all the same, and the error is not lost."""
+    closed: list[str] = []
+    monkeypatch.setattr(house.blobs, "close", lambda: closed.append("blobs"))
+    with monkeypatch.context() as patch:
+        patch.setattr(house.ledger, "close", lambda: (_ for _ in ()).throw(StoreUnavailable("disk full")))
+        with pytest.raises(StoreUnavailable, match="disk full"):
+            house.close()
+    assert ["blobs"] == closed
+
+
+def test_rejects_go_where_outputs_go(tmp_path: Path) -> None:
+    """Embedded they are a file in home, with Kafka a topic."""
+    embedded = open_rejects(settings_of(tmp_path))
+    assert isinstance(embedded, FileRejects)
+    embedded.close()
+    assert (tmp_path / "rejects.sqlite").is_file()
+    with_kafka = open_rejects(settings_of(tmp_path, kafka="127.0.0.1:1"))
+    assert isinstance(with_kafka, KafkaRejects)
+    with_kafka.close()
+
+
+# --- rules and limits ------------------------------------------------------------------------------------
+
+
+def test_rules_are_those_that_were_recorded(settled: Settled) -> None:
+    """However settings change later, a region is taken in by the rules of its bootstrap."""
+    house = settled.place.open(skew_s=9, dedup_horizon_events=5_000_000)
+    rules = rules_of(plan_resume(house.ledger, "small", (0, 1, 2)))
+    house.close()
+    assert (SKEW_S, DEDUP_TOTAL_EVENTS // 3) == (rules.skew_s, rules.dedup_horizon_events)
+
+
+def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    """Batch, silence and rhythm come from settings, in their units."""
+    limits = limits_of(settings_of(tmp_path, batch_events="77", idle_after_s="1.5", progress_per_s="4"))
+    assert (77, 1.5, 0.25) == (limits.batch_events, limits.idle_after_s, limits.progress_every_s)
+
+
+def test_there_is_a_pump_for_each_partition(settled: Settled) -> None:
+    """Pumps of the partitions that were asked for, which stop at the end that the source has now."""
+    house, source = settled.place.open(), open_rides(settled.place.rides)
+    rejects = FileRejects(settled.place.home.parent / "rejects_of_pumps.sqlite")
+    plan = plan_resume(house.ledger, "small", source.partitions())
+    pumps = open_pumps(house, source, [plan], (2, 0), rejects, bounded=True)
+    assert [2, 0] == [pump.partition for pump in pumps]
+    for pump in pumps:
+        while not pump.ended:
+            pump.step()
+        assert source.bounds(pump.partition)[1] == pump.received
+        pump.close()
+    rejects.close()
+    house.close()
+    source.close()
+
+
+# --- what is written about a run -------------------------------------------------------------------------
+
+
+def test_a_run_is_recorded_from_start_to_stop(house: House) -> None:
+    """Host, time, environment and sources are in `runs`, and nowhere else; a stop says how far every log was."""
+    assert b"" == recorded_environment(house.ledger)
+    before_us = time.time_ns() // 1000
+    house.ledger.append("region/nyc", 0, [b"an entry", b"another"])
+    run = record_start(house, "run nyc", "topic=rides.raw", 3)
+    [started] = runs(house, RunStarted)
+    assert isinstance(started, RunStarted)
+    assert before_us <= started.started_at_us <= time.time_ns() // 1000
+    expected = (run, "run nyc", platform.node(), house.environment, describe_environment(), "topic=rides.raw", 3)
+    assert expected == (
+        *(started.run, started.command, started.host, started.environment),
+        *(started.packages, started.source, started.processes),
+    )
+    assert house.environment == recorded_environment(house.ledger)
+    size = house.ledger.head(RUNS_LOG).size
+    record_stop(house, run)
+    [stopped] = runs(house, RunStopped)
+    assert isinstance(stopped, RunStopped)
+    assert (run, {"region/nyc": 2, RUNS_LOG: size}) == (stopped.run, stopped.sizes)
+    assert stopped.stopped_at_us >= started.started_at_us
+
+
+def test_the_newest_environment_counts(house: House) -> None:
+    """Each start names its environment, and its run has a name of its own."""
+    first = record_start(house, "run", "", 1)
+    moved = dataclasses.replace(house, environment=b"another environment, 32 bytes...")
+    assert first != record_start(moved, "run", "", 1)
+    assert moved.environment == recorded_environment(house.ledger)
+
+
+def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path: Path) -> None:
+    """Only a run that was resumed is on record, so that a failure leaves the environment that wrote last."""
+    house, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+    with pytest.raises(NotFound, match="region nyc: not bootstrapped"):
+        start_region(house, "nyc", source)
+    assert [] == runs(house, RunStarted)
+    run = start_region(house, "small", source, 2)
+    [started] = runs(house, RunStarted)
+    assert isinstance(started, RunStarted)
+    assert ("run small", 2) == (started.command, started.processes)
+    assert all(f"{name}={value}" in started.source for name, value in source.identity().items())
+    assert house.ledger.head(LOG).size == run.size
+    source.close()
+    house.close()
+
+
+def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended, or stopped by an error, every pump and the rejects are closed; what was recorded stays a beginning of the whole."""
+    closed: list[str] = []
+    for name in ("dataflows.house.PartitionPump", "dataflows.house.FileRejects"):
+        original = getattr(sys.modules["dataflows.house"], name.rpartition(".")[2]).close
+
+        def close(self: object, original: object = original, name: str = name) -> None:
+            closed.append(name.rpartition(".")[2])
+            original(self)  # type: ignore[operator]
+
+        monkeypatch.setattr(f"{name}.close", close)
+
+    def burst(report: object) -> None:
+        raise StoreUnavailable("nobody listens")
+
+    house, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+    for on_slot, ends in ((burst, pytest.raises(StoreUnavailable, match="nobody listens")), (None, contextlib.nullcontext())):
+        with ends:
+            run_embedded(house, source, ["small"], bounded=True, on_slot=on_slot)
+        assert ["PartitionPump"] * 3 + ["FileRejects"] == closed
+        found = payloads(house.ledger)
+        assert settled.expected[: len(found)] == found
+        closed.clear()
+    assert settled.expected == found
+    source.close()
+    house.close()
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
+def test_threads_are_few_unless_somebody_said_so(given: dict[str, str], threads: str) -> None:
+    """A streaming process has one OpenMP thread; what the environment says already stays."""
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
+    code = "import os; from dataflows.house import quiet_threads; quiet_threads(); print(os.environ['OMP_NUM_THREADS'])"
+    said = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert threads == said.stdout.strip()
