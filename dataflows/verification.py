@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from schemas.record_skim import skim
 from schemas.records import RUNS_LOG, BlobsExpired, region_log
 
 ORIGIN = re.compile(r"ridecast/[^/@\n]+(?:@[0-9]+)?/([a-z][a-z0-9_/-]*)")
+REGION = region_log("")
 BLOBS = "blobs"  # beside a log's tiles, see `dataflows.tile_export`
 MOST_TRIES = 3  # of an export that somebody brings up to date meanwhile
 
@@ -43,12 +44,14 @@ class Wanted:
         against: Files with checkpoints that somebody kept.
         verifiers: Keys that may have signed, the log's own first.
         processes: That check blobs at once.
+        deep: Whether regions are folded again from their records.
     """
 
     log: str = ""
     against: Sequence[Path] = ()
     verifiers: Sequence[Verifier] = ()
     processes: int = 1
+    deep: bool = False
 
 
 def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
@@ -72,8 +75,20 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
                 )
             except NotFound:
                 report = _absent(house.ledger, log, kept[log])
+            if wanted.deep and log.startswith(REGION):
+                report = _folded(house, report, on_log(f"{log}, folding"))
             reports.append(report)
     return reports
+
+
+def _folded(house: House, report: Report, on_progress: Progress) -> Report:
+    """A region's report with what folding its records again says; damaged records are not folded."""
+    from dataflows.deep import fold_again  # It draws in the whole core, which takes a second.
+
+    if report.problems or not report.entries:
+        return report
+    found = fold_again(house.ledger, house.blobs, house.environment, report.log.removeprefix(REGION), on_progress)
+    return replace(report, problems=(*report.problems, *found))
 
 
 def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
