@@ -28,8 +28,8 @@ RESOURCES: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *tracks.OPERATIONS,
     *models.OPERATIONS,
+    *ledger_tiles.OPERATIONS,  # Before the entries, or tile/entries/000 is taken for an entry of a log whose name ends in /tile.
     *ledger_entries.OPERATIONS,
-    *ledger_tiles.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
 )

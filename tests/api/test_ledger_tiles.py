@@ -44,6 +44,18 @@ def test_a_served_log_verifies(town: Town, client: Client, log: str) -> None:
     assert [stored.payload for stored in town.ledger.read(log, 0)] == seen
 
 
+def test_a_served_log_with_full_tiles_verifies(growing_town: Town) -> None:
+    """Full bundles and tiles have paths of their own, and each entry is still to be had by its index."""
+    entries = [encode(ModelPromoted("nyc", "pickups", MODEL, "champion", str(number))) for number in range(600)]
+    growing_town.ledger.append("control", 2, entries)
+    growing_town.ledger.flush()
+    client = growing_town.client()
+    checkpoint, report = check_export(read_from(client, "control"), [SIGNER.verifier])  # type: ignore[arg-type]
+    assert (602, 602, ()) == (checkpoint.size, report.entries, report.problems)
+    assert 256 == len(decode_bundle(client.get("/v1/ledger/control/tile/entries/000").content))
+    assert "500" == client.get("/v1/ledger/control/entries/502").json()["record"]["reason"]
+
+
 def test_the_checkpoint_is_the_signed_note(town: Town, client: Client) -> None:
     """It is text in UTF-8 that caches must ask about again."""
     answer = client.get("/v1/ledger/region/nyc/checkpoint")
