@@ -1,7 +1,9 @@
 """A region as data: what a city is to Ridecast, and where its definition comes from."""
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import NewType
@@ -15,6 +17,8 @@ RegionId = NewType("RegionId", str)
 US_PER_S = 1_000_000
 US_PER_MIN = 60 * US_PER_S
 DAY_MIN = 24 * 60
+
+_ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,15 @@ class Region:
     parent: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not _ID.fullmatch(self.id):
+            raise UsageError(
+                f"region id: expected lower-case letters, digits, - or _, starting with a letter, at most 32 characters, got {self.id!r}"
+            )
         where = f"region {self.id}"
-        if not (
-            self.id
-            and self.id[0].isascii()
-            and self.id.replace("-", "_").isidentifier()
-            and self.id == self.id.lower()
-            and len(self.id) <= 32
-        ):
-            raise UsageError(f"region id: expected lower-case letters, digits, - or _, starting with a letter, got {self.id!r}")
+        _check_whole(where, self)
         try:
             ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as cause:
+        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as cause:
             raise UsageError(f"{where}: timezone: expected an IANA name, got {self.timezone!r}") from cause
         if len(self.polygon) < 3:
             raise UsageError(f"{where}: polygon: expected at least 3 vertices, got {len(self.polygon)}")
@@ -82,6 +83,9 @@ class Region:
             raise UsageError(f"{where}: measures: expected at least one, each once, got {self.measures}")
         for name in self.measures:
             measure_named(name)
+        for day in self.holidays:
+            if not _is_date(day):
+                raise UsageError(f"{where}: holidays: expected dates as YYYY-MM-DD, got {day!r}")
         for name, low, value, high in (
             ("issue_lateness_s", 0, self.issue_lateness_s, 3_600),
             ("settle_lateness_s", 0, self.settle_lateness_s, 86_400),
@@ -108,6 +112,21 @@ class Region:
         """The definition as canonical JSON: sorted keys, no spaces."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _check_whole(where: str, region: Region) -> None:
+    """Numbers of a file may come as texts, fractions or truths; arithmetic on slots takes whole ones only."""
+    numbers = [(name, getattr(region, name)) for name in ("precision", "slot_min", "issue_lateness_s", "settle_lateness_s")]
+    for name, value in (*numbers, *(("horizons_min", horizon) for horizon in region.horizons_min)):
+        if type(value) is not int:
+            raise UsageError(f"{where}: {name}: expected a whole number, got {value!r}")
+
+
+def _is_date(day: object) -> bool:
+    try:
+        return isinstance(day, str) and date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        return False
 
 
 def region_from_json(text: str, *, where: str) -> Region:
@@ -165,4 +184,10 @@ def load_region(name_or_path: str) -> Region:
     path = Path(name_or_path)
     if not path.is_file():
         raise UsageError(f"--region: expected one of {', '.join(shipped_regions())} or a JSON file, got {name_or_path!r}")
-    return region_from_json(path.read_text("utf-8"), where=str(path))
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as cause:
+        raise UsageError(f"{path}: expected JSON in UTF-8, {cause}") from cause
+    except OSError as cause:
+        raise UsageError(f"{path}: {cause.strerror}") from cause
+    return region_from_json(text, where=str(path))
