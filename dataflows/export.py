@@ -10,6 +10,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from dataflows.export_control import export_control
 from dataflows.record import closed_of, history_by_slot
 from dataflows.resume import bootstrap_of
+from dataflows.retention import expired_until
 from ledger.blobs import Blobs
 from ledger.log import Ledger, Stored
 from schemas.chunks import unpack_blob
@@ -60,7 +61,7 @@ def export_parquet(
     """Write counts, forecasts, scores, models and control as Parquet, a file each; returns rows per table.
 
     Counts are settled ones: history and corrections are added to their slots. Slots are given by their
-    start, UTC; a forecast by its target, the start of its window.
+    start, UTC; a forecast by its target, the start of its window. Forecasts whose chunks expired are left out.
 
     Raises:
         NotFound: no region is bootstrapped here.
@@ -73,10 +74,11 @@ def export_parquet(
         for name, region in known.items():
             parts: list[list[CountColumns]] = [[] for _ in region.measures]
             size = ledger.head(region_log(name)).size
+            expired = expired_until(ledger, name)
             for stored in _entries(ledger, region_log(name), size):
                 if stored.kind in (RegionBootstrapped.__name__, SlotClosed.__name__):
                     _collect(region, decode(stored.payload), blobs, parts)
-                elif stored.kind == ForecastIssued.__name__:
+                elif stored.kind == ForecastIssued.__name__ and (stored.slot or 0) >= expired:
                     tables.write("forecasts", _forecasts(region, decode(stored.payload), stored.index, blobs))
                 elif stored.kind == SlotScored.__name__:
                     tables.write("scores", _scores(region, decode(stored.payload), stored.index))

@@ -1,10 +1,11 @@
 """Bytes too large for an entry: chunks, models, counts and snapshots, each named by the SHA-256 of its bytes.
 
 A blob is durable before the entry that names it is appended; a blob that no entry names is not damage. How long a
-blob is kept is said by its retention class; expiring is left to the next version of the ledger.
+blob is kept is said by its retention class; what has had its time is found in `dataflows.retention`.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -52,6 +53,9 @@ class Blobs(Protocol):
     def retention(self, digest: bytes) -> Retention:
         """The retention class of a blob; raises NotFound."""
 
+    def stored_at_s(self, digest: bytes) -> float:
+        """When a blob was last put, seconds since 1970 by the store's own clock; raises NotFound."""
+
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """Digests of all blobs, or of one class, in no order that means anything."""
 
@@ -79,6 +83,7 @@ class FileBlobs:
         found = self._find(digest)
         with translated(f"blob {digest.hex()}"):
             if found is not None and RANK[found[0]] >= RANK[retention] and found[1].read_bytes() == data:
+                os.utime(found[1])  # It is wanted again, and no orphan.
                 sync_folder(found[1].parent)  # Whoever wrote it may have been killed before its rename was flushed.
                 return digest
             path = self._path(digest, retention)
@@ -114,6 +119,13 @@ class FileBlobs:
         if found is None:
             raise _unknown(digest)
         return found[0]
+
+    def stored_at_s(self, digest: bytes) -> float:
+        """See `Blobs`."""
+        found = self._find(digest)
+        if found is None:
+            raise _unknown(digest)
+        return found[1].stat().st_mtime
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """See `Blobs`."""
@@ -159,7 +171,7 @@ class DatabaseBlobs:
         kept = sa.case((BLOBS.c.retention.in_(stronger), BLOBS.c.retention), else_=wanted.excluded.retention)
         with writing(self._engine, f"blob {digest.hex()}") as connection:
             # The data too: putting a blob again heals one that was damaged.
-            changed = {"retention": kept, "data": wanted.excluded.data}
+            changed = {"retention": kept, "data": wanted.excluded.data, "stored_at": sa.func.now()}
             connection.execute(wanted.on_conflict_do_update(index_elements=["digest"], set_=changed))
         return digest
 
@@ -183,6 +195,14 @@ class DatabaseBlobs:
         if found is None:
             raise _unknown(digest)
         return Retention(found)
+
+    def stored_at_s(self, digest: bytes) -> float:
+        """See `Blobs`."""
+        with reading(self._engine, f"blob {digest.hex()}") as connection:
+            found = connection.execute(sa.select(BLOBS.c.stored_at).where(BLOBS.c.digest == digest)).scalar_one_or_none()
+        if found is None:
+            raise _unknown(digest)
+        return float(found.timestamp())
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """See `Blobs`."""

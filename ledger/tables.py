@@ -61,6 +61,7 @@ BLOBS = sa.Table(
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     sa.Column("retention", sa.Text, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
 )
 
 CONNECT_TIMEOUT_S = 10  # A server that is there answers in milliseconds.
@@ -178,6 +179,9 @@ def database_engine(url: str) -> Engine:
         # Two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
         METADATA.create_all(connection)
+        # Databases of the first release have no such column; what lies there then counts as stored now.
+        if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
+            connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
     return engine
 
 

@@ -155,6 +155,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("align_slots", 12, "slots", 1, 10_000, "how far one partition may be read ahead of the slowest"),
     Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "most progress reports of a partition to every region"),
     Setting("snapshot_every_s", 30.0, "s", 1, 86_400, "time between snapshots of a region's state"),
+    Setting("keep_forecasts_days", 400, "days", 1, 36_500, "how long forecast chunks are kept, in event time, when `ledger expire` is run"),
     Setting("stale_after_s", 900, "s", 1, 604_800, "age at which a forecast is called stale when it is read"),
     Setting(
         "log_level",
@@ -210,6 +211,7 @@ class Settings:
     align_slots: int
     progress_per_s: float
     snapshot_every_s: float
+    keep_forecasts_days: int
     stale_after_s: int
     log_level: str
     sources: tuple[str, ...]

@@ -55,7 +55,7 @@ def test_unknown_blob(place: BlobPlace) -> None:
     """A digest that nobody stored is not found, and says which."""
     digest = bytes(32)
     assert not place.blobs.has(digest)
-    for ask in (place.blobs.get, place.blobs.retention):
+    for ask in (place.blobs.get, place.blobs.retention, place.blobs.stored_at_s):
         with pytest.raises(NotFound, match=f"blob {digest.hex()}: not in the store"):
             ask(digest)
     place.blobs.remove(digest)
@@ -111,6 +111,31 @@ def test_many_writers(place: BlobPlace) -> None:
         thread.join()
     assert failures == []
     assert sorted(place.blobs.get(digest)[0] for digest in place.blobs.digests()) == list(range(20))
+
+
+def test_a_blob_knows_when_it_was_put_last(place: BlobPlace) -> None:
+    """Stored again, a blob is as young as a new one; only stored time tells an orphan from what is about to be named."""
+    first = place.blobs.put(b"first", Retention.FORECAST)
+    put_s = place.blobs.stored_at_s(first)
+    between = place.blobs.put(b"between", Retention.FORECAST)
+    place.other.put(b"first", Retention.FORECAST)
+    assert put_s <= place.blobs.stored_at_s(between) <= place.blobs.stored_at_s(first) < put_s + 60
+    assert put_s < place.blobs.stored_at_s(first)
+
+
+def test_a_database_of_the_first_release_learns_when_blobs_were_put(postgres_url: str, tmp_path: Path) -> None:
+    """Opened by this release, a table without that column has it, and its blobs count as stored now."""
+    blobs = open_blobs(tmp_path, postgres_url)
+    digest = blobs.put(b"old", Retention.MODEL)
+    blobs.close()
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE blobs DROP COLUMN stored_at"))
+        before_s = connection.execute(sa.text("SELECT extract(epoch FROM now())")).scalar_one()
+    engine.dispose()
+    blobs = open_blobs(tmp_path, postgres_url)
+    assert float(before_s) <= blobs.stored_at_s(digest)
+    blobs.close()
 
 
 def test_a_killed_writers_file_is_not_a_blob(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check-proof": ("check_proof", "What such a file proves; with no database and no network."),
     "verify": ("verify", "Derive everything again from the stored bytes; say what is wrong and where."),
     "replay": ("replay", "Compute past slots again from their rides, and compare."),
+    "expire": ("expire", "Remove blobs that have had their time, and say so in the ledger."),
     "upgrade": ("upgrade", "Follow the newest version of the fold from a recorded slot on."),
     "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
 }
