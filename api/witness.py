@@ -1,0 +1,134 @@
+"""A small witness over HTTP: remembers the newest checkpoint of each log, and cosigns only what continues it.
+
+C2SP tlog-witness. What it decides is in `ledger.witness`; here are the socket, the clock and the files: in its folder
+`<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, what a log signed against its own past.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from api.serve import DRAIN_S, bind, handled_signals
+from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.files import locked, make_folder, write_durably
+from ledger.keys import Signer, Verifier
+from ledger.note import open_note
+from ledger.tables import translated
+from ledger.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet
+from schemas.errors import DamagedError, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+LARGEST_SUBMISSION_BYTES = 64 * 1024  # 63 hashes and a note of 100 signatures are less than half of it
+
+
+class Witness:
+    """The memory of a witness; processes and threads may share its folder.
+
+    Args:
+        folder: Where it remembers; a witness that loses it must get a new key.
+        signer: Its own key, as a cosigner.
+        verifiers: Keys of the logs that it watches.
+        clock: Seconds since 1970, UTC.
+    """
+
+    def __init__(self, folder: Path, signer: Signer, verifiers: Sequence[Verifier], clock: Callable[[], float]) -> None:
+        self._folder, self._signer, self._verifiers, self._clock = folder, signer, tuple(verifiers), clock
+        with translated(str(folder)):
+            make_folder(folder / "evidence")
+
+    def submit(self, body: bytes) -> Cosigned | Refusal:
+        """Answer one submission; what is cosigned is on disk when this returns.
+
+        Raises:
+            DamagedError: what this witness remembers cannot be read.
+            StoreUnavailable: the disk refuses.
+        """
+        try:
+            submission = parse_submission(body.decode("utf-8"))
+        except (DamagedError, UnicodeDecodeError) as damage:
+            return Refusal(Refused.MALFORMED, str(damage))
+        found = vet(submission, self._verifiers)
+        if isinstance(found, Refusal):
+            return found
+        path = self._folder / f"{hashlib.sha256(found.origin.encode()).hexdigest()}.txt"
+        # From the look at the last checkpoint to the new one on disk nobody else may cosign for this origin.
+        with translated(str(path)), locked(path.with_suffix(".lock")):
+            answer = consider(submission, found, self._last(path, found.origin), self._signer, int(self._clock()))
+            if isinstance(answer, Cosigned):
+                write_durably(path, answer.note.encode())
+            elif answer.suspicious:
+                self._keep(found, submission)
+        return answer
+
+    def _last(self, path: Path, origin: str) -> Checkpoint | None:
+        try:
+            note = path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        # Its own signature: a memory that somebody edited must not make it vouch for a fork.
+        found = parse_checkpoint(open_note(note, [self._signer.verifier]).text)
+        if found.origin != origin:
+            raise DamagedError(f"{path.name}: expected the origin {origin}, got {found.origin}")
+        return found
+
+    def _keep(self, found: Checkpoint, submission: Submission) -> None:
+        # By what the log signed: whoever sends it again, with whatever proof, fills no disk.
+        name = hashlib.sha256(found.body().encode()).hexdigest()[:32]
+        log.warning("%s signed what does not continue its past; kept as evidence/%s.txt", found.origin, name)
+        write_durably(self._folder / "evidence" / f"{name}.txt", submission.text().encode())
+
+
+def create_witness(witness: Witness) -> Starlette:
+    """The application: `POST /add-checkpoint`, and nothing else."""
+
+    async def add_checkpoint(request: Request) -> Response:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST_SUBMISSION_BYTES:
+                return PlainTextResponse(f"expected at most {LARGEST_SUBMISSION_BYTES} bytes\n", 413)
+        try:
+            answer = await run_in_threadpool(witness.submit, bytes(body))
+        except (StoreUnavailable, DamagedError) as failure:
+            log.error("%s", failure)
+            return PlainTextResponse("the witness cannot remember, so it does not sign\n", 503)
+        if isinstance(answer, Cosigned):
+            log.info("cosigned %s at size %d", answer.checkpoint.origin, answer.checkpoint.size)
+            return PlainTextResponse(answer.line)
+        log.info("refused: %s", answer.why)
+        if answer.size is not None:
+            return Response(f"{answer.size}\n", int(answer.reason), {"content-type": SIZE_MEDIA_TYPE})
+        return PlainTextResponse(f"{answer.why}\n", int(answer.reason))
+
+    return Starlette(routes=[Route("/add-checkpoint", add_checkpoint, methods=["POST"])])
+
+
+def serve_witness(
+    host: str, port: int, folder: Path, signer: Signer, verifiers: Sequence[Verifier], on_listening: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then return.
+
+    Raises:
+        RidecastError: the port is in use, or the folder cannot be used.
+    """
+    listener = bind(host, port)
+    try:
+        app = create_witness(Witness(folder, signer, verifiers, time.time))
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=DRAIN_S
+        )
+        on_listening("http://{}:{}".format(*listener.getsockname()[:2]))
+        with handled_signals():
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        listener.close()

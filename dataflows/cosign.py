@@ -1,0 +1,85 @@
+"""Asks witnesses to cosign a log's checkpoint, and keeps what they answer beside it.
+
+The client of C2SP tlog-witness: submit the signed checkpoint with the proof that it continues what the witness saw last.
+"""
+
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.files import write_durably
+from ledger.keys import Verifier
+from ledger.log import Ledger
+from ledger.merkle import consistency_path
+from ledger.tables import translated
+from ledger.witness import Refused, Submission, with_cosignature
+from schemas.errors import DamagedError, NotFound, StoreUnavailable
+
+TIMEOUT_S = 10.0
+LARGEST_ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessPlace:
+    """A witness: where it answers, and the key that its answers are checked with."""
+
+    url: str
+    verifier: Verifier
+
+
+def cosign(ledger: Ledger, log: str, witnesses: Sequence[WitnessPlace]) -> str:
+    """The log's newest checkpoint with a cosignature of each witness; kept as `<log>.cosigned.txt` beside the checkpoint.
+
+    Raises:
+        NotFound: the log has no checkpoint.
+        DamagedError: a witness refuses: it has seen another past of this log, or does not know its key.
+        StoreUnavailable: a witness does not answer, or the file cannot be written.
+    """
+    note, known = ledger.guard.note(log), ledger.guard.read(log)
+    if note is None or known is None:
+        raise NotFound(f"{log}: no checkpoint to cosign yet")
+    for witness in witnesses:
+        note = with_cosignature(note, _ask(ledger, log, known.size, note, witness), witness.verifier)
+    path = ledger.guard.files.cosigned_path(log)
+    with translated(str(path)):
+        write_durably(path, note.encode("utf-8"))
+    return note
+
+
+def _ask(ledger: Ledger, log: str, size: int, note: str, witness: WitnessPlace) -> str:
+    """The witness's answer: asked with nothing known, it says from which size the proof must begin."""
+    status, text = _post(witness.url, Submission(0, (), note))
+    if status == Refused.CONFLICT:
+        last = _size(text, witness)
+        if last > size:
+            raise DamagedError(
+                f"{log}: witness {witness.verifier.name} has cosigned size {last}, the checkpoint here has {size}: "
+                "this log went back; `ridecast ledger verify` and `ridecast ledger continue` say more"
+            )
+        path = consistency_path(last, size, lambda level, index: ledger.node(log, level, index))
+        status, text = _post(witness.url, Submission(last, tuple(path), note))
+    if status == 200:
+        return text
+    raise DamagedError(f"{log}: witness {witness.verifier.name} refuses with status {status}: {' '.join(text.split())[:300]}")
+
+
+def _post(url: str, submission: Submission) -> tuple[int, str]:
+    request = urllib.request.Request(url.rstrip("/") + "/add-checkpoint", submission.text().encode("utf-8"), method="POST")
+    try:
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return answer.status, answer.read(LARGEST_ANSWER_BYTES).decode("utf-8")
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read(LARGEST_ANSWER_BYTES).decode("utf-8", "replace")
+    except (OSError, UnicodeDecodeError) as cause:
+        reason = getattr(cause, "reason", cause)
+        raise StoreUnavailable(f"witness {url}: expected an answer within {TIMEOUT_S:g} s, got {reason}") from cause
+
+
+def _size(text: str, witness: WitnessPlace) -> int:
+    number = text.removesuffix("\n")
+    if not (number.isascii() and number.isdecimal() and len(number) < 20):
+        raise DamagedError(f"witness {witness.verifier.name}: expected the size that it cosigned last, got {text[:80]!r}")
+    return int(number)
