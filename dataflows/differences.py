@@ -126,12 +126,12 @@ def _parted(region: Region, index: int, there: Record, here: Record, blobs: Blob
     elif isinstance(there, ForecastIssued) and isinstance(here, ForecastIssued):
         yield from _issue(region, index, there, here, blobs, remade)
     else:
-        for name, a, b in _fields(there, here):
+        for name, a, b in field_differences(there, here):
             floating = isinstance(there, SlotScored) or (isinstance(there, StateDigested) and name == "models")
             yield Difference(ARROWS[type(there)], index, f"{type(there).__name__}.{name}", a, b, floating=floating)
 
 
-def _fields(there: object, here: object) -> Iterator[tuple[str, str, str]]:
+def field_differences(there: object, here: object) -> Iterator[tuple[str, str, str]]:
     """(name, there, here) of each field of two records that differs, first place first where it is a sequence."""
     for field in fields(there):  # type: ignore[arg-type]  # records are dataclasses
         a, b = getattr(there, field.name), getattr(here, field.name)
@@ -145,7 +145,7 @@ def _fields(there: object, here: object) -> Iterator[tuple[str, str, str]]:
             place = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
             name, a, b = f"{name}[{place}]", a[place], b[place]
             if hasattr(a, "__dataclass_fields__"):
-                yield from ((f"{name}.{inner}", x, y) for inner, x, y in _fields(a, b))
+                yield from ((f"{name}.{inner}", x, y) for inner, x, y in field_differences(a, b))
                 continue
         yield name, _text(a), _text(b)
 
@@ -158,7 +158,7 @@ def _text(value: object) -> str:
 
 
 def _counts(region: Region, index: int, there: SlotClosed, here: SlotClosed, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
-    for name, a, b in _fields(there, here):
+    for name, a, b in field_differences(there, here):
         if name.partition("[")[0].partition(",")[0] not in ("counts", "corrections", "counts_blob"):
             yield Difference(Arrow.COUNTS, index, name, a, b)
     try:
@@ -203,7 +203,7 @@ def _issue(region: Region, index: int, there: ForecastIssued, here: ForecastIssu
     if there.features_digest != here.features_digest:
         where = f"{there.measure}, digest of the feature matrix"
         yield Difference(Arrow.FEATURES, index, where, there.features_digest.hex(), here.features_digest.hex(), floating=True)
-    for name, a, b in _fields(there, here):
+    for name, a, b in field_differences(there, here):
         if name not in INEXACT:
             yield Difference(Arrow.FORECAST, index, f"{there.measure}, {name}", a, b)
     apart = abs(there.online_weight_milli - here.online_weight_milli)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from dataflows.resume import bootstrap_of
 from ledger.blobs import Blobs
 from ledger.checkpoint import parse_checkpoint
-from ledger.log import Ledger
+from ledger.log import Ledger, Stored
 from ledger.note import parse_note
 from ledger.proof import SUFFIX
 from ledger.provers import Provers
 from schemas.errors import NotFound, UsageError
 from schemas.records import ForecastIssued, region_log
-from schemas.regions import region_from_json
+from schemas.regions import Region, region_from_json
 from schemas.times import iso, local_iso, parse_target
 from state.cells import cell_code
 
@@ -44,6 +44,32 @@ def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         NotFound: no such number was issued, its chunks have expired, or no checkpoint covers it.
         UsageError: cell, target or measure cannot be one of this region.
     """
+    asked = find_issue(ledger, name, cell=cell, target=target, measure=measure)
+    log, stored = asked.stored.log, asked.stored
+    note = _covering_note(ledger, log, stored.index)
+    text = Provers(ledger, blobs, kept=1).proof(stored, note, cell=asked.cell, horizon_min=horizon_min)
+    stamp = iso(asked.target_us).replace("-", "").replace(":", "")
+    return Proof(text, f"{name}-{asked.measure}-{cell.lower()}-{stamp}-{horizon_min}{SUFFIX}", log, stored.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A number that a person names: its region, measure and cell, the start of its window, and the entry that issued it."""
+
+    region: Region
+    measure: str
+    cell: int
+    target_us: int
+    stored: Stored
+
+
+def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> Asked:
+    """The issue that a person means; arguments as `prove` takes them.
+
+    Raises:
+        NotFound: nothing was issued for that target.
+        UsageError: cell, target or measure cannot be one of this region.
+    """
     region = region_from_json(bootstrap_of(ledger, name).definition, where=name)
     chosen = region.measures[0] if measure is None else measure
     if chosen not in region.measures:
@@ -61,10 +87,7 @@ def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         newest = ledger.find(log, ForecastIssued.__name__, subject=chosen)
         said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
         raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
-    note = _covering_note(ledger, log, stored.index)
-    text = Provers(ledger, blobs, kept=1).proof(stored, note, cell=code, horizon_min=horizon_min)
-    stamp = iso(target_us).replace("-", "").replace(":", "")
-    return Proof(text, f"{name}-{chosen}-{cell.lower()}-{stamp}-{horizon_min}{SUFFIX}", log, stored.index)
+    return Asked(region, chosen, code, target_us, stored)
 
 
 def _covering_note(ledger: Ledger, log: str, index: int) -> str:

@@ -1,25 +1,31 @@
-"""`ridecast ledger tail`: the newest entries of a log."""
+"""`ridecast ledger tail`: the newest entries of a log, and those that come."""
 
 import dataclasses
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from ledger.log import Stored
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log
 from schemas.record_codec import decode
+
+POLL_S = 0.25
 
 
 @click.command()
 @options.home
 @log_option
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-def command(home: str | None, log_name: str | None, limit: int) -> None:
+@click.option("--limit", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many of the newest.")
+@click.option("-f", "--follow", "live", is_flag=True, help="Then those that are appended, until Ctrl-C, which ends with 0.")
+def command(home: str | None, log_name: str | None, limit: int, live: bool) -> None:
     """The newest entries of a log, one line each.
 
-    Example: ridecast ledger tail --home home --log control
+    Example: ridecast ledger tail --home home --log control -f
     """
+    from dataflows.follow import follow
     from dataflows.house import open_house
 
     house = open_house(options.settings_of_home(home=home), reading=True)
@@ -27,11 +33,23 @@ def command(home: str | None, log_name: str | None, limit: int) -> None:
         log = pick_log(house.ledger, log_name)
         head = house.ledger.head(log)
         for stored in house.ledger.read(log, max(0, head.size - limit), head.size):
-            record = decode(stored.payload)
-            click.echo(f"{stored.index:>8}  {stored.kind:<18} {_summary(record)}")
-        click.echo(f"{log}: {head.size:,} entries, root {head.root.hex()}")
+            click.echo(line_of(stored))
+        if not live:
+            click.echo(f"{log}: {head.size:,} entries, root {head.root.hex()}")
+            return
+        for batch in follow(house.ledger, log, head.size, threading.Event(), POLL_S):
+            for stored in batch:
+                click.echo(line_of(stored))
+    except KeyboardInterrupt:
+        if not live:
+            raise
     finally:
         house.close()
+
+
+def line_of(stored: Stored) -> str:
+    """An entry in one line."""
+    return f"{stored.index:>8}  {stored.kind:<18} {_summary(decode(stored.payload))}"
 
 
 def _summary(record: Any) -> str:
