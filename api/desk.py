@@ -57,7 +57,11 @@ class Desk:
                 boot: RegionBootstrapped = decode(stored.payload)
                 region = region_from_json(boot.definition, where=f"{region_log(name)} entry {stored.index}")
                 view = self._views[name] = RegionView(self.ledger, self.blobs, region, boot)
-        view.refresh()
+        if not view.refresh():
+            with self._lock:
+                if self._views.get(name) is view:
+                    del self._views[name]
+            return self.view(name)
         return view
 
     def require_view(self, name: str) -> RegionView:

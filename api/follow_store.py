@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from ledger.blobs import Blobs
-from ledger.log import Ledger
+from ledger.log import Head, Ledger
 from schemas.chunks import pack_blob
 from schemas.errors import RidecastError
 from schemas.record_codec import decode
@@ -30,23 +30,24 @@ class StoreFollower:
 
     def __init__(self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str]) -> None:
         self._ledger, self._blobs, self._store = ledger, blobs, store
-        self._sizes = dict.fromkeys(regions, 0)
+        self._seen: dict[str, Head | None] = dict.fromkeys(regions)
 
     def step(self) -> int:
         """Look once; returns how many issues were put."""
         put = 0
-        for region, seen in self._sizes.items():
+        for region, seen in self._seen.items():
             name = region_log(region)
-            size = self._ledger.head(name).size
-            if size == seen:
+            head = self._ledger.head(name)
+            if head == seen:
                 continue
+            number = self._ledger.number(name)
             for measure in self._measures(name):
                 stored = self._ledger.find(name, ForecastIssued.__name__, subject=measure)
-                if stored is not None and stored.index > self._store.index(region, measure):
+                if stored is not None and (number, stored.index) > self._store.newest(region, measure):
                     record: ForecastIssued = decode(stored.payload)
                     blob = self._blobs.get(record.blob) if record.blob else pack_blob([])
-                    put += self._store.put(StoredIssue(stored.index, stored.payload, blob))
-            self._sizes[region] = size
+                    put += self._store.put(StoredIssue(stored.index, stored.payload, blob, number))
+            self._seen[region] = head
         return put
 
     def _measures(self, name: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ NO_BLOB = bytes(32)  # asked for only to see whether the store answers
 PINGS: dict[str, Callable[[Desk], object]] = {
     "ledger": lambda desk: desk.ledger.logs(),
     "blobs": lambda desk: desk.blobs.has(NO_BLOB),
-    "online_store": lambda desk: desk.store.index("ping", "ping"),
+    "online_store": lambda desk: desk.store.newest("ping", "ping"),
 }
 
 
@@ -50,7 +50,7 @@ def get_ready(desk: Desk, request: Request) -> Response:
         view = desk.view(name)
         measures = view.region.measures if view else ("",)
         for measure in measures:
-            index = desk.store.index(name, measure) if measure else -1
+            index = desk.store.newest(name, measure)[1] if measure else -1
             if index < 0 and view is not None and (stored := view.newest_issue(measure)) is not None:
                 index = stored.index
             places.append({"region": name, "measure": measure or None, "index": index if index >= 0 else None})

@@ -103,6 +103,7 @@ class RegionView:
         self.region, self.boot = region, boot
         self.log = region_log(region.id)
         self.size = 0
+        self.number = ledger.number(self.log)
         self.kept_slots = int(KEPT_DAYS * 24 * 60 / region.slot_min)
         self.partitions: dict[int, PartitionTotals] = {}
         self.score_sums: dict[tuple[str, int, bool], Counter[str]] = {}  # (measure, horizon, settled)
@@ -117,17 +118,24 @@ class RegionView:
 
     # --- following the log ---
 
-    def refresh(self) -> None:
-        """Fold what was appended since the last call."""
+    def refresh(self) -> bool:
+        """Fold what was appended since the last call.
+
+        Returns:
+            False when the log was set back or continued under another origin: what is folded here is no longer its past.
+        """
         size = self._ledger.head(self.log).size
         if size == self.size:
-            return
+            return True
+        if size < self.size or self._ledger.number(self.log) != self.number:
+            return False
         with self.lock:
             while self.size < size:
                 stop = min(size, self.size + PAGE_ENTRIES)
                 for stored in self._ledger.read(self.log, self.size, stop):
                     self._take(stored)
                 self.size = stop
+        return True
 
     def _take(self, stored: Stored) -> None:
         if stored.kind == ForecastIssued.__name__ and stored.slot is not None:

@@ -16,7 +16,7 @@ from ledger.log import Ledger, Stored
 from schemas.errors import LedgerError
 from schemas.messages import encode_demand_forecasts, forecast_key
 from schemas.record_codec import decode
-from schemas.records import ForecastIssued, UniverseChanged, region_log
+from schemas.records import ForecastIssued, LogContinued, UniverseChanged, region_log
 from schemas.regions import Region
 from state.cells import cell_text
 from state.store.protocol import OnlineStore, StoredIssue, chunks_of
@@ -46,7 +46,8 @@ class Publisher:
         self._ledger, self._blobs, self._sink, self._store, self._region = ledger, blobs, sink, store, region
         self._backlog = backlog
         self._log = region_log(region.id)
-        self._cursor: int | None = None
+        self._number = 0
+        self._cursor = 0
 
     def step(self) -> int:
         """Publish what is due, if anything.
@@ -58,8 +59,10 @@ class Publisher:
             Fenced: another publisher of this region runs.
             StoreUnavailable: the sink or the store does not answer.
         """
-        if self._cursor is None:
+        number = self._ledger.number(self._log)
+        if number != self._number:
             self._cursor = self._checked_cursor()
+            self._number = number
         newest = self._newest()
         self._refresh_store(newest)
         if self._backlog == "all":
@@ -88,6 +91,10 @@ class Publisher:
 
     def _checked_cursor(self) -> int:
         cursor, size = self._sink.cursor(self._log), self._ledger.head(self._log).size
+        for stored in self._ledger.scan(self._log, kind=LogContinued.__name__):
+            continued: LogContinued = decode(stored.payload)
+            # What was published behind this point is not in the log any more, and other entries have its indexes.
+            cursor = self._sink.cursor(cursor_name(self._log, continued.number)) or min(cursor, continued.database_size)
         if cursor > size:
             raise LedgerError(
                 f"publishing {self._log}: forecasts of its first {cursor} entries are published, but the log has {size}: "
@@ -109,8 +116,8 @@ class Publisher:
             return
         for issue in newest:
             record: ForecastIssued = decode(issue.payload)
-            if self._store.index(self._region.id, record.measure) < issue.index:
-                self._store.put(StoredIssue(issue.index, issue.payload, self._blob_of(record)))
+            if self._store.newest(self._region.id, record.measure) < (self._number, issue.index):
+                self._store.put(StoredIssue(issue.index, issue.payload, self._blob_of(record), self._number))
 
     def _publish(self, issues: Sequence[Stored], cursor: int) -> None:
         messages: list[tuple[bytes, bytes | None]] = []
@@ -128,7 +135,7 @@ class Publisher:
         messages += [
             (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
         ]
-        self._sink.publish(messages, self._log, next_index)
+        self._sink.publish(messages, cursor_name(self._log, self._number), next_index)
 
     def _retired(self, start: int, stop: int) -> set[int]:
         retired: set[int] = set()
@@ -139,3 +146,12 @@ class Publisher:
 
     def _blob_of(self, record: ForecastIssued) -> bytes:
         return self._blobs.get(record.blob) if record.blob else b""
+
+
+def cursor_name(log: str, number: int) -> str:
+    """Under which name a sink keeps the cursor of a log: a log that was continued is another one to who reads by index.
+
+    >>> cursor_name("region/nyc", 1), cursor_name("region/nyc", 2)
+    ('region/nyc', 'region/nyc@2')
+    """
+    return log if number == 1 else f"{log}@{number}"

@@ -5,6 +5,7 @@ Parsing and formatting only. Who writes checkpoints, and what follows from one t
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 
 from schemas.errors import DamagedError
@@ -17,7 +18,7 @@ class Checkpoint:
     """A claim about a log: that many entries, that root.
 
     Attributes:
-        origin: Which log of which instance, `ridecast/<instance>/<log>`.
+        origin: Which log of which instance, see `origin_of`.
         size: Number of entries.
         root: RFC 6962 root over them; the length is not checked here.
         extensions: Further lines of the body.
@@ -46,13 +47,23 @@ class Checkpoint:
         return self.body() + ("\n" + "".join(f"{line}\n" for line in self.signatures) if self.signatures else "")
 
 
-def origin_of(instance: str, log: str) -> str:
-    """Origin line of a log.
+def origin_of(instance: str, log: str, number: int = 1) -> str:
+    """Origin line of a log; the number grows with each `ridecast ledger continue`, so that no origin ever forks.
 
-    >>> origin_of("local", "region/nyc")
-    'ridecast/local/region/nyc'
+    >>> origin_of("local", "region/nyc"), origin_of("local", "region/nyc", 2)
+    ('ridecast/local/region/nyc', 'ridecast/local@2/region/nyc')
     """
-    return f"ridecast/{instance}/{log}"
+    return f"ridecast/{instance}/{log}" if number == 1 else f"ridecast/{instance}@{number}/{log}"
+
+
+def number_of(origin: str, instance: str, log: str) -> int | None:
+    """Which origin of a log this is; None when it is no origin of this log and instance.
+
+    >>> number_of("ridecast/local@2/region/nyc", "local", "region/nyc")
+    2
+    """
+    found = re.fullmatch(rf"ridecast/{re.escape(instance)}(?:@([1-9][0-9]{{0,8}}))?/{re.escape(log)}", origin)
+    return int(found[1] or 1) if found else None
 
 
 def parse_checkpoint(text: str) -> Checkpoint:

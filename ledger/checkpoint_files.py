@@ -34,7 +34,7 @@ class CheckpointFiles:
 
     def __init__(self, folder: Path, instance: str, key: Key) -> None:
         self.folder = folder
-        self._instance = instance
+        self.instance = instance
         self._key = key
         self._opened: dict[Path, tuple[bytes, str, Checkpoint]] = {}  # A signature is checked once, not at each look.
 
@@ -42,13 +42,21 @@ class CheckpointFiles:
         """Where the checkpoint of a log lies."""
         return self.folder / f"{file_stem(log)}.txt"
 
+    def evidence_path(self, log: str, number: int) -> Path:
+        """Where the checkpoint is kept that the continuation of this number set aside."""
+        return self.folder / f"{file_stem(log)}.{number}.txt"
+
     def cosigned_path(self, log: str) -> Path:
         """Where the newest checkpoint of a log lies that witnesses cosigned."""
         return self.folder / f"{file_stem(log)}.cosigned.txt"
 
-    def read(self, log: str, *, cosigned: bool = False) -> tuple[str, Checkpoint] | None:
+    def read(self, log: str, number: int, *, cosigned: bool = False) -> tuple[str, Checkpoint] | None:
         """A log's signed note and what it says, if there is a file.
 
+        Args:
+            log: Its name.
+            number: Of its origin, as the log itself says.
+            cosigned: The witnesses' copy instead.
         Raises:
             BootRefused: it is no checkpoint, not signed by the known key, or belongs to another log or instance.
             StoreUnavailable: it cannot be read.
@@ -59,20 +67,20 @@ class CheckpointFiles:
                 data = path.read_bytes()
             except FileNotFoundError:
                 return None
-        origin = origin_of(self._instance, log)
+        origin = origin_of(self.instance, log, number)
         held = self._opened.get(path)
         if held is None or held[:2] != (data, origin):
             held = self._opened[path] = data, origin, self._believed(log, path.name, data, origin)
         return data.decode("utf-8"), held[2]
 
-    def write(self, log: str, size: int, root: bytes) -> None:
+    def write(self, log: str, number: int, size: int, root: bytes) -> None:
         """Sign a checkpoint and replace the file.
 
         Raises:
             BootRefused: only the public key is known here.
             OSError: as the disk says.
         """
-        checkpoint = Checkpoint(origin_of(self._instance, log), size, root)
+        checkpoint = Checkpoint(origin_of(self.instance, log, number), size, root)
         write_durably(self.path(log), sign_note(checkpoint.body(), self.signer(log)).encode("utf-8"))
 
     def signer(self, log: str) -> Signer:

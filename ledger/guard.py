@@ -7,7 +7,7 @@ lost its last commits, or an old copy of it, would be continued as if nothing ha
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,11 @@ from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavaila
 SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
 PAGE_ENTRIES = 1_000  # read back at once
 
+REPAIR = (
+    "Nothing more is appended. The disk or somebody changed what was stored: `ridecast ledger verify` names every bad entry; "
+    "restore a copy that verifies"
+)
+
 
 class Readable(Protocol):
     """What the guard needs of a ledger."""
@@ -33,6 +38,9 @@ class Readable(Protocol):
 
     def frontier_at(self, log: str, size: int) -> Frontier:
         """The frontier at a size, from stored hashes."""
+
+    def number(self, log: str) -> int:
+        """Which origin of its name a log has."""
 
     def opened(self, log: str) -> tuple[Engine, int]:
         """Engine and row id of a log."""
@@ -51,7 +59,7 @@ class Guard:
 
     def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._ledger = ledger
-        self._files = CheckpointFiles(folder, instance, signer)
+        self.files = CheckpointFiles(folder, instance, signer)
         self._clock = clock
         self._checked: dict[str, Frontier] = {}  # per admitted log: what was read back and hashed by this process
         self._grown: set[str] = set()
@@ -117,7 +125,7 @@ class Guard:
         Raises:
             BootRefused: it cannot be understood, is not signed by the known key, or belongs to another log or instance.
         """
-        known = self._files.read(log)
+        known = self.files.read(log, self._number(log))
         return known[1] if known is not None else None
 
     def note(self, log: str) -> str | None:
@@ -126,25 +134,53 @@ class Guard:
         Raises:
             BootRefused: as `read`.
         """
-        known, cosigned = self._files.read(log), self._files.read(log, cosigned=True)
-        if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
-            return cosigned[0]
+        known = self.files.read(log, self._number(log))
+        with suppress(BootRefused):  # A witness's copy that is damaged, or of the origin before, is none.
+            cosigned = self.files.read(log, self._number(log), cosigned=True)
+            if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
+                return cosigned[0]
         return known[0] if known is not None else None
 
     def path(self, log: str) -> Path:
         """Where the checkpoint of a log lies."""
-        return self._files.path(log)
+        return self.files.path(log)
 
     def cosigned_path(self, log: str) -> Path:
         """Where a witness's copy of a log's checkpoint lies, with its cosignature."""
-        return self._files.cosigned_path(log)
+        return self.files.cosigned_path(log)
+
+    @contextmanager
+    def continuing(self, log: str) -> Iterator[None]:
+        """Let one append pass without a look at the checkpoint, then vouch for the log anew: for `ledger.continuing` alone.
+
+        Raises:
+            DamagedError: the database contradicts itself: then there is nothing that could be continued.
+        """
+        path = self.path(log)
+        with self._writing, translated(str(path)), locked(path.with_suffix(".lock")):
+            checked = Frontier()
+            self._read_back(log, checked, self._ledger.frontier(log))
+            self._checked[log] = checked
+            try:
+                yield
+                self._read_back(log, checked, self._ledger.frontier(log))
+                self.files.write(log, self._number(log), checked.size, checked.root())
+            except BaseException:
+                del self._checked[log]
+                raise
+
+    def _number(self, log: str) -> int:
+        try:
+            return self._ledger.number(log)
+        except DamagedError as cause:
+            raise BootRefused(f"{spoken(log)}: the database cannot say which origin the log has ({cause}). {WAY_OUT}") from cause
 
     # --- the boot rule ----------------------------------------------------------------------------
 
     def _boot(self, log: str) -> None:
-        self._files.signer(log)
-        with translated(str(self._files.folder)):
-            make_folder(self._files.folder)
+        self.files.signer(log)
+        with translated(str(self.files.folder)):
+            make_folder(self.files.folder)
         known = self.read(log)
         stored = self._ledger.frontier(log)
         checked = Frontier()
@@ -158,7 +194,7 @@ class Guard:
             self._read_back(log, checked, stored)
             self._grown.add(log)
         elif stored.root() != checked.root():
-            raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {WAY_OUT}")
+            raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
         self._checked[log] = checked
 
     def _agreed(self, log: str, known: Checkpoint, size: int) -> Frontier:
@@ -213,7 +249,7 @@ class Guard:
                 self._read_back(log, checked, Frontier(known.size), until_root=known.root)
             self._read_back(log, checked, stored)
             if known is None or known.size < stored.size:
-                self._files.write(log, checked.size, checked.root())
+                self.files.write(log, self._number(log), checked.size, checked.root())
             self._checked[log] = checked
 
     def _read_back(self, log: str, checked: Frontier, stored: Frontier, until_root: bytes | None = None) -> None:
@@ -221,13 +257,13 @@ class Guard:
         for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
             found = leaf_hash(payload)
             if index != checked.size or found != leaf:
-                raise DamagedError(f"{spoken(log)}: entry {checked.size} does not read back as it was written. {WAY_OUT}")
+                raise DamagedError(f"{spoken(log)}: entry {checked.size} does not read back as it was written. {REPAIR}")
             checked.append(found)
         expected = until_root if until_root is not None else stored.root()
         if checked.size != stored.size or checked.root() != expected:
             raise DamagedError(
                 f"{spoken(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
-                f"got size {checked.size} and root {checked.root().hex()}. {WAY_OUT}"
+                f"got size {checked.size} and root {checked.root().hex()}. {REPAIR}"
             )
 
 

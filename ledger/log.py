@@ -17,7 +17,8 @@ from ledger.guard import Guard
 from ledger.merkle import EMPTY_ROOT, TILE_HEIGHT, Frontier, leaf_hash, root
 from ledger.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, spoken, writing
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
-from schemas.record_codec import place_in
+from schemas.record_codec import decode, place_in
+from schemas.records import LogContinued
 
 LARGEST_ENTRY_BYTES = 65_535  # C2SP tlog-tiles: an entry bundle gives an entry's size in two bytes
 PAGE_ENTRIES = 1_000  # entries fetched at once by `scan`; 64 MB at most
@@ -227,6 +228,14 @@ class Ledger:
         with reading(engine, log) as connection:
             row = connection.execute(statements.finder(slot is not None, subject is not None, last), wanted).one_or_none()
         return _stored(log, row) if row else None
+
+    def number(self, log: str) -> int:
+        """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
+        stored = self.find(log, LogContinued.__name__)
+        if stored is None:
+            return 1
+        record: LogContinued = decode(stored.payload)
+        return record.number
 
     # --- keep -----------------------------------------------------------------------------------
 

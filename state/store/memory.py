@@ -20,7 +20,7 @@ class MemoryStore:
     def put(self, issue: StoredIssue) -> bool:
         place, blob = place_of(issue), chunks_of(issue)
         with self._writing:
-            if issue.index <= self.index(*place):
+            if issue.place <= self.newest(*place):
                 return False
             # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
             self._issues[place] = issue, blob
@@ -38,6 +38,6 @@ class MemoryStore:
         chunk = blob.chunk_of(cell)
         return StoredCell(issue.entry, issue.index, chunk[1]) if chunk else None
 
-    def index(self, region: str, measure: str) -> int:
+    def newest(self, region: str, measure: str) -> tuple[int, int]:
         found = self._issues.get((region, measure))
-        return found[0].index if found else -1
+        return found[0].place if found else (0, -1)

@@ -23,11 +23,18 @@ class StoredIssue:
         index: Of its entry in the region's log.
         entry: Payload of that entry, a `ForecastIssued`.
         blob: Its chunks, as `schemas.chunks.pack_blob` put them together; empty for an issue without cells.
+        number: Of the log's origin: a log that was continued begins again at lower indexes.
     """
 
     index: int
     entry: bytes
     blob: bytes
+    number: int = 1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What makes one issue newer than another: its log's number, then its index."""
+        return self.number, self.index
 
 
 class StoredCell(NamedTuple):
@@ -51,7 +58,7 @@ class OnlineStore(Protocol):
         """Replace what is there for the region and measure of its entry; visible whole to every reader when it returns.
 
         Returns:
-            False if an equal or newer index is there: nothing was changed.
+            False if an equal or newer place is there: nothing was changed.
         Raises:
             DamagedError: the entry is no `ForecastIssued`, or the blob not one of chunks.
             StoreUnavailable: the store does not answer.
@@ -66,8 +73,8 @@ class OnlineStore(Protocol):
         """The chunk of the newest issue that holds a cell; None if it forecasts no such cell."""
         ...
 
-    def index(self, region: str, measure: str) -> int:
-        """Log index of the newest issue, -1 before the first."""
+    def newest(self, region: str, measure: str) -> tuple[int, int]:
+        """(number, index) of the newest issue, (0, -1) before the first."""
         ...
 
 

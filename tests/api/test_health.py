@@ -21,7 +21,7 @@ def test_a_store_that_does_not_answer_is_named(growing_town: Town, monkeypatch: 
     def refuse(*_: object) -> None:
         raise StoreUnavailable("redis://secret:6379 refuses")
 
-    monkeypatch.setattr(MemoryStore, "index", refuse)
+    monkeypatch.setattr(MemoryStore, "newest", refuse)
     monkeypatch.setattr(MemoryStore, "get", refuse)
     health = client.get("/v1/health")
     assert (health.status_code, [check["ok"] for check in health.json()["checks"]]) == (503, [True, True, False])

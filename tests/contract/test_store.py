@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,14 +50,14 @@ def test_an_empty_store_knows_nothing(view: Views) -> None:
     store = view()
     assert store.get("nyc", "pickups") is None
     assert store.cell("nyc", "pickups", FIRST_CELL) is None
-    assert store.index("nyc", "pickups") == -1
+    assert store.newest("nyc", "pickups") == (0, -1)
 
 
 def test_an_issue_comes_back_byte_for_byte(view: Views) -> None:
     """Entry and blob are the ledger's own bytes, for whoever reads."""
     assert view().put(issue(7))
     assert view().get("nyc", "pickups") == issue(7)
-    assert view().index("nyc", "pickups") == 7
+    assert view().newest("nyc", "pickups") == (1, 7)
 
 
 @pytest.mark.parametrize("index", [6, 7])
@@ -67,6 +68,20 @@ def test_an_older_or_equal_issue_changes_nothing(view: Views, index: int) -> Non
     assert not store.put(issue(index))
     assert not view().put(issue(index))
     assert store.get("nyc", "pickups") == issue(7)
+
+
+def test_a_continued_log_begins_again_at_lower_indexes(view: Views) -> None:
+    """An issue of a log's later origin replaces one of an earlier origin whatever their indexes, and never the other way."""
+    store, again = view(), replace(issue(3), number=2)
+    assert store.put(issue(7))
+    assert store.put(again)
+    assert not view().put(issue(9))
+    assert not view().put(replace(issue(2), number=2))
+    assert store.get("nyc", "pickups") == again
+    assert view().newest("nyc", "pickups") == (2, 3)
+    found = store.cell("nyc", "pickups", FIRST_CELL)
+    assert found is not None
+    assert found.log_index == 3
 
 
 def test_a_newer_issue_replaces_all_of_the_older(view: Views) -> None:
@@ -128,7 +143,7 @@ def test_what_is_no_issue_is_refused(view: Views) -> None:
         store.put(StoredIssue(1, encode(ModelPromoted("nyc", "pickups", b"", "champion", "")), pack_blob([])))
     with pytest.raises(DamagedError, match="blob: expected"):
         store.put(StoredIssue(1, issue(1).entry, b"no blob"))
-    assert store.index("nyc", "pickups") == -1
+    assert store.newest("nyc", "pickups") == (0, -1)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -136,7 +151,7 @@ def test_what_is_no_issue_is_refused(view: Views) -> None:
 def test_the_newest_stays_in_any_order(view: Views, indexes: list[int], cells: int) -> None:
     """For any order of writes: put says True exactly for a new maximum, and the maximum is what is read."""
     store, region = view(), f"r{abs(hash((tuple(indexes), cells)))}"
-    if store.index(region, "pickups") >= 0:
+    if store.newest(region, "pickups") > (0, -1):
         return
     newest = -1
     for index in indexes:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dataflows.publish import Backlog, Publisher
 from dataflows.sinks import FileForecasts, KafkaForecasts
 from ledger.blobs import Blobs, Retention, open_blobs
+from ledger.continuing import continue_log
 from ledger.log import Ledger, open_embedded
 from schemas.chunks import ForecastColumns
 from schemas.errors import LedgerError, StoreUnavailable
@@ -24,6 +25,7 @@ from state.cells import cell_text
 from state.store.memory import MemoryStore
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_issued
 from tests.ledger.exports import SIGNER
+from tests.ledger.places import Place
 from tests.services.committed import committed
 
 NYC = load_region("nyc")
@@ -37,16 +39,18 @@ class Recorded:
     next_index: int = 0
     transactions: list[list[tuple[bytes, bytes | None]]] = field(default_factory=list)
     broken: bool = False
+    log: str = LOG
+    earlier: dict[str, int] = field(default_factory=dict)
 
     def cursor(self, log: str) -> int:
-        return self.next_index
+        return self.next_index if log == self.log else self.earlier.get(log, 0)
 
     def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
         if self.broken:
             raise StoreUnavailable("the sink is away")
-        assert log == LOG
-        assert next_index > self.next_index
-        self.next_index = next_index
+        assert next_index > self.cursor(log)
+        self.earlier[self.log] = self.next_index
+        self.log, self.next_index = log, next_index
         self.transactions.append(list(messages))
         return True
 
@@ -209,6 +213,47 @@ def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
     city.close_slot()
     with pytest.raises(LedgerError, match=r"its first 900 entries are published, but the log has 2: .* choose another RIDECAST_INSTANCE"):
         city.publisher(Recorded(next_index=900)).step()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("backlog", ["latest", "all"])
+def test_a_continued_log_is_published_from_where_it_was_cut(city: City, tmp_path: Path, backlog: Backlog, restarted: bool) -> None:
+    """A publisher whose cursor is beyond the shrunken log goes on under the new origin, once, restarted or not; so does the store."""
+    kept = city.close_slot()
+    lost = [city.close_slot() for _ in range(3)]
+    sink, store = Recorded(), MemoryStore()
+    publisher = Publisher(city.ledger, city.blobs, sink, store, NYC, backlog)
+    while publisher.step():
+        pass
+    city.ledger.close()
+    place = Place(tmp_path / "home")
+    place.set_back(kept + 1)
+    city.ledger = place.open(instance="test")
+    assert continue_log(city.ledger, LOG, "restored from a copy").record.database_size == kept + 1
+    if restarted:
+        publisher = Publisher(city.ledger, city.blobs, sink, store, NYC, backlog)
+    assert publisher.step() == 0
+    again = city.close_slot()
+    assert [publisher.step(), publisher.step()] == [1, 0]
+    assert again < lost[-1]
+    assert sink.indexes()[-2:] == [lost[-1], again]
+    assert (sink.log, sink.next_index) == ("region/nyc@2", again + 1)
+    assert store.newest("nyc", "pickups") == (2, again)
+
+
+def test_a_publisher_behind_the_cut_misses_nothing(city: City, tmp_path: Path) -> None:
+    """Issues that were not published before the log was continued are published after it, when nothing is to be skipped."""
+    first, second = city.close_slot(), city.close_slot()
+    sink = Recorded(next_index=first + 1)
+    city.close_slot()
+    city.ledger.close()
+    place = Place(tmp_path / "home")
+    place.set_back(second + 1)
+    city.ledger = place.open(instance="test")
+    continue_log(city.ledger, LOG, "restored from a copy")
+    publisher = city.publisher(sink, "all")
+    assert publisher.step() == 1
+    assert sink.indexes() == [second]
 
 
 def test_a_sink_that_fails_is_tried_again_by_the_next_step(city: City) -> None:

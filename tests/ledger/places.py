@@ -47,6 +47,14 @@ class Place:
             connection.execute(sa.text(statement), values)
         engine.dispose()
 
+    def set_back(self, size: int, log: str = LOG) -> None:
+        """Make the database an honest but older copy of itself; it has this one log."""
+        older = self.open().frontier_at(log, size)
+        self.close()
+        self.tamper('DELETE FROM entries WHERE "index" >= :size', log, size=size)
+        self.tamper('DELETE FROM nodes WHERE ("index" + 1) * (1 << level) > :size', log, size=size)
+        self.tamper("UPDATE logs SET size = :size, frontier = :frontier", log, size=size, frontier=older.to_bytes())
+
     def close(self) -> None:
         """Let go of everything."""
         while self.opened:

@@ -30,14 +30,6 @@ def written(place: Place) -> Checkpoint:
     return parse_checkpoint(open_note(place.checkpoint().read_text("utf-8"), (SIGNER.verifier,)).text)
 
 
-def set_back(place: Place, size: int) -> None:
-    """Make the database an honest but older copy of itself."""
-    older = place.open().frontier_at(LOG, size)
-    place.close()
-    place.tamper('DELETE FROM entries WHERE "index" >= :size', size=size)
-    place.tamper("UPDATE logs SET size = :size, frontier = :frontier", size=size, frontier=older.to_bytes())
-
-
 def test_closing_writes_the_checkpoint(place: Place) -> None:
     """After a clean end the file says exactly what the database holds."""
     head = place.open().head(LOG)
@@ -58,7 +50,7 @@ def test_a_checkpoint_follows_within_a_second(place: Place) -> None:
 
 def test_an_older_database_is_refused(place: Place) -> None:
     """A database that went back behind its checkpoint gets no further entry; the message names log, sizes and the way out."""
-    set_back(place, 2)
+    place.set_back(2)
     with pytest.raises(
         BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Put back .*ledger continue`"
     ):
@@ -76,7 +68,7 @@ def test_an_empty_database_is_refused(place: Place) -> None:
 
 def test_a_forked_database_is_refused(place: Place) -> None:
     """A database with another past of the same size, or longer, is refused."""
-    set_back(place, 1)
+    place.set_back(1)
     kept = place.checkpoint().read_bytes()
     place.checkpoint().unlink()
     place.open().append(LOG, 1, [scored(11), scored(12), scored(13)])

@@ -31,7 +31,7 @@ def test_a_redis_that_is_away_is_said_in_one_line(redis_server: RedisServer) -> 
     with pytest.raises(StoreUnavailable, match=expected):
         store.cell("nyc", "pickups", FIRST_CELL)
     with pytest.raises(StoreUnavailable, match=expected):
-        store.index("nyc", "pickups")
+        store.newest("nyc", "pickups")
     with pytest.raises(StoreUnavailable, match=expected):
         store.ping()
     redis_server.start()
