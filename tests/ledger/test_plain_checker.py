@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.checkpoint import origin_of
 from ledger.proof import FORECAST_PROOF, LogProof, check_proof, parse_log_proof
 from schemas.avro_files import head
 from schemas.chunks import FORECAST_CHUNK
@@ -113,3 +114,12 @@ def test_the_page_runs() -> None:
         words = [sys.executable, "-I", str(PAGE), str(FOLDER / "forecast.tlog-proof"), *keys]
         run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         assert (status, True) == (run.returncode, word in run.stdout + run.stderr)
+
+
+def test_a_continued_log_is_proved_by_its_new_origin() -> None:
+    """After `ledger continue` the origin has a number; both checkers take it, and say it."""
+    issued = Issued()
+    issued.checkpoint = issued.signed(origin_of("local", "region/nyc", 3))
+    text = issued.proof(int(issued.columns.cells[0]), HORIZONS_MIN[0])
+    assert check(text, *KEYS) == expected(text)
+    assert check(text, *KEYS)["origin"] == "ridecast/local@3/region/nyc"
