@@ -28,7 +28,14 @@ QUESTIONS = (
     "/v1/models",
     "/v1/ledger",
     "/v1/ledger/region/nyc/entries/3",
+    "/v1/ledger/region/nyc/consistency?from=7",
     "/v1/ready",
+)
+FILES = (
+    "/v1/ledger/region/nyc/checkpoint",
+    "/v1/ledger/region/nyc/tile/0/000.p/121",
+    "/v1/ledger/region/nyc/tile/entries/000.p/121",
+    "/v1/regions/nyc/forecasts/dr5reg/2014-05-06T01:00/15/proof",
 )
 
 
@@ -41,6 +48,7 @@ def served(town: Town, tmp_path: Path, postgres_url: str, redis_url: str) -> Ite
         ledger.append(log, 0, [stored.payload for stored in town.ledger.read(log, 0)])
     for digest in town.blobs.digests():
         blobs.put(town.blobs.get(digest), town.blobs.retention(digest))
+    ledger.flush()
     connection = redis.Redis.from_url(redis_url)
     store = RedisStore(connection, "local")
     StoreFollower(ledger, blobs, store, ("nyc",)).step()
@@ -57,3 +65,10 @@ def test_answers_do_not_depend_on_the_servers(client: Client, served: Client) ->
         here, there = client.get(path), served.get(path)
         assert (here.status_code, here.json(), here.headers.get("etag")) == (there.status_code, there.json(), there.headers.get("etag"))
     assert served.get("/v1/health").json()["status"] == "ok"
+
+
+def test_files_do_not_depend_on_the_servers(client: Client, served: Client) -> None:
+    """Checkpoint, tiles and proofs are the same bytes."""
+    for path in FILES:
+        here, there = client.get(path), served.get(path)
+        assert (200, here.content, here.headers) == (there.status_code, there.content, there.headers)
