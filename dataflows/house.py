@@ -6,12 +6,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.region_run import RegionRun, SlotReport, open_region_run
 from dataflows.resume import ResumePlan, plan_resume
+from dataflows.sealing import seals_of
 from dataflows.signing import reading_key, writing_key
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
@@ -70,7 +72,9 @@ def open_house(settings: Settings, *, reading: bool = False, verifier: Verifier 
 
 def open_rejects(settings: Settings) -> RejectSink:
     """Where rejected events go: a topic when outputs go to Kafka, else a file in home."""
-    return KafkaRejects(settings.kafka, settings.instance) if settings.kafka else FileRejects(settings.home / "rejects.sqlite")
+    if settings.kafka:
+        return KafkaRejects(settings.kafka, seals_of(settings), settings.instance)
+    return FileRejects(settings.home / "rejects.sqlite", seals_of(settings))
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:
@@ -133,15 +137,14 @@ def run_embedded(
 
     partitions = source.partitions()
     plans = [plan_resume(house.ledger, region, partitions) for region in regions]
-    rejects = open_rejects(house.settings)
-    runs = [start_region(house, region, source) for region in regions]
-    pumps = open_pumps(house, source, plans, partitions, rejects, bounded=bounded)
-    try:
-        run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
-    finally:
+    with ExitStack() as opened:
+        rejects = open_rejects(house.settings)
+        opened.callback(rejects.close)
+        runs = [start_region(house, region, source) for region in regions]
+        pumps = open_pumps(house, source, plans, partitions, rejects, bounded=bounded)
         for pump in pumps:
-            pump.close()
-        rejects.close()
+            opened.callback(pump.close)
+        run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
 
 
 def recorded_environment(ledger: Ledger) -> bytes:

@@ -10,7 +10,7 @@ from dataflows.snapshots import load_snapshot, save_snapshot
 from ledger.blobs import Blobs
 from ledger.log import Ledger, Stored
 from ledger.recording import Recorder
-from schemas.errors import DivergenceError
+from schemas.errors import DamagedError, DivergenceError
 from schemas.record_codec import decode, encode
 from schemas.records import (
     EnvironmentChanged,
@@ -86,8 +86,8 @@ class RegionRun:
         self._snapshot_at = clock()
         self._unsaved = 0
         self._boot = plan.bootstrapped
-        self.fold = RegionFold(self.region, self._boot.start_slot, self._boot.fold_version)
-        self.size = self._restore(plan, on_refold)
+        self.fold = self._empty_fold()
+        self.size = self._restore(on_refold)
         self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points)
 
     # --- live ---
@@ -151,23 +151,33 @@ class RegionRun:
         record: EnvironmentChanged = decode(stored.payload)
         return stored.index if record.environment == self._environment else None
 
-    def _restore(self, plan: ResumePlan, on_refold: Callable[[int, int], None] | None) -> int:
+    def _restore(self, on_refold: Callable[[int, int], None] | None) -> int:
         """State after the last recorded slot: newest snapshot, or bootstrap, then the recorded slots after it."""
         head = self._ledger.head(self._log)
-        found = load_snapshot(self._ledger, self._blobs, self.region.id, self._environment)
-        if found is not None:
-            taken, arrays = found
-            champions = {measure: self._champion(digest) for measure, digest in champions_of(arrays, self.region.measures).items()}
-            self.fold.from_arrays(arrays, champions)
-            size = taken.size
-        else:
-            self.fold.remember(history_by_slot(self.region, plan.bootstrapped, self._blobs))
-            size = 0
+        size = self._begin()
         changed_at = self._refold(size, head.size, on_refold)
         if changed_at is not None and self._changed is None:
             record = EnvironmentChanged(self.region.id, changed_at, self._environment)
             return self._recorder.append(head.size, [encode(record)]).size
         return head.size
+
+    def _empty_fold(self) -> RegionFold:
+        return RegionFold(self.region, self._boot.start_slot, self._boot.fold_version)
+
+    def _begin(self) -> int:
+        """Take over the newest snapshot, or else what the bootstrap recorded; returns how many entries are folded in."""
+        found = load_snapshot(self._ledger, self._blobs, self.region.id, self._environment)
+        if found is not None:
+            taken, arrays = found
+            try:
+                named = champions_of(arrays, self.region.measures)
+                self.fold.from_arrays(arrays, {measure: self._champion(digest) for measure, digest in named.items()})
+                return taken.size
+            except (KeyError, ValueError, DamagedError):
+                # Another version of this code kept other arrays; a cache that cannot be read is one that is not there.
+                self.fold = self._empty_fold()
+        self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
+        return 0
 
     def _refold(self, start: int, stop: int, on_refold: Callable[[int, int], None] | None) -> int | None:
         """Fold recorded slots again and hold what comes out against the record.

@@ -212,10 +212,16 @@ def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path,
 
         monkeypatch.setattr(f"{name}.close", close)
 
-    def burst(report: object) -> None:
+    def burst(*_: object) -> None:
         raise StoreUnavailable("nobody listens")
 
     house, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataflows.house.start_region", burst)
+        with pytest.raises(StoreUnavailable, match="nobody listens"):
+            run_embedded(house, source, ["small"], bounded=True)
+    assert ["FileRejects"] == closed
+    closed.clear()
     for on_slot, ends in ((burst, pytest.raises(StoreUnavailable, match="nobody listens")), (None, contextlib.nullcontext())):
         with ends:
             run_embedded(house, source, ["small"], bounded=True, on_slot=on_slot)

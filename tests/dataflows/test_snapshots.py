@@ -1,6 +1,8 @@
 """Snapshots are caches: gone, broken, foreign or newer than the log, they change nothing but the time that a restart takes."""
 
 import contextlib
+import dataclasses
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,6 +150,23 @@ def test_without_sound_snapshots_a_run_records_the_same(settled: Settled, interr
     assert len(snapshots) > 1
     for path in snapshots:
         WOUNDS[wound](path)
+    assert settled.expected == run_here(interrupted)
+
+
+@pytest.mark.parametrize("lost", ["next_slot", "champions", "history0.count", "forecaster0.issued_mean", "forecaster0.online_loss"])
+def test_a_snapshot_of_another_version_is_not_trusted(settled: Settled, interrupted: Place, lost: str) -> None:
+    """One that lacks what this version keeps is passed over like one that is gone, although it hashes well."""
+    house = interrupted.open()
+    loaded = load_snapshot(house.ledger, house.blobs, "small", house.environment)
+    assert loaded is not None
+    taken, held = loaded
+    without = {name: array for name, array in held.items() if name != lost}
+    assert len(held) - 1 == len(without)
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **without)
+    other = dataclasses.replace(taken, blob=house.blobs.put(out.getvalue(), Retention.SNAPSHOT))
+    append_shared(house.ledger, RUNS_LOG, other)
+    house.close()
     assert settled.expected == run_here(interrupted)
 
 
