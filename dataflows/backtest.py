@@ -67,6 +67,8 @@ def backtest(
 
             def evaluate(report: SlotReport) -> None:
                 nonlocal done
+                if report.slot >= end:  # one batch may close slots beyond the test before the run is asked to stop
+                    return
                 done += 1
                 for evaluation, issue in zip(evaluations, report.outcome.issues, strict=True):
                     evaluation.add(report.slot, issue.draft.columns)
