@@ -19,7 +19,11 @@ from state.evaluation import Evaluation, EvaluationRow
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest found, per measure of the region."""
+    """What a backtest found, per measure of the region.
+
+    Attributes:
+        test_slots: How many slots were tested: fewer than the dates span where the rides end before them.
+    """
 
     region: str
     train_until: str
@@ -79,4 +83,4 @@ def backtest(
         finally:
             house.close()
     rows = {measure: evaluation.rows() for measure, evaluation in zip(region.measures, evaluations, strict=True)}
-    return BacktestResult(region.id, train_until, test_until, start - record.first_slot, end - start, rows)
+    return BacktestResult(region.id, train_until, test_until, start - record.first_slot, done, rows)

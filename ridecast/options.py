@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import click
@@ -44,6 +45,21 @@ def settings_of_home(**given: object) -> Settings:
         what = "holds no ledger" if settings.home.is_dir() else "is no directory" if settings.home.exists() else "does not exist"
         raise UsageError(f"--home: expected a directory that `ridecast bootstrap` has filled, got {str(settings.home)!r}, which {what}")
     return settings
+
+
+def date_of(option: str, text: str) -> date:
+    """The date that an option gives.
+
+    Raises:
+        UsageError: it is none.
+
+    >>> date_of("--until", "2014-05-01").day
+    1
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as cause:
+        raise UsageError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}") from cause
 
 
 def region_of(name: str) -> Region:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import bars
+from ridecast.screen import answers, bars
 
 if TYPE_CHECKING:
     from dataflows.backtest import BacktestResult
@@ -41,6 +40,8 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
 
     settings = options.settings_of(rides=rides)
     region = options.region_of(region_name)
+    first, last = (options.date_of(name, day) for name, day in (("--train-until", train_until), ("--test-until", test_until)))
+    asked = (last - first).days * 1440 // region.slot_min
     parse_rides(settings.rides)
     columns = (
         TextColumn("{task.description}"),
@@ -62,14 +63,18 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         )
     for measure, rows in result.rows.items():
         # Narrow enough for a terminal of 80 columns: names must not be cut.
-        table = Table(title=f"{region.id} {measure}: WAPE of the median, RMSE of the mean, coverage of the 80 % interval")
+        title = f"{region.id} {measure}: WAPE of the median, RMSE of the mean, coverage of 80 %"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("band", "min", "model", "cells", "issues", "RMSE", "WAPE", "bias", "cover"):
             table.add_column(name, no_wrap=True, justify="left" if name in ("band", "model") else "right")
         for row in rows:
             coverage = f"{row.coverage80:.1%}" if row.coverage80 is not None else ""
             numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
             table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
-        Console(width=max(Console().width, 88)).print(table)
+        answers().print(table)
+    if asked - result.test_slots > 1440 // region.slot_min:  # a last evening without a ride is no reason to speak
+        days = result.test_slots * region.slot_min / 1440
+        click.echo(f"ridecast: the rides end before --test-until {test_until}: {days:,.1f} days were tested", err=True)
     if json_path is not None:
         write_result(result, json_path)
         click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")

@@ -1,0 +1,77 @@
+"""`ridecast demo`: its steps, its plan, and the region that it finds; `tests/test_wheel.py` runs it whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ridecast.commands import demo, run
+from schemas.errors import UsageError
+from schemas.regions import load_region
+from tests.ridecast.conftest import Call, Small
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """A demo without training and forecasting: what its last step was asked, each time."""
+    found: list[dict[str, object]] = []
+    monkeypatch.setattr("dataflows.learn.train_region", lambda *_, **__: [])
+    monkeypatch.setattr(run, "run_region", lambda settings, name, **given: found.append({"rides": settings.rides, "region": name, **given}))
+    return found
+
+
+def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[dict[str, object]]) -> None:
+    """A city, its history, a model, then forecasts with a page and a feed; the same command again goes on, and may go on to the end."""
+    words = ("demo", "--home", tmp_path / "d", "--days", 4, "--rides-per-day", 40, "--port", 0, "--speedup", 5)
+    first, again, last = call(*words), call(*words), call(*words, "--until-end")
+    assert [0, 0, 0] == [done.status for done in (first, again, last)], first.err
+    assert ("tehran bootstrapped: " in first.out, "holds these rides already" in again.out, "was bootstrapped already" in again.out) == (
+        True,
+    ) * 3
+    assert {"until": "2025-04-07", "paced_from": "2025-04-08"} == json.loads((tmp_path / "d" / "plan.json").read_text("utf-8"))
+    live = {"rides": str(tmp_path / "d" / "rides"), "region": "tehran", "bounded": False, "processes": 1}
+    live |= {
+        "companions": ["publish", "api", "feed"],
+        "extra": {"RIDECAST_FEED_FROM": str(tmp_path / "d" / "past"), "RIDECAST_FEED_SPEEDUP": "5.0"},
+    }
+    assert [live, live, live | {"bounded": True, "companions": []}] == asked
+
+
+def test_too_few_days_are_said(small: Small, tmp_path: Path) -> None:
+    """History, a fast part and a slow one need four days; what there is, is named."""
+    (tmp_path / "past").symlink_to(small.rides)
+    with pytest.raises(UsageError, match=r"^demo: expected rides of at least 4 days, got 3 \(2025-04-05 to 2025-04-07\)$"):
+        demo._plan(tmp_path / "past", load_region("tehran"))
+
+
+def test_a_kept_plan_stays(tmp_path: Path) -> None:
+    """What was decided at the first start is not decided again."""
+    (tmp_path / "plan.json").write_text('{"until": "2020-01-02", "paced_from": "2020-01-03"}', "utf-8")
+    assert ("2020-01-02", "2020-01-03") == demo._plan(tmp_path / "past", load_region("nyc"))
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "region", "zone"), [(40.75, -73.98, "nyc", "America/New_York"), (48.85, 2.35, "mine", "Europe/Paris")]
+)
+def test_the_region_of_somebodys_trips_is_found(tmp_path: Path, lat: float, lon: float, region: str, zone: str) -> None:
+    """Trips in a region that ships are of that region; others get one around them, in their own zone; it is found once."""
+    trips = tmp_path / "trips.csv"
+    rows = [f"2014-04-01 00:{i:02d},{lat + i / 10_000},{lon + i / 10_000}" for i in range(60)]
+    trips.write_text("\n".join(["time,lat,lon", *rows]) + "\n", "utf-8")
+    path = demo._region(tmp_path, str(trips), None, "Europe/Paris")
+    found = load_region(path)
+    assert (region, zone, ("pickups",)) == (found.id, found.timezone, found.measures)
+    trips.unlink()
+    assert path == demo._region(tmp_path, str(trips), None, None)
+
+
+def test_a_region_that_is_named_is_taken(tmp_path: Path) -> None:
+    """Without trips it is the simulated one; a name goes before everything."""
+    assert ("nyc", "tehran") == (demo._region(tmp_path, "x", "nyc", None), demo._region(tmp_path, None, None, None))
+
+
+def test_trips_that_are_none_are_said(tmp_path: Path) -> None:
+    """A file in which no row can be used is named."""
+    (tmp_path / "trips.csv").write_text("time,lat,lon\nnever,1,2\n", "utf-8")
+    with pytest.raises(UsageError, match=r"trips\.csv: expected "):
+        demo._region(tmp_path, str(tmp_path / "trips.csv"), None, None)

@@ -1,0 +1,107 @@
+"""`ridecast run`: what it says while it runs and when it ends, and that one signal ends all of it."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from dataflows.progress import ProgressWatch
+from ridecast.commands.run import ProgressLine, environment_of, warnings_of
+from schemas.regions import load_region
+from schemas.settings import Settings
+from tests.ledger.places import Place
+from tests.ridecast.calls import environment
+from tests.ridecast.conftest import REGION, Small
+from tests.services.process import free_port
+
+
+def test_a_bounded_run_sums_up(small: Small) -> None:
+    """The last line counts slots, events and rides and names the error against the baseline; answers and errors are empty."""
+    done = small.made["run"]
+    assert re.fullmatch(
+        rf"{REGION}: 288 slots closed, [\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
+        r"WAPE \d\.\d{3} against \d\.\d{3} of the baseline",
+        done.err.splitlines()[-1],
+    )
+    assert ("", []) == (done.out, done.lines)
+
+
+def test_a_bounded_run_publishes_its_newest_forecast(small: Small) -> None:
+    """What the run recorded last lies in the forecast files when it has ended."""
+    assert [] != list((small.home / "forecasts").rglob("*.avro"))
+
+
+def test_a_live_run_answers_and_stops_cleanly(copy: Small) -> None:
+    """Forecaster, publisher and API run under one command; SIGTERM ends it with 0 and without a word of trouble, and the port is free."""
+    port = free_port()
+    words = ["run", "--rides", "rides", "--region", REGION, "--home", "home", "--port", str(port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ridecast", *words],
+        cwd=copy.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            give_up_at = time.monotonic() + 60
+            while not answers(f"http://127.0.0.1:{port}/v1/health"):
+                assert process.poll() is None
+                assert time.monotonic() < give_up_at
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=40)
+        finally:
+            process.kill()
+    assert (0, "", True) == (process.returncode, out, f"API and page at http://127.0.0.1:{port}" in err)
+    assert [] == [line for line in err.splitlines() if re.search("ridecast: |Traceback|panicked|ERROR", line)]
+    assert not answers(f"http://127.0.0.1:{port}/v1/health")
+
+
+def answers(url: str) -> bool:
+    """Whether somebody answers there."""
+    try:
+        return httpx.get(url).status_code < 600
+    except httpx.TransportError:
+        return False
+
+
+def test_what_is_probably_not_meant_is_said() -> None:
+    """A variable that sets nothing, and a region whose definition has changed, are said; a run goes on with what is recorded."""
+    region = load_region("nyc")
+    settings = Settings.from_env({"RIDECAST_HOEM": "x"})
+    assert ["RIDECAST_HOEM is set but is no setting; see `ridecast settings`"] == warnings_of(settings, region, region)
+    changed = replace(region, issue_lateness_s=region.issue_lateness_s + 1)
+    [said] = warnings_of(Settings.from_env({}), changed, region)
+    assert said == "region nyc: its definition has changed since it was bootstrapped; the recorded one stays in force"
+
+
+def test_children_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings reach children through the environment, those of the command line before those that were there."""
+    monkeypatch.setenv("RIDECAST_HOME", "old")
+    monkeypatch.setenv("RIDECAST_KAFKA", "old:1")
+    monkeypatch.setenv("ELSE", "kept")
+    monkeypatch.delenv("RIDECAST_TRACEBACK", raising=False)
+    settings = Settings.from_env({"RIDECAST_API_PORT": "9"}, {"home": "new"})
+    found = environment_of(settings)
+    assert settings == replace(Settings.from_env(found), sources=settings.sources)
+    assert ("new", False, "kept", "1", "0") == (
+        found["RIDECAST_HOME"], "RIDECAST_KAFKA" in found, found["ELSE"], found["OMP_NUM_THREADS"], found["RUST_BACKTRACE"],
+    )  # fmt: skip
+
+
+def test_the_progress_line_reads_the_ledger(small: Small) -> None:
+    """Before the first slot it waits; then it names slot, share, cells and the live error in the region's own time."""
+    place = Place(small.home)
+    watch = ProgressWatch(place.open(), [REGION])
+    assert ProgressLine(load_region(REGION), watch, 100).text() == f"{REGION}: waiting for the first slot to close"
+    watch.regions[0].size = 0  # as if all had been closed since
+    line = ProgressLine(load_region(REGION), watch, watch.look()[0].events)
+    assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 rides/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
+    assert line.summary().startswith(f"{REGION}: 288 slots closed, ")
+    place.close()

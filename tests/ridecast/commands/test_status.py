@@ -1,0 +1,27 @@
+"""`ridecast status`: what a home holds, in three tables."""
+
+from pathlib import Path
+
+from tests.ridecast.conftest import REGION, UNTIL, Call, Small
+from tests.ridecast.test_failures import head_of
+
+
+def test_it_shows_regions_models_and_logs(small: Small, call: Call) -> None:
+    """Region with its dates and champion, the model with its rows, and every log with its size and root."""
+    done = call("status", "--home", small.home)
+    assert (0, "") == (done.status, done.err)
+    rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in done.out.splitlines() if line.startswith("│")]
+    (region,), (model,) = ([row for row in rows if row[place] == REGION] for place in (0, 1))
+    assert [UNTIL, "2025-04-08 00:00 +0330", "observed", f"requests: {model[0]}"] == [region[1], *region[3:]]
+    assert ["requests", "xgboost-poisson"] == model[2:4]
+    head = head_of(small.home)
+    logs = {row[0]: row[1:] for row in rows if len(row) == 3}
+    assert {"control", "region/tehran", "runs"} == set(logs)
+    assert [f"{head.size:,}", head.root.hex()[:16]] == logs["region/tehran"]
+
+
+def test_a_home_without_models_serves_the_baseline(tmp_path: Path, call: Call) -> None:
+    """A region that was just bootstrapped has no slot and no champion yet."""
+    call("bootstrap", "--region", "nyc", "--until", "2014-05-01", "--home", tmp_path, "--no-history")
+    (row,) = (line for line in call("status", "--home", tmp_path).out.splitlines() if " nyc " in line)
+    assert ["nyc", "2014-05-01", "0", "", "", "pickups: baseline only"] == [cell.strip() for cell in row.strip("│").split("│")]
