@@ -44,7 +44,7 @@ class Wanted:
         against: Files with checkpoints that somebody kept.
         verifiers: Keys that may have signed, the log's own first.
         processes: That check blobs at once.
-        deep: Whether regions are folded again from their records.
+        deep: Whether regions are folded again from their records, and the roots of all issues derived from their chunks.
     """
 
     log: str = ""
@@ -71,7 +71,13 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
             has_expired = _expired(house.ledger, log)
             try:
                 report = verify_log(
-                    house.ledger, log, on_progress=on_log(log), against=kept[log], check_blobs=pool.check, has_expired=has_expired
+                    house.ledger,
+                    log,
+                    on_progress=on_log(log),
+                    against=kept[log],
+                    check_blobs=pool.check,
+                    has_expired=has_expired,
+                    every_root=wanted.deep,
                 )
             except NotFound:
                 report = _absent(house.ledger, log, kept[log])
@@ -119,7 +125,7 @@ def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_prog
 def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
     problems: list[Problem] = []
     with BlobPool(partial(BlobFolder, place / BLOBS), wanted.processes) as pool:
-        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None)
+        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=wanted.deep)
 
         def look(index: int, payload: bytes) -> None:
             if index % 1_000 == 0:
@@ -138,7 +144,16 @@ def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on
     if not checkpoint.origin.endswith(f"/{log}"):
         mine.append(Problem(None, f"{CHECKPOINT_PATH}: expected the checkpoint of {log}, got one of {checkpoint.origin}"))
     on_progress(found.size, found.size)
-    return Report(log, found.entries, found.root.hex(), checkpoint.size, checks.count, (*mine, *problems, *checks.problems), checks.expired)
+    return Report(
+        log,
+        found.entries,
+        found.root.hex(),
+        checkpoint.size,
+        checks.count,
+        (*mine, *problems, *checks.problems),
+        checks.expired,
+        checks.roots,
+    )
 
 
 # --- which logs, and what they are held against -----------------------------------------------------------
@@ -239,6 +254,7 @@ def report_json(reports: Sequence[Report]) -> str:
                 "root": report.root,
                 "checkpoint_size": report.checkpoint_size,
                 "blobs": report.blobs,
+                "roots": report.roots,
                 "expired": report.expired,
                 "problems": [{"index": problem.index, "what": problem.what} for problem in report.problems],
             }

@@ -6,12 +6,12 @@ behind the last one, is only checked against itself. Exported logs are checked b
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
 from ledger import statements
-from ledger.blob_check import MODEL, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
+from ledger.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
 from ledger.checkpoint_files import WAY_OUT
 from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
@@ -23,7 +23,11 @@ from schemas.record_skim import skim
 PAGE_ENTRIES = 1_024
 PAGE_NODES = 1_000
 BATCH_BLOBS = 32  # 3 MB of chunks; enough work to be worth handing to another process
-MOST_BATCHES = 16  # handed over and not answered yet
+MOST_BATCHES = 256  # whose answers were not asked for yet; one process may be slow while others go on
+# Deriving the root over an issue's chunks takes four times as long as hashing its blob, which is what stored bytes can
+# be damaged in; that a root was recorded that never followed from the chunks is looked for in all when asked to.
+ROOTS_WITHIN_ENTRIES = 1_000  # from the start of a log: of all issues
+ROOTS_ONE_IN = 16  # behind that, by the first byte of the blob's digest
 MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
 CHECKPOINT = "checkpoint"
 
@@ -54,6 +58,7 @@ class Report:
         blobs: How many blobs that entries name were hashed again.
         problems: In the order of the log, those of the whole and of blobs after it.
         expired: How many of the blobs are gone because their time was over, which is on record.
+        roots: For how many issues the root over their chunks was derived again.
     """
 
     log: str
@@ -63,6 +68,7 @@ class Report:
     blobs: int
     problems: tuple[Problem, ...]
     expired: int = 0
+    roots: int = 0
 
 
 def verify_log(
@@ -74,6 +80,7 @@ def verify_log(
     against: Sequence[Kept] = (),
     check_blobs: CheckBlobs | None = None,
     has_expired: Callable[[Named], bool] = lambda named: False,
+    every_root: bool = False,
 ) -> Report:
     """Derive a log again from its stored bytes.
 
@@ -85,11 +92,12 @@ def verify_log(
         against: Checkpoints of this log that others kept.
         check_blobs: Checks the blobs instead, on other processors perhaps.
         has_expired: Whether a blob that is missing may be: its time was over.
+        every_root: Whether the root over the chunks of every issue is derived, and not of some only.
     Raises:
         NotFound: there is no such log.
         StoreUnavailable: the database does not answer, so nothing can be said.
     """
-    blob_checks = BlobChecks(check_blobs or (checks_here(blobs) if blobs is not None else None), has_expired)
+    blob_checks = BlobChecks(check_blobs or (checks_here(blobs) if blobs is not None else None), has_expired, every_root=every_root)
     check = _Check(ledger, log, blob_checks)
     try:
         check.run(on_progress or (lambda done, total: None), against)
@@ -111,12 +119,14 @@ def own_checkpoint(ledger: Ledger, log: str) -> list[Kept]:
 class BlobChecks:
     """The blobs of a log on their way through a check: in batches, a few of them at once."""
 
-    def __init__(self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False) -> None:
-        self._check, self._has_expired = check, has_expired
+    def __init__(
+        self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False, *, every_root: bool = False
+    ) -> None:
+        self._check, self._has_expired, self._every_root = check, has_expired, every_root
         self._batch: list[Named] = []
         self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
         self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
-        self.count = self.expired = 0
+        self.count = self.expired = self.roots = 0
         self.problems: list[Problem] = []
 
     def add(self, named: Sequence[Named]) -> None:
@@ -125,7 +135,9 @@ class BlobChecks:
             return
         for one in named:
             if one.digest not in self._models:
-                self._batch.append(one)
+                derived = self._every_root or one.index < ROOTS_WITHIN_ENTRIES or one.digest[0] % ROOTS_ONE_IN == 0
+                self.roots += derived and one.what == CHUNKS
+                self._batch.append(one if derived else replace(one, root=b""))
                 if one.what == MODEL:
                     self._models.add(one.digest)
         if len(self._batch) >= BATCH_BLOBS:
@@ -174,7 +186,7 @@ class _Check:
         """What came out."""
         problems = (*self.problems, *self.blobs.problems)
         root = self.frontier.root().hex()
-        return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired)
+        return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired, self.blobs.roots)
 
     def run(self, on_progress: Progress, against: Sequence[Kept]) -> None:
         """Check everything, in the order in which one thing rests on another."""

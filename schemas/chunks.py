@@ -6,7 +6,8 @@ chunks of an issue are one run of varints. `decode_chunk` is the plain way to re
 
 import io
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from struct import unpack_from
 
 import fastavro
 import numpy as np
@@ -238,6 +239,24 @@ def unpack_blob(data: bytes) -> Blob:
     if bounds[-1] != len(data):
         raise DamagedError(f"blob: expected {bounds[-1]} bytes, got {len(data)}")
     return Blob(tuple(data[begin:end] for begin, end in pairwise(bounds)), firsts)
+
+
+def chunks_in(data: bytes) -> list[bytes]:
+    """The chunks of a blob alone, as `unpack_blob` finds them, several times as fast.
+
+    Raises:
+        DamagedError: not such a blob, or shorter or longer than it says.
+
+    >>> chunks_in(pack_blob([]))
+    []
+    """
+    count = int.from_bytes(data[8:12], "little")
+    if data[:8] != MAGIC or len(data) < 12 + 12 * count:
+        unpack_blob(data)  # It says what is wrong.
+    bounds = [*accumulate(unpack_from(f"<{count}I", data, 12), initial=12 + 12 * count)]
+    if bounds[-1] != len(data):
+        raise DamagedError(f"blob: expected {bounds[-1]} bytes, got {len(data)}")
+    return [data[begin:end] for begin, end in pairwise(bounds)]
 
 
 def _first_cell(chunk: bytes) -> int:

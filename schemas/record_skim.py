@@ -1,14 +1,15 @@
 """Which record some bytes hold, where it belongs and which blobs it names, without making its values.
 
-Walks the Avro body by its schema and builds only the few fields that a reader of a whole log needs, so that millions
-of entries can be looked at. `schemas.record_codec.decode` is the plain way to read one.
+Walks the Avro body by its schema as far as the last of the few fields that a reader of a whole log needs, so that
+millions of entries can be looked at. `schemas.record_codec.decode` is the plain way to read one, to its last byte.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,10 @@ class Skimmed:
 
 
 def skim(payload: bytes) -> Skimmed:
-    """Look at an entry; its whole body must fit its schema, to the last byte.
+    """Look at an entry, as far as the last field that is wanted.
 
     Raises:
-        DamagedError: no released schema has that fingerprint, or the body does not fit it.
+        DamagedError: no released schema has that fingerprint, or the body does not fit it up to there.
 
     >>> from schemas.record_codec import encode
     >>> from schemas.records import ModelPromoted
@@ -67,8 +68,6 @@ def skim(payload: bytes) -> Skimmed:
                 fields[name], at = read(payload, at)
     except (IndexError, ValueError) as cause:
         raise DamagedError(f"entry: {kind} v{version} does not decode: {cause} behind byte {at}") from cause
-    if at != len(payload):
-        raise DamagedError(f"entry: {kind} v{version}: expected {at} bytes, got {len(payload)}")
     slot = fields.get("slot")
     return Skimmed(kind, slot if isinstance(slot, int) else None, str(fields.get("measure", "")), fields)
 
@@ -82,6 +81,8 @@ def _walks() -> dict[bytes, tuple[str, int, list[tuple[str, Reader | None, Step]
             schema = json.loads(item.read_text("utf-8"))
             named: dict[str, Step] = {}
             walk = [(field["name"], _reader(field), _step(field["type"], named)) for field in schema["fields"]]
+            while walk and walk[-1][1] is None:
+                walk.pop()  # Behind the last wanted field there is nothing to see.
             found[fingerprint(schema)] = schema["name"], int(schema["namespace"].rsplit("v", 1)[1]), walk
     return found
 
@@ -99,6 +100,9 @@ def _reader(field: dict[str, Any]) -> Reader | None:
 
 
 def _long(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    if byte < 128:  # Most of them: names' lengths, counts, small numbers.
+        return (byte >> 1) ^ -(byte & 1), at + 1
     value = shift = 0
     for place in range(at, at + MAX_BYTES):
         byte = data[place]
@@ -139,15 +143,13 @@ def _step(kind: Any, named: dict[str, Step]) -> Step:
     """How to pass over a value of a type."""
     name = kind if isinstance(kind, str) else kind["type"]
     if longs := _longs_of(kind):
-        step: Step = lambda data, at: _behind_longs(data, at, longs)  # noqa: E731
+        step = partial(_behind_longs, count=longs)
         if name == "record":
             named[kind["name"]] = step
         return step
     match name:
         case "string" | "bytes":
             return lambda data, at: _bytes(data, at)[1]
-        case "boolean":
-            return _behind_boolean
         case "array":
             longs = _longs_of(kind["items"])
             return _behind_long_blocks(longs) if longs else _behind_blocks(_step(kind["items"], named))
@@ -155,16 +157,20 @@ def _step(kind: Any, named: dict[str, Step]) -> Step:
             value = _step(kind["values"], named)
             return _behind_blocks(lambda data, at: value(data, _bytes(data, at)[1]))
         case "record":
-            steps = [_step(field["type"], named) for field in kind["fields"]]
-            named[kind["name"]] = _behind_all(steps)
+            named[kind["name"]] = _behind_all(_steps([field["type"] for field in kind["fields"]], named))
             return named[kind["name"]]
     return named[name]
 
 
-def _behind_boolean(data: bytes, at: int) -> int:
-    if data[at] > 1:
-        raise ValueError("a truth value that is neither 0 nor 1")
-    return at + 1
+def _steps(kinds: list[Any], named: dict[str, Step]) -> list[Step]:
+    """How to pass over values of these types, integers in a row at once."""
+    steps: list[Step] = []
+    for are_longs, group in groupby(kinds, lambda kind: _longs_of(kind) > 0):
+        if are_longs:
+            steps.append(partial(_behind_longs, count=sum(map(_longs_of, group))))
+        else:
+            steps += [_step(kind, named) for kind in group]
+    return steps
 
 
 def _behind_all(steps: list[Step]) -> Step:
@@ -189,8 +195,8 @@ def _behind_blocks(step: Step) -> Step:
 
 
 def _longs_of(kind: Any) -> int:
-    """How many integers a type always is, and nothing else; 0 for other types."""
-    if kind == "long":
+    """How many integers a type always is, and nothing else, a truth value being one; 0 for other types."""
+    if kind in ("long", "boolean"):
         return 1
     if isinstance(kind, dict) and kind["type"] == "record":
         each = [_longs_of(field["type"]) for field in kind["fields"]]

@@ -1,6 +1,7 @@
 """A home and its tiles are verified as a whole: logs that vanished, checkpoints that others kept, growth meanwhile."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -139,12 +140,22 @@ def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
     folder = small.tiles / LOG / "blobs"
     good = next(path for path in folder.iterdir() if path.stat().st_size == 40)
     batch = [Named(1, COUNTS, bytes.fromhex(good.name)), Named(2, COUNTS, bytes(32))]
-    with BlobPool(_Folder(folder), 1) as here, BlobPool(_Folder(folder), 2, batches_here=0) as pool:
+    with BlobPool(_Folder(folder), 1) as here, BlobPool(_Folder(folder), 3, batches_here=1) as pool:
         expected = here.check(batch)()
         assert [(2, True)] == [(fault.named.index, fault.missing) for fault in expected]
-        assert expected == pool.check(batch)()
-    with BlobPool(_Folder(folder, deadly=True), 2, batches_here=0) as pool, pytest.raises(StoreUnavailable, match="was killed"):
-        pool.check(batch)()
+        assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
+        while not pool._has_room():  # The processes take their time to come up.
+            time.sleep(0.01)
+        assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
+
+
+def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
+    """Blobs of which nobody answers are not passed over."""
+    with BlobPool(_Folder(small.tiles, deadly=True), 2, batches_here=0) as pool:
+        while not pool._has_room():
+            time.sleep(0.01)
+        with pytest.raises(StoreUnavailable, match="was killed"):
+            pool.check([Named(1, COUNTS, bytes(32))])()
 
 
 class _Folder:

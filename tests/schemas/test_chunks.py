@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.avro_files import head, plain_parsed
-from schemas.chunks import CHUNK_CELLS, NUMBERS, ForecastColumns, decode_chunk, decode_chunks, encode_chunks, pack_blob, unpack_blob
+from schemas.chunks import (
+    CHUNK_CELLS,
+    NUMBERS,
+    ForecastColumns,
+    chunks_in,
+    decode_chunk,
+    decode_chunks,
+    encode_chunks,
+    pack_blob,
+    unpack_blob,
+)
 from schemas.errors import ContractError, DamagedError
 from schemas.records import FALLBACKS
 
@@ -120,6 +130,7 @@ def test_a_cell_is_found_in_its_chunk_and_nowhere_else() -> None:
     """The blob's index leads to the one chunk that holds a cell; other cells have none."""
     columns = forecasts(50, 2)
     blob = unpack_blob(pack_blob(encode_chunks(columns)))
+    assert blob.chunks == tuple(chunks_in(pack_blob(encode_chunks(columns))))
     for row, cell in enumerate(columns.cells.tolist()):
         found = blob.chunk_of(cell)
         assert found is not None
@@ -152,6 +163,8 @@ def test_a_blob_that_is_cut_or_foreign_is_damage(change: "object", message: str)
     assert callable(change)
     with pytest.raises(DamagedError, match=message):
         unpack_blob(change(pack_blob(encode_chunks(forecasts(40, 1)))))
+    with pytest.raises(DamagedError, match="blob: expected"):
+        chunks_in(change(pack_blob(encode_chunks(forecasts(40, 1)))))
     with pytest.raises(DamagedError):
         unpack_blob(b"")
 

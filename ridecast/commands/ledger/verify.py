@@ -21,7 +21,11 @@ CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
 @click.command()
 @options.home
 @click.option("--log", "log_name", default="", metavar="NAME", help="Only this log. [default: all]")
-@click.option("--deep", is_flag=True, help="Fold every region again from its records, and compare the digests of its state.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Fold every region again from its records (not of --tiles), and derive the root of every issue from its chunks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option(
     "--against",
@@ -62,8 +66,6 @@ def command(
     from dataflows.verification import Wanted, report_json
     from ledger.keys import parse_verifier
 
-    if deep and tiles is not None:
-        raise UsageError("--deep: expected a home or a database; exported tiles are not folded")
     wanted = Wanted(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
     try:
         with bars() as progress:

@@ -67,7 +67,6 @@ def test_could_not_run(made: SmallLedger, call: Call, tmp_path: Path) -> None:
         ("--tiles", tmp_path / "nowhere", "--home", made.home): "--tiles: expected a directory, got",
         ("--tiles", made.tiles, "--home", tmp_path / "nowhere"): "--key: expected the key that signed the export's checkpoints",
         ("--tiles", made.home, "--home", made.home): "--tiles: expected an export below",
-        ("--tiles", made.tiles, "--deep"): "--deep: expected a home or a database",
     }
     for words, said in cases.items():
         done = call("ledger", "verify", *words)
