@@ -3,9 +3,13 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_ident
+from time import sleep
+from typing import IO
+
+LOOK_AGAIN_S = 0.02  # while another holds a lock; what is done under one takes a few milliseconds
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -50,8 +54,27 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes and threads respect; it ends with the process at the latest."""
+def locked(path: Path, patience_s: float | None = None) -> Iterator[None]:
+    """Hold a lock that other processes and threads respect; it ends with the process at the latest.
+
+    Args:
+        path: Of the file that is the lock.
+        patience_s: How long to wait for another holder, about; for ever without it.
+    Raises:
+        TimeoutError: somebody held it all that time: a process that was stopped, perhaps.
+    """
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if patience_s is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            _lock_within(file, path, patience_s)
         yield
+
+
+def _lock_within(file: IO[str], path: Path, patience_s: float) -> None:
+    for _ in range(max(1, round(patience_s / LOOK_AGAIN_S))):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        sleep(LOOK_AGAIN_S)
+    raise TimeoutError(f"another process has held {path.name} for {patience_s:g} s: is one stopped or hung? End it, and try again")

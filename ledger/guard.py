@@ -22,6 +22,7 @@ from ledger.tables import reading, spoken, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
 SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
+PATIENCE_S = 10.0  # for another process that holds the lock of a checkpoint; writing one takes milliseconds
 PAGE_ENTRIES = 1_000  # read back at once
 
 REPAIR = (
@@ -157,7 +158,7 @@ class Guard:
             DamagedError: the database contradicts itself: then there is nothing that could be continued.
         """
         path = self.path(log)
-        with self._writing, translated(str(path)), locked(path.with_suffix(".lock")):
+        with self._writing, translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
             checked = Frontier()
             self._read_back(log, checked, self._ledger.frontier(log))
             self._checked[log] = checked
@@ -227,10 +228,11 @@ class Guard:
                     self._wake.wait()
                 if self._closing:
                     return
-                wait_s = last_s + SPACING_S - self._clock()
+                wait_s = min(SPACING_S, last_s + SPACING_S - self._clock())  # A clock that goes back must not make it days.
                 if wait_s > 0:
                     self._wake.wait_for(lambda: self._closing, wait_s)
-                    continue
+                    if self._closing:
+                        return
             # A failure is kept in _failure: the next append tries again and raises, because its caller must know.
             with suppress(LedgerError, StoreUnavailable):
                 self.flush()
@@ -239,7 +241,7 @@ class Guard:
     def _write(self, log: str) -> None:
         """Read back what came since the last checkpoint, then replace the file if the log grew."""
         path = self.path(log)
-        with translated(str(path)), locked(path.with_suffix(".lock")):
+        with translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
             known = self.read(log)  # Another process may write the same log, and have written a later checkpoint.
             stored = self._ledger.frontier(log)
             checked = self._checked.get(log, Frontier()).copy()

@@ -22,6 +22,10 @@ from schemas.records import LogContinued
 
 LARGEST_ENTRY_BYTES = 65_535  # C2SP tlog-tiles: an entry bundle gives an entry's size in two bytes
 PAGE_ENTRIES = 1_000  # entries fetched at once by `scan`; 64 MB at most
+ANOTHER_WRITER = (
+    "Another process writes this log, or took it over meanwhile: end all writers but one and start that again; it goes on where "
+    "the log ends. If there was no other, something came out differently when it was done again: run `ridecast ledger verify`"
+)
 LOG_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)?")
 
 
@@ -126,14 +130,14 @@ class Ledger:
         """Return if these very entries lie at [expected_size, expected_size + n), raise otherwise."""
         sizes = f"{spoken(log)}: expected size {expected_size}, got {size}"
         if expected_size > size:
-            raise ExpectedSizeError(sizes)
+            raise ExpectedSizeError(f"{sizes}. {ANOTHER_WRITER}")
         stop = min(size, expected_size + len(leaves))
         found = connection.execute(statements.leaves(), {"log_id": log_id, "start": expected_size, "stop": stop}).scalars()
         for index, (ours, theirs) in enumerate(zip(leaves, found, strict=False), expected_size):
             if ours != theirs:
-                raise DivergenceError(f"{sizes}, with other content at index {index}")
+                raise DivergenceError(f"{sizes}, with other content at index {index}. {ANOTHER_WRITER}")
         if stop < expected_size + len(leaves):
-            raise ExpectedSizeError(f"{sizes}, with the first {stop - expected_size} of these {len(leaves)} entries")
+            raise ExpectedSizeError(f"{sizes}, with the first {stop - expected_size} of these {len(leaves)} entries. {ANOTHER_WRITER}")
 
     # --- read -----------------------------------------------------------------------------------
 

@@ -71,6 +71,23 @@ OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads.
 SCHEMA_LOCK = 0x52494445  # any number of our own for pg_advisory_xact_lock; "RIDE"
 
 
+# What SQLite, PostgreSQL and the system say -> what to do about it.
+ADVICE = (
+    (
+        ("disk is full", "No space left on device", "Disk quota exceeded"),
+        "the disk is full: make room, then try again; nothing that was acknowledged is lost",
+    ),
+    (
+        ("readonly database", "read-only", "Read-only file system", "Permission denied", "unable to open database file"),
+        "the disk is read-only, or not ours to write: mount it writable, or give home to the user that runs Ridecast",
+    ),
+    (
+        ("database is locked", "lock timeout", "55P03"),
+        "another process has held the log for long: is one stopped or hung? End it, then try again",
+    ),
+)
+
+
 class Stores(Protocol):
     """Which database holds a log."""
 
@@ -175,6 +192,7 @@ def database_engine(url: str) -> Engine:
     )
     event.listen(engine, "handle_error", _mark_disconnect)
     event.listen(engine, "do_connect", _connect_at_once)
+    event.listen(engine, "connect", _prepare_postgres)
     with translated("database"), engine.begin() as connection:
         # Two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
@@ -209,6 +227,14 @@ def _prepare_sqlite(connection: object, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # In WAL, NORMAL would lose the last commits at a power cut.
     cursor.close()
+
+
+def _prepare_postgres(connection: object, _record: object) -> None:
+    # A writer that was stopped inside of a transaction would hold up every other one, and none would say why.
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    cursor.close()
+    connection.commit()  # type: ignore[attr-defined]
 
 
 def _connect_at_once(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
@@ -267,6 +293,15 @@ def translated(what: str) -> Iterator[None]:
         text = str(getattr(cause, "orig", None) or cause)
         if "malformed" in text or "not a database" in text:
             raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
-        raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}") from cause
+        raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}{advice(text)}") from cause
     except OSError as cause:
-        raise StoreUnavailable(f"{what}: {cause}") from cause
+        raise StoreUnavailable(f"{what}: {cause}{advice(str(cause))}") from cause
+
+
+def advice(text: str) -> str:
+    """What a person can do about a driver's or the system's error, as the end of a message; empty when that is not known.
+
+    >>> advice("database or disk is full")
+    '; the disk is full: make room, then try again; nothing that was acknowledged is lost'
+    """
+    return next((f"; {said}" for words, said in ADVICE if any(word in text for word in words)), "")

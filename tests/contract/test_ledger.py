@@ -256,6 +256,7 @@ def test_damaged_entry_is_not_served(place: Place) -> None:
     """An entry that was edited behind the ledger's back is raised, never returned."""
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
+    ledger.flush()  # Its checkpoint is written before the edit, not beside it.
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 1', forged=scored(2))
     assert len(ledger.read(LOG, 0, 1)) == 1
     with pytest.raises(DamagedError, match="region nyc: entry 1 does not hash to what was promised"):
