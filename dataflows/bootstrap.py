@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 from dataflows.house import House, limits_of, open_rejects
 from dataflows.pump import PartitionPump
 from dataflows.resume import FROM_LOWEST, ResumePlan
-from dataflows.sources import RideSource
+from dataflows.sources import FileRides, RideSource
 from ledger.blobs import Retention
 from ledger.recording import Recorder
 from schemas.codec import Decoder
@@ -27,6 +26,7 @@ from state.region import FOLD_VERSION
 from state.slots import CountColumns, merge_counts
 
 MERGE_EVERY_BATCHES = 200
+MOST_FILES = 500  # named one by one
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
@@ -147,15 +147,23 @@ def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, U
 
 
 def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
-    """Name, digest and size of every file behind the history; a topic has its identity instead."""
+    """Name, digest and events of every file behind the history; a topic has its identity instead."""
     if source is None:
         return ()
-    folder = getattr(source, "folder", None)
-    if not isinstance(folder, Path):
+    if not isinstance(source, FileRides):
         said = " ".join(f"{name}={value}" for name, value in sorted(source.identity().items()))
         return (SourceFile(said, hashlib.sha256(said.encode()).digest(), sum(source.bounds(p)[1] for p in source.partitions())),)
     files = []
-    for path in sorted(folder.glob("*/*.avro")):
-        with path.open("rb") as held:
-            files.append(SourceFile(f"{path.parent.name}/{path.name}", hashlib.file_digest(held, "sha256").digest(), path.stat().st_size))
-    return tuple(files)
+    for partition in source.partitions():
+        mine = []
+        for path, rows in source.files(partition):
+            with path.open("rb") as held:
+                mine.append(SourceFile(f"{partition}/{path.name}", hashlib.file_digest(held, "sha256").digest(), rows))
+        files.append(mine)
+    if sum(map(len, files)) > MOST_FILES:  # An entry has its bounds: then a partition's digests are digested once more.
+        return tuple(_together(f"{partition}/*", mine) for partition, mine in zip(source.partitions(), files, strict=True))
+    return tuple(file for mine in files for file in mine)
+
+
+def _together(name: str, files: list[SourceFile]) -> SourceFile:
+    return SourceFile(name, hashlib.sha256(b"".join(file.sha256 for file in files)).digest(), sum(file.rows for file in files))

@@ -16,7 +16,7 @@ from dataflows.segments import Segment, partitions, segment_firsts, segment_name
 from schemas.errors import ContractError, DamagedError, UsageError
 from schemas.rides import Int64s, RawBatch
 
-__all__ = ["PARTITIONS", "RideLogReader", "RideLogWriter", "partitions"]
+__all__ = ["PARTITIONS", "RideLogReader", "RideLogWriter", "partitions", "segment_firsts", "segment_name"]
 
 
 class RideLogReader:

@@ -99,6 +99,13 @@ class FileRides:
         log = ridelog.RideLogReader(self._folder, partition)
         return log.start(), log.end()
 
+    def files(self, partition: int) -> list[tuple[Path, int]]:
+        """The files of a partition in order, each with the number of events in it now."""
+        _, end = self.bounds(partition)
+        firsts = ridelog.segment_firsts(self._folder / str(partition))
+        sizes = zip(firsts, [*firsts[1:], end], strict=True)
+        return [(self._folder / str(partition) / ridelog.segment_name(first), until - first) for first, until in sizes]
+
     def open(self, partition: int, offset: int) -> "FileReader":
         return FileReader(self._folder, partition, offset)
 

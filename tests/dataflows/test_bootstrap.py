@@ -1,5 +1,6 @@
 """History becomes counts once: what is counted, what is repeated quietly, and what is refused."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,26 @@ def test_every_ride_before_the_midnight_is_counted(house: House, rides: FileRide
     assert sum(expected.values()) == record.rides
     assert min(slot for slot, _ in expected) == record.first_slot
     house.close()
+
+
+def test_the_files_of_the_history_are_named_by_their_digests(
+    house: House, rides: FileRides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record names every file with the digest of its bytes and its events; very many are digested together by partition."""
+    record, _ = bootstrap_region(house, WORLD.region, rides, NEXT_DAY)
+    paths = sorted((tmp_path / "rides").glob("[0-9]/*.avro"))
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+    assert [(f"{path.parent.name}/{path.name}", digest) for path, digest in zip(paths, digests, strict=True)] == [
+        (file.name, file.sha256) for file in record.files
+    ]
+    for partition, log in enumerate(WORLD.logs):
+        assert len(log) == sum(file.rows for file in record.files if file.name.startswith(f"{partition}/"))
+    monkeypatch.setattr("dataflows.bootstrap.MOST_FILES", 2)
+    other = open_house(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "other")}))
+    together, _ = bootstrap_region(other, WORLD.region, rides, NEXT_DAY)
+    of_first = [digest for path, digest in zip(paths, digests, strict=True) if path.parent.name == "0"]
+    assert ["0/*", "1/*", "2/*"] == [file.name for file in together.files]
+    assert (hashlib.sha256(b"".join(of_first)).digest(), len(WORLD.logs[0])) == (together.files[0].sha256, together.files[0].rows)
 
 
 def test_a_second_time_changes_nothing(house: House, rides: FileRides) -> None:
