@@ -13,6 +13,7 @@ from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.region_run import RegionRun, SlotReport, open_region_run
 from dataflows.resume import ResumePlan, plan_resume
+from dataflows.sealing import seals_of
 from dataflows.signing import reading_key, writing_key
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
@@ -71,7 +72,9 @@ def open_house(settings: Settings, *, reading: bool = False, verifier: Verifier 
 
 def open_rejects(settings: Settings) -> RejectSink:
     """Where rejected events go: a topic when outputs go to Kafka, else a file in home."""
-    return KafkaRejects(settings.kafka, settings.instance) if settings.kafka else FileRejects(settings.home / "rejects.sqlite")
+    if settings.kafka:
+        return KafkaRejects(settings.kafka, seals_of(settings), settings.instance)
+    return FileRejects(settings.home / "rejects.sqlite", seals_of(settings))
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:

@@ -22,9 +22,35 @@ def read_signer(path: Path) -> Signer | None:
     Raises:
         ConfigError: others may read the file, it is not ours to read, or it holds no key that signs checkpoints.
     """
+    text = read_secret(path, "otherwise make a new key with `ridecast ledger key new`")
+    if text is None:
+        return None
+    try:
+        signer = parse_signer(text)
+    except UsageError as cause:
+        raise ConfigError(f"private key {path}: {cause}") from None
+    if signer.algorithm is not Algorithm.ED25519:
+        raise ConfigError(f"private key {path}: expected a key that signs notes, got a cosigner's")
+    return signer
+
+
+def create_signer(path: Path, signer: Signer) -> bool:
+    """As `create_secret`, with the text of a key."""
+    return create_secret(path, signer.text())
+
+
+def read_secret(path: Path, otherwise: str = "otherwise move it away, and a new one is made") -> str | None:
+    """The text of a file that only its owner may read, without white space around it; None when there is no such file.
+
+    Args:
+        path: The file.
+        otherwise: What to do when somebody may have read it.
+    Raises:
+        ConfigError: others may read the file, it is not ours to read, or is no text.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as cause:
         raise ConfigError(f"private key {path}: {cause.strerror}; give the file to the user that runs Ridecast") from cause
@@ -33,19 +59,16 @@ def read_signer(path: Path) -> Signer | None:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:
             raise ConfigError(
-                f"private key {path}: expected mode 600, got {mode:o}: others may have read it. If nobody has, `chmod 600 {path}`; "
-                "otherwise make a new key with `ridecast ledger key new`"
+                f"private key {path}: expected mode 600, got {mode:o}: others may have read it. "
+                f"If nobody has, `chmod 600 {path}`; {otherwise}"
             )
         try:
-            signer = parse_signer(file.read().decode("utf-8").strip())
-        except (OSError, UnicodeDecodeError, UsageError) as cause:
-            raise ConfigError(f"private key {path}: {cause if isinstance(cause, UsageError) else 'it cannot be read as text'}") from None
-    if signer.algorithm is not Algorithm.ED25519:
-        raise ConfigError(f"private key {path}: expected a key that signs notes, got a cosigner's")
-    return signer
+            return file.read().decode("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"private key {path}: it cannot be read as text") from None
 
 
-def create_signer(path: Path, signer: Signer) -> bool:
+def create_secret(path: Path, text: str) -> bool:
     """Put a private key into a file that is not there yet; whole, durable, and for its owner only from the first moment.
 
     Returns:
@@ -60,7 +83,7 @@ def create_signer(path: Path, signer: Signer) -> bool:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 os.fchmod(file.fileno(), OWNER_ONLY)  # whatever the umask says
-                file.write(signer.text() + "\n")
+                file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             try:

@@ -15,7 +15,8 @@ from schemas.rides import NO_TIME, Reason, Rejected, UInt8s, UInt64s
 from schemas.varints import encode_longs
 
 DEMAND_FORECAST = "demand_forecast.v1"
-REJECT = "reject.v1"
+REJECT = "reject.v2"
+CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with the bytes as they came
 CURSOR = "publish_cursor.v1"
 BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in state/cells.py
@@ -111,7 +112,7 @@ def _repeated(data: bytes, n: int) -> npt.NDArray[np.uint8]:
 
 
 def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
-    """(key, value) of a rejected event: the key is partition/offset, so that writing it again changes nothing."""
+    """(key, value) of a rejected event, sealed: the key is partition/offset, so that writing it again changes nothing."""
     fields: Fields = {
         "partition": rejected.partition,
         "offset": rejected.offset,
@@ -124,7 +125,7 @@ def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
 
 
 def decode_reject(value: bytes) -> Rejected:
-    """The rejected event of a message.
+    """The rejected event of a message, sealed as it was written.
 
     Raises:
         DamagedError: not such a message.
@@ -132,7 +133,7 @@ def decode_reject(value: bytes) -> Rejected:
     >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
     7
     """
-    fields = _decode(REJECT, value)
+    fields = _decode(CLEAR_REJECT if value.startswith(head(CLEAR_REJECT)) else REJECT, value)
     logged_at = cast(int | None, fields["logged_at"])
     try:
         reason = Reason(cast(str, fields["reason"]))

@@ -127,6 +127,7 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("signing_key", "", "", None, None, "private key that signs checkpoints; empty: keys/checkpoint.key in home", r".*", "a file"),
+    Setting("rejects_key", "", "", None, None, "key that seals rejected events; empty: keys/rejects.key in home", r".*", "a file"),
     Setting(
         "redis", "", "", None, None, "online store; empty: in memory", r"(?:(?:rediss?|unix)://.+)?", "redis://HOST:PORT/N", secret=True
     ),
@@ -198,6 +199,7 @@ class Settings:
     rides: str
     database: str
     signing_key: str
+    rejects_key: str
     redis: str
     kafka: str
     mlflow: str

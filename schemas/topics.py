@@ -49,7 +49,7 @@ RIDES = Topic(
 REJECTED = Topic(
     "rides.rejected",
     key="partition/offset",
-    schema="reject.v1",
+    schema="reject.v2",
     partitions=1,
     # Keyed, so that a reject written again replaces itself; deleted after seven days, since it may name a person.
     config=(("cleanup.policy", "compact,delete"), ("retention.ms", str(7 * DAY_MS))),

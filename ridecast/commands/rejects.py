@@ -5,7 +5,7 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import answers
-from schemas.errors import UsageError
+from schemas.errors import NotFound, UsageError
 from schemas.rides import Reason
 
 
@@ -31,8 +31,15 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
         raise UsageError(f"--reason: expected one of {', '.join(Reason)}, got {reason!r}")
     settings = options.settings_of_home(home=home)
     sink = open_rejects(settings)
+    missing = ""
     try:
-        found = sink.read(Reason(reason) if reason else None, partition, None if as_hex else limit)
+        chosen = (Reason(reason) if reason else None, partition, None if as_hex else limit)
+        try:
+            found = sink.read(*chosen)
+        except NotFound as cause:
+            if as_hex:
+                raise
+            found, missing = sink.read(*chosen, sealed=True), str(cause)
         counts = sink.counts()
         total = sum(counts.values())
     finally:
@@ -43,7 +50,9 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
         return
     table = Table("partition", "offset", "reason", "detail", "bytes")
     for event in found:
-        shown = event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
+        shown = "sealed" if missing else event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
         table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
     answers().print(table)
     click.echo(f"{len(found)} shown; {total} rejected in all" + "".join(f", {n} {name}" for name, n in counts.items()))
+    if missing:
+        raise NotFound(missing)

@@ -8,6 +8,7 @@ from typing import Protocol
 import fastavro
 import pytest
 
+from dataflows.sealing import Seals
 from dataflows.sinks import FileForecasts, FileRejects, ForecastSink, KafkaForecasts, KafkaRejects, RejectSink
 from schemas.messages import decode_demand_forecast
 from schemas.rides import NO_TIME, Reason, Rejected
@@ -160,7 +161,9 @@ def opening_rejects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
         if request.param == "files":
             sinks.append(FileRejects(tmp_path / "home" / "rejects.sqlite"))
         else:
-            sinks.append(KafkaRejects(request.getfixturevalue("kafka"), instance, patience_s=20.0))
+            sinks.append(
+                KafkaRejects(request.getfixturevalue("kafka"), Seals(tmp_path / "home" / "keys" / "rejects.key"), instance, patience_s=20.0)
+            )
         return sinks[-1]
 
     instance = request.getfixturevalue("kafka_topic")(0) if request.param == "kafka" else ""

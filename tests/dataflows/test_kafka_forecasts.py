@@ -12,6 +12,7 @@ import pytest
 from dataflows import kafka as ours
 from dataflows.kafka_forecasts import KafkaForecasts
 from dataflows.rejects import KafkaRejects
+from dataflows.sealing import Seals
 from schemas.errors import Fenced, StoreUnavailable
 from schemas.messages import decode_demand_forecast
 from schemas.rides import NO_TIME, Reason, Rejected
@@ -136,19 +137,19 @@ def test_a_broker_that_stays_away_is_reported(kafka_server: KafkaServer, monkeyp
     again.close()
 
 
-def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Sinks name the address where nobody listens."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic demand.forecasts"):
         KafkaForecasts(address, "local", "nyc").cursor(LOG)
     with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic rides.rejected"):
-        KafkaRejects(address).write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"")])
+        KafkaRejects(address, Seals(tmp_path / "rejects.key")).write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"")])
 
 
-def test_rejects_that_no_broker_confirms_are_an_error(kafka_server: KafkaServer) -> None:
+def test_rejects_that_no_broker_confirms_are_an_error(kafka_server: KafkaServer, tmp_path: Path) -> None:
     """A reject without a delivery report is not taken for kept."""
-    sink = KafkaRejects(kafka_server.address, kafka_server.fresh_topic(0), patience_s=2.0)
+    sink = KafkaRejects(kafka_server.address, Seals(tmp_path / "rejects.key"), kafka_server.fresh_topic(0), patience_s=2.0)
     sink.write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"a")])
     kafka_server.kill()
     with pytest.raises(StoreUnavailable, match=r"writing to .*rides\.rejected"):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.rejects import FileRejects, KafkaRejects
+from dataflows.sealing import Seals
 from schemas.errors import StoreUnavailable
 from schemas.messages import decode_reject, encode_reject
 from schemas.rides import NO_TIME, Reason, Rejected
@@ -110,12 +111,12 @@ def test_a_file_that_went_away_is_said(tmp_path: Path, call: str) -> None:
         getattr(sink, call)(*([[reject(1)]] if call == "write" else []))
 
 
-def test_a_broker_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rejects that cannot be kept are an error within the patience given, so that their counts do not go on."""
     monkeypatch.setattr("dataflows.kafka.ANSWER_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        sink = KafkaRejects(f"127.0.0.1:{taken.getsockname()[1]}", "local", patience_s=0.5)
+        sink = KafkaRejects(f"127.0.0.1:{taken.getsockname()[1]}", Seals(tmp_path / "rejects.key"), "local", patience_s=0.5)
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:\d+"):
             sink.write([reject(1)])
         sink.close()

@@ -22,6 +22,8 @@ from schemas.records import ForecastIssued
 from schemas.rides import NO_TIME, Reason, Rejected
 
 FILE = Path(__file__).resolve().parents[1] / "golden" / "formats.json"
+# A message of the first release, whose bytes were not sealed.
+CLEAR_REJECT = bytes.fromhex("c3011f9e9a117b112aab0452028090b8e8dfd2fc04106261645f666172650e66617265202d310400ff")
 TARGET_US = 1_400_000_400_000_000
 
 FULL_EVENT: dict[str, object] = {
@@ -88,6 +90,7 @@ def formats() -> dict[str, str]:
         "demand_forecast.key": messages[16][0],
         "demand_forecast.value": messages[16][1],
         "reject.key": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1"))[0],
+        "reject.value_v1": CLEAR_REJECT,
         "reject.value": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1"))[1],
         "reject.value_without_time": encode_reject(Rejected(2, 41, NO_TIME, Reason.UNDECODABLE, b""))[1],
         "publish_cursor": encode_cursor("region/nyc", 812),

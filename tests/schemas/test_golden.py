@@ -25,7 +25,8 @@ def test_released_bytes_are_read_as_what_they_meant() -> None:
     golden = {name: bytes.fromhex(text) for name, text in GOLDEN.items()}
     assert decode_slow(golden["ride_event.full"]) == FULL_EVENT
     assert decode_slow(golden["ride_event.spare"]) == SPARE_EVENT
-    assert decode_reject(golden["reject.value"]) == Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1")
+    for name in ("reject.value", "reject.value_v1"):
+        assert decode_reject(golden[name]) == Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1")
     assert decode_cursor(golden["publish_cursor"]) == ("region/nyc", 812)
     assert decode_demand_forecast(golden["demand_forecast.value"])["log_index"] == 812
     columns = decode_chunks([golden["forecast_chunk.first"], golden["forecast_chunk.last"]], (15, 30, 60))
