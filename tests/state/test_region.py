@@ -229,6 +229,9 @@ def test_silence_where_little_is_expected_is_zero_demand() -> None:
         outcome = fold.apply(ClosedSlot(fold.next_slot, (cut(),), (NO_COUNTS,), (NO_COUNTS,)))
         assert status == outcome.status
         assert (status is SlotStatus.OBSERVED) == fold.histories[0].complete(fold.next_slot - 1, fold.next_slot)
+        silent = KnownSlot(slots[-1].slot + 1, CELLS[:0], slots[0].counts[:0])
+        remembered = warm([*slots, silent])
+        assert (status is SlotStatus.OBSERVED) == remembered.histories[0].complete(silent.slot, silent.slot + 1)
 
 
 @pytest.mark.parametrize(
