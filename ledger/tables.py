@@ -82,6 +82,10 @@ ADVICE = (
         "the disk is read-only, or not ours to write: mount it writable, or give home to the user that runs Ridecast",
     ),
     (
+        ("Connection reset", "Connection refused", "Broken pipe", "network error", "57P0"),
+        "the database went away: see that it runs, then try again; nothing that was acknowledged is lost",
+    ),
+    (
         ("database is locked", "lock timeout", "55P03"),
         "another process has held the log for long: is one stopped or hung? End it, then try again",
     ),

@@ -1,0 +1,87 @@
+"""PostgreSQL killed at random moments while closes are appended: what it acknowledged is there, once, and clean."""
+
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ledger.blobs import open_blobs
+from ledger.verify import verify_log
+from tests.faults.syscalls import CLOSE_ENTRIES, close_of
+from tests.house import ROOT
+from tests.ledger.places import LOG, Place
+from tests.services.postgres import PostgresServer
+
+SEED = 20_141_124
+LONGEST_WAIT_S = 0.3  # after the first close of a round; a close takes some ten milliseconds
+
+# Appends close after close to a server that is killed, until it is refused; says each size that was acknowledged.
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from ledger.blobs import Retention, open_blobs
+from schemas.errors import RidecastError
+from tests.faults.syscalls import CLOSE_ENTRIES, chunks_of, close_of
+from tests.ledger.places import LOG, Place
+
+place = Place(Path(sys.argv[1]), sys.argv[2])
+ledger, blobs = place.open(), open_blobs(place.home, place.url)
+size = ledger.head(LOG).size
+try:
+    while True:
+        number = size // CLOSE_ENTRIES
+        blobs.put(chunks_of(number % 256), Retention.FORECAST)
+        size = ledger.append(LOG, size, close_of(number)).size
+        print(size, flush=True)
+except RidecastError as refusal:
+    print(type(refusal).__name__, refusal, flush=True)
+os._exit(0)
+"""
+
+
+def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
+    """Let a program append, kill the server under it, start it again; returns the last size that was acknowledged."""
+    words = [sys.executable, "-B", "-c", PROGRAM, str(place.home), place.url]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        first = program.stdout.readline()
+        time.sleep(wait_s)
+        server.kill()
+        said = [first, *program.stdout.readlines()]
+    server.start()
+    assert re.match(r"StoreUnavailable .*the database went away: see that it runs, then try again", said[-1]), said[-1]
+    return max(int(line) for line in said if line.strip().isdecimal())
+
+
+def hold(place: Place, server: PostgresServer, kills: int) -> None:
+    """Kill so often, and look after each time.
+
+    The blobs of a server that is killed go with the entries: the same database holds both.
+    """
+    chance, acknowledged = random.Random(SEED), 0
+    for _ in range(kills):
+        acknowledged = kill_under(place, server, chance.random() * LONGEST_WAIT_S)
+        ledger, blobs = place.open(), open_blobs(place.home, place.url)
+        found = [stored.payload for stored in ledger.read(LOG, 0)]
+        assert len(found) >= acknowledged
+        assert found == [payload for number in range(len(found) // CLOSE_ENTRIES) for payload in close_of(number)]
+        assert verify_log(ledger, LOG, blobs).problems == ()
+        blobs.close()
+        place.close()
+    print(f"\nPostgreSQL killed {kills} times, seed {SEED}: {acknowledged} entries acknowledged, 0 lost, 0 twice")
+
+
+def test_some_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+    """Twice killed while closes are appended, every acknowledged entry is there once, and verify is clean."""
+    hold(Place(tmp_path, postgres_url), postgres_server, 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_many_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+    """The same, thirty times on one database."""
+    hold(Place(tmp_path, postgres_url), postgres_server, 30)
