@@ -68,6 +68,8 @@ CONNECT_TIMEOUT_S = 10  # A server that is there answers in milliseconds.
 BUSY_TIMEOUT_S = 30  # How long a writer waits for another; a close appends in milliseconds.
 POOL_CONNECTIONS = 5
 OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads.
+# SQLite's words for a file that is not what it wrote; tables and columns are made before anything is asked of them.
+DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode to UTF-8", "unsupported file format", "already exists")
 SCHEMA_LOCK = 0x52494445  # any number of our own for pg_advisory_xact_lock; "RIDE"
 
 
@@ -288,16 +290,18 @@ def translated(what: str) -> Iterator[None]:
     """Turn a driver's errors into ours.
 
     Raises:
-        DamagedError: SQLite says that its file is malformed.
+        DamagedError: SQLite says that its file is not what it wrote.
         StoreUnavailable: any other error of the driver or the disk.
     """
     try:
         yield
     except SQLAlchemyError as cause:
         text = str(getattr(cause, "orig", None) or cause)
-        if "malformed" in text or "not a database" in text:
+        if any(words in text for words in DAMAGE):
             raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
         raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}{advice(text)}") from cause
+    except UnicodeDecodeError as cause:  # of a name or a text in SQLite's file
+        raise DamagedError(f"{what}: the database file is damaged: {cause}") from cause
     except OSError as cause:
         raise StoreUnavailable(f"{what}: {cause}{advice(str(cause))}") from cause
 

@@ -15,7 +15,7 @@ from ledger.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, Named,
 from ledger.checkpoint_files import WAY_OUT
 from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
-from ledger.merkle import Frontier, leaf_hash
+from ledger.merkle import TILE_HEIGHT, Frontier, leaf_hash
 from ledger.tables import reading
 from schemas.errors import BootRefused, DamagedError
 from schemas.record_skim import skim
@@ -202,15 +202,22 @@ class _Check:
             size, stored, count, largest = connection.execute(statements.extent(), {"name": self.log, "log_id": log_id}).one()
             for level, index in connection.execute(statements.stray_nodes(), {"name": self.log, "log_id": log_id}):
                 self.say(None, f"nodes: there is one at level {level}, index {index}, where the tree has none")
+        if not (isinstance(size, int) and isinstance(largest, int) and isinstance(stored, bytes)):
+            raise DamagedError(f"size: expected a number and a frontier, got {size!r}, {stored!r} and the largest index {largest!r}")
         if (count, largest) != (size, size - 1):
             self.say(None, f"size: expected {size} entries up to index {size - 1}, got {count} up to index {largest}")
         self.nodes = _StoredNodes(self.ledger, self.log)
-        for start in range(0, size, PAGE_ENTRIES):
-            stop = min(start + PAGE_ENTRIES, size)
+        self.nodes.at(TILE_HEIGHT, 0)  # A table that cannot be read is damage even before it holds anything.
+        there = min(size, largest + 1)  # A damaged size may be any number.
+        for start in range(0, there, PAGE_ENTRIES):
+            stop = min(start + PAGE_ENTRIES, there)
             for rows in self._rows(start, stop):
                 self._entries(rows)
             on_progress(start, size)
-        self._skip_to(size)
+        if there < size:
+            self.say(there, _missing(there, size - 1))
+        else:
+            self._skip_to(size)
         if stored != self.frontier.to_bytes():
             self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
         self.problems += [Problem(None, f"{source}: {what}") for source, what in self.vouchers.faults(size, "the database")]
@@ -250,6 +257,9 @@ class _Check:
     def _entries(self, rows: Sequence[RawRow]) -> None:
         leaves: list[bytes] = []
         for index, kind, slot, subject, leaf, payload in rows:
+            if not isinstance(index, int) or index < self.frontier.size + len(leaves):
+                self.say(None, f"entries: one is indexed as {index!r} behind {self.frontier.size + len(leaves) - 1}")
+                continue
             if index != self.frontier.size + len(leaves):
                 self._grow(leaves)
                 leaves = []
@@ -279,8 +289,7 @@ class _Check:
     def _skip_to(self, index: int) -> None:
         """Entries that are missing before an index; the tree goes on with a hash that nothing has."""
         if self.frontier.size < index:
-            missing = (self.frontier.size, index - 1)
-            self.say(missing[0], "missing" if missing[0] == missing[1] else f"missing, and all up to {missing[1]}")
+            self.say(self.frontier.size, _missing(self.frontier.size, index - 1))
         while self.frontier.size < index:
             self._grow([bytes(32)] * min(PAGE_ENTRIES, index - self.frontier.size))
 
@@ -291,6 +300,10 @@ class _Check:
         for level, at, node in kept:
             if self.nodes.at(level, at) != node:
                 self.say(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
+
+
+def _missing(first: int, last: int) -> str:
+    return "missing" if first == last else f"missing, and all up to {last}"
 
 
 class _StoredNodes:

@@ -79,12 +79,12 @@ class SmallLedger:
             append_close(house, slot)
         house.close()
 
-    def verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
-        """What the verifier says of the home."""
+    def verified(self, *against: Path, verifier: Verifier | None = None, log: str = "") -> list[str]:
+        """What the verifier says of the home, or of one log there."""
         house = open_house(self.settings(), reading=True, verifier=verifier)
         try:
             keys = (verifier,) if verifier else (self.key(),) if against else ()
-            return _said(verify_house(house, Wanted(against=against, verifiers=keys), silent))
+            return _said(verify_house(house, Wanted(log, against, keys), silent))
         finally:
             house.close()
 

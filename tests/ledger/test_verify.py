@@ -253,23 +253,6 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     place.abandon()
 
 
-def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far from the start of a log the root over an issue's chunks is derived for some, and for all when asked to."""
-    monkeypatch.setattr("ledger.verify.ROOTS_WITHIN_ENTRIES", 2)
-    place, blobs = Place(tmp_path), FileBlobs(tmp_path / "blobs")
-    digests = [blobs.put(pack_blob([number.to_bytes(12, "big") * 2]), Retention.FORECAST) for number in range(40)]
-    place.open().append(LOG, 0, [issued(digest, bytes(32)) for digest in digests])
-    place.close()
-    sampled = [index for index, digest in enumerate(digests) if index < 2 or digest[0] % 16 == 0]
-    report = verify_log(place.open(), LOG, blobs)
-    assert (40, len(sampled), sampled) == (report.blobs, report.roots, [problem.index for problem in report.problems])
-    report = verify_log(place.open(), LOG, blobs, every_root=True)
-    assert (40, list(range(40))) == (report.roots, [problem.index for problem in report.problems])
-    next((tmp_path / "blobs").rglob(digests[39].hex())).write_bytes(b"forged")
-    assert 39 in [problem.index for problem in verify_log(place.open(), LOG, blobs).problems]
-    place.abandon()
-
-
 def test_empty_digests_name_nothing() -> None:
     """A record without a blob names none."""
     assert blobs_named(ModelPromoted("nyc", "pickups", b"", "champion", "")) == ()
