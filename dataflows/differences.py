@@ -30,7 +30,9 @@ from schemas.records import (
     UniverseChanged,
 )
 from schemas.regions import Region
+from schemas.rides import Bools
 from state.cells import cell_text
+from state.models.intervals import MEDIAN_MILLI, quantiles
 
 ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight
 INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # what the last bit of a float reaches in an issue
@@ -232,26 +234,45 @@ def _chunks(region: Region, index: int, there: ForecastIssued, here: ForecastIss
         first = cell_text(int(other[0]), region.precision) if len(other) else "none"
         where = f"{there.measure}, cells of the issue, the first of {len(other)} that only one has: {first}"
         return Difference(Arrow.FORECAST, index, where, str(len(theirs)), str(len(mine) if mine is not None else 0))
-    return _number(region, index, there.measure, theirs, mine)
+    return _number(region, index, there, theirs, mine)
 
 
-def _number(region: Region, index: int, measure: str, theirs: ForecastColumns, mine: ForecastColumns) -> Difference:
+def _number(region: Region, index: int, issued: ForecastIssued, theirs: ForecastColumns, mine: ForecastColumns) -> Difference:
+    measure = issued.measure
     codes = np.flatnonzero(theirs.fallback != mine.fallback)
     if len(codes):
         row = int(codes[0])
-        said = [FALLBACKS[int(columns.fallback[row])].value for columns in (theirs, mine)]
-        return Difference(
-            Arrow.FORECAST, index, f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, fallback", said[0], said[1]
-        )
+        recorded, recomputed = (FALLBACKS[int(columns.fallback[row])].value for columns in (theirs, mine))
+        where = f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, fallback"
+        return Difference(Arrow.FORECAST, index, where, recorded, recomputed)
     apart = np.stack([np.abs(getattr(theirs, name) - getattr(mine, name)) for name in NUMBERS], axis=1)  # int64[n, columns, h]
     if not apart.any():
         return Difference(Arrow.FORECAST, index, f"{measure}, bytes of the chunks", "equal numbers", "equal numbers")
-    row, column, horizon = (int(places[0]) for places in np.nonzero(apart))
-    name, horizon_min = NUMBERS[column], mine.horizons_min[horizon]
     cells, most = int(apart.any(axis=(1, 2)).sum()), int(apart.max())
+    units = np.where(_quantiles_explained(issued, theirs, mine), ONE_UNIT, apart) if most > ONE_UNIT else apart
+    largest = int(units.max())
+    row, column, horizon = (int(places[0]) for places in np.nonzero(units if largest <= ONE_UNIT else units > ONE_UNIT))
     where = (
-        f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, {horizon_min} min, {name} in 1/1000 "
-        f"({cells} of {len(mine)} cells differ, by {most} at most)"
+        f"{measure}, cell {cell_text(int(mine.cells[row]), region.precision)}, {mine.horizons_min[horizon]} min, {NUMBERS[column]} "
+        f"in 1/1000 ({cells} of {len(mine)} cells differ, by {most} at most)"
     )
-    said = [str(int(getattr(columns, name)[row, horizon])) for columns in (theirs, mine)]
-    return Difference(Arrow.FORECAST, index, where, said[0], said[1], units=most, floating=most <= ONE_UNIT)
+    recorded, recomputed = (str(int(getattr(columns, NUMBERS[column])[row, horizon])) for columns in (theirs, mine))
+    return Difference(Arrow.FORECAST, index, where, recorded, recomputed, units=largest, floating=largest <= ONE_UNIT)
+
+
+def _quantiles_explained(issued: ForecastIssued, theirs: ForecastColumns, mine: ForecastColumns) -> Bools:
+    """Which numbers are quantiles that differ only because a mean within one unit passes a threshold: bool[n, columns, h].
+
+    A quantile is a whole ride: where a mean lies at the edge between two of them, its last bit moves it by a thousand units.
+    """
+    explained = np.zeros((len(mine), len(NUMBERS), len(mine.horizons_min)), np.bool_)
+    for i, spread in enumerate(issued.spread):
+        near = np.abs(theirs.mean[:, i] - mine.mean[:, i]) <= ONE_UNIT
+        for name, probability in (("median", MEDIAN_MILLI), ("lower", spread.lower_milli), ("upper", spread.upper_milli)):
+            recorded = getattr(theirs, name)[:, i]
+            for milli in np.unique(mine.dispersion[:, i]).tolist():
+                rows = np.flatnonzero(near & (mine.dispersion[:, i] == milli))
+                low, high = (quantiles(np.maximum(mine.mean[rows, i] + step, 0) / 1000, milli, probability) * 1000 for step in (-1, 1))
+                explained[rows, NUMBERS.index(name), i] = (low <= recorded[rows]) & (recorded[rows] <= high)
+    unequal = np.stack([getattr(theirs, name) != getattr(mine, name) for name in NUMBERS], axis=1)
+    return np.asarray(explained & unequal, np.bool_)
