@@ -22,7 +22,7 @@ from ledger.blobs import Blobs, open_blobs
 from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, UsageError
 from schemas.record_codec import decode
 from schemas.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.settings import Settings
@@ -90,12 +90,20 @@ def limits_of(settings: Settings) -> PumpLimits:
 def open_pumps(
     house: House, source: RideSource, plans: Sequence[ResumePlan], partitions: Sequence[int], rejects: RejectSink, *, bounded: bool
 ) -> list[PartitionPump]:
-    """One pump per partition."""
-    regions = tuple(plan.region.id for plan in plans)
+    """One pump per partition.
+
+    Raises:
+        UsageError: the regions were bootstrapped with different rules: one reading cannot keep both.
+    """
+    regions, rules = tuple(plan.region.id for plan in plans), rules_of(plans[0])
+    for plan in plans:
+        if rules_of(plan) != rules:
+            raise UsageError(
+                f"region {plan.region.id}: expected rides to be taken in by the rules of {regions[0]} ({rules}), "
+                f"its bootstrap recorded {rules_of(plan)}; run each of them by itself"
+            )
     return [
-        PartitionPump(
-            source, p, plans, Decoder(regions), rules_of(plans[0]), rejects, limits_of(house.settings), time.monotonic, bounded=bounded
-        )
+        PartitionPump(source, p, plans, Decoder(regions), rules, rejects, limits_of(house.settings), time.monotonic, bounded=bounded)
         for p in partitions
     ]
 
