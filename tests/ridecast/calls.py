@@ -40,7 +40,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **more}
 
 
-def ridecast(*words: object, cwd: Path, env: Mapping[str, str] | None = None, largest_file_bytes: int = 0, within_s: float = 120.0) -> Done:
+def ridecast(*words: object, cwd: Path, env: Mapping[str, str] | None = None, largest_file_bytes: int = 0, within_s: float = 240.0) -> Done:
     """Run `ridecast` with these words in a process of its own.
 
     Args:

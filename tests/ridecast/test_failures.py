@@ -11,7 +11,7 @@ import pytest
 
 from ledger.log import Head
 from tests.ledger.places import Place
-from tests.ridecast.calls import environment, ridecast
+from tests.ridecast.calls import ROOT, environment, ridecast
 from tests.ridecast.conftest import Call, Small
 from tests.services.process import free_port
 
@@ -167,17 +167,25 @@ def test_a_full_disk_under_bootstrap(small: Small, tmp_path: Path) -> None:
     assert (0, small.made["bootstrap"].out) == (again.status, again.out)
 
 
-def test_a_full_disk_under_run(small: Small, tmp_path: Path) -> None:
-    """A forecaster that cannot write says so once; the run gives up with 1, and later goes on to the same log."""
-    home = ("--home", "home", "--region", "tehran", "--rides", small.rides)
-    ridecast("bootstrap", *home, "--until", "2025-04-07", cwd=tmp_path)
-    bytes_now = (tmp_path / "home/ledger/region__tehran.sqlite").stat().st_size
-    done = ridecast("run", *home, "--until-end", cwd=tmp_path, largest_file_bytes=bytes_now + 200_000)
-    assert (1, "ridecast: forecaster ended with the error above, 6 times in a row") == (done.status, done.lines[-1])
-    assert any("region/tehran" in line and "disk" in line for line in done.lines[:-1])
-    assert len(set(done.lines)) == len(done.lines)
-    assert 0 == ridecast("run", *home, "--until-end", cwd=tmp_path).status
-    assert ridecast("ledger", "verify", "--home", "home", cwd=tmp_path).status == 0
+def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forecaster that cannot write says why; the run gives up with 1, and with room again it ends as if nothing had been."""
+    set_back(copy.home, head_of(small.home).size - 60)
+    shutil.copy(copy.folder / "first_checkpoint.txt", copy.home / "checkpoints/region__tehran.txt")
+    limited = copy.folder / "limited"  # a Python under which no file grows beyond 100 KB or so
+    limited.write_text(f'#!/bin/sh\nulimit -f 150\nexec {sys.executable} "$@"\n', "utf-8")
+    limited.chmod(0o755)
+    monkeypatch.chdir(copy.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("ridecast.supervise.MOST_RESTARTS", 1)  # each costs seconds; how many there are is tested elsewhere
+    monkeypatch.setattr("ridecast.supervise.signal.signal", lambda *_: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("ridecast.supervise.sys.executable", str(limited))
+        done = call(*RUN, "--until-end")
+    assert (1, "ridecast: forecaster ended with the error above, 2 times in a row") == (done.status, done.lines[-1])
+    assert re.match(r"ridecast: region/tehran: .*disk", done.lines[0])
+    assert 0 == call(*RUN, "--until-end").status
+    assert head_of(small.home) == head_of(copy.home)
+    assert 0 == call("ledger", "verify", "--home", "home").status
 
 
 def test_standard_output_on_a_full_disk(at_small: Small) -> None:
