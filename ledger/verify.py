@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.engine import Row
 
 from ledger import statements
-from ledger.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
+from ledger.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
 from ledger.checkpoint_files import WAY_OUT
 from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
@@ -27,7 +27,7 @@ MOST_BATCHES = 256  # whose answers were not asked for yet; one process may be s
 # Deriving the root over an issue's chunks takes four times as long as hashing its blob, which is what stored bytes can
 # be damaged in; that a root was recorded that never followed from the chunks is looked for in all when asked to.
 ROOTS_WITHIN_ENTRIES = 1_000  # from the start of a log: of all issues
-ROOTS_ONE_IN = 16  # behind that, by the first byte of the blob's digest
+ROOTS_ONE_IN = 32  # behind that, by the first byte of the blob's digest
 MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
 CHECKPOINT = "checkpoint"
 
@@ -283,7 +283,8 @@ class _Check:
                 continue
             if (seen.kind, seen.slot, seen.subject) != (kind, slot, subject):
                 self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {(seen.kind, seen.slot, seen.subject)}")
-            self.blobs.add(named_in(index, seen))
+            if seen.kind in NAMING:
+                self.blobs.add(named_in(index, seen))
         self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:

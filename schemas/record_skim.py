@@ -6,11 +6,10 @@ millions of entries can be looked at. `schemas.record_codec.decode` is the plain
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +25,7 @@ Step = Callable[[bytes, int], int]  # (bytes, place of a value) -> place behind 
 Reader = Callable[[bytes, int], tuple[Any, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Skimmed:
+class Skimmed(NamedTuple):
     """What a look at an entry's bytes told.
 
     Attributes:

@@ -81,6 +81,7 @@ TAMPERINGS = {
         r"nodes: there is one at level 9, index 0",
     ),
     "the frontier": ("UPDATE logs SET frontier = :leaf", r"root: the entries hash to"),
+    "the frontier, as long as it was": ("UPDATE logs SET frontier = :frontier", r"root: the entries hash to"),
     "the size": ("UPDATE logs SET size = 599", r"size: expected 599 entries up to index 598, got 600 up to index 599"),
     "an unreadable record": ('UPDATE entries SET payload = :cut, leaf = :cut_leaf WHERE "index" = 300', r"entry 300: .*SlotScored"),
 }
@@ -92,6 +93,7 @@ def test_tampering_is_found(place: Place, name: str) -> None:
     statement, expected = TAMPERINGS[name]
     cut = scored(300)[:14]
     values: dict[str, bytes] = {"forged": FORGED, "leaf": leaf_hash(FORGED), "cut": cut, "cut_leaf": leaf_hash(cut)}
+    values["frontier"] = leaf_hash(FORGED) * ENTRIES.bit_count()
     place.tamper(statement, LOG, **{key: value for key, value in values.items() if re.search(f":{key}\\b", statement)})
     said = problems(place)
     assert any(re.search(expected, line) for line in said), said
@@ -147,6 +149,21 @@ def test_a_checkpoint_may_be_behind(place: Place) -> None:
     place.checkpoint().write_bytes(old)
     report = verify_log(place.open(), LOG)
     assert (report.entries, report.checkpoint_size, report.problems) == (ENTRIES + 1, ENTRIES, ())
+
+
+def test_other_types_are_damage(tmp_path: Path) -> None:
+    """SQLite lets any type into a column; an entry, a size or a place of another type is named, never a crash."""
+    place = Place(tmp_path)
+    place.open().append(LOG, 0, [scored(slot) for slot in range(8)])
+    place.close()
+    place.tamper("UPDATE entries SET payload = 'text' WHERE \"index\" = 3")
+    place.tamper('UPDATE entries SET leaf = 7 WHERE "index" = 5')
+    said = problems(place)
+    assert "entry 3: expected bytes, got str" in said
+    assert any(line.startswith("entry 5: the bytes hash to") and line.endswith("the stored leaf hash is 7") for line in said)
+    place.tamper("UPDATE logs SET size = 'many'")
+    assert any("size: expected a number and a frontier, got 'many'" in line for line in problems(place))
+    place.abandon()
 
 
 def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> Kept:
@@ -207,6 +224,21 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     assert any(line.startswith("database: ") or "damaged" in line for line in said), said
 
 
+def test_a_damaged_index_is_named(tmp_path: Path) -> None:
+    """Entries that all read well are not enough: who looks one up by its slot would not find it."""
+    place = Place(tmp_path)
+    place.open().append(LOG, 0, [scored(slot) for slot in range(ENTRIES)])
+    place.close()
+    path = tmp_path / "ledger" / "region__nyc.sqlite"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"SlotScoredpickups")] ^= 1  # Only in the index by slot do kind and subject stand side by side.
+    path.write_bytes(data)
+    said = problems(place)
+    place.abandon()
+    assert said
+    assert all(line.startswith("database: ") for line in said), said
+
+
 def issued(blob: bytes, chunks_root: bytes, models: tuple[bytes, ...] = ()) -> bytes:
     """An issue that names a blob."""
     return encode(
@@ -243,7 +275,7 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     digests = [blobs.put(pack_blob([number.to_bytes(12, "big") * 2]), Retention.FORECAST) for number in range(40)]
     place.open().append(LOG, 0, [issued(digest, bytes(32)) for digest in digests])
     place.close()
-    sampled = [index for index, digest in enumerate(digests) if index < 2 or digest[0] % 16 == 0]
+    sampled = [index for index, digest in enumerate(digests) if index < 2 or digest[0] % 32 == 0]
     report = verify_log(place.open(), LOG, blobs)
     assert (40, len(sampled), sampled) == (report.blobs, report.roots, [problem.index for problem in report.problems])
     report = verify_log(place.open(), LOG, blobs, every_root=True)
