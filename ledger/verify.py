@@ -13,12 +13,14 @@ from sqlalchemy.engine import Row
 from ledger import statements
 from ledger.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, ReadBlobs, checks_here, named_in
 from ledger.checkpoint_files import WAY_OUT
+from ledger.evidence import evidence_faults
 from ledger.kept import Kept, Vouchers
 from ledger.log import Ledger
 from ledger.merkle import TILE_HEIGHT, Frontier, leaf_hash
 from ledger.tables import reading
 from schemas.errors import BootRefused, DamagedError
 from schemas.record_skim import skim
+from schemas.records import LogContinued
 
 PAGE_ENTRIES = 1_024
 PAGE_NODES = 1_000
@@ -283,6 +285,9 @@ class _Check:
                 continue
             if (seen.kind, seen.slot, seen.subject) != (kind, slot, subject):
                 self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {(seen.kind, seen.slot, seen.subject)}")
+            if seen.kind == LogContinued.__name__:
+                for what in evidence_faults(self.ledger, self.log, index, payload):
+                    self.say(index, what)
             if seen.kind in NAMING:
                 self.blobs.add(named_in(index, seen))
         self._grow(leaves)
