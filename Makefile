@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test lint bench faults interop servers constraints wheel clean
+.PHONY: help demo test lint bench faults mutants interop servers constraints wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,9 @@ faults: $(VENV)/ready ## kills and faults, minutes long
 interop: $(VENV)/ready ## other people's programs verify our exports and our API; needs Go
 	@command -v go > /dev/null || { echo "go is missing: install Go 1.24 or newer (Debian: golang-go)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/interop -m interop -s $(ARGS)
+
+mutants: $(VENV)/ready ## break the verifier in small ways; each must be noticed
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 servers: $(VENV)/ready ## Kafka, PostgreSQL and Redis on loopback until Ctrl-C
 	$(BIN)/python -m tests.services

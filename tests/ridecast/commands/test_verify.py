@@ -42,6 +42,7 @@ def test_damaged(made: SmallLedger, call: Call) -> None:
     done = call("ledger", "verify", "--home", made.home, "--log", LOG)
     assert 1 == done.status
     assert "region/nyc: 12 entries, 6 blobs: 1 PROBLEM\n" in done.out
+    assert 1 == call("ledger", "verify", "--home", made.home).status  # though the other logs are clean
     as_json = call("ledger", "verify", "--home", made.home, "--log", LOG, "--json")
     [report] = json.loads(as_json.out)
     [problem] = report["problems"]
