@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger.log import Ledger, Stored
+from schemas.errors import DamagedError
 from schemas.record_codec import decode
 from schemas.records import (
     ForecastIssued,
@@ -44,12 +45,15 @@ class Close:
 def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) -> Iterator[Close]:
     """The closes among the entries [start, stop), in order; entries of other kinds belong to none.
 
+    Args:
+        start: Where to begin; the rest of a close that began below is left out.
     Raises:
-        DamagedError: an entry's bytes do not hash to what was promised.
+        DamagedError: an entry's bytes do not hash to what was promised, or it follows no slot.
     """
     before: list[Stored] = []
     closed: Stored | None = None
     after: list[Stored] = []
+    begun = start == 0
     for stored in ledger.scan(log, start, stop):
         if stored.kind not in OF_A_CLOSE:
             continue
@@ -57,11 +61,13 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
             yield _close(before, closed, after)
             before, closed, after = [], None, []
         if stored.kind == SlotClosed.__name__:
-            closed = stored
+            closed, begun = stored, True
         elif stored.kind in FINDINGS:
             before.append(stored)
-        elif closed is not None:  # The rest of a close whose beginning lies below `start` is nobody's.
+        elif closed is not None:
             after.append(stored)
+        elif begun or before:
+            raise DamagedError(f"{log} entry {stored.index}: expected a {stored.kind} to follow the entry that closes its slot")
     if closed is not None:
         yield _close(before, closed, after)
 

@@ -3,25 +3,22 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from dataflows.closes import Close, closes
 from dataflows.control import Control, ControlView
 from dataflows.record import closed_of, history_by_slot, payloads_of
 from dataflows.resume import ResumePlan, plan_resume
 from dataflows.snapshots import load_snapshot, save_snapshot
 from ledger.blobs import Blobs
-from ledger.log import Ledger, Stored
+from ledger.log import Ledger
 from ledger.recording import Recorder
 from schemas.errors import DamagedError, DivergenceError
 from schemas.record_codec import decode, encode
 from schemas.records import (
     EnvironmentChanged,
     ForecastIssued,
-    HorizonShort,
-    SlotClosed,
     SlotScored,
     SlotStatus,
-    SourceGap,
     StateDigested,
-    UniverseChanged,
     region_log,
 )
 from schemas.regions import Region
@@ -29,12 +26,8 @@ from state.partials import Partial
 from state.region import Champion, RegionFold, SlotOutcome, champions_of
 from state.slots import OpenSlots
 
-REFOLD_PAGE_ENTRIES = 2_000
 # What floating point reaches may differ in another environment; counts may not, anywhere.
 FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
-# What a close records; a log holds other entries too, of which the fold knows nothing.
-OF_A_CLOSE = (SourceGap, HorizonShort, SlotClosed, UniverseChanged, SlotScored, ForecastIssued, StateDigested)
-CLOSE_KINDS = frozenset(cls.__name__ for cls in OF_A_CLOSE)
 NONE_OURS = 1 << 62  # an index that no log reaches
 
 
@@ -188,51 +181,27 @@ class RegionRun:
             DivergenceError: counts differ, or anything differs that this environment wrote.
         """
         differs_at: int | None = None
-        held: list[Stored] = []  # entries of one close, complete when the next close begins or the log ends
-        for close in self._closes(start, stop):
-            held = close
-            if (slot := self._repeat(held)) is not None and differs_at is None:
+        for close in closes(self._ledger, self._log, start, stop):
+            if (slot := self._repeat(close)) is not None and differs_at is None:
                 differs_at = slot
             if on_refold is not None:
-                on_refold(held[-1].index + 1 - start, stop - start)
+                on_refold(close.entries[-1].index + 1 - start, stop - start)
         return differs_at
 
-    def _closes(self, start: int, stop: int) -> Iterable[list[Stored]]:
-        """Recorded entries, grouped by the close that made them."""
-        close: list[Stored] = []
-        for page in range(start, stop, REFOLD_PAGE_ENTRIES):
-            for stored in self._ledger.read(self._log, page, min(stop, page + REFOLD_PAGE_ENTRIES)):
-                if stored.kind not in CLOSE_KINDS:
-                    continue
-                if close and _starts_close(close, stored):
-                    yield close
-                    close = []
-                close.append(stored)
-        if close:
-            yield close
-
-    def _repeat(self, close: list[Stored]) -> int | None:
-        at = next(i for i, stored in enumerate(close) if stored.kind == SlotClosed.__name__)
-        record: SlotClosed = decode(close[at].payload)
+    def _repeat(self, close: Close) -> int | None:
+        record = close.record
         control = self._control.at(record.control_size, record.control_root)
         self._follow(control, record.slot)
-        outcome = self.fold.apply(closed_of(self.region, record, close[:at], self._blobs))
+        outcome = self.fold.apply(closed_of(self.region, record, close.before, self._blobs))
         again = payloads_of(self.region, outcome, control, self._blobs)
-        mine, theirs = again, [stored.payload for stored in close]
-        if mine == theirs:
+        if again == [stored.payload for stored in close.entries]:
             return None
-        for stored, payload in zip(close, [*again, *[b""] * len(close)], strict=False):
+        for stored, payload in zip(close.entries, [*again, *[b""] * len(close.entries)], strict=False):
             if stored.payload != payload and (stored.index >= self._ours_from or stored.kind not in FLOATING):
                 raise DivergenceError(
                     f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"
                 )
         return record.slot
-
-
-def _starts_close(close: list[Stored], stored: Stored) -> bool:
-    """Whether an entry begins another close: findings stand before their SlotClosed, all else after it."""
-    has_slot = any(entry.kind == SlotClosed.__name__ for entry in close)
-    return has_slot and stored.kind in (SlotClosed.__name__, SourceGap.__name__, HorizonShort.__name__)
 
 
 def open_region_run(

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from dataflows.closes import Close, closes
 from dataflows.control import Control
-from dataflows.differences import ONE_UNIT, Difference, differences
+from dataflows.differences import ONE_UNIT, Arrow, Difference, differences
 from dataflows.record import closed_of, findings_of, history_by_slot, payloads_of
 from dataflows.replay_inputs import CountsFromRides, ModelsInForce
 from dataflows.replay_report import Replay, SlotReplay, Verdict
@@ -173,13 +173,21 @@ class _Run:
         wrong_root = self._control.wrong_root(close)
         apart += [wrong_root] if wrong_root is not None else []
         if [payload for _, payload in entries] != again:
-            apart += differences(self.region, entries, again, self._blobs, self._remade.get)
+            apart += differences(self.region, entries, again, self._blobs, self._remade.get) or [
+                _misplaced(close, len(entries), len(again))
+            ]
         verdict = _verdict(apart, ours=ours)
         return SlotReplay(close.record.slot, close.closed.index, verdict, from_rides, whole, ours, tuple(apart))
 
 
 def _of(payload: bytes, kinds: Sequence[str] | None) -> bool:
     return kinds is None or type(decode(payload)).__name__ in kinds
+
+
+def _misplaced(close: Close, recorded: int, recomputed: int) -> Difference:
+    """Entries that say what they should, but in another order, or more than once."""
+    said = (f"{recorded} entries", f"{recomputed} entries")
+    return Difference(Arrow.FORECAST, close.entries[0].index, "entries of the close, their order and number", *said)
 
 
 def _verdict(apart: Sequence[Difference], *, ours: bool) -> Verdict:

@@ -56,3 +56,11 @@ def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learn
     before = house.ledger.head("region/small").size
     house.close()
     return Learned(place, first[0], second[0], before)
+
+
+@pytest.fixture(scope="session")
+def written(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A home whose run is over: thirty slots without a model, then more with one, written in two runs; copy what you change."""
+    place = copied(learned.place, tmp_path_factory.mktemp("written") / "home")
+    run_here(place)
+    return place

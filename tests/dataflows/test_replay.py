@@ -1,87 +1,31 @@
-"""Replay: an honest ledger follows from its rides to the last bit, and whatever was forged is named with the arrow that it breaks."""
+"""Replay: an honest ledger follows from its rides to the last bit; what cannot be recomputed is said."""
 
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from dataflows.differences import Arrow
-from dataflows.replay import replay_region
-from dataflows.replay_report import Replay, Verdict
-from dataflows.sources import open_rides
+from dataflows.replay_report import Verdict
 from ledger.blobs import Retention
-from ledger.merkle import leaf_hash, root
-from schemas.chunks import encode_chunks, pack_blob, unpack_blob
 from schemas.errors import NotFound, UsageError
-from schemas.record_codec import decode, encode
+from schemas.record_codec import decode
 from schemas.records import (
+    RUNS_LOG,
     CountTable,
-    ForecastIssued,
     HorizonShort,
     Record,
     RunStarted,
     SlotClosed,
-    SlotScored,
     SourceGap,
-    StateDigested,
 )
-from state.cells import cell_text
-from tests.dataflows.conftest import Learned
+from tests.dataflows.replays import busy_slot, forged, index_of, replay
 from tests.dataflows.test_local import Killed, killed_after
 from tests.simulation.fixtures import Settled
-from tests.simulation.runs import LOG, Place, copied, payloads, run_here
+from tests.simulation.runs import Place, copied, run_here
 from tests.simulation.world import START_SLOT
-
-RUNS = "runs"
-
-
-@pytest.fixture(scope="module")
-def written(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A home whose run is over: thirty slots without a model, then more with one, written in two runs."""
-    place = copied(learned.place, tmp_path_factory.mktemp("written") / "home")
-    run_here(place)
-    return place
-
-
-def replay(place: Place, *, rides: str | None = None, environment: bytes | None = None, **how: object) -> Replay:
-    """Replay a home with the rides that it was written from, or others; an empty name stands for none."""
-    house = place.open()
-    where = place.rides if rides is None else rides
-    source = open_rides(where) if where else None
-    try:
-        return replay_region(house.ledger, house.blobs, environment or house.environment, "small", source, **how)  # type: ignore[arg-type]
-    finally:
-        house.close()
-
-
-def forged(place: Place, folder: Path, forge: Callable[[Place, list[Record]], dict[int, Record]]) -> Place:
-    """A home whose log was written anew, through the real interface, with some records changed: index -> record."""
-    house = place.open()
-    entries = payloads(house.ledger)
-    house.close()
-    other = copied(place, folder)
-    for index, record in forge(other, [decode(payload) for payload in entries]).items():
-        entries[index] = encode(record)
-    for path in [*(folder / "ledger").glob("region__*"), *folder.glob("checkpoints/**/*small*"), *folder.glob("checkpoints/region*")]:
-        path.unlink(missing_ok=True)
-    house = other.open()
-    house.ledger.append(LOG, 0, entries)
-    house.close()
-    return other
-
-
-def index_of(records: Sequence[Record], kind: type[Record], slot: int) -> int:
-    """Where the record of a kind is that belongs to a slot."""
-    return next(i for i, record in enumerate(records) if isinstance(record, kind) and getattr(record, "slot", -1) == slot)
-
-
-def busy_slot(records: Sequence[Record], after: int) -> int:
-    """A slot with counts."""
-    return next(record.slot for record in records if isinstance(record, SlotClosed) and record.slot > after and record.counts)
-
 
 # --- honest ledgers -------------------------------------------------------------------------------
 
@@ -128,143 +72,6 @@ def test_progress_is_told(written: Place) -> None:
         on_slot=lambda done, total, slot: told.append((done, total, bool(slot))),
     )
     assert [(1, 5, False), (2, 5, False), (3, 5, False), (4, 5, True), (5, 5, True)] == told
-
-
-# --- forged ledgers -------------------------------------------------------------------------------
-
-
-def test_a_forged_count_breaks_the_first_arrow(written: Place, tmp_path: Path) -> None:
-    """One ride more in one cell is found in its slot, with cell and numbers, and later slots are what they were."""
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        at = index_of(records, SlotClosed, busy_slot(records, START_SLOT + 40))
-        closed = records[at]
-        assert isinstance(closed, SlotClosed)
-        table = closed.counts[0]
-        counts = (table.counts[0] + 1, *table.counts[1:])
-        return {at: dataclasses.replace(closed, counts=(dataclasses.replace(table, counts=counts),))}
-
-    found = replay(forged(written, tmp_path / "home", forge))
-    assert {Verdict.IDENTICAL: len(found.slots) - 1, Verdict.DIFFERENT: 1} == found.verdicts
-    bad = found.first_bad
-    assert bad is not None
-    [difference] = bad.differences
-    assert Arrow.COUNTS is difference.arrow
-    assert f"counts of requests, slot {bad.slot}, cell " in difference.where
-    recorded, recomputed = (int(text.removesuffix(" rides")) for text in (difference.recorded, difference.recomputed))
-    assert recorded == recomputed + 1
-
-
-def test_a_forged_cut_breaks_the_first_arrow(written: Place, tmp_path: Path) -> None:
-    """A cut that is moved, and a total that is changed, are found where they stand."""
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        at = index_of(records, SlotClosed, START_SLOT + 5)
-        closed = records[at]
-        assert isinstance(closed, SlotClosed)
-        cut = dataclasses.replace(closed.partitions[1], cut=closed.partitions[1].cut - 1, received=7_777)
-        return {at: dataclasses.replace(closed, partitions=(closed.partitions[0], cut, closed.partitions[2]))}
-
-    found = replay(forged(written, tmp_path / "home", forge))
-    bad = found.first_bad
-    assert bad is not None
-    assert START_SLOT + 5 == bad.slot
-    assert [Arrow.COUNTS] * 2 == [difference.arrow for difference in bad.differences]
-    assert ["partitions[1].cut", "partitions[1].received"] == [difference.where for difference in bad.differences]
-    assert "7777" == bad.differences[1].recorded
-
-
-def test_a_forged_excuse_is_found(written: Place, tmp_path: Path) -> None:
-    """An excuse where nobody stood makes other counts of the rides around it."""
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        at = index_of(records, SlotClosed, START_SLOT + 5)
-        closed = records[at]
-        assert isinstance(closed, SlotClosed)
-        cut = dataclasses.replace(closed.partitions[0], cut=closed.partitions[0].cut - 1, excused=True)
-        return {at: dataclasses.replace(closed, partitions=(cut, *closed.partitions[1:]))}
-
-    bad = replay(forged(written, tmp_path / "home", forge), until_slot=START_SLOT + 10).first_bad
-    assert bad is not None
-    assert (Arrow.COUNTS, True) == (bad.differences[0].arrow, bad.slot <= START_SLOT + 5)  # slots may share a cut
-
-
-def moved(place: Place, records: list[Record], slot: int, milli: int) -> tuple[int, ForecastIssued, str]:
-    """Another issue for a slot, of which one mean is moved: (index, record, cell)."""
-    at = index_of(records, ForecastIssued, slot)
-    issued = records[at]
-    assert isinstance(issued, ForecastIssued)
-    house = place.open()
-    columns = unpack_blob(house.blobs.get(issued.blob)).columns(issued.horizons_min)
-    mean = columns.mean.copy()
-    mean[3, 1] += milli
-    chunks = encode_chunks(dataclasses.replace(columns, mean=mean))
-    blob = house.blobs.put(pack_blob(chunks), Retention.FORECAST)
-    house.close()
-    other = dataclasses.replace(issued, root=root([leaf_hash(chunk) for chunk in chunks]), blob=blob)
-    return at, other, cell_text(int(columns.cells[3]), 6)
-
-
-@pytest.mark.parametrize(("milli", "verdict"), [(500, Verdict.DIFFERENT), (1, Verdict.WITHIN)])
-def test_a_forged_number_breaks_the_last_arrow(written: Place, tmp_path: Path, milli: int, verdict: Verdict) -> None:
-    """A mean that is moved is found with its cell and column; even one unit is none to many where the environment is the same."""
-    cells: list[str] = []
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        at, record, cell = moved(place, records, START_SLOT + 50, milli)
-        cells.append(cell)
-        return {at: record}
-
-    place = forged(written, tmp_path / "home", forge)
-    found = replay(place)
-    bad = found.first_bad
-    assert bad is not None
-    [difference] = bad.differences
-    assert {verdict: 1, Verdict.IDENTICAL: len(found.slots) - 1} == found.verdicts
-    assert (START_SLOT + 50, Arrow.FORECAST, milli) == (bad.slot, difference.arrow, difference.units)
-    assert f"requests, cell {cells[0]}, 30 min, mean in 1/1000 (1 of 14 cells differ, by {milli} at most)" == difference.where
-    assert milli == int(difference.recorded) - int(difference.recomputed)
-    assert replay(place, environment=bytes(32)).good == (verdict is Verdict.WITHIN)
-
-
-def test_a_forged_digest_of_features_breaks_their_arrow(written: Place, tmp_path: Path) -> None:
-    """A matrix that the forecasts were not made from is told apart from forged forecasts."""
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        at = index_of(records, ForecastIssued, START_SLOT + 55)
-        return {at: dataclasses.replace(records[at], features_digest=bytes(32))}  # type: ignore[call-arg]
-
-    found = replay(forged(written, tmp_path / "home", forge))
-    bad = found.first_bad
-    assert bad is not None
-    assert {Verdict.DIFFERENT: 1, Verdict.IDENTICAL: len(found.slots) - 1} == found.verdicts
-    assert [(Arrow.FEATURES, bytes(32).hex())] == [(difference.arrow, difference.recorded) for difference in bad.differences]
-
-
-def test_whatever_else_a_close_says_is_compared(written: Place, tmp_path: Path) -> None:
-    """A forged score, a forged digest of the state, a forged fallback and a citation of another control log are each named."""
-
-    def forge(place: Place, records: list[Record]) -> dict[int, Record]:
-        scored = next(i for i, record in enumerate(records) if isinstance(record, SlotScored) and i > 100)
-        digested = next(i for i, record in enumerate(records) if isinstance(record, StateDigested) and i > 100)
-        closed, issued = index_of(records, SlotClosed, START_SLOT + 1), index_of(records, ForecastIssued, START_SLOT + 2)
-        score, digest = records[scored], records[digested]
-        assert isinstance(score, SlotScored)
-        row = dataclasses.replace(score.rows[0], covered=score.rows[0].covered + 1)
-        return {
-            scored: dataclasses.replace(score, rows=(row, *score.rows[1:])),
-            digested: dataclasses.replace(digest, integers=bytes(32)),  # type: ignore[call-arg]
-            closed: dataclasses.replace(records[closed], control_root=bytes(32)),  # type: ignore[call-arg]
-            issued: dataclasses.replace(records[issued], fallbacks={"none": 14}),  # type: ignore[call-arg]
-        }
-
-    found = replay(forged(written, tmp_path / "home", forge))
-    said = [(difference.arrow, difference.where) for slot in found.slots for difference in slot.differences]
-    assert (Arrow.SCORES, "SlotScored.rows[0].covered") in said
-    assert (Arrow.STATE, "StateDigested.integers") in said
-    assert (Arrow.COUNTS, "citation of control at size 0") in said
-    assert (Arrow.FORECAST, "requests, fallbacks") in said
-    assert 4 == len(said)
 
 
 # --- rides that are gone --------------------------------------------------------------------------
@@ -342,7 +149,7 @@ def test_another_environment_is_told_apart(written: Place) -> None:
     """What another environment wrote need not be equal to the last bit, and the answer says which were at work."""
     found = replay(written, environment=bytes(32), until_slot=START_SLOT + 3)
     house = written.open()
-    started = [decode(stored.payload) for stored in house.ledger.scan(RUNS, kind=RunStarted.__name__)]
+    started = [decode(stored.payload) for stored in house.ledger.scan(RUNS_LOG, kind=RunStarted.__name__)]
     house.close()
     assert found.recorded_in == {record.environment for record in started}
     assert not any(slot.ours for slot in found.slots)
