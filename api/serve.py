@@ -8,12 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 
 from api.app import create_app
 from api.follow_store import StoreFollower
-from ledger.blobs import open_blobs
+from ledger.archive import Archive, blobs_at
 from ledger.key_files import PUBLIC_KEY, read_verifier
 from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
@@ -37,7 +38,7 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
     listener = bind(settings.api_host, settings.api_port)
     stop = threading.Event()
     ledger = open_ledger(settings)
-    blobs = open_blobs(settings.home, settings.database)
+    blobs = blobs_at(settings.home, settings.database, settings.archive)
     threads: list[threading.Thread] = []
     try:
         store = open_store(settings)
@@ -119,8 +120,11 @@ def open_ledger(settings: Settings) -> Ledger:
 
     if settings.database:
         folder = settings.home / "checkpoints"
-        return open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=public_key)
-    return open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=public_key)
+        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=public_key)
+    else:
+        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=public_key)
+    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
+    return ledger
 
 
 def open_store(settings: Settings) -> OnlineStore:

@@ -58,7 +58,19 @@ def backtest(
         raise UsageError(f"--test-until: expected a date after {train_until}, got {test_until}")
     with tempfile.TemporaryDirectory(prefix="ridecast-") if home is None else nullcontext(str(home)) as folder:
         # The embedded stores, whatever the environment names: a backtest writes to no server.
-        house = open_house(replace(settings, home=Path(folder), database="", signing_key="", kafka="", redis="", snapshot_every_s=86_400.0))
+        house = open_house(
+            replace(
+                settings,
+                home=Path(folder),
+                database="",
+                signing_key="",
+                rejects_key="",
+                archive="",
+                kafka="",
+                redis="",
+                snapshot_every_s=86_400.0,
+            )
+        )
         try:
             on_step("counting the truth")
             truth = count_rides(house, region, source, end)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
@@ -18,7 +19,8 @@ from dataflows.signing import reading_key, writing_key
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
 from dataflows.sources import RideSource, open_rides
-from ledger.blobs import Blobs, open_blobs
+from ledger.archive import Archive, blobs_at
+from ledger.blobs import Blobs
 from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
@@ -67,7 +69,8 @@ def open_house(settings: Settings, *, reading: bool = False, verifier: Verifier 
         ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=key)
     else:
         ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=key)
-    return House(settings, ledger, open_blobs(settings.home, settings.database), environment_digest())
+    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
+    return House(settings, ledger, blobs_at(settings.home, settings.database, settings.archive), environment_digest())
 
 
 def open_rejects(settings: Settings) -> RejectSink:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dataflows.blob_pool import BlobPool
 from dataflows.house import House
+from ledger.archive import blobs_at
 from ledger.blob_check import BlobFolder, Named, named_in
-from ledger.blobs import open_blobs
 from ledger.kept import Kept, open_kept
 from ledger.keys import Verifier
 from ledger.log import Ledger
@@ -64,7 +64,7 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
     """
     logs = _logs_of(house)
     kept = _kept_by_log(wanted, logs)
-    opened = partial(open_blobs, house.settings.home, house.settings.database)
+    opened = partial(blobs_at, house.settings.home, house.settings.database, house.settings.archive)
     reports = []
     with BlobPool(opened, wanted.processes) as pool:
         for log in _chosen(logs, wanted.log):

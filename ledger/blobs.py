@@ -67,7 +67,7 @@ class Blobs(Protocol):
 
 
 def open_blobs(home: Path, database: str) -> Blobs:
-    """The blobs of an instance: in PostgreSQL if there is an address, else files in `home/blobs`."""
+    """The blobs of an instance, in PostgreSQL if there is an address, else files in `home/blobs`; for old ones `ledger.archive`."""
     return DatabaseBlobs(database_engine(database)) if database else FileBlobs(home / "blobs")
 
 

@@ -46,6 +46,9 @@ class Readable(Protocol):
     def opened(self, log: str) -> tuple[Engine, int]:
         """Engine and row id of a log."""
 
+    def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
+        """An entry's bytes, wherever they lie."""
+
 
 class Guard:
     """Writes the checkpoints of one ledger from a thread of its own, and admits appends.
@@ -281,5 +284,5 @@ def raw_entries(ledger: Readable, log: str, start: int, stop: int) -> Iterator[t
         if not page:
             return
         for row in page:
-            yield row[0], row[4], row[5]
+            yield row[0], row[4], ledger.bytes_of(log, row[0], row[4], row[5])
         start = page[-1][0] + 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection, Engine, Row
 
 from ledger import statements
+from ledger.archive import Archive, is_archived, missing
 from ledger.checkpoint_files import Key
 from ledger.guard import Guard
 from ledger.merkle import EMPTY_ROOT, TILE_HEIGHT, Frontier, leaf_hash, root
@@ -81,6 +82,7 @@ class Ledger:
     def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._stores = stores
         self._ids: dict[str, int] = {}
+        self.archive: Archive | None = None  # Where the bytes of old entries lie; set by who opens the ledger.
         self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
     # --- append ---------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class Ledger:
         engine, log_id = known
         bounds = {"log_id": log_id, "start": start, "stop": 1 << 62 if stop is None else stop, "limit": 1 << 62 if limit is None else limit}
         with reading(engine, log) as connection:
-            return [_stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | {"kind": kind})]
+            return [self._stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | {"kind": kind})]
 
     def scan(self, log: str, start: int = 0, stop: int | None = None, kind: str | None = None) -> Iterator[Stored]:
         """As `read`, in constant memory: entries are fetched a page at a time, and the log may grow meanwhile."""
@@ -231,7 +233,7 @@ class Ledger:
         wanted = {"log_id": log_id, "kind": kind, "slot": slot, "subject": subject}
         with reading(engine, log) as connection:
             row = connection.execute(statements.finder(slot is not None, subject is not None, last), wanted).one_or_none()
-        return _stored(log, row) if row else None
+        return self._stored(log, row) if row else None
 
     def number(self, log: str) -> int:
         """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
@@ -265,6 +267,37 @@ class Ledger:
             raise NotFound(f"{spoken(log)}: no such log; there are: {', '.join(self._stores.names()) or 'none'}")
         return known
 
+    def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
+        """An entry's bytes, from the archive if the database has let go of them; not hashed yet.
+
+        Raises:
+            StoreUnavailable: they are in an archive that is not there.
+            DamagedError: the archive does not hold them.
+        """
+        if not is_archived(leaf, payload):
+            return payload
+        if self.archive is None:
+            raise missing(log, index, "")
+        return self.archive.payload(log, index)
+
+    def let_go(self, log: str, stop: int, kinds: Sequence[str]) -> None:
+        """Empty the payloads of some kinds below an index; who calls has made sure that an archive holds them."""
+        engine, log_id = self.opened(log)
+        for start in range(0, stop, PAGE_ENTRIES):
+            with writing(engine, log) as connection:
+                bounds = {"of_log": log_id, "start": start, "stop": min(start + PAGE_ENTRIES, stop), "kinds": list(kinds), "none": b""}
+                connection.execute(statements.emptied(), bounds)
+
+    def shrink(self, log: str) -> None:
+        """Give the room of what was let go of back to the disk; writers of the database wait meanwhile."""
+        engine, _ = self.opened(log)
+        with reading(engine, log) as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                connection.exec_driver_sql("VACUUM (FULL) entries")
+
     def _known(self, log: str) -> tuple[Engine, int] | None:
         engine = self._stores.engine_of(log, create=False)
         if engine is None:
@@ -277,9 +310,9 @@ class Ledger:
             self._ids[log] = row.id  # A log's id never changes, so it is asked for once.
         return engine, self._ids[log]
 
-
-def _stored(log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored:
-    index, kind, slot, subject, leaf, payload = row
-    if leaf_hash(payload) != leaf:
-        raise DamagedError(f"{spoken(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
-    return Stored(log, index, kind, slot, subject, payload)
+    def _stored(self, log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored:
+        index, kind, slot, subject, leaf, kept = row
+        payload = kept or self.bytes_of(log, index, leaf, kept)
+        if leaf_hash(payload) != leaf:
+            raise DamagedError(f"{spoken(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
+        return Stored(log, index, kind, slot, subject, payload)

@@ -65,6 +65,18 @@ def entries(of_kind: bool) -> Select[int, str, int | None, str, bytes, bytes]:
 
 
 @cache
+def emptied() -> sa.Update:
+    """Let go of the payloads of :of_log with :start <= index < :stop of :kinds; :none takes their place."""
+    mine = ENTRIES.c.log_id == sa.bindparam("of_log")  # A column's own name is taken in an update.
+    here = sa.and_(ENTRIES.c.index >= sa.bindparam("start"), ENTRIES.c.index < sa.bindparam("stop"))
+    return (
+        sa.update(ENTRIES)
+        .where(mine, here, ENTRIES.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+        .values(payload=sa.bindparam("none", type_=sa.LargeBinary))
+    )
+
+
+@cache
 def finder(of_slot: bool, of_subject: bool, last: bool) -> Select[int, str, int | None, str, bytes, bytes]:
     """The last or first entry of :log_id of :kind, of :slot and :subject if asked."""
     found = sa.select(*_ENTRY).where(ENTRIES.c.log_id == sa.bindparam("log_id"), ENTRIES.c.kind == sa.bindparam("kind"))

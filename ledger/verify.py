@@ -270,6 +270,12 @@ class _Check:
                 self.say(index, f"expected bytes, got {type(payload).__name__}")
                 leaves.append(bytes(32))
                 continue
+            try:
+                payload = payload or self.ledger.bytes_of(self.log, index, leaf, payload)
+            except DamagedError as damage:
+                self.say(index, str(damage))
+                leaves.append(bytes(32))
+                continue
             found = leaf_hash(payload)
             leaves.append(found)
             self.entries += 1

@@ -127,6 +127,7 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("signing_key", "", "", None, None, "private key that signs checkpoints; empty: keys/checkpoint.key in home", r".*", "a file"),
+    Setting("archive", "", "", None, None, "folder with archived entries and blobs; empty: nothing is archived", r".*", "a directory"),
     Setting("rejects_key", "", "", None, None, "key that seals rejected events; empty: keys/rejects.key in home", r".*", "a file"),
     Setting(
         "redis", "", "", None, None, "online store; empty: in memory", r"(?:(?:rediss?|unix)://.+)?", "redis://HOST:PORT/N", secret=True
@@ -199,6 +200,7 @@ class Settings:
     rides: str
     database: str
     signing_key: str
+    archive: str
     rejects_key: str
     redis: str
     kafka: str

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upgrade": ("upgrade", "Follow the newest version of the fold from a recorded slot on."),
     "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
     "continue": ("continuing", "Go on, on record, with a log that is refused."),
+    "archive": ("archive", "Move old entries and blobs to a cheaper disk."),
     "expire": ("expire", "Remove blobs that have had their time, and say so in the ledger."),
 }
 

@@ -1,0 +1,48 @@
+"""`ridecast ledger archive`: old entries and blobs go to a cheaper disk; the database shrinks and the hashes stay."""
+
+from pathlib import Path
+
+import click
+
+from ridecast import options
+from ridecast.screen import bars
+from schemas.errors import UsageError
+
+
+@click.command()
+@options.home
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="The archive; see below.")
+@click.option("--until", required=True, metavar="DATE", help="Entries before this local day, YYYY-MM-DD.")
+@click.option("--region", "region", metavar="ID", help="Which region. [default: the only one in this home]")
+def command(home: str | None, folder: Path, until: str, region: str | None) -> None:
+    """Move a region's old entries, and the chunks and counts that they name, to a folder of tlog-tiles.
+
+    They are written there, read back and recorded before the database lets go of them. From then on they are read
+    from there: set RIDECAST_ARCHIVE to the folder for every process of the home, and start them again, before you
+    archive. A folder on S3-compatible storage is mounted first. While room is given back, writers wait.
+
+    Example: ridecast ledger archive --home home --to /mnt/archive --until 2014-05-01
+    """
+    from dataflows.archiving import archive_region
+    from dataflows.house import open_house
+    from dataflows.learn import only_region
+    from dataflows.signing import verifier_of
+
+    settings = options.settings_of_home(home=home)
+    if not settings.archive or Path(settings.archive).resolve() != folder.resolve():
+        known = f"it is {settings.archive}" if settings.archive else "it is not set"
+        raise UsageError(f"--to {folder}: expected the folder that RIDECAST_ARCHIVE names, from which every process reads; {known}")
+    house = open_house(settings)
+    try:
+        name = region or only_region(house)
+        with bars() as progress:
+            task = progress.add_task("archiving", total=None)
+            found = archive_region(
+                house, name, folder, until, [verifier_of(settings)], lambda done, total: progress.update(task, completed=done, total=total)
+            )
+    finally:
+        house.close()
+    if found is None:
+        click.echo(f"region {name}: nothing before {until} fills a bundle of 256 entries; nothing was archived")
+    else:
+        click.echo(f"region {name}: entries below {found.stop:,} lie in {folder}; hashes stay in the database")
