@@ -12,7 +12,7 @@ from types import TracebackType
 from ledger.blob_check import Fault, Named, ReadBlobs, check_blobs
 from schemas.errors import StoreUnavailable
 
-BATCHES_HERE = 128  # some 4,000 blobs, half a second of work: less is not worth another process
+BATCHES_HERE = 512  # some 16,000 blobs, several seconds of work: for less, others are not up in time to help
 BATCHES_WAITING = 2  # for each process, so that it never stands idle
 
 _opened: ReadBlobs | None = None  # of this process, when it is one of the pool

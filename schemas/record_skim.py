@@ -11,15 +11,14 @@ from importlib import resources
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from schemas.errors import DamagedError
 from schemas.record_codec import MARKER, fingerprint
 from schemas.varints import MAX_BYTES
 
 WANTED = frozenset({"slot", "measure", "root", "blob", "counts_blob", "model", "models"})
 HEAD_SIZE_BYTES = 10  # marker and fingerprint (Avro 1.12, "Single-object encoding")
-FEW = 12  # values up to which a loop is faster than an array
+FEW = 12  # values up to which a loop is faster
+ENDS = bytes([1] * 128 + [0] * 128)  # for bytes.translate: 1 where the last byte of an integer is
 
 Step = Callable[[bytes, int], int]  # (bytes, place of a value) -> place behind it
 Reader = Callable[[bytes, int], tuple[Any, int]]
@@ -220,10 +219,14 @@ def _behind_longs(data: bytes, at: int, count: int) -> int:
                 count -= 1
             at += 1
         return at
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8, offset=at) < 128)
-    if count > len(ends):
-        raise ValueError(f"{count} integers where {len(ends)} end")
-    return at + int(ends[count - 1]) + 1
+    ends = data.translate(ENDS)
+    stop = at + count
+    # What is missing lies behind, one byte each at least: this never goes too far, and ends on the last one.
+    while missing := count - ends.count(1, at, stop):
+        if stop >= len(data):
+            raise ValueError(f"{count} integers where {count - missing} end")
+        stop += missing
+    return stop
 
 
 def _block(data: bytes, at: int) -> tuple[int, int]:
