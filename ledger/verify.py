@@ -29,7 +29,7 @@ MOST_BATCHES = 256  # whose answers were not asked for yet; one process may be s
 # Deriving the root over an issue's chunks takes four times as long as hashing its blob, which is what stored bytes can
 # be damaged in; that a root was recorded that never followed from the chunks is looked for in all when asked to.
 ROOTS_WITHIN_ENTRIES = 1_000  # from the start of a log: of all issues
-ROOTS_ONE_IN = 32  # behind that, by the first byte of the blob's digest
+ROOTS_ONE_IN = 64  # behind that, by the first byte of the blob's digest
 MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
 CHECKPOINT = "checkpoint"
 

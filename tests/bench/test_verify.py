@@ -1,0 +1,199 @@
+"""How fast a ledger is verified, held against merely hashing the bytes that it reads, and in how much memory."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from dataflows.house import open_house
+from dataflows.tile_export import export_tiles
+from dataflows.verification import Wanted, verify_folder, verify_house
+from ledger import statements
+from ledger.blob_check import BlobFolder, ReadBlobs
+from ledger.blobs import Retention
+from ledger.merkle import leaf_hash, root
+from ledger.tables import reading
+from ledger.tiles import TILE_WIDTH, Tile, decode_bundle
+from ledger.verify import PAGE_ENTRIES
+from schemas.chunks import encode_chunks, pack_blob
+from schemas.record_codec import encode
+from schemas.records import (
+    CountTable,
+    Fallback,
+    ForecastIssued,
+    HorizonSpread,
+    PartitionCut,
+    ScoreRow,
+    SlotClosed,
+    SlotScored,
+    StateDigested,
+)
+from tests.faults.small_ledger import LOG, SmallLedger, silent
+from tests.schemas.test_chunks import HORIZONS_MIN, forecasts
+
+pytestmark = pytest.mark.bench
+CELLS, ACTIVE_CELLS = 3_000, 300  # forecast for, and with rides in a slot: New York
+CLOSES = 6_000  # three weeks
+AT_ONCE = 100  # closes in one append
+ROUNDS = 5
+FIRST_SLOT = 4_667_000
+
+PEAK = """
+import resource, sys
+from ridecast.main import cli
+status = cli.main(sys.argv[1:], standalone_mode=False)
+print(status, *(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+"""
+
+
+def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[bytes]:
+    """The five entries of a close, as large as New York's."""
+    steps = (FIRST_SLOT, *[0] * (ACTIVE_CELLS - 1))
+    table = CountTable("pickups", steps, tuple(range(10**6, 10**6 + ACTIVE_CELLS)), (3,) * ACTIVE_CELLS)
+    cuts = tuple(PartitionCut(number, 10**7 + slot, 10**15, 10**7, False, 300, 300, 0, 300) for number in range(3))
+    rows = tuple(ScoreRow(minutes, CELLS, 4_000, 4 * 10**6, 3 * 10**6, 10**9, 3 * 10**6, 10**9, 2_900) for minutes in HORIZONS_MIN)
+    spread = tuple(HorizonSpread(minutes, 150, 100, 100, 900) for minutes in HORIZONS_MIN)
+    issued = ForecastIssued(
+        "nyc", "pickups", slot, slot * 300_000_000, HORIZONS_MIN, (), bytes(32), "negative_binomial", spread, CELLS, chunks, chunks_root,
+        blob, {Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, 17, "observed",
+    )  # fmt: skip
+    return [
+        encode(SlotClosed("nyc", slot, "observed", cuts, (table,), (), b"", 7, bytes(32))),
+        encode(SlotScored("nyc", "pickups", slot, False, rows)),
+        encode(SlotScored("nyc", "pickups", slot, True, rows)),
+        encode(issued),
+        encode(StateDigested("nyc", slot, bytes(32), bytes(32))),
+    ]
+
+
+def build(folder: Path, closes: int, *, chunks: bool) -> SmallLedger:
+    """A ledger of that many closes, with their blobs or with entries alone."""
+    made = SmallLedger(folder)
+    house = open_house(made.settings())
+    sources = [encode_chunks(forecasts(CELLS, seed, largest=200)) for seed in range(4)] if chunks else []
+    for start in range(0, closes, AT_ONCE):
+        payloads: list[bytes] = []
+        for number in range(start, min(start + AT_ONCE, closes)):
+            if chunks:
+                held = sources[number % 4]
+                turned = held[number % 150 :] + held[: number % 150]  # other bytes each time, as quickly as can be
+                turned[0] = turned[0][:-1] + bytes([number // 300])
+                blob, found = house.blobs.put(pack_blob(turned), Retention.FORECAST), root([leaf_hash(chunk) for chunk in turned])
+                payloads += close_of(FIRST_SLOT + number, blob, len(turned), found)
+            else:
+                payloads += close_of(FIRST_SLOT + number, b"", 0, bytes(32))
+        house.ledger.append(LOG, 5 * start, payloads)
+    house.close()
+    return made
+
+
+def hashed_database(made: SmallLedger, digests: list[bytes]) -> int:
+    """Read what verify reads, in the same way, and hash it: bytes."""
+    house = open_house(made.settings(), reading=True)
+    engine, log_id = house.ledger.opened(LOG)
+    size, total = house.ledger.head(LOG).size, 0
+    for start in range(0, size, PAGE_ENTRIES):
+        bounds = {"log_id": log_id, "start": start, "stop": min(start + PAGE_ENTRIES, size), "limit": PAGE_ENTRIES}
+        with reading(engine, LOG) as connection:
+            for row in connection.execute(statements.entries(of_kind=False), bounds).all():
+                sha256(row[5]).digest()
+                total += len(row[5])
+    total += _hashed_blobs(house.blobs, digests)
+    house.close()
+    return total
+
+
+def hashed_tiles(made: SmallLedger, size: int, digests: list[bytes]) -> int:
+    """The same of tiles."""
+    total = 0
+    for index in range(-(-size // TILE_WIDTH)):
+        data = (made.tiles / LOG / Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)).path()).read_bytes()
+        for payload in decode_bundle(data):
+            sha256(payload).digest()
+        total += len(data)
+    return total + _hashed_blobs(BlobFolder(made.tiles / LOG / "blobs"), digests)
+
+
+def _hashed_blobs(blobs: ReadBlobs, digests: list[bytes]) -> int:
+    return sum(len(blobs.get(digest)) for digest in digests)  # `get` hashes what it reads
+
+
+def verified(made: SmallLedger, processes: int, *, tiles: bool) -> None:
+    """Verify, and demand that all is clean."""
+    if tiles:
+        [report] = verify_folder(made.tiles, Wanted(LOG, (), (made.key(),), processes), silent)
+    else:
+        house = open_house(made.settings(), reading=True)
+        [report] = verify_house(house, Wanted(LOG, (), (), processes), silent)
+        house.close()
+    assert report.problems == ()
+
+
+def fastest(*works: Callable[[], object]) -> list[float]:
+    """Seconds of the fastest round of each, taken in turns: other programs can only slow one down."""
+    spent: list[list[float]] = [[] for _ in works]
+    for _ in range(ROUNDS):
+        for held, work in zip(spent, works, strict=True):
+            before = time.perf_counter()
+            work()
+            held.append(time.perf_counter() - before)
+    return [min(held) for held in spent]
+
+
+def peak_mb(made: SmallLedger, *words: str) -> tuple[float, float]:
+    """Largest resident memory of `ridecast ledger verify` and of a process that it started, MB."""
+    command = [sys.executable, "-c", PEAK, "ledger", "verify", *words, "--home", str(made.home)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": os.getcwd()}).stdout
+    status, mine, others = said.splitlines()[-1].split()
+    assert "0" == status, said
+    return int(mine) / 1e3, int(others) / 1e3
+
+
+def export(made: SmallLedger) -> list[bytes]:
+    """The ledger as tiles, its blobs beside; their digests."""
+    house = open_house(made.settings(), reading=True)
+    note = house.ledger.guard.note(LOG)
+    assert note is not None
+    export_tiles(house.ledger, LOG, note, made.tiles)
+    house.close()
+    folder = made.tiles / LOG / "blobs"
+    folder.mkdir()
+    files = [path for path in (made.home / "blobs").rglob("*") if path.is_file()]
+    for path in files:
+        os.link(path, folder / path.name)
+    return [bytes.fromhex(path.name) for path in files]
+
+
+@pytest.mark.parametrize("chunks", [True, False], ids=["5 entries and 100 KB of chunks a close", "entries alone"])
+def test_verify_is_half_as_fast_as_hashing(tmp_path: Path, chunks: bool) -> None:
+    """A ledger of closes like New York's: at least half the speed of hashing the same bytes, in constant memory."""
+    closes = CLOSES if chunks else 4 * CLOSES
+    made, small = build(tmp_path / "large", closes, chunks=chunks), build(tmp_path / "small", closes // 4, chunks=chunks)
+    digests = export(made)
+    processors = os.cpu_count() or 1
+    ratios = {}
+    for name, tiles, hashed in (
+        ("SQLite", False, lambda: hashed_database(made, digests)),
+        ("tiles", True, lambda: hashed_tiles(made, 5 * closes, digests)),
+    ):
+        total = hashed()
+        least, one, all_of_them = fastest(
+            hashed, lambda tiles=tiles: verified(made, 1, tiles=tiles), lambda tiles=tiles: verified(made, processors, tiles=tiles)
+        )
+        ratios[name] = least / all_of_them
+        print(
+            f"\n{name}: {5 * closes:,} entries, {len(digests):,} blobs, {total / 1e6:,.0f} MB: hashed in {least:.2f} s, "
+            f"verified in {all_of_them:.2f} s by {processors} processes: ratio {least / all_of_them:.2f}, "
+            f"in {one:.2f} s by one: ratio {least / one:.2f}"
+        )
+        mine, other = peak_mb(made, *(["--tiles", str(made.tiles)] if tiles else []))
+        print(f"{name}: peak {mine:.0f} MB, and {other:.0f} MB in a process that helps")
+    large_mb, small_mb = peak_mb(made)[0], peak_mb(small)[0]
+    print(f"SQLite: peak {large_mb:.0f} MB with {closes:,} closes, {small_mb:.0f} MB with {closes // 4:,}")
+    assert large_mb < 1.1 * small_mb
+    assert not chunks or all(ratio >= 0.5 for ratio in ratios.values()), ratios
