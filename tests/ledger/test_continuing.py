@@ -103,9 +103,7 @@ def test_nothing_to_continue_from(place: Place) -> None:
     ledger = place.open()
     with pytest.raises(LedgerError, match=r"region nyc: nothing to continue from: the database and region__nyc\.txt belong together"):
         continue_log(ledger, LOG, REASON)
-    with pytest.raises(
-        NotFound, match=r"region paris: .* found no region__paris\.txt; there are these logs: region/nyc"
-    ):
+    with pytest.raises(NotFound, match=r"region paris: .* found no region__paris\.txt; there are these logs: region/nyc"):
         continue_log(ledger, "region/paris", REASON)
     for reason in (" ", "x" * (LARGEST_REASON_BYTES + 1)):
         with pytest.raises(UsageError, match="--reason: expected a sentence"):
