@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dataflows.bootstrap import slot_of_midnight
+from dataflows.exports.tiles import BLOBS, export_blobs, export_tiles
 from dataflows.house import House
 from dataflows.resume import bootstrap_of
 from dataflows.snapshots import append_shared
-from dataflows.tile_export import BLOBS, export_blobs, export_tiles
 from ledger.blob_check import CHUNKS, COUNTS, named_in
 from ledger.keys import Verifier
 from ledger.tables import translated

@@ -14,8 +14,8 @@ from types import FrameType
 
 import numpy as np
 
-from dataflows.ridelog import RideLogReader, partitions
-from dataflows.ridelog_writer import RideLogWriter
+from dataflows.files.ridelog import RideLogReader, partitions
+from dataflows.files.writer import RideLogWriter
 from schemas.rides import RawBatch
 
 READ_EVENTS = 2_000

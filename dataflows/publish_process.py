@@ -5,7 +5,7 @@ import threading
 from types import FrameType
 
 from dataflows.house import House, open_house
-from dataflows.kafka_forecasts import KafkaForecasts
+from dataflows.kafka.forecasts import KafkaForecasts
 from dataflows.publish import PAUSE_S, POLL_S, Publisher
 from dataflows.resume import bootstrap_of
 from dataflows.sinks import FileForecasts, ForecastSink

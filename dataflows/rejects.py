@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
-from dataflows import kafka
-from dataflows.kafka_rides import read_all
+from dataflows.kafka import connection
+from dataflows.kafka.rides import read_all
 from dataflows.sealing import Seals, is_sealed
 from schemas.errors import StoreUnavailable
 from schemas.messages import decode_reject, encode_reject
@@ -158,20 +158,20 @@ class KafkaRejects:
 
     def write(self, rejects: Sequence[Rejected]) -> None:
         producer = self._producer or self._start()
-        reports = kafka.Reports()
+        reports = connection.Reports()
         give_up_at = time.monotonic() + self._patience_s
         try:
             for reject in rejects:
-                kafka.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
-            kafka.flush(producer, give_up_at)
+                connection.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
+            connection.flush(producer, give_up_at)
             reports.check(len(rejects))
         except KafkaException as cause:
-            raise kafka.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
+            raise connection.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
 
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        kafka.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
         kept = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
         chosen = [r for _, r in sorted(kept.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
         return chosen[:limit] if sealed else [_opened(self._seals, reject) for reject in chosen[:limit]]
@@ -187,9 +187,9 @@ class KafkaRejects:
             self._producer.flush(self._patience_s)
 
     def _start(self) -> Producer:
-        kafka.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
         self._producer = Producer(
-            kafka.client_config(self._bootstrap)
+            connection.client_config(self._bootstrap)
             | {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
         )
         return self._producer

@@ -14,7 +14,7 @@ from zlib import compressobj
 
 import numpy as np
 
-from dataflows.kafka_forecasts import KafkaForecasts
+from dataflows.kafka.forecasts import KafkaForecasts
 from dataflows.rejects import FileRejects, KafkaRejects, RejectSink
 from schemas.avro_files import head, released
 from schemas.errors import ContractError, StoreUnavailable

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from dataflows import kafka, ridelog
-from dataflows.kafka_rides import KafkaRides, require_held
+from dataflows.files import ridelog
+from dataflows.kafka import connection
+from dataflows.kafka.rides import KafkaRides, require_held
 from schemas.rides import RawBatch
 
 POLL_S = 0.02  # how often a live directory is looked at
@@ -80,14 +81,14 @@ def open_rides(where: str) -> RideSource:
     Raises:
         UsageError: it is neither.
     """
-    return KafkaRides(*kafka.parse_address(where)) if "://" in where else FileRides(Path(where))
+    return KafkaRides(*connection.parse_address(where)) if "://" in where else FileRides(Path(where))
 
 
 # --- files -------------------------------------------------------------------------------------
 
 
 class FileRides:
-    """The embedded ride log, see `dataflows.ridelog`."""
+    """The embedded ride log, see `dataflows.files.ridelog`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

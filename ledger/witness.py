@@ -1,7 +1,7 @@
 """Whether a witness may cosign: what it is asked, what it answers, and why it refuses.
 
 Pure: the newest checkpoint that it cosigned and the time are passed in. Who keeps that checkpoint, and speaks HTTP, is
-`api.witness`; who asks is `dataflows.cosign`. A witness vouches for one thing: that each checkpoint continues the last.
+`api.witness`; who asks is `dataflows.audit.cosign`. A witness vouches for one thing: that each checkpoint continues the last.
 """
 
 import base64

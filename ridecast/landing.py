@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflows.delivery import RideSink
-from dataflows.ridelog import PARTITIONS, RideLogWriter
+from dataflows.files.ridelog import PARTITIONS, RideLogWriter
 from schemas.errors import StoreUnavailable, UsageError
 
 ORIGIN_FILE = "origin.json"
@@ -83,7 +83,7 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
 @contextmanager
 def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[Landing]:
     """Fill a topic; every event is confirmed when the block ends without error."""
-    from dataflows.kafka_producer import KafkaRideSink
+    from dataflows.kafka.producer import KafkaRideSink
 
     sink = KafkaRideSink(bootstrap, name, PARTITIONS, append_to=append_to)
     yield Landing(sink, Path())

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 VERIFY = "tests/ledger/test_verify.py"
 TILES = "tests/ledger/test_tile_check.py"
 TREES = "tests/ledger/test_merkle.py"
-WHOLE = "tests/dataflows/test_verification.py"
+WHOLE = "tests/dataflows/audit/test_verification.py"
 HANDS = "tests/faults/test_tampering.py"
-DEEP = "tests/dataflows/test_deep.py"
+DEEP = "tests/dataflows/audit/test_deep.py"
 EVIDENCE = "tests/ledger/test_evidence.py"
 SKIM = "tests/schemas/test_record_skim.py"
 SPEAK = "tests/ridecast/commands/test_verify.py"
@@ -156,28 +156,30 @@ MUTANTS = (
     Mutant("right edge of the tiles skipped", "ledger/tile_check.py", "    check.edge()\n", "", (TILES,)),
     Mutant(
         "log without a database forgotten",
-        "dataflows/verification.py",
+        "dataflows/audit/verification.py",
         "if one.checkpoint.size\n",
         "if one.checkpoint.size > 100\n",
         (WHOLE,),
     ),
     Mutant(
         "logs known from checkpoints only, forgotten",
-        "dataflows/verification.py",
+        "dataflows/audit/verification.py",
         '(home / "checkpoints").glob("*.txt") if',
         '(home / "checkpoints").glob("*.none") if',
         (WHOLE,),
     ),
-    Mutant("expiry of any slot believed", "dataflows/verification.py", "one.from_slot <= named.slot < one.until_slot", "True", (WHOLE,)),
+    Mutant(
+        "expiry of any slot believed", "dataflows/audit/verification.py", "one.from_slot <= named.slot < one.until_slot", "True", (WHOLE,)
+    ),
     Mutant(
         "another log's export accepted",
-        "dataflows/verification.py",
+        "dataflows/audit/verification.py",
         'if not checkpoint.origin.endswith(f"/{log}"):',
         "if not checkpoint.origin:",
         (WHOLE,),
     ),
-    Mutant("integer state not compared", "dataflows/deep.py", "if mine.integers != theirs.integers:", "if False:", (DEEP,)),
-    Mutant("model state not compared", "dataflows/deep.py", "if ours and mine.models != theirs.models:", "if False:", (DEEP,)),
+    Mutant("integer state not compared", "dataflows/audit/deep.py", "if mine.integers != theirs.integers:", "if False:", (DEEP,)),
+    Mutant("model state not compared", "dataflows/audit/deep.py", "if ours and mine.models != theirs.models:", "if False:", (DEEP,)),
     Mutant(
         "integer decoded without its sign",
         "schemas/record_skim.py",

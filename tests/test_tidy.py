@@ -202,3 +202,12 @@ def declared() -> tuple[set[str], set[str]]:
 def modules_of(packages: set[str]) -> set[str]:
     """Names under which packages are imported."""
     return {IMPORT_NAMES.get(name, name).replace("-", "_") for name in packages}
+
+
+def test_documents_name_what_is_there() -> None:
+    """Every path of the tree that a page of the documentation names exists."""
+    named = re.compile(rf"`((?:{'|'.join(PACKAGES)}|tests|docs)/[\w/.-]*)`")
+    pages = [path for path in files() if path.suffix == ".md"]
+    found = [(str(page), place) for page in pages for place in named.findall(text_of(page))]
+    assert len(found) > 50
+    assert [(page, place) for page, place in found if not (ROOT / place).exists()] == []

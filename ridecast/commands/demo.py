@@ -118,8 +118,8 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
 
     import numpy as np
 
-    from dataflows.tripfiles import ColumnNames, read_trips
-    from dataflows.trips import to_trips
+    from dataflows.trips.files import ColumnNames, read_trips
+    from dataflows.trips.rides import to_trips
     from schemas.regions import RegionId, load_region, shipped_regions
     from state.cells import inside
 
@@ -146,7 +146,7 @@ def _plan(past: Path, region: Region) -> tuple[str, str]:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from dataflows.ridelog import RideLogReader, partitions
+    from dataflows.files.ridelog import RideLogReader, partitions
 
     kept = past.parent / "plan.json"
     if kept.exists():

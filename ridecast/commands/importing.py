@@ -17,8 +17,8 @@ from schemas.regions import Region
 
 if TYPE_CHECKING:
     from dataflows.delivery import Delivery, DeliveryRules
-    from dataflows.tripfiles import ColumnNames
-    from dataflows.trips import RejectedRow, Trips
+    from dataflows.trips.files import ColumnNames
+    from dataflows.trips.rides import RejectedRow, Trips
 
 SLICE_EVENTS = 50_000  # events encoded at once; bounds memory to some tens of megabytes
 NO_MORE = (1 << 63) - 1
@@ -72,7 +72,7 @@ def command(
       ridecast import trips.parquet --region nyc --kafka 127.0.0.1:9092
     """
     from dataflows.delivery import DeliveryRules
-    from dataflows.tripfiles import ColumnNames
+    from dataflows.trips.files import ColumnNames
 
     landing.check_choice(out, kafka)
     region = options.region_of(region_name)
@@ -122,8 +122,8 @@ def _origin(paths: Sequence[Path], region: Region, names: "ColumnNames", rules: 
 
 
 def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress: Progress) -> "Trips":
-    from dataflows.tripfiles import read_trips
-    from dataflows.trips import to_trips
+    from dataflows.trips.files import read_trips
+    from dataflows.trips.rides import to_trips
 
     task = progress.add_task("reading files", total=len(paths))
     tables = []
@@ -138,7 +138,7 @@ def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress:
 
 def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: landing.Landing, progress: Progress) -> "Delivery":
     from dataflows.delivery import Delivery
-    from dataflows.ridelog import PARTITIONS
+    from dataflows.files.ridelog import PARTITIONS
 
     delivery = Delivery(PARTITIONS, rules)
     task = progress.add_task("writing events", total=len(trips))

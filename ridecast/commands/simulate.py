@@ -52,7 +52,7 @@ def command(
       ridecast simulate --region nyc --days 7 --kafka 127.0.0.1:9092
     """
     from dataflows.delivery import Delivery, DeliveryRules
-    from dataflows.ridelog import PARTITIONS
+    from dataflows.files.ridelog import PARTITIONS
     from state.calendar import Calendar
     from state.simulate import simulate_city
 

@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.witness import Witness, create_witness
-from dataflows.cosign import WitnessPlace, cosign
+from dataflows.audit.cosign import WitnessPlace, cosign
 from ledger.keys import Signer, parse_verifier
 from ledger.log import Ledger, open_embedded
 from ledger.note import open_note

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dataflows.audit.replay import replay_region
+from dataflows.audit.replay_report import Replay, Verdict
 from dataflows.bootstrap import bootstrap_region, slot_of_midnight
+from dataflows.files.ridelog import RideLogWriter
 from dataflows.house import House, open_house, quiet_threads, run_embedded
 from dataflows.learn import train_region
-from dataflows.replay import replay_region
-from dataflows.replay_report import Replay, Verdict
-from dataflows.ridelog import RideLogWriter
 from dataflows.sources import FileRides
 from schemas.codec import EventColumns, encode_events
 from schemas.measures import KINDS, RideKind

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.exports.tiles import export_tiles
 from dataflows.house import open_house
-from dataflows.tile_export import export_tiles
-from dataflows.verification import Wanted, verify_folder, verify_house
 from ledger import statements
 from ledger.blob_check import BlobFolder, ReadBlobs
 from ledger.blobs import Retention

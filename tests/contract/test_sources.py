@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.ridelog import RideLogWriter
+from dataflows.files.ridelog import RideLogWriter
 from dataflows.sources import FileRides, KafkaRides, PartitionReader, RideSource
 from schemas.errors import NotFound
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from dataflows.archiving import KINDS, archive_region
+from dataflows.audit.verification import Wanted, verify_house
 from dataflows.house import House, open_house
 from dataflows.signing import verifier_of
-from dataflows.verification import Wanted, verify_house
 from ledger.blobs import Retention
 from ledger.log import Ledger
 from ledger.recording import Recorder

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dataflows.export import export_parquet
+from dataflows.exports.tables import export_parquet
 from dataflows.house import open_house
 from dataflows.learn import train_region
 from ridecast.commands.backtest import command

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from dataflows.bootstrap import bootstrap_region, count_rides, slot_of_midnight
+from dataflows.files.writer import RideLogWriter
 from dataflows.house import House, open_house
 from dataflows.pump import PumpLimits
-from dataflows.ridelog_writer import RideLogWriter
 from dataflows.sources import FileRides
 from schemas.count_table import from_table
 from schemas.errors import UsageError

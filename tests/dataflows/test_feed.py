@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.feed import READ_EVENTS, Feed
-from dataflows.ridelog import RideLogReader, RideLogWriter
+from dataflows.files.ridelog import RideLogReader, RideLogWriter
 from tests.house import ROOT
 
 START_US = 1_400_000_000_000_000

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataflows.files.ridelog import RideLogWriter
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.resume import FROM_LOWEST, ResumePlan
-from dataflows.ridelog import RideLogWriter
 from dataflows.sources import FileRides
 from schemas.codec import Decoder
 from schemas.errors import StoreUnavailable

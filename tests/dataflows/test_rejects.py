@@ -113,7 +113,7 @@ def test_a_file_that_went_away_is_said(tmp_path: Path, call: str) -> None:
 
 def test_a_broker_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rejects that cannot be kept are an error within the patience given, so that their counts do not go on."""
-    monkeypatch.setattr("dataflows.kafka.ANSWER_S", 0.5)
+    monkeypatch.setattr("dataflows.kafka.connection.ANSWER_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         sink = KafkaRejects(f"127.0.0.1:{taken.getsockname()[1]}", Seals(tmp_path / "rejects.key"), "local", patience_s=0.5)

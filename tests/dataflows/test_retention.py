@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dataflows.export import export_parquet
+from dataflows.audit.verification import Wanted, verify_house
+from dataflows.exports.tables import export_parquet
 from dataflows.house import House
 from dataflows.retention import ORPHAN_AFTER_S, Expiry, expire, expired_until, plan_expiry
-from dataflows.verification import Wanted, verify_house
 from ledger.blobs import Retention
 from ridecast.main import cli
 from schemas.chunks import unpack_blob

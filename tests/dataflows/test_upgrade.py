@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dataflows.audit.replay import replay_region
+from dataflows.audit.replay_report import Verdict
 from dataflows.control import ControlView
 from dataflows.learn import known_slots
-from dataflows.replay import replay_region
-from dataflows.replay_report import Verdict
 from dataflows.resume import bootstrap_of
 from dataflows.snapshots import append_shared
 from dataflows.upgrade import upgrade_fold

@@ -5,10 +5,10 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.exports.tiles import export_blobs, export_tiles
 from dataflows.house import House, open_house
 from dataflows.signing import verifier_of
-from dataflows.tile_export import export_blobs, export_tiles
-from dataflows.verification import Wanted, verify_folder, verify_house
 from ledger.blobs import Retention
 from ledger.keys import Verifier
 from ledger.merkle import leaf_hash, root

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataflows.files.ridelog import RideLogWriter
 from dataflows.house import open_rejects
-from dataflows.ridelog import RideLogWriter
 from schemas.codec import decode_slow, encode_event
 from schemas.measures import KINDS
 from schemas.rides import Reason

@@ -122,7 +122,7 @@ def test_trips_that_cannot_be_read(
 @pytest.mark.parametrize("command", ["run", "bootstrap"])
 def test_an_unreachable_broker_is_named(at_small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A closed port ends a command once the time for one question is over, in one line, without a word of the client library."""
-    monkeypatch.setattr("dataflows.kafka.ANSWER_S", 1.0)
+    monkeypatch.setattr("dataflows.kafka.connection.ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     more = ("--until", "2025-04-07") if command == "bootstrap" else ()
     done = call(command, "--rides", f"kafka://{address}/rides", "--region", "tehran", "--home", "home", *more)

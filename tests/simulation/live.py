@@ -9,8 +9,8 @@ from typing import Protocol
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from dataflows.kafka_producer import KafkaRideSink
-from dataflows.ridelog import RideLogWriter
+from dataflows.files.ridelog import RideLogWriter
+from dataflows.kafka.producer import KafkaRideSink
 from dataflows.sources import open_rides
 from schemas.record_codec import decode
 from schemas.records import SlotClosed

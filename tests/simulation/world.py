@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflows.kafka_producer import KafkaRideSink
-from dataflows.ridelog import RideLogWriter
+from dataflows.files.ridelog import RideLogWriter
+from dataflows.kafka.producer import KafkaRideSink
 from schemas.codec import EventColumns, encode_event, encode_events
 from schemas.measures import KINDS, RideKind
 from schemas.regions import Region, region_from_json

@@ -22,7 +22,7 @@ def command(home: str | None, log_name: str | None, witnesses: tuple[tuple[str, 
 
     Example: ridecast ledger cosign --home home --witness http://127.0.0.1:8100 'witness.example.com/one+...'
     """
-    from dataflows.cosign import WitnessPlace, cosign
+    from dataflows.audit.cosign import WitnessPlace, cosign
     from dataflows.house import open_house
 
     places = [WitnessPlace(url, parse_verifier(text)) for url, text in witnesses]

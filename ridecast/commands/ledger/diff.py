@@ -12,8 +12,8 @@ from ridecast.commands.ledger.picking import log_option, pick_log
 from schemas.errors import RidecastError, UsageError
 
 if TYPE_CHECKING:
+    from dataflows.audit.log_diff import LogDiff
     from dataflows.house import House
-    from dataflows.log_diff import LogDiff
 
 IDENTICAL, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
 LONGEST_TEXT = 200  # characters of a value that is shown
@@ -57,8 +57,8 @@ def _is_size(text: str) -> bool:
 
 
 def _sizes(first: int, second: int, home: str | None, log_name: str | None) -> "list[LogDiff]":
+    from dataflows.audit.log_diff import diff_logs
     from dataflows.house import open_house
-    from dataflows.log_diff import diff_logs
 
     house = open_house(options.settings_of_home(home=home), reading=True)
     try:
@@ -68,7 +68,7 @@ def _sizes(first: int, second: int, home: str | None, log_name: str | None) -> "
 
 
 def _places(first: str, second: str, log_name: str | None) -> "list[LogDiff]":
-    from dataflows.log_diff import diff_logs, logs_in_both
+    from dataflows.audit.log_diff import diff_logs, logs_in_both
 
     houses: list[House] = []
     try:

@@ -68,7 +68,7 @@ def _write_tiles(house: "House", folder: Path, logs: list[str], with_blobs: bool
 
 def _write_log(house: "House", folder: Path, log: str, with_blobs: bool) -> str:
     """Write one log; returns what was done, for a person."""
-    from dataflows.tile_export import export_blobs, export_tiles
+    from dataflows.exports.tiles import export_blobs, export_tiles
 
     note = house.ledger.guard.note(log)
     if note is None:
@@ -86,7 +86,7 @@ def _write_log(house: "House", folder: Path, log: str, with_blobs: bool) -> str:
 
 
 def _write_tables(house: "House", folder: Path) -> None:
-    from dataflows.export import export_parquet
+    from dataflows.exports.tables import export_parquet
 
     regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
     with bars() as progress:

@@ -24,8 +24,8 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
 
     Example: ridecast ledger prove --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """
+    from dataflows.audit.prove import prove
     from dataflows.house import open_house
-    from dataflows.prove import prove
     from dataflows.signing import verifier_of
     from ledger.files import write_durably
 

@@ -14,7 +14,7 @@ from schemas.errors import RidecastError, UsageError
 from schemas.times import iso, local_iso, parse_target
 
 if TYPE_CHECKING:
-    from dataflows.replay_report import Replay, SlotReplay
+    from dataflows.audit.replay_report import Replay, SlotReplay
     from schemas.regions import Region
     from schemas.settings import Settings
 
@@ -88,8 +88,8 @@ def command(
 
 
 def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | None], share: float, seed: int) -> "tuple[Region, Replay]":
+    from dataflows.audit.replay import replay_region
     from dataflows.house import open_house, open_rides
-    from dataflows.replay import replay_region
     from dataflows.resume import bootstrap_of
     from schemas.regions import region_from_json
     from schemas.settings import parse_rides
@@ -150,7 +150,7 @@ def _show(found: "Replay", region: "Region") -> None:
 
 def rows(found: "Replay", region: "Region") -> list[tuple[str, str]]:
     """The sum, line by line."""
-    from dataflows.replay_report import Verdict
+    from dataflows.audit.replay_report import Verdict
 
     total = len(found.slots)
     times = [local_iso(slot * region.slot_us, region) for slot in (found.from_slot, found.until_slot)]
@@ -176,7 +176,7 @@ def _environment(found: "Replay") -> str:
 
 def said(found: "Replay", region: "Region") -> dict[str, object]:
     """The replay as JSON can say it."""
-    from dataflows.replay_report import Verdict
+    from dataflows.audit.replay_report import Verdict
 
     def slot_said(slot: "SlotReplay") -> dict[str, object]:
         apart = [

@@ -14,7 +14,7 @@ from schemas.record_codec import decode
 from schemas.times import iso, local_iso, parse_time
 
 if TYPE_CHECKING:
-    from dataflows.known import Known
+    from dataflows.audit.known import Known
     from ledger.log import Ledger
 
 
@@ -63,7 +63,7 @@ def _entry(ledger: "Ledger", log_name: str | None, index: int) -> dict[str, obje
 
 
 def _known(ledger: "Ledger", log_name: str | None, at_text: str) -> "Known":
-    from dataflows.known import known_at
+    from dataflows.audit.known import known_at
     from dataflows.resume import bootstrap_of
     from schemas.regions import region_from_json
 

@@ -13,8 +13,8 @@ from ridecast.screen import answers
 from schemas.times import iso, local_iso
 
 if TYPE_CHECKING:
-    from dataflows.trace import Trace
-    from dataflows.writers import Writer
+    from dataflows.audit.trace import Trace
+    from dataflows.audit.writers import Writer
 
 Said = dict[str, object]
 
@@ -32,8 +32,8 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
 
     Example: ridecast ledger trace --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """
+    from dataflows.audit.trace import trace
     from dataflows.house import open_house
-    from dataflows.trace import trace
 
     house = open_house(options.settings_of_home(home=home), reading=True)
     try:
@@ -121,7 +121,7 @@ def said(found: "Trace") -> Said:
 
 
 def _model(found: "Trace") -> Said | None:
-    from dataflows.trace import training_range
+    from dataflows.audit.trace import training_range
 
     champion = found.champion
     if champion is None:

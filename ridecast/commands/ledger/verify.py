@@ -12,7 +12,7 @@ from ridecast.screen import bars
 from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from dataflows.verification import OnLog, Wanted
+    from dataflows.audit.verification import OnLog, Wanted
     from ledger.verify import Progress, Report
 
 CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
@@ -63,7 +63,7 @@ def command(
     Example: ridecast ledger verify --home home --against kept-checkpoint.txt
              ridecast ledger verify --tiles tiles --key ridecast/local+1a2b3c4d+AQ...
     """
-    from dataflows.verification import Wanted, report_json
+    from dataflows.audit.verification import Wanted, report_json
     from ledger.keys import parse_verifier
 
     wanted = Wanted(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
@@ -89,9 +89,9 @@ def command(
 def _of_home(home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
     from dataclasses import replace
 
+    from dataflows.audit.verification import verify_house
     from dataflows.house import open_house
     from dataflows.signing import public_path
-    from dataflows.verification import verify_house
     from ledger.key_files import read_verifier
 
     settings = options.settings_of_home(home=home)
@@ -108,8 +108,8 @@ def _of_home(home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Repor
 def _of_tiles(tiles: Path, home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
     from dataclasses import replace
 
+    from dataflows.audit.verification import verify_folder
     from dataflows.signing import public_path
-    from dataflows.verification import verify_folder
     from ledger.key_files import read_verifier
 
     if not tiles.is_dir():

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from dataflows.kafka_rides import KafkaRides
-from dataflows.ridelog import RideLogReader, partitions
+from dataflows.files.ridelog import RideLogReader, partitions
+from dataflows.kafka.rides import KafkaRides
 from ridecast.main import cli
 from schemas.codec import Decoder
 from schemas.errors import StoreUnavailable, UsageError
@@ -128,7 +128,7 @@ def test_failed_import_leaves_nothing(tmp_path: Path, trips: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.ridelog_writer._write_all", refuse)
+        patch.setattr("dataflows.files.writer._write_all", refuse)
         with pytest.raises(StoreUnavailable, match="No space left on device"):
             run(trips, "--out", tmp_path / "rides")
     assert [path.name for path in tmp_path.iterdir()] == ["trips.csv"]
@@ -222,7 +222,7 @@ def test_topic_of_another_shape(trips: Path, kafka: str, kafka_topic: Callable[.
 
 def test_unreachable_broker(trips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is named, and is a failure, not wrong usage."""
-    monkeypatch.setattr("dataflows.kafka.ANSWER_S", 1.0)
+    monkeypatch.setattr("dataflows.kafka.connection.ANSWER_S", 1.0)
     with pytest.raises(StoreUnavailable, match=r"Kafka at 127\.0\.0\.1:\d+: ") as caught:
         run(trips, "--kafka", f"127.0.0.1:{free_port()}")
     assert caught.value.exit_code == 1

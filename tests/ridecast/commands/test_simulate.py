@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dataflows.ridelog import RideLogReader, partitions
+from dataflows.files.ridelog import RideLogReader, partitions
 from ridecast.main import cli
 from schemas.codec import Decoder
 from schemas.errors import UsageError

@@ -1,0 +1,1 @@
+"""Looking back: verify, replay, prove, trace and compare what a ledger holds."""

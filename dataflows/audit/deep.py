@@ -1,0 +1,103 @@
+"""Whether a region's state follows from its records: everything folded again from the bootstrap, each digest compared.
+
+Snapshots are not looked at. Counts and cells are integers and must come out the same anywhere; what floating point
+reaches is compared where this very environment wrote it. Whether forecasts come out again is asked by `dataflows.audit.replay`.
+"""
+
+from dataflows.audit.writers import environments_at, writers_of
+from dataflows.closes import Close, closes
+from dataflows.control import Control, ControlView
+from dataflows.record import closed_of, history_by_slot
+from dataflows.resume import bootstrap_of
+from ledger.blobs import Blobs
+from ledger.log import Ledger
+from ledger.merkle import EMPTY_ROOT
+from ledger.verify import Problem, Progress
+from schemas.errors import ContractError, DamagedError, NotFound, UsageError
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, StateDigested, region_log
+from schemas.regions import region_from_json
+from state.region import Champion, RegionFold
+
+
+def fold_again(ledger: Ledger, blobs: Blobs, environment: bytes, region: str, on_progress: Progress) -> list[Problem]:
+    """What of a region's recorded state does not follow from its records.
+
+    Args:
+        ledger, blobs: Open; what they hold was verified before.
+        environment: Digest of this environment.
+        region: Bootstrapped, or there is nothing to fold.
+        on_progress: Called with (entries folded, entries in all) at each close.
+    Raises:
+        StoreUnavailable: a store does not answer.
+    """
+    problems: list[Problem] = []
+    at = 0
+    try:
+        fold = _Fold(ledger, blobs, environment, region)
+        size = ledger.head(region_log(region)).size
+        for close in closes(ledger, region_log(region)):
+            at = close.closed.index
+            problems += fold.problems(close)
+            on_progress(at, size)
+    except (NotFound, DamagedError, ContractError, UsageError) as cause:
+        problems.append(Problem(at, f"cannot be folded again from here on: {cause}"))
+    return problems
+
+
+class _Fold:
+    """A region's fold on its way through the log."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, environment: bytes, region: str) -> None:
+        self._blobs, self._environment = blobs, environment
+        self._boot = bootstrap_of(ledger, region)
+        self._region = region_from_json(self._boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
+        self._ledger, self._control = ledger, ControlView(ledger)
+        self._champions: dict[bytes, Champion] = {}
+        self._cited = 0, EMPTY_ROOT
+        self._writers = writers_of(ledger, region)
+        self._fold = RegionFold(self._region, self._boot.start_slot, self._boot.fold_version)
+        self._fold.remember(history_by_slot(self._region, self._boot, blobs))
+
+    def problems(self, close: Close) -> list[Problem]:
+        """Fold one close; what it recorded of the state and does not come out."""
+        record = close.record
+        found: list[Problem] = []
+        if record.control_size > self._ledger.head(CONTROL_LOG).size or record.control_root != self._root(record.control_size):
+            what = f"cites the control log at size {record.control_size} with root {record.control_root.hex()}, which it never had"
+            found.append(Problem(close.closed.index, what))
+        control = self._control.at(record.control_size, record.control_root)
+        self._fold.follow(control.fold_version(self._boot, record.slot))
+        self._fold.use(self._in_force(control))
+        mine = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
+        index, theirs = next(
+            ((stored.index, decode(stored.payload)) for stored in close.after if stored.kind == StateDigested.__name__),
+            (close.closed.index, None),
+        )
+        if mine is None or theirs is None:
+            if mine is not theirs:
+                said = "no digest where one is due" if theirs is None else "a digest where none is due"
+                found.append(Problem(index, f"state after slot {record.slot}: {said}"))
+            return found
+        if mine.integers != theirs.integers:
+            what = f"integer state after slot {record.slot}: folding gives {mine.integers.hex()}, recorded is {theirs.integers.hex()}"
+            found.append(Problem(index, what))
+        ours = environments_at(self._writers, index) <= {self._environment}
+        if ours and mine.models != theirs.models:
+            what = f"model state after slot {record.slot}: folding gives {mine.models.hex()}, recorded is {theirs.models.hex()}"
+            found.append(Problem(index, what))
+        return found
+
+    def _root(self, size: int) -> bytes:
+        """Root of the control log at a size; most closes cite the same."""
+        if size != self._cited[0]:
+            self._cited = size, self._ledger.root_at(CONTROL_LOG, size)
+        return self._cited[1]
+
+    def _in_force(self, control: Control) -> dict[str, Champion]:
+        """Measure -> model in force; artefacts are read once while they serve."""
+        digests = {measure: control.champions.get((self._region.id, measure), b"") for measure in self._region.measures}
+        self._champions = {
+            digest: self._champions.get(digest) or Champion(digest, self._blobs.get(digest)) for digest in digests.values() if digest
+        }
+        return {measure: self._champions[digest] for measure, digest in digests.items() if digest}

@@ -1,0 +1,232 @@
+"""Does the record follow from what it names? Past slots computed again, and held against what was written.
+
+Three arrows are recomputed for the slots that are asked for: counts from the rides and their cuts, features from the
+counts, forecasts from the features and the models that the issues name by digest. Snapshots are never read, and what
+the log says of counts within these slots is looked at only after the rides have given them.
+
+Trusted are: the bootstrap (definition, rules, history), the counts of slots before the first one asked for and the cuts
+of the last of these, where reading begins; which partitions were excused at which offset, and what the source had lost
+by then; the models' artefacts, which their digests name, and the control records that a slot cites by size and root,
+which is checked. Where the rides are gone, counts are taken as recorded, and the answer says so. That all of this still
+hashes to the checkpoints is what `ledger verify` answers.
+
+State of the fold (histories, the online learner, issues that wait for their truth) is folded from the bootstrap.
+Slots before the first one are passed over: folded without the numbers that nobody asks about.
+"""
+
+import hashlib
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from dataflows.audit.differences import ONE_UNIT, Arrow, Difference, differences
+from dataflows.audit.replay_inputs import CountsFromRides, ModelsInForce
+from dataflows.audit.replay_report import Replay, SlotReplay, Verdict
+from dataflows.audit.writers import environments_at, writers_of
+from dataflows.closes import Close, closes
+from dataflows.control import Control
+from dataflows.record import closed_of, findings_of, history_by_slot, payloads_of
+from dataflows.resume import bootstrap_of
+from dataflows.sources import RideSource
+from ledger.blobs import Blobs, Retention
+from ledger.log import Ledger
+from schemas.errors import DamagedError, NotFound, UsageError
+from schemas.record_codec import decode
+from schemas.records import ForecastIssued, HorizonShort, RegionBootstrapped, SlotClosed, SourceGap, UniverseChanged, region_log
+from schemas.regions import Region, region_from_json
+from state.region import RegionFold, SlotOutcome
+
+# Compared in every slot, and what a slot between others that are passed over still gives.
+ALWAYS = tuple(kind.__name__ for kind in (SlotClosed, UniverseChanged, SourceGap, HorizonShort))
+SAMPLED = (*ALWAYS, ForecastIssued.__name__)
+
+
+def replay_region(
+    ledger: Ledger,
+    blobs: Blobs,
+    environment: bytes,
+    region: str,
+    source: RideSource | None,
+    from_slot: int | None = None,
+    until_slot: int | None = None,
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+    on_slot: Callable[[int, int, SlotReplay | None], None] = lambda done, total, slot: None,
+) -> Replay:
+    """Compute slots again and compare them with the record.
+
+    Args:
+        environment: Digest of this environment.
+        source: Where the rides are; None takes counts as recorded.
+        from_slot, until_slot: Slots [from, until); all that are closed by default.
+        share: Share of the slots whose features and forecasts are compared; counts are compared in all.
+        seed: Of the choice of these.
+        on_slot: Told (slots folded, slots to fold, the slot if it was asked for).
+    Raises:
+        NotFound: the region, or the artefact of a model that is named, is not here.
+        UsageError: these slots are not all closed, or the source has other partitions.
+        DamagedError: the log skips a slot, or stored bytes are not what they were.
+    """
+    boot = bootstrap_of(ledger, region)
+    first, until, stop = _bounds(ledger, boot, from_slot, until_slot)
+    found = Replay(region, first, until, environment)
+    began = clock()
+    run = _Run(ledger, blobs, boot, found, source, (share, seed), stop)
+    for slot in run.slots(lambda: setattr(found, "fold_s", clock() - began)):
+        if slot is not None:
+            found.slots.append(slot)
+        on_slot(run.fold.next_slot - boot.start_slot, until - boot.start_slot, slot)
+    found.notes = run.counts.notes
+    found.replay_s = clock() - began - found.fold_s
+    return found
+
+
+def _bounds(ledger: Ledger, boot: RegionBootstrapped, from_slot: int | None, until_slot: int | None) -> tuple[int, int, int]:
+    """(first slot, slot after the last, size of the log behind it)."""
+    log = region_log(boot.region)
+    newest = ledger.find(log, SlotClosed.__name__)
+    if newest is None:
+        raise NotFound(f"region {boot.region}: no slot has closed yet, so there is nothing to replay")
+    last: SlotClosed = decode(newest.payload)
+    first = boot.start_slot if from_slot is None else from_slot
+    until = last.slot + 1 if until_slot is None else until_slot
+    if not boot.start_slot <= first < until <= last.slot + 1:
+        raise UsageError(
+            f"--from, --to: expected slots within [{boot.start_slot}, {last.slot + 1}), which are closed, got [{first}, {until})"
+        )
+    after = ledger.find(log, SlotClosed.__name__, until) if until <= last.slot else None
+    return first, until, after.index if after is not None else ledger.head(log).size
+
+
+class _Run:
+    """One replay on its way."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        boot: RegionBootstrapped,
+        found: Replay,
+        source: RideSource | None,
+        sample: tuple[float, int],
+        stop: int,
+    ) -> None:
+        self._ledger, self._blobs, self._boot, self._found, self._stop = ledger, blobs, boot, found, stop
+        self.region: Region = region_from_json(boot.definition, where=f"{region_log(boot.region)}, RegionBootstrapped")
+        self.fold = RegionFold(self.region, boot.start_slot, boot.fold_version)
+        self._log = region_log(boot.region)
+        self._control = ModelsInForce(ledger, blobs, self.region, boot)
+        self._writers = writers_of(ledger, boot.region)
+        self._remade = ReplayedBlobs()
+        self._chosen = _sampled(found.from_slot, found.until_slot, *sample)
+        self._sample = None if self._chosen is None else SAMPLED
+        self.counts = CountsFromRides(ledger, boot, self.region, source, found.from_slot, found.until_slot, stop)
+
+    def slots(self, on_start: Callable[[], None]) -> Iterator[SlotReplay | None]:
+        """Each slot that is asked for, and None for each before."""
+        self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
+        started = False
+        # With every slot compared, scores and digests are too: the issues that they need must be known whole.
+        full_from = self._found.from_slot - (self.fold.memory_slots if self._sample is None else 0)
+        for close in closes(self._ledger, self._log, 0, self._stop):
+            slot = close.record.slot
+            if slot != self.fold.next_slot or slot >= self._found.until_slot:
+                if slot >= self._found.until_slot:
+                    return
+                raise DamagedError(f"{self._log} entry {close.closed.index}: expected slot {self.fold.next_slot}, got {slot}")
+            champions = self._control.champions(close.record)
+            self.fold.use(champions)
+            self.fold.follow(self._control.fold_version(close.record))
+            if slot < self._found.from_slot:
+                closed = closed_of(self.region, close.record, close.before, self._blobs)
+                (self.fold.apply if slot >= full_from else self.fold.pass_over)(closed)
+                self._found.folded_slots += 1
+                yield None
+                continue
+            if not started:
+                started = True
+                on_start()
+            yield self._replay(close)
+
+    def _replay(self, close: Close) -> SlotReplay:
+        counted, problem = self.counts.next(close)
+        from_rides = counted is not None
+        if counted is None:
+            closed = closed_of(self.region, close.record, close.before, self._blobs)
+        else:  # What the source had lost is no matter of rides: it is told.
+            closed = replace(counted, findings=findings_of(close.before))
+        whole = self._chosen is None or close.record.slot in self._chosen
+        outcome: SlotOutcome = (self.fold.apply if whole else self.fold.pass_over)(closed)
+        self._remade.clear()
+        control = Control(close.record.control_size, close.record.control_root)
+        kinds = None if whole and self._sample is None else SAMPLED if whole else ALWAYS
+        again = [payload for payload in payloads_of(self.region, outcome, control, self._remade) if _of(payload, kinds)]
+        entries = [(stored.index, stored.payload) for stored in close.entries if _of(stored.payload, kinds)]
+        environments = environments_at(self._writers, close.closed.index)
+        self._found.recorded_in |= environments
+        ours = environments <= {self._found.environment}
+        apart = [problem] if problem is not None else []
+        wrong_root = self._control.wrong_root(close)
+        apart += [wrong_root] if wrong_root is not None else []
+        if [payload for _, payload in entries] != again:
+            apart += differences(self.region, entries, again, self._blobs, self._remade.get) or [
+                _misplaced(close, len(entries), len(again))
+            ]
+        verdict = _verdict(apart, ours=ours)
+        return SlotReplay(close.record.slot, close.closed.index, verdict, from_rides, whole, ours, tuple(apart))
+
+
+def _of(payload: bytes, kinds: Sequence[str] | None) -> bool:
+    return kinds is None or type(decode(payload)).__name__ in kinds
+
+
+def _misplaced(close: Close, recorded: int, recomputed: int) -> Difference:
+    """Entries that say what they should, but in another order, or more than once."""
+    said = (f"{recorded} entries", f"{recomputed} entries")
+    return Difference(Arrow.FORECAST, close.entries[0].index, "entries of the close, their order and number", *said)
+
+
+def _verdict(apart: Sequence[Difference], *, ours: bool) -> Verdict:
+    if not apart:
+        return Verdict.IDENTICAL
+    if not all(difference.floating for difference in apart):
+        return Verdict.DIFFERENT
+    # In one environment a digest that differs cannot be the last bit's fault.
+    served = all(0 <= difference.units <= ONE_UNIT for difference in apart)
+    return Verdict.WITHIN if served or not ours else Verdict.DIFFERENT
+
+
+def _sampled(first: int, until: int, share: float, seed: int) -> frozenset[int] | None:
+    """The slots that are compared in full, at least one; None for all.
+
+    >>> len(_sampled(0, 288, 0.05, seed=1))
+    15
+    """
+    if share >= 1.0:
+        return None
+    return frozenset(random.Random(seed).sample(range(first, until), max(1, math.ceil(share * (until - first)))))
+
+
+class ReplayedBlobs:
+    """Takes what recomputed entries name, and keeps the last close's only: nothing is stored."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, bytes] = {}
+
+    def put(self, data: bytes, retention: Retention) -> bytes:
+        """Digest of the bytes, as a store of blobs would give it."""
+        digest = hashlib.sha256(data).digest()
+        self._held[digest] = data
+        return digest
+
+    def get(self, digest: bytes) -> bytes | None:
+        """What was put since the last `clear`."""
+        return self._held.get(digest)
+
+    def clear(self) -> None:
+        """Forget."""
+        self._held.clear()

@@ -1,0 +1,148 @@
+"""What a replay starts from: the models that were in force, and counts from the rides where they can be had."""
+
+from collections.abc import Iterator
+
+from dataflows.audit.differences import Arrow, Difference
+from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
+from dataflows.closes import Close, closes
+from dataflows.control import ControlView
+from dataflows.resume import bootstrap_of
+from dataflows.sources import RideSource
+from ledger.blobs import Blobs
+from ledger.log import Ledger
+from schemas.errors import NotFound, UsageError
+from schemas.record_codec import decode
+from schemas.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
+from schemas.regions import Region, region_from_json
+from state.intake import IntakeRules
+from state.region import Champion
+from state.slots import ClosedSlot
+
+NO_RIDES = "no rides were given"
+GONE = "the source no longer holds them, or the events that deduplication saw before them"
+
+
+class ModelsInForce:
+    """The models in force as slots cite them, and the version of the fold."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
+        self._ledger, self._blobs, self._region, self._boot = ledger, blobs, region, boot
+        self._view = ControlView(ledger)
+        self._artefacts: dict[bytes, bytes] = {}
+        self._roots: dict[int, bytes] = {}
+
+    def champions(self, record: SlotClosed) -> dict[str, Champion]:
+        """Measure -> champion, at the size of the control log that a slot cites.
+
+        Raises:
+            NotFound: an artefact is gone.
+        """
+        control = self._view.at(record.control_size, record.control_root)
+        found = {}
+        for measure in self._region.measures:
+            digest = control.champions.get((self._region.id, measure))
+            if digest:
+                found[measure] = Champion(digest, self._artefact(digest))
+        self._artefacts = {champion.digest: champion.artefact for champion in found.values()}
+        return found
+
+    def fold_version(self, record: SlotClosed) -> int:
+        """Which version of the fold closed a slot, by the control log that it cites."""
+        return self._view.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
+
+    def _artefact(self, digest: bytes) -> bytes:
+        if digest not in self._artefacts:
+            try:
+                self._artefacts[digest] = self._blobs.get(digest)
+            except NotFound as cause:
+                raise NotFound(
+                    f"model {digest.hex()}: its artefact is gone, so no forecast since it was promoted can be replayed"
+                ) from cause
+        return self._artefacts[digest]
+
+    def wrong_root(self, close: Close) -> Difference | None:
+        """What is wrong with a slot's citation of the control log."""
+        size, root = close.record.control_size, close.record.control_root
+        if size not in self._roots:
+            try:
+                self._roots[size] = self._ledger.root_at(CONTROL_LOG, size)
+            except NotFound:
+                self._roots[size] = b""
+        if self._roots[size] == root:
+            return None
+        there = self._roots[size].hex() or "no such size"
+        return Difference(Arrow.COUNTS, close.closed.index, f"citation of {CONTROL_LOG} at size {size}", root.hex(), there)
+
+
+class CountsFromRides:
+    """Counts from the rides, slot after slot, where they can be had.
+
+    Args:
+        source: Where the rides are, None for nowhere.
+        from_slot, until_slot: Slots [from, until), all on record.
+        stop: Size of the region's log behind the last of them.
+    Raises:
+        UsageError: the source has other partitions than the ledger knows.
+
+    Attributes:
+        notes: What is taken as recorded, and why.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        boot: RegionBootstrapped,
+        region: Region,
+        source: RideSource | None,
+        from_slot: int,
+        until_slot: int,
+        stop: int,
+    ) -> None:
+        self._region, self._source = region, source
+        self.notes: list[str] = []
+        self._others: tuple[Region, ...] = ()
+        self._stretches: list[Stretch] = []
+        self._slots: Iterator[ClosedSlot] | None = None
+        self._rules = IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events)
+        if source is None:
+            self.notes.append(f"counts are taken as recorded: {NO_RIDES}")
+            return
+        log = region_log(region.id)
+        at = ledger.find(log, SlotClosed.__name__, from_slot - 1)
+        recorded = [close for close in closes(ledger, log, at.index if at is not None else 0, stop) if close.record.slot < until_slot]
+        before = recorded.pop(0).record if at is not None else None
+        wanted, known = sorted(source.partitions()), sorted(cut.partition for cut in recorded[0].record.partitions)
+        if wanted != known:
+            raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {wanted}")
+        shorts = [decode(stored.payload) for stored in ledger.scan(log, 0, recorded[0].entries[0].index, HorizonShort.__name__)]
+        self._stretches = plan_stretches(boot, before, shorts, recorded, source)
+        gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
+        if gone:
+            self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")
+        # Rides of another region move cuts if the run knew that region, and are rejected if it did not; the totals tell which.
+        if any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
+            self._others = _other_regions(ledger, region.id)
+
+    def next(self, close: Close) -> tuple[ClosedSlot | None, Difference | None]:
+        """The slot of a close from the rides, None where it is to be taken as recorded; and what is wrong with that."""
+        slot = close.record.slot
+        while self._stretches and self._stretches[0].until_slot <= slot:
+            self._stretches.pop(0)
+            self._slots = None
+        if not self._stretches or not self._stretches[0].held:
+            return None, None
+        if self._slots is None:
+            assert self._source is not None
+            self._slots = recount(self._source, self._region, self._others, self._rules, self._stretches[0])
+        try:
+            return next(self._slots), None
+        except RidesEnded as ended:
+            self._stretches = []
+            self.notes.append(f"counts from slot {slot} on are taken as recorded: {ended}")
+            cuts = ", ".join(f"{cut.partition}: {cut.cut}" for cut in close.record.partitions)
+            return None, Difference(Arrow.COUNTS, close.closed.index, "cuts", f"at offsets {cuts}", str(ended))
+
+
+def _other_regions(ledger: Ledger, region: str) -> tuple[Region, ...]:
+    names = [log.removeprefix("region/") for log in ledger.logs() if log.startswith("region/") and log != region_log(region)]
+    return tuple(region_from_json(bootstrap_of(ledger, name).definition, where=region_log(name)) for name in names)

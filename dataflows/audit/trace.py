@@ -1,0 +1,160 @@
+"""Where one served number comes from: every record between the rides and the number, by index, offset and digest.
+
+Nothing is recomputed here (`dataflows.audit.replay` does) and nothing is proved (`ledger prove` does): this is the way from
+the number to what both of them look at.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflows.audit.known import InForce, champion_at, fold_change_at
+from dataflows.audit.prove import find_issue
+from dataflows.audit.writers import Writer, may_have_written, writers_of
+from dataflows.resume import bootstrap_of
+from ledger.blobs import Blobs
+from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.log import Ledger
+from ledger.merkle import leaf_hash, root
+from ledger.note import parse_note
+from schemas.chunks import decode_chunk, unpack_blob
+from schemas.errors import DamagedError, NotFound
+from schemas.record_codec import decode
+from schemas.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
+from schemas.regions import DAY_MIN, Region
+from state.history import HISTORY_DAYS
+
+NUMBERS = ("mean", "median", "lower", "upper", "dispersion", "baseline")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The number itself, in 1/1000, and the chunk that holds it."""
+
+    cell: int
+    horizon_min: int
+    numbers: dict[str, int]
+    fallback: Fallback
+    chunk: int
+    chunks: int
+    chunk_hash: bytes  # leaf hash, under the root of the issue
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts behind a forecast: slots [first_slot, slot], of which those below `start_slot` are the bootstrap's.
+
+    Attributes:
+        first_slot: Oldest slot that the fold still knew.
+        live_slots: How many of them were counted live.
+        index: Of the newest slot's entry.
+        closed: That entry.
+        offsets: Partition -> rides at offsets [from, to) were counted live in these slots; their cuts.
+    """
+
+    first_slot: int
+    live_slots: int
+    index: int
+    closed: SlotClosed
+    offsets: dict[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The lineage of one number.
+
+    Attributes:
+        index: Of the issue's entry; `checkpoint` is the newest signed one that covers it, if any does.
+        champion: The promotion and the training of the model in force, None if there was none.
+        bootstrapped: Index of the bootstrap record, and what it says: definition, rules, history.
+        fold: The record that put the fold's rules in force, None for the bootstrap's own.
+        writers: The runs that may have written the entry, with their environments.
+    """
+
+    region: Region
+    log: str
+    index: int
+    issued: ForecastIssued
+    served: Served
+    checkpoint: Checkpoint | None
+    counted: Counted
+    champion: InForce | None
+    bootstrapped: tuple[int, RegionBootstrapped]
+    fold: tuple[int, FoldChanged] | None
+    fold_version: int
+    writers: tuple[Writer, ...]
+
+
+def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, horizon_min: int, measure: str | None = None) -> Trace:
+    """The lineage of one number.
+
+    Args:
+        name: Of a region that is bootstrapped.
+        cell, target, measure: As `dataflows.audit.prove.find_issue` takes them.
+        horizon_min: Length of the window, minutes.
+    Raises:
+        NotFound: no such number was issued, or its chunks have expired.
+        UsageError: cell, target or measure cannot be one of this region.
+        DamagedError: the chunks are not those that the entry promises.
+    """
+    asked = find_issue(ledger, name, cell=cell, target=target, measure=measure)
+    issued: ForecastIssued = decode(asked.stored.payload)
+    log, index, slot = asked.stored.log, asked.stored.index, issued.slot
+    boot = bootstrap_of(ledger, name)
+    booted = ledger.find(log, RegionBootstrapped.__name__)
+    closed = ledger.find(log, SlotClosed.__name__, slot)
+    if closed is None or booted is None:
+        raise DamagedError(f"{log} entry {index}: expected an entry that closes slot {slot}, found none: run `ridecast ledger verify`")
+    record: SlotClosed = decode(closed.payload)
+    change = fold_change_at(ledger, name, slot, record.control_size)
+    return Trace(
+        asked.region,
+        log,
+        index,
+        issued,
+        _served(blobs, index, issued, asked.cell, horizon_min),
+        _checkpoint(ledger, log, index),
+        _counted(ledger, log, asked.region, boot, closed.index, record),
+        champion_at(ledger, name, asked.measure, record.control_size),
+        (booted.index, boot),
+        change,
+        change[1].version if change is not None else boot.fold_version,
+        may_have_written(writers_of(ledger, name), index),
+    )
+
+
+def _served(blobs: Blobs, index: int, issued: ForecastIssued, cell: int, horizon_min: int) -> Served:
+    if horizon_min not in issued.horizons_min or not issued.blob:
+        raise NotFound(f"entry {index}: no forecast for {horizon_min} min; it has {', '.join(map(str, issued.horizons_min))}")
+    blob = unpack_blob(blobs.get(issued.blob))
+    if root([leaf_hash(chunk) for chunk in blob.chunks]) != issued.root:
+        raise DamagedError(f"entry {index}: its chunks do not hash to the root that it promises: run `ridecast ledger verify`")
+    found = blob.chunk_of(cell)
+    if found is None:
+        raise NotFound(f"entry {index}: no forecast for that cell: no ride there in the 28 days before")
+    number, chunk = found
+    columns = decode_chunk(chunk, issued.horizons_min)
+    row, column = int(np.flatnonzero(columns.cells == np.uint64(cell))[0]), issued.horizons_min.index(horizon_min)
+    values = {name: int(getattr(columns, name)[row, column]) for name in NUMBERS}
+    return Served(cell, horizon_min, values, FALLBACKS[int(columns.fallback[row])], number, len(blob.chunks), leaf_hash(chunk))
+
+
+def _checkpoint(ledger: Ledger, log: str, index: int) -> Checkpoint | None:
+    note = ledger.guard.note(log)
+    found = parse_checkpoint(parse_note(note)[0]) if note is not None else None
+    return found if found is not None and found.size > index else None
+
+
+def _counted(ledger: Ledger, log: str, region: Region, boot: RegionBootstrapped, index: int, record: SlotClosed) -> Counted:
+    """What the history of the fold held after a slot."""
+    first = max(boot.first_slot, record.slot + 1 - HISTORY_DAYS * DAY_MIN // region.slot_min)
+    live_from = max(first, boot.start_slot)
+    before = ledger.find(log, SlotClosed.__name__, live_from - 1)
+    begun = {cut.partition: cut.cut for cut in decode(before.payload).partitions} if before is not None else {}
+    offsets = {cut.partition: (begun.get(cut.partition, 0), cut.cut) for cut in record.partitions}
+    return Counted(first, record.slot + 1 - live_from, index, record, offsets)
+
+
+def training_range(trained: ModelTrained, region: Region) -> tuple[int, int]:
+    """Event times [from, until) of the data that a model was trained on, microseconds UTC."""
+    return trained.first_slot * region.slot_us, trained.until_slot * region.slot_us

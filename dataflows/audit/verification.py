@@ -1,0 +1,264 @@
+"""Which logs there are to verify, in a home or among exported tiles, and what each is held against.
+
+How a log is derived again from its bytes is in `ledger.verify` and `ledger.tile_check`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from dataflows.audit.blob_pool import BlobPool
+from dataflows.house import House
+from ledger.archive import blobs_at
+from ledger.blob_check import BlobFolder, Named, named_in
+from ledger.kept import Kept, open_kept
+from ledger.keys import Verifier
+from ledger.log import Ledger
+from ledger.tables import file_stem, spoken, translated
+from ledger.tile_check import check_export
+from ledger.tiles import CHECKPOINT_PATH
+from ledger.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
+from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
+from schemas.record_codec import decode
+from schemas.record_skim import skim
+from schemas.records import RUNS_LOG, BlobsExpired, region_log
+
+ORIGIN = re.compile(r"ridecast/[^/@\n]+(?:@[0-9]+)?/([a-z][a-z0-9_/-]*)")
+REGION = region_log("")
+BLOBS = "blobs"  # beside a log's tiles, see `dataflows.exports.tiles`
+MOST_TRIES = 3  # of an export that somebody brings up to date meanwhile
+
+OnLog = Callable[[str], Progress]  # a log is begun -> what to call with (entries done, entries in all)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to verify, and against what.
+
+    Attributes:
+        log: The only log; empty for all.
+        against: Files with checkpoints that somebody kept.
+        verifiers: Keys that may have signed, the log's own first.
+        processes: That check blobs at once.
+        deep: Whether regions are folded again from their records, and the roots of all issues derived from their chunks.
+    """
+
+    log: str = ""
+    against: Sequence[Path] = ()
+    verifiers: Sequence[Verifier] = ()
+    processes: int = 1
+    deep: bool = False
+
+
+def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
+    """Verify the logs of a home or a database.
+
+    Raises:
+        NotFound: there is no such log.
+        UsageError: a file to hold against is no checkpoint, or of no log here.
+        StoreUnavailable: the database does not answer.
+    """
+    logs = _logs_of(house)
+    kept = _kept_by_log(wanted, logs)
+    opened = partial(blobs_at, house.settings.home, house.settings.database, house.settings.archive)
+    reports = []
+    with BlobPool(opened, wanted.processes) as pool:
+        for log in _chosen(logs, wanted.log):
+            has_expired = _expired(house.ledger, log)
+            try:
+                report = verify_log(
+                    house.ledger,
+                    log,
+                    on_progress=on_log(log),
+                    against=kept[log],
+                    check_blobs=pool.check,
+                    has_expired=has_expired,
+                    every_root=wanted.deep,
+                )
+            except NotFound:
+                report = _absent(house.ledger, log, kept[log])
+            if wanted.deep and log.startswith(REGION):
+                report = _folded(house, report, on_log(f"{log}, folding"))
+            reports.append(report)
+    return reports
+
+
+def _folded(house: House, report: Report, on_progress: Progress) -> Report:
+    """A region's report with what folding its records again says; damaged records are not folded."""
+    from dataflows.audit.deep import fold_again  # It draws in the whole core, which takes a second.
+
+    if report.problems or not report.entries:
+        return report
+    found = fold_again(house.ledger, house.blobs, house.environment, report.log.removeprefix(REGION), on_progress)
+    return replace(report, problems=(*report.problems, *found))
+
+
+def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
+    """Verify exported tiles: one log's, or those of every log below a folder.
+
+    Raises:
+        NotFound: there is no such log, or no export at all.
+        UsageError: a file to hold against is no checkpoint, or of no log here.
+        StoreUnavailable: the disk does not answer.
+    """
+    places = {_name_of(path.parent, folder): path.parent for path in sorted(folder.rglob(CHECKPOINT_PATH)) if path.is_file()}
+    if not places:
+        raise NotFound(f"--tiles: expected an export below {folder}, found no file named {CHECKPOINT_PATH}")
+    kept = _kept_by_log(wanted, sorted(places))
+    return [_export(log, places[log], wanted, kept[log], on_log(log)) for log in _chosen(sorted(places), wanted.log)]
+
+
+def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+    """One export; looked at again when it grew meanwhile and seems to be wrong."""
+    for left in range(MOST_TRIES - 1, -1, -1):
+        before = _read(place, CHECKPOINT_PATH)
+        report = _export_once(log, place, wanted, kept, on_progress)
+        if not report.problems or not left or _read(place, CHECKPOINT_PATH) == before:
+            break
+    return report
+
+
+def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+    problems: list[Problem] = []
+    with BlobPool(partial(BlobFolder, place / BLOBS), wanted.processes) as pool:
+        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=wanted.deep)
+
+        def look(index: int, payload: bytes) -> None:
+            if index % 1_000 == 0:
+                on_progress(index, index + 1)
+            try:
+                checks.add(named_in(index, skim(payload)))
+            except DamagedError as damage:
+                problems.append(Problem(index, str(damage)))
+
+        try:
+            checkpoint, found = check_export(partial(_read, place), wanted.verifiers, look, kept)
+        except DamagedError as damage:
+            return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {damage}"),))
+        checks.finish()
+    mine = [Problem(None, str(problem)) for problem in found.problems]
+    if not checkpoint.origin.endswith(f"/{log}"):
+        mine.append(Problem(None, f"{CHECKPOINT_PATH}: expected the checkpoint of {log}, got one of {checkpoint.origin}"))
+    on_progress(found.size, found.size)
+    return Report(
+        log,
+        found.entries,
+        found.root.hex(),
+        checkpoint.size,
+        checks.count,
+        (*mine, *problems, *checks.problems),
+        checks.expired,
+        checks.roots,
+    )
+
+
+# --- which logs, and what they are held against -----------------------------------------------------------
+
+
+def _logs_of(house: House) -> list[str]:
+    """Names of the logs that are there, and of those that should be because a checkpoint vouches for them."""
+    home = house.settings.home
+    stems = {path.stem for path in (home / "checkpoints").glob("*.txt") if "." not in path.stem}
+    if not house.settings.database:
+        stems |= {path.stem for path in (home / "ledger").glob("*.sqlite")}
+        return sorted(stem.replace("__", "/", 1) for stem in stems)
+    with suppress(DamagedError):  # One log's row cannot be read; its name is known from its checkpoint.
+        stems |= {file_stem(log) for log in house.ledger.logs()}
+    return sorted(stem.replace("__", "/", 1) for stem in stems)
+
+
+def _chosen(logs: Sequence[str], wanted: str) -> Sequence[str]:
+    if wanted and wanted not in logs:
+        raise NotFound(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {wanted!r}")
+    return [wanted] if wanted else logs
+
+
+def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
+    """A log of which the database knows nothing: no loss if no checkpoint vouches for an entry."""
+    try:
+        vouching = [*own_checkpoint(ledger, log), *kept]
+    except BootRefused as refusal:
+        return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {refusal}"),))
+    lost = [
+        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, the database holds no {spoken(log)}: it is gone")
+        for one in vouching
+        if one.checkpoint.size
+    ]
+    return Report(log, 0, "", vouching[0].checkpoint.size if vouching else None, 0, tuple(lost))
+
+
+def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[Kept]]:
+    """The checkpoints of the files that somebody kept, each with the log that it is of."""
+    found: dict[str, list[Kept]] = {log: [] for log in logs}
+    for path in wanted.against:
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as cause:
+            raise UsageError(f"--against {path}: expected a file with a signed checkpoint: {cause}") from cause
+        kept = open_kept(text, path.name, wanted.verifiers)
+        named = ORIGIN.fullmatch(kept.checkpoint.origin)
+        log = named[1] if named else ""
+        if log not in found or (wanted.log and log != wanted.log):
+            among = wanted.log or ", ".join(logs)
+            raise UsageError(f"--against {path}: expected a checkpoint of {among}, got one of {kept.checkpoint.origin}")
+        found[log].append(kept)
+    return found
+
+
+def _expired(ledger: Ledger, log: str) -> Callable[[Named], bool]:
+    """Whether it is on record that a log's chunks of a slot expired; asked for only when something is missing."""
+    known: list[BlobsExpired] = []
+    asked = False
+
+    def has_expired(named: Named) -> bool:
+        nonlocal asked
+        if not asked:
+            asked = True
+            known.extend(decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__))
+        return named.slot is not None and any(
+            region_log(one.region) == log and one.retention == named.retention and one.from_slot <= named.slot < one.until_slot
+            for one in known
+        )
+
+    return has_expired
+
+
+def _name_of(place: Path, folder: Path) -> str:
+    """A log's name is where it lies below the folder; of a log that is the folder itself, what its checkpoint says."""
+    if place != folder:
+        return place.relative_to(folder).as_posix()
+    named = ORIGIN.match(_read(place, CHECKPOINT_PATH).decode("utf-8", "replace"))
+    return named[1] if named else place.name
+
+
+def _read(place: Path, path: str) -> bytes:
+    with translated(str(place / path)):
+        try:
+            return (place / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as cause:
+            raise NotFound(f"{path}: not in the export") from cause
+
+
+def report_json(reports: Sequence[Report]) -> str:
+    """Reports as JSON, for programs."""
+    return json.dumps(
+        [
+            {
+                "log": report.log,
+                "clean": not report.problems,
+                "entries": report.entries,
+                "root": report.root,
+                "checkpoint_size": report.checkpoint_size,
+                "blobs": report.blobs,
+                "roots": report.roots,
+                "expired": report.expired,
+                "problems": [{"index": problem.index, "what": problem.what} for problem in report.problems],
+            }
+            for report in reports
+        ],
+        indent=2,
+    )

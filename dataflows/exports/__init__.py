@@ -1,0 +1,1 @@
+"""What a ledger holds, for other people's tools: tiles and tables."""

@@ -1,0 +1,1 @@
+"""The embedded ride log: directories of Avro container files with positions."""

@@ -1,0 +1,1 @@
+"""Kafka: rides in, forecasts and rejects out, exactly once for who reads committed."""

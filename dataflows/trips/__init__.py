@@ -1,0 +1,1 @@
+"""Trip files of other systems, turned into ride events."""

@@ -1,0 +1,126 @@
+"""How far two issues are apart: cells, fallbacks, units, and quantiles whose mean lies at an edge."""
+
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+import pytest
+
+from dataflows.audit.differences import Arrow, Difference, differences
+from ledger.merkle import leaf_hash, root
+from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.errors import NotFound
+from schemas.record_codec import encode
+from schemas.records import ForecastIssued, HorizonSpread
+from schemas.regions import load_region
+from state.cells import cell_text
+from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, thresholds
+
+REGION = load_region("nyc")
+OWN_MILLI, QUIET_MILLI = 150, 1_500
+EDGE = math.ceil(thresholds(MEDIAN_MILLI, OWN_MILLI)[3] * 1000)  # the least mean, in units, whose median is four rides
+CELLS = np.array([800_000_000 + 7 * i for i in range(20)], np.uint64)
+
+
+class Blobs(dict[bytes, bytes]):
+    """Blobs by digest."""
+
+    def get(self, digest: bytes) -> bytes:  # type: ignore[override]  # as a store gives them
+        if digest not in self:
+            raise NotFound(f"blob {digest.hex()}: not in the store")
+        return self[digest]
+
+
+def columns(**changes: int) -> ForecastColumns:
+    """Twenty cells with equal forecasts, with changes in the first one."""
+    numbers = {name: np.full((20, 1), value) for name, value in (("mean", EDGE), ("median", 4_000), ("lower", 0), ("upper", 9_000))}
+    numbers |= {"dispersion": np.full((20, 1), OWN_MILLI), "baseline": np.full((20, 1), 5_000)}
+    fallback = np.zeros(20, np.uint8)
+    for name, value in changes.items():
+        (numbers[name] if name in numbers else fallback[:, None])[0, 0] = value
+    return ForecastColumns(CELLS, (15,), fallback=fallback, **numbers)
+
+
+def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, **changes: object) -> list[Difference]:
+    """What differs between two issues with these numbers.
+
+    Args:
+        kept: Whether the recorded chunks are still there.
+        changes: Of the recorded entry.
+    """
+    blobs, entries = Blobs(), []
+    spread = (HorizonSpread(15, OWN_MILLI, QUIET_MILLI, LOWER_MILLI, UPPER_MILLI),)
+    for found in (theirs, mine):
+        chunks = encode_chunks(found)
+        whole = pack_blob(chunks)
+        blobs[hashlib.sha256(whole).digest()] = whole
+        tree = root([leaf_hash(chunk) for chunk in chunks])
+        digest = hashlib.sha256(whole).digest()
+        entries.append(
+            ForecastIssued("nyc", "pickups", 1, 600, (15,), (), b"", "", spread, len(found), len(chunks), tree, digest, {}, 1, "observed")
+        )
+    recorded = dataclasses.replace(entries[0], **changes)  # type: ignore[arg-type]  # fields by name
+    held = Blobs(blobs) if kept else Blobs()
+    return differences(REGION, [(7, encode(recorded))], [encode(entries[1])], held, blobs.get)  # type: ignore[arg-type]  # only `get` is asked
+
+
+def test_equal_issues_do_not_differ() -> None:
+    """Nothing is made up."""
+    assert [] == apart(columns(), columns())
+
+
+@pytest.mark.parametrize(
+    ("mean", "median", "within"),
+    [
+        (EDGE - 1, 4_000, True),  # one unit, the same median
+        (EDGE - 1, 3_000, True),  # the mean's last bit decides on which side of the edge it lies
+        (EDGE, 3_000, True),  # both round to the same mean
+        (EDGE - 1, 5_000, False),  # no mean near gives it
+        (EDGE - 2, 3_000, False),
+        (EDGE - 2, 4_000, False),
+    ],
+)
+def test_a_quantile_at_its_edge_is_within_one_unit(mean: int, median: int, within: bool) -> None:
+    """Where a mean lies on the edge of a quantile its last bit moves that by a whole ride, which another environment may do."""
+    [found] = apart(columns(mean=mean, median=median), columns())
+    assert (Arrow.FORECAST, within) == (found.arrow, found.floating)
+    assert within == (0 <= found.units <= 1)
+
+
+def test_the_worst_number_is_named() -> None:
+    """Beside a number within one unit, the one that is not is told, with its cell, its column and how many cells differ."""
+    [found] = apart(columns(mean=EDGE + 1, baseline=7_000), columns())
+    assert f"pickups, cell {cell_text(int(CELLS[0]), 6)}, 15 min, baseline in 1/1000 (1 of 20 cells differ, by 2000 at most)" == found.where
+    assert ("7000", "5000", 2_000) == (found.recorded, found.recomputed, found.units)
+    assert f"forecast: entry 7: {found.where}: recorded 7000, recomputed 5000" == str(found)
+
+
+def test_another_fallback_is_named() -> None:
+    """A cell that another model served is told by both models' names."""
+    [found] = apart(columns(fallback=3), columns())
+    assert ("quiet", "none") == (found.recorded, found.recomputed)
+    assert found.where.endswith(", fallback")
+
+
+def test_other_cells_are_named() -> None:
+    """A cell that only one of them has is told."""
+    fewer = ForecastColumns(CELLS[1:], (15,), *(np.zeros((19, 1), np.int64),) * 6, np.zeros(19, np.uint8))
+    found = apart(fewer, columns())
+    assert ("pickups, cells", "19", "20") == (found[0].where, found[0].recorded, found[0].recomputed)
+    assert any(f"the first of 1 that only one has: {cell_text(int(CELLS[0]), 6)}" in difference.where for difference in found)
+
+
+def test_chunks_that_are_gone_or_others_are_said() -> None:
+    """Without the recorded chunks the roots are compared, and chunks that do not make the recorded root are said to be others."""
+    [gone] = apart(columns(mean=1), columns(), kept=False)
+    assert "not in the store" in gone.recorded
+    [other] = apart(columns(mean=1), columns(), root=bytes(32))
+    assert "other chunks than the entry promises" in other.recorded
+
+
+def test_what_is_missing_is_told() -> None:
+    """An entry that only one side has is told with its kind."""
+    entry = encode(ForecastIssued("nyc", "pickups", 1, 0, (), (), b"", "", (), 0, 0, b"", b"", {}, 0, ""))
+    [found] = differences(REGION, [(3, entry)], [], Blobs(), Blobs().get)  # type: ignore[arg-type]  # only `get` is asked
+    assert ("ForecastIssued", "nothing", 3) == (found.recorded, found.recomputed, found.index)

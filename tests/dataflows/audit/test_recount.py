@@ -1,0 +1,205 @@
+"""Counting again from rides and recorded excuses: whatever the first count met on its way, the second one gives the same."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
+from dataflows.closes import Close
+from ledger.log import Stored
+from schemas.codec import Decoder
+from schemas.record_codec import encode
+from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.rides import RawBatch, no_rides
+from state.intake import IntakeRules, PartitionIntake
+from state.partials import Partial, ResumePoint, Standing
+from state.slots import ClosedSlot, OpenSlots
+from tests.simulation.world import SKEW_S, START_SLOT, Entry, World, make_world
+
+WORLDS = [make_world(seed, hours=2.0) for seed in (1, 2)]
+HORIZON = 40  # offsets; some repeats are nearer, some farther
+
+
+class ListRides:
+    """A source that holds entries in memory, in partition 0 perhaps without the first ones."""
+
+    def __init__(self, logs: Sequence[Sequence[Entry]], lowest: int = 0) -> None:
+        self.logs, self.lowest = logs, lowest
+
+    def partitions(self) -> tuple[int, ...]:
+        return tuple(range(len(self.logs)))
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        return 0 if partition else self.lowest, len(self.logs[partition])
+
+    def open(self, partition: int, offset: int) -> "ListReader":
+        return ListReader(partition, self.logs[partition], offset)
+
+    def identity(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+class ListReader:
+    """Reads one partition of such a source."""
+
+    def __init__(self, partition: int, log: Sequence[Entry], offset: int) -> None:
+        self._partition, self._log, self._at = partition, log, offset
+
+    def read(self, limit: int, timeout_s: float) -> RawBatch | None:
+        entries = self._log[self._at : self._at + limit]
+        if not entries:
+            return None
+        batch = raw_of(self._partition, self._at, entries)
+        self._at += len(entries)
+        return batch
+
+    def position(self) -> int:
+        return self._at
+
+    def start(self) -> int:
+        return 0
+
+    def end(self) -> int:
+        return len(self._log)
+
+    def close(self) -> None:
+        pass
+
+
+def raw_of(partition: int, first: int, entries: Sequence[Entry]) -> RawBatch:
+    """Entries as a source hands them out."""
+    offsets = np.arange(first, first + len(entries), dtype=np.int64)
+    return RawBatch(partition, offsets, np.array([entry.logged_at_us for entry in entries], np.int64), [entry.value for entry in entries])
+
+
+# --- a first count, live --------------------------------------------------------------------------
+
+
+def live(world: World, rng: random.Random) -> list[ClosedSlot]:
+    """Count a world as a live run would that finds its partitions silent at random moments, and is never restarted."""
+    points = {p: ResumePoint(0, 0, START_SLOT - 1, -1, START_SLOT) for p in range(len(world.logs))}
+    slots = OpenSlots(world.region.id, 1, START_SLOT, points)
+    streams = [_partials(world, p, points[p], rng) for p in points]
+    closed: list[ClosedSlot] = []
+    while streams:
+        stream = streams[int(len(streams) * rng.random() ** 1.5)]  # unevenly: some are ahead of the others
+        partial = next(stream, None)
+        if partial is None:
+            streams.remove(stream)
+            continue
+        slots.absorb(partial)
+        while slots.next_slot < slots.closable_until:
+            closed.append(slots.close())
+    return closed
+
+
+def _partials(world: World, partition: int, point: ResumePoint, rng: random.Random) -> Iterator[Partial]:
+    intake = PartitionIntake(partition, (world.region,), IntakeRules(SKEW_S, HORIZON), (point,), 0)
+    decoder, log = Decoder((world.region.id,)), world.logs[partition]
+    position = 0
+    while position < len(log):
+        if rng.random() < 0.1:
+            yield from intake.absorb(no_rides(partition), [], position, Standing.IDLE)[0]
+        to = min(len(log), position + rng.randint(1, 9))
+        yield from intake.absorb(*decoder.decode(raw_of(partition, position, log[position:to])), to)[0]
+        position = to
+    for _ in range(60):  # silent for good, which it says again and again
+        yield from intake.absorb(no_rides(partition), [], position, Standing.IDLE)[0]
+
+
+def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) -> list[Close]:
+    """What a log holds of closed slots, without their counts: a second count must not need them."""
+    out = []
+    for found in closed:
+        record = SlotClosed("small", found.slot, "observed", found.cuts, (), (), b"", 0, b"")
+        before = tuple(Stored("region/small", 0, "HorizonShort", None, "", encode(short)) for short in shorts) if not out else ()
+        out.append(Close(before, Stored("region/small", 1, "SlotClosed", found.slot, "", encode(record)), record, ()))
+    return out
+
+
+def boot_of(world: World) -> RegionBootstrapped:
+    """A bootstrap without history."""
+    definition = world.region.to_json()
+    return RegionBootstrapped("small", definition, "", START_SLOT, START_SLOT, 0, b"", dedup_horizon_events=HORIZON, skew_s=SKEW_S)
+
+
+def assert_same(expected: Sequence[ClosedSlot], found: Sequence[ClosedSlot]) -> None:
+    """Slots, cuts, totals, counts and corrections are equal."""
+    assert len(expected) == len(found)
+    for theirs, mine in zip(expected, found, strict=True):
+        assert (theirs.slot, theirs.cuts) == (mine.slot, mine.cuts)
+        for a, b in zip((*theirs.counts, *theirs.corrections), (*mine.counts, *mine.corrections), strict=True):
+            assert list(zip(a.slots.tolist(), a.cells.tolist(), a.counts.tolist(), strict=True)) == list(
+                zip(b.slots.tolist(), b.cells.tolist(), b.counts.tolist(), strict=True)
+            )
+
+
+def again(world: World, source: ListRides, stretches: Sequence[Stretch], batch_events: int) -> list[ClosedSlot]:
+    """The slots of all stretches that are held."""
+    rules = IntakeRules(SKEW_S, HORIZON)
+    return [slot for found in stretches if found.held for slot in recount(source, world.region, (), rules, found, batch_events)]
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None, print_blob=True)
+@given(st.sampled_from(range(len(WORLDS))), st.integers(0, 2**32), st.sampled_from((1, 7, 5_000)), st.floats(0.0, 1.0))
+def test_a_second_count_gives_the_first(place: int, seed: int, batch_events: int, begin: float) -> None:
+    """From any slot on, in batches of any size, with partitions that were silent and came back, every slot comes out again."""
+    world = WORLDS[place]
+    closed = live(world, random.Random(seed))
+    first = int(begin * (len(closed) - 1))
+    closes = recorded(closed)
+    source = ListRides(world.logs)
+    stretches = plan_stretches(boot_of(world), closes[first - 1].record if first else None, (), closes[first:], source)
+    assert [(closed[first].slot, closed[-1].slot + 1, True)] == [(s.first_slot, s.until_slot, s.held) for s in stretches]
+    assert_same(closed[first:], again(world, source, stretches, batch_events))
+
+
+def test_partitions_fall_silent_and_come_back() -> None:
+    """The lives that are counted again hold what makes it hard: a partition that is excused here and cuts a later slot itself."""
+    for world in WORLDS:
+        excused = [[found.cuts[p].excused for found in live(world, random.Random(5))] for p in range(3)]
+        assert any(True in row and False in row[row.index(True) :] for row in excused)
+
+
+def test_what_is_no_longer_held_is_not_counted() -> None:
+    """Where a source has lost its beginning, the slots that need it are a stretch of their own, and the others come out again."""
+    world = WORLDS[0]
+    closed = live(world, random.Random(5))
+    source = ListRides(world.logs, lowest=30)
+    gone, held = plan_stretches(boot_of(world), None, (), recorded(closed), source)
+    cut = held.first_slot - START_SLOT
+    assert (False, True, len(closed)) == (gone.held, held.held, held.until_slot - START_SLOT)
+    assert gone.read_from[0] < source.lowest <= held.read_from[0]
+    assert_same(closed[cut:], again(world, source, (gone, held), 50))
+
+
+def test_a_short_horizon_is_as_short_again() -> None:
+    """Deduplication that began late on record begins there again: an event that it could not know is no duplicate."""
+    world = WORLDS[1]
+    shorts = [HorizonShort("small", 0, 0, 25)]
+    [stretch] = plan_stretches(boot_of(world), None, (), recorded(live(world, random.Random(3)), shorts), ListRides(world.logs, 25))
+    assert {0: 25, 1: 0, 2: 0} == stretch.read_from
+    assert {0: 25, 1: 0, 2: 0} == {partition: point.open_from for partition, point in stretch.points.items()}
+    assert stretch.held
+
+
+def test_rides_that_end_are_said_to() -> None:
+    """A slot that needs more rides than there are is not made up."""
+    world = WORLDS[0]
+    closed = live(world, random.Random(9))
+    shorter = ListRides([log[: len(log) // 2] for log in world.logs])
+    [stretch] = plan_stretches(boot_of(world), None, (), recorded(closed), shorter)
+    slots = recount(shorter, world.region, (), IntakeRules(SKEW_S, HORIZON), stretch)
+    assert_same(closed[:1], [next(slots)])
+    with pytest.raises(RidesEnded, match=r"partition \d: the rides end at offset \d+"):
+        list(slots)

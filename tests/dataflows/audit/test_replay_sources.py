@@ -1,0 +1,73 @@
+"""Replay where rides are shared with another region, or lie in Kafka."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dataflows.audit.replay import replay_region
+from dataflows.audit.replay_report import Replay, Verdict
+from dataflows.bootstrap import bootstrap_region
+from dataflows.house import run_embedded
+from dataflows.sources import open_rides
+from schemas.errors import UsageError
+from schemas.record_codec import decode
+from schemas.records import SlotClosed, region_log
+from schemas.regions import RegionId
+from tests.services.fixtures import TopicFactory
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import Place, copied, run_here, settle
+from tests.simulation.world import UNTIL, make_world, write_kafka
+
+
+def replayed(place: Place, region: str = "small") -> Replay:
+    """Replay all of a region."""
+    house = place.open()
+    source = open_rides(place.rides)
+    try:
+        return replay_region(house.ledger, house.blobs, house.environment, region, source)
+    finally:
+        source.close()
+        house.close()
+
+
+def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Path) -> None:
+    """Where the run served two regions, the rides of the other one are accepted again, and both regions are identical."""
+    place = copied(settled.place, tmp_path / "home")
+    house = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, which a home without history is taken to have
+    bootstrap_region(house, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
+    source = open_rides(place.rides)
+    run_embedded(house, source, ["small", "smaller"], bounded=True)
+    closed = [decode(stored.payload) for stored in house.ledger.scan(region_log("small"), kind=SlotClosed.__name__)]
+    source.close()
+    house.close()
+    assert any(cut.uncounted.get("other_region") for record in closed for cut in record.partitions)
+    for region in ("small", "smaller"):
+        found = replayed(place, region)
+        assert ({Verdict.IDENTICAL: len(closed)}, []) == (found.verdicts, found.notes)
+        assert all(slot.from_rides for slot in found.slots)
+
+
+def test_regions_of_different_rules_are_not_run_together(settled: Settled, tmp_path: Path) -> None:
+    """Two regions that recorded different horizons of deduplication cannot both be replayed from one reading: it is refused."""
+    place = copied(settled.place, tmp_path / "home")
+    house = place.open()
+    bootstrap_region(house, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
+    source = open_rides(place.rides)
+    with pytest.raises(UsageError, match=r"region smaller: expected rides to be taken in by the rules of small .*333.*250"):
+        run_embedded(house, source, ["small", "smaller"], bounded=True)
+    source.close()
+    house.close()
+
+
+def test_rides_in_kafka_are_read_again(kafka: str, kafka_topic: TopicFactory, tmp_path: Path) -> None:
+    """A home that was written from a topic is identical in a replay from that topic."""
+    world = make_world(11, hours=2.0)
+    topic = kafka_topic(0)
+    write_kafka(world, kafka, topic)
+    place = settle(world, tmp_path, rides=f"kafka://{kafka}/{topic}")
+    run_here(place)
+    found = replayed(place)
+    assert {Verdict.IDENTICAL: len(found.slots)} == found.verdicts
+    assert all(slot.from_rides for slot in found.slots)
+    assert found.slots

@@ -1,0 +1,173 @@
+"""A home and its tiles are verified as a whole: logs that vanished, checkpoints that others kept, growth meanwhile."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from dataflows.audit import verification
+from dataflows.audit.blob_pool import BlobPool
+from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.house import open_house
+from ledger.blob_check import COUNTS, BlobFolder, Named
+from ledger.keys import Signer
+from ledger.verify import Report
+from schemas.errors import NotFound, StoreUnavailable, UsageError
+from schemas.records import CONTROL_LOG, RUNS_LOG, BlobsExpired
+from tests.faults.small_ledger import FIRST_SLOT, LOG, SmallLedger, append, make_small_ledger, silent
+
+STRANGER = Signer("ridecast/local", bytes(32)).verifier
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
+    """A small ledger with its tiles and a kept checkpoint; copy it before you change it."""
+    made = make_small_ledger(tmp_path_factory.mktemp("small"))
+    made.export()
+    return made
+
+
+@pytest.fixture
+def small(pristine: SmallLedger, tmp_path: Path) -> SmallLedger:
+    """A copy to change."""
+    return pristine.copy(tmp_path)
+
+
+def reports(small: SmallLedger, **wanted: object) -> dict[str, Report]:
+    """The reports on a home, by log."""
+    house = open_house(small.settings(), reading=True)
+    try:
+        return {report.log: report for report in verify_house(house, Wanted(**wanted), silent)}  # type: ignore[arg-type]  # by name
+    finally:
+        house.close()
+
+
+def test_a_home_is_clean_as_it_was_made(pristine: SmallLedger) -> None:
+    """Every log is looked at, with its blobs, and agrees with a checkpoint that was kept."""
+    found = reports(pristine)
+    assert {CONTROL_LOG: (1, 1), LOG: (12, 6), RUNS_LOG: (1, 0)} == {log: (report.entries, report.blobs) for log, report in found.items()}
+    assert [] == pristine.verified(pristine.kept) + pristine.tiles_verified(pristine.kept)
+
+
+def test_a_log_that_vanished_is_missed(small: SmallLedger) -> None:
+    """Without its database, or its row there, a log that a checkpoint vouches for is not forgotten."""
+    for path in (small.home / "ledger").glob("control*"):
+        path.unlink()
+    assert ["control: checkpoint: it vouches for 1 entries, the database holds no control: it is gone"] == small.verified()
+    (small.home / "checkpoints" / "control.txt").unlink()
+    assert [] == small.verified()
+    with pytest.raises(NotFound, match="--log: expected one of region/nyc, runs, got 'control'"):
+        reports(small, log="control")
+
+
+def test_growth_behind_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> None:
+    """A log that grew by honest appends still agrees with what was kept, and so do tiles that were exported again."""
+    small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 9))
+    assert [] == small.verified(small.kept)
+    kept = small.kept.read_text("utf-8")
+    small.export()
+    small.kept.write_text(kept, "utf-8")
+    assert [] == small.tiles_verified(small.kept)
+
+
+def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tiles are replaced during the check, it is made again before anything is called wrong."""
+    check, calls = verification.check_export, []
+
+    def late(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 1:
+            small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 5))
+            (small.tiles / LOG / "tile/entries/000.p/12").unlink()
+            found = check(*arguments)  # type: ignore[arg-type]  # handed on
+            assert found[1].problems
+            small.export()
+            return found
+        return check(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verification, "check_export", late)
+    [report] = verify_folder(small.tiles, Wanted(LOG, (), (small.key(),)), silent)
+    assert (15, (), 2) == (report.entries, report.problems, len(calls))
+
+
+def test_what_expired_is_no_damage(small: SmallLedger) -> None:
+    """Chunks whose expiry is on record are counted as expired; others that are missing are named."""
+    for path in (small.home / "blobs" / "forecast").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    house = open_house(small.settings())
+    append(house, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 3, 3, b""))
+    house.close()
+    report = reports(small, log=LOG)[LOG]
+    assert (3, [11]) == (report.expired, [problem.index for problem in report.problems])
+
+
+def test_an_export_may_be_one_log(small: SmallLedger) -> None:
+    """The folder of one log is verified under its name, and a folder without any is not an export."""
+    [report] = verify_folder(small.tiles / LOG, Wanted("", (small.kept,), (small.key(),)), silent)
+    assert (LOG, 12, 6, ()) == (report.log, report.entries, report.blobs, report.problems)
+    with pytest.raises(NotFound, match="--tiles: expected an export below"):
+        verify_folder(small.home, Wanted(), silent)
+
+
+def test_a_swapped_export_is_named(small: SmallLedger) -> None:
+    """An export in the place of another log's says so, and one of another key has nothing that counts."""
+    (small.tiles / "runs").rename(small.tiles / "control2")
+    (small.tiles / "control").rename(small.tiles / "runs")
+    assert "runs: checkpoint: expected the checkpoint of runs, got one of ridecast/local/control" in small.tiles_verified()
+    assert all("expected a signature of a known key" in line for line in small.tiles_verified(verifier=STRANGER))
+
+
+def test_another_key_does_not_vouch(small: SmallLedger) -> None:
+    """Asked with another key, no checkpoint of the home is believed."""
+    assert 3 == sum("expected a good signature of" in line for line in small.verified(verifier=STRANGER))
+
+
+@pytest.mark.parametrize("text", ["", "no checkpoint", "ridecast/local/region/tehran\n1\nAAAA\n\n— a AAAAAAAA\n"])
+def test_what_cannot_be_held_against_it_is_wrong_usage(small: SmallLedger, text: str) -> None:
+    """A file that is no checkpoint, or of a log that is not here, is said before anything is checked."""
+    small.kept.write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=r"(--against .*)?kept.txt: expected a (signed )?checkpoint"):
+        small.verified(small.kept)
+    small.kept.unlink()
+    with pytest.raises(UsageError, match="No such file"):
+        small.verified(small.kept)
+
+
+def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
+    """Blobs are checked alike here and in other processes, and a process that dies is said to have died."""
+    folder = small.tiles / LOG / "blobs"
+    good = next(path for path in folder.iterdir() if path.stat().st_size == 40)
+    batch = [Named(1, COUNTS, bytes.fromhex(good.name)), Named(2, COUNTS, bytes(32))]
+    with BlobPool(_Folder(folder), 1) as here, BlobPool(_Folder(folder), 3, batches_here=1) as pool:
+        expected = here.check(batch)()
+        assert [(2, True)] == [(fault.named.index, fault.missing) for fault in expected]
+        assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
+        while not pool._has_room():  # The processes take their time to come up.
+            time.sleep(0.01)
+        assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
+
+
+def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
+    """Blobs of which nobody answers are not passed over."""
+    with BlobPool(_Folder(small.tiles, deadly=True), 2, batches_here=0) as pool:
+        while not pool._has_room():
+            time.sleep(0.01)
+        with pytest.raises(StoreUnavailable, match="was killed"):
+            pool.check([Named(1, COUNTS, bytes(32))])()
+
+
+class _Folder:
+    """Opens the blobs of a folder; what it opened in another process may be deadly."""
+
+    def __init__(self, folder: Path, deadly: bool = False) -> None:
+        self.folder, self.deadly = folder, deadly
+
+    def __call__(self) -> BlobFolder:
+        return (_Deadly if self.deadly else BlobFolder)(self.folder)
+
+
+class _Deadly(BlobFolder):
+    def get(self, digest: bytes) -> bytes:
+        os._exit(1)  # as if it were killed
