@@ -70,7 +70,7 @@ def test_the_installed_demo_runs_to_its_end(installed: Path, tmp_path: Path) -> 
     assert "live counting starts there" in text
     assert "promoted" in text
     verified = run(str(installed / "ridecast"), "ledger", "verify", "--home", "demo", cwd=tmp_path)
-    found = dict(re.findall(r"^(\S+): ([\d,]+) entries, clean$", verified, re.MULTILINE))
+    found = dict(re.findall(r"^(\S+): ([\d,]+) entries, [\d,]+ blobs: clean$", verified, re.MULTILINE))
     assert {"control", "region/tehran", "runs"} == set(found)
     assert int(found["region/tehran"].replace(",", "")) > 2 * 288  # two days of slots, and what they led to
 
