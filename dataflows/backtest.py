@@ -73,7 +73,7 @@ def backtest(
         )
         try:
             on_step("counting the truth")
-            truth = count_rides(house, region, source, end)
+            truth = count_rides(house, region, source, end).counts
             on_step(f"bootstrapping until {train_until}")
             record, _ = bootstrap_region(house, region, source, train_until)
             on_step("training")

@@ -3,8 +3,9 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from dataflows.house import House, limits_of, open_rejects
 from dataflows.pump import PartitionPump
@@ -27,6 +28,22 @@ from state.slots import CountColumns, merge_counts
 
 MERGE_EVERY_BATCHES = 200
 MOST_FILES = 500  # named one by one
+MOST_DAYS_AFTER = 2  # from the last ride's day to --until: its midnight is one, a quiet last day another
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRides:
+    """What a source holds of one region.
+
+    Attributes:
+        counts: Per measure, rides of the slots that were asked for.
+        events: All events that were read, whatever they were.
+        span: First and last slot of any of the region's rides, also past those asked for; None without a ride.
+    """
+
+    counts: list[CountColumns]
+    events: int
+    span: tuple[int, int] | None
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
@@ -60,12 +77,18 @@ def bootstrap_region(
     Returns:
         The record, and whether it was made now (False: the same one was there already).
     Raises:
-        UsageError: the source has no ride of the region before that date, or it is bootstrapped with other content already.
+        UsageError: the source has no ride of the region before that date, or none for days before it; or the region is
+            bootstrapped with other content already.
     """
     partitions = source.partitions() if source else ()
     rules = _rules(house, len(partitions))
     start_slot = slot_of_midnight(region, until)
-    counts = count_rides(house, region, source, start_slot, on_rides) if source else [merge_counts([]) for _ in region.measures]
+    if source is None:
+        counts = [merge_counts([]) for _ in region.measures]
+    else:
+        counted = count_rides(house, region, source, start_slot, on_rides)
+        _check_span(region, counted, until)
+        counts = counted.counts
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
     first_slot = min((int(c.slots[0]) for c in counts if len(c)), default=start_slot)
     record = RegionBootstrapped(
@@ -81,8 +104,6 @@ def bootstrap_region(
         rules.skew_s,
         FOLD_VERSION,
     )
-    if source is not None and not record.rides:
-        raise UsageError(f"region {region.id}: expected rides before {until}, found none; give a later date, or begin with --no-history")
     log = region_log(region.id)
     stored = house.ledger.find(log, RegionBootstrapped.__name__)
     if stored is not None:
@@ -101,7 +122,7 @@ def bootstrap_region(
 
 def count_rides(
     house: House, region: Region, source: RideSource, until_slot: int, on_rides: Callable[[int, int], None] | None = None
-) -> list[CountColumns]:
+) -> CountedRides:
     """Rides of every slot before that one, per measure: all that the source holds now, late ones included."""
     # Nothing closes here: every slot counts from the year 2000 on, and only the region's start bounds it.
     first = YEAR_2000_US // region.slot_us
@@ -113,6 +134,7 @@ def count_rides(
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
     total = sum(end - start for start, end in map(source.bounds, partitions))
     done, batches = 0, 0
+    seen: list[int] = []  # first and last slot so far
     for partition in partitions:
         pump = PartitionPump(
             source, partition, [plan], Decoder((region.id,)), rules, rejects, limits_of(house.settings), time.monotonic, bounded=True
@@ -120,6 +142,8 @@ def count_rides(
         while not pump.ended:
             for partial in pump.step():
                 rows = partial.rows
+                if len(rows):
+                    seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
                 for number, held in enumerate(parts):
                     mine = (rows.measure == number) & (rows.slot < until_slot)
                     if mine.any():
@@ -132,7 +156,28 @@ def count_rides(
         done += pump.received
         pump.close()
     rejects.close()
-    return [merge_counts(held) for held in parts]
+    return CountedRides([merge_counts(held) for held in parts], done, (seen[0], seen[1]) if seen else None)
+
+
+def _check_span(region: Region, counted: CountedRides, until: str) -> None:
+    """That there is history before a date, and that it reaches the date: days without rides would be learnt as zeros."""
+    if counted.span is None:
+        raise UsageError(
+            f"region {region.id}: expected rides before {until}, found none of this region among {counted.events:,} events; "
+            "give the --region that they were made for, or begin with --no-history"
+        )
+    zone = ZoneInfo(region.timezone)
+    first, last = (datetime.fromtimestamp(slot * region.slot_us / 1e6, UTC).astimezone(zone).date() for slot in counted.span)
+    if not any(len(c) for c in counted.counts):
+        raise UsageError(
+            f"region {region.id}: expected rides before {until}, found none: they span {first} to {last}; "
+            "give a later date, or begin with --no-history"
+        )
+    if (date.fromisoformat(until) - last).days > MOST_DAYS_AFTER:
+        raise UsageError(
+            f"region {region.id}: expected rides up to {until}, found none after {last}: they span {first} to {last}; "
+            f"give {last + timedelta(days=1)} or earlier, or begin with --no-history"
+        )
 
 
 def _rules(house: House, partitions: int) -> IntakeRules:

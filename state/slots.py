@@ -280,7 +280,7 @@ class OpenSlots:
 
 def merge_counts(parts: Sequence[tuple[Int64s, UInt64s, Int64s]]) -> CountColumns:
     """Sum sparse counts that may repeat a (slot, cell); the result is sorted and has each pair once."""
-    if not parts:
+    if not any(len(slots) for slots, _, _ in parts):
         return NO_COUNTS
     slots, cells, counts = (np.concatenate([part[i] for part in parts]) for i in range(3))
     order = np.lexsort((cells, slots))

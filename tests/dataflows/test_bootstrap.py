@@ -15,6 +15,7 @@ from schemas.count_table import from_table
 from schemas.errors import UsageError
 from schemas.record_codec import decode
 from schemas.records import SlotCounts
+from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.simulation.reference import CODES
 from tests.simulation.runs import LOG
@@ -128,12 +129,49 @@ def test_a_region_may_start_without_history(house: House) -> None:
 
 def test_batches_do_not_matter(house: House, rides: FileRides, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts are the same whatever the batch size, and however often partial sums are merged."""
-    [whole] = count_rides(house, WORLD.region, rides, START_SLOT + 100)
+    [whole] = count_rides(house, WORLD.region, rides, START_SLOT + 100).counts
     monkeypatch.setattr("dataflows.bootstrap.MERGE_EVERY_BATCHES", 3)
     monkeypatch.setattr("dataflows.bootstrap.limits_of", lambda _: PumpLimits(batch_events=11))
-    [small] = count_rides(house, WORLD.region, rides, START_SLOT + 100)
+    [small] = count_rides(house, WORLD.region, rides, START_SLOT + 100).counts
     for name in ("slots", "cells", "counts"):
         assert np.array_equal(getattr(whole, name), getattr(small, name))
+    house.close()
+
+
+@pytest.mark.parametrize("merge_every", [1, 200])
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("2013-05-01", "expected rides before 2013-05-01, found none: they span 2024-03-30 to 2024-04-01; give a later date"),
+        ("2024-04-04", "found none after 2024-04-01: they span 2024-03-30 to 2024-04-01; give 2024-04-02 or earlier"),
+    ],
+)
+def test_a_date_far_from_the_rides_is_refused(
+    house: House, rides: FileRides, monkeypatch: pytest.MonkeyPatch, until: str, said: str, merge_every: int
+) -> None:
+    """A date before all rides or days after them names their span, in long inputs too, and nothing is recorded."""
+    monkeypatch.setattr("dataflows.bootstrap.MERGE_EVERY_BATCHES", merge_every)
+    with pytest.raises(UsageError, match=said):
+        bootstrap_region(house, WORLD.region, rides, until)
+    assert (LOG not in house.ledger.logs()) or house.ledger.head(LOG).size == 0
+    house.close()
+
+
+@pytest.mark.parametrize("merge_every", [1, 200])
+def test_rides_of_another_region_are_said(house: House, rides: FileRides, monkeypatch: pytest.MonkeyPatch, merge_every: int) -> None:
+    """When no event is of the region, the message says how many were read."""
+    monkeypatch.setattr("dataflows.bootstrap.MERGE_EVERY_BATCHES", merge_every)
+    events = sum(len(log) for log in WORLD.logs)
+    with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region"):
+        bootstrap_region(house, load_region("tehran"), rides, NEXT_DAY)
+    house.close()
+
+
+@pytest.mark.parametrize("until", ["2024-04-02", "2024-04-03"])
+def test_a_date_soon_after_the_rides_is_taken(house: House, rides: FileRides, until: str) -> None:
+    """The midnight after the last ride is the usual date, and one quiet day more is no reason to refuse."""
+    record, fresh = bootstrap_region(house, WORLD.region, rides, until)
+    assert (True, slot_of_midnight(WORLD.region, until)) == (fresh, record.start_slot)
     house.close()
 
 

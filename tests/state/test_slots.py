@@ -13,7 +13,7 @@ from schemas.rides import RideBatch
 from state.cells import encode
 from state.intake import IntakeRules, PartitionIntake
 from state.partials import Partial, ResumePoint, Standing
-from state.slots import ClosedSlot, OpenSlots
+from state.slots import NO_COUNTS, ClosedSlot, OpenSlots, merge_counts
 from tests.state.plain_slots import SLOT_US, Event, PlainSlot, close_all
 
 REGION = Region(RegionId("r"), "UTC", ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), measures=("requests",))
@@ -176,3 +176,9 @@ def test_idle_partition_is_excused_only_when_another_has_passed() -> None:
         slots.absorb(partial)
     second = slots.close()
     assert Counter({START: 1}) == Counter(second.corrections[0].slots.tolist())
+
+
+def test_merging_nothing_gives_nothing() -> None:
+    """No parts, and parts that are empty, are no counts at all."""
+    empty = (NO_COUNTS.slots, NO_COUNTS.cells, NO_COUNTS.counts)
+    assert [0, 0, 0] == [len(merge_counts(parts)) for parts in ([], [empty], [empty, empty])]

@@ -40,12 +40,20 @@ def test_a_region_may_begin_without_history(tmp_path: Path, call: Call) -> None:
     assert (0, "nyc bootstrapped: 0 rides in 0.0 days before 2014-05-01; live counting starts there.\n") == (done.status, done.out)
 
 
-@pytest.mark.parametrize(("region", "until"), [(REGION, "2025-04-05"), ("nyc", UNTIL)])
-def test_no_rides_before_the_date_are_said(small: Small, tmp_path: Path, call: Call, region: str, until: str) -> None:
-    """A date before the first ride, and rides of another region, are wrong usage with a way out."""
+@pytest.mark.parametrize(
+    ("region", "until", "found"),
+    [
+        (REGION, "2025-04-05", "rides before 2025-04-05, found none: they span 2025-04-05 to 2025-04-07; give a later date"),
+        (REGION, "2030-05-01", "rides up to 2030-05-01, found none after 2025-04-07: .*; give 2025-04-08 or earlier"),
+        ("nyc", UNTIL, rf"rides before {UNTIL}, found none of this region among [\d,]+ events; give the --region that they were made for"),
+    ],
+)
+def test_a_date_or_region_without_rides_is_said(small: Small, tmp_path: Path, call: Call, region: str, until: str, found: str) -> None:
+    """A date before the first ride or years after the last, and rides of another region, are wrong usage with a way out."""
     done = call("bootstrap", "--rides", small.rides, "--region", region, "--until", until, "--home", tmp_path / "home")
-    said = f"ridecast: region {region}: expected rides before {until}, found none; give a later date, or begin with --no-history\n"
-    assert (2, said) == (done.status, done.err)
+    said = f"ridecast: region {region}: expected {found}, or begin with --no-history\n"
+    assert (2, "") == (done.status, done.out)
+    assert re.fullmatch(said, done.err)
 
 
 def small_line(small: Small) -> str:
