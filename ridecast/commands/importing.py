@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ridecast import landing, options
 from ridecast.screen import bars
-from schemas.errors import StoreUnavailable, UsageError
+from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.regions import Region
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SLICE_EVENTS = 50_000  # events encoded at once; bounds memory to some tens of megabytes
 NO_MORE = (1 << 63) - 1
+WARN_SHARE = 0.05  # of places outside the region: a city's own outliers are fewer
+REFUSE_SHARE = 0.95  # then it is hardly the region, or hardly the columns, that was meant
 
 
 @click.command("import")
@@ -39,6 +41,7 @@ NO_MORE = (1 << 63) - 1
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Simulate delivery: largest delay of an event, seconds.")
 @click.option("--duplicates", type=float, default=0.0, show_default=True, help="Simulate delivery: share of events delivered twice.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulated delivery.")
+@click.option("--outside-ok", is_flag=True, help="Go on although nearly all places lie outside the region.")
 @click.option("--rejects", metavar="FILE", help=f"Where rows that make no event go.  [default: {landing.REJECTS_FILE}, in DIR]")
 def command(
     files: tuple[str, ...],
@@ -55,6 +58,7 @@ def command(
     jitter_s: float,
     duplicates: float,
     seed: int,
+    outside_ok: bool,
     rejects: str | None,
 ) -> None:
     """Turn trip files (Parquet or CSV) into ride events of kind `started`.
@@ -63,7 +67,7 @@ def command(
     partitions. Without an id column an event's id is a hash of its row and of which occurrence of that row
     it is, so exact duplicate rows are different rides, and importing again gives the same ids. Rows that
     make no event, and local hours that the clocks ran through twice or never, are counted by reason and
-    kept in a file.
+    kept in a file. Places outside the region are written and counted here; the intake rejects them.
 
     \b
     Examples:
@@ -86,12 +90,19 @@ def command(
     kept = Path(rejects) if rejects else Path(out or "") / landing.REJECTS_FILE
     with _progress() as progress:
         trips = _read(paths, names, region, progress)
+        outside = _outside(trips, region, go_on=outside_ok)
         opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
         with opened as place:
             delivery = _deliver(trips, region, rules, place, progress)
             if trips.rejected:
                 _write_rejects(kept if rejects else place.folder / landing.REJECTS_FILE, trips.rejected)
-    _report(trips, delivery, kept)
+    _report(trips, delivery, kept, outside)
+    if outside > WARN_SHARE * len(trips):
+        click.echo(
+            f"ridecast: {outside:,} of {len(trips):,} rides ({outside / len(trips):.0%}) lie outside of region {region.id} "
+            "and will be rejected when they are read",
+            err=True,
+        )
 
 
 def _distinct(paths: list[Path]) -> list[Path]:
@@ -136,6 +147,31 @@ def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress:
     return trips
 
 
+def _outside(trips: "Trips", region: Region, *, go_on: bool) -> int:
+    """How many places lie outside the region, by the rule of the intake.
+
+    Raises:
+        RidecastError: nearly all of them do, and nobody said to go on.
+    """
+    from schemas.regions import load_region, shipped_regions
+    from state.cells import inside
+
+    here = inside(region.polygon, trips.lat, trips.lon)
+    outside = len(here) - int(here.sum())
+    if go_on or outside < REFUSE_SHARE * len(here):
+        return outside
+    hint = "is it another region?"
+    if inside(region.polygon, trips.lon, trips.lat).mean() > 0.5:
+        hint = "latitude and longitude look swapped: name the columns with --lat and --lon"
+    for name in shipped_regions():
+        if inside(load_region(name).polygon, trips.lat, trips.lon).mean() > 0.5:
+            hint = f"most lie in {name}: give --region {name}"
+    raise RidecastError(
+        f"region {region.id}: expected rides in its polygon, got {outside:,} of {len(here):,} outside of it; {hint}; "
+        "nothing was written, --outside-ok goes on all the same"
+    )
+
+
 def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: landing.Landing, progress: Progress) -> "Delivery":
     from dataflows.delivery import Delivery
     from dataflows.files.ridelog import PARTITIONS
@@ -166,11 +202,12 @@ def _progress() -> Progress:
     return bars(*columns)
 
 
-def _report(trips: "Trips", delivery: "Delivery", rejects: Path) -> None:
+def _report(trips: "Trips", delivery: "Delivery", rejects: Path, outside: int) -> None:
     from datetime import UTC, datetime
 
     first, last = (datetime.fromtimestamp(int(trips.occurred_at_us[row]) / 1e6, UTC) for row in (0, -1))
     rows = [("rows read", trips.received), ("rides", len(trips)), ("  equal to an earlier row", trips.repeated)]
+    rows += [("  outside of the region", outside)] if outside else []
     rows += [(f"  rejected: {reason}", count) for reason, count in sorted(Counter(row.reason.value for row in trips.rejected).items())]
     rows += [("events written", delivery.delivered), ("  delivered twice", delivery.repeated)]
     for label, count in rows:

@@ -15,7 +15,7 @@ from dataflows.files.ridelog import RideLogReader, partitions
 from dataflows.kafka.rides import KafkaRides
 from ridecast.main import cli
 from schemas.codec import Decoder
-from schemas.errors import StoreUnavailable, UsageError
+from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.rides import RawBatch
 from tests.services.process import free_port
 
@@ -171,6 +171,41 @@ def test_files_that_are_no_trips(tmp_path: Path, trips: Path) -> None:
     (tmp_path / "copy.csv").write_text(TEXT, "utf-8")
     with pytest.raises(UsageError, match=r"copy\.csv: expected every file once, got the same content as .*trips\.csv"):
         run(trips, tmp_path / "copy.csv", "--out", tmp_path / "rides")
+
+
+def rows(lat: float, lon: float, count: int) -> list[str]:
+    """Rows of trips around a place."""
+    return [f"2014-04-01 01:{i % 60:02d},{lat + i / 10_000:.4f},{lon:.4f}" for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("heading", "region", "hint"),
+    [
+        ("time,lon,lat", "nyc", "latitude and longitude look swapped: name the columns with --lat and --lon"),
+        ("time,lat,lon", "tehran", "most lie in nyc: give --region nyc"),
+    ],
+)
+def test_rides_that_lie_elsewhere_are_refused(tmp_path: Path, heading: str, region: str, hint: str) -> None:
+    """Swapped columns and another region's trips are a failure with a hint, and nothing is written unless one says to go on."""
+    trips = tmp_path / "trips.csv"
+    trips.write_text("\n".join([heading, *rows(40.7, -74.0, 97), *rows(10.0, 10.0, 3)]) + "\n", "utf-8")
+    words = ["import", str(trips), "--region", region, "--out", str(tmp_path / "rides")]
+    with pytest.raises(RidecastError, match=rf"^region {region}: .* got 100 of 100 outside of it; {hint}; nothing was written") as caught:
+        CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+    assert (1, ["trips.csv"]) == (caught.value.exit_code, [path.name for path in tmp_path.iterdir()])
+    done = CliRunner().invoke(cli, [*words, "--outside-ok"], catch_exceptions=False, standalone_mode=False)
+    assert f"ridecast: 100 of 100 rides (100%) lie outside of region {region}" in done.stderr
+    assert 100 == sum(len(raw) for raw in rides(tmp_path / "rides").values() if raw)
+
+
+@pytest.mark.parametrize(("outside", "warned"), [(0, False), (5, False), (6, True), (94, True)])
+def test_many_places_outside_are_said(tmp_path: Path, outside: int, warned: bool) -> None:
+    """Up to 5 % outside are only counted; more are said on standard error, and all are written."""
+    trips = tmp_path / "trips.csv"
+    trips.write_text("\n".join(["time,lat,lon", *rows(40.7, -74.0, 100 - outside), *rows(10.0, 10.0, outside)]) + "\n", "utf-8")
+    done = run(trips, "--out", tmp_path / "rides")
+    assert warned == (f"ridecast: {outside} of 100 rides ({outside}%) lie outside of region nyc" in done.stderr)
+    assert [str(outside)] * bool(outside) == [line.split()[-1] for line in done.stdout.splitlines() if "outside of the region" in line]
 
 
 def test_region_from_a_file_or_unknown(tmp_path: Path, trips: Path) -> None:
