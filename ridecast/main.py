@@ -50,7 +50,7 @@ def cli() -> None:
       ridecast train --home home --promote
       ridecast run --rides rides --region nyc --home home
 
-    Exit codes: 0 done, 1 failure, 2 wrong usage or settings.
+    Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 130 Ctrl-C before the end.
     """
 
 

@@ -123,12 +123,14 @@ class Supervisor:
     _forecasters: list[Child] = field(default_factory=list)
     _others: list[Child] = field(default_factory=list)
     _stopping: bool = False
+    _signal: int = 0
 
     def run(self, on_tick: Callable[[], None]) -> None:
         """Run to the end; `on_tick` is called several times a second.
 
         Raises:
-            RidecastError: children keep dying, or one says that it always will; with the exit code to end with.
+            RidecastError: children keep dying, or one says that it always will; or a bounded run was stopped before its
+                end. With the exit code to end with.
         """
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
@@ -163,6 +165,8 @@ class Supervisor:
             self._stop(self._others)
         if self.bounded and not self._stopping:
             self._drain()
+        if self.bounded and self._stopping:
+            raise _stopped(self._signal)
 
     def _start_forecasters(self) -> None:
         addresses = free_addresses(self.processes) if self.processes > 1 else []
@@ -197,8 +201,8 @@ class Supervisor:
         if status:
             raise _ended("publisher", status, 1)
 
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stopping = True
+    def _ask_to_stop(self, number: int, *_: object) -> None:
+        self._stopping, self._signal = True, number
 
     def _stop(self, children: Sequence[Child]) -> None:
         running = [child.process for child in children if child.process is not None and child.process.poll() is None]
@@ -220,6 +224,14 @@ def _ended(role: str, status: int, times: int) -> RidecastError:
     how = f"was killed by signal {-status}" if status < 0 else "ended with the error above" if status else "ended without being asked to"
     error = RidecastError(f"{role} {how}" + (f", {times} times in a row" if times > 1 else ""))
     error.exit_code = 2 if status == 2 else 1
+    return error
+
+
+def _stopped(number: int) -> RidecastError:
+    """What to raise for a run that a signal kept from its end: a script must not take it for done."""
+    how = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    error = RidecastError(f"stopped by {how} before the end of the rides; the same command goes on")
+    error.exit_code = 128 + number  # as shells say it
     return error
 
 

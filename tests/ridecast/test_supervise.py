@@ -196,11 +196,21 @@ def test_a_failed_publication_is_a_failure_of_the_run(play: Play) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_all_cleanly(play: Play, number: signal.Signals) -> None:
-    """SIGTERM or Ctrl-C lets every child end by itself; a bounded run that is stopped publishes no more."""
+def test_a_signal_stops_a_live_run_cleanly(play: Play, number: signal.Signals) -> None:
+    """A live run has no end but this one: it ends without an error."""
+    play.tick = lambda: os.kill(os.getpid(), number) if len(play.starts()) == 2 else None
+    play.run(companions=("api",))
+    assert (["api", "forecast"], []) == (play.stops(), play.said)
+
+
+@pytest.mark.parametrize(("number", "status", "how"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+def test_a_signal_stops_all_before_the_end(play: Play, number: signal.Signals, status: int, how: str) -> None:
+    """SIGTERM or Ctrl-C lets every child end by itself; a bounded run that is stopped publishes no more, and is not taken for done."""
     everybody = ["api", "forecast0", "forecast1", "publish"]
     play.tick = lambda: os.kill(os.getpid(), number) if len(play.starts()) == 4 else None
-    play.run(processes=2, bounded=True, companions=("publish", "api"))
+    with pytest.raises(RidecastError, match=f"^stopped by {how} before the end of the rides; the same command goes on$") as caught:
+        play.run(processes=2, bounded=True, companions=("publish", "api"))
+    assert status == caught.value.exit_code
     assert (everybody, everybody) == (sorted(play.starts()), play.stops())
     assert play.said == []
 
