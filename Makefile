@@ -1,5 +1,5 @@
 # `make demo` shows Ridecast at work; `make test` checks it. Both make their own virtual environment in .venv.
-# RIDES=trips.parquet lets the demo run on your trips. PYTHON=... chooses the interpreter (3.11 or 3.12).
+# RIDES=trips.parquet lets the demo run on your trips, HOME_DIR=mine keeps it there. PYTHON=... chooses the interpreter (3.11 or 3.12).
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -20,7 +20,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
 demo: $(VENV)/ready ## a city's rides through the whole pipeline, with a page at http://127.0.0.1:8000
-	$(BIN)/ridecast demo $(if $(RIDES),--rides "$(RIDES)")
+	$(BIN)/ridecast demo $(if $(RIDES),--rides "$(RIDES)") $(if $(HOME_DIR),--home "$(HOME_DIR)")
 
 test: lint ## everything, with real Kafka, PostgreSQL and Redis
 	$(BIN)/python -m pytest --cov --cov-report=term --durations=15 $(ARGS)

@@ -21,6 +21,10 @@ ORIGIN_FILE = "origin.json"
 REJECTS_FILE = "import_rejects.csv"
 
 
+class OtherOrigin(UsageError):
+    """A directory holds rides that were made from something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Landing:
     """A place for rides that is being filled.
@@ -51,8 +55,8 @@ def is_done(out: Path, origin: dict[str, object]) -> bool:
     except (OSError, ValueError):
         found = None
     if found != json.loads(json.dumps(origin)):
-        what = "is not empty" if found is None else "holds rides of another origin"
-        raise UsageError(f"--out: expected a new or empty directory, got {str(out)!r}, which {what}")
+        said = f"--out: expected a new or empty directory, got {str(out)!r}, which "
+        raise UsageError(f"{said}is not empty") if found is None else OtherOrigin(f"{said}holds rides of another origin")
     return True
 
 

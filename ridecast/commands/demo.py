@@ -25,7 +25,9 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @click.option("--rides", "trips", metavar="TRIPS", help="Your own trips (Parquet or CSV) instead of a simulated city.")
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the one that holds them]")
 @click.option("--timezone", metavar="ZONE", help="Zone of your trips' times, if their region does not ship.")
-@click.option("--home", default="demo", show_default=True, metavar="DIR", help="Where everything is kept; run again to go on.")
+@click.option(
+    "--home", metavar="DIR", help="Where everything is kept; run again to go on. [default: demo; with --rides demo-<name of the file>]"
+)
 @options.port
 @click.option(
     "--speedup", type=click.FloatRange(0.1, 100_000), default=SPEEDUP, show_default=True, help="How fast time passes once the page is up."
@@ -39,7 +41,7 @@ def command(
     trips: str | None,
     region_name: str | None,
     timezone: str | None,
-    home: str,
+    home: str | None,
     api_port: int | None,
     speedup: float,
     days: int,
@@ -60,8 +62,10 @@ def command(
     from dataflows.bootstrap import slot_of_midnight
     from dataflows.feed import Feed
     from ridecast.commands import bootstrap, importing, run, simulate, train
+    from ridecast.landing import OtherOrigin
 
     console = Console(stderr=True)
+    home = home or home_of(trips)
     settings = options.settings_of(home=home, api_port=api_port, rides=str(Path(home) / "rides"))
     folder = settings.home
     if not until_end:
@@ -72,10 +76,13 @@ def command(
 
     console.rule("1  rides")
     past, live = folder / "past", folder / "rides"
-    if trips:
-        ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone)
-    else:
-        ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
+    try:
+        if trips:
+            ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone)
+        else:
+            ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
+    except OtherOrigin as cause:
+        raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size; give another --home") from cause
     until, paced_from = _plan(past, region)
 
     console.rule("2  history becomes counts")
@@ -96,6 +103,15 @@ def command(
     companions = [] if until_end else ["publish", "api", "feed"]
     extra = {"RIDECAST_FEED_FROM": str(past), "RIDECAST_FEED_SPEEDUP": str(speedup)}
     run.run_region(settings, name, bounded=until_end, processes=1, companions=companions, extra=extra)
+
+
+def home_of(trips: str | None) -> str:
+    """Where a demo is kept if nobody says it: own trips have a home of their own.
+
+    >>> home_of(None), home_of("data/trips.csv.gz")
+    ('demo', 'demo-trips')
+    """
+    return f"demo-{Path(trips).name.split('.')[0]}" if trips else "demo"
 
 
 def _region(folder: Path, trips: str | None, region_name: str | None, timezone: str | None) -> str:

@@ -37,6 +37,20 @@ def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[d
     assert [live, live, live | {"bounded": True, "companions": []}] == asked
 
 
+def test_other_rides_want_another_home(tmp_path: Path, call: Call, asked: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated city and own trips have homes of their own; where somebody names one home for two, the message names --home."""
+    monkeypatch.chdir(tmp_path)
+    size = ("--days", 4, "--rides-per-day", 40, "--until-end")
+    assert 0 == call("demo", *size).status
+    trips = [f"2014-04-{day:02d} {hour:02d}:00,40.7{hour:02d},-74.0" for day in range(1, 6) for hour in range(24)]
+    (tmp_path / "my.csv").write_text("\n".join(["time,lat,lon", *trips]) + "\n", "utf-8")
+    own = call("demo", "--rides", "my.csv", "--until-end")
+    assert (0, ["demo/rides", "demo-my/rides"]) == (own.status, [one["rides"] for one in asked]), own.err
+    mixed = call("demo", "--rides", "my.csv", "--until-end", "--home", "demo")
+    said = ["ridecast: --home: 'demo' is the demo of other rides or another size; give another --home"]
+    assert (2, said) == (mixed.status, mixed.lines)
+
+
 def test_too_few_days_are_said(small: Small, tmp_path: Path) -> None:
     """History, a fast part and a slow one need four days; what there is, is named."""
     (tmp_path / "past").symlink_to(small.rides)
