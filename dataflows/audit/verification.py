@@ -58,7 +58,7 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
     """Verify the logs of a home or a database.
 
     Raises:
-        NotFound: there is no such log.
+        UsageError: there is no such log.
         UsageError: a file to hold against is no checkpoint, or of no log here.
         StoreUnavailable: the database does not answer.
     """
@@ -101,7 +101,8 @@ def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
     """Verify exported tiles: one log's, or those of every log below a folder.
 
     Raises:
-        NotFound: there is no such log, or no export at all.
+        UsageError: there is no such log.
+        NotFound: there is no export at all.
         UsageError: a file to hold against is no checkpoint, or of no log here.
         StoreUnavailable: the disk does not answer.
     """
@@ -173,7 +174,7 @@ def _logs_of(house: House) -> list[str]:
 
 def _chosen(logs: Sequence[str], wanted: str) -> Sequence[str]:
     if wanted and wanted not in logs:
-        raise NotFound(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {wanted!r}")
+        raise UsageError(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {wanted!r}")
     return [wanted] if wanted else logs
 
 

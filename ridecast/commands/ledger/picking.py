@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ledger.log import Ledger
-from schemas.errors import NotFound
+from schemas.errors import NotFound, UsageError
 
 log_option = click.option(
     "--log", "log_name", default=None, metavar="NAME", help="A log: region/<id>, control or runs. [default: the only region]"
@@ -17,16 +17,19 @@ def pick_log(ledger: Ledger, name: str | None) -> str:
     """The log that was asked for, or the only region's.
 
     Raises:
-        NotFound: there is no such log, or several regions to choose from.
+        UsageError: there is no such log, or several regions to choose from.
+        NotFound: no region has a log yet.
     """
     logs = sorted(ledger.logs())
     if name is not None:
         if name not in logs:
-            raise NotFound(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {name!r}")
+            raise UsageError(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {name!r}")
         return name
     regions = [log for log in logs if log.startswith("region/")]
-    if len(regions) != 1:
-        raise NotFound(f"--log: expected one region's log to exist, found {', '.join(regions) or 'none'}; name one")
+    if not regions:
+        raise NotFound("--log: expected one region's log to exist, found none; name one")
+    if len(regions) > 1:
+        raise UsageError(f"--log: expected one region's log to exist, found {', '.join(regions)}; name one")
     return regions[0]
 
 

@@ -57,7 +57,7 @@ def test_a_log_that_vanished_is_missed(small: SmallLedger) -> None:
     assert ["control: checkpoint: it vouches for 1 entries, the database holds no control: it is gone"] == small.verified()
     (small.home / "checkpoints" / "control.txt").unlink()
     assert [] == small.verified()
-    with pytest.raises(NotFound, match="--log: expected one of region/nyc, runs, got 'control'"):
+    with pytest.raises(UsageError, match="--log: expected one of region/nyc, runs, got 'control'"):
         reports(small, log="control")
 
 

@@ -152,7 +152,7 @@ def test_tail_ends_with_the_root(at_small: Small, call: Call) -> None:
     assert 3 == len(done.out.splitlines())
     assert done.out.splitlines()[-1].startswith("region/tehran: ")
     other = call("ledger", "tail", "--home", "home", "--log", "region/nyc")
-    assert (1, ["ridecast: --log: expected one of control, region/tehran, runs, got 'region/nyc'"]) == (other.status, other.lines)
+    assert (2, ["ridecast: --log: expected one of control, region/tehran, runs, got 'region/nyc'"]) == (other.status, other.lines)
 
 
 # --- diff -----------------------------------------------------------------------------------------
