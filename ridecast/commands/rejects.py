@@ -7,6 +7,7 @@ from ridecast import options
 from ridecast.screen import answers
 from schemas.errors import NotFound, UsageError
 from schemas.rides import Reason
+from schemas.topics import REJECTED
 
 
 @click.group()
@@ -21,7 +22,7 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most rows to show.")
 @click.option("--hex", "as_hex", is_flag=True, help="One event per line: partition, offset, reason, bytes as hex.")
 def show(home: str | None, partition: int | None, reason: str | None, limit: int, as_hex: bool) -> None:
-    """Show rejected events of an embedded home, oldest first.
+    """Show rejected events, oldest first: of a home, or of the topic when outputs go to Kafka.
 
     Example: ridecast rejects show --home home --reason outside_region
     """
@@ -53,6 +54,7 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
         shown = "sealed" if missing else event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
         table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
     answers().print(table)
-    click.echo(f"{len(found)} shown; {total} rejected in all" + "".join(f", {n} {name}" for name, n in counts.items()))
+    where = f" in {REJECTED.name_of(settings.instance)} at {settings.kafka}" if settings.kafka else ""
+    click.echo(f"{len(found)} shown; {total} rejected in all{where}" + "".join(f", {n} {name}" for name, n in counts.items()))
     if missing:
         raise NotFound(missing)

@@ -51,6 +51,12 @@ def test_long_events_are_cut_in_the_table_and_whole_as_hex(home: Path, call: Cal
     assert expected[:2] == call("rejects", "show", "--home", home, "--hex", "--limit", 2).out.splitlines()
 
 
+def test_a_topic_is_named(home: Path, call: Call, kafka: str) -> None:
+    """Where outputs go to Kafka, what is shown lies in a topic, and the last line says in which."""
+    done = call("rejects", "show", "--home", home, RIDECAST_KAFKA=kafka, RIDECAST_INSTANCE="empty")
+    assert (0, f"0 shown; 0 rejected in all in empty.rides.rejected at {kafka}") == (done.status, done.out.splitlines()[-1])
+
+
 def test_nothing_rejected(tmp_path: Path, call: Call) -> None:
     """A home without rejected events says so."""
     (tmp_path / "ledger").mkdir()
