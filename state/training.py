@@ -26,6 +26,7 @@ MOST_WARM_SHARE = 0.25  # of the slots, when there are few
 HOLDOUT_SHARE = 0.2
 MOST_HOLDOUT_DAYS = 7
 MOST_ROWS = 250_000  # New York, April 2014: more rows gained nothing measurable
+SLACK = 1.25  # rows may exceed what is asked by so much: halving the slots at every row too many would leave half of them
 LEAST_ROWS = 2_000
 QUIET_SHARE = 0.1  # of the sampled slots, as quiet cells are many
 
@@ -90,7 +91,7 @@ def train_model(
         counts: Each slot once, ascending, without holes.
         threads: For fitting; the trees depend on it in the last bit.
         seed: Chooses the sample.
-        most_rows: Bound of the sample, and so of time and memory.
+        most_rows: Size of the sample, and so of time and memory; up to `SLACK` times as many rows are fitted.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
@@ -247,7 +248,7 @@ class _Sampler:
         if _chance(slot, self.seed + 1) < QUIET_SHARE and len(others):
             parts = quiet_parts(history, self.calendar, slot, others, self.region.horizons).transpose(2, 0, 1)
             self.quiet.add(_Piece(slot, history.cells[others], np.full((len(others), h), np.nan), none, np.empty((0, h)), parts))
-        while self.busy.n > 1.25 * self.most_rows:
+        while self.busy.n > SLACK * self.most_rows:
             self.share /= 2
             self.busy.keep(lambda kept: _chance(kept, self.seed) < self.share)
             self.quiet.keep(lambda kept: _chance(kept, self.seed) < self.share)

@@ -14,7 +14,13 @@ from state.training import MOST_ROWS
 @options.home
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region to train for. [default: the only one in this home]")
 @click.option("--promote", is_flag=True, help="Let it serve as champion from the next slot on.")
-@click.option("--most-rows", type=click.IntRange(10_000), default=MOST_ROWS, show_default=True, help="Bound of the sample that is fitted.")
+@click.option(
+    "--most-rows",
+    type=click.IntRange(10_000),
+    default=MOST_ROWS,
+    show_default=True,
+    help="Rows to fit; up to 1/4 more.",
+)
 def command(home: str | None, region_name: str | None, promote: bool, most_rows: int) -> None:
     """Train a model on what has been counted, record it, and with --promote let it serve.
 

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.errors import UsageError
 from state.models.boosted import unpack
-from state.training import train_model
+from state.training import SLACK, train_model
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_model, town_slots
 
 
@@ -19,7 +19,7 @@ def test_the_same_history_gives_the_same_bytes() -> None:
 
 def test_the_sample_is_bounded() -> None:
     """Rows stay near the bound however long the history is."""
-    assert 2_000 <= town_model().rows <= 1.25 * 6_000
+    assert 2_000 <= town_model().rows <= SLACK * 6_000
 
 
 def test_held_out_errors_beat_the_baseline() -> None:
