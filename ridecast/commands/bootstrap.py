@@ -15,8 +15,8 @@ from ridecast.screen import bars
 def command(rides: str | None, region_name: str, until: str, home: str | None, no_history: bool) -> None:
     """Turn history into counts, once.
 
-    Counts every ride before the local midnight --until and records them as the first entry of the
-    region's log. Doing it again with the same rides changes nothing; with other rides it is refused.
+    Counts every ride before the local midnight --until and records them at the beginning of the
+    region's log, after the schema of the record. Doing it again with the same rides changes nothing; with other rides it is refused.
 
     Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
     """
