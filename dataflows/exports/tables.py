@@ -1,7 +1,9 @@
 """Flat tables out of the ledger: Parquet files that pandas and DuckDB open directly."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -12,16 +14,20 @@ from dataflows.record import closed_of, history_by_slot
 from dataflows.resume import bootstrap_of
 from dataflows.retention import expired_until
 from ledger.blobs import Blobs
+from ledger.files import sync_folder
 from ledger.log import Ledger, Stored
 from schemas.chunks import unpack_blob
-from schemas.errors import NotFound
+from schemas.errors import NotFound, StoreUnavailable
 from schemas.record_codec import decode
 from schemas.records import FALLBACKS, ForecastIssued, RegionBootstrapped, SlotClosed, SlotScored, region_log
 from schemas.regions import Region, region_from_json
 from state.cells import cell_texts
 from state.slots import CountColumns, merge_counts
 
+Window = tuple[int, int]  # microseconds UTC: from, up to but without
+
 PAGE_ENTRIES = 2_000
+ALWAYS: Window = (0, 2**63 - 1)
 ROWS_PER_GROUP = 1_000_000
 
 COUNTS = pa.schema(
@@ -56,22 +62,58 @@ SCORES = pa.schema(
 
 
 def export_parquet(
-    ledger: Ledger, blobs: Blobs, regions: Sequence[str], folder: Path, *, on_entries: Callable[[int, int], None] | None = None
+    ledger: Ledger,
+    blobs: Blobs,
+    regions: Sequence[str],
+    folder: Path,
+    *,
+    window: Callable[[Region], Window] = lambda region: ALWAYS,
+    on_entries: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Write counts, forecasts, scores, models and control as Parquet, a file each; returns rows per table.
 
     Counts are settled ones: history and corrections are added to their slots. Slots are given by their
     start, UTC; a forecast by its target, the start of its window. Forecasts whose chunks expired are left out.
+    All files are written aside and take their places together: what lies there already stays until all are complete.
 
+    Args:
+        folder: Where they go; made if it is missing.
+        window: Which targets of forecasts and slots of scores, by region; the other tables are whole.
+        on_entries: Hears of entries done and of all, region by region.
     Raises:
         NotFound: no region is bootstrapped here.
+        StoreUnavailable: the disk refuses.
     """
     if not regions:
         raise NotFound("nothing to export: no region is bootstrapped in this home")
-    folder.mkdir(parents=True, exist_ok=True)
     known = {name: region_from_json(bootstrap_of(ledger, name).definition, where=name) for name in regions}
+    windows = {name: window(region) for name, region in known.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".export-", dir=folder) as made:
+            aside = Path(made)
+            rows = _write_regions(ledger, blobs, known, windows, aside, on_entries) | export_control(ledger, known, aside)
+            for name in rows:
+                _flush_file(aside / f"{name}.parquet")
+            for name in rows:
+                (aside / f"{name}.parquet").replace(folder / f"{name}.parquet")
+        sync_folder(folder)
+    except OSError as cause:
+        raise StoreUnavailable(f"tables: {folder}: {cause.strerror or cause}") from cause
+    return rows
+
+
+def _write_regions(
+    ledger: Ledger,
+    blobs: Blobs,
+    known: Mapping[str, Region],
+    windows: Mapping[str, Window],
+    folder: Path,
+    on_entries: Callable[[int, int], None] | None,
+) -> dict[str, int]:
     with _Tables(folder) as tables:
         for name, region in known.items():
+            first_us, until_us = windows[name]
             parts: list[list[CountColumns]] = [[] for _ in region.measures]
             size = ledger.head(region_log(name)).size
             expired = expired_until(ledger, name)
@@ -79,14 +121,24 @@ def export_parquet(
                 if stored.kind in (RegionBootstrapped.__name__, SlotClosed.__name__):
                     _collect(region, decode(stored.payload), blobs, parts)
                 elif stored.kind == ForecastIssued.__name__ and (stored.slot or 0) >= expired:
-                    tables.write("forecasts", _forecasts(region, decode(stored.payload), stored.index, blobs))
+                    issued: ForecastIssued = decode(stored.payload)
+                    if first_us <= issued.target_us < until_us:
+                        tables.write("forecasts", _forecasts(region, issued, stored.index, blobs))
                 elif stored.kind == SlotScored.__name__:
-                    tables.write("scores", _scores(region, decode(stored.payload), stored.index))
+                    scored: SlotScored = decode(stored.payload)
+                    if first_us <= scored.slot * region.slot_us < until_us:
+                        tables.write("scores", _scores(region, scored, stored.index))
                 if on_entries is not None:
                     on_entries(stored.index + 1, size)
             for measure, held in zip(region.measures, parts, strict=True):
                 tables.write("counts", _counts(region, measure, merge_counts([(c.slots, c.cells, c.counts) for c in held])))
-    return tables.rows | export_control(ledger, known, folder)
+    return tables.rows
+
+
+def _flush_file(path: Path) -> None:
+    """To the disk, so that a table that has its place is whole after a power loss too."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 class _Tables:
@@ -112,9 +164,10 @@ class _Tables:
             self._writers[name].write_table(pa.concat_tables(self._pending[name]))
             self._pending[name] = []
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         for name, writer in self._writers.items():
-            self._flush(name)
+            if failed is None:
+                self._flush(name)
             writer.close()
 
 

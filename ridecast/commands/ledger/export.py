@@ -9,6 +9,8 @@ from ridecast import options
 from ridecast.commands.ledger.picking import pick_log
 from ridecast.screen import bars
 from schemas.errors import NotFound, UsageError
+from schemas.regions import Region
+from schemas.times import parse_time
 
 if TYPE_CHECKING:
     from dataflows.house import House
@@ -22,7 +24,17 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--log", "logs", multiple=True, metavar="NAME", help="Only this log with --tiles; may be repeated. [default: every log]")
 @click.option("--blobs", is_flag=True, help="With --tiles: also the blobs that the entries name, in DIR/<log>/blobs/<sha256>.")
 @click.option("--parquet", "tables", type=FOLDER, metavar="DIR", help="Where the flat tables go.")
-def command(home: str | None, tiles: Path | None, logs: tuple[str, ...], blobs: bool, tables: Path | None) -> None:
+@click.option("--from", "from_text", metavar="TIME", help="First target of forecasts, slot of scores; local time unless it has a zone.")
+@click.option("--to", "to_text", metavar="TIME", help="Where forecasts and scores end, likewise; that target is left out.")
+def command(
+    home: str | None,
+    tiles: Path | None,
+    logs: tuple[str, ...],
+    blobs: bool,
+    tables: Path | None,
+    from_text: str | None,
+    to_text: str | None,
+) -> None:
     """Signed logs for auditors, flat tables for analysts.
 
     \b
@@ -42,13 +54,21 @@ def command(home: str | None, tiles: Path | None, logs: tuple[str, ...], blobs: 
       models     region, measure, model (digest), algorithm, features, first and until (of the
                  training data), rows, data_digest, parameters and metrics (JSON), index
       control    index, kind, region, measure, model, alias, reason, record (JSON): every entry
+    A month of a city is tens of millions of rows of forecasts, a row for each cell and horizon of
+    every five minutes: take the days that you need with --from and --to, which hold for forecasts and
+    scores. Tables that lie in DIR already are replaced when all the new ones are complete.
 
-    Example: ridecast ledger export --home home --tiles audit --parquet tables
+    \b
+    Examples:
+      ridecast ledger export --home home --tiles audit
+      ridecast ledger export --home home --parquet tables --from 2014-05-01 --to 2014-05-02
     """
     if tiles is None and tables is None:
         raise UsageError("export: expected --tiles DIR, --parquet DIR or both")
     if tiles is None and (logs or blobs):
         raise UsageError("export: --log and --blobs belong to --tiles DIR")
+    if tables is None and (from_text or to_text):
+        raise UsageError("export: --from and --to belong to --parquet DIR")
     from dataflows.house import open_house
 
     house = open_house(options.settings_of_home(home=home), reading=True)
@@ -56,7 +76,7 @@ def command(home: str | None, tiles: Path | None, logs: tuple[str, ...], blobs: 
         if tiles is not None:
             _write_tiles(house, tiles, [pick_log(house.ledger, name) for name in logs] or sorted(house.ledger.logs()), blobs)
         if tables is not None:
-            _write_tables(house, tables)
+            _write_tables(house, tables, from_text, to_text)
     finally:
         house.close()
 
@@ -85,14 +105,35 @@ def _write_log(house: "House", folder: Path, log: str, with_blobs: bool) -> str:
     return f"{said}, {extra.files:,} blobs" + (f", {extra.gone:,} blobs are no longer kept" if extra.gone else "")
 
 
-def _write_tables(house: "House", folder: Path) -> None:
-    from dataflows.exports.tables import export_parquet
+def _write_tables(house: "House", folder: Path, from_text: str | None, to_text: str | None) -> None:
+    from dataflows.exports.tables import ALWAYS, export_parquet
+
+    def window(region: Region) -> tuple[int, int]:
+        first_us, until_us = (
+            _time(option, text, region) if text else bound
+            for option, text, bound in zip(("--from", "--to"), (from_text, to_text), ALWAYS, strict=True)
+        )
+        if first_us >= until_us:
+            raise UsageError(f"--to: expected a time after --from, got {to_text!r}")
+        return first_us, until_us
 
     regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
     with bars() as progress:
         task = progress.add_task("tables", total=None)
         rows = export_parquet(
-            house.ledger, house.blobs, regions, folder, on_entries=lambda at, total: progress.update(task, completed=at, total=total)
+            house.ledger,
+            house.blobs,
+            regions,
+            folder,
+            window=window,
+            on_entries=lambda at, total: progress.update(task, completed=at, total=total),
         )
     for name, count in rows.items():
         click.echo(f"{folder / name}.parquet: {count:,} rows")
+
+
+def _time(option: str, text: str, region: Region) -> int:
+    try:
+        return parse_time(text, region)
+    except UsageError as cause:
+        raise UsageError(f"{option}: {cause}") from None

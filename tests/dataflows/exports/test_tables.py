@@ -1,6 +1,8 @@
 """Flat tables hold what the ledger says, in columns that other tools read."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflows.exports.tables import export_parquet
-from schemas.errors import NotFound
+from schemas.errors import NotFound, StoreUnavailable
 from schemas.records import CONTROL_LOG
 from state.cells import cell_texts
 from tests.api.town import HISTORY_SLOTS, MEASURE, MODEL, SLOT_S, START_SLOT, Town, build_town
@@ -99,3 +101,51 @@ def test_nothing_to_export_is_said(tables: tuple[Town, dict[str, int], dict[str,
     with pytest.raises(NotFound, match="no region is bootstrapped"):
         export_parquet(town.ledger, town.blobs, [], tmp_path)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_an_export_that_breaks_off_leaves_the_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that lie there stay as they are, byte by byte, and nothing is left beside them, until all new ones are complete."""
+    town = build_town(tmp_path / "town", slots=3)
+    folder = tmp_path / "tables"
+    export_parquet(town.ledger, town.blobs, ["nyc"], folder)
+    old = {path.name: path.read_bytes() for path in folder.iterdir()}
+    town.close(2)
+
+    def stop(done: int, size: int) -> None:
+        if done == size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_parquet(town.ledger, town.blobs, ["nyc"], folder, on_entries=stop)
+    assert old == {path.name: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("dataflows.exports.tables.export_control", _full_disk)
+        with pytest.raises(StoreUnavailable, match="No space left on device"):
+            export_parquet(town.ledger, town.blobs, ["nyc"], folder)
+    assert old == {path.name: path.read_bytes() for path in folder.iterdir()}
+    export_parquet(town.ledger, town.blobs, ["nyc"], folder)
+    assert [name for name in sorted(old) if name != "models.parquet" and name != "control.parquet"] == sorted(
+        path.name for path in folder.iterdir() if path.read_bytes() != old[path.name]
+    )
+    town.blobs.close()
+    town.ledger.close()
+
+
+def _full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_window_bounds_forecasts_and_scores(tables: tuple[Town, dict[str, int], dict[str, Rows]], tmp_path: Path) -> None:
+    """With a window only its targets and slots are there, the first included and the last not; counts are whole."""
+    _, _, found = tables
+    town = build_town(tmp_path / "town", slots=SLOTS)
+    first, until = ((START_SLOT + at) * SLOT_S for at in (4, 7))
+    export_parquet(town.ledger, town.blobs, ["nyc"], tmp_path / "tables", window=lambda region: (first * 10**6, until * 10**6))
+    some = {path.stem: pq.read_table(path).to_pylist() for path in (tmp_path / "tables").iterdir()}
+    for name, column in (("forecasts", "target"), ("scores", "slot")):
+        expected = [row for row in found[name] if first <= row[column].timestamp() < until]  # type: ignore[attr-defined]
+        assert 0 < len(expected) < len(found[name])
+        assert expected == some[name]
+    assert found["counts"] == some["counts"]
+    town.blobs.close()
+    town.ledger.close()

@@ -251,7 +251,10 @@ def test_one_log_may_be_picked(town: Town, run: Run, tmp_path: Path) -> None:
         ((), 2),
         (("--blobs", "--parquet", "t"), 2),
         (("--log", "control", "--parquet", "t"), 2),
-        (("--tiles", "a", "--log", "region/oslo"), 1),
+        (("--tiles", "a", "--from", "2014-05-01"), 2),
+        (("--parquet", "t", "--from", "soon"), 2),
+        (("--parquet", "t", "--from", "2014-05-02", "--to", "2014-05-01"), 2),
+        (("--tiles", "a", "--log", "region/oslo"), 2),
     ],
 )
 def test_what_cannot_be_exported_is_said(town: Town, run: Run, tmp_path: Path, words: tuple[str, ...], status: int) -> None:
