@@ -1,7 +1,8 @@
 """A small witness over HTTP: remembers the newest checkpoint of each log, and cosigns only what continues it.
 
 C2SP tlog-witness. What it decides is in `ledger.witness`; here are the socket, the clock and the files: in its folder
-`<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, what a log signed against its own past.
+`<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, submissions that a known log signed and that
+were not shown to continue its past.
 """
 
 import hashlib
@@ -84,7 +85,7 @@ class Witness:
     def _keep(self, found: Checkpoint, submission: Submission) -> None:
         # By what the log signed: whoever sends it again, with whatever proof, fills no disk.
         name = hashlib.sha256(found.body().encode()).hexdigest()[:32]
-        log.warning("%s signed what does not continue its past; kept as evidence/%s.txt", found.origin, name)
+        log.warning("%s was not shown to continue its past; the submission is kept as evidence/%s.txt", found.origin, name)
         write_durably(self._folder / "evidence" / f"{name}.txt", submission.text().encode())
 
 

@@ -118,6 +118,7 @@ def start_region(
 
     Only then is its start recorded, so that a crash in between leaves the old environment on record.
     """
+    house.ledger.admit_all()  # A region acts on what `control` says: one that went back would silently take its champion away.
     run = open_region_run(
         house.ledger,
         house.blobs,

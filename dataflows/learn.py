@@ -53,6 +53,7 @@ def train_region(
         NotFound: the region is not bootstrapped here.
         UsageError: too little history.
     """
+    house.ledger.admit_all()
     name = region.id if region is not None else only_region(house)
     boot = bootstrap_of(house.ledger, name)
     definition = region_from_json(boot.definition, where=name)

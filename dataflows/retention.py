@@ -62,9 +62,7 @@ def plan_expiry(house: House, forecasts_days: int, now_s: float) -> list[Expiry]
     Raises:
         BootRefused: a log is not what its checkpoint vouches for: then what it names could be taken for an orphan.
     """
-    stems = {path.stem for path in (house.settings.home / "checkpoints").glob("*.txt") if "." not in path.stem}
-    for log in sorted({stem.replace("__", "/", 1) for stem in stems} | set(house.ledger.logs())):
-        house.ledger.guard.admit(log)
+    house.ledger.admit_all()
     present = {kept: set(house.blobs.digests(kept)) for kept in Retention}  # Before the logs: what comes meanwhile is named by then.
     named = _named(house.ledger)
     past = [decode(stored.payload) for stored in house.ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__)]

@@ -16,6 +16,7 @@ import numpy as np
 
 from dataflows.kafka.forecasts import KafkaForecasts
 from dataflows.rejects import FileRejects, KafkaRejects, RejectSink
+from ledger.files import write_durably
 from schemas.avro_files import head, released
 from schemas.errors import ContractError, StoreUnavailable
 from schemas.messages import DEMAND_FORECAST
@@ -90,7 +91,7 @@ class FileForecasts:
         folder = self._at(log)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_durably(folder / name, _container(messages, log, next_index))
+            write_durably(folder / name, _container(messages, log, next_index))
             for old in [*names, name][: -self._keep_issues]:
                 (folder / old).unlink(missing_ok=True)
         except OSError as cause:
@@ -153,21 +154,6 @@ def _long(value: int) -> bytes:
 
 def _sized(data: bytes) -> bytes:
     return _long(len(data)) + data
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    """Write a file that is there whole after a power loss, or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 __all__ = [

@@ -38,6 +38,11 @@ class CheckpointFiles:
         self._key = key
         self._opened: dict[Path, tuple[bytes, str, Checkpoint]] = {}  # A signature is checked once, not at each look.
 
+    def logs(self) -> set[str]:
+        """Names of the logs that have a checkpoint file."""
+        # With a dot in its stem it is evidence or a witness's copy.
+        return {path.stem.replace("__", "/", 1) for path in self.folder.glob("*.txt") if "." not in path.stem}
+
     def path(self, log: str) -> Path:
         """Where the checkpoint of a log lies."""
         return self.folder / f"{file_stem(log)}.txt"

@@ -55,6 +55,8 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
         known = ", ".join(ledger.logs()) or "none"
         raise NotFound(f"{spoken(log)}: expected a checkpoint to continue from, found no {path.name}; there are these logs: {known}")
     guard.files.signer(log)
+    with translated(str(path)):
+        refused_bytes = path.read_bytes()
     try:
         guard.admit(log)
     except DamagedError:
@@ -66,6 +68,8 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
     with guard.continuing(log):
         with translated(str(path)):
             data = path.read_bytes()
+        if data != refused_bytes:
+            raise LedgerError(f"{spoken(log)}: {path.name} has changed while we looked: another process has continued the log")
         cited, head = _cited(data), ledger.head(log)
         digest = hashlib.sha256(data).digest()
         record = _unfinished(ledger, log, digest)

@@ -138,12 +138,20 @@ class Guard:
         Raises:
             BootRefused: as `read`.
         """
-        known = self.files.read(log, self._number(log))
-        with suppress(BootRefused):  # A witness's copy that is damaged, or of the origin before, is none.
-            cosigned = self.files.read(log, self._number(log), cosigned=True)
-            if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
-                return cosigned[0]
+        known, cosigned = self.files.read(log, self._number(log)), self._cosigned(log)
+        if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
+            return cosigned[0]
         return known[0] if known is not None else None
+
+    def cosigned(self, log: str) -> Checkpoint | None:
+        """The newest checkpoint of a log that witnesses cosigned; a copy that is damaged, or of the origin before, is none."""
+        found = self._cosigned(log)
+        return found[1] if found is not None else None
+
+    def _cosigned(self, log: str) -> tuple[str, Checkpoint] | None:
+        with suppress(BootRefused):
+            return self.files.read(log, self._number(log), cosigned=True)
+        return None
 
     def path(self, log: str) -> Path:
         """Where the checkpoint of a log lies."""
@@ -188,8 +196,11 @@ class Guard:
         known = self.read(log)
         stored = self._ledger.frontier(log)
         checked = Frontier()
+        cosigned = self.cosigned(log)
+        if cosigned is not None:
+            self._agreed(log, cosigned, stored.size, self.cosigned_path(log).name)
         if known is not None:
-            checked = self._agreed(log, known, stored.size)
+            checked = self._agreed(log, known, stored.size, self.path(log).name)
         elif stored.size == 0:
             # From its first entry on a log has a checkpoint, so that a missing file always means something.
             self._write(log)
@@ -201,9 +212,8 @@ class Guard:
             raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
         self._checked[log] = checked
 
-    def _agreed(self, log: str, known: Checkpoint, size: int) -> Frontier:
+    def _agreed(self, log: str, known: Checkpoint, size: int, name: str) -> Frontier:
         """The database's frontier at a checkpoint, which it must continue."""
-        name = self.path(log).name
         if known.size > size:
             raise BootRefused(
                 f"{spoken(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"

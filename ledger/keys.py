@@ -173,7 +173,7 @@ def parse_verifier(text: str) -> Verifier:
     >>> parse_verifier("EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop").name
     'EnochRoot'
     """
-    if text.startswith(PRIVATE):
+    if PRIVATE in text:
         raise UsageError("verifier key: expected name+id+key, got a private key, which nobody else may see")
     try:
         name, key_id, algorithm, public_key = _parse_key(text)

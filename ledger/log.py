@@ -245,6 +245,15 @@ class Ledger:
 
     # --- keep -----------------------------------------------------------------------------------
 
+    def admit_all(self) -> None:
+        """Hold every log against its checkpoint, not only the one that will be appended to: what others say is acted on.
+
+        Raises:
+            BootRefused: a log is behind its checkpoint, or contradicts it.
+        """
+        for log in sorted({*self._stores.names(), *self.guard.files.logs()}):
+            self.guard.admit(log)
+
     def flush(self) -> None:
         """Write the checkpoint of every log that grew, now."""
         self.guard.flush()

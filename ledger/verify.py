@@ -114,8 +114,9 @@ def own_checkpoint(ledger: Ledger, log: str) -> list[Kept]:
     Raises:
         BootRefused: the file is not to be believed.
     """
-    checkpoint = ledger.guard.read(log)
-    return [] if checkpoint is None else [Kept(CHECKPOINT, checkpoint)]
+    checkpoint, cosigned = ledger.guard.read(log), ledger.guard.cosigned(log)
+    found = [] if checkpoint is None else [Kept(CHECKPOINT, checkpoint)]
+    return found if cosigned is None else [*found, Kept(ledger.guard.cosigned_path(log).name, cosigned)]
 
 
 class BlobChecks:

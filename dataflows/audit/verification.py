@@ -15,6 +15,7 @@ from dataflows.audit.blob_pool import BlobPool
 from dataflows.house import House
 from ledger.archive import blobs_at
 from ledger.blob_check import BlobFolder, Named, named_in
+from ledger.blobs import Retention
 from ledger.kept import Kept, open_kept
 from ledger.keys import Verifier
 from ledger.log import Ledger
@@ -67,7 +68,7 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
     opened = partial(blobs_at, house.settings.home, house.settings.database, house.settings.archive)
     reports = []
     with BlobPool(opened, wanted.processes) as pool:
-        for log in _chosen(logs, wanted.log):
+        for log in _chosen(sorted(kept), wanted.log):
             has_expired = _expired(house.ledger, log)
             try:
                 report = verify_log(
@@ -110,7 +111,10 @@ def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
     if not places:
         raise NotFound(f"--tiles: expected an export below {folder}, found no file named {CHECKPOINT_PATH}")
     kept = _kept_by_log(wanted, sorted(places))
-    return [_export(log, places[log], wanted, kept[log], on_log(log)) for log in _chosen(sorted(places), wanted.log)]
+    return [
+        _export(log, places[log], wanted, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
+        for log in _chosen(sorted(kept), wanted.log)
+    ]
 
 
 def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
@@ -163,7 +167,7 @@ def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on
 def _logs_of(house: House) -> list[str]:
     """Names of the logs that are there, and of those that should be because a checkpoint vouches for them."""
     home = house.settings.home
-    stems = {path.stem for path in (home / "checkpoints").glob("*.txt") if "." not in path.stem}
+    stems = {file_stem(log) for log in house.ledger.guard.files.logs()}
     if not house.settings.database:
         stems |= {path.stem for path in (home / "ledger").glob("*.sqlite")}
         return sorted(stem.replace("__", "/", 1) for stem in stems)
@@ -184,8 +188,12 @@ def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
         vouching = [*own_checkpoint(ledger, log), *kept]
     except BootRefused as refusal:
         return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {refusal}"),))
+    return _lost(log, vouching, "the database")
+
+
+def _lost(log: str, vouching: Sequence[Kept], held: str) -> Report:
     lost = [
-        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, the database holds no {spoken(log)}: it is gone")
+        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {spoken(log)}: it is gone")
         for one in vouching
         if one.checkpoint.size
     ]
@@ -203,10 +211,11 @@ def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[Kept]]:
         kept = open_kept(text, path.name, wanted.verifiers)
         named = ORIGIN.fullmatch(kept.checkpoint.origin)
         log = named[1] if named else ""
-        if log not in found or (wanted.log and log != wanted.log):
+        stranger = log not in found and bool(kept.fault)  # Of a log that is not here, and signed by nobody whom we know.
+        if not log or stranger or (wanted.log and log != wanted.log):
             among = wanted.log or ", ".join(logs)
             raise UsageError(f"--against {path}: expected a checkpoint of {among}, got one of {kept.checkpoint.origin}")
-        found[log].append(kept)
+        found.setdefault(log, []).append(kept)  # A log that is gone is damage, not a mistake of whoever kept its checkpoint.
     return found
 
 
@@ -219,8 +228,13 @@ def _expired(ledger: Ledger, log: str) -> Callable[[Named], bool]:
         nonlocal asked
         if not asked:
             asked = True
-            known.extend(decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__))
-        return named.slot is not None and any(
+            # What nobody signed excuses nothing: anyone who can write the database could say it.
+            vouched = ledger.guard.read(RUNS_LOG)
+            signed = vouched.size if vouched is not None else 0
+            known.extend(decode(stored.payload) for stored in ledger.scan(RUNS_LOG, 0, signed, kind=BlobsExpired.__name__))
+        if named.slot is None or named.retention != Retention.FORECAST:
+            return False  # Counts and models never expire, whatever a record says.
+        return any(
             region_log(one.region) == log and one.retention == named.retention and one.from_slot <= named.slot < one.until_slot
             for one in known
         )

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,17 @@ from dataflows.house import (
     run_embedded,
     start_region,
 )
+from dataflows.learn import train_region
 from dataflows.resume import plan_resume
 from dataflows.sinks import FileRejects, KafkaRejects
-from dataflows.sources import open_rides
+from dataflows.sources import FileRides, open_rides
 from ledger.blobs import DatabaseBlobs, FileBlobs, Retention
-from schemas.errors import NotFound, StoreUnavailable
+from schemas.errors import BootRefused, NotFound, StoreUnavailable
 from schemas.record_codec import decode
 from schemas.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.regions import load_region
 from schemas.settings import Settings
+from tests.faults.small_ledger import make_small_ledger
 from tests.house import ROOT
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, copied, payloads
@@ -241,3 +244,24 @@ def test_threads_are_few_unless_somebody_said_so(given: dict[str, str], threads:
     code = "import os; from dataflows.house import quiet_threads; quiet_threads(); print(os.environ['OMP_NUM_THREADS'])"
     said = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
     assert threads == said.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda house, folder: start_region(house, "nyc", FileRides(folder)),
+        lambda house, folder: train_region(house, load_region("nyc"), promote=True),
+    ],
+    ids=["run", "train"],
+)
+def test_what_is_acted_on_is_held_against_its_checkpoint(tmp_path: Path, begin: Callable[[House, Path], object]) -> None:
+    """With `control` gone, or gone back, neither a run nor a training begins: it would silently take away the champion."""
+    small = make_small_ledger(tmp_path)
+    for path in (small.home / "ledger").glob("control*"):
+        path.unlink()
+    house = open_house(small.settings())
+    try:
+        with pytest.raises(BootRefused, match=r"control: the checkpoint is ahead of the database: control\.txt has size 1, the database 0"):
+            begin(house, tmp_path)
+    finally:
+        house.close()

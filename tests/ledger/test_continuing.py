@@ -178,3 +178,17 @@ def test_a_stale_writer_stops_at_the_new_origin(place: Place) -> None:
 
 def _broken(*_: object, **__: object) -> None:
     raise StoreUnavailable("somebody pulled the plug")
+
+
+def test_of_two_that_continue_one_does(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was refused because of a checkpoint that another process has replaced meanwhile does not continue the log again."""
+    ledger = place.open()
+
+    def refused(log: str) -> None:
+        place.checkpoint().write_bytes(b"of another process")
+        raise BootRefused("as it was a moment ago")
+
+    monkeypatch.setattr(ledger.guard, "admit", refused)
+    with pytest.raises(LedgerError, match="has changed while we looked: another process has continued the log"):
+        continue_log(ledger, LOG, REASON)
+    assert [] == records(ledger)

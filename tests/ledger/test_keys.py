@@ -114,3 +114,12 @@ def test_keys_have_32_bytes() -> None:
         Signer("log", bytes(31))
     with pytest.raises(DamagedError, match="does not fit the text"):
         Verifier("log", b"\xff" * 32).check("text\n", bytes(64))
+
+
+@pytest.mark.parametrize("before", [" ", "\t", "\ufeff", "x+"])
+def test_a_private_key_among_other_letters_is_not_shown(before: str) -> None:
+    """A private key that is given where a public one belongs is never said back, whatever stands before it."""
+    signer = Signer("EnochRoot", bytes(range(32)))
+    with pytest.raises(UsageError) as caught:
+        parse_verifier(before + signer.text())
+    assert signer.text()[-20:] not in str(caught.value)

@@ -1,6 +1,7 @@
 """A home and its tiles are verified as a whole: logs that vanished, checkpoints that others kept, growth meanwhile."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from dataflows.house import open_house
 from ledger.blob_check import COUNTS, BlobFolder, Named
 from ledger.keys import Signer
 from ledger.verify import Report
-from schemas.errors import NotFound, StoreUnavailable, UsageError
-from schemas.records import CONTROL_LOG, RUNS_LOG, BlobsExpired
+from schemas.errors import BootRefused, NotFound, StoreUnavailable, UsageError
+from schemas.records import CONTROL_LOG, RUNS_LOG, BlobsExpired, RunStopped
 from tests.faults.small_ledger import FIRST_SLOT, LOG, SmallLedger, append, make_small_ledger, silent
 
 STRANGER = Signer("ridecast/local", bytes(32)).verifier
@@ -101,6 +102,58 @@ def test_what_expired_is_no_damage(small: SmallLedger) -> None:
     house.close()
     report = reports(small, log=LOG)[LOG]
     assert (3, [11]) == (report.expired, [problem.index for problem in report.problems])
+
+
+def test_an_expiry_that_nobody_signed_excuses_nothing(small: SmallLedger) -> None:
+    """Who can write the database could say that blobs expired; only what a checkpoint vouches for counts."""
+    for path in (small.home / "blobs" / "forecast").glob("??/*"):
+        path.unlink()
+    signed = small.home / "checkpoints" / "runs.txt"
+    before = signed.read_bytes()
+    house = open_house(small.settings())
+    append(house, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 4, 4, b""))
+    house.close()
+    assert 0 == len(reports(small, log=LOG)[LOG].problems)
+    signed.write_bytes(before)
+    report = reports(small, log=LOG)[LOG]
+    assert (0, 4) == (report.expired, len(report.problems))
+
+
+def test_counts_never_expire(small: SmallLedger) -> None:
+    """A record that says otherwise excuses no missing counts."""
+    for path in (small.home / "blobs" / "permanent").glob("??/*"):
+        path.unlink()
+    house = open_house(small.settings())
+    append(house, RUNS_LOG, BlobsExpired("nyc", "permanent", FIRST_SLOT, FIRST_SLOT + 4, 2, b""))
+    house.close()
+    report = reports(small, log=LOG)[LOG]
+    assert (0, 2) == (report.expired, len(report.problems))
+
+
+def test_a_log_of_which_only_a_kept_checkpoint_is_left_is_missed(small: SmallLedger) -> None:
+    """A log whose database and checkpoint file are both gone is damage to whoever kept a checkpoint; in an export too."""
+    for path in [*(small.home / "ledger").glob("region__nyc*"), small.home / "checkpoints" / "region__nyc.txt"]:
+        path.unlink()
+    gone = f"{LOG}: kept.txt: it vouches for 12 entries, the database holds no region nyc: it is gone"
+    assert [gone] == small.verified(small.kept)
+    shutil.rmtree(small.tiles / LOG)
+    assert [gone.replace("database", "export")] == small.tiles_verified(small.kept)
+
+
+def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
+    """A home that went back, checkpoint and all, is held against the newer copy that a witness cosigned."""
+    older = small.copy(small.folder / "older")
+    small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 6))
+    cosigned = older.home / "checkpoints" / "region__nyc.cosigned.txt"
+    cosigned.write_bytes((small.home / "checkpoints" / "region__nyc.txt").read_bytes())
+    said = f"{LOG}: region__nyc.cosigned.txt: it vouches for 18 entries, the database holds 12: it went back or was cut"
+    assert [said] == older.verified()
+    house = open_house(older.settings())
+    try:
+        with pytest.raises(BootRefused, match=r"region__nyc\.cosigned\.txt has size 18, the database 12"):
+            append(house, LOG, RunStopped("", 0, {}))
+    finally:
+        house.close()
 
 
 def test_an_export_may_be_one_log(small: SmallLedger) -> None:
