@@ -51,13 +51,14 @@ def test_old_issues_make_room(tmp_path: Path) -> None:
 
 
 def test_a_half_written_file_does_not_count(tmp_path: Path) -> None:
-    """What a killed publisher left behind is not an issue, and is overwritten by the next attempt."""
+    """What a killed publisher left behind is not an issue, and in nobody's way."""
     sink = FileForecasts(tmp_path)
     sink.publish(sample_messages(0), LOG, 1)
-    (tmp_path / "region__nyc" / f"{1:020d}.part").write_bytes(b"Obj\x01 and then the power failed")
+    half = f".{1:020d}.avro.77-1.tmp"
+    (tmp_path / "region__nyc" / half).write_bytes(b"Obj\x01 and then the power failed")
     assert sink.cursor(LOG) == 1
     assert sink.publish(sample_messages(1), LOG, 2)
-    assert files(tmp_path) == [f"{index:020d}.avro" for index in (0, 1)]
+    assert files(tmp_path) == [half, *(f"{index:020d}.avro" for index in (0, 1))]
 
 
 def test_a_disk_that_is_full_is_said_and_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
