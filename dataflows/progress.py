@@ -1,6 +1,6 @@
 """How far a run is, read from the ledger alone: the same for one process or many, embedded or not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,15 @@ class RegionProgress:
     baseline_milli: int = 0
     truth: int = 0
     offsets: dict[int, int] = field(default_factory=dict)
+
+    def share(self, ahead: Mapping[int, tuple[int, int]]) -> float:
+        """Which part of some offsets is in closed slots, 0 to 1.
+
+        Args:
+            ahead: partition -> (first offset, end).
+        """
+        done = sum(min(end, max(first, self.offsets.get(partition, first))) - first for partition, (first, end) in ahead.items())
+        return done / total if (total := sum(end - first for first, end in ahead.values())) > 0 else 1.0
 
     @property
     def wape(self) -> float | None:

@@ -75,6 +75,18 @@ def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
     assert growing.newest == nyc.slot
 
 
+def test_a_share_counts_from_where_a_run_goes_on() -> None:
+    """Nothing is done before the first close, all of it at the ends, and a run that has nothing to do is done."""
+    ahead = {0: (100, 200), 1: (50, 150)}
+    progress = RegionProgress("nyc", 0)
+    assert 0.0 == progress.share(ahead)
+    progress.offsets = {0: 150, 1: 50}
+    assert 0.25 == progress.share(ahead)
+    progress.offsets = {0: 200, 1: 150}
+    assert 1.0 == progress.share(ahead)
+    assert 1.0 == progress.share({0: (7, 7)})
+
+
 @pytest.fixture
 def growing(tmp_path: Path) -> Town:
     """A recorded town with three closed slots."""
