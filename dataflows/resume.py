@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ledger.log import Ledger
 from schemas.errors import NotFound, UsageError
 from schemas.record_codec import decode
-from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
+from schemas.records import RUNS_LOG, HorizonShort, RegionBootstrapped, RunStarted, SlotClosed, region_log
 from schemas.regions import Region, region_from_json
 from state.partials import ResumePoint
 
@@ -60,3 +60,25 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
     points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
     shorts: Iterable[HorizonShort] = (decode(found.payload) for found in ledger.scan(region_log(region), kind=HorizonShort.__name__))
     return ResumePlan(definition, boot, last.slot + 1, points, {short.partition: short.found_offset for short in shorts})
+
+
+def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
+    """That a source reaches to where the region goes on; one that ends earlier is another, or was made anew.
+
+    Args:
+        bounds: partition -> (start, end) of the source.
+    Raises:
+        NotFound: a partition ends below the offset up to which its rides are counted.
+    """
+    for partition, (start, end) in sorted(bounds.items()):
+        if (expected := plan.points[partition].counted_until) > end:
+            raise NotFound(
+                f"region {plan.region.id}: expected offset {expected} in partition {partition}, where the ledger ends, "
+                f"found offsets {start} to {end}; give the rides that the last run read"
+            )
+
+
+def source_of_last_run(ledger: Ledger, region: str) -> str:
+    """What the newest run of a region said of its source, empty if there was none."""
+    started: Iterable[RunStarted] = (decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=RunStarted.__name__))
+    return next((run.source for run in reversed(list(started)) if run.command == f"run {region}"), "")

@@ -4,7 +4,10 @@ A source hands out the bytes in batches of one partition and says where each par
 It decodes nothing and remembers nothing: positions belong to the ledger.
 """
 
+import hashlib
+import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +16,7 @@ from dataflows.kafka import connection
 from dataflows.kafka.rides import KafkaRides, require_held
 from schemas.rides import RawBatch
 
+ORIGIN_FILE = "origin.json"  # in a directory that was made in one go: what it was made from
 POLL_S = 0.02  # how often a live directory is looked at
 
 
@@ -84,6 +88,32 @@ def open_rides(where: str) -> RideSource:
     return KafkaRides(*connection.parse_address(where)) if "://" in where else FileRides(Path(where))
 
 
+def said_source(identity: Mapping[str, str] | str) -> str:
+    """An identity in one line, as runs record it.
+
+    >>> said_source({"topic": "rides.raw", "cluster": "c1"})
+    'cluster=c1 topic=rides.raw'
+    """
+    return identity if isinstance(identity, str) else " ".join(f"{name}={value}" for name, value in sorted(identity.items()))
+
+
+def same_source(recorded: str, found: Mapping[str, str]) -> bool:
+    """Whether a recorded identity may be that of a source: nothing that both of them say differs.
+
+    A directory may be moved: where both know what it was made from, its name does not matter.
+
+    >>> same_source("files=rides origin=ab", {"files": "moved", "origin": "ab"})
+    True
+    >>> same_source("files=rides", {"files": "other", "origin": "ab"})
+    False
+    """
+    known: dict[str, str] = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", recorded))
+    if "origin" in known and "origin" in found:
+        return known["origin"] == found["origin"]
+    common = known.keys() & found.keys()
+    return bool(common) and not any(known[name] != found[name] for name in common)
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
@@ -111,7 +141,12 @@ class FileRides:
         return FileReader(self._folder, partition, offset)
 
     def identity(self) -> dict[str, str]:
-        return {"files": self._folder.resolve().name}
+        said = {"files": self._folder.resolve().name}
+        try:
+            origin = (self._folder / ORIGIN_FILE).read_bytes()
+        except OSError:
+            return said
+        return said | {"origin": hashlib.sha256(origin).hexdigest()[:16]}
 
     def close(self) -> None:
         pass

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dataflows.delivery import RideSink
 from dataflows.files.ridelog import PARTITIONS, RideLogWriter
+from dataflows.sources import ORIGIN_FILE
 from schemas.errors import StoreUnavailable, UsageError
 
-ORIGIN_FILE = "origin.json"
 REJECTS_FILE = "import_rejects.csv"
 
 
