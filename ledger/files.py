@@ -71,6 +71,36 @@ def locked(path: Path, patience_s: float | None = None) -> Iterator[None]:
         yield
 
 
+class Held(Exception):
+    """Another process holds what can be held once; the text is what that one said."""
+
+
+@contextmanager
+def held_alone(path: Path, who: str) -> Iterator[int]:
+    """Hold a file that one process at a time may hold, and say in it who does.
+
+    Args:
+        path: Of the file; it stays, and means nothing when nobody holds it.
+        who: What others are told.
+    Yields:
+        Its descriptor: processes that inherit it hold it too, and the last of them that ends lets go.
+    Raises:
+        Held: somebody else holds it.
+        OSError: as the disk says.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Held(os.pread(handle, 200, 0).decode("utf-8", "replace")) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, who.encode(), 0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def _lock_within(file: IO[str], path: Path, patience_s: float) -> None:
     for _ in range(max(1, round(patience_s / LOOK_AGAIN_S))):
         with suppress(BlockingIOError):

@@ -57,14 +57,15 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     reader: threading.Thread | None = None
 
-    def start(self, environment: Mapping[str, str], relay: Relay) -> None:
-        """Start it anew."""
+    def start(self, environment: Mapping[str, str], relay: Relay, inherited: Sequence[int] = ()) -> None:
+        """Start it anew; it inherits some descriptors."""
         command = [sys.executable, "-m", "ridecast", "worker", "--tied", *self.arguments]
         # A session of its own, so that Ctrl-C reaches the supervisor alone, which then stops all in order.
         self.process = subprocess.Popen(
             command,
             env=dict(environment),
             start_new_session=True,
+            pass_fds=inherited,
             stdin=lifeline()[0],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,6 +113,7 @@ class Supervisor:
         bounded: End when the rides that are there now have been processed.
         companions: Roles to keep alive beside the forecasters.
         relay: Passes on what children say.
+        inherited: Descriptors that children hold as long as they live.
     """
 
     environment: dict[str, str]
@@ -120,6 +122,7 @@ class Supervisor:
     bounded: bool
     companions: Sequence[str]
     relay: Relay
+    inherited: Sequence[int] = ()
     _forecasters: list[Child] = field(default_factory=list)
     _others: list[Child] = field(default_factory=list)
     _stopping: bool = False
@@ -136,7 +139,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._ask_to_stop)
         self._others = [Child(role, [role, "--regions", ",".join(self.regions)]) for role in self.companions]
         for child in self._others:
-            child.start(self.environment, self.relay)
+            child.start(self.environment, self.relay, self.inherited)
         restarts, started = 0, time.monotonic()
         self._start_forecasters()
         try:
@@ -178,7 +181,7 @@ class Supervisor:
             if self.bounded:
                 arguments.append("--until-end")
             child = Child("forecast", arguments)
-            child.start(self.environment, self.relay)
+            child.start(self.environment, self.relay, self.inherited)
             self._forecasters.append(child)
 
     def _revive(self) -> None:
@@ -189,12 +192,12 @@ class Supervisor:
                 raise _ended(child.role, status, 1)
             if status is not None:
                 time.sleep(RESTART_AFTER_S)
-                child.start(self.environment, self.relay)
+                child.start(self.environment, self.relay, self.inherited)
 
     def _drain(self) -> None:
         """Publish what the run has recorded, then end."""
         child = Child("publish", ["publish", "--regions", ",".join(self.regions), "--drain"])
-        child.start(self.environment, self.relay)
+        child.start(self.environment, self.relay, self.inherited)
         while (status := child.poll()) is None and not self._stopping:
             time.sleep(0.05)
         self._stop([child])

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from ridecast import options
+from ridecast.occupancy import occupied
 from schemas.errors import UsageError
 from schemas.regions import Region
 
@@ -70,7 +71,7 @@ def command(
     folder = settings.home
     if not until_end:
         bind(settings.api_host, settings.api_port).close()  # a used port is said now, not after the training
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = ctx.with_resource(occupied(folder, "ridecast demo"))
     name = _region(folder, trips, region_name, timezone)
     region = options.region_of(name)
 
@@ -102,7 +103,7 @@ def command(
     console.rule("4  forecasts")
     companions = [] if until_end else ["publish", "api", "feed"]
     extra = {"RIDECAST_FEED_FROM": str(past), "RIDECAST_FEED_SPEEDUP": str(speedup)}
-    run.run_region(settings, name, bounded=until_end, processes=1, companions=companions, extra=extra)
+    run.run_region(settings, name, bounded=until_end, processes=1, companions=companions, lock=lock, extra=extra)
 
 
 def home_of(trips: str | None) -> str:

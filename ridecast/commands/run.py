@@ -3,16 +3,20 @@
 import os
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
 
 from ridecast import options
+from ridecast.occupancy import occupied
 from ridecast.screen import Line
+from schemas.errors import StoreUnavailable
 from schemas.regions import Region
 from schemas.settings import PREFIX, SETTINGS, Settings
+
+REPLAYING_FROM = timedelta(days=3)  # a run that was away for a weekend still has a lag
 
 
 @click.command()
@@ -42,7 +46,8 @@ def command(
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
-    run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions)
+    with occupied(settings.home, "ridecast run") as lock:
+        run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock)
 
 
 def run_region(
@@ -52,14 +57,20 @@ def run_region(
     bounded: bool,
     processes: int,
     companions: list[str],
+    lock: int,
     extra: Mapping[str, str] | None = None,
 ) -> None:
-    """Check what can be checked at once, then supervise with a progress line."""
+    """Check what can be checked at once, then supervise with a progress line.
+
+    Args:
+        lock: The descriptor that has the home, for children to inherit.
+    """
     from api.serve import bind
     from dataflows.house import open_house
     from dataflows.progress import ProgressWatch
-    from dataflows.resume import plan_resume
-    from dataflows.sources import open_rides
+    from dataflows.reachable import check_servers
+    from dataflows.resume import check_held, plan_resume, source_of_last_run
+    from dataflows.sources import open_rides, said_source, same_source
     from ridecast.relay import Relay, wants_everything
     from ridecast.supervise import Supervisor
     from schemas.settings import parse_rides
@@ -67,17 +78,33 @@ def run_region(
     region = options.region_of(region_name)
     parse_rides(settings.rides)
     source = open_rides(settings.rides)
-    house = open_house(settings)
+    check_servers(settings)
+    try:
+        house = open_house(settings)
+    except StoreUnavailable as cause:
+        source.close()
+        if settings.database:
+            raise StoreUnavailable(f"RIDECAST_DATABASE: {cause}") from cause
+        raise
     said = Line(Console(stderr=True))
     try:
         plan = plan_resume(house.ledger, region.id, source.partitions())
-        for warning in warnings_of(settings, region, plan.region):
+        bounds = {partition: source.bounds(partition) for partition in source.partitions()}
+        warnings = warnings_of(settings, region, plan.region)
+        before, now = source_of_last_run(house.ledger, region.id), source.identity()
+        if before and not same_source(before, now):
+            warnings.append(
+                f"region {region.id}: its last run read {said_source(before)}, this one reads {said_source(now)}; "
+                "it goes on at the offsets where that one stopped"
+            )
+        for warning in warnings:
             said.say(f"ridecast: {warning}")
-        total = sum(end - start for start, end in map(source.bounds, source.partitions())) if bounded else None
+        check_held(plan, bounds)
+        ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(house.ledger, [region.id])
-        line = ProgressLine(region, watch, total)
+        line = ProgressLine(region, watch, ahead)
         relay = Relay(said.say, everything=wants_everything())
-        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay)
+        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
         if "api" in companions:
             bind(settings.api_host, settings.api_port).close()  # a used port is said before anything starts
             said.say(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
@@ -108,20 +135,29 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {**kept, **{name: value for name, value in chosen.items() if value}, **fixed}
 
 
+def lag(behind: timedelta) -> str:
+    """How far behind the clock a run is; days behind, the rides are old ones that are replayed.
+
+    >>> lag(timedelta(seconds=65)), lag(timedelta(days=4000))
+    ('lag 65 s', 'replaying')
+    """
+    return f"lag {behind.total_seconds():,.0f} s" if behind < REPLAYING_FROM else "replaying"
+
+
 class ProgressLine:
-    """rides/s, slot, lag and the live error against the baseline, in one line.
+    """events/s, slot, lag and the live error against the baseline, in one line.
 
     Args:
         region: What is running.
         watch: Where figures come from.
-        total: Events of a bounded run, or None.
+        ahead: Of a bounded run, what it has to do: partition -> (first offset, end); else None.
     """
 
-    def __init__(self, region: Region, watch: "object", total: int | None) -> None:
+    def __init__(self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None) -> None:
         from dataflows.progress import ProgressWatch
 
         assert isinstance(watch, ProgressWatch)
-        self._region, self._watch, self._total = region, watch, total
+        self._region, self._watch, self._ahead = region, watch, ahead
         self._started = time.monotonic()
         self._last = (self._started, 0)
         self._rate = 0.0
@@ -143,9 +179,9 @@ class ProgressLine:
             self._rate = (progress.events - events) / (now - at)
             self._last = (now, progress.events)
         end = datetime.fromtimestamp((progress.slot + 1) * self._region.slot_min * 60, ZoneInfo(self._region.timezone))
-        done = f"{progress.events / self._total:4.0%}  " if self._total else f"lag {(datetime.now(UTC) - end).total_seconds():,.0f} s  "
+        done = lag(datetime.now(UTC) - end) if self._ahead is None else f"{progress.share(self._ahead):4.0%}"
         error = f"  WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
-        self._text = f"{self._region.id}  {end:%a %Y-%m-%d %H:%M}  {done}{self._rate:,.0f} rides/s  {progress.cells:,} cells{error}"
+        self._text = f"{self._region.id}  {end:%a %Y-%m-%d %H:%M}  {done}  {self._rate:,.0f} events/s  {progress.cells:,} cells{error}"
         return self._text
 
     def summary(self) -> str:

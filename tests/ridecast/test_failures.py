@@ -1,5 +1,6 @@
 """Every failure that a person can meet: one line that says what was expected, what came and where; 2 for usage, 1 for failure."""
 
+import os
 import re
 import shutil
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.log import Head
+from ridecast.occupancy import occupied
 from tests.ledger.places import Place
 from tests.ridecast.calls import ROOT, environment, ridecast
 from tests.ridecast.conftest import Call, Small
@@ -134,7 +136,43 @@ def test_an_unreachable_database_is_named(at_small: Small, call: Call) -> None:
     """The address is said, never the password, and that nobody listens there."""
     address = f"127.0.0.1:{free_port()}"
     done = call(*RUN, RIDECAST_DATABASE=f"postgresql+pg8000://me:hunter2@{address}/rides")
-    assert (1, f"ridecast: database {address}: [Errno 111] Connection refused\n") == (done.status, done.err)
+    assert (1, f"ridecast: RIDECAST_DATABASE: database {address}: [Errno 111] Connection refused\n") == (done.status, done.err)
+
+
+@pytest.mark.parametrize(("name", "form"), [("RIDECAST_REDIS", "redis://:hunter2@{}/0"), ("RIDECAST_KAFKA", "{}")])
+def test_an_unreachable_output_is_named(at_small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, name: str, form: str) -> None:
+    """A run does not begin to wait for a server that was never there: setting and address are said, in one line, no password."""
+    monkeypatch.setattr("dataflows.reachable.ANSWER_S", 1.0)
+    address = f"127.0.0.1:{free_port()}"
+    done = call(*RUN, "--until-end", **{name: form.format(address)})
+    shown = form.format(address).replace("hunter2", "***")
+    assert re.fullmatch(rf"ridecast: {name}: expected a server at {re.escape(shown)}: .+\n", done.err)
+    assert (1, "", False) == (done.status, done.out, "hunter2" in done.err)
+
+
+def test_a_home_in_use_is_said(at_small: Small, call: Call) -> None:
+    """A second run and a demo on the same home end with 1 and name the first; looking into the home goes on."""
+    with occupied(at_small.home, "ridecast run"):
+        said = f"ridecast: home home is in use by another `ridecast run` (pid {os.getpid()}); stop that one, or give another --home\n"
+        for words in (RUN, ("demo", "--home", "home", "--until-end")):
+            done = call(*words)
+            assert (1, "", said) == (done.status, done.out, done.err)
+        assert 0 == call("status", "--home", "home").status
+        assert 0 == call("ledger", "verify", "--home", "home").status
+
+
+def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rides of another origin are named beside those of the last run; where they end too early a run refuses them."""
+    monkeypatch.chdir(copy.folder)
+    assert 0 == call("simulate", "--region", "tehran", "--days", 1, "--rides-per-day", 300, "--seed", 8, "--out", "other").status
+    done = call(*RUN, "--rides", "other", "--until-end")
+    before, refused = done.err.splitlines()
+    named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it goes on .*"
+    assert re.fullmatch(rf"ridecast: {named}", before)
+    assert re.fullmatch(
+        r"ridecast: region tehran: expected offset \d+ in partition 0, where the ledger ends, found offsets 0 to \d+; give .*", refused
+    )
+    assert (1, "") == (done.status, done.out)
 
 
 def test_a_database_of_another_kind_is_wrong_usage(at_small: Small, call: Call) -> None:

@@ -1,6 +1,7 @@
 """`ridecast demo`: its steps, its plan, and the region that it finds; `tests/test_wheel.py` runs it whole."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ridecast.commands import demo, run
 from schemas.errors import UsageError
 from schemas.regions import load_region
+from schemas.settings import Settings
 from tests.ridecast.conftest import Call, Small
 
 
@@ -16,7 +18,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """A demo without training and forecasting: what its last step was asked, each time."""
     found: list[dict[str, object]] = []
     monkeypatch.setattr("dataflows.learn.train_region", lambda *_, **__: [])
-    monkeypatch.setattr(run, "run_region", lambda settings, name, **given: found.append({"rides": settings.rides, "region": name, **given}))
+
+    def keep(settings: Settings, name: str, *, lock: int, **given: object) -> None:
+        os.fstat(lock)  # fails unless the home is still held
+        found.append({"rides": settings.rides, "region": name, **given})
+
+    monkeypatch.setattr(run, "run_region", keep)
     return found
 
 

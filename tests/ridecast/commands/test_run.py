@@ -99,9 +99,9 @@ def test_the_progress_line_reads_the_ledger(small: Small) -> None:
     """Before the first slot it waits; then it names slot, share, cells and the live error in the region's own time."""
     place = Place(small.home)
     watch = ProgressWatch(place.open(), [REGION])
-    assert ProgressLine(load_region(REGION), watch, 100).text() == f"{REGION}: waiting for the first slot to close"
+    assert ProgressLine(load_region(REGION), watch, {}).text() == f"{REGION}: waiting for the first slot to close"
     watch.regions[0].size = 0  # as if all had been closed since
-    line = ProgressLine(load_region(REGION), watch, watch.look()[0].events)
-    assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 rides/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
+    line = ProgressLine(load_region(REGION), watch, {p: (0, end) for p, end in watch.look()[0].offsets.items()})
+    assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 events/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
     assert line.summary().startswith(f"{REGION}: 288 slots closed, ")
     place.close()
