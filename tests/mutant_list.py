@@ -164,8 +164,8 @@ MUTANTS = (
     Mutant(
         "logs known from checkpoints only, forgotten",
         "dataflows/audit/verification.py",
-        '(home / "checkpoints").glob("*.txt") if',
-        '(home / "checkpoints").glob("*.none") if',
+        "stems = {file_stem(log) for log in house.ledger.guard.files.logs()}\n",
+        "stems: set[str] = set()\n",
         (WHOLE,),
     ),
     Mutant(
