@@ -18,10 +18,9 @@ from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBoot
 from schemas.regions import Region, region_from_json
 from state.features import NAMES
 from state.models.boosted import ALGORITHM
-from state.region import counted_whole
+from state.region import RegionFold, counted_whole
 from state.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
 
-PAGE_ENTRIES = 2_000
 CHAMPION = "champion"
 
 OnProgress = Callable[[str, float], None]
@@ -59,8 +58,8 @@ def train_region(
     definition = region_from_json(boot.definition, where=name)
     head = house.ledger.head(region_log(name))
     out = []
+    until = next_slot(house, boot, head.size)  # The region may be running: all measures learn from the same slots.
     for number, measure in enumerate(definition.measures):
-        until = _next_slot(house, boot)
         slots = known_slots(house, definition, boot, number, head.size)
         # The last bit of a tree depends on how many threads grew it, so their number is part of the record.
         threads = max(1, os.cpu_count() or 1)
@@ -91,19 +90,18 @@ def train_region(
 
 def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
     """Every counted slot of one measure in order, as it was known at its cut."""
-    for slot, counts in history_by_slot(region, boot, house.blobs):
-        yield KnownSlot(slot, counts[measure].cells, counts[measure].counts)
+    # The fold that serves says which silent slots of history were outages: a model must not learn them as no demand.
+    fold = RegionFold(region, boot.start_slot, boot.fold_version)
+    for slot, counts, observed in fold.remembering(history_by_slot(region, boot, house.blobs)):
+        yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
     control = ControlView(house.ledger).latest()
-    for page in range(0, size, PAGE_ENTRIES):
-        for stored in house.ledger.read(region_log(region.id), page, min(size, page + PAGE_ENTRIES)):
-            if stored.kind != SlotClosed.__name__:
-                continue
-            record: SlotClosed = decode(stored.payload)
-            closed = closed_of(region, record, (), house.blobs)
-            now, late = closed.counts[measure], closed.corrections[measure]
-            observed = record.status != SlotStatus.UNOBSERVED
-            whole = counted_whole(record.status, control.fold_version(boot, record.slot))
-            yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole)
+    for stored in house.ledger.scan(region_log(region.id), 0, size, SlotClosed.__name__):
+        record: SlotClosed = decode(stored.payload)
+        closed = closed_of(region, record, (), house.blobs)
+        now, late = closed.counts[measure], closed.corrections[measure]
+        observed = record.status != SlotStatus.UNOBSERVED
+        whole = counted_whole(record.status, control.fold_version(boot, record.slot))
+        yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole)
 
 
 def only_region(house: House) -> str:
@@ -123,6 +121,10 @@ def champions(house: House) -> dict[tuple[str, str], bytes]:
     return ControlView(house.ledger).latest().champions
 
 
-def _next_slot(house: House, boot: RegionBootstrapped) -> int:
+def next_slot(house: House, boot: RegionBootstrapped, size: int) -> int:
+    """The first slot that was not closed yet when the region's log had that size."""
     stored = house.ledger.find(region_log(boot.region), SlotClosed.__name__)
-    return boot.start_slot if stored is None else int(decode(stored.payload).slot) + 1
+    while stored is not None and stored.index >= size:  # it grew since
+        assert stored.slot is not None
+        stored = house.ledger.find(region_log(boot.region), SlotClosed.__name__, stored.slot - 1)
+    return boot.start_slot if stored is None or stored.slot is None else stored.slot + 1

@@ -5,7 +5,7 @@ slots again, a backtest and a replay all call it with the same closed slots and 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,11 +93,17 @@ class RegionFold:
 
     def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
         """Take counts of slots before the start, in order: (slot, counts per measure)."""
+        for _ in self.remembering(history):
+            pass
+
+    def remembering(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> Iterator[tuple[int, tuple[CountColumns, ...], bool]]:
+        """As `remember`, slot by slot: (slot, counts per measure, whether it was observed), each when it has been taken."""
         for slot, counts in history:
             silent = not any(len(columns) for columns in counts)
             observed = not (silent and self._expected(slot) >= UNOBSERVED_FROM)
             for measure, columns in zip(self.histories, counts, strict=True):
                 measure.close(slot, columns.cells, columns.counts, observed=observed)
+            yield slot, counts, observed
 
     def use(self, champions: Mapping[str, Champion]) -> None:
         """Put other models in force from the next slot on: measure -> champion."""

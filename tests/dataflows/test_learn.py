@@ -10,7 +10,8 @@ import pytest
 
 from dataflows.control import ControlView
 from dataflows.house import House, open_house
-from dataflows.learn import champions, known_slots, only_region, train_region
+from dataflows.learn import champions, known_slots, next_slot, only_region, train_region
+from dataflows.record import history_by_slot
 from dataflows.region_run import open_region_run
 from dataflows.resume import bootstrap_of
 from dataflows.snapshots import append_shared
@@ -18,11 +19,13 @@ from ledger.blobs import Retention
 from schemas.errors import NotFound, UsageError
 from schemas.record_codec import decode, encode
 from schemas.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus
-from schemas.regions import RegionId
+from schemas.regions import RegionId, region_from_json
 from schemas.settings import Settings
 from state.features import NAMES
 from state.history import CountHistory
 from state.models.boosted import ALGORITHM, PARAMETERS, Boosted
+from state.region import RegionFold
+from state.slots import NO_COUNTS, CountColumns
 from tests.dataflows.conftest import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, copied, run_here
@@ -164,7 +167,7 @@ def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
 
 def test_training_sees_what_the_stream_saw(finished: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slot by slot, corrections and outages included, the counts of training are those of the live fold."""
-    monkeypatch.setattr("dataflows.learn.PAGE_ENTRIES", 7)
+    monkeypatch.setattr("ledger.log.PAGE_ENTRIES", 7)
     run = open_region_run(finished.ledger, finished.blobs, "small", (0, 1, 2), finished.environment, lambda: 0.0)
     history = CountHistory(run.region)
     outage = 0
@@ -189,3 +192,31 @@ def test_the_region_is_asked_for_where_it_is_not_clear(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="found chi, nyc"):
         only_region(house)
     house.close()
+
+
+def test_an_outage_in_history_is_not_learned_as_no_demand(finished: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent slots of history that the serving fold takes for outages are unobserved in training too, and no others."""
+    boot = bootstrap_of(finished.ledger, "small")
+    region = region_from_json(boot.definition, where="small")
+    silent = range(boot.start_slot - 40, boot.start_slot - 28)
+
+    def history(*_: object) -> Iterator[tuple[int, tuple[CountColumns, ...]]]:
+        for slot, counts in history_by_slot(region, boot, finished.blobs):
+            yield slot, tuple(NO_COUNTS for _ in counts) if slot in silent else counts
+
+    monkeypatch.setattr("dataflows.learn.history_by_slot", history)
+    monkeypatch.setattr("state.region.UNOBSERVED_FROM", 1.0)  # the small world has few rides in a slot
+    serving = RegionFold(region, boot.start_slot)
+    serving.remember(history())
+    slots = list(known_slots(finished, region, boot, 0, 0))
+    unobserved = [known.slot for known in slots if not known.observed]
+    assert set(silent) & set(unobserved)
+    assert [known.slot for known in slots if not serving.histories[0].complete(known.slot, known.slot + 1)] == unobserved
+
+
+def test_a_log_that_grows_meanwhile_is_not_trained_on(finished: House) -> None:
+    """Training ends at the last slot of the log that it read, however many closed since."""
+    boot = bootstrap_of(finished.ledger, "small")
+    closes = list(finished.ledger.scan(LOG, kind=SlotClosed.__name__))
+    expected = {0: boot.start_slot, closes[0].index + 1: boot.start_slot + 1, closes[-1].index + 1: START_SLOT + len(closes)}
+    assert expected == {size: next_slot(finished, boot, size) for size in expected}
