@@ -21,13 +21,13 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
-from dataflows.house import House, open_house, open_pumps, open_rejects, quiet_threads, start_region
+from dataflows.house import House, open_house, open_pumps, open_rejects, quiet_threads, record_stops, start_region
 from dataflows.pump import PartitionPump
 from dataflows.region_run import RegionRun, SlotReport
 from dataflows.resume import ResumePlan, plan_resume
 from dataflows.sinks import RejectSink
 from dataflows.sources import RideSource, open_rides
-from schemas.errors import StoreUnavailable
+from schemas.errors import ConfigError, StoreUnavailable
 from schemas.settings import Settings
 from state.partials import Partial
 
@@ -262,6 +262,7 @@ def run_process(
         )
         if failed:
             raise failed[0]
+        record_stops(house)
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # what a lost connection becomes; its type has no other name
             raise StoreUnavailable("another process of this run has ended") from panic
@@ -285,7 +286,9 @@ def flow_from_environment() -> Dataflow:
     """
     quiet_threads()
     settings = Settings.from_env(os.environ)
-    regions = os.environ.get("RIDECAST_REGIONS", "").split(",")
+    regions = [name for name in os.environ.get("RIDECAST_REGIONS", "").split(",") if name]
+    if not regions:
+        raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
     stop = Stop()
     stop.listen()
     return build_flow(open_house(settings), open_rides(settings.rides), regions, stop, log_tick, bounded=False)

@@ -7,25 +7,24 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataflows.environment import describe_environment, environment_digest
 from dataflows.pump import PartitionPump, PumpLimits
 from dataflows.region_run import RegionRun, SlotReport, open_region_run
-from dataflows.resume import ResumePlan, plan_resume
+from dataflows.resume import ResumePlan, last_run, plan_resume
 from dataflows.sealing import seals_of
 from dataflows.signing import reading_key, writing_key
 from dataflows.sinks import FileRejects, KafkaRejects, RejectSink
 from dataflows.snapshots import append_shared
-from dataflows.sources import RideSource, open_rides
+from dataflows.sources import RideSource, open_rides, said_source
 from ledger.archive import Archive, blobs_at
 from ledger.blobs import Blobs
 from ledger.keys import Verifier
 from ledger.log import Ledger, open_database, open_embedded
 from schemas.codec import Decoder
 from schemas.errors import StoreUnavailable, UsageError
-from schemas.record_codec import decode
 from schemas.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.settings import Settings
 from state.intake import IntakeRules
@@ -39,6 +38,7 @@ class House:
     ledger: Ledger
     blobs: Blobs
     environment: bytes
+    runs: list[str] = field(default_factory=list)  # ids of what `start_region` recorded, for `record_stops`
 
     def close(self) -> None:
         """Write what is pending and let go."""
@@ -59,10 +59,11 @@ def open_house(settings: Settings, *, reading: bool = False, verifier: Verifier 
         ConfigError: the private key cannot be used, see `dataflows.signing`.
         StoreUnavailable: the home or the database does not open.
     """
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
+    if not reading:  # Who only looks leaves no folder behind, however the home was spelled.
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
     key = writing_key(settings) if not reading else reading_key(settings) if verifier is None else lambda: verifier
     if settings.database:
         folder = settings.home / "checkpoints"
@@ -119,6 +120,7 @@ def start_region(
     Only then is its start recorded, so that a crash in between leaves the old environment on record.
     """
     house.ledger.admit_all()  # A region acts on what `control` says: one that went back would silently take its champion away.
+    last = last_run(house.ledger, region)
     run = open_region_run(
         house.ledger,
         house.blobs,
@@ -126,12 +128,11 @@ def start_region(
         source.partitions(),
         house.environment,
         time.monotonic,
-        same_environment=recorded_environment(house.ledger) in (b"", house.environment),
+        same_environment=last is None or last.environment == house.environment,
         snapshot_every_s=house.settings.snapshot_every_s,
         on_refold=on_refold,
     )
-    where = " ".join(f"{name}={value}" for name, value in sorted(source.identity().items()))
-    record_start(house, f"run {region}", where, processes)
+    house.runs.append(record_start(house, f"run {region}", said_source(source.identity()), processes))
     return run
 
 
@@ -157,12 +158,7 @@ def run_embedded(
         for pump in pumps:
             opened.callback(pump.close)
         run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
-
-
-def recorded_environment(ledger: Ledger) -> bytes:
-    """Digest of the environment of the newest recorded run, empty if none is."""
-    stored = ledger.find(RUNS_LOG, RunStarted.__name__)
-    return decode(stored.payload).environment if stored is not None else b""
+        record_stops(house)
 
 
 def record_start(house: House, command: str, source: str, processes: int) -> str:
@@ -175,10 +171,11 @@ def record_start(house: House, command: str, source: str, processes: int) -> str
     return run
 
 
-def record_stop(house: House, run: str) -> None:
-    """Append `RunStopped` with the sizes of all logs."""
-    sizes = {log: house.ledger.head(log).size for log in house.ledger.logs()}
-    append_shared(house.ledger, RUNS_LOG, RunStopped(run, time.time_ns() // 1000, sizes))
+def record_stops(house: House) -> None:
+    """Append a `RunStopped` with the sizes of all logs for each region that was started; a run without one did not end in order."""
+    while house.runs:
+        sizes = {log: house.ledger.head(log).size for log in house.ledger.logs()}
+        append_shared(house.ledger, RUNS_LOG, RunStopped(house.runs.pop(0), time.time_ns() // 1000, sizes))
 
 
 def quiet_threads() -> None:

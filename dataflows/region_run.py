@@ -1,7 +1,9 @@
 """One region, alive: open slots, the fold, and the log that it writes."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from dataflows.closes import Close, closes
 from dataflows.control import Control, ControlView
@@ -25,6 +27,8 @@ from schemas.regions import Region
 from state.partials import Partial
 from state.region import Champion, RegionFold, SlotOutcome, champions_of
 from state.slots import OpenSlots
+
+log = logging.getLogger(__name__)
 
 # What floating point reaches may differ in another environment; counts may not, anywhere.
 FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
@@ -166,8 +170,10 @@ class RegionRun:
                 named = champions_of(arrays, self.region.measures)
                 self.fold.from_arrays(arrays, {measure: self._champion(digest) for measure, digest in named.items()})
                 return taken.size
-            except (KeyError, ValueError, DamagedError):
+            except (KeyError, ValueError, DamagedError) as cause:
                 # Another version of this code kept other arrays; a cache that cannot be read is one that is not there.
+                where = f"region {self.region.id}: the snapshot of slot {taken.slot}"
+                log.warning("%s does not read (%r): folding from the start", where, cause)
                 self.fold = self._empty_fold()
         self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
         return 0
@@ -196,7 +202,10 @@ class RegionRun:
         again = payloads_of(self.region, outcome, control, self._blobs)
         if again == [stored.payload for stored in close.entries]:
             return None
-        for stored, payload in zip(close.entries, [*again, *[b""] * len(close.entries)], strict=False):
+        for stored, payload in zip_longest(close.entries, again):
+            if stored is None:  # Which records a close has does not depend on floating point: one more is no rounding.
+                last = close.entries[-1]
+                raise DivergenceError(f"{self._log} entry {last.index + 1} (slot {record.slot}): folding it again gives one more record")
             if stored.payload != payload and (stored.index >= self._ours_from or stored.kind not in FLOATING):
                 raise DivergenceError(
                     f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"

@@ -78,7 +78,11 @@ def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
             )
 
 
-def source_of_last_run(ledger: Ledger, region: str) -> str:
-    """What the newest run of a region said of its source, empty if there was none."""
-    started: Iterable[RunStarted] = (decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=RunStarted.__name__))
-    return next((run.source for run in reversed(list(started)) if run.command == f"run {region}"), "")
+def last_run(ledger: Ledger, region: str) -> RunStarted | None:
+    """What the newest run of a region said when it began; None if there was none. Runs of other regions say nothing of it."""
+    found = None
+    for stored in ledger.scan(RUNS_LOG, kind=RunStarted.__name__):
+        started: RunStarted = decode(stored.payload)
+        if started.command == f"run {region}":
+            found = started
+    return found

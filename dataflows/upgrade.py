@@ -27,7 +27,9 @@ def upgrade_fold(house: House, region: str) -> FoldChanged | None:
     Raises:
         NotFound: the region is not bootstrapped here.
         UsageError: the ledger is ahead of this code.
+        BootRefused: a log went back behind its checkpoint, or contradicts it.
     """
+    house.ledger.admit_all()
     boot = bootstrap_of(house.ledger, region)
     known = ControlView(house.ledger).latest().fold_version(boot, END_OF_TIME)
     if known == FOLD_VERSION:

@@ -69,7 +69,7 @@ def run_region(
     from dataflows.house import open_house
     from dataflows.progress import ProgressWatch
     from dataflows.reachable import check_servers
-    from dataflows.resume import check_held, plan_resume, source_of_last_run
+    from dataflows.resume import check_held, last_run, plan_resume
     from dataflows.sources import open_rides, said_source, same_source
     from ridecast.relay import Relay, wants_everything
     from ridecast.supervise import Supervisor
@@ -91,7 +91,8 @@ def run_region(
         plan = plan_resume(house.ledger, region.id, source.partitions())
         bounds = {partition: source.bounds(partition) for partition in source.partitions()}
         warnings = warnings_of(settings, region, plan.region)
-        before, now = source_of_last_run(house.ledger, region.id), source.identity()
+        last, now = last_run(house.ledger, region.id), source.identity()
+        before = last.source if last else ""
         if before and not same_source(before, now):
             warnings.append(
                 f"region {region.id}: its last run read {said_source(before)}, this one reads {said_source(now)}; "

@@ -6,9 +6,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from dataflows.forecast import flow_from_environment
+from schemas.errors import ConfigError
 from tests.simulation.fixtures import Settled
 from tests.simulation.reference import assert_rejects_kept
 from tests.simulation.runs import Place, copied, finish, kill, last_words, payloads_at, start_cluster, wait_until, watching
@@ -78,3 +81,10 @@ def test_asked_to_stop_it_saves_and_closes_nothing_more(settled: Settled, tmp_pa
     time.sleep(0.1)
     finish(place, *start_cluster(place, 3, 5_000))
     assert settled.expected == payloads_at(place)
+
+
+def test_a_flow_without_regions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytewax's own runner is told which variable is missing."""
+    monkeypatch.setenv("RIDECAST_REGIONS", "")
+    with pytest.raises(ConfigError, match="RIDECAST_REGIONS: expected names of regions"):
+        flow_from_environment()

@@ -20,14 +20,13 @@ from dataflows.house import (
     open_pumps,
     open_rejects,
     record_start,
-    record_stop,
-    recorded_environment,
+    record_stops,
     rules_of,
     run_embedded,
     start_region,
 )
 from dataflows.learn import train_region
-from dataflows.resume import plan_resume
+from dataflows.resume import last_run, plan_resume
 from dataflows.sinks import FileRejects, KafkaRejects
 from dataflows.sources import FileRides, open_rides
 from ledger.blobs import DatabaseBlobs, FileBlobs, Retention
@@ -158,7 +157,7 @@ def test_there_is_a_pump_for_each_partition(settled: Settled) -> None:
 
 def test_a_run_is_recorded_from_start_to_stop(house: House) -> None:
     """Host, time, environment and sources are in `runs`, and nowhere else; a stop says how far every log was."""
-    assert b"" == recorded_environment(house.ledger)
+    assert last_run(house.ledger, "nyc") is None
     before_us = time.time_ns() // 1000
     house.ledger.append("region/nyc", 0, [b"an entry", b"another"])
     run = record_start(house, "run nyc", "topic=rides.raw", 3)
@@ -170,21 +169,30 @@ def test_a_run_is_recorded_from_start_to_stop(house: House) -> None:
         *(started.run, started.command, started.host, started.environment),
         *(started.packages, started.source, started.processes),
     )
-    assert house.environment == recorded_environment(house.ledger)
+    assert started == last_run(house.ledger, "nyc")
     size = house.ledger.head(RUNS_LOG).size
-    record_stop(house, run)
+    house.runs.append(run)
+    record_stops(house)
+    record_stops(house)
     [stopped] = runs(house, RunStopped)
     assert isinstance(stopped, RunStopped)
     assert (run, {"region/nyc": 2, RUNS_LOG: size}) == (stopped.run, stopped.sizes)
     assert stopped.stopped_at_us >= started.started_at_us
 
 
-def test_the_newest_environment_counts(house: House) -> None:
-    """Each start names its environment, and its run has a name of its own."""
-    first = record_start(house, "run", "", 1)
+def test_the_newest_environment_of_a_region_counts(house: House) -> None:
+    """Each start names its environment; a run of another region says nothing of who wrote this one's log."""
+    first = record_start(house, "run nyc", "", 1)
     moved = dataclasses.replace(house, environment=b"another environment, 32 bytes...")
-    assert first != record_start(moved, "run", "", 1)
-    assert moved.environment == recorded_environment(house.ledger)
+    assert first != record_start(moved, "run tehran", "", 1)
+    nyc, tehran = last_run(house.ledger, "nyc"), last_run(house.ledger, "tehran")
+    assert nyc is not None
+    assert tehran is not None
+    assert (house.environment, moved.environment) == (nyc.environment, tehran.environment)
+    record_start(moved, "run nyc", "", 1)
+    newest = last_run(house.ledger, "nyc")
+    assert newest is not None
+    assert moved.environment == newest.environment
 
 
 def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path: Path) -> None:
@@ -265,3 +273,28 @@ def test_what_is_acted_on_is_held_against_its_checkpoint(tmp_path: Path, begin: 
             begin(house, tmp_path)
     finally:
         house.close()
+
+
+def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> None:
+    """A run that came to its end says so in `runs`; one that failed says only that it began."""
+    house, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+
+    def fail() -> bool:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        run_embedded(house, source, ["small"], bounded=True, stopped=fail)
+    house.runs.clear()
+    run_embedded(house, source, ["small"], bounded=True, stopped=lambda: True)
+    started, stopped = (runs(house, kind) for kind in (RunStarted, RunStopped))
+    assert [record.run for record in started][1:] == [record.run for record in stopped]  # type: ignore[attr-defined]
+    source.close()
+    house.close()
+
+
+def test_who_only_looks_leaves_no_folder(tmp_path: Path) -> None:
+    """A home that was mistyped is not made by a command that reads."""
+    opened = open_house(settings_of(tmp_path / "mistyped"), reading=True)
+    assert () == opened.ledger.logs()
+    opened.close()
+    assert [] == list(tmp_path.iterdir())

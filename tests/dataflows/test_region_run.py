@@ -23,6 +23,16 @@ def interrupted(settled: Settled, folder: Path, slots: int = 10) -> Place:
     return place
 
 
+def without_log(place: Place, folder: Path) -> Place:
+    """A copy of a home without the region's log and its checkpoint."""
+    copy = copied(place, folder)
+    for path in [*(folder / "ledger").glob("region__*"), *(folder / "checkpoints").glob("region*")]:
+        path.unlink()
+    for path in (folder / "checkpoints").glob("**/small*"):
+        path.unlink()
+    return copy
+
+
 def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path) -> Place:
     """A home whose log says something else in its last entry of a kind, and hashes well all the same."""
     house = place.open()
@@ -30,11 +40,7 @@ def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path)
     house.close()
     last = max(index for index, payload in enumerate(entries) if isinstance(decode(payload), kind))
     entries[last] = encode(dataclasses.replace(decode(entries[last]), **change))
-    forged = copied(place, folder)
-    for path in [*(folder / "ledger").glob("region__*"), *(folder / "checkpoints").glob("region*")]:
-        path.unlink()
-    for path in (folder / "checkpoints").glob("**/small*"):
-        path.unlink()
+    forged = without_log(place, folder)
     house = forged.open()
     house.ledger.append(LOG, 0, entries)
     house.close()
@@ -106,3 +112,17 @@ def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch
         body = decode(house.blobs.get(record.counts_blob)) if record.counts_blob else SlotCounts(record.counts, record.corrections)
         assert inline[record.slot] == (body.counts, body.corrections)
     house.close()
+
+
+def test_one_record_more_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """A close that lost its last record is refused, wherever it was written."""
+    place = interrupted(settled, tmp_path / "home")
+    house = place.open()
+    entries = payloads(house.ledger)
+    house.close()
+    forged = without_log(place, tmp_path / "forged")
+    house = forged.open()
+    house.ledger.append(LOG, 0, entries[:-1])
+    house.close()
+    with pytest.raises(DivergenceError, match=r"folding it again gives one more record"):
+        run_here(forged)

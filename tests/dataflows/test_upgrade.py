@@ -19,7 +19,7 @@ from dataflows.snapshots import append_shared
 from dataflows.upgrade import upgrade_fold
 from ledger.log import open_embedded
 from ridecast.main import cli
-from schemas.errors import UsageError
+from schemas.errors import BootRefused, UsageError
 from schemas.record_codec import VERSIONS, decode
 from schemas.records import CONTROL_LOG, FoldChanged, RegionBootstrapped, SlotScored, SlotStatus, StateDigested
 from state.region import FOLD_VERSION
@@ -187,3 +187,17 @@ def test_the_command_says_from_when_on(settled: Settled, tmp_path: Path, old: bo
     ledger = open_embedded(place.home, instance="local", clock=lambda: 0.0, signer=lambda: None)
     assert old == bool(ledger.find(CONTROL_LOG, FoldChanged.__name__))
     ledger.close()
+
+
+def test_a_region_that_went_back_is_not_upgraded(settled: Settled, tmp_path: Path) -> None:
+    """From which slot on new rules hold is told by a log that its checkpoint vouches for."""
+    place = as_it_was(settled, tmp_path / "old")
+    earlier = tmp_path / "earlier"
+    shutil.copytree(tmp_path / "old" / "ledger", earlier)
+    run_until(place, 5)
+    shutil.rmtree(tmp_path / "old" / "ledger")
+    shutil.copytree(earlier, tmp_path / "old" / "ledger")
+    house = place.open()
+    with pytest.raises(BootRefused, match="the checkpoint is ahead of the database"):
+        upgrade_fold(house, "small")
+    house.close()
