@@ -32,6 +32,7 @@ def get_history(desk: Desk, request: Request) -> Response:
     region = view.region
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
     start, stop = _range(request, view)
+    size = view.size  # Before counting: an answer that is newer than its tag is asked for again, an older one never.
     counted, late_us = count_slots(desk, view, measure, cell, start, stop)
     if not any(rides for rides, _ in counted.values()) and desk.store.cell(region.id, measure, cell) is None:
         raise Problem(404, "unknown-cell", f"cell: no ride then and no forecast now in {request.path_params['cell']}", field="cell")
@@ -45,10 +46,10 @@ def get_history(desk: Desk, request: Request) -> Response:
         "slot_min": region.slot_min,
         "late_until": iso(late_us),
         "log": view.log,
-        "size": view.size,
+        "size": size,
         "slots": [{"start": iso(slot * region.slot_us), "rides": rides, "status": status} for slot, (rides, status) in counted.items()],
     }
-    return answer(request, body, Keep.ASK_AGAIN, f"{view.size}-{start}-{stop}")
+    return answer(request, body, Keep.ASK_AGAIN, f"{size}-{start}-{stop}")
 
 
 def _range(request: Request, view: RegionView) -> tuple[int, int]:

@@ -124,12 +124,12 @@ class RegionView:
         Returns:
             False when the log was set back or continued under another origin: what is folded here is no longer its past.
         """
-        size = self._ledger.head(self.log).size
-        if size == self.size:
-            return True
-        if size < self.size or self._ledger.number(self.log) != self.number:
-            return False
-        with self.lock:
+        with self.lock:  # Before the look: another thread may fold further meanwhile, and the log would seem set back.
+            size = self._ledger.head(self.log).size
+            if size == self.size:
+                return True
+            if size < self.size or self._ledger.number(self.log) != self.number:
+                return False
             while self.size < size:
                 stop = min(size, self.size + PAGE_ENTRIES)
                 for stored in self._ledger.read(self.log, self.size, stop):

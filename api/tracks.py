@@ -27,7 +27,7 @@ def get_track(desk: Desk, request: Request) -> Response:
     newest = view.newest
     if newest is None:
         raise Problem(409, "not-available-yet", f"region {region.id}: no slot has closed yet", field="region")
-    points = []
+    size, points = view.size, []
     for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
         stored = view.issue(measure, slot)
         record: ForecastIssued | None = decode(stored.payload) if stored else None
@@ -43,7 +43,7 @@ def get_track(desk: Desk, request: Request) -> Response:
         "slot": newest.slot,
         "points": points,
     }
-    return answer(request, body, Keep.ASK_AGAIN, f"{view.size}-{measure}-{horizon}-{hours}")
+    return answer(request, body, Keep.ASK_AGAIN, f"{size}-{measure}-{horizon}-{hours}")
 
 
 def _point(

@@ -43,7 +43,7 @@ class Witness:
     """
 
     def __init__(self, folder: Path, signer: Signer, verifiers: Sequence[Verifier], clock: Callable[[], float]) -> None:
-        self._folder, self._signer, self._verifiers, self._clock = folder, signer, tuple(verifiers), clock
+        self._folder, self._signer, self._verifiers, self._clock = folder, signer, tuple(dict.fromkeys(verifiers)), clock
         with translated(str(folder)):
             make_folder(folder / "evidence")
 

@@ -125,7 +125,11 @@ class FileBlobs:
         found = self._find(digest)
         if found is None:
             raise _unknown(digest)
-        return found[1].stat().st_mtime
+        with translated(f"blob {digest.hex()}"):
+            try:
+                return found[1].stat().st_mtime
+            except FileNotFoundError:  # Removed, or moved to a longer retention, since we looked.
+                raise _unknown(digest) from None
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """See `Blobs`."""
@@ -146,10 +150,11 @@ class FileBlobs:
 
     def _find(self, digest: bytes) -> tuple[Retention, Path] | None:
         """Where a blob lies, the longest retention first."""
-        for retention in reversed(Retention):
-            path = self._path(digest, retention)
-            if path.is_file():
-                return retention, path
+        with translated(f"blob {digest.hex()}"):
+            for retention in reversed(Retention):
+                path = self._path(digest, retention)
+                if path.is_file():
+                    return retention, path
         return None
 
     def _path(self, digest: bytes, retention: Retention) -> Path:

@@ -69,6 +69,7 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
         StoreUnavailable: the disk refuses.
     """
     is_done(out, origin)
+    out = out.resolve()  # `.` has no name to put `.partial` behind.
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of an earlier attempt that was interrupted

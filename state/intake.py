@@ -115,7 +115,8 @@ class PartitionIntake:
         """
         if to_offset < self.position or (len(batch) and not (batch.offset[0] >= self.position and batch.offset[-1] < to_offset)):
             raise DiscontinuityError(
-                f"partition {self.partition}: expected offsets in [{self.position}, {to_offset}), got {batch.offset[[0, -1]]}"
+                f"partition {self.partition}: expected offsets in [{self.position}, {to_offset}), "
+                f"got {to_offset} as their end and events at {[*batch.offset[:1].tolist(), *batch.offset[-1:].tolist()] or 'none'}"
             )
         verdict = validate(batch, self.regions, self.rules.skew_s)
         valid = verdict == _OK

@@ -8,10 +8,12 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ledger.checkpoint import parse_checkpoint
 from ledger.files import write_durably
 from ledger.keys import Verifier
 from ledger.log import Ledger
 from ledger.merkle import consistency_path
+from ledger.note import parse_note
 from ledger.tables import translated
 from ledger.witness import Refused, Submission, with_cosignature
 from schemas.errors import DamagedError, NotFound, StoreUnavailable
@@ -36,11 +38,12 @@ def cosign(ledger: Ledger, log: str, witnesses: Sequence[WitnessPlace]) -> str:
         DamagedError: a witness refuses: it has seen another past of this log, or does not know its key.
         StoreUnavailable: a witness does not answer, or the file cannot be written.
     """
-    note, known = ledger.guard.note(log), ledger.guard.read(log)
-    if note is None or known is None:
+    note = ledger.guard.note(log)
+    if note is None:
         raise NotFound(f"{log}: no checkpoint to cosign yet")
+    size = parse_checkpoint(parse_note(note)[0]).size  # Of this very note: the file may grow while witnesses are asked.
     for witness in witnesses:
-        note = with_cosignature(note, _ask(ledger, log, known.size, note, witness), witness.verifier)
+        note = with_cosignature(note, _ask(ledger, log, size, note, witness), witness.verifier)
     path = ledger.guard.files.cosigned_path(log)
     with translated(str(path)):
         write_durably(path, note.encode("utf-8"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from ledger.files import write_durably
 from ridecast import options
 from ridecast.occupancy import occupied
 from schemas.errors import UsageError
@@ -125,7 +126,7 @@ def _region(folder: Path, trips: str | None, region_name: str | None, timezone: 
     if chosen.exists():
         return str(chosen)
     found = _region_of_trips(Path(trips), timezone)
-    chosen.write_text(found.to_json(), "utf-8")
+    write_durably(chosen, found.to_json().encode())  # Believed when it is there, so never half there.
     return str(chosen)
 
 
@@ -187,5 +188,5 @@ def _plan(past: Path, region: Region) -> tuple[str, str]:
     fast = max(1, min(FAST_DAYS, days // 4))
     paced_from: date = last - timedelta(days=paced - 1)
     until = paced_from - timedelta(days=fast)
-    kept.write_text(json.dumps({"until": until.isoformat(), "paced_from": paced_from.isoformat()}), "utf-8")
+    write_durably(kept, json.dumps({"until": until.isoformat(), "paced_from": paced_from.isoformat()}).encode())
     return until.isoformat(), paced_from.isoformat()

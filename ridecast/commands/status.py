@@ -9,7 +9,7 @@ from rich.table import Table
 from ridecast import options
 from ridecast.screen import answers
 from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed
+from schemas.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import region_from_json
 
 
@@ -20,6 +20,7 @@ def command(home: str | None) -> None:
 
     Example: ridecast status --home home
     """
+    from dataflows.control import ControlView
     from dataflows.house import open_house
 
     settings = options.settings_of_home(home=home)
@@ -27,6 +28,7 @@ def command(home: str | None) -> None:
     try:
         ledger = house.ledger
         logs = sorted(ledger.logs())
+        in_force = ControlView(ledger).latest()
         regions = Table(
             "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
         )
@@ -46,28 +48,22 @@ def command(home: str | None) -> None:
                 ends = f"{end:%Y-%m-%d %H:%M %Z}"
             champions = []
             for measure in region.measures:
-                promoted = [
-                    record
-                    for entry in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size)
-                    if isinstance(record := decode(entry.payload), ModelPromoted)
-                    and (record.region, record.measure) == (region.id, measure)
-                ]
-                champions.append(f"{measure}: {promoted[-1].model.hex()[:12] if promoted else 'baseline only'}")
+                model = in_force.champions.get((region.id, measure))
+                champions.append(f"{measure}: {model.hex()[:12] if model else 'baseline only'}")
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
         console = answers()
         console.print(regions)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
-        for entry in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size):
-            record = decode(entry.payload)
-            if isinstance(record, ModelTrained):
-                models.add_row(
-                    record.model.hex()[:12],
-                    record.region,
-                    record.measure,
-                    record.algorithm,
-                    f"slots {record.first_slot} to {record.until_slot}",
-                    f"{record.rows:,}",
-                )
+        for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__):
+            record: ModelTrained = decode(entry.payload)
+            models.add_row(
+                record.model.hex()[:12],
+                record.region,
+                record.measure,
+                record.algorithm,
+                f"slots {record.first_slot} to {record.until_slot}",
+                f"{record.rows:,}",
+            )
         console.print(models)
         sizes = Table("log", "entries", "root", title="logs")
         for log in logs:

@@ -1,7 +1,14 @@
 """A region says how far it has come, what became of its events, and how well it forecasts."""
 
+import threading
 from pathlib import Path
 
+import pytest
+
+from api.region_view import RegionView
+from ledger.log import Head
+from schemas.record_codec import decode
+from schemas.records import RegionBootstrapped
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town, build_town
 
@@ -36,3 +43,21 @@ def test_a_region_without_slots_waits(tmp_path: Path) -> None:
         assert client.get(path).status_code == 409
     assert client.get("/v1/ready").status_code == 503
     town.ledger.close()
+
+
+def test_two_that_look_at_once_fold_one_after_the_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size is read under the lock: a thread that was overtaken must not take the log for one that was set back."""
+    [boot] = town.ledger.read("region/nyc", 0, kind=RegionBootstrapped.__name__, limit=1)
+    view = RegionView(town.ledger, town.blobs, town.region, decode(boot.payload))
+    head = town.ledger.head
+    free: list[bool] = []
+
+    def look(log: str) -> Head:
+        other = threading.Thread(target=lambda: free.append(view.lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        return head(log)
+
+    monkeypatch.setattr(town.ledger, "head", look)
+    assert view.refresh()
+    assert [False] == free

@@ -141,3 +141,23 @@ def test_a_witness_that_is_away_is_named(tmp_path: Path) -> None:
     """An unreachable witness is said with its address."""
     with pytest.raises(StoreUnavailable, match=r"witness http://127\.0\.0\.1:1: expected an answer within 10 s, got .*refused"):
         with_close(grown(tmp_path, range(1)), WitnessPlace("http://127.0.0.1:1", WITNESS.verifier))
+
+
+def test_a_key_that_is_given_twice_is_one_key(tmp_path: Path) -> None:
+    """Whoever names a log's key twice has a witness that cosigns all the same."""
+    witness = Witness(tmp_path / "witness", WITNESS, [LOG.verifier, LOG.verifier], lambda: 1_400_000_000.0)
+    assert isinstance(witness.submit(submission(0, 3).text().encode()), Cosigned)
+
+
+def test_a_log_that_grows_while_witnesses_are_asked(tmp_path: Path, running: WitnessPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is proved is the checkpoint that is submitted, not one that came after it."""
+    ledger = grown(tmp_path / "home", range(3))
+    cosign(ledger, "runs", [running])
+    ledger.append("runs", 3, [encode(RunStopped("run 3", 3, {}))])
+    ledger.flush()
+    submitted = ledger.guard.note("runs")
+    ledger.append("runs", 4, [encode(RunStopped("run 4", 4, {}))])
+    ledger.flush()
+    monkeypatch.setattr(ledger.guard, "note", lambda log: submitted)
+    assert len(open_note(cosign(ledger, "runs", [running]), [running.verifier]).signatures) == 1
+    ledger.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledger.blobs import Blobs, Retention, open_blobs
+from ledger.blobs import Blobs, FileBlobs, Retention, open_blobs
 from schemas.errors import DamagedError, NotFound, StoreUnavailable
 
 
@@ -154,3 +154,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("a file where the folder should be")
     with pytest.raises(StoreUnavailable, match=r"blob [0-9a-f]{64}: "):
         open_blobs(tmp_path, "").put(b"x", Retention.MODEL)
+
+
+def test_a_blob_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swept between the look and the question, a file is unknown, and no error of the disk."""
+    blobs = FileBlobs(tmp_path)
+    monkeypatch.setattr(blobs, "_find", lambda digest: (Retention.SNAPSHOT, tmp_path / "gone"))
+    with pytest.raises(NotFound, match="not in the store"):
+        blobs.stored_at_s(bytes(32))

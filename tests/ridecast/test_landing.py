@@ -118,3 +118,11 @@ def test_one_place_is_chosen(out: str | None, kafka: str | None, said: str) -> N
         landing.check_choice(out, kafka)
     assert said == str(caught.value)
     assert landing.check_choice("a", None) is landing.check_choice(None, "h:1") is None
+
+
+def test_the_current_directory_is_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out .` in an empty directory fills it."""
+    (tmp_path / "rides").mkdir()
+    monkeypatch.chdir(tmp_path / "rides")
+    land(Path())
+    assert tuple(range(PARTITIONS)) == partitions(tmp_path / "rides")

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import DiscontinuityError
+from schemas.regions import load_region
+from schemas.rides import no_rides
+from state.intake import IntakeRules, PartitionIntake
 from state.partials import NO_ROWS, Partial, ResumePoint, Rows, Standing
 from state.slots import ClosedSlot, OpenSlots
 
@@ -134,3 +137,11 @@ def test_partials_travel() -> None:
         array.tobytes() for array in (again.cuts, again.rows.cell, *again.lowest)
     ]
     assert partial.totals["received"].tolist() == again.totals["received"].tolist()
+
+
+def test_an_end_behind_the_position_is_said() -> None:
+    """A range that ends before it begins is a broken promise, also without an event in it."""
+    region = load_region("nyc")
+    intake = PartitionIntake(3, [region], IntakeRules(), [ResumePoint(7, 7, 0, -1, 0)], 7)
+    with pytest.raises(DiscontinuityError, match=r"partition 3: expected offsets in \[7, 5\), got 5 as their end and events at none"):
+        intake.absorb(no_rides(3), [], 5)

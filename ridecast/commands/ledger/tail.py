@@ -10,9 +10,11 @@ import click
 from ledger.log import Stored
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log
+from schemas.errors import DamagedError
 from schemas.record_codec import decode
 
 POLL_S = 0.25
+UNKNOWN = "(a record that this version does not know)"
 
 
 @click.command()
@@ -49,7 +51,11 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
 
 def line_of(stored: Stored) -> str:
     """An entry in one line."""
-    return f"{stored.index:>8}  {stored.kind:<18} {_summary(decode(stored.payload))}"
+    try:
+        said = _summary(decode(stored.payload))
+    except DamagedError:  # Its bytes are good, or reading would have failed: only their meaning is not known here.
+        said = UNKNOWN
+    return f"{stored.index:>8}  {stored.kind:<18} {said}"
 
 
 def _summary(record: Any) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from dataflows.house import open_house
+from ledger.log import Stored
+from ridecast.commands.ledger.tail import UNKNOWN, line_of
 from schemas.record_codec import decode, encode
 from schemas.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RunStarted, SlotClosed, UniverseChanged
 from schemas.settings import Settings
@@ -318,3 +320,9 @@ def test_trace_without_chunks_says_they_are_gone(copy: Small, call: Call) -> Non
     )
     assert 1 == done.status
     assert "not in the store" in done.err
+
+
+def test_an_entry_of_a_newer_version_is_shown_by_its_bytes() -> None:
+    """Who looks with an older Ridecast sees that there is an entry, and every other one."""
+    stored = Stored("control", 7, "", None, "", b"a record of tomorrow")
+    assert line_of(stored).split(maxsplit=1) == ["7", UNKNOWN]
