@@ -41,6 +41,8 @@ class Recorder:
         return head
 
     def _look(self, size: int) -> None:
+        if size <= self._looked_until:
+            return
         for stored in self._ledger.scan(self._log, self._looked_until, size, SchemaRecorded.__name__):
             record: SchemaRecorded = decode(stored.payload)
             self._held[record.fingerprint] = min(stored.index, self._held.get(record.fingerprint, stored.index))
