@@ -11,10 +11,10 @@ from starlette.responses import Response
 from api.answers import Keep, answer
 from api.desk import Desk, cell_of, measure_of
 from api.problems import Problem, bad_value
-from api.region_view import RegionView, tables_of
+from api.region_view import RegionView
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, record_of
 from api.times import iso, local_iso, parse_target
-from schemas.count_table import from_table
+from schemas.count_table import from_table, tables_of
 from schemas.record_codec import decode
 from schemas.records import CountTable, SlotClosed
 from schemas.regions import US_PER_S
@@ -116,7 +116,7 @@ def scanned(desk: Desk, view: RegionView, measure: str, cell: int, start: int, s
         record: SlotClosed = decode(stored.payload)
         if record.slot > last_slot:
             break
-        counts, corrections = tables_of(record, desk.blobs)
+        counts, corrections = tables_of(record, desk.blobs.get)
         if record.slot < stop:
             counted[record.slot] = sum(rides for _, rides in of_cell(counts, measure, cell)), record.status
         for slot, rides in of_cell(corrections, measure, cell):

@@ -13,10 +13,9 @@ import numpy as np
 
 from ledger.blobs import Blobs
 from ledger.log import Ledger, Stored
-from schemas.count_table import from_table
+from schemas.count_table import from_table, tables_of
 from schemas.record_codec import decode
 from schemas.records import (
-    CountTable,
     ForecastIssued,
     PartitionCut,
     RegionBootstrapped,
@@ -147,7 +146,7 @@ class RegionView:
             self._score(decode(stored.payload))
 
     def _close(self, index: int, record: SlotClosed) -> None:
-        counts, corrections = tables_of(record, self._blobs)
+        counts, corrections = tables_of(record, self._blobs.get)
         facts = SlotFacts(record.slot, index, SlotStatus(record.status), {table.measure: from_table(table)[1:] for table in counts})
         facts.rides = sum(int(column.sum()) for _, column in facts.counts.values())
         self._slots.append(facts)
@@ -228,9 +227,8 @@ class RegionView:
     def _read_history(self) -> dict[str, tuple[Int64s, UInt64s, Int64s]]:
         if not self.boot.counts_blob:
             return {}
-        body = decode(self._blobs.get(self.boot.counts_blob))
-        tables = body.counts if isinstance(body, SlotCounts) else (body,)
-        return {table.measure: from_table(table) for table in tables}
+        body: SlotCounts = decode(self._blobs.get(self.boot.counts_blob))
+        return {table.measure: from_table(table) for table in body.counts}
 
     def visible_us(self, slot: int) -> int:
         """Event time from which the forecasts of a slot are known."""
@@ -240,11 +238,3 @@ class RegionView:
 def sums_of(row: ScoreRow) -> dict[str, int]:
     """The columns of a score that add up over slots."""
     return {name: getattr(row, name) for name in SCORE_SUMS}
-
-
-def tables_of(record: SlotClosed, blobs: Blobs) -> tuple[tuple[CountTable, ...], tuple[CountTable, ...]]:
-    """Counts and corrections of a slot, from its entry or its blob."""
-    if not record.counts_blob:
-        return record.counts, record.corrections
-    body: SlotCounts = decode(blobs.get(record.counts_blob))
-    return body.counts, body.corrections

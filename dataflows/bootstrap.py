@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from dataflows.house import House, limits_of, open_rejects
 from dataflows.pump import PartitionPump
 from dataflows.resume import FROM_LOWEST, ResumePlan
-from dataflows.sources import FileRides, RideSource
+from dataflows.sources import FileRides, RideSource, said_source
 from ledger.blobs import Retention
 from ledger.recording import Recorder
 from schemas.codec import Decoder
@@ -196,7 +196,7 @@ def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
     if source is None:
         return ()
     if not isinstance(source, FileRides):
-        said = " ".join(f"{name}={value}" for name, value in sorted(source.identity().items()))
+        said = said_source(source.identity())
         return (SourceFile(said, hashlib.sha256(said.encode()).digest(), sum(source.bounds(p)[1] for p in source.partitions())),)
     files = []
     for partition in source.partitions():

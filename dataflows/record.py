@@ -10,7 +10,7 @@ from ledger.blobs import Blobs, Retention
 from ledger.log import Stored
 from ledger.merkle import leaf_hash, root
 from schemas.chunks import encode_chunks, pack_blob
-from schemas.count_table import from_table, to_table
+from schemas.count_table import from_table, tables_of, to_table
 from schemas.record_codec import decode, encode
 from schemas.records import (
     CountTable,
@@ -104,10 +104,7 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blob
         before: Entries of the same close that stand before it (gaps and short horizons).
         blobs: Where large counts lie.
     """
-    counts, corrections = record.counts, record.corrections
-    if record.counts_blob:
-        body: SlotCounts = decode(blobs.get(record.counts_blob))
-        counts, corrections = body.counts, body.corrections
+    counts, corrections = tables_of(record, blobs.get)
     return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
 
 

@@ -1,10 +1,13 @@
 """Counts as columns in a record: (slot, cell, count) arrays to the delta-coded `CountTable` and back."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ContractError, DamagedError
-from schemas.records import CountTable
+from schemas.record_codec import decode
+from schemas.records import CountTable, SlotClosed, SlotCounts
 from schemas.rides import Int64s, UInt64s
 
 
@@ -53,6 +56,19 @@ def from_table(table: CountTable) -> tuple[Int64s, UInt64s, Int64s]:
     if problem:
         raise DamagedError(f"counts of {table.measure}: {problem}")
     return slots, cells.view(np.uint64), counts
+
+
+def tables_of(record: SlotClosed, read: Callable[[bytes], bytes]) -> tuple[tuple[CountTable, ...], tuple[CountTable, ...]]:
+    """Counts and corrections of a recorded slot, from its entry or, where they are too large for one, from its blob.
+
+    Args:
+        record: The slot.
+        read: Digest -> bytes of a blob; raises what the store of blobs raises.
+    """
+    if not record.counts_blob:
+        return record.counts, record.corrections
+    body: SlotCounts = decode(read(record.counts_blob))
+    return body.counts, body.corrections
 
 
 def _problem(slots: Int64s, cells: Int64s, counts: Int64s) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from ledger.blobs import Blobs
 from ledger.merkle import leaf_hash, root
 from schemas.chunks import NUMBERS, ForecastColumns, unpack_blob
-from schemas.count_table import from_table
+from schemas.count_table import from_table, tables_of
 from schemas.errors import DamagedError, NotFound
 from schemas.record_codec import decode
 from schemas.records import (
@@ -23,7 +23,6 @@ from schemas.records import (
     HorizonShort,
     Record,
     SlotClosed,
-    SlotCounts,
     SlotScored,
     SourceGap,
     StateDigested,
@@ -174,10 +173,7 @@ def _counts(region: Region, index: int, there: SlotClosed, here: SlotClosed, blo
 
 
 def _tables(record: SlotClosed, get: Callable[[bytes], bytes]) -> tuple[dict[str, CountTable], dict[str, CountTable]]:
-    counts, corrections = record.counts, record.corrections
-    if record.counts_blob:
-        body: SlotCounts = decode(get(record.counts_blob))
-        counts, corrections = body.counts, body.corrections
+    counts, corrections = tables_of(record, get)
     return {table.measure: table for table in counts}, {table.measure: table for table in corrections}
 
 
