@@ -36,6 +36,7 @@ TRANSIENT = frozenset(
 # Where a topic is new, or its broker has just come back, the one that is asked may not lead it yet.
 UNSETTLED = frozenset((KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION))
 RETRY_S = 0.05
+FORGOTTEN = "returned NULL without setting an exception"  # what the interpreter says of a call that failed without an error
 
 Config = dict[str, Any]  # the client's own: text, numbers, switches and callbacks
 
@@ -220,13 +221,16 @@ class Reports:
 def fatal_errors() -> Iterator[None]:
     """Around a call that serves callbacks: a fatal error of the client comes out of it as the KafkaException that it is.
 
-    The client raises it before it serves the delivery reports that wait, and the first of these then fails on it.
+    The client raises it before it serves the delivery reports that wait, and the first of these then fails on it. Now and
+    then it forgets meanwhile what it raised: that there was one is all that is left, and the next call says which.
     """
     try:
         yield
     except SystemError as broken:
         if isinstance(broken.__cause__, KafkaException):
             raise broken.__cause__ from broken
+        if FORGOTTEN in str(broken):
+            raise KafkaException(KafkaError(KafkaError._FATAL, f"the client forgot which: {broken}")) from broken
         raise
 
 

@@ -51,6 +51,34 @@ def test_a_stale_publisher_is_fenced(kafka: str, kafka_topic: Topics) -> None:
     new.close()
 
 
+def test_a_fenced_publisher_is_fenced_though_its_client_forgot_the_error(
+    kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush that fails without saying why is a failed transaction; asked to abort it, the broker says who has taken over."""
+    instance = kafka_topic(0)
+    stale, new = KafkaForecasts(kafka, instance, "nyc"), KafkaForecasts(kafka, instance, "nyc")
+    stale.publish(sample_messages(0), LOG, 1)
+    assert new.cursor(LOG) == 1
+
+    def forgetful(producer: object, give_up_at: float) -> None:
+        with ours.fatal_errors():
+            raise SystemError("<method 'flush' of 'cimpl.Producer' objects> returned NULL without setting an exception")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ours, "flush", forgetful)
+        with pytest.raises(Fenced, match="another one has taken over"):
+            stale.publish(sample_messages(1), LOG, 2)
+    assert new.publish(sample_messages(1), LOG, 2)
+    assert issues_seen(kafka, instance) == {0: 40, 1: 40}
+    new.close()
+
+
+def test_another_fault_of_the_client_is_not_taken_for_a_fatal_error() -> None:
+    """Only what the interpreter says of a forgotten error is one."""
+    with pytest.raises(SystemError, match="something else"), ours.fatal_errors():
+        raise SystemError("something else")
+
+
 def test_publishers_of_two_regions_do_not_disturb_each_other(kafka: str, kafka_topic: Topics) -> None:
     """Each region has its own transactional id, so that one publisher fences only its own predecessor."""
     instance = kafka_topic(0)
