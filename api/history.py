@@ -31,8 +31,8 @@ def get_history(desk: Desk, request: Request) -> Response:
     view = desk.require_view(request.path_params["region"])
     region = view.region
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
+    size = view.size  # Before anything is looked at: an answer newer than its tag is asked for again, an older one never.
     start, stop = _range(request, view)
-    size = view.size  # Before counting: an answer that is newer than its tag is asked for again, an older one never.
     counted, late_us = count_slots(desk, view, measure, cell, start, stop)
     if not any(rides for rides, _ in counted.values()) and desk.store.cell(region.id, measure, cell) is None:
         raise Problem(404, "unknown-cell", f"cell: no ride then and no forecast now in {request.path_params['cell']}", field="cell")

@@ -24,10 +24,10 @@ def get_track(desk: Desk, request: Request) -> Response:
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
     horizon = horizon_of(request, region) or 0
     hours = whole_number(request, "hours", DEFAULT_HOURS, 1, MOST_HOURS)
-    newest = view.newest
+    size, newest = view.size, view.newest  # In this order: see `api.history.get_history`.
     if newest is None:
         raise Problem(409, "not-available-yet", f"region {region.id}: no slot has closed yet", field="region")
-    size, points = view.size, []
+    points = []
     for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
         stored = view.issue(measure, slot)
         record: ForecastIssued | None = decode(stored.payload) if stored else None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.region_view import RegionView, SlotFacts
 from state.cells import cell_texts
 from tests.api.client import Client
 from tests.api.town import START_SLOT, Town
@@ -33,3 +34,24 @@ def test_hours_bound_the_track(town: Town, client: Client) -> None:
 def test_a_cell_that_was_never_forecast_is_unknown(client: Client) -> None:
     """No forecast at all is 404, not a row of holes."""
     assert client.get("/v1/regions/nyc/cells/u4pruy/track").status_code == 404
+
+
+@pytest.mark.parametrize("what", ["track", "history"])
+def test_an_answer_is_never_older_than_its_tag(growing_town: Town, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A slot that closes once an answer is begun does not lend it its tag: asked again, it is not said to be unchanged."""
+    client, newest, grown = growing_town.client(), RegionView.newest, []
+    cell = cell_texts(growing_town.cells, 6)[1]
+    address = f"/v1/regions/nyc/cells/{cell}/{what}"
+
+    def overtaken(view: RegionView) -> SlotFacts | None:
+        found = newest.fget(view)  # type: ignore[attr-defined]
+        if not grown:
+            grown.append(growing_town.close())
+            assert view.refresh()
+        return found  # type: ignore[no-any-return]
+
+    client.get(address)  # so that the view is folded
+    monkeypatch.setattr(RegionView, "newest", property(overtaken))
+    etag = client.get(address).headers["etag"]
+    assert grown
+    assert client.get(address, if_none_match=etag).status_code == 200
