@@ -16,9 +16,11 @@ from schemas.errors import NotFound
 from schemas.record_codec import decode
 from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region, region_from_json
+from state.calendar import Calendar
 from state.features import NAMES
+from state.history import CountHistory
 from state.models.boosted import ALGORITHM
-from state.region import RegionFold, counted_whole
+from state.region import counted_whole, remembering
 from state.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
 
 CHAMPION = "champion"
@@ -90,9 +92,9 @@ def train_region(
 
 def known_slots(house: House, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
     """Every counted slot of one measure in order, as it was known at its cut."""
-    # The fold that serves says which silent slots of history were outages: a model must not learn them as no demand.
-    fold = RegionFold(region, boot.start_slot, boot.fold_version)
-    for slot, counts, observed in fold.remembering(history_by_slot(region, boot, house.blobs)):
+    # Outages by the rule of the fold that serves: a model must not learn them as no demand.
+    histories = [CountHistory(region) for _ in region.measures]
+    for slot, counts, observed in remembering(histories, Calendar(region), history_by_slot(region, boot, house.blobs)):
         yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
     control = ControlView(house.ledger).latest()
     for stored in house.ledger.scan(region_log(region.id), 0, size, SlotClosed.__name__):

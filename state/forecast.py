@@ -18,7 +18,7 @@ from state.calendar import Calendar
 from state.features import FEATURES, build, matrix_digest
 from state.history import Arrays, CountHistory
 from state.issued import Issued, IssuedQueue
-from state.models.baseline import expected_rides, profile
+from state.models.baseline import profile
 from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.online import INPUTS, OnlineCorrection, Outcome
@@ -96,10 +96,6 @@ class Forecaster:
             own, quiet = about.dispersion_milli, about.quiet_dispersion_milli
         self._dispersion_milli = own
         self._spread = tuple(HorizonSpread(h, own[i], quiet[i], LOWER_MILLI, UPPER_MILLI) for i, h in enumerate(self.region.horizons_min))
-
-    def expected(self, history: CountHistory, slot: int) -> float:
-        """Rides that the profile expects in a slot, over all cells."""
-        return expected_rides(history, self.calendar, slot)
 
     # --- issue ---------------------------------------------------------------------------------
 

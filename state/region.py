@@ -5,7 +5,7 @@ slots again, a backtest and a replay all call it with the same closed slots and 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from schemas.errors import ContractError, UsageError
 from schemas.records import SlotScored, SlotStatus, StateDigested, UniverseChanged
 from schemas.regions import US_PER_MIN, Region
 from schemas.rides import UInt64s
+from state.calendar import Calendar
 from state.forecast import Draft, Forecaster
 from state.history import CountHistory
+from state.models.baseline import expected_rides
 from state.slots import ClosedSlot, CountColumns, GapFound
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -85,6 +87,7 @@ class RegionFold:
         self.region = region
         self.follow(version)
         self.next_slot = start_slot
+        self._calendar = Calendar(region)
         self.histories = tuple(CountHistory(region) for _ in region.measures)
         self.forecasters = tuple(Forecaster(region, measure) for measure in region.measures)
         self.universe_version = 0
@@ -93,17 +96,8 @@ class RegionFold:
 
     def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
         """Take counts of slots before the start, in order: (slot, counts per measure)."""
-        for _ in self.remembering(history):
+        for _ in remembering(self.histories, self._calendar, history):
             pass
-
-    def remembering(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> Iterator[tuple[int, tuple[CountColumns, ...], bool]]:
-        """As `remember`, slot by slot: (slot, counts per measure, whether it was observed), each when it has been taken."""
-        for slot, counts in history:
-            silent = not any(len(columns) for columns in counts)
-            observed = not (silent and self._expected(slot) >= UNOBSERVED_FROM)
-            for measure, columns in zip(self.histories, counts, strict=True):
-                measure.close(slot, columns.cells, columns.counts, observed=observed)
-            yield slot, counts, observed
 
     def use(self, champions: Mapping[str, Champion]) -> None:
         """Put other models in force from the next slot on: measure -> champion."""
@@ -187,16 +181,12 @@ class RegionFold:
         gap = any(isinstance(finding, GapFound) for finding in closed.findings)
         excused = any(cut.excused for cut in closed.cuts)
         silent = not any(len(counts) for counts in closed.counts)
-        expected = self._expected(closed.slot) if silent or excused else 0.0
+        expected = _expected(self.histories, self._calendar, closed.slot) if silent or excused else 0.0
         if silent and expected >= UNOBSERVED_FROM:
             return SlotStatus.UNOBSERVED
         if gap or (excused and expected / len(closed.cuts) >= PARTIAL_FROM):
             return SlotStatus.PARTIAL
         return SlotStatus.OBSERVED
-
-    def _expected(self, slot: int) -> float:
-        """Rides that the profile expects in a slot, over all cells and measures."""
-        return sum(forecaster.expected(history, slot) for history, forecaster in zip(self.histories, self.forecasters, strict=True))
 
     def _change_universe(self, slot: int) -> UniverseChanged | None:
         found = [history.cells[history.universe(slot)] for history in self.histories]
@@ -241,6 +231,29 @@ class RegionFold:
         for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
             history.from_arrays(_under(arrays, f"history{number}."))
             forecaster.from_arrays(_under(arrays, f"forecaster{number}."))
+
+
+def remembering(
+    histories: Sequence[CountHistory], calendar: Calendar, past: Iterable[tuple[int, tuple[CountColumns, ...]]]
+) -> Iterator[tuple[int, tuple[CountColumns, ...], bool]]:
+    """Take counts of the past into histories, one per measure, and say which silent slots were outages and not zero demand.
+
+    Args:
+        past: (slot, counts per measure), in order.
+    Yields:
+        (slot, counts per measure, whether it was observed), each when it has been taken.
+    """
+    for slot, counts in past:
+        silent = not any(len(columns) for columns in counts)
+        observed = not (silent and _expected(histories, calendar, slot) >= UNOBSERVED_FROM)
+        for history, columns in zip(histories, counts, strict=True):
+            history.close(slot, columns.cells, columns.counts, observed=observed)
+        yield slot, counts, observed
+
+
+def _expected(histories: Sequence[CountHistory], calendar: Calendar, slot: int) -> float:
+    """Rides that the profile expects in a slot, over all cells and measures."""
+    return sum(expected_rides(history, calendar, slot) for history in histories)
 
 
 def champions_of(arrays: Arrays, measures: Iterable[str]) -> dict[str, bytes]:
