@@ -12,8 +12,7 @@ from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
 from ledger.log import LOG_NAME
 from ledger.merkle import leaf_hash
-from schemas.errors import DamagedError
-from schemas.record_codec import decode
+from schemas.record_codec import decode_if_known
 
 
 def get_logs(desk: Desk, request: Request) -> Response:
@@ -33,10 +32,6 @@ def get_entry(desk: Desk, request: Request) -> Response:
     if index >= size:
         raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
     [stored] = desk.ledger.read(log, index, index + 1)
-    try:
-        record = plain(decode(stored.payload))
-    except DamagedError:
-        record = None  # Written by a newer version: its bytes are good, only their meaning is not known here.
     body = {
         "log": log,
         "index": index,
@@ -45,7 +40,7 @@ def get_entry(desk: Desk, request: Request) -> Response:
         "subject": stored.subject,
         "leaf_hash": leaf_hash(stored.payload).hex(),
         "payload": base64.b64encode(stored.payload).decode(),
-        "record": record,
+        "record": plain(decode_if_known(stored.payload)),
     }
     return answer(request, body, Keep.FOR_EVER, leaf_hash(stored.payload).hex()[:32])
 

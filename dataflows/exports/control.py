@@ -9,8 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ledger.log import Ledger, Stored
-from schemas.errors import DamagedError
-from schemas.record_codec import decode
+from schemas.record_codec import decode_if_known
 from schemas.records import CONTROL_LOG, ModelTrained, Record
 from schemas.regions import Region
 
@@ -55,10 +54,7 @@ def export_control(ledger: Ledger, regions: Mapping[str, Region], folder: Path) 
 def _entries(ledger: Ledger) -> Iterator[tuple[Stored, Record | None]]:
     """Every entry with its record; None for one that a newer version wrote."""
     for stored in ledger.scan(CONTROL_LOG):
-        try:
-            yield stored, decode(stored.payload)
-        except DamagedError:  # The bytes hash as promised, which the ledger has checked: only their meaning is unknown here.
-            yield stored, None
+        yield stored, decode_if_known(stored.payload)
 
 
 def _control_row(stored: Stored, record: Record | None) -> dict[str, object]:

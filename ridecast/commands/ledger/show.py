@@ -1,7 +1,6 @@
 """`ridecast ledger show`: one entry, whole; or what a region knew at a time."""
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +9,8 @@ from rich.table import Table
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log, plain
 from ridecast.screen import answers
-from schemas.errors import DamagedError, NotFound, UsageError
-from schemas.record_codec import decode
+from schemas.errors import NotFound, UsageError
+from schemas.record_codec import decode_if_known
 from schemas.times import iso, local_iso, parse_time
 
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ def _entry(ledger: "Ledger", log_name: str | None, index: int) -> dict[str, obje
     if index >= size:
         raise NotFound(f"{log}: expected an index below {size}, got {index}")
     [stored] = ledger.read(log, index, index + 1)
-    record: object = None
-    with suppress(DamagedError):  # Written by a newer version: its bytes are good, only their meaning is not known here.
-        record = plain(decode(stored.payload))
+    record = plain(decode_if_known(stored.payload))
     return {"log": log, "index": index, "kind": stored.kind, "bytes": len(stored.payload), "record": record}
 
 

@@ -10,8 +10,7 @@ import click
 from ledger.log import Stored
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log
-from schemas.errors import DamagedError
-from schemas.record_codec import decode
+from schemas.record_codec import decode_if_known
 
 POLL_S = 0.25
 UNKNOWN = "(a record that this version does not know)"
@@ -51,10 +50,8 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
 
 def line_of(stored: Stored) -> str:
     """An entry in one line."""
-    try:
-        said = _summary(decode(stored.payload))
-    except DamagedError:  # Its bytes are good, or reading would have failed: only their meaning is not known here.
-        said = UNKNOWN
+    record = decode_if_known(stored.payload)
+    said = _summary(record) if record is not None else UNKNOWN
     return f"{stored.index:>8}  {stored.kind:<18} {said}"
 
 
