@@ -13,10 +13,10 @@ from api.desk import Desk
 from api.openapi import openapi_operation
 from api.problems import HANDLERS, LastResort
 from api.resource import Operation
-from ledger.blobs import Blobs
-from ledger.log import Ledger
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
-from state.store.protocol import OnlineStore
 
 SMALLEST_COMPRESSED_BYTES = 2_000
 COMPRESSION = 4  # of 9: a full answer of 3,100 cells shrinks 10 times in 15 ms

@@ -7,17 +7,17 @@ from starlette.requests import Request
 
 from api.points import Points
 from api.problems import Problem, bad_value
-from api.region_view import RegionView
-from ledger.blobs import Blobs
-from ledger.log import Ledger
-from ledger.provers import Provers
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.store.provers import Provers
+from ledger.views.online.protocol import OnlineStore
+from ledger.views.region_view import RegionView
 from schemas.errors import UsageError
-from schemas.record_codec import decode
-from schemas.records import RegionBootstrapped, region_log
+from schemas.events.cells import cell_code
+from schemas.records.record_codec import decode
+from schemas.records.records import RegionBootstrapped, region_log
 from schemas.regions import US_PER_S, Region, region_from_json
 from schemas.settings import Settings
-from state.cells import cell_code
-from state.store.protocol import OnlineStore
 
 
 class Desk:

@@ -3,11 +3,11 @@
 from api.answers import plain
 from api.resource import DIGEST, FLAG, INTEGER, NUMBER, RIDES, TEXT, TIME, array_of, maybe, record_of
 from api.times import iso, local_iso
-from schemas.chunks import ForecastColumns
-from schemas.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.events.cells import cell_texts
+from schemas.events.rides import Int64s
+from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import US_PER_S, Region
-from schemas.rides import Int64s
-from state.cells import cell_texts
 
 WHY: dict[Fallback, str] = {
     Fallback.NONE: "served by the region's own model",

@@ -14,17 +14,17 @@ from api.desk import Desk, cell_of, horizon_of, measure_of
 from api.forecast_rows import FORECASTS, forecast_rows, header_of
 from api.points import blob_of
 from api.problems import Problem, bad_value
-from api.region_view import RegionView
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, whole_number
 from api.times import iso, local_iso, parse_target, parse_time
-from ledger.log import Stored
-from schemas.chunks import ForecastColumns, decode_chunks
-from schemas.record_codec import decode
-from schemas.records import ForecastIssued
+from ledger.store.log import Stored
+from ledger.views.online.protocol import StoredIssue
+from ledger.views.region_view import RegionView
+from schemas.events.cells import cell_text
+from schemas.events.rides import Int64s
+from schemas.forecasts.chunks import ForecastColumns, decode_chunks
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued
 from schemas.regions import US_PER_S, Region
-from schemas.rides import Int64s
-from state.cells import cell_text
-from state.store.protocol import StoredIssue
 
 MOST_CELLS = 1_000  # named in one query
 ALL = "all"

@@ -11,12 +11,12 @@ from starlette.responses import Response
 from api.answers import Keep, answer
 from api.desk import Desk, cell_of, measure_of
 from api.problems import Problem, bad_value
-from api.region_view import RegionView
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, record_of
 from api.times import iso, local_iso, parse_target
-from schemas.count_table import from_table, tables_of
-from schemas.record_codec import decode
-from schemas.records import CountTable, SlotClosed
+from ledger.views.region_view import RegionView
+from schemas.records.count_table import from_table, tables_of
+from schemas.records.record_codec import decode
+from schemas.records.records import CountTable, SlotClosed
 from schemas.regions import US_PER_S
 
 DEFAULT_HOURS = 24

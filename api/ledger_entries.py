@@ -10,9 +10,9 @@ from api.answers import Keep, answer, plain
 from api.desk import Desk
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
-from ledger.log import LOG_NAME
-from ledger.merkle import leaf_hash
-from schemas.record_codec import decode_if_known
+from ledger.formats.merkle import leaf_hash
+from ledger.store.log import LOG_NAME
+from schemas.records.record_codec import decode_if_known
 
 
 def get_logs(desk: Desk, request: Request) -> Response:

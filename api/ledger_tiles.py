@@ -15,11 +15,11 @@ from api.desk import Desk
 from api.ledger_entries import LOG, log_of
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, record_of, whole_number
-from ledger.checkpoint import LARGEST_SIZE, parse_checkpoint
-from ledger.merkle import consistency_path, verify_consistency
-from ledger.note import parse_note
-from ledger.stored_tiles import stored_nodes, stored_tile
-from ledger.tiles import demand_tile, parse_path
+from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
+from ledger.formats.merkle import consistency_path, verify_consistency
+from ledger.formats.note import parse_note
+from ledger.formats.tiles import demand_tile, parse_path
+from ledger.store.stored_tiles import stored_nodes, stored_tile
 from schemas.errors import NotFound
 
 NOTE = "text/plain"

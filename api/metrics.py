@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from api.answers import Keep
 from api.desk import Desk
-from api.region_view import RegionView
 from api.resource import Operation
+from ledger.views.region_view import RegionView
+from schemas.events.rides import Reason
 from schemas.regions import US_PER_S
-from schemas.rides import Reason
 
 
 class LedgerCollector(Collector):

@@ -8,8 +8,8 @@ from api.desk import Desk
 from api.problems import bad_value
 from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
 from api.times import iso
-from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
 
 
 def get_models(desk: Desk, request: Request) -> Response:

@@ -5,9 +5,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ledger.blobs import Blobs
-from schemas.chunks import Blob, decode_chunks, unpack_blob
-from schemas.records import ForecastIssued
+from ledger.store.blobs import Blobs
+from schemas.forecasts.chunks import Blob, decode_chunks, unpack_blob
+from schemas.records.records import ForecastIssued
 
 KEPT_POINTS = 50_000  # about 10 MB
 

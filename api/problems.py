@@ -86,7 +86,7 @@ def on_http_exception(request: Request, cause: Exception) -> Response:
 
 
 def on_ridecast_error(request: Request, cause: Exception) -> Response:
-    """Answer for an error of the house: what it says is fit for a person, but not where our files are."""
+    """Answer for an error of Ridecast: what it says is fit for a person, but not where our files are."""
     if isinstance(cause, StoreUnavailable):
         log.error("%s %s: %s", request.method, request.url.path, cause)
         detail = "a store that this answer needs does not answer; try again"

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from api.answers import Keep, answer
 from api.desk import Desk
-from api.region_view import RegionView, sums_of
 from api.resource import (
     FLAG,
     INTEGER,
@@ -24,6 +23,7 @@ from api.resource import (
     whole_number,
 )
 from api.times import iso, local_iso
+from ledger.views.region_view import RegionView, sums_of
 from schemas.regions import US_PER_S
 
 DEFAULT_HOURS, MOST_HOURS = 24, 168

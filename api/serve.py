@@ -13,16 +13,16 @@ from pathlib import Path
 import uvicorn
 
 from api.app import create_app
-from api.follow_store import StoreFollower
-from ledger.archive import Archive, blobs_at
-from ledger.key_files import PUBLIC_KEY, read_verifier
-from ledger.keys import Verifier
-from ledger.log import Ledger, open_database, open_embedded
+from ledger.formats.keys import Verifier
+from ledger.store.archive import Archive, blobs_at
+from ledger.store.key_files import PUBLIC_KEY, read_verifier
+from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.views.online.follow_store import StoreFollower
+from ledger.views.online.memory import MemoryStore
+from ledger.views.online.protocol import OnlineStore
+from ledger.views.online.redis import RedisStore
 from schemas.errors import ConfigError, RidecastError
 from schemas.settings import Settings
-from state.store.memory import MemoryStore
-from state.store.protocol import OnlineStore
-from state.store.redis import RedisStore
 
 log = logging.getLogger(__name__)
 

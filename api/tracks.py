@@ -8,11 +8,11 @@ from api.desk import Desk, cell_of, horizon_of, measure_of
 from api.forecasts import HORIZON_MIN
 from api.points import Numbers
 from api.problems import Problem
-from api.region_view import RegionView
 from api.resource import CELL, INTEGER, MEASURE, REGION, RIDES, TEXT, TIME, Operation, Parameter, array_of, maybe, record_of, whole_number
 from api.times import iso
-from schemas.record_codec import decode
-from schemas.records import ForecastIssued, SlotStatus
+from ledger.views.region_view import RegionView
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued, SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 6, 48
 

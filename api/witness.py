@@ -1,6 +1,6 @@
 """A small witness over HTTP: remembers the newest checkpoint of each log, and cosigns only what continues it.
 
-C2SP tlog-witness. What it decides is in `ledger.witness`; here are the socket, the clock and the files: in its folder
+C2SP tlog-witness. What it decides is in `ledger.formats.witness`; here are the socket, the clock and the files: in its folder
 `<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, submissions that a known log signed and that
 were not shown to continue its past.
 """
@@ -19,12 +19,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.serve import DRAIN_S, bind, handled_signals
-from ledger.checkpoint import Checkpoint, parse_checkpoint
-from ledger.files import locked, make_folder, write_durably
-from ledger.keys import Signer, Verifier
-from ledger.note import open_note
-from ledger.tables import translated
-from ledger.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet
+from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
+from ledger.formats.keys import Signer, Verifier
+from ledger.formats.note import open_note
+from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet
+from ledger.store.files import locked, make_folder, write_durably
+from ledger.store.tables import translated
 from schemas.errors import DamagedError, StoreUnavailable
 
 log = logging.getLogger(__name__)

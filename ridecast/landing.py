@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflows.delivery import RideSink
-from dataflows.files.ridelog import PARTITIONS, RideLogWriter
-from dataflows.sources import ORIGIN_FILE
+from dataflows.connectors.delivery import RideSink
+from dataflows.connectors.files.ridelog import PARTITIONS, RideLogWriter
+from dataflows.connectors.sources import ORIGIN_FILE
 from schemas.errors import StoreUnavailable, UsageError
 
 REJECTS_FILE = "import_rejects.csv"
@@ -88,7 +88,7 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
 @contextmanager
 def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[Landing]:
     """Fill a topic; every event is confirmed when the block ends without error."""
-    from dataflows.kafka.producer import KafkaRideSink
+    from dataflows.connectors.kafka.producer import KafkaRideSink
 
     sink = KafkaRideSink(bootstrap, name, PARTITIONS, append_to=append_to)
     yield Landing(sink, Path())

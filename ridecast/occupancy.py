@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ledger.files import Held, held_alone
+from ledger.store.files import Held, held_alone
 from ridecast.supervise import STOP_WITHIN_S
 from schemas.errors import StoreUnavailable
 

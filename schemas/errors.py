@@ -14,7 +14,7 @@ RidecastError
 │   └── DamagedError         stored bytes do not hash to what was promised
 └── NotFound              what was asked for does not exist
 
-Bad data from outside is not here: it is a value, `schemas.rides.Rejected`.
+Bad data from outside is not here: it is a value, `schemas.events.rides.Rejected`.
 """
 
 

@@ -10,7 +10,7 @@ from typing import NewType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.errors import UsageError
-from schemas.measures import measure_named
+from schemas.events.measures import measure_named
 
 RegionId = NewType("RegionId", str)
 
@@ -32,7 +32,7 @@ class Region:
         precision: Geohash length of a cell, 4 to 8 characters (5 bits each).
         slot_min: Slot length; divides a day.
         horizons_min: Forecast windows, ascending multiples of the slot length.
-        measures: Names of rows of `schemas.measures.MEASURES`.
+        measures: Names of rows of `schemas.events.measures.MEASURES`.
         holidays: Local dates, YYYY-MM-DD.
         issue_lateness_s: How long after a slot's end, in event time, its cut lies.
         settle_lateness_s: When a slot's score is made final.

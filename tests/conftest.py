@@ -46,5 +46,5 @@ def shared() -> Path:
         said = f"{folder} is missing: put the shared folder there or set RIDECAST_SHARED"
         if os.environ.get("CI"):
             pytest.fail(said, pytrace=False)
-        pytest.skip(f"{said}; with CI set this fails")  # the one test in the house that may be skipped: the data is not in the tree
+        pytest.skip(f"{said}; with CI set this fails")  # the one test in the stores that may be skipped: the data is not in the tree
     return folder

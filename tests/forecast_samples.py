@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
-from schemas.messages import encode_demand_forecasts
-from schemas.record_codec import encode
-from schemas.records import ForecastIssued, HorizonSpread
+from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.forecasts.messages import encode_demand_forecasts
+from schemas.records.record_codec import encode
+from schemas.records.records import ForecastIssued, HorizonSpread
 
 HORIZONS_MIN = (15, 30, 60)
 PRECISION = 6

@@ -1,4 +1,4 @@
-"""The house rules that a program can check; CONTRIBUTING.md says why they are ours."""
+"""The rules that a program can check; CONTRIBUTING.md says why they are ours."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import PACKAGES, ROOT, defined_names, files, imported_packages, python_files, text_of, tree_of, uses, words_of
+from tests.tree import PACKAGES, ROOT, defined_names, files, imported_packages, python_files, text_of, tree_of, uses, words_of
 
 MOST_LINES = 400  # the guideline is 80 to 300: past that a file answers more than one question
 LONGER: dict[str, str] = {}  # path: why it may be longer
@@ -77,7 +77,7 @@ def test_every_module_says_what_it_answers() -> None:
 
 
 def test_one_word_per_thing() -> None:
-    """No name of ours, of a file or in one, uses a word for which the house has another."""
+    """No name of ours, of a file or in one, uses a word for which another is in use."""
     found = [f"{path}: {word}: say {WORDS[word]}" for path in python_files() for word in words_of(path.stem) if word in WORDS]
     found += [
         f"{path}:{line}: {name}: say {WORDS[word]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import PACKAGES, ROOT, files
+from tests.tree import PACKAGES, ROOT, files
 
 
 @pytest.fixture(scope="module")

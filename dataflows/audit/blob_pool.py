@@ -9,7 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
-from ledger.blob_check import Fault, Named, ReadBlobs, check_blobs
+from ledger.check.blob_check import Fault, Named, check_blobs
+from ledger.store.blobs import ReadBlobs
 from schemas.errors import StoreUnavailable
 
 BATCHES_HERE = 512  # some 16,000 blobs, several seconds of work: for less, others are not up in time to help
@@ -19,7 +20,7 @@ _opened: ReadBlobs | None = None  # of this process, when it is one of the pool
 
 
 class BlobPool:
-    """Checks batches of blobs; see `ledger.blob_check.CheckBlobs`.
+    """Checks batches of blobs; see `ledger.check.blob_check.CheckBlobs`.
 
     This process checks too: until the others are ready, and whenever they have enough to do.
 

@@ -8,14 +8,14 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger.checkpoint import parse_checkpoint
-from ledger.files import write_durably
-from ledger.keys import Verifier
-from ledger.log import Ledger
-from ledger.merkle import consistency_path
-from ledger.note import parse_note
-from ledger.tables import translated
-from ledger.witness import Refused, Submission, with_cosignature
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.keys import Verifier
+from ledger.formats.merkle import consistency_path
+from ledger.formats.note import parse_note
+from ledger.formats.witness import Refused, Submission, with_cosignature
+from ledger.store.files import write_durably
+from ledger.store.log import Ledger
+from ledger.store.tables import translated
 from schemas.errors import DamagedError, NotFound, StoreUnavailable
 
 TIMEOUT_S = 10.0

@@ -4,20 +4,20 @@ Snapshots are not looked at. Counts and cells are integers and must come out the
 reaches is compared where this very environment wrote it. Whether forecasts come out again is asked by `dataflows.audit.replay`.
 """
 
-from dataflows.audit.writers import environments_at, writers_of
-from dataflows.closes import Close, closes
-from dataflows.control import Control, ControlView
-from dataflows.record import closed_of, history_by_slot
-from dataflows.resume import bootstrap_of
-from ledger.blobs import Blobs
-from ledger.log import Ledger
-from ledger.merkle import EMPTY_ROOT
-from ledger.verify import Problem, Progress
+from dataflows.stream.record import closed_of, history_by_slot
+from ledger.check.verify import Problem, Progress
+from ledger.formats.merkle import EMPTY_ROOT
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.views.closes import Close, closes
+from ledger.views.control import Control, ControlView
+from ledger.views.regions import bootstrap_of
+from ledger.views.writers import environments_at, writers_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
-from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, StateDigested, region_log
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, StateDigested, region_log
 from schemas.regions import region_from_json
-from state.region import Champion, RegionFold
+from state.forecast.region import Champion, RegionFold
 
 
 def fold_again(ledger: Ledger, blobs: Blobs, environment: bytes, region: str, on_progress: Progress) -> list[Problem]:

@@ -10,13 +10,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from ledger.blobs import Blobs
-from ledger.merkle import leaf_hash, root
-from schemas.chunks import NUMBERS, ForecastColumns, unpack_blob
-from schemas.count_table import from_table, tables_of
+from ledger.formats.merkle import leaf_hash, root
+from ledger.store.blobs import Blobs
 from schemas.errors import DamagedError, NotFound
-from schemas.record_codec import decode
-from schemas.records import (
+from schemas.events.cells import cell_text
+from schemas.events.rides import Bools
+from schemas.forecasts.chunks import NUMBERS, ForecastColumns, unpack_blob
+from schemas.records.count_table import from_table, tables_of
+from schemas.records.record_codec import decode
+from schemas.records.records import (
     FALLBACKS,
     CountTable,
     ForecastIssued,
@@ -29,8 +31,6 @@ from schemas.records import (
     UniverseChanged,
 )
 from schemas.regions import Region
-from schemas.rides import Bools
-from state.cells import cell_text
 from state.models.intervals import MEDIAN_MILLI, quantiles
 
 ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataflows.audit.differences import field_differences
-from ledger.log import Ledger, Stored
+from ledger.store.log import Ledger, Stored
 from schemas.errors import NotFound
-from schemas.record_codec import decode
+from schemas.records.record_codec import decode
 
 MOST_FIELDS = 10
 

@@ -3,18 +3,18 @@
 import time
 from dataclasses import dataclass
 
-from dataflows.resume import bootstrap_of
-from ledger.blobs import Blobs
-from ledger.checkpoint import parse_checkpoint
-from ledger.log import Ledger, Stored
-from ledger.note import parse_note
-from ledger.proof import SUFFIX
-from ledger.provers import Provers
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.note import parse_note
+from ledger.formats.proof import SUFFIX
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger, Stored
+from ledger.store.provers import Provers
+from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound, UsageError
-from schemas.records import ForecastIssued, region_log
+from schemas.events.cells import cell_code
+from schemas.records.records import ForecastIssued, region_log
 from schemas.regions import Region, region_from_json
 from schemas.times import iso, local_iso, parse_target
-from state.cells import cell_code
 
 PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
 PAUSE_S = 0.05

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dataflows.closes import Close
-from dataflows.sources import RideSource
-from schemas.codec import Decoder
+from dataflows.connectors.sources import RideSource
+from ledger.views.closes import Close
 from schemas.errors import NotFound
-from schemas.record_codec import decode
-from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.events.codec import Decoder
+from schemas.events.rides import RawBatch, no_rides
+from schemas.records.record_codec import decode
+from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
 from schemas.regions import Region
-from schemas.rides import RawBatch, no_rides
-from state.intake import IntakeRules, PartitionIntake
-from state.partials import Partial, ResumePoint
-from state.slots import ClosedSlot, OpenSlots
+from state.counting.intake import IntakeRules, PartitionIntake
+from state.counting.partials import Partial, ResumePoint
+from state.counting.slots import ClosedSlot, OpenSlots
 
 BATCH_EVENTS = 20_000
 POLL_S = 0.5

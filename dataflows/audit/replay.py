@@ -24,19 +24,19 @@ from dataclasses import replace
 from dataflows.audit.differences import ONE_UNIT, Arrow, Difference, differences
 from dataflows.audit.replay_inputs import CountsFromRides, ModelsInForce
 from dataflows.audit.replay_report import Replay, SlotReplay, Verdict
-from dataflows.audit.writers import environments_at, writers_of
-from dataflows.closes import Close, closes
-from dataflows.control import Control
-from dataflows.record import closed_of, findings_of, history_by_slot, payloads_of
-from dataflows.resume import bootstrap_of
-from dataflows.sources import RideSource
-from ledger.blobs import Blobs, Retention
-from ledger.log import Ledger
+from dataflows.connectors.sources import RideSource
+from dataflows.stream.record import closed_of, findings_of, history_by_slot, payloads_of
+from ledger.store.blobs import Blobs, Retention
+from ledger.store.log import Ledger
+from ledger.views.closes import Close, closes
+from ledger.views.control import Control
+from ledger.views.regions import bootstrap_of
+from ledger.views.writers import environments_at, writers_of
 from schemas.errors import DamagedError, NotFound, UsageError
-from schemas.record_codec import decode
-from schemas.records import ForecastIssued, HorizonShort, RegionBootstrapped, SlotClosed, SourceGap, UniverseChanged, region_log
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued, HorizonShort, RegionBootstrapped, SlotClosed, SourceGap, UniverseChanged, region_log
 from schemas.regions import Region, region_from_json
-from state.region import RegionFold, SlotOutcome
+from state.forecast.region import RegionFold, SlotOutcome
 
 # Compared in every slot, and what a slot between others that are passed over still gives.
 ALWAYS = tuple(kind.__name__ for kind in (SlotClosed, UniverseChanged, SourceGap, HorizonShort))

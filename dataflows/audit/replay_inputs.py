@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 from dataflows.audit.differences import Arrow, Difference
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
-from dataflows.closes import Close, closes
-from dataflows.control import ControlView
-from dataflows.resume import bootstrap_of
-from dataflows.sources import RideSource
-from ledger.blobs import Blobs
-from ledger.log import Ledger
+from dataflows.connectors.sources import RideSource
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.views.closes import Close, closes
+from ledger.views.control import ControlView
+from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound, UsageError
-from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
 from schemas.regions import Region, region_from_json
-from state.intake import IntakeRules
-from state.region import Champion
-from state.slots import ClosedSlot
+from state.counting.intake import IntakeRules
+from state.counting.slots import ClosedSlot
+from state.forecast.region import Champion
 
 NO_RIDES = "no rides were given"
 GONE = "the source no longer holds them, or the events that deduplication saw before them"

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflows.audit.known import InForce, champion_at, fold_change_at
 from dataflows.audit.prove import find_issue
-from dataflows.audit.writers import Writer, may_have_written, writers_of
-from dataflows.resume import bootstrap_of
-from ledger.blobs import Blobs
-from ledger.checkpoint import Checkpoint, parse_checkpoint
-from ledger.log import Ledger
-from ledger.merkle import leaf_hash, root
-from ledger.note import parse_note
-from schemas.chunks import decode_chunk, unpack_blob
+from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
+from ledger.formats.merkle import leaf_hash, root
+from ledger.formats.note import parse_note
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.views.known import InForce, champion_at, fold_change_at
+from ledger.views.regions import bootstrap_of
+from ledger.views.writers import Writer, may_have_written, writers_of
 from schemas.errors import DamagedError, NotFound
-from schemas.record_codec import decode
-from schemas.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
+from schemas.forecasts.chunks import decode_chunk, unpack_blob
+from schemas.records.record_codec import decode
+from schemas.records.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import DAY_MIN, Region
-from state.history import HISTORY_DAYS
+from state.demand.history import HISTORY_DAYS
 
 NUMBERS = ("mean", "median", "lower", "upper", "dispersion", "baseline")
 

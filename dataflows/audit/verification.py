@@ -1,6 +1,6 @@
 """Which logs there are to verify, in a home or among exported tiles, and what each is held against.
 
-How a log is derived again from its bytes is in `ledger.verify` and `ledger.tile_check`.
+How a log is derived again from its bytes is in `ledger.check.verify` and `ledger.check.tile_check`.
 """
 
 import json
@@ -12,25 +12,25 @@ from functools import partial
 from pathlib import Path
 
 from dataflows.audit.blob_pool import BlobPool
-from dataflows.house import House
-from ledger.archive import blobs_at
-from ledger.blob_check import BlobFolder, Named, named_in
-from ledger.blobs import Retention
-from ledger.kept import Kept, open_kept
-from ledger.keys import Verifier
-from ledger.log import Ledger
-from ledger.tables import file_stem, spoken, translated
-from ledger.tile_check import check_export
-from ledger.tiles import CHECKPOINT_PATH
-from ledger.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
+from dataflows.stream.stores import Stores
+from ledger.check.blob_check import Named, named_in
+from ledger.check.kept import Kept, open_kept
+from ledger.check.tile_check import check_export
+from ledger.check.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
+from ledger.formats.keys import Verifier
+from ledger.formats.tiles import CHECKPOINT_PATH
+from ledger.store.archive import blobs_at
+from ledger.store.blobs import BlobFolder, Retention
+from ledger.store.log import Ledger
+from ledger.store.tables import file_stem, spoken, translated
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
-from schemas.record_codec import decode
-from schemas.record_skim import skim
-from schemas.records import RUNS_LOG, BlobsExpired, region_log
+from schemas.records.record_codec import decode
+from schemas.records.record_skim import skim
+from schemas.records.records import RUNS_LOG, BlobsExpired, region_log
 
 ORIGIN = re.compile(r"ridecast/[^/@\n]+(?:@[0-9]+)?/([a-z][a-z0-9_/-]*)")
 REGION = region_log("")
-BLOBS = "blobs"  # beside a log's tiles, see `dataflows.exports.tiles`
+BLOBS = "blobs"  # beside a log's tiles, see `dataflows.jobs.exports.tiles`
 MOST_TRIES = 3  # of an export that somebody brings up to date meanwhile
 
 OnLog = Callable[[str], Progress]  # a log is begun -> what to call with (entries done, entries in all)
@@ -55,7 +55,7 @@ class Wanted:
     deep: bool = False
 
 
-def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
+def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
     """Verify the logs of a home or a database.
 
     Raises:
@@ -63,16 +63,16 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
         UsageError: a file to hold against is no checkpoint, or of no log here.
         StoreUnavailable: the database does not answer.
     """
-    logs = _logs_of(house)
+    logs = _logs_of(stores)
     kept = _kept_by_log(wanted, logs)
-    opened = partial(blobs_at, house.settings.home, house.settings.database, house.settings.archive)
+    opened = partial(blobs_at, stores.settings.home, stores.settings.database, stores.settings.archive)
     reports = []
     with BlobPool(opened, wanted.processes) as pool:
         for log in _chosen(sorted(kept), wanted.log):
-            has_expired = _expired(house.ledger, log)
+            has_expired = _expired(stores.ledger, log)
             try:
                 report = verify_log(
-                    house.ledger,
+                    stores.ledger,
                     log,
                     on_progress=on_log(log),
                     against=kept[log],
@@ -81,20 +81,20 @@ def verify_house(house: House, wanted: Wanted, on_log: OnLog) -> list[Report]:
                     every_root=wanted.deep,
                 )
             except NotFound:
-                report = _absent(house.ledger, log, kept[log])
+                report = _absent(stores.ledger, log, kept[log])
             if wanted.deep and log.startswith(REGION):
-                report = _folded(house, report, on_log(f"{log}, folding"))
+                report = _folded(stores, report, on_log(f"{log}, folding"))
             reports.append(report)
     return reports
 
 
-def _folded(house: House, report: Report, on_progress: Progress) -> Report:
+def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
     """A region's report with what folding its records again says; damaged records are not folded."""
     from dataflows.audit.deep import fold_again  # It draws in the whole core, which takes a second.
 
     if report.problems or not report.entries:
         return report
-    found = fold_again(house.ledger, house.blobs, house.environment, report.log.removeprefix(REGION), on_progress)
+    found = fold_again(stores.ledger, stores.blobs, stores.environment, report.log.removeprefix(REGION), on_progress)
     return replace(report, problems=(*report.problems, *found))
 
 
@@ -164,15 +164,15 @@ def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on
 # --- which logs, and what they are held against -----------------------------------------------------------
 
 
-def _logs_of(house: House) -> list[str]:
+def _logs_of(stores: Stores) -> list[str]:
     """Names of the logs that are there, and of those that should be because a checkpoint vouches for them."""
-    home = house.settings.home
-    stems = {file_stem(log) for log in house.ledger.guard.files.logs()}
-    if not house.settings.database:
+    home = stores.settings.home
+    stems = {file_stem(log) for log in stores.ledger.guard.files.logs()}
+    if not stores.settings.database:
         stems |= {path.stem for path in (home / "ledger").glob("*.sqlite")}
         return sorted(stem.replace("__", "/", 1) for stem in stems)
     with suppress(DamagedError):  # One log's row cannot be read; its name is known from its checkpoint.
-        stems |= {file_stem(log) for log in house.ledger.logs()}
+        stems |= {file_stem(log) for log in stores.ledger.logs()}
     return sorted(stem.replace("__", "/", 1) for stem in stems)
 
 

@@ -13,7 +13,7 @@ from ridecast import options
 from ridecast.screen import answers, bars
 
 if TYPE_CHECKING:
-    from dataflows.backtest import BacktestResult
+    from dataflows.jobs.backtest import BacktestResult
 
 
 @click.command()
@@ -34,8 +34,8 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
       ridecast backtest --rides rides --region nyc \\
           --train-until 2014-05-01 --test-until 2014-06-01 --json out.json
     """
-    from dataflows.backtest import backtest
-    from dataflows.sources import open_rides
+    from dataflows.connectors.sources import open_rides
+    from dataflows.jobs.backtest import backtest
     from schemas.settings import parse_rides
 
     settings = options.settings_of(rides=rides)

@@ -20,9 +20,9 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
 
     Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
     """
-    from dataflows.bootstrap import bootstrap_region, slot_of_midnight
-    from dataflows.house import open_house
-    from dataflows.sources import open_rides
+    from dataflows.connectors.sources import open_rides
+    from dataflows.jobs.bootstrap import bootstrap_region, slot_of_midnight
+    from dataflows.stream.stores import open_stores
     from schemas.settings import parse_rides
 
     settings = options.settings_of(home=home, rides=rides)
@@ -33,15 +33,15 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
         parse_rides(settings.rides)
         source = open_rides(settings.rides)
         source.partitions()  # rides that are not there are said before a home is made
-    house = open_house(settings)
+    stores = open_stores(settings)
     try:
         with bars() as progress:
             task = progress.add_task(f"counting {region.id}", total=None)
             record, fresh = bootstrap_region(
-                house, region, source, until, on_rides=lambda done, total: progress.update(task, completed=done, total=max(total, 1))
+                stores, region, source, until, on_rides=lambda done, total: progress.update(task, completed=done, total=max(total, 1))
             )
     finally:
-        house.close()
+        stores.close()
     days = (record.start_slot - record.first_slot) * region.slot_min / 1440
     said = "bootstrapped" if fresh else "was bootstrapped already"
     click.echo(f"{region.id} {said}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ledger.files import write_durably
+from ledger.store.files import write_durably
 from ridecast import options
 from ridecast.occupancy import occupied
 from schemas.errors import UsageError
@@ -61,8 +61,8 @@ def command(
       ridecast demo --rides trips.parquet
     """
     from api.serve import bind
-    from dataflows.bootstrap import slot_of_midnight
-    from dataflows.feed import Feed
+    from dataflows.connectors.feed import Feed
+    from dataflows.jobs.bootstrap import slot_of_midnight
     from ridecast.commands import bootstrap, importing, run, simulate, train
     from ridecast.landing import OtherOrigin
 
@@ -136,10 +136,10 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
 
     import numpy as np
 
-    from dataflows.trips.files import ColumnNames, read_trips
-    from dataflows.trips.rides import to_trips
+    from dataflows.connectors.trips.files import ColumnNames, read_trips
+    from dataflows.connectors.trips.rides import to_trips
+    from schemas.events.cells import inside
     from schemas.regions import RegionId, load_region, shipped_regions
-    from state.cells import inside
 
     rides = to_trips([read_trips(path, ColumnNames(None, None, None, None, timezone), timezone or "UTC")])
     if not len(rides.lat):
@@ -164,7 +164,7 @@ def _plan(past: Path, region: Region) -> tuple[str, str]:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from dataflows.files.ridelog import RideLogReader, partitions
+    from dataflows.connectors.files.ridelog import RideLogReader, partitions
 
     kept = past.parent / "plan.json"
     if kept.exists():

@@ -16,9 +16,9 @@ from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.regions import Region
 
 if TYPE_CHECKING:
-    from dataflows.delivery import Delivery, DeliveryRules
-    from dataflows.trips.files import ColumnNames
-    from dataflows.trips.rides import RejectedRow, Trips
+    from dataflows.connectors.delivery import Delivery, DeliveryRules
+    from dataflows.connectors.trips.files import ColumnNames
+    from dataflows.connectors.trips.rides import RejectedRow, Trips
 
 SLICE_EVENTS = 50_000  # events encoded at once; bounds memory to some tens of megabytes
 NO_MORE = (1 << 63) - 1
@@ -75,8 +75,8 @@ def command(
       ridecast import trips.csv --time begin --lat y --lon x --region city.json --out rides
       ridecast import trips.parquet --region nyc --kafka 127.0.0.1:9092
     """
-    from dataflows.delivery import DeliveryRules
-    from dataflows.trips.files import ColumnNames
+    from dataflows.connectors.delivery import DeliveryRules
+    from dataflows.connectors.trips.files import ColumnNames
 
     landing.check_choice(out, kafka)
     region = options.region_of(region_name)
@@ -133,8 +133,8 @@ def _origin(paths: Sequence[Path], region: Region, names: "ColumnNames", rules: 
 
 
 def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress: Progress) -> "Trips":
-    from dataflows.trips.files import read_trips
-    from dataflows.trips.rides import to_trips
+    from dataflows.connectors.trips.files import read_trips
+    from dataflows.connectors.trips.rides import to_trips
 
     task = progress.add_task("reading files", total=len(paths))
     tables = []
@@ -153,8 +153,8 @@ def _outside(trips: "Trips", region: Region, *, go_on: bool) -> int:
     Raises:
         RidecastError: nearly all of them do, and nobody said to go on.
     """
+    from schemas.events.cells import inside
     from schemas.regions import load_region, shipped_regions
-    from state.cells import inside
 
     here = inside(region.polygon, trips.lat, trips.lon)
     outside = len(here) - int(here.sum())
@@ -173,8 +173,8 @@ def _outside(trips: "Trips", region: Region, *, go_on: bool) -> int:
 
 
 def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: landing.Landing, progress: Progress) -> "Delivery":
-    from dataflows.delivery import Delivery
-    from dataflows.files.ridelog import PARTITIONS
+    from dataflows.connectors.delivery import Delivery
+    from dataflows.connectors.files.ridelog import PARTITIONS
 
     delivery = Delivery(PARTITIONS, rules)
     task = progress.add_task("writing events", total=len(trips))

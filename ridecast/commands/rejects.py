@@ -6,7 +6,7 @@ from rich.table import Table
 from ridecast import options
 from ridecast.screen import answers
 from schemas.errors import NotFound, UsageError
-from schemas.rides import Reason
+from schemas.events.rides import Reason
 from schemas.topics import REJECTED
 
 
@@ -26,7 +26,7 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
 
     Example: ridecast rejects show --home home --reason outside_region
     """
-    from dataflows.house import open_rejects
+    from dataflows.connectors.rejects_at import open_rejects
 
     if reason is not None and reason not in tuple(Reason):
         raise UsageError(f"--reason: expected one of {', '.join(Reason)}, got {reason!r}")

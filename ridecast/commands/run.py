@@ -66,11 +66,12 @@ def run_region(
         lock: The descriptor that has the home, for children to inherit.
     """
     from api.serve import bind
-    from dataflows.house import open_house
-    from dataflows.progress import ProgressWatch
-    from dataflows.reachable import check_servers
-    from dataflows.resume import check_held, last_run, plan_resume
-    from dataflows.sources import open_rides, said_source, same_source
+    from dataflows.connectors.reachable import check_servers
+    from dataflows.connectors.sources import open_rides, said_source, same_source
+    from dataflows.stream.resume import check_held, plan_resume
+    from dataflows.stream.stores import open_stores
+    from ledger.views.progress import ProgressWatch
+    from ledger.views.regions import last_run
     from ridecast.relay import Relay, wants_everything
     from ridecast.supervise import Supervisor
     from schemas.settings import parse_rides
@@ -80,7 +81,7 @@ def run_region(
     source = open_rides(settings.rides)
     check_servers(settings)
     try:
-        house = open_house(settings)
+        stores = open_stores(settings)
     except StoreUnavailable as cause:
         source.close()
         if settings.database:
@@ -88,10 +89,10 @@ def run_region(
         raise
     said = Line(Console(stderr=True))
     try:
-        plan = plan_resume(house.ledger, region.id, source.partitions())
+        plan = plan_resume(stores.ledger, region.id, source.partitions())
         bounds = {partition: source.bounds(partition) for partition in source.partitions()}
         warnings = warnings_of(settings, region, plan.region)
-        last, now = last_run(house.ledger, region.id), source.identity()
+        last, now = last_run(stores.ledger, region.id), source.identity()
         before = last.source if last else ""
         if before and not same_source(before, now):
             warnings.append(
@@ -102,7 +103,7 @@ def run_region(
             said.say(f"ridecast: {warning}")
         check_held(plan, bounds)
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
-        watch = ProgressWatch(house.ledger, [region.id])
+        watch = ProgressWatch(stores.ledger, [region.id])
         line = ProgressLine(region, watch, ahead)
         relay = Relay(said.say, everything=wants_everything())
         supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
@@ -114,7 +115,7 @@ def run_region(
             supervisor.run(lambda: said.show(line.text()))
         said.say(line.summary())
     finally:
-        house.close()
+        stores.close()
         source.close()
 
 
@@ -155,7 +156,7 @@ class ProgressLine:
     """
 
     def __init__(self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None) -> None:
-        from dataflows.progress import ProgressWatch
+        from ledger.views.progress import ProgressWatch
 
         assert isinstance(watch, ProgressWatch)
         self._region, self._watch, self._ahead = region, watch, ahead

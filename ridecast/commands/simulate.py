@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from ridecast import landing, options
 from ridecast.screen import bars
 from schemas.errors import UsageError
-from schemas.measures import KINDS
+from schemas.events.measures import KINDS
 from schemas.regions import US_PER_S
 
 DAY_US = 86_400 * US_PER_S
@@ -51,10 +51,10 @@ def command(
       ridecast simulate --region tehran --days 30 --seed 7 --out rides
       ridecast simulate --region nyc --days 7 --kafka 127.0.0.1:9092
     """
-    from dataflows.delivery import Delivery, DeliveryRules
-    from dataflows.files.ridelog import PARTITIONS
-    from state.calendar import Calendar
-    from state.simulate import simulate_city
+    from dataflows.connectors.delivery import Delivery, DeliveryRules
+    from dataflows.connectors.files.ridelog import PARTITIONS
+    from state.demand.calendar import Calendar
+    from state.simulation.simulate import simulate_city
 
     landing.check_choice(out, kafka)
     region = options.region_of(region_name)

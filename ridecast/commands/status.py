@@ -8,8 +8,8 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import answers
-from schemas.record_codec import decode
-from schemas.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import region_from_json
 
 
@@ -20,13 +20,13 @@ def command(home: str | None) -> None:
 
     Example: ridecast status --home home
     """
-    from dataflows.control import ControlView
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
+    from ledger.views.control import ControlView
 
     settings = options.settings_of_home(home=home)
-    house = open_house(settings, reading=True)
+    stores = open_stores(settings, reading=True)
     try:
-        ledger = house.ledger
+        ledger = stores.ledger
         logs = sorted(ledger.logs())
         in_force = ControlView(ledger).latest()
         regions = Table(
@@ -71,4 +71,4 @@ def command(home: str | None) -> None:
             sizes.add_row(log, f"{head.size:,}", head.root.hex()[:16])
         console.print(sizes)
     finally:
-        house.close()
+        stores.close()

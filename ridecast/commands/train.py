@@ -7,7 +7,7 @@ from ridecast import options
 from ridecast.screen import answers, bars
 from schemas.regions import Region
 from schemas.settings import Settings
-from state.training import MOST_ROWS
+from state.forecast.training import MOST_ROWS
 
 
 @click.command()
@@ -29,24 +29,24 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
 
     Example: ridecast train --home home --promote
     """
-    from dataflows.house import open_house
-    from dataflows.learn import train_region
+    from dataflows.jobs.learn import train_region
+    from dataflows.stream.stores import open_stores
 
     settings = options.settings_of_home(home=home)
     region = options.region_of(region_name) if region_name else None
-    house = open_house(settings)
+    stores = open_stores(settings)
     try:
         with bars() as progress:
             task = progress.add_task("training", total=1.0)
             trained = train_region(
-                house,
+                stores,
                 region,
                 promote=promote,
                 most_rows=most_rows,
                 on_progress=lambda stage, share: progress.update(task, description=stage, completed=share),
             )
     finally:
-        house.close()
+        stores.close()
     for found in trained:
         record = found.record
         title = f"{record.region} {record.measure}: model {record.model.hex()[:12]}, {record.rows:,} rows"
@@ -61,11 +61,11 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
 
 def champion_of(settings: Settings, region: Region) -> bytes | None:
     """Digest of the champion of a region's first measure, or None."""
-    from dataflows.house import open_house
-    from dataflows.learn import champions
+    from dataflows.jobs.learn import champions
+    from dataflows.stream.stores import open_stores
 
-    house = open_house(settings)
+    stores = open_stores(settings)
     try:
-        return champions(house).get((region.id, region.measures[0]))
+        return champions(stores).get((region.id, region.measures[0]))
     finally:
-        house.close()
+        stores.close()

@@ -27,7 +27,7 @@ def command(tied: bool) -> None:
 @click.option("--until-end", is_flag=True)
 def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
     """Read rides, close slots, record forecasts."""
-    from dataflows.forecast import run_process
+    from dataflows.stream.forecast import run_process
     from ridecast.main import say
 
     def leave(error: Exception) -> None:
@@ -42,7 +42,7 @@ def forecast(regions: str, processes: int, process: int | None, addresses: str, 
 @click.option("--drain", is_flag=True, help="Publish what is recorded now, then end.")
 def publish(regions: str, drain: bool) -> None:
     """Follow the regions' logs; publish forecasts to their topic and the online store."""
-    from dataflows.publish_process import run_publisher
+    from dataflows.stream.publish_process import run_publisher
 
     with sorted_errors():
         run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
@@ -62,7 +62,7 @@ def api(regions: str) -> None:
 @click.option("--regions", required=True)
 def feed(regions: str) -> None:
     """Release a past log into the live one in step with the clock, for demonstrations."""
-    from dataflows.feed import run_feed
+    from dataflows.connectors.feed import run_feed
 
     settings = Settings.from_env(os.environ)
     with sorted_errors():

@@ -2,7 +2,7 @@
 
 A booster starts from the log of the cell's smooth profile and learns what moves demand away from it, so
 that a cell twice as busy needs no new trees. The artefact also carries what goes with the means: the
-dispersion of each horizon and the mix of quiet forecasts. Fitting is in `state.training`.
+dispersion of each horizon and the mix of quiet forecasts. Fitting is in `state.forecast.training`.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.errors import ContractError, DamagedError
-from schemas.rides import Float32s, Float64s
-from state.features import NAMES, ahead_slots, smooth_profile
+from schemas.events.rides import Float32s, Float64s
+from state.demand.features import NAMES, ahead_slots, smooth_profile
 
 if TYPE_CHECKING:
     import xgboost
@@ -78,7 +78,7 @@ class Boosted:
         """Mean rides of each cell for each horizon: float64[n, n_horizons].
 
         Args:
-            features: float32[n, len(FEATURES)] of `state.features.build`.
+            features: float32[n, len(FEATURES)] of `state.demand.features.build`.
         """
         import xgboost
 

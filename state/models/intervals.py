@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from schemas.rides import Float64s, Int64s
+from schemas.events.rides import Float64s, Int64s
 
 LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI = 100, 500, 900  # an 80 % interval and the median
 TABLE = 512  # thresholds in a table; beyond it a gamma of the same mean and variance is within half a percent

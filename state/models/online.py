@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.rides import Bools, Float64s, Int64s, UInt64s
-from state.history import Arrays
+from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
+from state.demand.history import Arrays
 
 if TYPE_CHECKING:
     import pandas as pd

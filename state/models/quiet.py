@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.rides import Float64s, Int64s
-from state.calendar import Calendar
-from state.history import UNIVERSE_DAYS, CountHistory
-from state.models.baseline import DAYS, WEEKS
+from schemas.events.rides import Float64s, Int64s
+from state.demand.calendar import Calendar
+from state.demand.history import UNIVERSE_DAYS, CountHistory
+from state.demand.seasons import DAYS, WEEKS
 
 QUIET_PER_15_MIN = 0.05  # below this mean over 28 days a cell is quiet
 CHILDREN = 32  # cells in a parent cell

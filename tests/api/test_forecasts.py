@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from api.times import iso
-from schemas.records import FALLBACKS
-from state.cells import cell_texts
-from state.store.memory import MemoryStore
+from ledger.views.online.memory import MemoryStore
+from schemas.events.cells import cell_texts
+from schemas.records.records import FALLBACKS
 from tests.api.client import Client
 from tests.api.town import MODEL, SLOT_S, START_SLOT, Town, status_of
 

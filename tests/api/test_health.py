@@ -2,8 +2,8 @@
 
 import pytest
 
+from ledger.views.online.memory import MemoryStore
 from schemas.errors import StoreUnavailable
-from state.store.memory import MemoryStore
 from tests.api.client import Client
 from tests.api.town import Town
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import pytest
 
-import api.region_view
+import ledger.views.region_view
+from schemas.events.cells import cell_texts
 from schemas.regions import load_region
-from state.cells import cell_texts
 from tests.api.client import Client
 from tests.api.town import HISTORY_SLOTS, SLOT_S, START_SLOT, Town, status_of
 
@@ -37,7 +37,7 @@ def test_older_slots_are_read_from_the_log(town: Town, monkeypatch: pytest.Monke
     """What the view no longer keeps gives the same counts, late rides included."""
     query = "?from=2014-05-05T23:00&until=2014-05-06T02:00"
     kept = town.client().get(path(town, 1, query)).json()["slots"]
-    monkeypatch.setattr(api.region_view, "KEPT_DAYS", 10 / 288)
+    monkeypatch.setattr(ledger.views.region_view, "KEPT_DAYS", 10 / 288)
     scanned = town.client().get(path(town, 1, query)).json()
     assert kept == scanned["slots"]
     assert _seconds("2014-05-06T07:00:00Z") == _seconds(scanned["late_until"])  # an hour after until

@@ -5,8 +5,8 @@ import hashlib
 
 import pytest
 
-from schemas.record_codec import decode
-from schemas.records import ForecastIssued
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued
 from tests.api.client import Client
 from tests.api.town import Town
 

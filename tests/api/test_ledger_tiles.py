@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from ledger.checkpoint import parse_checkpoint
-from ledger.merkle import verify_consistency
-from ledger.note import open_note
-from ledger.stored_tiles import stored_tile
-from ledger.tile_check import check_export
-from ledger.tiles import decode_bundle, parse_path, tiles_between
+from ledger.check.tile_check import check_export
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.merkle import verify_consistency
+from ledger.formats.note import open_note
+from ledger.formats.tiles import decode_bundle, parse_path, tiles_between
+from ledger.store.stored_tiles import stored_tile
 from schemas.errors import NotFound
-from schemas.record_codec import encode
-from schemas.records import ModelPromoted
+from schemas.records.record_codec import encode
+from schemas.records.records import ModelPromoted
 from tests.api.client import Client
 from tests.api.town import MODEL, Town
 from tests.ledger.exports import SIGNER
@@ -23,7 +23,7 @@ LOGS = ("region/nyc", "control")
 
 
 def read_from(client: Client, log: str) -> object:
-    """Reads below a log's prefix, as a client of another house does."""
+    """Reads below a log's prefix, as a client of another origin does."""
 
     def read(path: str) -> bytes:
         answer = client.get(f"/v1/ledger/{log}/{path}")

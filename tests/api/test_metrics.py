@@ -3,8 +3,8 @@
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.record_codec import decode
-from schemas.records import SlotClosed
+from schemas.records.record_codec import decode
+from schemas.records.records import SlotClosed
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town
 

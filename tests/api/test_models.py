@@ -1,7 +1,7 @@
 """Models are the recorded ones, and the champion is the one that was promoted last."""
 
-from schemas.record_codec import encode
-from schemas.records import CONTROL_LOG, ModelPromoted
+from schemas.records.record_codec import encode
+from schemas.records.records import CONTROL_LOG, ModelPromoted
 from tests.api.client import Client
 from tests.api.town import MODEL, Town
 

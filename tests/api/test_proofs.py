@@ -5,13 +5,13 @@ import time
 import pytest
 
 from api.ledger_tiles import PATIENCE_S
-from ledger.checkpoint import parse_checkpoint
-from ledger.note import cosign_note, parse_note
-from ledger.proof import check_proof
-from ledger.provers import Provers
-from schemas.records import ForecastIssued
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.note import cosign_note, parse_note
+from ledger.formats.proof import check_proof
+from ledger.store.provers import Provers
+from schemas.events.cells import cell_text
+from schemas.records.records import ForecastIssued
 from schemas.times import local_iso
-from state.cells import cell_text
 from tests.api.client import Client
 from tests.api.town import MEASURE, SLOT_S, START_SLOT, Town
 from tests.ledger.exports import SIGNER

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from api.region_view import RegionView
-from ledger.log import Head
-from schemas.record_codec import decode
-from schemas.records import RegionBootstrapped
+from ledger.store.log import Head
+from ledger.views.region_view import RegionView
+from schemas.records.record_codec import decode
+from schemas.records.records import RegionBootstrapped
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town, build_town
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.region_view import RegionView, SlotFacts
-from state.cells import cell_texts
+from ledger.views.region_view import RegionView, SlotFacts
+from schemas.events.cells import cell_texts
 from tests.api.client import Client
 from tests.api.town import START_SLOT, Town
 

@@ -14,14 +14,14 @@ from starlette.testclient import TestClient
 
 from api.witness import Witness, create_witness
 from dataflows.audit.cosign import WitnessPlace, cosign
-from ledger.keys import Signer, parse_verifier
-from ledger.log import Ledger, open_embedded
-from ledger.note import open_note
-from ledger.witness import Cosigned, Refusal
+from ledger.formats.keys import Signer, parse_verifier
+from ledger.formats.note import open_note
+from ledger.formats.witness import Cosigned, Refusal
+from ledger.store.log import Ledger, open_embedded
 from schemas.errors import DamagedError, StoreUnavailable
-from schemas.record_codec import encode
-from schemas.records import RunStopped
-from tests.ledger.test_witness import FORK, LEAVES, LOG, WITNESS, signed, submission
+from schemas.records.record_codec import encode
+from schemas.records.records import RunStopped
+from tests.ledger.formats.test_witness import FORK, LEAVES, LOG, WITNESS, signed, submission
 
 NAME = "ridecast/local"
 OPERATOR = Signer(NAME, bytes(32))

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from api.app import create_app
-from api.follow_store import StoreFollower
-from ledger.blobs import Blobs, Retention, open_blobs
-from ledger.log import Ledger, open_embedded
-from ledger.merkle import leaf_hash, root
-from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
-from schemas.count_table import to_table
-from schemas.record_codec import encode
-from schemas.records import (
+from ledger.formats.merkle import leaf_hash, root
+from ledger.store.blobs import Blobs, Retention, open_blobs
+from ledger.store.log import Ledger, open_embedded
+from ledger.views.online.follow_store import StoreFollower
+from ledger.views.online.memory import MemoryStore
+from schemas.events.cells import encode as encode_cells
+from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.records.count_table import to_table
+from schemas.records.record_codec import encode
+from schemas.records.records import (
     CONTROL_LOG,
     FALLBACKS,
     CountTable,
@@ -32,8 +34,6 @@ from schemas.records import (
 )
 from schemas.regions import US_PER_S, Region, load_region
 from schemas.settings import Settings
-from state.cells import encode as encode_cells
-from state.store.memory import MemoryStore
 from tests.api.client import Client
 from tests.ledger.exports import SIGNER
 

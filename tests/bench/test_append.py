@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ledger.blobs import Blobs, Retention, open_blobs
-from ledger.log import Ledger
+from ledger.store.blobs import Blobs, Retention, open_blobs
+from ledger.store.log import Ledger
 from tests.ledger.places import LOG, Place, scored
 
 ROUNDS = int(os.environ.get("RIDECAST_BENCH_ROUNDS", 300))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from schemas.chunks import decode_chunks, encode_chunks
-from schemas.codec import Decoder, encode_events, event_columns_reference
+from schemas.events.codec import Decoder, encode_events, event_columns_reference
+from schemas.forecasts.chunks import decode_chunks, encode_chunks
+from tests.schemas.forecasts.test_chunks import HORIZONS_MIN, forecasts
 from tests.schemas.rides import REGIONS, raw_batch, ride_columns
-from tests.schemas.test_chunks import HORIZONS_MIN, forecasts
 
 pytestmark = pytest.mark.bench
 BATCH_EVENTS = 5_000

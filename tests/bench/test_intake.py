@@ -14,17 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from dataflows.pump import PartitionPump, PumpLimits
-from dataflows.rejects import FileRejects
-from dataflows.resume import FROM_LOWEST, ResumePlan
-from dataflows.sources import open_rides
-from schemas.codec import Decoder, EventColumns, encode_events
-from schemas.measures import KINDS, RideKind
-from schemas.records import RegionBootstrapped
+from dataflows.connectors.rejects import FileRejects
+from dataflows.connectors.sources import open_rides
+from dataflows.stream.pump import PartitionPump, PumpLimits
+from dataflows.stream.resume import FROM_LOWEST, ResumePlan
+from schemas.events.codec import Decoder, EventColumns, encode_events
+from schemas.events.measures import KINDS, RideKind
+from schemas.events.rides import Int64s
+from schemas.records.records import RegionBootstrapped
 from schemas.regions import load_region
-from schemas.rides import Int64s
-from state.intake import IntakeRules
-from state.partials import ResumePoint
+from state.counting.intake import IntakeRules
+from state.counting.partials import ResumePoint
 
 PARTITIONS = 4
 EVENTS = int(os.environ.get("RIDECAST_BENCH_EVENTS", 4_000_000))

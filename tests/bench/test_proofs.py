@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.checkpoint import Checkpoint
-from ledger.keys import ID_SIZE_BYTES
-from ledger.merkle import HASH_SIZE_BYTES, leaf_hash, node_hash, range_root
-from ledger.note import cosign_note, parse_note, sign_note
-from ledger.proof import IssueProver, check_proof, parse_log_proof
-from ledger.stored_tiles import stored_nodes
+from ledger.formats.checkpoint import Checkpoint
+from ledger.formats.keys import ID_SIZE_BYTES
+from ledger.formats.merkle import HASH_SIZE_BYTES, leaf_hash, node_hash, range_root
+from ledger.formats.note import cosign_note, parse_note, sign_note
+from ledger.formats.proof import IssueProver, check_proof, parse_log_proof
+from ledger.store.stored_tiles import stored_nodes
 from tests.ledger.exports import ORIGIN, SIGNER
 from tests.ledger.issues import HORIZONS_MIN, TARGET_US, WITNESSES, Issued
 from tests.ledger.places import LOG, Place, scored

@@ -11,13 +11,14 @@ import pytest
 
 from dataflows.audit.replay import replay_region
 from dataflows.audit.replay_report import Replay, Verdict
-from dataflows.bootstrap import bootstrap_region, slot_of_midnight
-from dataflows.files.ridelog import RideLogWriter
-from dataflows.house import House, open_house, quiet_threads, run_embedded
-from dataflows.learn import train_region
-from dataflows.sources import FileRides
-from schemas.codec import EventColumns, encode_events
-from schemas.measures import KINDS, RideKind
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.sources import FileRides
+from dataflows.jobs.bootstrap import bootstrap_region, slot_of_midnight
+from dataflows.jobs.learn import train_region
+from dataflows.stream.start import quiet_threads, run_embedded
+from dataflows.stream.stores import Stores, open_stores
+from schemas.events.codec import EventColumns, encode_events
+from schemas.events.measures import KINDS, RideKind
 from schemas.regions import US_PER_S, load_region
 from schemas.settings import Settings
 
@@ -48,16 +49,16 @@ def write_rides(shared: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ready(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[House, FileRides]:
+def ready(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stores, FileRides]:
     """A home that is bootstrapped, with a small model in force, and its rides."""
     quiet_threads()
     folder = tmp_path_factory.mktemp("replay")
     write_rides(shared, folder / "rides")
     source = FileRides(folder / "rides")
-    house = open_house(Settings.from_env({}, {"home": str(folder / "home")}))
-    bootstrap_region(house, REGION, source, UNTIL)
-    train_region(house, None, promote=True, most_rows=20_000)
-    return house, source
+    stores = open_stores(Settings.from_env({}, {"home": str(folder / "home")}))
+    bootstrap_region(stores, REGION, source, UNTIL)
+    train_region(stores, None, promote=True, most_rows=20_000)
+    return stores, source
 
 
 def timed(what: Callable[[], Replay | None]) -> tuple[float, float, Replay | None]:
@@ -67,13 +68,13 @@ def timed(what: Callable[[], Replay | None]) -> tuple[float, float, Replay | Non
     return time.perf_counter() - wall, time.process_time() - processor, found
 
 
-def test_a_replay_is_no_slower_than_its_run(ready: tuple[House, FileRides]) -> None:
+def test_a_replay_is_no_slower_than_its_run(ready: tuple[Stores, FileRides]) -> None:
     """All days, their last one alone, and a sample: identical, and no slower than the run, which also waited for the disk."""
-    house, source = ready
-    run_s, run_processor_s, _ = timed(lambda: run_embedded(house, source, ["nyc"], bounded=True))
+    stores, source = ready
+    run_s, run_processor_s, _ = timed(lambda: run_embedded(stores, source, ["nyc"], bounded=True))
 
     def replay(first: int, share: float = 1.0) -> Replay:
-        return replay_region(house.ledger, house.blobs, house.environment, "nyc", source, first, END, share=share)
+        return replay_region(stores.ledger, stores.blobs, stores.environment, "nyc", source, first, END, share=share)
 
     print(f"\nrun of {END - START} slots: {run_s:.1f} s, {run_processor_s:.1f} s of processor time")
     for what, first, share in (("all of it", START, 1.0), ("its last day", END - 288, 1.0), ("5 % of it", START, 0.05)):
@@ -87,4 +88,4 @@ def test_a_replay_is_no_slower_than_its_run(ready: tuple[House, FileRides]) -> N
         assert {Verdict.IDENTICAL: len(found.slots)} == found.verdicts
         assert all(slot.from_rides for slot in found.slots)
         assert processor_s <= run_processor_s
-    house.close()
+    stores.close()

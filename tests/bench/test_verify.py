@@ -11,18 +11,17 @@ from pathlib import Path
 import pytest
 
 from dataflows.audit.verification import Wanted, verify_folder, verify_house
-from dataflows.exports.tiles import export_tiles
-from dataflows.house import open_house
-from ledger import statements
-from ledger.blob_check import BlobFolder, ReadBlobs
-from ledger.blobs import Retention
-from ledger.merkle import leaf_hash, root
-from ledger.tables import reading
-from ledger.tiles import TILE_WIDTH, Tile, decode_bundle
-from ledger.verify import PAGE_ENTRIES
-from schemas.chunks import encode_chunks, pack_blob
-from schemas.record_codec import encode
-from schemas.records import (
+from dataflows.jobs.exports.tiles import export_tiles
+from dataflows.stream.stores import open_stores
+from ledger.check.verify import PAGE_ENTRIES
+from ledger.formats.merkle import leaf_hash, root
+from ledger.formats.tiles import TILE_WIDTH, Tile, decode_bundle
+from ledger.store import statements
+from ledger.store.blobs import BlobFolder, ReadBlobs, Retention
+from ledger.store.tables import reading
+from schemas.forecasts.chunks import encode_chunks, pack_blob
+from schemas.records.record_codec import encode
+from schemas.records.records import (
     CountTable,
     Fallback,
     ForecastIssued,
@@ -34,7 +33,7 @@ from schemas.records import (
     StateDigested,
 )
 from tests.faults.small_ledger import LOG, SmallLedger, silent
-from tests.schemas.test_chunks import HORIZONS_MIN, forecasts
+from tests.schemas.forecasts.test_chunks import HORIZONS_MIN, forecasts
 
 pytestmark = pytest.mark.bench
 CELLS, ACTIVE_CELLS = 3_000, 300  # forecast for, and with rides in a slot: New York
@@ -74,7 +73,7 @@ def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[by
 def build(folder: Path, closes: int, *, chunks: bool) -> SmallLedger:
     """A ledger of that many closes, with their blobs or with entries alone."""
     made = SmallLedger(folder)
-    house = open_house(made.settings())
+    stores = open_stores(made.settings())
     sources = [encode_chunks(forecasts(CELLS, seed, largest=200)) for seed in range(4)] if chunks else []
     for start in range(0, closes, AT_ONCE):
         payloads: list[bytes] = []
@@ -83,28 +82,28 @@ def build(folder: Path, closes: int, *, chunks: bool) -> SmallLedger:
                 held = sources[number % 4]
                 turned = held[number % 150 :] + held[: number % 150]  # other bytes each time, as quickly as can be
                 turned[0] = turned[0][:-1] + bytes([number // 300])
-                blob, found = house.blobs.put(pack_blob(turned), Retention.FORECAST), root([leaf_hash(chunk) for chunk in turned])
+                blob, found = stores.blobs.put(pack_blob(turned), Retention.FORECAST), root([leaf_hash(chunk) for chunk in turned])
                 payloads += close_of(FIRST_SLOT + number, blob, len(turned), found)
             else:
                 payloads += close_of(FIRST_SLOT + number, b"", 0, bytes(32))
-        house.ledger.append(LOG, 5 * start, payloads)
-    house.close()
+        stores.ledger.append(LOG, 5 * start, payloads)
+    stores.close()
     return made
 
 
 def hashed_database(made: SmallLedger, digests: list[bytes]) -> int:
     """Read what verify reads, in the same way, and hash it: bytes."""
-    house = open_house(made.settings(), reading=True)
-    engine, log_id = house.ledger.opened(LOG)
-    size, total = house.ledger.head(LOG).size, 0
+    stores = open_stores(made.settings(), reading=True)
+    engine, log_id = stores.ledger.opened(LOG)
+    size, total = stores.ledger.head(LOG).size, 0
     for start in range(0, size, PAGE_ENTRIES):
         bounds = {"log_id": log_id, "start": start, "stop": min(start + PAGE_ENTRIES, size), "limit": PAGE_ENTRIES}
         with reading(engine, LOG) as connection:
             for row in connection.execute(statements.entries(of_kind=False), bounds).all():
                 sha256(row[5]).digest()
                 total += len(row[5])
-    total += _hashed_blobs(house.blobs, digests)
-    house.close()
+    total += _hashed_blobs(stores.blobs, digests)
+    stores.close()
     return total
 
 
@@ -128,9 +127,9 @@ def verified(made: SmallLedger, processes: int, *, tiles: bool) -> None:
     if tiles:
         [report] = verify_folder(made.tiles, Wanted(LOG, (), (made.key(),), processes), silent)
     else:
-        house = open_house(made.settings(), reading=True)
-        [report] = verify_house(house, Wanted(LOG, (), (), processes), silent)
-        house.close()
+        stores = open_stores(made.settings(), reading=True)
+        [report] = verify_house(stores, Wanted(LOG, (), (), processes), silent)
+        stores.close()
     assert report.problems == ()
 
 
@@ -156,11 +155,11 @@ def peak_mb(made: SmallLedger, *words: str) -> tuple[float, float]:
 
 def export(made: SmallLedger) -> list[bytes]:
     """The ledger as tiles, its blobs beside; their digests."""
-    house = open_house(made.settings(), reading=True)
-    note = house.ledger.guard.note(LOG)
+    stores = open_stores(made.settings(), reading=True)
+    note = stores.ledger.guard.note(LOG)
     assert note is not None
-    export_tiles(house.ledger, LOG, note, made.tiles)
-    house.close()
+    export_tiles(stores.ledger, LOG, note, made.tiles)
+    stores.close()
     folder = made.tiles / LOG / "blobs"
     folder.mkdir()
     files = [path for path in (made.home / "blobs").rglob("*") if path.is_file()]

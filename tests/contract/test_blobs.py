@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledger.blobs import Blobs, FileBlobs, Retention, open_blobs
+from ledger.store.blobs import Blobs, FileBlobs, Retention, open_blobs
 from schemas.errors import DamagedError, NotFound, StoreUnavailable
 
 

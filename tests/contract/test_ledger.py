@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import merkle
-from ledger.log import LARGEST_ENTRY_BYTES, Head
+from ledger.formats import merkle
+from ledger.store.log import LARGEST_ENTRY_BYTES, Head
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
-from schemas.record_codec import encode
-from schemas.records import ModelPromoted
+from schemas.records.record_codec import encode
+from schemas.records.records import ModelPromoted
 from tests.ledger.places import LOG, Place, scored
 
 LOG_NUMBERS = itertools.count()

@@ -8,10 +8,10 @@ from typing import Protocol
 import fastavro
 import pytest
 
-from dataflows.sealing import Seals
-from dataflows.sinks import FileForecasts, FileRejects, ForecastSink, KafkaForecasts, KafkaRejects, RejectSink
-from schemas.messages import decode_demand_forecast
-from schemas.rides import NO_TIME, Reason, Rejected
+from dataflows.connectors.sealing import Seals
+from dataflows.connectors.sinks import FileForecasts, FileRejects, ForecastSink, KafkaForecasts, KafkaRejects, RejectSink
+from schemas.events.rides import NO_TIME, Reason, Rejected
+from schemas.forecasts.messages import decode_demand_forecast
 from tests.forecast_samples import sample_messages
 from tests.services.committed import committed
 

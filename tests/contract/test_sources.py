@@ -11,8 +11,8 @@ from confluent_kafka import Producer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.files.ridelog import RideLogWriter
-from dataflows.sources import FileRides, KafkaRides, PartitionReader, RideSource
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.sources import FileRides, KafkaRides, PartitionReader, RideSource
 from schemas.errors import NotFound
 
 PARTITIONS = 3

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from schemas.chunks import decode_chunk, pack_blob, unpack_blob
+from ledger.views.online.memory import MemoryStore
+from ledger.views.online.protocol import OnlineStore, StoredIssue
+from ledger.views.online.redis import RedisStore
 from schemas.errors import DamagedError
-from schemas.record_codec import encode
-from schemas.records import ModelPromoted
-from state.store.memory import MemoryStore
-from state.store.protocol import OnlineStore, StoredIssue
-from state.store.redis import RedisStore
+from schemas.forecasts.chunks import decode_chunk, pack_blob, unpack_blob
+from schemas.records.record_codec import encode
+from schemas.records.records import ModelPromoted
 from tests.forecast_samples import FIRST_CELL, HORIZONS_MIN, sample_blob, sample_columns, sample_entry
 
 Views = Callable[[], OnlineStore]

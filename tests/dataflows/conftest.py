@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from dataflows import learn
-from dataflows.house import House
-from dataflows.learn import Trained, train_region
-from tests.dataflows.test_local import Killed, killed_after
+from dataflows.jobs import learn
+from dataflows.jobs.learn import Trained, train_region
+from dataflows.stream.stores import Stores
+from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import Place, copied, run_here
 
@@ -33,13 +33,13 @@ class Learned:
 
 
 @pytest.fixture(scope="session")
-def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     """The stores of a home whose bounded run is over; read them, and copy what you change."""
     place = copied(settled.place, tmp_path_factory.mktemp("finished") / "home")
     run_here(place)
-    house = place.open()
-    yield house
-    house.close()
+    stores = place.open()
+    yield stores
+    stores.close()
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +48,13 @@ def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learn
     place = copied(settled.place, tmp_path_factory.mktemp("learned") / "home")
     with contextlib.suppress(Killed):
         run_here(place, killed_after(LIVE_SLOTS), batch_events=20)
-    house = place.open()
+    stores = place.open()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learn.os, "cpu_count", lambda: 1)  # on cores that others use too, several threads wait for each other
-        first = train_region(house, None, promote=False, most_rows=MOST_ROWS)
-        second = train_region(house, place.world.region, promote=True, reason="a test", most_rows=MOST_ROWS)
-    before = house.ledger.head("region/small").size
-    house.close()
+        first = train_region(stores, None, promote=False, most_rows=MOST_ROWS)
+        second = train_region(stores, place.world.region, promote=True, reason="a test", most_rows=MOST_ROWS)
+    before = stores.ledger.head("region/small").size
+    stores.close()
     return Learned(place, first[0], second[0], before)
 
 

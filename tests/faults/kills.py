@@ -10,12 +10,12 @@ from datetime import datetime
 import fastavro
 import psutil
 
-from dataflows.house import House
-from ledger.verify import verify_log
-from schemas.chunks import unpack_blob
-from schemas.messages import decode_demand_forecast, encode_demand_forecasts
-from schemas.record_codec import decode
-from schemas.records import ForecastIssued
+from dataflows.stream.stores import Stores
+from ledger.check.verify import verify_log
+from schemas.forecasts.chunks import unpack_blob
+from schemas.forecasts.messages import decode_demand_forecast, encode_demand_forecasts
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued
 from schemas.topics import FORECASTS
 from tests.services.committed import committed
 from tests.simulation.reference import assert_rejects_kept
@@ -70,15 +70,15 @@ def run_with_kills(place: Place, seed: int, kills: int, expected: list[bytes]) -
             family.finish()
     finally:
         family.kill("everything")
-    house = place.open()
+    stores = place.open()
     try:
-        report = verify_log(house.ledger, LOG, house.blobs)
+        report = verify_log(stores.ledger, LOG, stores.blobs)
         assert tuple(report.problems) == ()
-        assert_rejects_kept(place.world, house)
-        wanted, found = due(house), published(house)
-        return Outcome(kills, (wanted - found).total(), (found - wanted).total(), payloads(house.ledger) == expected)
+        assert_rejects_kept(place.world, stores)
+        wanted, found = due(stores), published(stores)
+        return Outcome(kills, (wanted - found).total(), (found - wanted).total(), payloads(stores.ledger) == expected)
     finally:
-        house.close()
+        stores.close()
 
 
 class Family:
@@ -154,19 +154,19 @@ def _words(process: psutil.Process) -> list[str]:
 Message = tuple[bytes, str]  # the entry's index and the cell, with all that is said about it
 
 
-def due(house: House) -> Counter[str]:
+def due(stores: Stores) -> Counter[str]:
     """What a consumer must have seen of every recorded issue."""
     found: Counter[str] = Counter()
-    for stored in house.ledger.scan(LOG, kind=ForecastIssued.__name__):
+    for stored in stores.ledger.scan(LOG, kind=ForecastIssued.__name__):
         record: ForecastIssued = decode(stored.payload)
-        columns = unpack_blob(house.blobs.get(record.blob)).columns(record.horizons_min)
+        columns = unpack_blob(stores.blobs.get(record.blob)).columns(record.horizons_min)
         found.update(_spoken(decode_demand_forecast(value)) for _, value in encode_demand_forecasts(columns, record, stored.index, 6))
     return found
 
 
-def published(house: House) -> Counter[str]:
+def published(stores: Stores) -> Counter[str]:
     """What a consumer sees that reads committed, or who opens the files."""
-    settings = house.settings
+    settings = stores.settings
     if settings.kafka:
         messages = committed(settings.kafka, FORECASTS.name_of(settings.instance), 90.0)
         return Counter(_spoken(decode_demand_forecast(value)) for _, value in messages if value is not None)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflows.audit.verification import Wanted, verify_folder, verify_house
-from dataflows.exports.tiles import export_blobs, export_tiles
-from dataflows.house import House, open_house
-from dataflows.signing import verifier_of
-from ledger.blobs import Retention
-from ledger.keys import Verifier
-from ledger.merkle import leaf_hash, root
-from ledger.verify import Progress, Report
-from schemas.chunks import encode_chunks, pack_blob
-from schemas.record_codec import encode
-from schemas.records import (
+from dataflows.jobs.exports.tiles import export_blobs, export_tiles
+from dataflows.stream.signing import verifier_of
+from dataflows.stream.stores import Stores, open_stores
+from ledger.check.verify import Progress, Report
+from ledger.formats.keys import Verifier
+from ledger.formats.merkle import leaf_hash, root
+from ledger.store.blobs import Retention
+from schemas.forecasts.chunks import encode_chunks, pack_blob
+from schemas.records.record_codec import encode
+from schemas.records.records import (
     CONTROL_LOG,
     RUNS_LOG,
     CountTable,
@@ -28,7 +28,7 @@ from schemas.records import (
     SlotScored,
 )
 from schemas.settings import Settings
-from tests.schemas.test_chunks import HORIZONS_MIN, forecasts
+from tests.schemas.forecasts.test_chunks import HORIZONS_MIN, forecasts
 
 LOG = "region/nyc"
 FIRST_SLOT = 4_667_000
@@ -74,19 +74,19 @@ class SmallLedger:
 
     def append(self, slots: range) -> None:
         """Closes of these slots."""
-        house = open_house(self.settings())
+        stores = open_stores(self.settings())
         for slot in slots:
-            append_close(house, slot)
-        house.close()
+            append_close(stores, slot)
+        stores.close()
 
     def verified(self, *against: Path, verifier: Verifier | None = None, log: str = "") -> list[str]:
         """What the verifier says of the home, or of one log there."""
-        house = open_house(self.settings(), reading=True, verifier=verifier)
+        stores = open_stores(self.settings(), reading=True, verifier=verifier)
         try:
             keys = (verifier,) if verifier else (self.key(),) if against else ()
-            return _said(verify_house(house, Wanted(log, against, keys), silent))
+            return _said(verify_house(stores, Wanted(log, against, keys), silent))
         finally:
-            house.close()
+            stores.close()
 
     def tiles_verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
         """What the verifier says of the tiles."""
@@ -94,15 +94,15 @@ class SmallLedger:
 
     def export(self) -> None:
         """Write the tiles, and keep a checkpoint."""
-        house = open_house(self.settings(), reading=True)
-        for log in house.ledger.logs():
-            note = house.ledger.guard.note(log)
+        stores = open_stores(self.settings(), reading=True)
+        for log in stores.ledger.logs():
+            note = stores.ledger.guard.note(log)
             assert note is not None
-            export_tiles(house.ledger, log, note, self.tiles)
-            export_blobs(house.ledger, house.blobs, log, house.ledger.head(log).size, self.tiles)
+            export_tiles(stores.ledger, log, note, self.tiles)
+            export_blobs(stores.ledger, stores.blobs, log, stores.ledger.head(log).size, self.tiles)
             if log == LOG:
                 self.kept.write_text(note, "utf-8")
-        house.close()
+        stores.close()
 
     def content(self) -> dict[str, object]:
         """What a reader of the home can come to know, read by other means than ours: rows, blobs, checkpoints and key."""
@@ -126,24 +126,24 @@ class SmallLedger:
 def make_small_ledger(folder: Path, closes: int = 4) -> SmallLedger:
     """A ledger of a few closes; three logs."""
     made = SmallLedger(folder)
-    house = open_house(made.settings())
-    model = house.blobs.put(b"a model's artefact" * 9, Retention.MODEL)
-    append(house, CONTROL_LOG, ModelPromoted("nyc", "pickups", model, "champion", "better"))
+    stores = open_stores(made.settings())
+    model = stores.blobs.put(b"a model's artefact" * 9, Retention.MODEL)
+    append(stores, CONTROL_LOG, ModelPromoted("nyc", "pickups", model, "champion", "better"))
     for slot in range(FIRST_SLOT, FIRST_SLOT + closes):
-        append_close(house, slot)
-    append(house, RUNS_LOG, RunStopped("a run", 1_700_000_000_000_000, {"control": 1}))
-    house.close()
+        append_close(stores, slot)
+    append(stores, RUNS_LOG, RunStopped("a run", 1_700_000_000_000_000, {"control": 1}))
+    stores.close()
     return made
 
 
-def append_close(house: House, slot: int) -> None:
+def append_close(stores: Stores, slot: int) -> None:
     """A close as a region appends it: counts, scores, an issue."""
-    head = house.ledger.head(CONTROL_LOG)
+    head = stores.ledger.head(CONTROL_LOG)
     table = CountTable("pickups", (slot, 0, 0), (1_000, 7, 9), (slot % 5, 3, 1))
-    blob = house.blobs.put(encode(SlotCounts((table,), ())), Retention.PERMANENT) if slot % 2 else b""
+    blob = stores.blobs.put(encode(SlotCounts((table,), ())), Retention.PERMANENT) if slot % 2 else b""
     closed = SlotClosed("nyc", slot, "observed", (), () if blob else (table,), (), blob, head.size, head.root)
     chunks = encode_chunks(forecasts(20, slot))
-    digests = house.blobs.put(pack_blob(chunks), Retention.FORECAST), root([leaf_hash(chunk) for chunk in chunks])
+    digests = stores.blobs.put(pack_blob(chunks), Retention.FORECAST), root([leaf_hash(chunk) for chunk in chunks])
     issued = ForecastIssued(
         "nyc",
         "pickups",
@@ -162,12 +162,12 @@ def append_close(house: House, slot: int) -> None:
         1,
         "observed",
     )
-    append(house, LOG, closed, SlotScored("nyc", "pickups", slot, False, ()), issued)
+    append(stores, LOG, closed, SlotScored("nyc", "pickups", slot, False, ()), issued)
 
 
-def append(house: House, log: str, *records: Record) -> None:
+def append(stores: Stores, log: str, *records: Record) -> None:
     """Append records behind what is there."""
-    house.ledger.append(log, house.ledger.head(log).size, [encode(record) for record in records])
+    stores.ledger.append(log, stores.ledger.head(log).size, [encode(record) for record in records])
 
 
 def silent(log: str) -> Progress:

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.blobs import Retention, open_blobs
-from ledger.verify import verify_log
-from tests.house import ROOT
+from ledger.check.verify import verify_log
+from ledger.store.blobs import Retention, open_blobs
 from tests.ledger.places import LOG, Place, scored
+from tests.tree import ROOT
 
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename")
 FAULTS = {"KILL": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
@@ -24,7 +24,7 @@ BEFORE = 2  # closes that are there, with their checkpoint, before the program s
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from ledger.blobs import Retention, open_blobs
+from ledger.store.blobs import Retention, open_blobs
 from schemas.errors import RidecastError
 from tests.faults.syscalls import BEFORE, chunks_of, close_of
 from tests.ledger.places import LOG, Place

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflows.files.ridelog import RideLogWriter
-from dataflows.house import open_rejects
-from schemas.codec import decode_slow, encode_event
-from schemas.measures import KINDS
-from schemas.rides import Reason
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.rejects_at import open_rejects
+from schemas.events.codec import decode_slow, encode_event
+from schemas.events.measures import KINDS
+from schemas.events.rides import Reason
 from tests.simulation.runs import LOG, Place, closed_slots, finish, payloads_at, settle, start_cluster
 from tests.simulation.world import MIN_US, PLACES, S_US, SKEW_S, START_US, World, make_region
 
@@ -110,12 +110,12 @@ def check(folder: Path, events: int) -> str:
     """Run the real flow over that many mutated events and hold what it says against each event's own verdict."""
     place, verdicts = written(folder, events)
     finish(place, *start_cluster(place, 2, 5_000), limit_s=600)
-    house = place.open()
-    sink = open_rejects(house.settings)
+    stores = place.open()
+    sink = open_rejects(stores.settings)
     kept = {(reject.partition, reject.offset): (reject.reason, reject.value) for reject in sink.read()}
     sink.close()
-    assert house.ledger.head(LOG).size > 100
-    house.close()
+    assert stores.ledger.head(LOG).size > 100
+    stores.close()
     assert {place: verdict for place, verdict in verdicts.items() if verdict[0] is not None} == kept
     cuts = [cut for record in closed_slots(payloads_at(place)) for cut in record.partitions]
     for cut in cuts:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.blobs import open_blobs
-from ledger.verify import verify_log
+from ledger.check.verify import verify_log
+from ledger.store.blobs import open_blobs
 from tests.faults.syscalls import CLOSE_ENTRIES, close_of
-from tests.house import ROOT
 from tests.ledger.places import LOG, Place
 from tests.services.postgres import PostgresServer
+from tests.tree import ROOT
 
 SEED = 20_141_124
 LONGEST_WAIT_S = 0.3  # after the first close of a round; a close takes some ten milliseconds
@@ -23,7 +23,7 @@ LONGEST_WAIT_S = 0.3  # after the first close of a round; a close takes some ten
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from ledger.blobs import Retention, open_blobs
+from ledger.store.blobs import Retention, open_blobs
 from schemas.errors import RidecastError
 from tests.faults.syscalls import CLOSE_ENTRIES, chunks_of, close_of
 from tests.ledger.places import LOG, Place

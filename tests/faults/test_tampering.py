@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.house import open_house
-from dataflows.signing import public_path
-from ledger.key_files import write_verifier
-from ledger.keys import Signer
-from ledger.log import open_embedded
+from dataflows.stream.signing import public_path
+from dataflows.stream.stores import open_stores
+from ledger.formats.keys import Signer
+from ledger.store.key_files import write_verifier
+from ledger.store.log import open_embedded
 from schemas.errors import RidecastError
 from tests.faults.small_ledger import FIRST_SLOT, LOG, SmallLedger, append_close, make_small_ledger
 
@@ -44,12 +44,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
 def with_wal(pristine: SmallLedger, tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
     """The same while a process has it open: its last closes are in the WAL, and the checkpoint vouches for them."""
     busy = pristine.copy(tmp_path_factory.mktemp("busy"))
-    house = open_house(busy.settings())
+    stores = open_stores(busy.settings())
     for slot in range(FIRST_SLOT + 4, FIRST_SLOT + 6):
-        append_close(house, slot)
-    house.ledger.flush()
+        append_close(stores, slot)
+    stores.ledger.flush()
     made = busy.copy(tmp_path_factory.mktemp("wal"))
-    house.close()
+    stores.close()
     assert (made.folder / WAL).stat().st_size > 4096
     return made
 
@@ -167,17 +167,17 @@ def run_sql(made: SmallLedger, *statements: str) -> None:
 
 def forked(made: SmallLedger, folder: Path, signer: Signer | None = None, changed: int = 5) -> SmallLedger:
     """A home whose region has another entry in one place, every hash and signature made anew."""
-    house = open_house(made.settings(), reading=True)
-    payloads = [stored.payload for stored in house.ledger.scan(LOG)]
-    house.close()
+    stores = open_stores(made.settings(), reading=True)
+    payloads = [stored.payload for stored in stores.ledger.scan(LOG)]
+    stores.close()
     payloads[changed] = payloads[changed][:-1] + bytes([payloads[changed][-1] ^ 1])
     other = made.copy(folder)
     for path in (*(other.home / "ledger").glob("region__nyc*"), *(other.home / "checkpoints").glob("region__nyc*")):
         path.unlink()
     if signer is None:
-        house = open_house(other.settings())
-        house.ledger.append(LOG, 0, payloads)
-        house.close()
+        stores = open_stores(other.settings())
+        stores.ledger.append(LOG, 0, payloads)
+        stores.close()
         return other
     ledger = open_embedded(other.home, instance="local", clock=lambda: 0.0, signer=signer)
     ledger.append(LOG, 0, payloads)

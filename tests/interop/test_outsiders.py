@@ -17,14 +17,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ledger.checkpoint import parse_checkpoint
-from ledger.key_files import PUBLIC_KEY
-from ledger.keys import Signer
-from ledger.merkle import leaf_hash
-from ledger.note import parse_note, sign_note
-from tests.house import ROOT
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.keys import Signer
+from ledger.formats.merkle import leaf_hash
+from ledger.formats.note import parse_note, sign_note
+from ledger.store.key_files import PUBLIC_KEY
 from tests.ridecast.calls import environment, ridecast
 from tests.ridecast.conftest import REGION, Small, copy, small
+from tests.tree import ROOT
 
 __all__ = ["copy", "small"]
 

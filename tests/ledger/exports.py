@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ledger.checkpoint import Checkpoint
-from ledger.keys import Signer
-from ledger.merkle import Tree, leaf_hash
-from ledger.note import sign_note
-from ledger.tiles import CHECKPOINT_PATH, TILE_WIDTH, encode_bundle, tile_bytes, tiles_between
+from ledger.formats.checkpoint import Checkpoint
+from ledger.formats.keys import Signer
+from ledger.formats.merkle import Tree, leaf_hash
+from ledger.formats.note import sign_note
+from ledger.formats.tiles import CHECKPOINT_PATH, TILE_WIDTH, encode_bundle, tile_bytes, tiles_between
 from schemas.errors import NotFound
 
 ORIGIN = "ridecast/local/region/nyc"

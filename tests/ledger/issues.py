@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ledger.checkpoint import Checkpoint
-from ledger.keys import Signer
-from ledger.merkle import leaf_hash, node_hash, range_root, root
-from ledger.note import cosign_note, sign_note
-from ledger.proof import build_proof
-from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
-from schemas.record_codec import encode
-from schemas.records import ForecastIssued, HorizonSpread
+from ledger.formats.checkpoint import Checkpoint
+from ledger.formats.keys import Signer
+from ledger.formats.merkle import leaf_hash, node_hash, range_root, root
+from ledger.formats.note import cosign_note, sign_note
+from ledger.formats.proof import build_proof
+from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.records.record_codec import encode
+from schemas.records.records import ForecastIssued, HorizonSpread
 from tests.ledger.exports import ORIGIN, SIGNER
 
 HORIZONS_MIN = (15, 30, 60)

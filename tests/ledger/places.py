@@ -8,12 +8,12 @@ from time import monotonic
 
 import sqlalchemy as sa
 
-from ledger.checkpoint_files import Key
-from ledger.log import Ledger, open_database, open_embedded
-from ledger.tables import file_stem
+from ledger.store.checkpoint_files import Key
+from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.tables import file_stem
 from schemas.errors import RidecastError
-from schemas.record_codec import encode
-from schemas.records import SlotScored
+from schemas.records.record_codec import encode
+from schemas.records.records import SlotScored
 from tests.ledger.exports import SIGNER
 
 LOG = "region/nyc"

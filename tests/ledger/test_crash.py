@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.verify import verify_log
+from ledger.check.verify import verify_log
 from schemas.errors import StoreUnavailable
 from tests.ledger.places import LOG, Place, scored
 from tests.services.postgres import PostgresServer
@@ -21,7 +21,7 @@ import os, signal, sys
 from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from ledger import checkpoint_files
+from ledger.store import checkpoint_files
 from tests.ledger.places import LOG, Place, scored
 
 home, url, moment, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ledger.keys import parse_verifier
-from ledger.proof import check_proof
+from ledger.formats.keys import parse_verifier
+from ledger.formats.proof import check_proof
 from tests.ledger.golden import FOLDER, files
 from tests.ledger.issues import TARGET_US
 

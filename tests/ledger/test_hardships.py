@@ -1,4 +1,4 @@
-"""What goes wrong in a real house, each with the message that says what to do; a restart is never the whole answer."""
+"""What goes wrong on a real machine, each with the message that says what to do; a restart is never the whole answer."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledger import files, guard, tables
-from ledger.files import locked
-from ledger.verify import verify_log
+from ledger.check.verify import verify_log
+from ledger.store import files, guard, tables
+from ledger.store.files import locked
 from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, StoreUnavailable
-from tests.house import ROOT
 from tests.ledger.places import LOG, Place, scored
+from tests.tree import ROOT
 
 # Appends one entry for each line that it is told, as one that knows the size from before; says the size or the refusal.
 WRITER = """

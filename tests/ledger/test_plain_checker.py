@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.checkpoint import origin_of
-from ledger.proof import FORECAST_PROOF, LogProof, check_proof, parse_log_proof
-from schemas.avro_files import head
-from schemas.chunks import FORECAST_CHUNK
-from tests.house import ROOT
+from ledger.formats.checkpoint import origin_of
+from ledger.formats.proof import FORECAST_PROOF, LogProof, check_proof, parse_log_proof
+from schemas.encoding.avro_files import head
+from schemas.forecasts.chunks import FORECAST_CHUNK
 from tests.ledger.exports import SIGNER
+from tests.ledger.formats.test_proof import CITY, PROOF, PROVER, WITNESS_KEYS
 from tests.ledger.golden import FOLDER
 from tests.ledger.issues import HORIZONS_MIN, Issued
-from tests.ledger.test_proof import CITY, PROOF, PROVER, WITNESS_KEYS
+from tests.tree import ROOT
 
 PAGE = ROOT / "docs" / "check_proof.py"
 PLAIN = runpy.run_path(str(PAGE))

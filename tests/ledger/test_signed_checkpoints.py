@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.checkpoint import parse_checkpoint
-from ledger.keys import Signer, Verifier
-from ledger.note import cosign_note, open_note, sign_note
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.keys import Signer, Verifier
+from ledger.formats.note import cosign_note, open_note, sign_note
 from schemas.errors import BootRefused
 from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, Place, scored

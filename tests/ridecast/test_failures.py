@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.log import Head
+from ledger.store.log import Head
 from ridecast.occupancy import occupied
 from tests.ledger.places import Place
 from tests.ridecast.calls import ROOT, environment, ridecast
@@ -124,7 +124,7 @@ def test_trips_that_cannot_be_read(
 @pytest.mark.parametrize("command", ["run", "bootstrap"])
 def test_an_unreachable_broker_is_named(at_small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A closed port ends a command once the time for one question is over, in one line, without a word of the client library."""
-    monkeypatch.setattr("dataflows.kafka.connection.ANSWER_S", 1.0)
+    monkeypatch.setattr("dataflows.connectors.kafka.connection.ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     more = ("--until", "2025-04-07") if command == "bootstrap" else ()
     done = call(command, "--rides", f"kafka://{address}/rides", "--region", "tehran", "--home", "home", *more)
@@ -142,7 +142,7 @@ def test_an_unreachable_database_is_named(at_small: Small, call: Call) -> None:
 @pytest.mark.parametrize(("name", "form"), [("RIDECAST_REDIS", "redis://:hunter2@{}/0"), ("RIDECAST_KAFKA", "{}")])
 def test_an_unreachable_output_is_named(at_small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, name: str, form: str) -> None:
     """A run does not begin to wait for a server that was never there: setting and address are said, in one line, no password."""
-    monkeypatch.setattr("dataflows.reachable.ANSWER_S", 1.0)
+    monkeypatch.setattr("dataflows.connectors.reachable.ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     done = call(*RUN, "--until-end", **{name: form.format(address)})
     shown = form.format(address).replace("hunter2", "***")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflows.files.ridelog import PARTITIONS, partitions
+from dataflows.connectors.files.ridelog import PARTITIONS, partitions
 from ridecast import landing
 from schemas.errors import StoreUnavailable, UsageError
 
@@ -90,13 +90,13 @@ class Sink:
 
 def test_a_topic_is_confirmed_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sink gets what was asked for, and is flushed after the block, not when it fails."""
-    monkeypatch.setattr("dataflows.kafka.producer.KafkaRideSink", Sink)
+    monkeypatch.setattr("dataflows.connectors.kafka.producer.KafkaRideSink", Sink)
     with landing.topic("h:1", "rides", append_to=True) as place:
         sink = place.sink
         assert isinstance(sink, Sink)
         assert (("h:1", "rides", PARTITIONS, True), 0) == (sink.asked, sink.flushed)
     assert sink.flushed == 1
-    monkeypatch.setattr("dataflows.kafka.producer.KafkaRideSink", lambda *asked, append_to: sink)
+    monkeypatch.setattr("dataflows.connectors.kafka.producer.KafkaRideSink", lambda *asked, append_to: sink)
     with pytest.raises(ZeroDivisionError), landing.topic("h:1", "rides", append_to=False):
         raise ZeroDivisionError
     assert sink.flushed == 1

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.avro_columns import hash_id
-from schemas.avro_files import head, released
-from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
-from schemas.codec import encode_event
-from schemas.messages import encode_cursor, encode_demand_forecasts, encode_reject
-from schemas.partitioner import partition_of
-from schemas.records import ForecastIssued
-from schemas.rides import NO_TIME, Reason, Rejected
+from schemas.encoding.avro_files import head, released
+from schemas.events.avro_columns import hash_id
+from schemas.events.codec import encode_event
+from schemas.events.partitioner import partition_of
+from schemas.events.rides import NO_TIME, Reason, Rejected
+from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.forecasts.messages import encode_cursor, encode_demand_forecasts, encode_reject
+from schemas.records.records import ForecastIssued
 
 FILE = Path(__file__).resolve().parents[1] / "golden" / "formats.json"
 # A message of the first release, whose bytes were not sealed.

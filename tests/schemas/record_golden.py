@@ -15,7 +15,8 @@ from typing import Any
 import fastavro
 
 from ridecast.commands.ledger.picking import plain
-from schemas.record_codec import MARKER, decode, fingerprint
+from schemas.encoding.avro_files import MARKER, fingerprint
+from schemas.records.record_codec import decode
 
 FILE = Path(__file__).resolve().parents[1] / "golden" / "records.json"
 

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from schemas.codec import EventColumns, RideFields
-from schemas.measures import KINDS
-from schemas.rides import NO_TIME, RawBatch, Rejected, RideBatch
+from schemas.events.codec import EventColumns, RideFields
+from schemas.events.measures import KINDS
+from schemas.events.rides import NO_TIME, RawBatch, Rejected, RideBatch
 
 REGIONS = ("nyc", "tehran")
 BASE_US = 1_400_000_000_000_000  # 2014-05-13

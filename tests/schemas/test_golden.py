@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from schemas.chunks import NUMBERS, decode_chunk, decode_chunks
-from schemas.codec import decode_slow
-from schemas.messages import decode_cursor, decode_demand_forecast, decode_reject
-from schemas.rides import Reason, Rejected
+from schemas.events.codec import decode_slow
+from schemas.events.rides import Reason, Rejected
+from schemas.forecasts.chunks import NUMBERS, decode_chunk, decode_chunks
+from schemas.forecasts.messages import decode_cursor, decode_demand_forecast, decode_reject
 from tests.schemas.golden import FILE, FULL_EVENT, SPARE_EVENT, TARGET_US, forecasts, formats
 
 GOLDEN: dict[str, str] = json.loads(FILE.read_text("utf-8"))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.log import LOG_NAME
+from ledger.store.log import LOG_NAME
 from schemas.errors import UsageError
-from schemas.records import region_log
+from schemas.records.records import region_log
 from schemas.regions import Region, RegionId, load_region, region_from_json, shipped_regions
 
 GIVEN: dict[str, Any] = {"id": "town", "timezone": "Europe/Berlin", "polygon": [[52.0, 13.0], [53.0, 13.0], [53.0, 14.0]]}

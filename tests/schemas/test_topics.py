@@ -5,13 +5,13 @@ from importlib import resources
 
 import pytest
 
-from schemas.avro_files import head
+from schemas.encoding.avro_files import head
 from schemas.errors import UsageError
-from schemas.messages import encode_cursor, encode_reject
-from schemas.rides import Reason, Rejected
+from schemas.events.rides import Reason, Rejected
+from schemas.forecasts.messages import encode_cursor, encode_reject
 from schemas.topics import CURSORS, FORECASTS, REJECTED, RIDES, TOPICS, topic_named
 from tests.forecast_samples import sample_messages
-from tests.house import ROOT, files, text_of
+from tests.tree import ROOT, files, text_of
 
 NAME = re.compile(r"`((?:rides|demand|ridecast)\.(?:raw|rejected|forecasts|cursors|[a-z]+s))`")
 MODULES = {"ridecast.commands"}

@@ -9,14 +9,14 @@ from typing import Protocol
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from dataflows.files.ridelog import RideLogWriter
-from dataflows.kafka.producer import KafkaRideSink
-from dataflows.sources import open_rides
-from schemas.record_codec import decode
-from schemas.records import SlotClosed
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.kafka.producer import KafkaRideSink
+from dataflows.connectors.sources import open_rides
+from schemas.records.record_codec import decode
+from schemas.records.records import SlotClosed
 from tests.simulation.runs import LOG, Place
 from tests.simulation.world import MIN_US, START_SLOT, START_US, Entry, World, append
-from tests.state.plain_slots import SLOT_US, Event
+from tests.state.counting.plain_slots import SLOT_US, Event
 
 PIECE_EVENTS = 20  # what a live producer sends at once
 
@@ -113,12 +113,12 @@ class Producer:
 
 def last_closed(place: Place) -> SlotClosed | None:
     """The newest closed slot of a region that others may be writing."""
-    house = place.open()
+    stores = place.open()
     try:
-        stored = house.ledger.find(LOG, SlotClosed.__name__)
+        stored = stores.ledger.find(LOG, SlotClosed.__name__)
         return decode(stored.payload) if stored else None
     finally:
-        house.close()
+        stores.close()
 
 
 def caught_up(place: Place, producer: Producer) -> bool:

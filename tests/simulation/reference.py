@@ -5,37 +5,38 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dataflows.house import House, open_rejects
-from schemas.count_table import from_table
-from schemas.record_codec import decode
-from schemas.records import CountTable, SlotClosed, SlotCounts
-from schemas.rides import Reason
-from state.cells import encode
+from dataflows.connectors.rejects_at import open_rejects
+from dataflows.stream.stores import Stores
+from schemas.events.cells import encode
+from schemas.events.rides import Reason
+from schemas.records.count_table import from_table
+from schemas.records.record_codec import decode
+from schemas.records.records import CountTable, SlotClosed, SlotCounts
 from tests.simulation.world import PLACES, START_SLOT, World
-from tests.state.plain_slots import Gap, PlainSlot, close_all
+from tests.state.counting.plain_slots import Gap, PlainSlot, close_all
 
 CODES = {place: int(encode(np.array([place[0]]), np.array([place[1]]), 30)[0]) for place in PLACES}
 
 
-def assert_bounded(world: World, records: Sequence[SlotClosed], house: House) -> None:
+def assert_bounded(world: World, records: Sequence[SlotClosed], stores: Stores) -> None:
     """A bounded run closed what the reference closes, through the end."""
     plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon)
-    _assert_same(plain, records, house)
+    _assert_same(plain, records, stores)
 
 
-def assert_live(world: World, records: Sequence[SlotClosed], house: House, gaps: Mapping[int, Gap] | None = None) -> None:
+def assert_live(world: World, records: Sequence[SlotClosed], stores: Stores, gaps: Mapping[int, Gap] | None = None) -> None:
     """A live run closed what the reference closes given the recorded excuses, and no excuse was given too early."""
     excuses = {(cut.partition, record.slot): cut.cut for record in records for cut in record.partitions if cut.excused}
     until = records[-1].slot + 1 if records else START_SLOT
     plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon, excuses, until, gaps)
-    _assert_same(plain, records, house)
+    _assert_same(plain, records, stores)
     for record in records:
         assert not all(cut.excused for cut in record.partitions), f"slot {record.slot} closed on excuses alone"
 
 
-def assert_rejects_kept(world: World, house: House) -> None:
+def assert_rejects_kept(world: World, stores: Stores) -> None:
     """Every rejected event is kept with its bytes and its reason, and nothing else is."""
-    sink = open_rejects(house.settings)
+    sink = open_rejects(stores.settings)
     kept = {(r.partition, r.offset): (r.reason, r.value) for r in sink.read()}
     sink.close()
     expected = {
@@ -47,12 +48,12 @@ def assert_rejects_kept(world: World, house: House) -> None:
     assert expected == kept
 
 
-def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], house: House) -> None:
+def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], stores: Stores) -> None:
     assert [said.slot for said in plain] == [record.slot for record in records]
     for said, record in zip(plain, records, strict=True):
         counts, corrections = record.counts, record.corrections
         if record.counts_blob:
-            body: SlotCounts = decode(house.blobs.get(record.counts_blob))
+            body: SlotCounts = decode(stores.blobs.get(record.counts_blob))
             counts, corrections = body.counts, body.corrections
         assert {(said.slot, CODES[place]): n for place, n in said.counts.items()} == _counts(counts)
         assert {(slot, CODES[place]): n for (slot, place), n in said.corrections.items()} == _counts(corrections)

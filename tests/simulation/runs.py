@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dataflows.bootstrap import bootstrap_region
-from dataflows.house import House, open_house, run_embedded
-from dataflows.region_run import SlotReport
-from dataflows.sources import open_rides
-from ledger.log import Ledger
+from dataflows.connectors.sources import open_rides
+from dataflows.jobs.bootstrap import bootstrap_region
+from dataflows.stream.region_run import SlotReport
+from dataflows.stream.start import run_embedded
+from dataflows.stream.stores import Stores, open_stores
+from ledger.store.log import Ledger
 from ridecast.supervise import free_addresses
-from schemas.record_codec import decode
-from schemas.records import SlotClosed, region_log
+from schemas.records.record_codec import decode
+from schemas.records.records import SlotClosed, region_log
 from schemas.settings import Settings
-from tests.house import ROOT
 from tests.simulation.world import DEDUP_TOTAL_EVENTS, UNTIL, World, write_files, write_history, write_region
+from tests.tree import ROOT
 
 LOG = region_log("small")
 END_LIMIT_S = 120.0  # two cores may be shared with many
@@ -44,9 +45,9 @@ class Place:
         """Settings as a process of the run sees them, with changes that need not be within bounds."""
         return replace(Settings.from_env(self.environment), **changes)  # type: ignore[arg-type]  # fields by name
 
-    def open(self, **changes: object) -> House:
+    def open(self, **changes: object) -> Stores:
         """Its stores."""
-        return open_house(self.settings(**changes))
+        return open_stores(self.settings(**changes))
 
 
 def settle(world: World, folder: Path, *, rides: str = "", **extra: object) -> Place:
@@ -69,9 +70,9 @@ def settle(world: World, folder: Path, *, rides: str = "", **extra: object) -> P
         "RIDECAST_SNAPSHOT_EVERY_S": "1",
     } | {f"RIDECAST_{name.upper()}": str(value) for name, value in extra.items()}
     place = Place(world, write_region(world, folder), rides, folder / "home", environment)
-    house = place.open()
-    bootstrap_region(house, world.region, open_rides(str(history)), UNTIL)
-    house.close()
+    stores = place.open()
+    bootstrap_region(stores, world.region, open_rides(str(history)), UNTIL)
+    stores.close()
     return place
 
 
@@ -88,14 +89,14 @@ def copied(place: Place, folder: Path, **changes: object) -> Place:
 
 def run_here(place: Place, on_slot: Callable[[SlotReport], None] | None = None, **changes: object) -> list[bytes]:
     """Run to the end in this process, without Bytewax; returns the region's payloads."""
-    house = place.open(**changes)
+    stores = place.open(**changes)
     source = open_rides(place.rides)
     try:
-        run_embedded(house, source, [place.world.region.id], bounded=True, on_slot=on_slot)
-        return payloads(house.ledger)
+        run_embedded(stores, source, [place.world.region.id], bounded=True, on_slot=on_slot)
+        return payloads(stores.ledger)
     finally:
         source.close()
-        house.close()
+        stores.close()
 
 
 def payloads(ledger: Ledger) -> list[bytes]:
@@ -105,21 +106,21 @@ def payloads(ledger: Ledger) -> list[bytes]:
 
 def payloads_at(place: Place) -> list[bytes]:
     """The same, of a home that nobody has open here."""
-    house = place.open()
+    stores = place.open()
     try:
-        return payloads(house.ledger)
+        return payloads(stores.ledger)
     finally:
-        house.close()
+        stores.close()
 
 
 @contextlib.contextmanager
 def watching(place: Place) -> Iterator[Callable[[], int]]:
     """Tells how many entries the region's log has now, while others write it."""
-    house = place.open()
+    stores = place.open()
     try:
-        yield lambda: house.ledger.head(LOG).size
+        yield lambda: stores.ledger.head(LOG).size
     finally:
-        house.close()
+        stores.close()
 
 
 def closed_slots(found: Sequence[bytes]) -> list[SlotClosed]:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dataflows.publish import Publisher
-from dataflows.publish_process import open_forecasts
+from dataflows.stream.publish import Publisher
+from dataflows.stream.publish_process import open_forecasts
 from ridecast.main import cli
 from schemas.errors import BootRefused
-from schemas.record_codec import kind_of
-from schemas.records import ForecastIssued, LogContinued, SchemaRecorded
-from tests.dataflows.test_local import Killed, killed_after
+from schemas.records.record_codec import kind_of
+from schemas.records.records import ForecastIssued, LogContinued, SchemaRecorded
+from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, Place, copied, payloads_at, run_here
 
@@ -27,11 +27,11 @@ def call(place: Place, *words: object) -> Result:
 
 def published(place: Place) -> list[str]:
     """Publish what is due; the folders of forecasts that are there then."""
-    house = place.open()
-    publisher = Publisher(house.ledger, house.blobs, open_forecasts(house.settings, "small"), None, place.world.region)
+    stores = place.open()
+    publisher = Publisher(stores.ledger, stores.blobs, open_forecasts(stores.settings, "small"), None, place.world.region)
     while publisher.step():
         pass
-    house.close()
+    stores.close()
     return sorted(path.name for path in (place.home / "forecasts").iterdir())
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.record_codec import decode
-from schemas.records import HorizonShort, SlotClosed, SlotStatus, SourceGap
+from schemas.records.record_codec import decode
+from schemas.records.records import HorizonShort, SlotClosed, SlotStatus, SourceGap
 from tests.simulation.live import LiveFiles, LiveLog, LiveTopic, Producer, caught_up, last_closed, lowest
 from tests.simulation.reference import assert_live
 from tests.simulation.runs import Place, closed_slots, finish, kill, last_words, payloads_at, settle, start_cluster, wait_until
 from tests.simulation.world import make_world
-from tests.state.plain_slots import Gap
+from tests.state.counting.plain_slots import Gap
 
 SEED = 5
 SPARSE = 2  # the partition that falls silent
@@ -70,9 +70,9 @@ def test_a_live_run_closes_what_the_reference_closes(log: LiveLog, tmp_path: Pat
         finish(place, *running)
     finally:
         kill(running)
-    house = place.open()
-    assert_live(world, closed(place), house, {0: gap})
-    house.close()
+    stores = place.open()
+    assert_live(world, closed(place), stores, {0: gap})
+    stores.close()
     found = [decode(payload) for payload in payloads_at(place)]
     assert [SourceGap("small", 0, gap.open_from, gap.until)] == [record for record in found if isinstance(record, SourceGap)]
     assert [HorizonShort("small", 0, max(0, gap.open_from - world.horizon), gap.until)] == [

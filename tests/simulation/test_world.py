@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.verify import verify_log
-from schemas.record_codec import decode
-from schemas.records import SlotStatus
-from schemas.rides import Reason
+from ledger.check.verify import verify_log
+from schemas.events.rides import Reason
+from schemas.records.record_codec import decode
+from schemas.records.records import SlotStatus
 from tests.simulation.fixtures import Settled
 from tests.simulation.reference import assert_bounded, assert_rejects_kept
 from tests.simulation.runs import LOG, closed_slots, run_here, settle
@@ -21,12 +21,12 @@ def test_an_uninterrupted_run_records_what_the_plain_reference_says(seed: int, t
     world = make_world(seed, hours=4)
     place = settle(world, tmp_path)
     records = closed_slots(run_here(place))
-    house = place.open()
-    assert_bounded(world, records, house)
-    assert_rejects_kept(world, house)
-    report = verify_log(house.ledger, LOG, house.blobs)
+    stores = place.open()
+    assert_bounded(world, records, stores)
+    assert_rejects_kept(world, stores)
+    report = verify_log(stores.ledger, LOG, stores.blobs)
     assert () == tuple(report.problems)
-    house.close()
+    stores.close()
 
 
 def test_a_world_holds_everything_that_can_go_wrong() -> None:

@@ -1,6 +1,6 @@
 """A seeded small world: a region, some days of history, and one log of ride events with everything that can go wrong in it.
 
-Every entry carries the plain truth beside its bytes, so that `tests.state.plain_slots` can be asked what must come out.
+Every entry carries the plain truth beside its bytes, so that `tests.state.counting.plain_slots` can be asked what must come out.
 The live hours begin at the local midnight before Berlin's clocks change.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflows.files.ridelog import RideLogWriter
-from dataflows.kafka.producer import KafkaRideSink
-from schemas.codec import EventColumns, encode_event, encode_events
-from schemas.measures import KINDS, RideKind
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.kafka.producer import KafkaRideSink
+from schemas.events.codec import EventColumns, encode_event, encode_events
+from schemas.events.measures import KINDS, RideKind
+from schemas.events.rides import Reason
 from schemas.regions import Region, region_from_json
-from schemas.rides import Reason
-from tests.state.plain_slots import SLOT_US, Event
+from tests.state.counting.plain_slots import SLOT_US, Event
 
 S_US = 1_000_000
 MIN_US = 60 * S_US

@@ -4,12 +4,12 @@ from functools import cache
 
 import numpy as np
 
+from schemas.events.cells import encode
+from schemas.events.rides import Float64s, Int64s, UInt64s
 from schemas.regions import Region, RegionId
-from schemas.rides import Float64s, Int64s, UInt64s
-from state.cells import encode
-from state.forecast import Forecaster
-from state.history import CountHistory
-from state.training import KnownSlot, TrainedModel, train_model
+from state.demand.history import CountHistory
+from state.forecast.forecast import Forecaster
+from state.forecast.training import KnownSlot, TrainedModel, train_model
 
 HOURLY = Region(
     id=RegionId("town"),

@@ -23,25 +23,25 @@ def command(home: str | None, folder: Path, until: str, region: str | None) -> N
 
     Example: ridecast ledger archive --home home --to /mnt/archive --until 2014-05-01
     """
-    from dataflows.archiving import archive_region
-    from dataflows.house import open_house
-    from dataflows.learn import only_region
-    from dataflows.signing import verifier_of
+    from dataflows.jobs.archiving import archive_region
+    from dataflows.jobs.learn import only_region
+    from dataflows.stream.signing import verifier_of
+    from dataflows.stream.stores import open_stores
 
     settings = options.settings_of_home(home=home)
     if not settings.archive or Path(settings.archive).resolve() != folder.resolve():
         known = f"it is {settings.archive}" if settings.archive else "it is not set"
         raise UsageError(f"--to {folder}: expected the folder that RIDECAST_ARCHIVE names, from which every process reads; {known}")
-    house = open_house(settings)
+    stores = open_stores(settings)
     try:
-        name = region or only_region(house)
+        name = region or only_region(stores)
         with bars() as progress:
             task = progress.add_task("archiving", total=None)
             found = archive_region(
-                house, name, folder, until, [verifier_of(settings)], lambda done, total: progress.update(task, completed=done, total=total)
+                stores, name, folder, until, [verifier_of(settings)], lambda done, total: progress.update(task, completed=done, total=total)
             )
     finally:
-        house.close()
+        stores.close()
     if found is None:
         click.echo(f"region {name}: nothing before {until} fills a bundle of 256 entries; nothing was archived")
     else:

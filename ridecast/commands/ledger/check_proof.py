@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import click
 
-from ledger.keys import Verifier, parse_verifier
-from ledger.proof import ProvedForecast, check_proof
+from ledger.formats.keys import Verifier, parse_verifier
+from ledger.formats.proof import ProvedForecast, check_proof
 from schemas.errors import DamagedError, UsageError
 from schemas.regions import US_PER_MIN
 from schemas.times import iso
@@ -96,6 +96,6 @@ def _rows(proved: ProvedForecast, witnesses: int, quorum: int) -> Iterator[tuple
 
 def _cell(code: int) -> str:
     """The geohash of a code, whose length the proof does not hold: cells whose name begins with 0 lie in the Antarctic."""
-    from state.cells import cell_text
+    from schemas.events.cells import cell_text
 
     return cell_text(code, max(FEWEST_LETTERS, -(-code.bit_length() // BITS_PER_LETTER)))

@@ -18,14 +18,14 @@ def command(home: str | None, log_name: str | None) -> None:
 
     Example: ridecast ledger checkpoint --home home --log region/nyc
     """
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        log = pick_log(house.ledger, log_name)
-        note = house.ledger.guard.note(log)
+        log = pick_log(stores.ledger, log_name)
+        note = stores.ledger.guard.note(log)
         if note is None:
-            raise NotFound(f"{log}: no checkpoint yet: {house.ledger.guard.path(log)} is not there")
+            raise NotFound(f"{log}: no checkpoint yet: {stores.ledger.guard.path(log)} is not there")
         click.echo(note, nl=False)
     finally:
-        house.close()
+        stores.close()

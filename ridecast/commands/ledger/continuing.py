@@ -18,14 +18,14 @@ def command(home: str | None, log_name: str, reason: str) -> None:
 
     Example: ridecast ledger continue --home home --log region/nyc --reason "restored from Monday's copy"
     """
-    from dataflows.house import open_house
-    from ledger.continuing import continue_log
+    from dataflows.stream.stores import open_stores
+    from ledger.store.continuing import continue_log
 
-    house = open_house(options.settings_of_home(home=home))
+    stores = open_stores(options.settings_of_home(home=home))
     try:
-        done = continue_log(house.ledger, log_name, reason)
+        done = continue_log(stores.ledger, log_name, reason)
         click.echo(f"{log_name}: continued as {done.origin} from size {done.record.database_size:,}")
         click.echo(f"the old checkpoint (size {done.record.checkpoint_size:,}) is kept as {done.evidence}")
-        click.echo(house.ledger.guard.note(log_name) or "", nl=False)
+        click.echo(stores.ledger.guard.note(log_name) or "", nl=False)
     finally:
-        house.close()
+        stores.close()

@@ -2,7 +2,7 @@
 
 import click
 
-from ledger.keys import Algorithm, parse_verifier
+from ledger.formats.keys import Algorithm, parse_verifier
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log
 from schemas.errors import UsageError
@@ -23,7 +23,7 @@ def command(home: str | None, log_name: str | None, witnesses: tuple[tuple[str, 
     Example: ridecast ledger cosign --home home --witness http://127.0.0.1:8100 'witness.example.com/one+...'
     """
     from dataflows.audit.cosign import WitnessPlace, cosign
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
     places = [WitnessPlace(url, parse_verifier(text)) for url, text in witnesses]
     for place in places:
@@ -31,8 +31,8 @@ def command(home: str | None, log_name: str | None, witnesses: tuple[tuple[str, 
             raise UsageError(f"--witness: expected the key of a witness, got {place.verifier.name}'s key of another kind")
         if not place.url.startswith(("http://", "https://")):
             raise UsageError(f"--witness: expected http://HOST:PORT or https://..., got {place.url!r}")
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        click.echo(cosign(house.ledger, pick_log(house.ledger, log_name), places), nl=False)
+        click.echo(cosign(stores.ledger, pick_log(stores.ledger, log_name), places), nl=False)
     finally:
-        house.close()
+        stores.close()

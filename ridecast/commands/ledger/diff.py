@@ -13,7 +13,7 @@ from schemas.errors import RidecastError, UsageError
 
 if TYPE_CHECKING:
     from dataflows.audit.log_diff import LogDiff
-    from dataflows.house import House
+    from dataflows.stream.stores import Stores
 
 IDENTICAL, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
 LONGEST_TEXT = 200  # characters of a value that is shown
@@ -58,38 +58,38 @@ def _is_size(text: str) -> bool:
 
 def _sizes(first: int, second: int, home: str | None, log_name: str | None) -> "list[LogDiff]":
     from dataflows.audit.log_diff import diff_logs
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        return [diff_logs(house.ledger, house.ledger, pick_log(house.ledger, log_name), (first, second))]
+        return [diff_logs(stores.ledger, stores.ledger, pick_log(stores.ledger, log_name), (first, second))]
     finally:
-        house.close()
+        stores.close()
 
 
 def _places(first: str, second: str, log_name: str | None) -> "list[LogDiff]":
     from dataflows.audit.log_diff import diff_logs, logs_in_both
 
-    houses: list[House] = []
+    houses: list[Stores] = []
     try:
         for text in (first, second):
             houses.append(_open(text))
-        a, b = (house.ledger for house in houses)
+        a, b = (stores.ledger for stores in houses)
         return [diff_logs(a, b, log) for log in logs_in_both((a, b), (log_name,) if log_name else ())]
     finally:
-        for house in houses:
-            house.close()
+        for stores in houses:
+            stores.close()
 
 
-def _open(text: str) -> "House":
+def _open(text: str) -> "Stores":
     """A ledger by its home or its database."""
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
     if "://" in text:
-        return open_house(options.settings_of(database=text), reading=True)
+        return open_stores(options.settings_of(database=text), reading=True)
     if not (Path(text) / "ledger").is_dir():
         raise UsageError(f"ledger diff: expected two homes, two postgresql:// addresses or two sizes, got {text!r}, which holds no ledger")
-    return open_house(replace(options.settings_of(home=text), database=""), reading=True)
+    return open_stores(replace(options.settings_of(home=text), database=""), reading=True)
 
 
 def lines(diff: "LogDiff") -> list[str]:

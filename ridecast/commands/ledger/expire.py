@@ -26,13 +26,13 @@ def command(home: str | None, forecasts_days: int | None, dry_run: bool) -> None
 
     Example: ridecast ledger expire --home home --forecasts-days 90 --dry-run
     """
-    from dataflows.house import open_house
-    from dataflows.retention import expire, plan_expiry
+    from dataflows.jobs.retention import expire, plan_expiry
+    from dataflows.stream.stores import open_stores
 
     settings = options.settings_of_home(home=home, keep_forecasts_days=forecasts_days)
-    house = open_house(settings)
+    stores = open_stores(settings)
     try:
-        plan = plan_expiry(house, settings.keep_forecasts_days, time.time())
+        plan = plan_expiry(stores, settings.keep_forecasts_days, time.time())
         table = Table("class", "region", "until slot", "blobs", title="would expire" if dry_run else "expired")
         for found in plan:
             record = found.record
@@ -40,9 +40,9 @@ def command(home: str | None, forecasts_days: int | None, dry_run: bool) -> None
         if not dry_run:
             with bars() as progress:
                 task = progress.add_task("removing", total=sum(len(found.digests) for found in plan))
-                expire(house, plan, lambda count: progress.update(task, completed=count))
+                expire(stores, plan, lambda count: progress.update(task, completed=count))
     finally:
-        house.close()
+        stores.close()
     if plan:
         answers().print(table)
     total = sum(len(found.digests) for found in plan)

@@ -13,7 +13,7 @@ from schemas.regions import Region
 from schemas.times import parse_time
 
 if TYPE_CHECKING:
-    from dataflows.house import House
+    from dataflows.stream.stores import Stores
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -69,44 +69,44 @@ def command(
         raise UsageError("export: --log and --blobs belong to --tiles DIR")
     if tables is None and (from_text or to_text):
         raise UsageError("export: --from and --to belong to --parquet DIR")
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
         if tiles is not None:
-            _write_tiles(house, tiles, [pick_log(house.ledger, name) for name in logs] or sorted(house.ledger.logs()), blobs)
+            _write_tiles(stores, tiles, [pick_log(stores.ledger, name) for name in logs] or sorted(stores.ledger.logs()), blobs)
         if tables is not None:
-            _write_tables(house, tables, from_text, to_text)
+            _write_tables(stores, tables, from_text, to_text)
     finally:
-        house.close()
+        stores.close()
 
 
-def _write_tiles(house: "House", folder: Path, logs: list[str], with_blobs: bool) -> None:
+def _write_tiles(stores: "Stores", folder: Path, logs: list[str], with_blobs: bool) -> None:
     for log in logs:
-        click.echo(f"{folder / log}: {_write_log(house, folder, log, with_blobs)}")
+        click.echo(f"{folder / log}: {_write_log(stores, folder, log, with_blobs)}")
 
 
-def _write_log(house: "House", folder: Path, log: str, with_blobs: bool) -> str:
+def _write_log(stores: "Stores", folder: Path, log: str, with_blobs: bool) -> str:
     """Write one log; returns what was done, for a person."""
-    from dataflows.exports.tiles import export_blobs, export_tiles
+    from dataflows.jobs.exports.tiles import export_blobs, export_tiles
 
-    note = house.ledger.guard.note(log)
+    note = stores.ledger.guard.note(log)
     if note is None:
         raise NotFound(f"{log}: no checkpoint is signed yet, which happens within a second of an append while Ridecast runs")
     with bars() as progress:
         task = progress.add_task(log, total=None)
-        done = export_tiles(house.ledger, log, note, folder, lambda at, total: progress.update(task, completed=at, total=total))
+        done = export_tiles(stores.ledger, log, note, folder, lambda at, total: progress.update(task, completed=at, total=total))
         said = f"{done.size:,} entries ({done.size - done.old_size:,} new), {done.files:,} files written"
         if not with_blobs:
             return said
         more = progress.add_task(f"{log} blobs", total=None)
         size, on_entries = done.size, lambda at, total: progress.update(more, completed=at, total=total)
-        extra = export_blobs(house.ledger, house.blobs, log, size, folder, on_entries)
+        extra = export_blobs(stores.ledger, stores.blobs, log, size, folder, on_entries)
     return f"{said}, {extra.files:,} blobs" + (f", {extra.gone:,} blobs are no longer kept" if extra.gone else "")
 
 
-def _write_tables(house: "House", folder: Path, from_text: str | None, to_text: str | None) -> None:
-    from dataflows.exports.tables import ALWAYS, export_parquet
+def _write_tables(stores: "Stores", folder: Path, from_text: str | None, to_text: str | None) -> None:
+    from dataflows.jobs.exports.tables import ALWAYS, export_parquet
 
     def window(region: Region) -> tuple[int, int]:
         first_us, until_us = (
@@ -117,12 +117,12 @@ def _write_tables(house: "House", folder: Path, from_text: str | None, to_text: 
             raise UsageError(f"--to: expected a time after --from, got {to_text!r}")
         return first_us, until_us
 
-    regions = [log.removeprefix("region/") for log in sorted(house.ledger.logs()) if log.startswith("region/")]
+    regions = [log.removeprefix("region/") for log in sorted(stores.ledger.logs()) if log.startswith("region/")]
     with bars() as progress:
         task = progress.add_task("tables", total=None)
         rows = export_parquet(
-            house.ledger,
-            house.blobs,
+            stores.ledger,
+            stores.blobs,
             regions,
             folder,
             window=window,

@@ -17,7 +17,7 @@ def new(home: str | None) -> None:
 
     Example: ridecast ledger key new --home home
     """
-    from dataflows.signing import key_path, new_key
+    from dataflows.stream.signing import key_path, new_key
 
     settings = options.settings_of(home=home)
     signer = new_key(settings)
@@ -32,7 +32,7 @@ def show(home: str | None) -> None:
 
     Example: ridecast ledger key show --home home
     """
-    from dataflows.signing import verifier_of
+    from dataflows.stream.signing import verifier_of
 
     verifier = verifier_of(options.settings_of(home=home))
     click.echo(verifier.text())

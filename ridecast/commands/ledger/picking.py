@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ledger.log import Ledger
+from ledger.store.log import Ledger
 from schemas.errors import NotFound, UsageError
 
 log_option = click.option(

@@ -25,16 +25,16 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
     Example: ridecast ledger prove --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """
     from dataflows.audit.prove import prove
-    from dataflows.house import open_house
-    from dataflows.signing import verifier_of
-    from ledger.files import write_durably
+    from dataflows.stream.signing import verifier_of
+    from dataflows.stream.stores import open_stores
+    from ledger.store.files import write_durably
 
     settings = options.settings_of_home(home=home)
-    house = open_house(settings, reading=True)
+    stores = open_stores(settings, reading=True)
     try:
-        proof = prove(house.ledger, house.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
+        proof = prove(stores.ledger, stores.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
     finally:
-        house.close()
+        stores.close()
     if out == "-":
         click.echo(proof.text, nl=False)
         return

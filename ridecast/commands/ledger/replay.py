@@ -71,7 +71,7 @@ def command(
     Example: ridecast ledger replay --home home --region nyc --rides rides \\
                  --from 2014-05-07 --to 2014-05-08 --sample 5%
     """
-    from dataflows.house import quiet_threads
+    from dataflows.stream.start import quiet_threads
 
     quiet_threads()
     settings = options.settings_of_home(home=home, rides=rides)
@@ -89,18 +89,19 @@ def command(
 
 def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | None], share: float, seed: int) -> "tuple[Region, Replay]":
     from dataflows.audit.replay import replay_region
-    from dataflows.house import open_house, open_rides
-    from dataflows.resume import bootstrap_of
+    from dataflows.connectors.sources import open_rides
+    from dataflows.stream.stores import open_stores
+    from ledger.views.regions import bootstrap_of
     from schemas.regions import region_from_json
     from schemas.settings import parse_rides
 
     if settings.rides:
         parse_rides(settings.rides)
     source = open_rides(settings.rides) if settings.rides else None
-    house = open_house(settings, reading=True)
+    stores = open_stores(settings, reading=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} slots"), TimeRemainingColumn())
     try:
-        region = region_from_json(bootstrap_of(house.ledger, name).definition, where=name)
+        region = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
         first, until = (_slot(option, text, region) for option, text in zip(("--from", "--to"), bounds, strict=True))
         with bars(*columns) as progress:
             task = progress.add_task("folding what came before", total=1)
@@ -110,11 +111,11 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
                 progress.update(task, completed=done, total=total, description=what)
 
             found = replay_region(
-                house.ledger, house.blobs, house.environment, name, source, first, until, share=share, seed=seed, on_slot=on_slot
+                stores.ledger, stores.blobs, stores.environment, name, source, first, until, share=share, seed=seed, on_slot=on_slot
             )
             return region, found
     finally:
-        house.close()
+        stores.close()
         if source is not None:
             source.close()
 

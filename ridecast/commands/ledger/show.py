@@ -10,12 +10,12 @@ from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log, plain
 from ridecast.screen import answers
 from schemas.errors import NotFound, UsageError
-from schemas.record_codec import decode_if_known
+from schemas.records.record_codec import decode_if_known
 from schemas.times import iso, local_iso, parse_time
 
 if TYPE_CHECKING:
-    from dataflows.audit.known import Known
-    from ledger.log import Ledger
+    from ledger.store.log import Ledger
+    from ledger.views.known import Known
 
 
 @click.command()
@@ -34,23 +34,23 @@ def command(home: str | None, log_name: str | None, at_text: str | None, name: s
     Example: ridecast ledger show 0 --home home --log region/nyc
              ridecast ledger show --at 2014-05-07T18:02 --home home --region nyc
     """
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
     if (index is None) == (at_text is None):
         raise UsageError("ledger show: expected either the index of an entry or --at TIME")
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
         if at_text is None:
             assert index is not None
-            click.echo(json.dumps(_entry(house.ledger, log_name, index), indent=2))
+            click.echo(json.dumps(_entry(stores.ledger, log_name, index), indent=2))
         else:
-            known = _known(house.ledger, f"region/{name}" if name else log_name, at_text)
+            known = _known(stores.ledger, f"region/{name}" if name else log_name, at_text)
             if as_json:
                 click.echo(json.dumps(said(known), indent=2))
             else:
                 _show(known)
     finally:
-        house.close()
+        stores.close()
 
 
 def _entry(ledger: "Ledger", log_name: str | None, index: int) -> dict[str, object]:
@@ -64,8 +64,8 @@ def _entry(ledger: "Ledger", log_name: str | None, index: int) -> dict[str, obje
 
 
 def _known(ledger: "Ledger", log_name: str | None, at_text: str) -> "Known":
-    from dataflows.audit.known import known_at
-    from dataflows.resume import bootstrap_of
+    from ledger.views.known import known_at
+    from ledger.views.regions import bootstrap_of
     from schemas.regions import region_from_json
 
     log = pick_log(ledger, log_name) if log_name is None else log_name

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ledger.log import Stored
+from ledger.store.log import Stored
 from ridecast import options
 from ridecast.commands.ledger.picking import log_option, pick_log
-from schemas.record_codec import decode_if_known
+from schemas.records.record_codec import decode_if_known
 
 POLL_S = 0.25
 UNKNOWN = "(a record that this version does not know)"
@@ -26,26 +26,26 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
 
     Example: ridecast ledger tail --home home --log control -f
     """
-    from dataflows.follow import follow
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
+    from ledger.views.follow import follow
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        log = pick_log(house.ledger, log_name)
-        head = house.ledger.head(log)
-        for stored in house.ledger.read(log, max(0, head.size - limit), head.size):
+        log = pick_log(stores.ledger, log_name)
+        head = stores.ledger.head(log)
+        for stored in stores.ledger.read(log, max(0, head.size - limit), head.size):
             click.echo(line_of(stored))
         if not live:
             click.echo(f"{log}: {head.size:,} entries, root {head.root.hex()}")
             return
-        for batch in follow(house.ledger, log, head.size, threading.Event(), POLL_S):
+        for batch in follow(stores.ledger, log, head.size, threading.Event(), POLL_S):
             for stored in batch:
                 click.echo(line_of(stored))
     except KeyboardInterrupt:
         if not live:
             raise
     finally:
-        house.close()
+        stores.close()
 
 
 def line_of(stored: Stored) -> str:

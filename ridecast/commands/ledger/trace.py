@@ -14,7 +14,7 @@ from schemas.times import iso, local_iso
 
 if TYPE_CHECKING:
     from dataflows.audit.trace import Trace
-    from dataflows.audit.writers import Writer
+    from ledger.views.writers import Writer
 
 Said = dict[str, object]
 
@@ -33,13 +33,13 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
     Example: ridecast ledger trace --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """
     from dataflows.audit.trace import trace
-    from dataflows.house import open_house
+    from dataflows.stream.stores import open_stores
 
-    house = open_house(options.settings_of_home(home=home), reading=True)
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        found = trace(house.ledger, house.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
+        found = trace(stores.ledger, stores.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
     finally:
-        house.close()
+        stores.close()
     lineage = said(found)
     if as_json:
         click.echo(json.dumps(lineage, indent=2))
@@ -51,7 +51,7 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
 
 def headline(found: "Trace") -> str:
     """The number, in a sentence."""
-    from state.cells import cell_text
+    from schemas.events.cells import cell_text
 
     served = found.served
     numbers = {name: f"{value / 1000:g}" for name, value in served.numbers.items()}
@@ -88,7 +88,7 @@ def _text(value: object) -> str:
 
 def said(found: "Trace") -> Said:
     """The lineage as JSON can say it, from the number back to the rides."""
-    from state.cells import cell_text
+    from schemas.events.cells import cell_text
 
     served, issued = found.served, found.issued
     return {

@@ -19,20 +19,20 @@ def command(home: str | None, region: str | None) -> None:
 
     Example: ridecast ledger upgrade --home home --region nyc
     """
-    from dataflows.house import open_house
-    from dataflows.learn import only_region
-    from dataflows.resume import bootstrap_of
-    from dataflows.upgrade import upgrade_fold
+    from dataflows.jobs.learn import only_region
+    from dataflows.jobs.upgrade import upgrade_fold
+    from dataflows.stream.stores import open_stores
+    from ledger.views.regions import bootstrap_of
     from schemas.regions import region_from_json
-    from state.region import FOLD_VERSION, FOLD_VERSIONS
+    from state.forecast.region import FOLD_VERSION, FOLD_VERSIONS
 
-    house = open_house(options.settings_of_home(home=home))
+    stores = open_stores(options.settings_of_home(home=home))
     try:
-        name = region or only_region(house)
-        changed = upgrade_fold(house, name)
-        definition = region_from_json(bootstrap_of(house.ledger, name).definition, where=name)
+        name = region or only_region(stores)
+        changed = upgrade_fold(stores, name)
+        definition = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
     finally:
-        house.close()
+        stores.close()
     said = f"version {FOLD_VERSION} of the fold: {FOLD_VERSIONS[FOLD_VERSION]}"
     if changed is None:
         click.echo(f"region {name} follows {said}; nothing to do")

@@ -13,7 +13,7 @@ from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from dataflows.audit.verification import OnLog, Wanted
-    from ledger.verify import Progress, Report
+    from ledger.check.verify import Progress, Report
 
 CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
 
@@ -64,7 +64,7 @@ def command(
              ridecast ledger verify --tiles tiles --key ridecast/local+1a2b3c4d+AQ...
     """
     from dataflows.audit.verification import Wanted, report_json
-    from ledger.keys import parse_verifier
+    from ledger.formats.keys import parse_verifier
 
     wanted = Wanted(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
     try:
@@ -90,27 +90,27 @@ def _of_home(home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Repor
     from dataclasses import replace
 
     from dataflows.audit.verification import verify_house
-    from dataflows.house import open_house
-    from dataflows.signing import public_path
-    from ledger.key_files import read_verifier
+    from dataflows.stream.signing import public_path
+    from dataflows.stream.stores import open_stores
+    from ledger.store.key_files import read_verifier
 
     settings = options.settings_of_home(home=home)
     known = read_verifier(public_path(settings))
     if not wanted.verifiers and known is not None:
         wanted = replace(wanted, verifiers=(known,))
-    house = open_house(settings, reading=True, verifier=wanted.verifiers[0] if wanted.verifiers else None)
+    stores = open_stores(settings, reading=True, verifier=wanted.verifiers[0] if wanted.verifiers else None)
     try:
-        return verify_house(house, wanted, on_log)
+        return verify_house(stores, wanted, on_log)
     finally:
-        house.close()
+        stores.close()
 
 
 def _of_tiles(tiles: Path, home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
     from dataclasses import replace
 
     from dataflows.audit.verification import verify_folder
-    from dataflows.signing import public_path
-    from ledger.key_files import read_verifier
+    from dataflows.stream.signing import public_path
+    from ledger.store.key_files import read_verifier
 
     if not tiles.is_dir():
         raise UsageError(f"--tiles: expected a directory, got {str(tiles)!r}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from ledger.key_files import create_signer, read_signer
-from ledger.keys import KEY_SIZE_BYTES, Signer, parse_verifier
+from ledger.formats.keys import KEY_SIZE_BYTES, Signer, parse_verifier
+from ledger.store.key_files import create_signer, read_signer
 from schemas.errors import UsageError
 
 

@@ -6,44 +6,44 @@ from pathlib import Path
 
 from dataflows.audit.replay import replay_region
 from dataflows.audit.replay_report import Replay
-from dataflows.sources import open_rides
-from ledger.blobs import Retention
-from ledger.merkle import leaf_hash, root
-from schemas.chunks import encode_chunks, pack_blob, unpack_blob
-from schemas.record_codec import decode, encode
-from schemas.records import (
+from dataflows.connectors.sources import open_rides
+from ledger.formats.merkle import leaf_hash, root
+from ledger.store.blobs import Retention
+from schemas.events.cells import cell_text
+from schemas.forecasts.chunks import encode_chunks, pack_blob, unpack_blob
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import (
     ForecastIssued,
     Record,
     SlotClosed,
 )
-from state.cells import cell_text
 from tests.simulation.runs import LOG, Place, copied, payloads
 
 
 def replay(place: Place, *, rides: str | None = None, environment: bytes | None = None, **how: object) -> Replay:
     """Replay a home with the rides that it was written from, or others; an empty name stands for none."""
-    house = place.open()
+    stores = place.open()
     where = place.rides if rides is None else rides
     source = open_rides(where) if where else None
     try:
-        return replay_region(house.ledger, house.blobs, environment or house.environment, "small", source, **how)  # type: ignore[arg-type]
+        return replay_region(stores.ledger, stores.blobs, environment or stores.environment, "small", source, **how)  # type: ignore[arg-type]
     finally:
-        house.close()
+        stores.close()
 
 
 def forged(place: Place, folder: Path, forge: Callable[[Place, list[Record]], dict[int, Record]]) -> Place:
     """A home whose log was written anew, through the real interface, with some records changed: index -> record."""
-    house = place.open()
-    entries = payloads(house.ledger)
-    house.close()
+    stores = place.open()
+    entries = payloads(stores.ledger)
+    stores.close()
     other = copied(place, folder)
     changed = {index: encode(record) for index, record in forge(other, [decode(payload) for payload in entries]).items()}
     entries = [changed.get(index, payload) for index, payload in enumerate([*entries, *[b""] * (len(changed) - len(entries))])]
     for path in [*(folder / "ledger").glob("region__*"), *folder.glob("checkpoints/**/*small*"), *folder.glob("checkpoints/region*")]:
         path.unlink(missing_ok=True)
-    house = other.open()
-    house.ledger.append(LOG, 0, entries)
-    house.close()
+    stores = other.open()
+    stores.ledger.append(LOG, 0, entries)
+    stores.close()
     return other
 
 
@@ -62,12 +62,12 @@ def moved(place: Place, records: list[Record], slot: int, milli: int) -> tuple[i
     at = index_of(records, ForecastIssued, slot)
     issued = records[at]
     assert isinstance(issued, ForecastIssued)
-    house = place.open()
-    columns = unpack_blob(house.blobs.get(issued.blob)).columns(issued.horizons_min)
+    stores = place.open()
+    columns = unpack_blob(stores.blobs.get(issued.blob)).columns(issued.horizons_min)
     mean = columns.mean.copy()
     mean[3, 1] += milli
     chunks = encode_chunks(dataclasses.replace(columns, mean=mean))
-    blob = house.blobs.put(pack_blob(chunks), Retention.FORECAST)
-    house.close()
+    blob = stores.blobs.put(pack_blob(chunks), Retention.FORECAST)
+    stores.close()
     other = dataclasses.replace(issued, root=root([leaf_hash(chunk) for chunk in chunks]), blob=blob)
     return at, other, cell_text(int(columns.cells[3]), 6)

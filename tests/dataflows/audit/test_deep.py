@@ -8,11 +8,11 @@ import pytest
 
 from dataflows.audit.deep import fold_again
 from dataflows.audit.verification import Wanted, verify_house
-from dataflows.house import open_house
-from ledger.log import open_embedded
-from ledger.tables import file_stem
-from schemas.record_codec import decode, encode
-from schemas.records import SlotClosed, StateDigested
+from dataflows.stream.stores import open_stores
+from ledger.store.log import open_embedded
+from ledger.store.tables import file_stem
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import SlotClosed, StateDigested
 from tests.faults.small_ledger import silent
 from tests.ledger.exports import SIGNER
 from tests.simulation.fixtures import Settled
@@ -29,13 +29,14 @@ def ran(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def problems(place: Place, environment: bytes = b"") -> list[str]:
     """What folding again says of a home."""
-    house = place.open()
+    stores = place.open()
     try:
         return [
-            str(one) for one in fold_again(house.ledger, house.blobs, environment or house.environment, "small", lambda done, total: None)
+            str(one)
+            for one in fold_again(stores.ledger, stores.blobs, environment or stores.environment, "small", lambda done, total: None)
         ]
     finally:
-        house.close()
+        stores.close()
 
 
 def rewritten(place: Place, folder: Path, kind: type, change: dict[str, object], which: int = 1) -> tuple[Place, int]:
@@ -56,9 +57,9 @@ def test_an_honest_log_folds_again(ran: Place) -> None:
     """Integer and model state come out as recorded; in another environment only the integers are compared."""
     assert any(isinstance(decode(payload), StateDigested) for payload in payloads_at(ran))
     assert [] == problems(ran) == problems(ran, b"another environment")
-    house = open_house(ran.settings(), reading=True)
-    reports = verify_house(house, Wanted(deep=True), silent)
-    house.close()
+    stores = open_stores(ran.settings(), reading=True)
+    reports = verify_house(stores, Wanted(deep=True), silent)
+    stores.close()
     assert [()] * len(reports) == [report.problems for report in reports]
 
 

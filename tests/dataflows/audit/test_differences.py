@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from dataflows.audit.differences import Arrow, Difference, differences
-from ledger.merkle import leaf_hash, root
-from schemas.chunks import ForecastColumns, encode_chunks, pack_blob
+from ledger.formats.merkle import leaf_hash, root
 from schemas.errors import NotFound
-from schemas.record_codec import encode
-from schemas.records import ForecastIssued, HorizonSpread
+from schemas.events.cells import cell_text
+from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+from schemas.records.record_codec import encode
+from schemas.records.records import ForecastIssued, HorizonSpread
 from schemas.regions import load_region
-from state.cells import cell_text
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, thresholds
 
 REGION = load_region("nyc")

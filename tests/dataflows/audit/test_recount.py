@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
-from dataflows.closes import Close
-from ledger.log import Stored
-from schemas.codec import Decoder
-from schemas.record_codec import encode
-from schemas.records import HorizonShort, RegionBootstrapped, SlotClosed
-from schemas.rides import RawBatch, no_rides
-from state.intake import IntakeRules, PartitionIntake
-from state.partials import Partial, ResumePoint, Standing
-from state.slots import ClosedSlot, OpenSlots
+from ledger.store.log import Stored
+from ledger.views.closes import Close
+from schemas.events.codec import Decoder
+from schemas.events.rides import RawBatch, no_rides
+from schemas.records.record_codec import encode
+from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
+from state.counting.intake import IntakeRules, PartitionIntake
+from state.counting.partials import Partial, ResumePoint, Standing
+from state.counting.slots import ClosedSlot, OpenSlots
 from tests.simulation.world import SKEW_S, START_SLOT, Entry, World, make_world
 
 WORLDS = [make_world(seed, hours=2.0) for seed in (1, 2)]

@@ -9,10 +9,10 @@ import pytest
 
 from dataflows.audit.differences import Arrow
 from dataflows.audit.replay_report import Verdict
-from ledger.blobs import Retention
+from ledger.store.blobs import Retention
 from schemas.errors import NotFound, UsageError
-from schemas.record_codec import decode
-from schemas.records import (
+from schemas.records.record_codec import decode
+from schemas.records.records import (
     RUNS_LOG,
     CountTable,
     HorizonShort,
@@ -22,7 +22,7 @@ from schemas.records import (
     SourceGap,
 )
 from tests.dataflows.audit.replays import busy_slot, forged, index_of, replay
-from tests.dataflows.test_local import Killed, killed_after
+from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import Place, copied, run_here
 from tests.simulation.world import START_SLOT
@@ -41,11 +41,11 @@ def test_an_honest_ledger_is_identical(written: Place) -> None:
 
 def test_any_part_can_be_replayed(written: Place) -> None:
     """Slots in the middle are identical too: their state is folded from the bootstrap, without snapshots."""
-    house = written.open()
-    snapshots = list(house.blobs.digests(Retention.SNAPSHOT))
+    stores = written.open()
+    snapshots = list(stores.blobs.digests(Retention.SNAPSHOT))
     for digest in snapshots:
-        house.blobs.remove(digest)
-    house.close()
+        stores.blobs.remove(digest)
+    stores.close()
     found = replay(written, from_slot=START_SLOT + 45, until_slot=START_SLOT + 60)
     assert snapshots
     assert ({Verdict.IDENTICAL: 15}, 45) == (found.verdicts, found.folded_slots)
@@ -148,9 +148,9 @@ def test_what_a_run_could_not_read_is_not_read_by_its_replay(settled: Settled, t
 def test_another_environment_is_told_apart(written: Place) -> None:
     """What another environment wrote need not be equal to the last bit, and the answer says which were at work."""
     found = replay(written, environment=bytes(32), until_slot=START_SLOT + 3)
-    house = written.open()
-    started = [decode(stored.payload) for stored in house.ledger.scan(RUNS_LOG, kind=RunStarted.__name__)]
-    house.close()
+    stores = written.open()
+    started = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=RunStarted.__name__)]
+    stores.close()
     assert found.recorded_in == {record.environment for record in started}
     assert not any(slot.ours for slot in found.slots)
     assert found.good
@@ -175,11 +175,11 @@ def test_other_partitions_are_refused(written: Place, tmp_path: Path) -> None:
 def test_a_model_that_is_gone_is_said(written: Place, tmp_path: Path) -> None:
     """Without the artefact that the issues name there is no replay of them; the message names it."""
     place = copied(written, tmp_path / "home")
-    house = place.open()
-    [model, *_] = list(house.blobs.digests(Retention.MODEL))
-    for digest in list(house.blobs.digests(Retention.MODEL)):
-        house.blobs.remove(digest)
-    house.close()
+    stores = place.open()
+    [model, *_] = list(stores.blobs.digests(Retention.MODEL))
+    for digest in list(stores.blobs.digests(Retention.MODEL)):
+        stores.blobs.remove(digest)
+    stores.close()
     with pytest.raises(NotFound, match=f"model {model.hex()}: its artefact is gone"):
         replay(place)
 

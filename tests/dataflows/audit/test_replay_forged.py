@@ -7,7 +7,7 @@ import pytest
 
 from dataflows.audit.differences import Arrow
 from dataflows.audit.replay_report import Verdict
-from schemas.records import (
+from schemas.records.records import (
     ForecastIssued,
     Record,
     SlotClosed,

@@ -7,12 +7,12 @@ import pytest
 
 from dataflows.audit.replay import replay_region
 from dataflows.audit.replay_report import Replay, Verdict
-from dataflows.bootstrap import bootstrap_region
-from dataflows.house import run_embedded
-from dataflows.sources import open_rides
+from dataflows.connectors.sources import open_rides
+from dataflows.jobs.bootstrap import bootstrap_region
+from dataflows.stream.start import run_embedded
 from schemas.errors import UsageError
-from schemas.record_codec import decode
-from schemas.records import SlotClosed, region_log
+from schemas.records.record_codec import decode
+from schemas.records.records import SlotClosed, region_log
 from schemas.regions import RegionId
 from tests.services.fixtures import TopicFactory
 from tests.simulation.fixtures import Settled
@@ -22,25 +22,25 @@ from tests.simulation.world import UNTIL, make_world, write_kafka
 
 def replayed(place: Place, region: str = "small") -> Replay:
     """Replay all of a region."""
-    house = place.open()
+    stores = place.open()
     source = open_rides(place.rides)
     try:
-        return replay_region(house.ledger, house.blobs, house.environment, region, source)
+        return replay_region(stores.ledger, stores.blobs, stores.environment, region, source)
     finally:
         source.close()
-        house.close()
+        stores.close()
 
 
 def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Path) -> None:
     """Where the run served two regions, the rides of the other one are accepted again, and both regions are identical."""
     place = copied(settled.place, tmp_path / "home")
-    house = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, which a home without history is taken to have
-    bootstrap_region(house, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
+    stores = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, which a home without history is taken to have
+    bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
-    run_embedded(house, source, ["small", "smaller"], bounded=True)
-    closed = [decode(stored.payload) for stored in house.ledger.scan(region_log("small"), kind=SlotClosed.__name__)]
+    run_embedded(stores, source, ["small", "smaller"], bounded=True)
+    closed = [decode(stored.payload) for stored in stores.ledger.scan(region_log("small"), kind=SlotClosed.__name__)]
     source.close()
-    house.close()
+    stores.close()
     assert any(cut.uncounted.get("other_region") for record in closed for cut in record.partitions)
     for region in ("small", "smaller"):
         found = replayed(place, region)
@@ -51,13 +51,13 @@ def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Pat
 def test_regions_of_different_rules_are_not_run_together(settled: Settled, tmp_path: Path) -> None:
     """Two regions that recorded different horizons of deduplication cannot both be replayed from one reading: it is refused."""
     place = copied(settled.place, tmp_path / "home")
-    house = place.open()
-    bootstrap_region(house, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
+    stores = place.open()
+    bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
     with pytest.raises(UsageError, match=r"region smaller: expected rides to be taken in by the rules of small .*333.*250"):
-        run_embedded(house, source, ["small", "smaller"], bounded=True)
+        run_embedded(stores, source, ["small", "smaller"], bounded=True)
     source.close()
-    house.close()
+    stores.close()
 
 
 def test_rides_in_kafka_are_read_again(kafka: str, kafka_topic: TopicFactory, tmp_path: Path) -> None:

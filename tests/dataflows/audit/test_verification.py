@@ -10,12 +10,13 @@ import pytest
 from dataflows.audit import verification
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.audit.verification import Wanted, verify_folder, verify_house
-from dataflows.house import open_house
-from ledger.blob_check import COUNTS, BlobFolder, Named
-from ledger.keys import Signer
-from ledger.verify import Report
+from dataflows.stream.stores import open_stores
+from ledger.check.blob_check import COUNTS, Named
+from ledger.check.verify import Report
+from ledger.formats.keys import Signer
+from ledger.store.blobs import BlobFolder
 from schemas.errors import BootRefused, NotFound, StoreUnavailable, UsageError
-from schemas.records import CONTROL_LOG, RUNS_LOG, BlobsExpired, RunStopped
+from schemas.records.records import CONTROL_LOG, RUNS_LOG, BlobsExpired, RunStopped
 from tests.faults.small_ledger import FIRST_SLOT, LOG, SmallLedger, append, make_small_ledger, silent
 
 STRANGER = Signer("ridecast/local", bytes(32)).verifier
@@ -37,11 +38,11 @@ def small(pristine: SmallLedger, tmp_path: Path) -> SmallLedger:
 
 def reports(small: SmallLedger, **wanted: object) -> dict[str, Report]:
     """The reports on a home, by log."""
-    house = open_house(small.settings(), reading=True)
+    stores = open_stores(small.settings(), reading=True)
     try:
-        return {report.log: report for report in verify_house(house, Wanted(**wanted), silent)}  # type: ignore[arg-type]  # by name
+        return {report.log: report for report in verify_house(stores, Wanted(**wanted), silent)}  # type: ignore[arg-type]  # by name
     finally:
-        house.close()
+        stores.close()
 
 
 def test_a_home_is_clean_as_it_was_made(pristine: SmallLedger) -> None:
@@ -97,9 +98,9 @@ def test_what_expired_is_no_damage(small: SmallLedger) -> None:
     for path in (small.home / "blobs" / "forecast").rglob("*"):
         if path.is_file():
             path.unlink()
-    house = open_house(small.settings())
-    append(house, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 3, 3, b""))
-    house.close()
+    stores = open_stores(small.settings())
+    append(stores, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 3, 3, b""))
+    stores.close()
     report = reports(small, log=LOG)[LOG]
     assert (3, [11]) == (report.expired, [problem.index for problem in report.problems])
 
@@ -110,9 +111,9 @@ def test_an_expiry_that_nobody_signed_excuses_nothing(small: SmallLedger) -> Non
         path.unlink()
     signed = small.home / "checkpoints" / "runs.txt"
     before = signed.read_bytes()
-    house = open_house(small.settings())
-    append(house, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 4, 4, b""))
-    house.close()
+    stores = open_stores(small.settings())
+    append(stores, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 4, 4, b""))
+    stores.close()
     assert 0 == len(reports(small, log=LOG)[LOG].problems)
     signed.write_bytes(before)
     report = reports(small, log=LOG)[LOG]
@@ -123,9 +124,9 @@ def test_counts_never_expire(small: SmallLedger) -> None:
     """A record that says otherwise excuses no missing counts."""
     for path in (small.home / "blobs" / "permanent").glob("??/*"):
         path.unlink()
-    house = open_house(small.settings())
-    append(house, RUNS_LOG, BlobsExpired("nyc", "permanent", FIRST_SLOT, FIRST_SLOT + 4, 2, b""))
-    house.close()
+    stores = open_stores(small.settings())
+    append(stores, RUNS_LOG, BlobsExpired("nyc", "permanent", FIRST_SLOT, FIRST_SLOT + 4, 2, b""))
+    stores.close()
     report = reports(small, log=LOG)[LOG]
     assert (0, 2) == (report.expired, len(report.problems))
 
@@ -148,12 +149,12 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
     cosigned.write_bytes((small.home / "checkpoints" / "region__nyc.txt").read_bytes())
     said = f"{LOG}: region__nyc.cosigned.txt: it vouches for 18 entries, the database holds 12: it went back or was cut"
     assert [said] == older.verified()
-    house = open_house(older.settings())
+    stores = open_stores(older.settings())
     try:
         with pytest.raises(BootRefused, match=r"region__nyc\.cosigned\.txt has size 18, the database 12"):
-            append(house, LOG, RunStopped("", 0, {}))
+            append(stores, LOG, RunStopped("", 0, {}))
     finally:
-        house.close()
+        stores.close()
 
 
 def test_an_export_may_be_one_log(small: SmallLedger) -> None:

@@ -17,7 +17,7 @@ from tests.ridecast.conftest import Call, Small
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """A demo without training and forecasting: what its last step was asked, each time."""
     found: list[dict[str, object]] = []
-    monkeypatch.setattr("dataflows.learn.train_region", lambda *_, **__: [])
+    monkeypatch.setattr("dataflows.jobs.learn.train_region", lambda *_, **__: [])
 
     def keep(settings: Settings, name: str, *, lock: int, **given: object) -> None:
         os.fstat(lock)  # fails unless the home is still held

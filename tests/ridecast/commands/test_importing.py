@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from dataflows.files.ridelog import RideLogReader, partitions
-from dataflows.kafka.rides import KafkaRides
+from dataflows.connectors.files.ridelog import RideLogReader, partitions
+from dataflows.connectors.kafka.rides import KafkaRides
 from ridecast.main import cli
-from schemas.codec import Decoder
 from schemas.errors import RidecastError, StoreUnavailable, UsageError
-from schemas.rides import RawBatch
+from schemas.events.codec import Decoder
+from schemas.events.rides import RawBatch
 from tests.services.process import free_port
 
 ROWS = [f"2014-04-01 00:{minute:02d},40.7{minute:02d},-74.0" for minute in range(50)]
@@ -128,7 +128,7 @@ def test_failed_import_leaves_nothing(tmp_path: Path, trips: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.files.writer._write_all", refuse)
+        patch.setattr("dataflows.connectors.files.writer._write_all", refuse)
         with pytest.raises(StoreUnavailable, match="No space left on device"):
             run(trips, "--out", tmp_path / "rides")
     assert [path.name for path in tmp_path.iterdir()] == ["trips.csv"]
@@ -257,7 +257,7 @@ def test_topic_of_another_shape(trips: Path, kafka: str, kafka_topic: Callable[.
 
 def test_unreachable_broker(trips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is named, and is a failure, not wrong usage."""
-    monkeypatch.setattr("dataflows.kafka.connection.ANSWER_S", 1.0)
+    monkeypatch.setattr("dataflows.connectors.kafka.connection.ANSWER_S", 1.0)
     with pytest.raises(StoreUnavailable, match=r"Kafka at 127\.0\.0\.1:\d+: ") as caught:
         run(trips, "--kafka", f"127.0.0.1:{free_port()}")
     assert caught.value.exit_code == 1

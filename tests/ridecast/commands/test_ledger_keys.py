@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dataflows.house import open_house
-from dataflows.signing import key_path, public_path, verifier_of
-from ledger.checkpoint import parse_checkpoint
-from ledger.note import open_note
+from dataflows.stream.signing import key_path, public_path, verifier_of
+from dataflows.stream.stores import open_stores
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.note import open_note
 from ridecast.main import cli
 from schemas.errors import ConfigError, LedgerError, NotFound, UsageError
 from schemas.settings import Settings
@@ -24,9 +24,9 @@ def call(*words: object) -> Result:
 def settings(tmp_path: Path) -> Settings:
     """A home with a ledger of two entries and its key."""
     found = Settings.from_env({}, {"home": tmp_path})
-    house = open_house(found)
-    house.ledger.append(LOG, 0, [scored(0), scored(1)])
-    house.close()
+    stores = open_stores(found)
+    stores.ledger.append(LOG, 0, [scored(0), scored(1)])
+    stores.close()
     return found
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.house import open_house
-from ledger.log import Stored
+from dataflows.stream.stores import open_stores
+from ledger.store.log import Stored
 from ridecast.commands.ledger.tail import UNKNOWN, line_of
-from schemas.record_codec import decode, encode
-from schemas.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RunStarted, SlotClosed, UniverseChanged
+from schemas.events.cells import cell_text
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RunStarted, SlotClosed, UniverseChanged
 from schemas.settings import Settings
-from state.cells import cell_text
 from tests.ridecast.calls import environment
 from tests.ridecast.commands.test_replay import forge
 from tests.ridecast.conftest import Call, Small
@@ -35,10 +35,10 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
 
 def in_control(home: Path) -> tuple[tuple[int, ModelTrained], tuple[int, ModelPromoted], int]:
     """The training and the promotion in the control log, each with its index; and how long that log is."""
-    house = open_house(Settings.from_env({}, {"home": str(home)}), reading=True)
-    found = {stored.kind: (stored.index, decode(stored.payload)) for stored in house.ledger.scan(CONTROL_LOG)}
-    size = house.ledger.head(CONTROL_LOG).size
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
+    found = {stored.kind: (stored.index, decode(stored.payload)) for stored in stores.ledger.scan(CONTROL_LOG)}
+    size = stores.ledger.head(CONTROL_LOG).size
+    stores.close()
     return found[ModelTrained.__name__], found[ModelPromoted.__name__], size
 
 
@@ -49,10 +49,10 @@ def test_show_at_a_time_is_what_was_known(at_small: Small, call: Call) -> None:
     """Two minutes past noon the slot that ended at noon is known, with everything that its close made or cites, and no later one."""
     done = call("ledger", "show", "--home", "home", "--at", AT, "--json")
     said = json.loads(done.out)
-    house = open_house(Settings.from_env({}, {"home": "home"}), reading=True)
-    entries = list(house.ledger.scan(LOG, 0, said["log_size"]))
-    [after] = house.ledger.read(LOG, said["log_size"], said["log_size"] + 1)
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": "home"}), reading=True)
+    entries = list(stores.ledger.scan(LOG, 0, said["log_size"]))
+    [after] = stores.ledger.read(LOG, said["log_size"], said["log_size"] + 1)
+    stores.close()
     records = [decode(stored.payload) for stored in entries]
     closed = [record for record in records if isinstance(record, SlotClosed)]
     changed = [record for record in records if isinstance(record, UniverseChanged)]
@@ -134,10 +134,10 @@ def test_tail_follows_until_it_is_interrupted(copy: Small) -> None:
         assert running.stdout is not None
         assert running.stderr is not None
         assert "ModelPromoted" in running.stdout.readline()
-        house = open_house(Settings.from_env({}, {"home": str(copy.home)}))
+        stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
         promoted = encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "a reason of its own"))
-        house.ledger.append(CONTROL_LOG, house.ledger.head(CONTROL_LOG).size, [promoted])
-        house.close()
+        stores.ledger.append(CONTROL_LOG, stores.ledger.head(CONTROL_LOG).size, [promoted])
+        stores.close()
         lines = [running.stdout.readline()]
         while "a reason of its own" not in lines[-1]:
             lines.append(running.stdout.readline())
@@ -168,9 +168,9 @@ def test_a_copy_is_identical(copy: Small, small: Small, call: Call) -> None:
     *_, size = in_control(small.home)
     assert first.startswith(f"control: identical, {size} entries, root ")
     assert second.startswith("region/tehran: identical, ")
-    house = open_house(Settings.from_env({}, {"home": str(copy.home)}))
-    house.ledger.append(CONTROL_LOG, size, [encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "more"))])
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
+    stores.ledger.append(CONTROL_LOG, size, [encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "more"))])
+    stores.close()
     longer = call("ledger", "diff", small.home, copy.home, "--log", CONTROL_LOG)
     assert (0, f"control: identical up to {size} entries; the second goes on to {size + 1}: 1 ModelPromoted\n") == (
         longer.status,
@@ -186,9 +186,9 @@ def test_the_first_difference_is_named(copy: Small, small: Small, call: Call) ->
     slot = forge(copy.home)
     done = call("ledger", "diff", small.home, copy.home, "--log", LOG)
     [said] = json.loads(call("ledger", "diff", small.home, copy.home, "--log", LOG, "--json").out)
-    house = open_house(Settings.from_env({}, {"home": str(copy.home)}), reading=True)
-    found = house.ledger.find(LOG, SlotClosed.__name__, slot)
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}), reading=True)
+    found = stores.ledger.find(LOG, SlotClosed.__name__, slot)
+    stores.close()
     assert found is not None
     assert 1 == done.status
     assert f"region/tehran: DIFFERENT from entry {found.index} on (SlotClosed); sizes " in done.out
@@ -206,12 +206,12 @@ def test_two_sizes_of_one_log(at_small: Small, call: Call) -> None:
 
 def test_a_database_is_compared_with_a_home(postgres_url: str, small: Small, call: Call, tmp_path: Path) -> None:
     """A ledger in PostgreSQL is compared by its address."""
-    with_home = open_house(Settings.from_env({}, {"home": str(small.home)}), reading=True)
+    with_home = open_stores(Settings.from_env({}, {"home": str(small.home)}), reading=True)
     entries = [stored.payload for stored in with_home.ledger.scan(CONTROL_LOG)]
     with_home.close()
-    house = open_house(Settings.from_env({}, {"home": str(tmp_path / "database"), "database": postgres_url}))
-    house.ledger.append(CONTROL_LOG, 0, entries)
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": str(tmp_path / "database"), "database": postgres_url}))
+    stores.ledger.append(CONTROL_LOG, 0, entries)
+    stores.close()
     done = call("ledger", "diff", postgres_url, small.home, "--log", CONTROL_LOG, RIDECAST_HOME=str(tmp_path / "database"))
     assert 0 == done.status, done.err
     assert done.out.startswith(f"control: identical, {len(entries)} entries, root ")
@@ -238,9 +238,9 @@ def test_diff_that_cannot_run_is_2(at_small: Small, call: Call, words: tuple[str
 
 def a_cell(home: Path) -> str:
     """The first cell with a forecast."""
-    house = open_house(Settings.from_env({}, {"home": str(home)}), reading=True)
-    stored = house.ledger.find(LOG, UniverseChanged.__name__, last=False)
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
+    stored = stores.ledger.find(LOG, UniverseChanged.__name__, last=False)
+    stores.close()
     assert stored is not None
     return cell_text(decode(stored.payload).added[0], 6)
 
@@ -251,11 +251,11 @@ def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -
     done = call("ledger", "trace", "--home", "home", *words, "--json")
     assert 0 == done.status, done.err
     said = json.loads(done.out)
-    house = open_house(Settings.from_env({}, {"home": "home"}), reading=True)
-    [entry] = house.ledger.read(LOG, said["entry"]["index"], said["entry"]["index"] + 1)
-    closed = house.ledger.find(LOG, SlotClosed.__name__, NOON)
-    [started] = [decode(stored.payload) for stored in house.ledger.scan("runs", kind=RunStarted.__name__)]
-    house.close()
+    stores = open_stores(Settings.from_env({}, {"home": "home"}), reading=True)
+    [entry] = stores.ledger.read(LOG, said["entry"]["index"], said["entry"]["index"] + 1)
+    closed = stores.ledger.find(LOG, SlotClosed.__name__, NOON)
+    [started] = [decode(stored.payload) for stored in stores.ledger.scan("runs", kind=RunStarted.__name__)]
+    stores.close()
     issued: ForecastIssued = decode(entry.payload)
     assert closed is not None
     record: SlotClosed = decode(closed.payload)

@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.key_files import PUBLIC_KEY, write_verifier
-from ledger.keys import Signer
-from ledger.note import cosign_note
-from ledger.proof import check_proof
-from ledger.tile_check import check_export
+from ledger.check.tile_check import check_export
+from ledger.formats.keys import Signer
+from ledger.formats.note import cosign_note
+from ledger.formats.proof import check_proof
+from ledger.store.key_files import PUBLIC_KEY, write_verifier
 from ridecast.commands.ledger import command
 from schemas.errors import RidecastError
+from schemas.events.cells import cell_text
 from schemas.times import local_iso
-from state.cells import cell_text
 from tests.api.town import SLOT_S, START_SLOT, Town, build_town
-from tests.house import ROOT
 from tests.ledger.exports import SIGNER
 from tests.ledger.issues import WITNESSES
+from tests.tree import ROOT
 
 KEY = SIGNER.verifier.text()
 SLOT = START_SLOT + 5

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.rejects import FileRejects
-from schemas.rides import Reason, Rejected
+from dataflows.connectors.rejects import FileRejects
+from schemas.events.rides import Reason, Rejected
 from tests.ridecast.conftest import Call
 
 EVENTS = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.house import open_house
-from schemas.record_codec import decode, encode
-from schemas.records import SlotClosed
+from dataflows.stream.stores import open_stores
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import SlotClosed
 from schemas.settings import Settings
 from tests.ridecast.conftest import Call, Small
 
@@ -27,9 +27,9 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...
 def forge(home: Path) -> int:
     """Write the region's log anew, with one ride more in the first slot after six that has any; returns the slot."""
     settings = Settings.from_env({}, {"home": str(home)})
-    house = open_house(settings, reading=True)
-    entries = [stored.payload for stored in house.ledger.scan(LOG)]
-    house.close()
+    stores = open_stores(settings, reading=True)
+    entries = [stored.payload for stored in stores.ledger.scan(LOG)]
+    stores.close()
     closed = [(i, record) for i, record in enumerate(map(decode, entries)) if isinstance(record, SlotClosed) and record.counts]
     at, record = closed[len(closed) // 3]
     table = record.counts[0]
@@ -37,9 +37,9 @@ def forge(home: Path) -> int:
     entries[at] = encode(dataclasses.replace(record, counts=(more, *record.counts[1:])))
     for path in [*(home / "ledger").glob("region__*"), *home.glob("checkpoints/**/*tehran*")]:
         path.unlink(missing_ok=True)
-    house = open_house(settings)
-    house.ledger.append(LOG, 0, entries)
-    house.close()
+    stores = open_stores(settings)
+    stores.ledger.append(LOG, 0, entries)
+    stores.close()
     return record.slot
 
 

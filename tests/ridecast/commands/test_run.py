@@ -10,7 +10,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from dataflows.progress import ProgressWatch
+from ledger.views.progress import ProgressWatch
 from ridecast.commands.run import ProgressLine, environment_of, warnings_of
 from schemas.regions import load_region
 from schemas.settings import Settings

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dataflows.files.ridelog import RideLogReader, partitions
+from dataflows.connectors.files.ridelog import RideLogReader, partitions
 from ridecast.main import cli
-from schemas.codec import Decoder
 from schemas.errors import UsageError
+from schemas.events.codec import Decoder
 from schemas.regions import load_region
-from state.simulate import simulate_city
+from state.simulation.simulate import simulate_city
 
 START_US = 1_743_798_600_000_000  # 2025-04-05, midnight in Tehran
 

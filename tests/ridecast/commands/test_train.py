@@ -24,11 +24,11 @@ def test_without_promotion_it_serves_nothing(small: Small, call: Call, monkeypat
     """What was only recorded is said to serve nothing; the options reach the training."""
     asked: dict[str, object] = {}
 
-    def train_region(house: object, region: object, **given: object) -> list[object]:
+    def train_region(stores: object, region: object, **given: object) -> list[object]:
         asked.update(given, region=region)
         return []
 
-    monkeypatch.setattr("dataflows.learn.train_region", train_region)
+    monkeypatch.setattr("dataflows.jobs.learn.train_region", train_region)
     done = call("train", "--home", small.home, "--most-rows", 20_000)
     assert (0, "recorded, not promoted: it serves nothing yet\n") == (done.status, done.out)
     assert (False, 20_000, None) == (asked["promote"], asked["most_rows"], asked["region"])

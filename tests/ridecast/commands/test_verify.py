@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.keys import Signer
+from ledger.formats.keys import Signer
 from tests.faults.small_ledger import LOG, SmallLedger, make_small_ledger
 from tests.ridecast.calls import Done
 

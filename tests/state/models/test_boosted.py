@@ -3,11 +3,11 @@
 import pytest
 
 from schemas.errors import ContractError, DamagedError
-from state.calendar import Calendar
-from state.features import NAMES, build
+from state.demand.calendar import Calendar
+from state.demand.features import NAMES, build
 from state.models.boosted import LEAST_MEAN, Boosted, pack, unpack
+from tests.state.demand.test_features import history_of
 from tests.state.model_city import HOURLY, town_model
-from tests.state.test_features import history_of
 
 
 def test_means_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from state.calendar import Calendar
+from state.demand.calendar import Calendar
 from state.models.quiet import QuietMix, fit_mix, mean_rate, quiet_means, quiet_parts
+from tests.state.demand.test_features import history_of
 from tests.state.model_city import HOURLY
-from tests.state.test_features import history_of
 
 CALENDAR = Calendar(HOURLY)
 

@@ -1,0 +1,1 @@
+"""The ends: Kafka, files, trips, rejects. Nothing here knows what a forecast is made of."""

@@ -1,0 +1,116 @@
+"""Releases a finished ride log into a growing one, in step with a clock: a past that happens again.
+
+Offsets and partitions stay what they were, so where the copy ends says how far it is: a feed that was
+interrupted goes on by itself.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from dataflows.connectors.files.ridelog import RideLogReader, partitions
+from dataflows.connectors.files.writer import RideLogWriter
+from schemas.events.rides import RawBatch
+
+READ_EVENTS = 2_000
+STEP_US = 15_000_000  # a tenth of a second at the demonstration's pace
+
+
+@dataclass(slots=True)
+class _Lane:
+    reader: RideLogReader
+    position: int
+    held: RawBatch | None = None  # read, and partly released
+    used: int = 0
+
+    def take_until(self, until_us: int) -> RawBatch | None:
+        """Events logged before that time, at most one batch; None when there is none."""
+        if self.held is None or self.used == len(self.held):
+            self.held, self.used = self.reader.read(self.position, READ_EVENTS), 0
+        if self.held is None:
+            return None
+        stop = self.used + int(np.searchsorted(self.held.logged_at_us[self.used :], until_us))
+        if stop == self.used:
+            return None
+        part = slice(self.used, stop)
+        taken = RawBatch(self.held.partition, self.held.offsets[part], self.held.logged_at_us[part], self.held.values[part])
+        self.used = stop
+        self.position = int(taken.offsets[-1]) + 1
+        return taken
+
+
+class Feed:
+    """Copies entries from one log to another as their time comes.
+
+    Args:
+        past: The finished log.
+        live: The growing one; made if it does not exist.
+    """
+
+    def __init__(self, past: Path, live: Path) -> None:
+        numbers = partitions(past)
+        self._writer = RideLogWriter(live, len(numbers))
+        self._lanes = [_Lane(RideLogReader(past, p), end) for p, end in zip(numbers, self._writer.ends(), strict=True)]
+        self._ends = [lane.reader.end() for lane in self._lanes]
+
+    @property
+    def done(self) -> bool:
+        """Whether everything has been released."""
+        return all(lane.position >= end for lane, end in zip(self._lanes, self._ends, strict=True))
+
+    def next_us(self) -> int | None:
+        """Log time of the earliest entry not yet released, or None at the end."""
+        times = []
+        for lane in self._lanes:
+            ahead = lane.reader.read(lane.position, 1)
+            if ahead is not None:
+                times.append(int(ahead.logged_at_us[0]))
+        return min(times, default=None)
+
+    def release(self, until_us: int) -> int:
+        """Release everything logged before that time; returns how many events that was."""
+        released = 0
+        for partition, lane in enumerate(self._lanes):
+            while (batch := lane.take_until(until_us)) is not None:
+                # Keys only choose partitions, and these are given: the copy does without.
+                self._writer.append(partition, batch.logged_at_us, [b""] * len(batch), batch.values)
+                released += len(batch)
+        self._writer.flush()
+        return released
+
+    def run(self, speedup: float, step_us: int, stopped: Callable[[], bool]) -> None:
+        """Release in steps of event time, `speedup` times as fast as it passed."""
+        now_us = self.next_us()
+        begun, base_us = time.monotonic(), now_us
+        while now_us is not None and base_us is not None and not self.done and not stopped():
+            now_us += step_us
+            self.release(now_us)
+            while not stopped() and (ahead_s := (now_us - base_us) / 1e6 / speedup - (time.monotonic() - begun)) > 0:
+                time.sleep(min(ahead_s, 0.2))
+
+    def close(self) -> None:
+        """Make what was released durable."""
+        self._writer.close()
+
+
+def run_feed(past: str, live: str, speedup: float) -> None:
+    """Feed until told to stop; at the end of the past it waits, so that nobody starts it again."""
+    stop = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    feed = Feed(Path(past), Path(live))
+    try:
+        feed.run(speedup, STEP_US, stop.is_set)
+        stop.wait()
+    finally:
+        feed.close()

@@ -1,0 +1,144 @@
+"""Forecasts to Kafka, exactly once: the messages and the cursor of their log lie in the same transaction.
+
+Who reads committed sees an issue whole and once, wherever the publisher was killed. A transactional id
+belongs to one region of one instance, so that a new publisher fences the one before it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka.rides import read_all
+from schemas.errors import Fenced
+from schemas.forecasts.messages import decode_cursor, encode_cursor
+from schemas.topics import CURSORS, FORECASTS
+
+PATIENCE_S = 60.0  # a restart of a broker takes a few seconds; after this the publisher's supervisor should know
+TRANSACTION_S = 30.0  # how long one that vanished holds up readers, if none takes its place
+RETRY_S = 0.1
+
+FENCES = frozenset(
+    (
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+    )
+)
+
+
+class KafkaForecasts:
+    """A topic of forecasts, with the topic of cursors beside it; both are made if missing.
+
+    Args:
+        bootstrap: HOST:PORT of a broker.
+        instance: Name of this installation.
+        region: Region whose only publisher this is.
+        patience_s: How long to go on trying before an error is raised.
+    """
+
+    def __init__(self, bootstrap: str, instance: str, region: str, patience_s: float = PATIENCE_S) -> None:
+        self._bootstrap = bootstrap
+        self._transactional_id = f"ridecast-{instance}-{region}"
+        self._topic = FORECASTS.name_of(instance)
+        self._cursors_topic = CURSORS.name_of(instance)
+        self._patience_s = patience_s
+        self._producer: Producer | None = None
+        self._cursors: dict[str, int] = {}
+
+    def cursor(self, log: str) -> int:
+        # First the producer: from then on nobody older can move the cursor, and what was in flight has ended.
+        self._ready()
+        return self._cursors.get(log, 0)
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+        give_up_at = time.monotonic() + self._patience_s
+        if self.cursor(log) >= next_index:
+            return False
+        while True:
+            try:
+                self._transact(self._ready(), messages, log, next_index, give_up_at)
+            except KafkaException as cause:
+                connection.LOG.warning("%s: up to %s %d: %s; trying again", self._transactional_id, log, next_index, cause)
+                self._settle(give_up_at)
+                if time.monotonic() > give_up_at:
+                    self.close()
+                    raise connection.unavailable(self._bootstrap, f"publishing up to {log} {next_index}", cause) from cause
+                if self.cursor(log) >= next_index:
+                    return True  # the commit had reached the broker after all
+            else:
+                self._cursors[log] = next_index
+                return True
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def _ready(self) -> Producer:
+        """The producer, with every older one fenced, and the cursors that were found then."""
+        if self._producer is not None:
+            return self._producer
+        for topic, name in ((FORECASTS, self._topic), (CURSORS, self._cursors_topic)):
+            connection.ensure_topic(self._bootstrap, name, topic.partitions, dict(topic.config))
+        producer = Producer(
+            connection.client_config(self._bootstrap)
+            | {
+                "transactional.id": self._transactional_id,
+                "transaction.timeout.ms": int(TRANSACTION_S * 1000),
+                "linger.ms": 2,
+                "compression.type": "lz4",
+                "partitioner": "murmur2_random",  # as Kafka's own clients, so that a key has one partition for all
+            }
+        )
+        try:
+            self._persist(producer.init_transactions, time.monotonic() + self._patience_s)
+        except KafkaException as cause:
+            raise connection.unavailable(self._bootstrap, f"starting as {self._transactional_id}", cause) from cause
+        self._cursors = dict(map(decode_cursor, read_all(self._bootstrap, self._cursors_topic, self._patience_s)))
+        self._producer = producer
+        return producer
+
+    def _transact(
+        self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, give_up_at: float
+    ) -> None:
+        """One transaction, or KafkaException: then nothing is visible, or the commit's answer was lost."""
+        reports = connection.Reports()
+        producer.begin_transaction()
+        for key, value in messages:
+            connection.produce(producer, self._topic, key, value, reports, give_up_at)
+        connection.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, next_index), reports, give_up_at)
+        connection.flush(producer, give_up_at)
+        reports.check(len(messages) + 1)
+        self._persist(producer.commit_transaction, give_up_at)
+
+    def _settle(self, give_up_at: float) -> None:
+        """After a failure: abort what is open. If even that can not be said, start anew and ask the broker."""
+        if self._producer is not None:
+            try:
+                self._persist(self._producer.abort_transaction, give_up_at)
+            except KafkaException as cause:
+                connection.LOG.warning("%s: aborting: %s; starting anew", self._transactional_id, cause)
+                self.close()
+
+    def _persist(self, step: Callable[[float], None], give_up_at: float) -> None:
+        """Do one step of the protocol, again while the client says that again may help.
+
+        Raises:
+            Fenced: another publisher has the transactional id; never tried again, or two would take turns.
+            KafkaException: it failed for good.
+        """
+        while True:
+            try:
+                with connection.fatal_errors():
+                    step(max(0.1, give_up_at - time.monotonic()))
+                return
+            except KafkaException as cause:
+                error = cause.args[0]
+                if error.code() in FENCES:
+                    self.close()
+                    raise Fenced(f"publisher {self._transactional_id}: another one has taken over: {error.str()}") from cause
+                if not error.retriable() or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(RETRY_S)

@@ -1,0 +1,109 @@
+"""Ride events into a Kafka topic: the same partitions and times as in the embedded log, each delivery confirmed."""
+
+import time
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from dataflows.connectors.kafka.connection import (
+    ANSWER_S,
+    client_config,
+    ensure_topic,
+    partitions_of,
+    reader_config,
+    unavailable,
+    watermarks,
+)
+from schemas.errors import UsageError
+from schemas.events.rides import Int64s
+from schemas.topics import RIDES
+
+DELIVERY_S = 60.0  # how long a message may wait for its confirmation
+
+
+class KafkaRideSink:
+    """Appends events to a topic, which it makes if it is missing.
+
+    Args:
+        bootstrap: HOST:PORT of a broker.
+        topic: Its name.
+        partitions: How many it has, or gets.
+        append_to: Whether it may hold events already.
+    Raises:
+        UsageError: the topic has another number of partitions, or holds events.
+        StoreUnavailable: the broker does not answer.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, *, append_to: bool) -> None:
+        self._bootstrap, self._topic = bootstrap, topic
+        self._queued = self._delivered = 0
+        self._error: KafkaError | None = None
+        if not ensure_topic(bootstrap, topic, partitions, dict(RIDES.config)):
+            _check_topic(bootstrap, topic, partitions, append_to=append_to)
+        # Idempotent: a retry after a lost answer neither repeats a message nor changes the order of a partition.
+        settings = {"enable.idempotence": True, "linger.ms": 20, "compression.type": "lz4", "delivery.timeout.ms": int(DELIVERY_S * 1_000)}
+        self._producer = Producer(client_config(bootstrap) | settings)
+
+    def append(self, partition: int, logged_at_us: Int64s, keys: list[bytes], values: list[bytes]) -> None:
+        """Queue entries at a partition's end; their timestamp is `logged_at_us` in milliseconds.
+
+        Raises:
+            StoreUnavailable: the broker refuses one, or takes none for too long.
+        """
+        produce, topic, report = self._producer.produce, self._topic, self._report
+        for time_ms, key, value in zip((logged_at_us // 1_000).tolist(), keys, values, strict=True):
+            while True:
+                try:
+                    produce(topic, value, key, partition, on_delivery=report, timestamp=time_ms)
+                    break
+                except BufferError:
+                    self._wait_for_room()
+                except KafkaException as cause:
+                    raise unavailable(self._bootstrap, f"writing to {topic}", cause) from cause
+        self._queued += len(values)
+        self._producer.poll(0)
+        self._check()
+
+    def flush(self) -> None:
+        """Wait until every event is confirmed.
+
+        Raises:
+            StoreUnavailable: one is not.
+        """
+        self._producer.flush(DELIVERY_S)
+        self._check()
+        if self._delivered != self._queued:
+            text = f"expected {self._queued:,} events to be confirmed, got {self._delivered:,} within {DELIVERY_S:g} s"
+            raise unavailable(self._bootstrap, f"writing to {self._topic}", TimeoutError(text))
+
+    def _wait_for_room(self) -> None:
+        before, give_up_at = self._delivered, time.monotonic() + DELIVERY_S
+        while self._delivered == before:
+            self._producer.poll(0.1)
+            self._check()
+            if time.monotonic() > give_up_at:
+                raise unavailable(self._bootstrap, f"writing to {self._topic}", TimeoutError(f"nothing was confirmed for {DELIVERY_S:g} s"))
+
+    def _report(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self._delivered += 1
+        else:
+            self._error = error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise unavailable(self._bootstrap, f"writing to {self._topic}", self._error)
+
+
+def _check_topic(bootstrap: str, topic: str, partitions: int, *, append_to: bool) -> None:
+    """That an existing topic is what we want to write to."""
+    # The high watermark, open transactions included, is what tells whether the topic is empty.
+    consumer = Consumer(reader_config(bootstrap) | {"isolation.level": "read_uncommitted", "socket.timeout.ms": int(ANSWER_S * 1_000)})
+    try:
+        found = partitions_of(consumer, bootstrap, topic)
+        if len(found) != partitions:
+            raise UsageError(f"topic {topic}: expected {partitions} partitions, got {len(found)}")
+        held = sum(end - start for start, end in (watermarks(consumer, bootstrap, topic, partition) for partition in found))
+    finally:
+        consumer.close()
+    if held and not append_to:
+        raise UsageError(f"topic {topic}: expected no events in it, got {held:,}; --append adds to them")

@@ -1,0 +1,184 @@
+"""Ride events from a Kafka topic: one consumer per partition, assigned by hand, whose place is always known."""
+
+import logging
+import time
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import cast
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from dataflows.connectors.kafka import connection
+from schemas.errors import NotFound, StoreUnavailable
+from schemas.events.rides import NO_TIME, RawBatch
+
+PATIENCE_S = 30.0  # a broker that is away for longer is not restarting; whoever supervises us should hear of it
+QUEUED_KB = 16_384  # read ahead per partition; the default of 65,536 costs memory and gains nothing
+
+
+class KafkaRides:
+    """A Kafka topic of ride events."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._asker = _Asker(bootstrap, topic)
+
+    def partitions(self) -> tuple[int, ...]:
+        return connection.partitions_of(self._asker.consumer, self._bootstrap, self._topic)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        return self._asker.bounds(partition)
+
+    def open(self, partition: int, offset: int) -> "KafkaReader":
+        return KafkaReader(self._bootstrap, self._topic, partition, offset, self._asker)
+
+    def identity(self) -> dict[str, str]:
+        return connection.topic_identity(self._bootstrap, self._topic)
+
+    def close(self) -> None:
+        self._asker.consumer.close()
+
+
+class _Asker:
+    """Asks for the ends of partitions; reads uncommitted, because only then is the end the high watermark."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self.consumer = Consumer(connection.reader_config(bootstrap) | {"isolation.level": "read_uncommitted"})
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        self.consumer.poll(0)  # hands on what the client has logged since; nothing is ever assigned to it
+        return connection.watermarks(self.consumer, self._bootstrap, self._topic, partition)
+
+
+class KafkaReader:
+    """One partition of a topic through a consumer of its own, so that a full queue of one holds up no other."""
+
+    def __init__(self, bootstrap: str, topic: str, partition: int, offset: int, asker: _Asker) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._partition = partition
+        self._position = offset
+        self._asker = asker
+        self._away_since_s: float | None = None
+        self._consumer: Consumer | None = None  # made by the first read: who only asks for the ends needs none
+
+    def read(self, limit: int, timeout_s: float) -> RawBatch | None:
+        consumer = self._consumer or self._start_reading()
+        try:
+            messages = consumer.consume(limit, timeout_s)
+        except KafkaException as cause:
+            raise connection.unavailable(self._bootstrap, f"reading {self._topic}/{self._partition}", cause) from cause
+        if messages and any(map(Message.error, messages)):
+            messages = [message for message in messages if not self._is_sign(message)]
+        if not messages:
+            self._check_patience()
+            return None
+        self._away_since_s = None
+        batch = _columns(self._partition, messages)
+        self._position = max(self._position, int(batch.offsets[-1]) + 1)
+        return batch
+
+    def position(self) -> int:
+        return self._position
+
+    def start(self) -> int:
+        return self._asker.bounds(self._partition)[0]
+
+    def end(self) -> int:
+        return self._asker.bounds(self._partition)[1]
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def _start_reading(self) -> Consumer:
+        # Negative offsets mean the ends to the client, and an offset past the end may wait for ever.
+        require_held(f"{self._topic}/{self._partition}", self._position, *self._asker.bounds(self._partition))
+        config = connection.reader_config(self._bootstrap) | {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
+        self._consumer = Consumer(config)
+        self._consumer.assign([TopicPartition(self._topic, self._partition, self._position)])
+        return self._consumer
+
+    def _is_sign(self, message: Message) -> bool:
+        """Whether a message is the client's own word and not an event; a bad word is raised."""
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._position = max(self._position, message.offset() or 0)
+            self._away_since_s = None
+            return True
+        if error.code() in connection.TRANSIENT:
+            self._note_error(error)
+            return True
+        where = f"{self._topic}/{self._partition}"
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            require_held(where, self._position, *self._asker.bounds(self._partition))
+        raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error)
+
+    def _note_error(self, error: KafkaError) -> None:
+        """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a stall."""
+        connection.tell(logging.WARNING, f"{self._topic}/{self._partition}", error)
+        if error.code() in connection.TRANSIENT and self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+
+    def _check_patience(self) -> None:
+        if self._away_since_s is not None and time.monotonic() - self._away_since_s > PATIENCE_S:
+            self.end()  # raises if the broker is still away; an idle partition says nothing when it is back
+            self._away_since_s = None
+
+
+_second = itemgetter(1)
+
+
+def _columns(partition: int, messages: list[Message]) -> RawBatch:
+    """Messages to columns without a line of Python per message."""
+    n = len(messages)
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    contiguous = last - first == n - 1  # offsets of a partition ascend strictly
+    offsets = np.arange(first, last + 1) if contiguous else np.fromiter(map(Message.offset, messages), np.int64, n)
+    stamps_ms = np.fromiter(map(_second, map(Message.timestamp, messages)), np.int64, n)
+    logged_at_us = np.where(stamps_ms < 0, NO_TIME, stamps_ms * 1000)
+    values = list(map(Message.value, messages))
+    if not all(values):
+        values = [value or b"" for value in values]  # a tombstone is no event: it goes on as one that does not decode
+    return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values))
+
+
+def require_held(where: str, offset: int, start: int, end: int) -> None:
+    if not start <= offset <= end:
+        raise NotFound(f"ride log {where}: expected offsets from {start} to {end}, the position to read from is {offset}")
+
+
+def read_all(bootstrap: str, topic: str, patience_s: float) -> Iterator[bytes]:
+    """Values of all committed messages of a topic, up to where it ends now; tombstones as empty bytes.
+
+    Raises:
+        StoreUnavailable: the end was not reached in time; perhaps an open transaction stands before it.
+        NotFound: there is no such topic.
+    """
+    give_up_at = time.monotonic() + patience_s
+    source = KafkaRides(bootstrap, topic)
+    try:
+        for partition in source.partitions():
+            start, end = source.bounds(partition)
+            reader = source.open(partition, start)
+            try:
+                # The end is the high watermark: a message behind an open transaction is waited for, not overlooked.
+                while reader.position() < end:
+                    batch = reader.read(5_000, 0.05)
+                    if batch is not None:
+                        yield from batch.values
+                    elif time.monotonic() > give_up_at:
+                        raise StoreUnavailable(
+                            f"Kafka at {bootstrap}: reading {topic}/{partition}: expected to reach offset {end} in {patience_s:g} s, "
+                            f"got to {reader.position()}; is a transaction open?"
+                        )
+            finally:
+                reader.close()
+    finally:
+        source.close()

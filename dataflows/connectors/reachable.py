@@ -1,0 +1,51 @@
+"""Whether the servers that the settings name answer at all: asked once, before anything starts.
+
+A server that goes away later is waited for; one that was never there is most likely a wrong address.
+"""
+
+import re
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from dataflows.connectors.kafka import connection
+from schemas.errors import StoreUnavailable
+from schemas.settings import Settings, masked, setting_named
+
+ANSWER_S = 10.0
+
+
+def check_servers(settings: Settings) -> None:
+    """Ask Redis and the output brokers, if they are set, for a sign of life; the database says so when it is opened.
+
+    Raises:
+        StoreUnavailable: one of them does not answer; the text names its setting and address.
+    """
+    if settings.redis:
+        _check_redis(settings.redis)
+    if settings.kafka:
+        _check_kafka(settings.kafka)
+
+
+def _check_redis(address: str) -> None:
+    import redis
+
+    try:
+        client = redis.Redis.from_url(address, socket_connect_timeout=ANSWER_S / 2, socket_timeout=ANSWER_S / 2)
+        client.ping()
+        client.close()
+    except (redis.RedisError, OSError, ValueError) as cause:
+        raise _unreachable("redis", address, str(cause)) from cause
+
+
+def _check_kafka(bootstrap: str) -> None:
+    try:
+        AdminClient(connection.client_config(bootstrap)).list_topics(timeout=ANSWER_S)
+    except KafkaException as cause:
+        error = cause.args[0]
+        raise _unreachable("kafka", bootstrap, f"{error.name()}: {error.str()}") from cause
+
+
+def _unreachable(name: str, address: str, why: str) -> StoreUnavailable:
+    said = re.sub(r"\s+", " ", masked(why))
+    return StoreUnavailable(f"{setting_named(name).variable}: expected a server at {masked(address)}: {said}")

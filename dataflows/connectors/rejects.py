@@ -1,0 +1,206 @@
+"""Where rejected events go: a Kafka topic or a SQLite file, each event once, with its original bytes, sealed, for seven days."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException, Producer
+
+from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka.rides import read_all
+from dataflows.connectors.sealing import Seals, is_sealed
+from schemas.errors import StoreUnavailable
+from schemas.events.rides import Reason, Rejected
+from schemas.forecasts.messages import decode_reject, encode_reject
+from schemas.topics import REJECTED
+
+KEPT_S = 7 * 86_400  # as the topic keeps them (`schemas.topics`): an event may name a person
+PURGE_EVERY_S = 3_600
+PATIENCE_S = 60.0  # a rejected event may be lost no more than an accepted one, so this long a broker is waited for
+
+
+class RejectSink(Protocol):
+    """Keeps rejected events; the same event of the same place again changes nothing."""
+
+    def write(self, rejects: Sequence[Rejected]) -> None:
+        """Keep them; durable when it returns.
+
+        Raises:
+            StoreUnavailable: they are not kept.
+        """
+        ...
+
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
+        """What is kept, by partition and offset.
+
+        Args:
+            sealed: Leave the bytes as they are kept, and the detail empty, so that no key is needed.
+        Raises:
+            NotFound: the key that opens them is missing.
+        """
+        ...
+
+    def counts(self) -> dict[Reason, int]:
+        """How many are kept, by reason."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+        ...
+
+
+class FileRejects:
+    """Rejected events in a SQLite file; several processes may write it.
+
+    Args:
+        path: The file.
+        seals: With which key; by default the one in `keys` beside the file.
+        clock: Seconds since 1970; events are kept for seven days by it.
+    """
+
+    def __init__(self, path: Path, seals: Seals | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._path, self._clock = path, clock
+        self._seals = seals or Seals(path.parent / "keys" / "rejects.key")
+        self._purged_s = 0.0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=FULL")
+            self._base.execute("PRAGMA secure_delete=ON")  # What is purged is overwritten, not only forgotten.
+            self._base.execute("BEGIN IMMEDIATE")
+            self._base.execute(
+                "CREATE TABLE IF NOT EXISTS rejects ("
+                "partition INTEGER NOT NULL, place INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, reason TEXT NOT NULL, "
+                "detail TEXT NOT NULL, value BLOB NOT NULL, kept_at_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (partition, place))"
+            )
+            self._add_time()
+            self._purge()
+            self._base.execute("COMMIT")
+        except (sqlite3.Error, OSError) as cause:
+            raise StoreUnavailable(f"rejects: {path}: {cause}") from cause
+
+    def write(self, rejects: Sequence[Rejected]) -> None:
+        now_s = int(self._clock())
+        rows = [(r.partition, r.offset, r.logged_at_us, r.reason.value, "", _sealed(self._seals, r).value, now_s) for r in rejects]
+        try:
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                if not 0 <= now_s - self._purged_s < PURGE_EVERY_S:
+                    self._purge()
+                self._base.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
+
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
+        query = (
+            "SELECT partition, place, logged_at_us, reason, value, detail FROM rejects WHERE kept_at_s >= :since "
+            "AND (:reason IS NULL OR reason = :reason) AND (:partition IS NULL OR partition = :partition) "
+            "ORDER BY partition, place LIMIT :limit"
+        )
+        chosen = {
+            "reason": reason and reason.value,
+            "partition": partition,
+            "limit": -1 if limit is None else limit,
+            "since": self._since(),
+        }
+        rows = self._ask(query, chosen)
+        found = [Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5]) for row in rows]
+        return found if sealed else [_opened(self._seals, reject) for reject in found]
+
+    def counts(self) -> dict[Reason, int]:
+        query = "SELECT reason, count(*) FROM rejects WHERE kept_at_s >= :since GROUP BY reason ORDER BY reason"
+        rows = self._ask(query, {"since": self._since()})
+        return {Reason(reason): number for reason, number in rows}
+
+    def close(self) -> None:
+        self._base.close()
+
+    def _ask(self, query: str, chosen: Mapping[str, str | int | None]) -> list[Any]:
+        try:
+            return self._base.execute(query, chosen).fetchall()
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
+
+    def _since(self) -> int:
+        return int(self._clock()) - KEPT_S
+
+    def _purge(self) -> None:
+        self._base.execute("DELETE FROM rejects WHERE kept_at_s < ?", (self._since(),))
+        self._purged_s = self._clock()
+
+    def _add_time(self) -> None:
+        """A file of the first release has no time; what lies there counts as kept now."""
+        if all(column[1] != "kept_at_s" for column in self._base.execute("PRAGMA table_info(rejects)")):
+            self._base.execute(f"ALTER TABLE rejects ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT {int(self._clock())}")
+
+
+class KafkaRejects:
+    """Rejected events in a topic, keyed by partition and offset, so that compaction and readers keep one of each."""
+
+    def __init__(self, bootstrap: str, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
+        self._bootstrap, self._seals = bootstrap, seals
+        self._topic = REJECTED.name_of(instance)
+        self._patience_s = patience_s
+        self._producer: Producer | None = None
+
+    def write(self, rejects: Sequence[Rejected]) -> None:
+        producer = self._producer or self._start()
+        reports = connection.Reports()
+        give_up_at = time.monotonic() + self._patience_s
+        try:
+            for reject in rejects:
+                connection.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
+            connection.flush(producer, give_up_at)
+            reports.check(len(rejects))
+        except KafkaException as cause:
+            raise connection.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
+
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
+        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        kept = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
+        chosen = [r for _, r in sorted(kept.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
+        return chosen[:limit] if sealed else [_opened(self._seals, reject) for reject in chosen[:limit]]
+
+    def counts(self) -> dict[Reason, int]:
+        found: dict[Reason, int] = {}
+        for reject in sorted(self.read(sealed=True), key=lambda r: r.reason):
+            found[reject.reason] = found.get(reject.reason, 0) + 1
+        return found
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.flush(self._patience_s)
+
+    def _start(self) -> Producer:
+        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        self._producer = Producer(
+            connection.client_config(self._bootstrap)
+            | {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
+        )
+        return self._producer
+
+
+def _sealed(seals: Seals, reject: Rejected) -> Rejected:
+    return replace(reject, detail="", value=seals.seal(reject.partition, reject.offset, reject.detail, reject.value))
+
+
+def _opened(seals: Seals, reject: Rejected) -> Rejected:
+    if not is_sealed(reject.value):
+        return reject
+    detail, value = seals.open(reject.partition, reject.offset, reject.value)
+    return replace(reject, detail=detail, value=value)

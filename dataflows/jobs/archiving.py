@@ -1,0 +1,115 @@
+"""How old entries and blobs leave the database for a cheaper disk: written there, read back, recorded, and only then let go.
+
+A crash at any point leaves them in both places or in the archive, never in neither; the next run goes on. Records that
+every start needs (bootstrap, schemas, environments) and what a model or a history is made of stay in the database too.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dataflows.jobs.bootstrap import slot_of_midnight
+from dataflows.jobs.exports.tiles import BLOBS, export_blobs, export_tiles
+from dataflows.stream.stores import Stores
+from ledger.check.blob_check import CHUNKS, COUNTS, named_in
+from ledger.check.tile_check import check_export
+from ledger.formats.keys import Verifier
+from ledger.formats.tiles import TILE_WIDTH
+from ledger.store.tables import translated
+from ledger.views.append import append_shared
+from ledger.views.regions import bootstrap_of
+from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
+from schemas.records.record_codec import decode
+from schemas.records.record_skim import skim
+from schemas.records.records import (
+    RUNS_LOG,
+    EntriesArchived,
+    ForecastIssued,
+    SlotClosed,
+    SlotScored,
+    StateDigested,
+    UniverseChanged,
+    region_log,
+)
+from schemas.regions import region_from_json
+
+KINDS = tuple(cls.__name__ for cls in (SlotClosed, ForecastIssued, SlotScored, UniverseChanged, StateDigested))  # nearly every byte
+OnEntries = Callable[[int, int], None]
+
+
+def archive_region(
+    stores: Stores, region: str, folder: Path, until: str, verifiers: Sequence[Verifier], on_entries: OnEntries | None = None
+) -> EntriesArchived | None:
+    """Move a region's entries before a local midnight to the archive.
+
+    Args:
+        stores: Open for writing.
+        folder: The archive, which every reader of the home must know.
+        until: Local date, YYYY-MM-DD.
+        verifiers: Keys that sign the log.
+    Returns:
+        What is on record as archived now; None when there is nothing so old.
+    Raises:
+        UsageError: not a date.
+        DamagedError: what was written does not read back; nothing was let go of.
+    """
+    log = region_log(region)
+    definition = region_from_json(bootstrap_of(stores.ledger, region).definition, where=log)
+    first = stores.ledger.find(log, SlotClosed.__name__, slot_of_midnight(definition, until))
+    past = _archived(stores, log)
+    stores.ledger.flush()
+    known, note = stores.ledger.guard.read(log), stores.ledger.guard.note(log)
+    if first is None:
+        raise UsageError(f"--until: expected a day of which region {region} has closed the first slot, got {until}")
+    if known is None or note is None:
+        raise BootRefused(f"{log}: no checkpoint vouches for what would be archived")
+    start, stop = past.stop if past else 0, min(first.index, known.size) // TILE_WIDTH * TILE_WIDTH  # Only full bundles stay as they are.
+    if stop < start or not stop:
+        return past
+    export_tiles(stores.ledger, log, note, folder, on_entries)
+    export_blobs(stores.ledger, stores.blobs, log, stop, folder)
+    digests = _blobs_before(stores, log, stop)
+    _read_back(stores, folder / log, verifiers, digests)
+    if stop > start:
+        named = hashlib.sha256(b"".join(sorted(digests))).digest()
+        past = EntriesArchived(log, start, stop, stores.ledger.root_at(log, stop), len(digests), named)
+        append_shared(stores.ledger, RUNS_LOG, past)
+        stores.ledger.flush()
+    stores.ledger.let_go(log, stop, KINDS)
+    for digest in digests:
+        stores.blobs.remove(digest)
+    stores.ledger.shrink(log)
+    return past
+
+
+def _archived(stores: Stores, log: str) -> EntriesArchived | None:
+    records = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)]
+    return max((one for one in records if one.log == log), key=lambda one: one.stop, default=None)
+
+
+def _blobs_before(stores: Stores, log: str, stop: int) -> set[bytes]:
+    """Chunks and counts of slots that only archived entries name and that the store still has."""
+    old, needed = set[bytes](), set[bytes]()
+    for every in stores.ledger.logs():
+        for stored in stores.ledger.scan(every):
+            for one in named_in(stored.index, skim(stored.payload)):
+                goes = every == log and stored.index < stop and stored.kind in KINDS and one.what in (CHUNKS, COUNTS)
+                (old if goes else needed).add(one.digest)
+    present = set(stores.blobs.digests())
+    return (old - needed) & present
+
+
+def _read_back(stores: Stores, place: Path, verifiers: Sequence[Verifier], digests: set[bytes]) -> None:
+    def read(path: str) -> bytes:
+        with translated(str(place / path)):
+            try:
+                return (place / path).read_bytes()
+            except FileNotFoundError as cause:
+                raise NotFound(f"{path}: not in the archive") from cause
+
+    _, found = check_export(read, verifiers)
+    if found.problems:
+        raise DamagedError(f"archive {place}: what was written does not read back: {found.problems[0]}. Nothing was let go of")
+    for digest in digests:
+        if hashlib.sha256(read(f"{BLOBS}/{digest.hex()}")).digest() != digest:
+            raise DamagedError(f"archive {place}: blob {digest.hex()} does not read back. Nothing was let go of")

@@ -1,0 +1,216 @@
+"""History becomes counts, once: every ride before a local midnight, from the same intake as the live stream."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dataflows.connectors.rejects_at import open_rejects
+from dataflows.connectors.sources import FileRides, RideSource, said_source
+from dataflows.stream.pump import PartitionPump
+from dataflows.stream.resume import FROM_LOWEST, ResumePlan
+from dataflows.stream.start import limits_of
+from dataflows.stream.stores import Stores
+from ledger.store.blobs import Retention
+from ledger.store.recording import Recorder
+from schemas.errors import UsageError
+from schemas.events.codec import Decoder
+from schemas.events.rides import Int64s, UInt64s
+from schemas.records.count_table import to_table
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
+from schemas.regions import Region
+from state.counting.intake import YEAR_2000_US, IntakeRules
+from state.counting.partials import ResumePoint
+from state.counting.slots import CountColumns, merge_counts
+from state.demand.calendar import Calendar
+from state.forecast.region import FOLD_VERSION
+
+MERGE_EVERY_BATCHES = 200
+MOST_FILES = 500  # named one by one
+MOST_DAYS_AFTER = 2  # from the last ride's day to --until: its midnight is one, a quiet last day another
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRides:
+    """What a source holds of one region.
+
+    Attributes:
+        counts: Per measure, rides of the slots that were asked for.
+        events: All events that were read, whatever they were.
+        span: First and last slot of any of the region's rides, also past those asked for; None without a ride.
+    """
+
+    counts: list[CountColumns]
+    events: int
+    span: tuple[int, int] | None
+
+
+def slot_of_midnight(region: Region, day: str) -> int:
+    """The slot that begins at that local midnight.
+
+    Raises:
+        UsageError: not a date.
+
+    >>> from schemas.regions import load_region
+    >>> slot_of_midnight(load_region("nyc"), "2014-05-01") * 300
+    1398916800
+    """
+    try:
+        date.fromisoformat(day)
+    except ValueError as cause:
+        raise UsageError(f"--until: expected a date as YYYY-MM-DD, got {day!r}") from cause
+    return Calendar(region).first_slot(day)
+
+
+def bootstrap_region(
+    stores: Stores, region: Region, source: RideSource | None, until: str, *, on_rides: Callable[[int, int], None] | None = None
+) -> tuple[RegionBootstrapped, bool]:
+    """Count history and record it at the beginning of the region's log.
+
+    Args:
+        stores: Open stores.
+        region: What to count.
+        source: Rides, or None for a region that starts without history.
+        until: Local date; slots from its midnight on are counted live.
+        on_rides: Called with (events read, events in all).
+    Returns:
+        The record, and whether it was made now (False: the same one was there already).
+    Raises:
+        UsageError: the source has no ride of the region before that date, or none for days before it; or the region is
+            bootstrapped with other content already.
+    """
+    partitions = source.partitions() if source else ()
+    rules = _rules(stores, len(partitions))
+    start_slot = slot_of_midnight(region, until)
+    if source is None:
+        counts = [merge_counts([]) for _ in region.measures]
+    else:
+        counted = count_rides(stores, region, source, start_slot, on_rides)
+        _check_span(region, counted, until)
+        counts = counted.counts
+    tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
+    first_slot = min((int(c.slots[0]) for c in counts if len(c)), default=start_slot)
+    record = RegionBootstrapped(
+        region.id,
+        region.to_json(),
+        until,
+        first_slot,
+        start_slot,
+        sum(int(c.counts.sum()) for c in counts),
+        stores.blobs.put(encode(SlotCounts(tables, ())), Retention.PERMANENT) if tables else b"",
+        _files(source),
+        rules.dedup_horizon_events,
+        rules.skew_s,
+        FOLD_VERSION,
+    )
+    log = region_log(region.id)
+    stored = stores.ledger.find(log, RegionBootstrapped.__name__)
+    if stored is not None:
+        held: RegionBootstrapped = decode(stored.payload)
+        # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
+        # A region keeps the fold that it began with; `ledger upgrade` moves it.
+        if replace(held, files=record.files, fold_version=record.fold_version) != record:
+            raise UsageError(
+                f"region {region.id}: bootstrapped already until {held.until} with {held.rides:,} rides, and that cannot be changed; "
+                f"got until {until} with {record.rides:,} rides; use another --home"
+            )
+        return held, False
+    Recorder(stores.ledger, log).append(0, [encode(record)])
+    return record, True
+
+
+def count_rides(
+    stores: Stores, region: Region, source: RideSource, until_slot: int, on_rides: Callable[[int, int], None] | None = None
+) -> CountedRides:
+    """Rides of every slot before that one, per measure: all that the source holds now, late ones included."""
+    # Nothing closes here: every slot counts from the year 2000 on, and only the region's start bounds it.
+    first = YEAR_2000_US // region.slot_us
+    point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
+    partitions = source.partitions()
+    rules = _rules(stores, len(partitions))
+    plan = ResumePlan(region, RegionBootstrapped(region.id, "", "", first, first, 0, b""), first, dict.fromkeys(partitions, point))
+    rejects = open_rejects(stores.settings)
+    parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
+    total = sum(end - start for start, end in map(source.bounds, partitions))
+    done, batches = 0, 0
+    seen: list[int] = []  # first and last slot so far
+    for partition in partitions:
+        pump = PartitionPump(
+            source, partition, [plan], Decoder((region.id,)), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=True
+        )
+        while not pump.ended:
+            for partial in pump.step():
+                rows = partial.rows
+                if len(rows):
+                    seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
+                for number, held in enumerate(parts):
+                    mine = (rows.measure == number) & (rows.slot < until_slot)
+                    if mine.any():
+                        held.append((rows.slot[mine], rows.cell[mine], rows.count[mine]))
+            batches += 1
+            if batches % MERGE_EVERY_BATCHES == 0:
+                parts = [_merged(held) for held in parts]
+            if on_rides is not None:
+                on_rides(done + pump.received, total)
+        done += pump.received
+        pump.close()
+    rejects.close()
+    return CountedRides([merge_counts(held) for held in parts], done, (seen[0], seen[1]) if seen else None)
+
+
+def _check_span(region: Region, counted: CountedRides, until: str) -> None:
+    """That there is history before a date, and that it reaches the date: days without rides would be learnt as zeros."""
+    if counted.span is None:
+        raise UsageError(
+            f"region {region.id}: expected rides before {until}, found none of this region among {counted.events:,} events; "
+            "give the --region that they were made for, or begin with --no-history"
+        )
+    zone = ZoneInfo(region.timezone)
+    first, last = (datetime.fromtimestamp(slot * region.slot_us / 1e6, UTC).astimezone(zone).date() for slot in counted.span)
+    if not any(len(c) for c in counted.counts):
+        raise UsageError(
+            f"region {region.id}: expected rides before {until}, found none: they span {first} to {last}; "
+            "give a later date, or begin with --no-history"
+        )
+    if (date.fromisoformat(until) - last).days > MOST_DAYS_AFTER:
+        raise UsageError(
+            f"region {region.id}: expected rides up to {until}, found none after {last}: they span {first} to {last}; "
+            f"give {last + timedelta(days=1)} or earlier, or begin with --no-history"
+        )
+
+
+def _rules(stores: Stores, partitions: int) -> IntakeRules:
+    """Rules as settings give them; without a source its partitions are taken to be four, the default."""
+    settings = stores.settings
+    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
+
+
+def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:
+    merged = merge_counts(parts)
+    return [(merged.slots, merged.cells, merged.counts)]
+
+
+def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
+    """Name, digest and events of every file behind the history; a topic has its identity instead."""
+    if source is None:
+        return ()
+    if not isinstance(source, FileRides):
+        said = said_source(source.identity())
+        return (SourceFile(said, hashlib.sha256(said.encode()).digest(), sum(source.bounds(p)[1] for p in source.partitions())),)
+    files = []
+    for partition in source.partitions():
+        mine = []
+        for path, rows in source.files(partition):
+            with path.open("rb") as held:
+                mine.append(SourceFile(f"{partition}/{path.name}", hashlib.file_digest(held, "sha256").digest(), rows))
+        files.append(mine)
+    if sum(map(len, files)) > MOST_FILES:  # An entry has its bounds: then a partition's digests are digested once more.
+        return tuple(_together(f"{partition}/*", mine) for partition, mine in zip(source.partitions(), files, strict=True))
+    return tuple(file for mine in files for file in mine)
+
+
+def _together(name: str, files: list[SourceFile]) -> SourceFile:
+    return SourceFile(name, hashlib.sha256(b"".join(file.sha256 for file in files)).digest(), sum(file.rows for file in files))

@@ -1,0 +1,132 @@
+"""Training as a shell: counts out of the ledger, a model into the blobs, its record into the control log."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dataflows.connectors.tracking import track_promotion, track_training
+from dataflows.stream.record import closed_of, history_by_slot
+from dataflows.stream.stores import Stores
+from ledger.store.blobs import Retention
+from ledger.views.append import append_shared
+from ledger.views.control import ControlView
+from ledger.views.regions import bootstrap_of
+from schemas.errors import NotFound
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
+from schemas.regions import Region, region_from_json
+from state.demand.calendar import Calendar
+from state.demand.features import NAMES
+from state.demand.history import CountHistory
+from state.forecast.region import counted_whole, remembering
+from state.forecast.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
+from state.models.boosted import ALGORITHM
+
+CHAMPION = "champion"
+
+OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model that training recorded."""
+
+    record: ModelTrained
+    model: TrainedModel
+
+
+def train_region(
+    stores: Stores,
+    region: Region | None,
+    *,
+    promote: bool,
+    reason: str = "by command",
+    most_rows: int = MOST_ROWS,
+    on_progress: OnProgress = lambda stage, share: None,
+) -> list[Trained]:
+    """Train a model per measure on everything counted so far, record it, and promote it if asked.
+
+    Args:
+        region: Which region, or None for the only one in this home.
+        most_rows: Bound of the sample that is fitted, and so of time and memory.
+    Raises:
+        NotFound: the region is not bootstrapped here.
+        UsageError: too little history.
+    """
+    stores.ledger.admit_all()
+    name = region.id if region is not None else only_region(stores)
+    boot = bootstrap_of(stores.ledger, name)
+    definition = region_from_json(boot.definition, where=name)
+    head = stores.ledger.head(region_log(name))
+    out = []
+    until = next_slot(stores, boot, head.size)  # The region may be running: all measures learn from the same slots.
+    for number, measure in enumerate(definition.measures):
+        slots = known_slots(stores, definition, boot, number, head.size)
+        # The last bit of a tree depends on how many threads grew it, so their number is part of the record.
+        threads = max(1, os.cpu_count() or 1)
+        model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
+        digest = stores.blobs.put(model.artefact, Retention.MODEL)
+        track_training(stores.settings, name, measure, model, digest)
+        record = ModelTrained(
+            name,
+            measure,
+            digest,
+            ALGORITHM,
+            NAMES,
+            model.first_slot,
+            model.until_slot,
+            model.rows,
+            hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
+            {**model.parameters, "log_size": str(head.size)},
+            {key: f"{value:.6g}" for key, value in model.metrics.items()},
+            (head.root,),
+        )
+        append_shared(stores.ledger, CONTROL_LOG, record)
+        if promote:
+            append_shared(stores.ledger, CONTROL_LOG, ModelPromoted(name, measure, digest, CHAMPION, reason))
+            track_promotion(stores.settings, name, measure)
+        out.append(Trained(record, model))
+    return out
+
+
+def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
+    """Every counted slot of one measure in order, as it was known at its cut."""
+    # Outages by the rule of the fold that serves: a model must not learn them as no demand.
+    histories = [CountHistory(region) for _ in region.measures]
+    for slot, counts, observed in remembering(histories, Calendar(region), history_by_slot(region, boot, stores.blobs)):
+        yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
+    control = ControlView(stores.ledger).latest()
+    for stored in stores.ledger.scan(region_log(region.id), 0, size, SlotClosed.__name__):
+        record: SlotClosed = decode(stored.payload)
+        closed = closed_of(region, record, (), stores.blobs)
+        now, late = closed.counts[measure], closed.corrections[measure]
+        observed = record.status != SlotStatus.UNOBSERVED
+        whole = counted_whole(record.status, control.fold_version(boot, record.slot))
+        yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole)
+
+
+def only_region(stores: Stores) -> str:
+    """The one region that is bootstrapped in this home.
+
+    Raises:
+        NotFound: there is none, or more than one.
+    """
+    names = [log.removeprefix("region/") for log in stores.ledger.logs() if log.startswith("region/")]
+    if len(names) != 1:
+        raise NotFound(f"--region: expected one bootstrapped region in this home, found {', '.join(sorted(names)) or 'none'}")
+    return names[0]
+
+
+def champions(stores: Stores) -> dict[tuple[str, str], bytes]:
+    """Digest of the model in force per (region, measure)."""
+    return ControlView(stores.ledger).latest().champions
+
+
+def next_slot(stores: Stores, boot: RegionBootstrapped, size: int) -> int:
+    """The first slot that was not closed yet when the region's log had that size."""
+    stored = stores.ledger.find(region_log(boot.region), SlotClosed.__name__)
+    while stored is not None and stored.index >= size:  # it grew since
+        assert stored.slot is not None
+        stored = stores.ledger.find(region_log(boot.region), SlotClosed.__name__, stored.slot - 1)
+    return boot.start_slot if stored is None or stored.slot is None else stored.slot + 1

@@ -1,0 +1,151 @@
+"""Which blobs have had their time, and how they go: recorded first, then removed, so that a missing blob is never a riddle.
+
+Counts and models stay: counts are what everything else is recomputed from, and a model outlives the forecasts that name
+it. Age is event time where there is one: how many days a region has closed since, whatever the clock on the wall says.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dataflows.stream.stores import Stores
+from ledger.check.blob_check import CHUNKS, named_in
+from ledger.store.blobs import Retention
+from ledger.store.log import Ledger
+from ledger.views.append import append_shared
+from ledger.views.regions import bootstrap_of
+from schemas.records.record_codec import decode
+from schemas.records.record_skim import skim
+from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_log
+from schemas.regions import DAY_MIN, region_from_json
+
+ORPHAN = "orphan"
+ORPHAN_AFTER_S = 86_400  # A writer names what it stored within seconds; after a crash it stores it again first.
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """One class of blobs whose time is over.
+
+    Attributes:
+        record: What is recorded of it.
+        recorded: Whether that was recorded before, by a run that did not come to its end.
+        digests: Those that are in the store, to be removed.
+    """
+
+    record: BlobsExpired
+    recorded: bool
+    digests: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class _Named:
+    """What the logs name.
+
+    Attributes:
+        chunks: Per region, (slot, digest) of every issue.
+        snapshots: Per region, (slot, digest) of every snapshot, oldest first.
+    """
+
+    every: set[bytes] = field(default_factory=set)
+    chunks: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+    snapshots: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+
+
+def plan_expiry(stores: Stores, forecasts_days: int, now_s: float) -> list[Expiry]:
+    """What has had its time; nothing is changed.
+
+    Args:
+        stores: Open for writing.
+        forecasts_days: Days of event time for which forecast chunks are kept.
+        now_s: Seconds since 1970, for blobs that no entry names.
+    Raises:
+        BootRefused: a log is not what its checkpoint vouches for: then what it names could be taken for an orphan.
+    """
+    stores.ledger.admit_all()
+    present = {kept: set(stores.blobs.digests(kept)) for kept in Retention}  # Before the logs: what comes meanwhile is named by then.
+    named = _named(stores.ledger)
+    past = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__)]
+    found = _forecasts(stores, named, past, forecasts_days, present[Retention.FORECAST])
+    for region, taken in sorted(named.snapshots.items()):
+        newest = {taken[-1][1]}
+        found.append(
+            _expiry(
+                region, Retention.SNAPSHOT, (0, taken[-1][0]), {digest for _, digest in taken} - newest, past, present[Retention.SNAPSHOT]
+            )
+        )
+    orphans = {
+        digest for digest in set().union(*present.values()) - named.every if now_s - stores.blobs.stored_at_s(digest) > ORPHAN_AFTER_S
+    }
+    found.append(_expiry("", ORPHAN, (0, 0), orphans, past, orphans))
+    return [expiry for expiry in found if expiry.digests or not expiry.recorded]
+
+
+def expire(stores: Stores, plan: Iterable[Expiry], on_removed: Callable[[int], None] = lambda count: None) -> int:
+    """Record what expires, then remove it; returns how many blobs went."""
+    removed = 0
+    for expiry in plan:
+        if not expiry.recorded:
+            append_shared(stores.ledger, RUNS_LOG, expiry.record)
+            stores.ledger.flush()  # The record is vouched for before the first blob goes.
+        for digest in expiry.digests:
+            stores.blobs.remove(digest)
+            removed += 1
+            on_removed(removed)
+    return removed
+
+
+def expired_until(ledger: Ledger, region: str) -> int:
+    """First slot whose forecast chunks are not on record as expired; 0 when none are."""
+    records: Iterable[BlobsExpired] = (decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__))
+    return max((one.until_slot for one in records if (one.region, one.retention) == (region, Retention.FORECAST)), default=0)
+
+
+def _named(ledger: Ledger) -> _Named:
+    found = _Named()
+    for log in ledger.logs():
+        for stored in ledger.scan(log):
+            for one in named_in(stored.index, skim(stored.payload)):
+                found.every.add(one.digest)
+                if one.what == CHUNKS and one.slot is not None:
+                    found.chunks.setdefault(log.removeprefix(region_log("")), []).append((one.slot, one.digest))
+            if stored.kind == SnapshotTaken.__name__:
+                taken: SnapshotTaken = decode(stored.payload)
+                found.snapshots.setdefault(taken.region, []).append((taken.slot, taken.blob))
+    return found
+
+
+def _forecasts(stores: Stores, named: _Named, past: list[BlobsExpired], days: int, present: set[bytes]) -> list[Expiry]:
+    bounds = {region: (expired_until(stores.ledger, region), _first_kept(stores.ledger, region, days)) for region in sorted(named.chunks)}
+    # The same chunks may be issued twice, where nothing ever happens: they stay as long as one entry needs them.
+    needed = {digest for region, (old, new) in bounds.items() for slot, digest in named.chunks[region] if slot >= max(old, new)}
+    found = []
+    for region, (old, new) in bounds.items():
+        fresh = {digest for slot, digest in named.chunks[region] if old <= slot < new} - needed
+        if fresh:
+            found.append(_expiry(region, Retention.FORECAST, (old, new), fresh, past, present))
+        # A resume that folds from the beginning makes them again, and a crash may have kept some.
+        left = ({digest for slot, digest in named.chunks[region] if slot < old} - needed) & present
+        if left:
+            [last] = [one for one in past if (one.region, one.retention, one.until_slot) == (region, Retention.FORECAST, old)][-1:]
+            found.append(Expiry(last, True, tuple(sorted(left))))
+    return found
+
+
+def _first_kept(ledger: Ledger, region: str, days: int) -> int:
+    closed = ledger.find(region_log(region), SlotClosed.__name__)
+    if closed is None or closed.slot is None:
+        return 0
+    definition = region_from_json(bootstrap_of(ledger, region).definition, where=region)
+    return closed.slot + 1 - days * (DAY_MIN // definition.slot_min)
+
+
+def _expiry(
+    region: str, retention: str, slots: tuple[int, int], wanted: set[bytes], past: list[BlobsExpired], present: set[bytes]
+) -> Expiry:
+    """What goes of a class; of chunks all that the log says, of all else what is there now."""
+    going = wanted if retention == Retention.FORECAST else wanted & present
+    digests = hashlib.sha256(b"".join(sorted(going))).digest()
+    record = BlobsExpired(region, str(retention), *slots, len(going), digests)
+    known = not going or any((one.region, one.retention, one.digests) == (region, retention, digests) for one in past)
+    return Expiry(record, known, tuple(sorted(wanted & present)))

@@ -1,0 +1,1 @@
+"""The Bytewax flow and its plain twin: pump, region run, record, resume, publish; the composition root."""

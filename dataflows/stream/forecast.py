@@ -1,0 +1,296 @@
+"""The Bytewax flow: sources that count, and one keyed step per region that closes, forecasts and records.
+
+Bytewax gives execution, routing and workers; recovery is the ledger's. Only partial counts cross from a
+source to the worker that has the region. Run it with `ridecast run`, or for one process by hand with
+`python -m bytewax.run 'dataflows.stream.forecast:flow_from_environment()'`.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import bytewax.operators as op
+from bytewax._bytewax import cli_main
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from dataflows.connectors.rejects_at import open_rejects
+from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.sources import RideSource, open_rides
+from dataflows.stream.pump import PartitionPump
+from dataflows.stream.region_run import RegionRun, SlotReport
+from dataflows.stream.resume import ResumePlan, plan_resume
+from dataflows.stream.start import open_pumps, quiet_threads, record_stops, start_region
+from dataflows.stream.stores import Stores, open_stores
+from schemas.errors import ConfigError, StoreUnavailable
+from schemas.settings import Settings
+from state.counting.partials import Partial
+
+log = logging.getLogger(__name__)
+
+AWAIT_S = 0.02  # how soon a partition that had nothing is asked again
+EPOCH = timedelta(seconds=1)
+
+Keyed = tuple[str, Partial]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What leaves the flow: one closed slot, small enough to cross to any worker."""
+
+    region: str
+    slot: int
+    rides: int
+    corrections: int
+    status: str
+    events: int
+
+
+def reraise(error: Exception) -> None:
+    """Leave an error to Bytewax."""
+    raise error
+
+
+class Stop:
+    """A flag that SIGTERM and SIGINT set: sources end, regions save, nothing closes.
+
+    Args:
+        on_error: What becomes of an error inside the flow. Bytewax would wrap it in a panic with its own stack.
+    """
+
+    def __init__(self, on_error: Callable[[Exception], None] = reraise) -> None:
+        self._event = threading.Event()
+        self.on_error = on_error
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self, signum: int = 0, frame: FrameType | None = None) -> None:
+        """Ask the sources to end."""
+        self._event.set()
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT from now on; Bytewax itself would die at once."""
+        signal.signal(signal.SIGTERM, self.set)
+        signal.signal(signal.SIGINT, self.set)
+
+
+class RideInput(FixedPartitionedSource[Keyed, None]):
+    """One Bytewax input partition per partition of the ride log."""
+
+    def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], stop: Stop, *, bounded: bool) -> None:
+        self._house, self._source, self._stop, self._bounded = stores, source, stop, bounded
+        self._partitions = source.partitions()
+        # Read before any worker closes a slot: none can before every partition of ours has moved.
+        self._plans: list[ResumePlan] = [plan_resume(stores.ledger, region, self._partitions) for region in regions]
+        self._rejects: RejectSink = open_rejects(stores.settings)
+        self._pumps: list[PartitionPump] = []
+
+    def list_parts(self) -> list[str]:
+        return [str(partition) for partition in self._partitions]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> "RidePartition":
+        [pump] = open_pumps(self._house, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded)
+        self._pumps.append(pump)
+        slot_us = max(plan.region.slot_us for plan in self._plans)
+        return RidePartition(pump, self._pumps, self._house.settings.align_slots * slot_us, self._stop)
+
+
+class RidePartition(StatefulSourcePartition[Keyed, None]):
+    """Hands out the partials of one pump, in step with the other pumps of this process."""
+
+    def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, stop: Stop) -> None:
+        self._pump, self._pumps, self._align_us, self._stop = pump, pumps, align_us, stop
+        self._next: datetime | None = None
+
+    def next_batch(self) -> Iterable[Keyed]:
+        if self._pump.ended or self._stop():
+            raise StopIteration
+        others = [pump.largest_us for pump in self._pumps if not (pump.ended or pump.idle or pump is self._pump)]
+        if others and self._pump.largest_us > min(others) + self._align_us:
+            self._wait(AWAIT_S / 10)
+            return []
+        self._next = None
+        try:
+            partials = self._pump.step()
+        except Exception as error:
+            self._stop.on_error(error)
+            return []
+        if not partials:
+            self._wait(AWAIT_S)
+        return [(partial.region, partial) for partial in partials]
+
+    def _wait(self, seconds: float) -> None:
+        self._next = datetime.now(UTC) + timedelta(seconds=seconds)
+
+    def next_awake(self) -> datetime | None:
+        return self._next
+
+    def snapshot(self) -> None:
+        return None
+
+    def close(self) -> None:
+        self._pump.close()
+
+
+class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
+    """The keyed step: built at a region's first partial, which progress always brings."""
+
+    def __init__(self, start: Callable[[str], RegionRun], stop: Stop) -> None:
+        self._start, self._stop = start, stop
+        self._run: RegionRun | None = None
+        self._failed = False
+
+    def on_batch(self, values: list[Partial]) -> tuple[Iterable[Tick], bool]:
+        return self._try(lambda: self._absorb(values)), StatefulBatchLogic.RETAIN
+
+    def _absorb(self, values: list[Partial]) -> list[Tick]:
+        if self._run is None:
+            self._run = self._start(values[0].region)
+        return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
+
+    def on_eof(self) -> tuple[Iterable[Tick], bool]:
+        # An end of the sources may be a stop that somebody asked for: save, but close nothing.
+        return self._try(self._save), StatefulBatchLogic.RETAIN
+
+    def _save(self) -> list[Tick]:
+        if self._run is not None:
+            self._run.save()
+        return []
+
+    def _try(self, step: Callable[[], list[Tick]]) -> list[Tick]:
+        """What a step gives; after the first that fails, none is taken any more."""
+        if not self._failed:
+            try:
+                return step()
+            except Exception as error:
+                self._failed = True
+                self._stop.on_error(error)
+        return []
+
+    def snapshot(self) -> None:
+        return None
+
+
+def tick_of(report: SlotReport) -> Tick:
+    """The small part of a report."""
+    events = sum(cut.received for cut in report.outcome.closed.cuts)
+    return Tick(report.region, report.slot, report.rides, report.corrections, report.status, events)
+
+
+class TickSink(DynamicSink[Tick]):
+    """Hands every tick to a function; the ledger holds the truth already."""
+
+    def __init__(self, on_tick: Callable[[Tick], None]) -> None:
+        self._on_tick = on_tick
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> "TickPartition":
+        return TickPartition(self._on_tick)
+
+
+class TickPartition(StatelessSinkPartition[Tick]):
+    """One worker's part of `TickSink`."""
+
+    def __init__(self, on_tick: Callable[[Tick], None]) -> None:
+        self._on_tick = on_tick
+
+    def write_batch(self, items: list[Tick]) -> None:
+        for item in items:
+            self._on_tick(item)
+
+
+def build_flow(
+    stores: Stores,
+    source: RideSource,
+    regions: Sequence[str],
+    stop: Stop,
+    on_tick: Callable[[Tick], None],
+    *,
+    bounded: bool,
+    processes: int = 1,
+) -> Dataflow:
+    """Sources -> regions -> ticks."""
+    flow = Dataflow("ridecast")
+    partials = op.input("rides", flow, RideInput(stores, source, regions, stop, bounded=bounded))
+
+    def start(region: str) -> RegionRun:
+        return start_region(stores, region, source, processes)
+
+    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, stop))
+    op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
+    return flow
+
+
+def run_process(
+    settings: Settings,
+    regions: Sequence[str],
+    processes: int,
+    process: int | None,
+    addresses: str,
+    *,
+    bounded: bool,
+    leave: Callable[[Exception], None] = reraise,
+) -> None:
+    """Run one process of the cluster until its sources end or it is told to stop.
+
+    Args:
+        process: Its number, from 0, when there are several.
+        addresses: All processes' host:port, separated by semicolons.
+        leave: Says an error and ends this process at once: one of several cannot end in order, Bytewax would
+            wait for the others.
+    """
+    quiet_threads()
+    failed: list[Exception] = []
+
+    def keep(error: Exception) -> None:
+        failed.append(error)
+        stop.set()
+
+    stop = Stop(leave if addresses else keep)
+    stores = open_stores(settings)
+    source = open_rides(settings.rides)
+    try:
+        flow = build_flow(stores, source, regions, stop, log_tick, bounded=bounded, processes=processes)
+        stop.listen()
+        cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
+            flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
+        )
+        if failed:
+            raise failed[0]
+        record_stops(stores)
+    except BaseException as panic:
+        if addresses and type(panic).__name__ == "PanicException":  # what a lost connection becomes; its type has no other name
+            raise StoreUnavailable("another process of this run has ended") from panic
+        raise
+    finally:
+        stores.close()
+        source.close()
+
+
+def log_tick(tick: Tick) -> None:
+    """One line of the structured log per closed slot."""
+    log.debug(
+        "closed region=%s slot=%d status=%s rides=%d corrections=%d", tick.region, tick.slot, tick.status, tick.rides, tick.corrections
+    )
+
+
+def flow_from_environment() -> Dataflow:
+    """The flow as the environment's settings describe it, for Bytewax's own runner.
+
+    RIDECAST_REGIONS names the regions, comma-separated; all else is in `ridecast settings`.
+    """
+    quiet_threads()
+    settings = Settings.from_env(os.environ)
+    regions = [name for name in os.environ.get("RIDECAST_REGIONS", "").split(",") if name]
+    if not regions:
+        raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
+    stop = Stop()
+    stop.listen()
+    return build_flow(open_stores(settings), open_rides(settings.rides), regions, stop, log_tick, bounded=False)

@@ -1,0 +1,40 @@
+"""The whole pipeline in one process, without Bytewax: test oracle, bootstrap, backtest, and the way out.
+
+The same pumps and region runs as in `dataflows.stream.forecast`, called in a plain loop. Partitions advance
+evenly: none is read more than `align_slots` ahead of the slowest.
+"""
+
+from collections.abc import Callable, Sequence
+
+from dataflows.stream.pump import PartitionPump
+from dataflows.stream.region_run import RegionRun, SlotReport
+
+
+def run_local(
+    pumps: Sequence[PartitionPump],
+    runs: Sequence[RegionRun],
+    *,
+    on_slot: Callable[[SlotReport], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Pump until every partition has ended, or until told to stop.
+
+    Args:
+        pumps: One per partition of the source.
+        runs: One per region.
+        on_slot: Called after each recorded slot.
+        stopped: Asked between batches.
+    """
+    by_region: dict[str, RegionRun] = {run.region.id: run for run in runs}
+    while not stopped():
+        left = [pump for pump in pumps if not pump.ended]
+        if not left:
+            break
+        # The partition whose events are oldest goes first, so that open slots stay few.
+        pump = min(left, key=lambda p: (p.idle, p.largest_us, p.partition))
+        for partial in pump.step():
+            for report in by_region[partial.region].absorb(partial):
+                if on_slot is not None:
+                    on_slot(report)
+    for run in runs:
+        run.save()

@@ -1,0 +1,137 @@
+"""From what a slot led to, to the bytes that the ledger keeps; and from recorded slots back to counts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ledger.formats.merkle import leaf_hash, root
+from ledger.store.blobs import Blobs, Retention
+from ledger.store.log import Stored
+from ledger.views.control import Control
+from schemas.forecasts.chunks import encode_chunks, pack_blob
+from schemas.records.count_table import from_table, tables_of, to_table
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import (
+    CountTable,
+    ForecastIssued,
+    HorizonShort,
+    Record,
+    RegionBootstrapped,
+    SlotClosed,
+    SlotCounts,
+    SourceGap,
+)
+from schemas.regions import Region
+from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, HorizonFound
+from state.forecast.region import Issue, SlotOutcome
+
+INLINE_LIMIT_BYTES = 32_768  # An entry may hold 65,535 bytes; the cuts and totals need room too.
+FAMILY = "negative_binomial"
+
+
+class BlobSink(Protocol):
+    """Where blobs go: a store, or a replay that only wants their digests."""
+
+    def put(self, data: bytes, retention: Retention) -> bytes:
+        """Take bytes; returns their SHA-256."""
+
+
+def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: BlobSink) -> list[bytes]:
+    """The entries of one close, in their order; the blobs that they name are durable when this returns."""
+    records: list[Record] = []
+    for finding in outcome.closed.findings:
+        if isinstance(finding, GapFound):
+            records.append(SourceGap(region.id, finding.partition, finding.from_offset, finding.to_offset))
+        else:
+            records.append(HorizonShort(region.id, finding.partition, finding.wanted_offset, finding.found_offset))
+    records.append(_slot_closed(region, outcome, control, blobs))
+    if outcome.universe is not None:
+        records.append(outcome.universe)
+    records += outcome.scores
+    records += [_forecast_issued(region, outcome, issue, blobs) for issue in outcome.issues]
+    if outcome.digested is not None:
+        records.append(outcome.digested)
+    return [encode(record) for record in records]
+
+
+def _slot_closed(region: Region, outcome: SlotOutcome, control: Control, blobs: BlobSink) -> SlotClosed:
+    closed = outcome.closed
+    counts, corrections = _tables(region, closed.counts), _tables(region, closed.corrections)
+    blob = b""
+    # An integer takes at most 10 bytes, and rows have three: only large slots are worth encoding twice.
+    if 30 * sum(len(table.slots) for table in (*counts, *corrections)) > INLINE_LIMIT_BYTES:
+        body = encode(SlotCounts(counts, corrections))
+        if len(body) > INLINE_LIMIT_BYTES:
+            blob, counts, corrections = blobs.put(body, Retention.PERMANENT), (), ()
+    return SlotClosed(region.id, closed.slot, outcome.status, closed.cuts, counts, corrections, blob, control.size, control.root)
+
+
+def _tables(region: Region, columns: Sequence[CountColumns]) -> tuple[CountTable, ...]:
+    return tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, columns, strict=True) if len(c))
+
+
+def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: BlobSink) -> ForecastIssued:
+    draft = issue.draft
+    chunks = encode_chunks(draft.columns)
+    return ForecastIssued(
+        region.id,
+        issue.measure,
+        outcome.closed.slot,
+        (outcome.closed.slot + 1) * region.slot_us,
+        region.horizons_min,
+        (issue.model,) if issue.model else (),
+        draft.features_digest,
+        FAMILY,
+        draft.spread,
+        len(draft.columns.cells),
+        len(chunks),
+        root([leaf_hash(chunk) for chunk in chunks]),
+        blobs.put(pack_blob(chunks), Retention.FORECAST) if chunks else b"",
+        draft.fallbacks,
+        outcome.universe_version,
+        outcome.status,
+        draft.online_weight_milli,
+    )
+
+
+def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blobs: Blobs) -> ClosedSlot:
+    """The closed slot that a recorded one stands for, so that the fold can be repeated.
+
+    Args:
+        region: Its definition.
+        record: The recorded slot.
+        before: Entries of the same close that stand before it (gaps and short horizons).
+        blobs: Where large counts lie.
+    """
+    counts, corrections = tables_of(record, blobs.get)
+    return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
+
+
+def findings_of(before: Sequence[Stored]) -> tuple[GapFound | HorizonFound, ...]:
+    """What the entries of a close that stand before its slot say was met."""
+    findings: list[GapFound | HorizonFound] = []
+    for entry in map(decode, (stored.payload for stored in before)):
+        if isinstance(entry, SourceGap):
+            findings.append(GapFound(entry.partition, entry.from_offset, entry.to_offset))
+        elif isinstance(entry, HorizonShort):
+            findings.append(HorizonFound(entry.partition, entry.wanted_offset, entry.found_offset))
+    return tuple(findings)
+
+
+def _columns(region: Region, tables: Sequence[CountTable]) -> tuple[CountColumns, ...]:
+    held = {table.measure: CountColumns(*from_table(table)) for table in tables}
+    return tuple(held.get(name, NO_COUNTS) for name in region.measures)
+
+
+def history_by_slot(region: Region, boot: RegionBootstrapped, blobs: Blobs) -> Iterator[tuple[int, tuple[CountColumns, ...]]]:
+    """Bootstrapped history as (slot, counts per measure), every slot from the first to the start of live counting."""
+    if not boot.counts_blob:
+        return
+    body: SlotCounts = decode(blobs.get(boot.counts_blob))
+    columns = _columns(region, body.counts)
+    slots = np.arange(boot.first_slot, boot.start_slot + 1)
+    edges = [np.searchsorted(c.slots, slots).tolist() for c in columns]
+    for i, slot in enumerate(slots[:-1].tolist()):
+        parts = [(c, slice(edge[i], edge[i + 1])) for c, edge in zip(columns, edges, strict=True)]
+        yield slot, tuple(CountColumns(c.slots[at], c.cells[at], c.counts[at]) for c, at in parts)

@@ -1,0 +1,239 @@
+"""One region, alive: open slots, the fold, and the log that it writes."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from dataflows.stream.record import closed_of, history_by_slot, payloads_of
+from dataflows.stream.resume import ResumePlan, plan_resume
+from dataflows.stream.snapshots import load_snapshot, save_snapshot
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.store.recording import Recorder
+from ledger.views.closes import Close, closes
+from ledger.views.control import Control, ControlView
+from schemas.errors import DamagedError, DivergenceError
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import (
+    EnvironmentChanged,
+    ForecastIssued,
+    SlotScored,
+    SlotStatus,
+    StateDigested,
+    region_log,
+)
+from schemas.regions import Region
+from state.counting.partials import Partial
+from state.counting.slots import OpenSlots
+from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_of
+
+log = logging.getLogger(__name__)
+
+# What floating point reaches may differ in another environment; counts may not, anywhere.
+FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
+NONE_OURS = 1 << 62  # an index that no log reaches
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """What a person watching wants to know of one close."""
+
+    region: str
+    slot: int
+    rides: int
+    corrections: int
+    status: SlotStatus
+    outcome: SlotOutcome
+
+
+class RegionRun:
+    """Folds partials of one region and appends what each close says.
+
+    Args:
+        ledger, blobs: Open stores.
+        plan: Where the region goes on.
+        environment: Digest of this environment.
+        same_environment: Whether the log's last entries were written in it.
+        clock: Monotonic seconds, for the rhythm of snapshots only.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        plan: ResumePlan,
+        environment: bytes,
+        clock: Callable[[], float],
+        *,
+        same_environment: bool = True,
+        snapshot_every_s: float = 30.0,
+        on_refold: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.region: Region = plan.region
+        self._ledger, self._blobs, self._clock = ledger, blobs, clock
+        self._environment = environment
+        self._log = region_log(self.region.id)
+        self._recorder = Recorder(ledger, self._log)
+        self._changed = self._environment_changed()
+        self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
+        self._control = ControlView(ledger)
+        self._artefacts: dict[bytes, bytes] = {}
+        self._snapshot_every_s = snapshot_every_s
+        self._snapshot_at = clock()
+        self._unsaved = 0
+        self._boot = plan.bootstrapped
+        self.fold = self._empty_fold()
+        self.size = self._restore(on_refold)
+        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points)
+
+    # --- live ---
+
+    def absorb(self, partial: Partial) -> list[SlotReport]:
+        """Merge a partial; close, record and report every slot that it allows."""
+        self.slots.absorb(partial)
+        if self.slots.ended:
+            self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
+        reports = []
+        while self.slots.next_slot < self.slots.closable_until:
+            reports.append(self._close())
+        return reports
+
+    def _close(self) -> SlotReport:
+        closed = self.slots.close()
+        control = self._control.latest()
+        self._follow(control, closed.slot)
+        outcome = self.fold.apply(closed)
+        payloads = payloads_of(self.region, outcome, control, self._blobs)
+        self.size = self._recorder.append(self.size, payloads).size
+        self._unsaved += 1
+        if self._clock() - self._snapshot_at >= self._snapshot_every_s:
+            self.save()
+        rides = sum(int(counts.counts.sum()) for counts in closed.counts)
+        corrections = sum(int(counts.counts.sum()) for counts in closed.corrections)
+        return SlotReport(self.region.id, closed.slot, rides, corrections, outcome.status, outcome)
+
+    def save(self) -> None:
+        """Take a snapshot, unless nothing closed since the last."""
+        if self._unsaved:
+            save_snapshot(self._ledger, self._blobs, self.region.id, self.fold.next_slot - 1, self.fold.to_arrays(), self._environment)
+            self._unsaved = 0
+        self._snapshot_at = self._clock()
+
+    def _follow(self, control: Control, slot: int) -> None:
+        """Put in force what the control log says of a slot."""
+        self.fold.follow(control.fold_version(self._boot, slot))
+        self.fold.use(self._champions(control))
+
+    def _champions(self, control: Control) -> dict[str, Champion]:
+        found = {}
+        for measure in self.region.measures:
+            digest = control.champions.get((self.region.id, measure))
+            if digest:
+                found[measure] = self._champion(digest)
+        return found
+
+    def _champion(self, digest: bytes) -> Champion:
+        if digest not in self._artefacts:
+            self._artefacts = {digest: self._blobs.get(digest), **dict(list(self._artefacts.items())[:3])}
+        return Champion(digest, self._artefacts[digest])
+
+    # --- resume ---
+
+    def _environment_changed(self) -> int | None:
+        """Index of the record that this very environment took over; None if the last one to be recorded is another, or none is."""
+        stored = self._ledger.find(self._log, EnvironmentChanged.__name__)
+        if stored is None:
+            return None
+        record: EnvironmentChanged = decode(stored.payload)
+        return stored.index if record.environment == self._environment else None
+
+    def _restore(self, on_refold: Callable[[int, int], None] | None) -> int:
+        """State after the last recorded slot: newest snapshot, or bootstrap, then the recorded slots after it."""
+        head = self._ledger.head(self._log)
+        size = self._begin()
+        changed_at = self._refold(size, head.size, on_refold)
+        if changed_at is not None and self._changed is None:
+            record = EnvironmentChanged(self.region.id, changed_at, self._environment)
+            return self._recorder.append(head.size, [encode(record)]).size
+        return head.size
+
+    def _empty_fold(self) -> RegionFold:
+        return RegionFold(self.region, self._boot.start_slot, self._boot.fold_version)
+
+    def _begin(self) -> int:
+        """Take over the newest snapshot, or else what the bootstrap recorded; returns how many entries are folded in."""
+        found = load_snapshot(self._ledger, self._blobs, self.region.id, self._environment)
+        if found is not None:
+            taken, arrays = found
+            try:
+                named = champions_of(arrays, self.region.measures)
+                self.fold.from_arrays(arrays, {measure: self._champion(digest) for measure, digest in named.items()})
+                return taken.size
+            except (KeyError, ValueError, DamagedError) as cause:
+                # Another version of this code kept other arrays; a cache that cannot be read is one that is not there.
+                where = f"region {self.region.id}: the snapshot of slot {taken.slot}"
+                log.warning("%s does not read (%r): folding from the start", where, cause)
+                self.fold = self._empty_fold()
+        self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
+        return 0
+
+    def _refold(self, start: int, stop: int, on_refold: Callable[[int, int], None] | None) -> int | None:
+        """Fold recorded slots again and hold what comes out against the record.
+
+        Returns:
+            The first slot whose floating-point part differs, or None.
+        Raises:
+            DivergenceError: counts differ, or anything differs that this environment wrote.
+        """
+        differs_at: int | None = None
+        for close in closes(self._ledger, self._log, start, stop):
+            if (slot := self._repeat(close)) is not None and differs_at is None:
+                differs_at = slot
+            if on_refold is not None:
+                on_refold(close.entries[-1].index + 1 - start, stop - start)
+        return differs_at
+
+    def _repeat(self, close: Close) -> int | None:
+        record = close.record
+        control = self._control.at(record.control_size, record.control_root)
+        self._follow(control, record.slot)
+        outcome = self.fold.apply(closed_of(self.region, record, close.before, self._blobs))
+        again = payloads_of(self.region, outcome, control, self._blobs)
+        if again == [stored.payload for stored in close.entries]:
+            return None
+        for stored, payload in zip_longest(close.entries, again):
+            if stored is None:  # Which records a close has does not depend on floating point: one more is no rounding.
+                last = close.entries[-1]
+                raise DivergenceError(f"{self._log} entry {last.index + 1} (slot {record.slot}): folding it again gives one more record")
+            if stored.payload != payload and (stored.index >= self._ours_from or stored.kind not in FLOATING):
+                raise DivergenceError(
+                    f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"
+                )
+        return record.slot
+
+
+def open_region_run(
+    ledger: Ledger,
+    blobs: Blobs,
+    region: str,
+    partitions: Iterable[int],
+    environment: bytes,
+    clock: Callable[[], float],
+    *,
+    same_environment: bool = True,
+    snapshot_every_s: float = 30.0,
+    on_refold: Callable[[int, int], None] | None = None,
+) -> RegionRun:
+    """A region's run, resumed from its log."""
+    plan = plan_resume(ledger, region, partitions)
+    return RegionRun(
+        ledger,
+        blobs,
+        plan,
+        environment,
+        clock,
+        same_environment=same_environment,
+        snapshot_every_s=snapshot_every_s,
+        on_refold=on_refold,
+    )

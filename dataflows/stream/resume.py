@@ -1,0 +1,66 @@
+"""Where a region goes on: read from its log, the same in every process of a run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ledger.store.log import Ledger
+from ledger.views.regions import bootstrap_of
+from schemas.errors import NotFound, UsageError
+from schemas.records.record_codec import decode
+from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
+from schemas.regions import Region, region_from_json
+from state.counting.partials import ResumePoint
+
+FROM_LOWEST = -1  # an offset that stands for "the lowest that the source still holds"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """One region's bootstrap record and its resume point in every partition.
+
+    Attributes:
+        warmed_from: Per partition, where deduplication is on record as having begun short of its horizon.
+    """
+
+    region: Region
+    bootstrapped: RegionBootstrapped
+    next_slot: int
+    points: Mapping[int, ResumePoint]
+    warmed_from: Mapping[int, int] = field(default_factory=dict)
+
+
+def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> ResumePlan:
+    """Resume points after the last closed slot, or the very beginning.
+
+    Raises:
+        UsageError: the source has other partitions than the log was written with.
+    """
+    boot = bootstrap_of(ledger, region)
+    definition = region_from_json(boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
+    stored = ledger.find(region_log(region), SlotClosed.__name__)
+    if stored is None:
+        fresh = ResumePoint(FROM_LOWEST, 0, boot.start_slot - 1, -1, boot.start_slot)
+        return ResumePlan(definition, boot, boot.start_slot, dict.fromkeys(partitions, fresh))
+    last: SlotClosed = decode(stored.payload)
+    wanted, known = sorted(partitions), sorted(cut.partition for cut in last.partitions)
+    if wanted != known:
+        raise UsageError(f"region {region}: expected a source with partitions {known}, as in the ledger, got {wanted}")
+    points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
+    shorts: Iterable[HorizonShort] = (decode(found.payload) for found in ledger.scan(region_log(region), kind=HorizonShort.__name__))
+    return ResumePlan(definition, boot, last.slot + 1, points, {short.partition: short.found_offset for short in shorts})
+
+
+def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
+    """That a source reaches to where the region goes on; one that ends earlier is another, or was made anew.
+
+    Args:
+        bounds: partition -> (start, end) of the source.
+    Raises:
+        NotFound: a partition ends below the offset up to which its rides are counted.
+    """
+    for partition, (start, end) in sorted(bounds.items()):
+        if (expected := plan.points[partition].counted_until) > end:
+            raise NotFound(
+                f"region {plan.region.id}: expected offset {expected} in partition {partition}, where the ledger ends, "
+                f"found offsets {start} to {end}; give the rides that the last run read"
+            )

@@ -1,0 +1,128 @@
+"""How a run starts: rules, pumps, regions resumed, and the records of its start and stop."""
+
+import os
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from dataflows.connectors.rejects_at import open_rejects
+from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.sources import RideSource, said_source
+from dataflows.stream.environment import describe_environment
+from dataflows.stream.pump import PartitionPump, PumpLimits
+from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
+from dataflows.stream.resume import ResumePlan, plan_resume
+from dataflows.stream.stores import Stores
+from ledger.views.append import append_shared
+from ledger.views.regions import last_run
+from schemas.errors import UsageError
+from schemas.events.codec import Decoder
+from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.settings import Settings
+from state.counting.intake import IntakeRules
+
+
+def rules_of(plan: ResumePlan) -> IntakeRules:
+    """The rules of intake that the region's bootstrap recorded."""
+    return IntakeRules(skew_s=plan.bootstrapped.skew_s, dedup_horizon_events=plan.bootstrapped.dedup_horizon_events)
+
+
+def limits_of(settings: Settings) -> PumpLimits:
+    """Bounds on reading, from settings."""
+    return PumpLimits(settings.batch_events, settings.idle_after_s, 1.0 / settings.progress_per_s)
+
+
+def open_pumps(
+    stores: Stores, source: RideSource, plans: Sequence[ResumePlan], partitions: Sequence[int], rejects: RejectSink, *, bounded: bool
+) -> list[PartitionPump]:
+    """One pump per partition.
+
+    Raises:
+        UsageError: the regions were bootstrapped with different rules: one reading cannot keep both.
+    """
+    regions, rules = tuple(plan.region.id for plan in plans), rules_of(plans[0])
+    for plan in plans:
+        if rules_of(plan) != rules:
+            raise UsageError(
+                f"region {plan.region.id}: expected rides to be taken in by the rules of {regions[0]} ({rules}), "
+                f"its bootstrap recorded {rules_of(plan)}; run each of them by itself"
+            )
+    return [
+        PartitionPump(source, p, plans, Decoder(regions), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=bounded)
+        for p in partitions
+    ]
+
+
+def start_region(
+    stores: Stores, region: str, source: RideSource, processes: int = 1, on_refold: Callable[[int, int], None] | None = None
+) -> RegionRun:
+    """A region's run, resumed.
+
+    Only then is its start recorded, so that a crash in between leaves the old environment on record.
+    """
+    stores.ledger.admit_all()  # A region acts on what `control` says: one that went back would silently take its champion away.
+    last = last_run(stores.ledger, region)
+    run = open_region_run(
+        stores.ledger,
+        stores.blobs,
+        region,
+        source.partitions(),
+        stores.environment,
+        time.monotonic,
+        same_environment=last is None or last.environment == stores.environment,
+        snapshot_every_s=stores.settings.snapshot_every_s,
+        on_refold=on_refold,
+    )
+    stores.runs.append(record_start(stores, f"run {region}", said_source(source.identity()), processes))
+    return run
+
+
+def run_embedded(
+    stores: Stores,
+    source: RideSource,
+    regions: Sequence[str],
+    *,
+    bounded: bool,
+    on_slot: Callable[[SlotReport], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run the whole pipeline in this process, without Bytewax."""
+    from dataflows.stream.local import run_local
+
+    partitions = source.partitions()
+    plans = [plan_resume(stores.ledger, region, partitions) for region in regions]
+    with ExitStack() as opened:
+        rejects = open_rejects(stores.settings)
+        opened.callback(rejects.close)
+        runs = [start_region(stores, region, source) for region in regions]
+        pumps = open_pumps(stores, source, plans, partitions, rejects, bounded=bounded)
+        for pump in pumps:
+            opened.callback(pump.close)
+        run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
+        record_stops(stores)
+
+
+def record_start(stores: Stores, command: str, source: str, processes: int) -> str:
+    """Append `RunStarted`; returns the run's id."""
+    run = uuid.uuid4().hex
+    started = RunStarted(
+        run, command, time.time_ns() // 1000, platform.node(), stores.environment, describe_environment(), source, processes
+    )
+    append_shared(stores.ledger, RUNS_LOG, started)
+    return run
+
+
+def record_stops(stores: Stores) -> None:
+    """Append a `RunStopped` with the sizes of all logs for each region that was started; a run without one did not end in order."""
+    while stores.runs:
+        sizes = {log: stores.ledger.head(log).size for log in stores.ledger.logs()}
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(stores.runs.pop(0), time.time_ns() // 1000, sizes))
+
+
+def quiet_threads() -> None:
+    """One OpenMP thread per process: oversubscribed, XGBoost takes twenty times as long. Call before importing it."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.setswitchinterval(0.005)

@@ -1,0 +1,62 @@
+"""The composition root of the dataflows: from settings to open stores, sources and sinks."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataflows.connectors.sources import open_rides
+from dataflows.stream.environment import environment_digest
+from dataflows.stream.signing import reading_key, writing_key
+from ledger.formats.keys import Verifier
+from ledger.store.archive import Archive, blobs_at
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger, open_database, open_embedded
+from schemas.errors import StoreUnavailable
+from schemas.settings import Settings
+
+
+@dataclass(slots=True)
+class Stores:
+    """Open stores of one process."""
+
+    settings: Settings
+    ledger: Ledger
+    blobs: Blobs
+    environment: bytes
+    runs: list[str] = field(default_factory=list)  # ids of what `start_region` recorded, for `record_stops`
+
+    def close(self) -> None:
+        """Write what is pending and let go."""
+        try:
+            self.ledger.close()
+        finally:
+            self.blobs.close()
+
+
+def open_stores(settings: Settings, *, reading: bool = False, verifier: Verifier | None = None) -> Stores:
+    """Open the ledger and the blobs that the settings name.
+
+    Args:
+        settings: Where they are.
+        reading: Nothing will be appended: the private key is not looked at, and none is made.
+        verifier: Checks the checkpoints instead of the home's public key; for reading only.
+    Raises:
+        ConfigError: the private key cannot be used, see `dataflows.stream.signing`.
+        StoreUnavailable: the home or the database does not open.
+    """
+    if not reading:  # Who only looks leaves no folder behind, however the home was spelled.
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
+    key = writing_key(settings) if not reading else reading_key(settings) if verifier is None else lambda: verifier
+    if settings.database:
+        folder = settings.home / "checkpoints"
+        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=key)
+    else:
+        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=key)
+    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
+    return Stores(settings, ledger, blobs_at(settings.home, settings.database, settings.archive), environment_digest())
+
+
+__all__ = ["Stores", "open_stores", "open_rides"]

@@ -1,0 +1,1 @@
+"""Verification: derive everything again from the stored bytes."""

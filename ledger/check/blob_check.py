@@ -1,0 +1,146 @@
+"""Which blobs an entry names, and whether each is there and is what the entry promises.
+
+Pure but for reading: where blobs lie is said by a `ReadBlobs`, and how many are read at once by whoever calls.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.formats.merkle import root
+from ledger.store.blobs import ReadBlobs, Retention
+from schemas.errors import DamagedError, NotFound
+from schemas.forecasts.chunks import chunks_in
+from schemas.records.record_skim import Skimmed, skim
+from schemas.records.records import (
+    ForecastIssued,
+    ModelPromoted,
+    ModelTrained,
+    Record,
+    RegionBootstrapped,
+    SlotClosed,
+    SlotCounts,
+    SnapshotTaken,
+)
+
+COUNTS, CHUNKS, MODEL, SNAPSHOT = "counts", "chunks", "model", "snapshot"
+RETENTIONS = {COUNTS: Retention.PERMANENT, CHUNKS: Retention.FORECAST, MODEL: Retention.MODEL, SNAPSHOT: Retention.SNAPSHOT}
+NAMING = {  # kind -> (field with one digest or several, what the blob is)
+    RegionBootstrapped.__name__: (("counts_blob", COUNTS),),
+    SlotClosed.__name__: (("counts_blob", COUNTS),),
+    ForecastIssued.__name__: (("blob", CHUNKS), ("models", MODEL)),
+    ModelTrained.__name__: (("model", MODEL),),
+    ModelPromoted.__name__: (("model", MODEL),),
+    SnapshotTaken.__name__: (("blob", SNAPSHOT),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One blob that an entry names.
+
+    Attributes:
+        index: Of the entry.
+        what: counts, chunks, model or snapshot.
+        digest: SHA-256 of its bytes.
+        slot: Of the entry, which says when chunks expire; None when it has none.
+        root: Over its chunks, as the entry promises; empty for all else, and where it is not to be derived.
+    """
+
+    index: int
+    what: str
+    digest: bytes
+    slot: int | None = None
+    root: bytes = b""
+
+    @property
+    def retention(self) -> Retention:
+        """How long it is kept.
+
+        >>> Named(7, CHUNKS, b"digest").retention.value
+        'forecast'
+        """
+        return RETENTIONS[self.what]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a blob; whether it may have expired is for others to say when it is only missing."""
+
+    named: Named
+    what: str
+    missing: bool = False
+
+
+# A batch of blobs -> what is wrong with them, when it is asked for: a pool of processes works meanwhile.
+CheckBlobs = Callable[[Sequence[Named]], Callable[[], Sequence[Fault]]]
+
+
+def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
+    """(what it is, digest) of each blob that a record names.
+
+    >>> blobs_named(ModelPromoted("nyc", "pickups", b"digest", "champion", "better"))
+    (('model', b'digest'),)
+    """
+    kind = type(record).__name__
+    return tuple((what, digest) for field, what in NAMING.get(kind, ()) for digest in _digests(getattr(record, field)))
+
+
+def named_in(index: int, seen: Skimmed) -> list[Named]:
+    """The blobs that an entry names, from a look at its bytes.
+
+    >>> named_in(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
+    [Named(index=7, what='model', digest=b'digest', slot=None, root=b'')]
+    """
+    return [
+        Named(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
+        for field, what in NAMING.get(seen.kind, ())
+        for digest in _digests(seen.fields[field])
+    ]
+
+
+def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
+    """Read blobs, hash them again, and hold them against what their entries promise.
+
+    Raises:
+        StoreUnavailable: the store does not answer, so nothing can be said.
+    """
+    faults = []
+    for named in batch:
+        try:
+            fault = _content(named, blobs.get(named.digest))
+        except NotFound:
+            faults.append(Fault(named, f"its {named.what}, blob {named.digest.hex()}, is missing", missing=True))
+            continue
+        except DamagedError as damage:
+            fault = f"its {named.what}: {damage}"
+        if fault:
+            faults.append(Fault(named, fault))
+    return faults
+
+
+def checks_here(blobs: ReadBlobs) -> CheckBlobs:
+    """Check blobs at once, in this very process."""
+
+    def check(batch: Sequence[Named]) -> Callable[[], Sequence[Fault]]:
+        faults = check_blobs(blobs, batch)
+        return lambda: faults
+
+    return check
+
+
+def _content(named: Named, data: bytes) -> str:
+    """What is wrong with bytes that hash well; empty when nothing is."""
+    if named.what == CHUNKS and named.root:
+        found = root([hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks_in(data)])  # as `leaf_hash`, without its call
+        if found != named.root:
+            return f"its chunks hash to the root {found.hex()}, it promises {named.root.hex()}"
+    elif named.what == COUNTS and (kind := skim(data).kind) != SlotCounts.__name__:
+        return f"its counts, blob {named.digest.hex()}: expected {SlotCounts.__name__}, got {kind}"
+    return ""
+
+
+def _digests(value: Any) -> list[bytes]:
+    """The digests of a field; an empty one names nothing."""
+    return [digest for digest in ([value] if isinstance(value, bytes) else value) if digest]

@@ -1,0 +1,191 @@
+"""Whether exported tiles are the log that its checkpoint says: everything hashed again, in constant memory.
+
+Reads through a callable, so that a folder, an archive and a web server are checked alike. What the entries mean, and
+whether the blobs that they name are there, is left to others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.check.kept import Kept, Vouchers
+from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
+from ledger.formats.keys import Verifier
+from ledger.formats.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, Frontier, leaf_hash
+from ledger.formats.note import open_note
+from ledger.formats.tiles import CHECKPOINT_PATH, TILE_WIDTH, Read, Tile, decode_bundle, fetch
+from schemas.errors import DamagedError, NotFound
+
+OnEntry = Callable[[int, bytes], None]  # (index, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class TileProblem:
+    """One thing that is wrong with an export: at an entry of the log (None: with more or other than one), in a file."""
+
+    path: str
+    index: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}" if self.index is None else f"{self.path}: entry {self.index}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class TileReport:
+    """What was checked: clean when there are no problems.
+
+    Attributes:
+        size: Entries that the tree should have.
+        entries: Entries that were there and were hashed again.
+        root: Root over them; where an entry is missing, over what its tile says.
+        problems: In the order of the log; those of the whole come last.
+    """
+
+    size: int
+    entries: int
+    root: bytes
+    problems: tuple[TileProblem, ...]
+
+
+def check_export(
+    read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None, against: Sequence[Kept] = ()
+) -> tuple[Checkpoint, TileReport]:
+    """Check an exported log against the signed checkpoint that lies beside its tiles.
+
+    Args:
+        read: Reads below the log's prefix.
+        verifiers: Keys, one of which must have signed the checkpoint.
+        on_entry: Sees every entry that is there, in order.
+        against: Checkpoints of this log that others kept.
+    Returns:
+        The checkpoint, and what was found; a root that is not the checkpoint's is a problem.
+    Raises:
+        NotFound: there is no checkpoint.
+        DamagedError: the checkpoint is no signed note of one of the keys, so that nothing can be said.
+    Source:
+        C2SP tlog-tiles, tlog-checkpoint.
+
+    >>> from ledger.formats.keys import Signer
+    >>> from ledger.formats.merkle import EMPTY_ROOT
+    >>> from ledger.formats.note import sign_note
+    >>> signer = Signer("log", bytes(32))
+    >>> files = {"checkpoint": sign_note(Checkpoint("log", 0, EMPTY_ROOT).body(), signer).encode()}
+    >>> check_export(files.__getitem__, [signer.verifier])[1].problems
+    ()
+    """
+    try:
+        text = read(CHECKPOINT_PATH).decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise DamagedError(f"{CHECKPOINT_PATH}: expected a text in UTF-8: {cause}") from cause
+    checkpoint = parse_checkpoint(open_note(text, verifiers).text)
+    return checkpoint, check_tiles(read, checkpoint.size, on_entry, [Kept(CHECKPOINT_PATH, checkpoint), *against])
+
+
+def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against: Sequence[Kept] = ()) -> TileReport:
+    """Hash the entries of a tree of tiles again, and demand that every tile says the same.
+
+    Args:
+        read: Reads below the log's prefix.
+        size: How many entries the tree should have.
+        on_entry: Sees every entry that is there, in order.
+        against: Checkpoints that the tree is held against.
+    Source:
+        C2SP tlog-tiles, "Merkle Tree", "Partial Tiles", "Log entries".
+
+    >>> from ledger.formats.tiles import encode_bundle
+    >>> files = {"tile/entries/000.p/1": encode_bundle([b"a"]), "tile/0/000.p/1": leaf_hash(b"b")}
+    >>> print(*check_tiles(files.__getitem__, 1).problems)
+    tile/0/000.p/1: entry 0: its bytes hash to 022a6979e6dab7aa, the tile says 57eb35615d47f34e
+    """
+    check = _Check(read, on_entry or (lambda index, payload: None), Vouchers(against))
+    for index in range(-(-size // TILE_WIDTH)):
+        check.bundle(Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)))
+    check.edge()
+    check.problems += [TileProblem(source, None, what) for source, what in check.vouchers.faults(size, "the export")]
+    return TileReport(size, check.entries, check.frontier.root(), tuple(check.problems))
+
+
+class _Check:
+    """The state of one check: a frontier, and at most a tile's hashes for each level."""
+
+    def __init__(self, read: Read, on_entry: OnEntry, vouchers: Vouchers) -> None:
+        self.read, self.on_entry, self.vouchers = read, on_entry, vouchers
+        self.frontier = Frontier()
+        vouchers.look(self.frontier)
+        self.entries = 0
+        self.problems: list[TileProblem] = []
+        self.open: dict[int, list[bytes]] = {}  # level of tiles above the lowest -> hashes of its tile that is not full yet
+
+    def bundle(self, place: Tile) -> None:
+        """Check one bundle, the lowest tile over it, and the tiles that it completes."""
+        first = place.index * TILE_WIDTH
+        payloads = self._payloads(place)
+        tile = Tile(0, place.index, place.width)
+        told = self._told(tile)
+        leaves = [leaf_hash(payload) for payload in payloads]
+        for at, (leaf, says) in enumerate(zip(leaves, told, strict=False)):
+            if leaf != says:
+                what = f"its bytes hash to {leaf.hex()[:16]}, the tile says {says.hex()[:16]}"
+                self.problems.append(TileProblem(tile.path(), first + at, what))
+        # Where entries are missing the tile is believed, and where it is missing too, a hash that nothing has.
+        leaves += told[len(leaves) :] or [bytes(HASH_SIZE_BYTES)] * (place.width - len(leaves))
+        kept: list[tuple[int, int, bytes]] = []
+        self.vouchers.extend(self.frontier, leaves, kept)
+        for level, index, node in kept:
+            self._above(level // TILE_HEIGHT, index, node)
+        for at, payload in enumerate(payloads):
+            self.on_entry(first + at, payload)
+        self.entries += len(payloads)
+
+    def edge(self) -> None:
+        """Check the tiles that the tree leaves partial, above the lowest."""
+        for level, hashes in sorted(self.open.items()):
+            if hashes:
+                self._compare(Tile(level, (self.frontier.size >> level * TILE_HEIGHT) // TILE_WIDTH, len(hashes)), hashes)
+
+    def _above(self, level: int, index: int, node: bytes) -> None:
+        hashes = self.open.setdefault(level, [])
+        hashes.append(node)
+        if len(hashes) == TILE_WIDTH:
+            self._compare(Tile(level, index // TILE_WIDTH), hashes)
+            hashes.clear()
+
+    def _compare(self, tile: Tile, hashes: list[bytes]) -> None:
+        span = 1 << (tile.level or 0) * TILE_HEIGHT
+        for at, (expected, says) in enumerate(zip(hashes, self._told(tile), strict=False)):
+            if expected != says:
+                begin = (tile.index * TILE_WIDTH + at) * span
+                what = f"entries {begin} to {begin + span - 1} hash to {expected.hex()[:16]}, the tile says {says.hex()[:16]}"
+                self.problems.append(TileProblem(tile.path(), None, what))
+
+    def _told(self, tile: Tile) -> list[bytes]:
+        """The hashes of a tile as it lies there; none, and a problem, when it cannot be read."""
+        try:
+            data = fetch(self.read, tile)
+        except (NotFound, DamagedError) as damage:
+            self.problems.append(_unreadable(tile, damage))
+            return []
+        return [data[at : at + HASH_SIZE_BYTES] for at in range(0, len(data), HASH_SIZE_BYTES)]
+
+    def _payloads(self, place: Tile) -> list[bytes]:
+        """The entries of a bundle as it lies there; none, and a problem, when it cannot be read."""
+        width = place.width
+        try:
+            try:
+                data = self.read(place.path())
+            except NotFound:
+                if width == TILE_WIDTH:
+                    raise
+                data, width = self.read(place.whole().path()), TILE_WIDTH
+            payloads = decode_bundle(data)
+            if len(payloads) != width:
+                raise DamagedError(f"expected {width} entries, got {len(payloads)}")
+        except (NotFound, DamagedError) as damage:
+            self.problems.append(_unreadable(place, damage))
+            return []
+        return payloads[: place.width]
+
+
+def _unreadable(tile: Tile, damage: NotFound | DamagedError) -> TileProblem:
+    path = tile.path()
+    return TileProblem(path, None, "missing" if isinstance(damage, NotFound) else str(damage).removeprefix(f"{path}: "))

@@ -1,0 +1,339 @@
+"""Whether a log still is what it was: every hash, node, root and index derived again from the stored bytes.
+
+Reads the database as it lies there and trusts none of its columns. What no checkpoint vouches for, the entries
+behind the last one, is only checked against itself. Exported logs are checked by `ledger.check.tile_check`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy.engine import Row
+
+from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
+from ledger.check.evidence import evidence_faults
+from ledger.check.kept import Kept, Vouchers
+from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
+from ledger.store import statements
+from ledger.store.blobs import ReadBlobs
+from ledger.store.checkpoint_files import WAY_OUT
+from ledger.store.log import Ledger
+from ledger.store.tables import reading
+from schemas.errors import BootRefused, DamagedError
+from schemas.records.record_skim import skim
+from schemas.records.records import LogContinued
+
+PAGE_ENTRIES = 1_024
+PAGE_NODES = 1_000
+BATCH_BLOBS = 32  # 3 MB of chunks; enough work to be worth handing to another process
+MOST_BATCHES = 256  # whose answers were not asked for yet; one process may be slow while others go on
+# Deriving the root over an issue's chunks takes four times as long as hashing its blob, which is what stored bytes can
+# be damaged in; that a root was recorded that never followed from the chunks is looked for in all when asked to.
+ROOTS_WITHIN_ENTRIES = 1_000  # from the start of a log: of all issues
+ROOTS_ONE_IN = 64  # behind that, by the first byte of the blob's digest
+MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
+CHECKPOINT = "checkpoint"
+
+Progress = Callable[[int, int], None]  # (entries done, entries in all)
+RawRow = Row[int, str, int | None, str, bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: at an index of the log, or with the log as a whole (None)."""
+
+    index: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return self.what if self.index is None else f"entry {self.index}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was checked, and what was wrong; clean when there are no problems.
+
+    Attributes:
+        log: Name of the log.
+        entries: How many entries were hashed again.
+        root: Root over them, in hexadecimal.
+        checkpoint_size: Size up to which the instance's own checkpoint vouches; None without one.
+        blobs: How many blobs that entries name were hashed again.
+        problems: In the order of the log, those of the whole and of blobs after it.
+        expired: How many of the blobs are gone because their time was over, which is on record.
+        roots: For how many issues the root over their chunks was derived again.
+    """
+
+    log: str
+    entries: int
+    root: str
+    checkpoint_size: int | None
+    blobs: int
+    problems: tuple[Problem, ...]
+    expired: int = 0
+    roots: int = 0
+
+
+def verify_log(
+    ledger: Ledger,
+    log: str,
+    blobs: ReadBlobs | None = None,
+    on_progress: Progress | None = None,
+    *,
+    against: Sequence[Kept] = (),
+    check_blobs: CheckBlobs | None = None,
+    has_expired: Callable[[Named], bool] = lambda named: False,
+    every_root: bool = False,
+) -> Report:
+    """Derive a log again from its stored bytes.
+
+    Args:
+        ledger: Where the log is; it may grow meanwhile, which is not looked at.
+        log: Name of the log.
+        blobs: Where the blobs are that its entries name; not checked without it.
+        on_progress: Called with (done, total) entries, about once per thousand.
+        against: Checkpoints of this log that others kept.
+        check_blobs: Checks the blobs instead, on other processors perhaps.
+        has_expired: Whether a blob that is missing may be: its time was over.
+        every_root: Whether the root over the chunks of every issue is derived, and not of some only.
+    Raises:
+        NotFound: there is no such log.
+        StoreUnavailable: the database does not answer, so nothing can be said.
+    """
+    blob_checks = BlobChecks(check_blobs or (checks_here(blobs) if blobs is not None else None), has_expired, every_root=every_root)
+    check = _Check(ledger, log, blob_checks)
+    try:
+        check.run(on_progress or (lambda done, total: None), against)
+    except DamagedError as damage:
+        check.say(None, str(damage))
+    return check.report()
+
+
+def own_checkpoint(ledger: Ledger, log: str) -> list[Kept]:
+    """The checkpoint that an instance itself keeps outside of its database; none if there is no file.
+
+    Raises:
+        BootRefused: the file is not to be believed.
+    """
+    checkpoint, cosigned = ledger.guard.read(log), ledger.guard.cosigned(log)
+    found = [] if checkpoint is None else [Kept(CHECKPOINT, checkpoint)]
+    return found if cosigned is None else [*found, Kept(ledger.guard.cosigned_path(log).name, cosigned)]
+
+
+class BlobChecks:
+    """The blobs of a log on their way through a check: in batches, a few of them at once."""
+
+    def __init__(
+        self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False, *, every_root: bool = False
+    ) -> None:
+        self._check, self._has_expired, self._every_root = check, has_expired, every_root
+        self._batch: list[Named] = []
+        self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
+        self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
+        self.count = self.expired = self.roots = 0
+        self.problems: list[Problem] = []
+
+    def add(self, named: Sequence[Named]) -> None:
+        """Take the blobs of an entry."""
+        if self._check is None:
+            return
+        for one in named:
+            if one.digest not in self._models:
+                derived = self._every_root or one.index < ROOTS_WITHIN_ENTRIES or one.digest[0] % ROOTS_ONE_IN == 0
+                self.roots += derived and one.what == CHUNKS
+                self._batch.append(one if derived else replace(one, root=b""))
+                if one.what == MODEL:
+                    self._models.add(one.digest)
+        if len(self._batch) >= BATCH_BLOBS:
+            self._hand_over()
+
+    def finish(self) -> None:
+        """Wait for what is on its way."""
+        self._hand_over()
+        while self._answers:
+            self._take()
+
+    def _hand_over(self) -> None:
+        if self._batch and self._check is not None:
+            self.count += len(self._batch)
+            self._answers.append(self._check(self._batch))
+            self._batch = []
+        if len(self._answers) > MOST_BATCHES:
+            self._take()
+
+    def _take(self) -> None:
+        for fault in self._answers.popleft()():
+            self.count -= fault.missing
+            if fault.missing and self._has_expired(fault.named):
+                self.expired += 1
+            elif not fault.missing or fault.named.what != SNAPSHOT:  # A snapshot is a cache, and may be swept.
+                self.problems.append(Problem(fault.named.index, fault.what))
+
+
+class _Check:
+    """The state of one verification: constant but for the problems and the digests of models."""
+
+    def __init__(self, ledger: Ledger, log: str, blobs: BlobChecks) -> None:
+        self.ledger, self.log, self.blobs = ledger, log, blobs
+        self.frontier = Frontier()
+        self.vouchers = Vouchers(())
+        self.nodes: _StoredNodes | None = None
+        self.problems: list[Problem] = []
+        self.checkpoint_size: int | None = None
+        self.entries = 0
+
+    def say(self, index: int | None, what: str) -> None:
+        """Report a problem."""
+        self.problems.append(Problem(index, what))
+
+    def report(self) -> Report:
+        """What came out."""
+        problems = (*self.problems, *self.blobs.problems)
+        root = self.frontier.root().hex()
+        return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired, self.blobs.roots)
+
+    def run(self, on_progress: Progress, against: Sequence[Kept]) -> None:
+        """Check everything, in the order in which one thing rests on another."""
+        engine, log_id = self.ledger.opened(self.log)
+        # Before the size: the file may grow while we look, and must not seem to be ahead.
+        self.vouchers = Vouchers([*self._own_checkpoint(), *against])
+        self.vouchers.look(self.frontier)
+        with reading(engine, self.log) as connection:
+            if engine.dialect.name == "sqlite":
+                for (fault,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_DATABASE_PROBLEMS})"):
+                    if fault != "ok":
+                        self.say(None, f"database: {fault}")
+            size, stored, count, largest = connection.execute(statements.extent(), {"name": self.log, "log_id": log_id}).one()
+            for level, index in connection.execute(statements.stray_nodes(), {"name": self.log, "log_id": log_id}):
+                self.say(None, f"nodes: there is one at level {level}, index {index}, where the tree has none")
+        if not (isinstance(size, int) and isinstance(largest, int) and isinstance(stored, bytes)):
+            raise DamagedError(f"size: expected a number and a frontier, got {size!r}, {stored!r} and the largest index {largest!r}")
+        if (count, largest) != (size, size - 1):
+            self.say(None, f"size: expected {size} entries up to index {size - 1}, got {count} up to index {largest}")
+        self.nodes = _StoredNodes(self.ledger, self.log)
+        self.nodes.at(TILE_HEIGHT, 0)  # A table that cannot be read is damage even before it holds anything.
+        there = min(size, largest + 1)  # A damaged size may be any number.
+        for start in range(0, there, PAGE_ENTRIES):
+            stop = min(start + PAGE_ENTRIES, there)
+            for rows in self._rows(start, stop):
+                self._entries(rows)
+            on_progress(start, size)
+        if there < size:
+            self.say(there, _missing(there, size - 1))
+        else:
+            self._skip_to(size)
+        if stored != self.frontier.to_bytes():
+            self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
+        self.problems += [Problem(None, f"{source}: {what}") for source, what in self.vouchers.faults(size, "the database")]
+        self.blobs.finish()
+        on_progress(size, size)
+
+    def _own_checkpoint(self) -> list[Kept]:
+        try:
+            found = own_checkpoint(self.ledger, self.log)
+        except BootRefused as refusal:
+            self.say(None, f"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}")
+            return []
+        if not found:
+            name = self.ledger.guard.path(self.log).name
+            self.say(None, f"{CHECKPOINT}: {name} is missing: nothing outside the database vouches for this log")
+        else:
+            self.checkpoint_size = found[0].checkpoint.size
+        return found
+
+    def _rows(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
+        """The rows that are there in [start, stop); where some cannot be read, the others all the same."""
+        engine, log_id = self.ledger.opened(self.log)
+        bounds = {"log_id": log_id, "start": start, "stop": stop, "limit": stop - start}
+        try:
+            with reading(engine, self.log) as connection:
+                rows: Sequence[RawRow] = connection.execute(statements.entries(of_kind=False), bounds).all()
+        except DamagedError as damage:
+            if stop - start == 1:
+                self.say(start, str(damage))
+                return
+            middle = (start + stop) // 2
+            yield from self._rows(start, middle)
+            yield from self._rows(middle, stop)
+            return
+        yield rows
+
+    def _entries(self, rows: Sequence[RawRow]) -> None:
+        leaves: list[bytes] = []
+        for index, kind, slot, subject, leaf, payload in rows:
+            if not isinstance(index, int) or index < self.frontier.size + len(leaves):
+                self.say(None, f"entries: one is indexed as {index!r} behind {self.frontier.size + len(leaves) - 1}")
+                continue
+            if index != self.frontier.size + len(leaves):
+                self._grow(leaves)
+                leaves = []
+                self._skip_to(index)
+            if not isinstance(payload, bytes):
+                self.say(index, f"expected bytes, got {type(payload).__name__}")
+                leaves.append(bytes(32))
+                continue
+            try:
+                payload = payload or self.ledger.bytes_of(self.log, index, leaf, payload)
+            except DamagedError as damage:
+                self.say(index, str(damage))
+                leaves.append(bytes(32))
+                continue
+            found = leaf_hash(payload)
+            leaves.append(found)
+            self.entries += 1
+            if found != leaf:
+                self.say(
+                    index, f"the bytes hash to {found.hex()}, the stored leaf hash is {leaf.hex() if isinstance(leaf, bytes) else leaf!r}"
+                )
+                continue
+            try:
+                seen = skim(payload)
+            except DamagedError as damage:
+                self.say(index, str(damage))
+                continue
+            if (seen.kind, seen.slot, seen.subject) != (kind, slot, subject):
+                self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {(seen.kind, seen.slot, seen.subject)}")
+            if seen.kind == LogContinued.__name__:
+                for what in evidence_faults(self.ledger, self.log, index, payload):
+                    self.say(index, what)
+            if seen.kind in NAMING:
+                self.blobs.add(named_in(index, seen))
+        self._grow(leaves)
+
+    def _skip_to(self, index: int) -> None:
+        """Entries that are missing before an index; the tree goes on with a hash that nothing has."""
+        if self.frontier.size < index:
+            self.say(self.frontier.size, _missing(self.frontier.size, index - 1))
+        while self.frontier.size < index:
+            self._grow([bytes(32)] * min(PAGE_ENTRIES, index - self.frontier.size))
+
+    def _grow(self, leaves: Sequence[bytes]) -> None:
+        kept: list[tuple[int, int, bytes]] = []
+        self.vouchers.extend(self.frontier, leaves, kept)
+        assert self.nodes is not None
+        for level, at, node in kept:
+            if self.nodes.at(level, at) != node:
+                self.say(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
+
+
+def _missing(first: int, last: int) -> str:
+    return "missing" if first == last else f"missing, and all up to {last}"
+
+
+class _StoredNodes:
+    """The nodes that the database keeps, read a page at a time for each level."""
+
+    def __init__(self, ledger: Ledger, log: str) -> None:
+        self._ledger, self._log = ledger, log
+        self._pages: dict[int, tuple[int, dict[int, bytes]]] = {}
+
+    def at(self, level: int, index: int) -> bytes | None:
+        """One node's hash, None where there is none."""
+        start, page = self._pages.get(level, (-PAGE_NODES, {}))
+        if not start <= index < start + PAGE_NODES:
+            engine, log_id = self._ledger.opened(self._log)
+            bounds = {"log_id": log_id, "level": level, "start": index, "stop": index + PAGE_NODES}
+            with reading(engine, self._log) as connection:
+                page = {row[0]: row[1] for row in connection.execute(statements.numbered_nodes(), bounds)}
+            self._pages[level] = index, page
+        return page.get(index)

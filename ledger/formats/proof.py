@@ -1,0 +1,299 @@
+"""What proves one served number to somebody who has only a key: a text that holds the number and all that leads to the log.
+
+The number lies in a chunk, the chunk's hash under the root in a `ForecastIssued` entry, the entry's hash under the root
+in a signed checkpoint. The text is a C2SP tlog-proof; its `extra` line carries chunk and entry. Checking uses neither a
+database nor a network. A proof says what was served and when it was settled, not that it was right.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+
+from ledger.formats.checkpoint import LARGEST_SIZE, Checkpoint, parse_checkpoint
+from ledger.formats.keys import Algorithm, Verifier, decode_base64
+from ledger.formats.merkle import HASH_SIZE_BYTES, NodeReader, Tree, inclusion_path, leaf_hash, verify_inclusion
+from ledger.formats.note import Signature, open_note, parse_note
+from schemas.encoding.avro_files import head, plain_parsed
+from schemas.errors import ContractError, DamagedError, NotFound, UsageError
+from schemas.forecasts.chunks import decode_chunk, unpack_blob
+from schemas.records.record_codec import decode
+from schemas.records.records import FALLBACKS, Fallback, ForecastIssued, region_log
+
+HEADER = "c2sp.org/tlog-proof@v1"  # C2SP tlog-proof, "Format"
+FORECAST_PROOF = "forecast_proof.v1"
+LONGEST_PATH = 63  # no log is larger than `LARGEST_SIZE`
+SUFFIX = ".tlog-proof"  # C2SP tlog-proof: of files
+
+
+@dataclass(frozen=True, slots=True)
+class LogProof:
+    """That an entry is in a log, as any reader of C2SP tlog-proof sees it; nothing of it verified.
+
+    Attributes:
+        index: Of the entry.
+        path: From the entry's sibling up, hashes of 32 bytes.
+        checkpoint: A signed note, word for word.
+        extra: What the application needs besides; not authenticated by itself.
+    """
+
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: str
+    extra: bytes = b""
+
+    def text(self) -> str:
+        """The proof as it is handed over (C2SP tlog-proof, "Format").
+
+        >>> print(LogProof(7, (), "checkpoint\\n", b"abc").text(), end="")
+        c2sp.org/tlog-proof@v1
+        extra YWJj
+        index 7
+        <BLANKLINE>
+        checkpoint
+        """
+        extra = [f"extra {_base64(self.extra)}"] if self.extra else []
+        return "".join(f"{line}\n" for line in (HEADER, *extra, f"index {self.index}", *map(_base64, self.path), "")) + self.checkpoint
+
+
+def parse_log_proof(text: str) -> LogProof:
+    """The proof that a text holds, its checkpoint not yet looked at.
+
+    Raises:
+        DamagedError: not a tlog-proof.
+    Source:
+        C2SP tlog-proof, "Format".
+
+    >>> parse_log_proof("c2sp.org/tlog-proof@v1\\nindex 7\\n\\ncheckpoint\\n")
+    LogProof(index=7, path=(), checkpoint='checkpoint\\n', extra=b'')
+    """
+    above, separator, checkpoint = text.partition("\n\n")
+    header, *lines = above.split("\n")
+    if header != HEADER or not separator or not lines:
+        raise DamagedError(f"proof: expected {HEADER}, an index, an empty line and a checkpoint, got {text[:120]!r}")
+    extra = _decoded(lines.pop(0).removeprefix("extra ")) if lines[0].startswith("extra ") else b""
+    number = lines.pop(0).removeprefix("index ") if lines and lines[0].startswith("index ") else ""
+    if not (number.isascii() and number.isdecimal()) or len(number) > len(str(LARGEST_SIZE)) or str(int(number)) != number:
+        raise DamagedError(f"proof: expected the word index and a decimal number, got {number[:40]!r}")
+    if len(lines) > LONGEST_PATH:
+        raise DamagedError(f"proof: expected at most {LONGEST_PATH} hashes, got {len(lines)}")
+    path = tuple(map(_decoded, lines))
+    if any(len(value) != HASH_SIZE_BYTES for value in path):
+        raise DamagedError(f"proof: expected hashes of {HASH_SIZE_BYTES} bytes, got {[*map(len, path)]}")
+    return LogProof(int(number), path, checkpoint, extra)
+
+
+# --- making proofs ----------------------------------------------------------------------------------------
+
+
+class IssueProver:
+    """Makes the proofs of all numbers of one issue; what they share is derived once, and checked."""
+
+    def __init__(self, entry: bytes, index: int, blob: bytes, node: NodeReader, checkpoint: str) -> None:
+        """Raises as `build_proof` does."""
+        self.issued = _issued(entry)
+        self._entry, self._index, self._checkpoint = entry, index, checkpoint
+        self._blob = unpack_blob(blob)
+        self._tree = Tree([leaf_hash(chunk) for chunk in self._blob.chunks])
+        if (self._tree.size, self._tree.root()) != (self.issued.chunks, self.issued.root):
+            raise DamagedError(
+                f"entry {index}: its {self._tree.size} chunks hash to the root {self._tree.root().hex()}, "
+                f"it promises {self.issued.chunks} and {self.issued.root.hex()}"
+            )
+        known = parse_checkpoint(parse_note(checkpoint)[0])
+        _demand_origin(known, self.issued)
+        if index >= known.size:
+            raise NotFound(f"entry {index}: not in the checkpoint of {known.size} entries yet")
+        self._path = tuple(inclusion_path(index, known.size, node))
+        verify_inclusion(index, known.size, leaf_hash(entry), self._path, known.root)
+
+    def proof(self, cell: int, horizon_min: int) -> str:
+        """The proof of one number.
+
+        Raises:
+            NotFound: the issue has no such cell or horizon.
+        """
+        found = self._blob.chunk_of(cell)
+        if found is None or horizon_min not in self.issued.horizons_min:
+            raise NotFound(f"entry {self._index}: no forecast for cell {cell:#x} and {horizon_min} min; it has {self.issued.horizons_min}")
+        chunk_index, chunk = found
+        path = b"".join(inclusion_path(chunk_index, self._tree.size, self._tree.node))
+        fields = {"cell": cell, "horizon_min": horizon_min, "chunk_index": chunk_index, "path": path, "chunk": chunk, "entry": self._entry}
+        return LogProof(self._index, self._path, self._checkpoint, _encode_extra(fields)).text()
+
+
+def build_proof(entry: bytes, index: int, blob: bytes, node: NodeReader, checkpoint: str, *, cell: int, horizon_min: int) -> str:
+    """The proof of one number; for many of one issue keep an `IssueProver`.
+
+    Args:
+        entry: The exact bytes of the `ForecastIssued`.
+        index: Of the entry in its log.
+        blob: The exact bytes of the issue's chunks.
+        node: Nodes of the log's tree: `Ledger.node` of the log, or `ledger.formats.tiles.tile_nodes`.
+        checkpoint: A signed note of the log, of a size above the index.
+        cell: Code of the cell.
+        horizon_min: One of the issue's windows, minutes.
+    Returns:
+        Text for a file that ends in `SUFFIX`.
+    Raises:
+        NotFound: no such number in the issue, or the checkpoint is older than the entry.
+        DamagedError: entry, blob, nodes and checkpoint do not belong together.
+    Source:
+        C2SP tlog-proof.
+
+    >>> import numpy as np
+    >>> from ledger.formats.checkpoint import origin_of
+    >>> from ledger.formats.keys import Signer
+    >>> from ledger.formats.note import sign_note
+    >>> from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
+    >>> from schemas.records.record_codec import encode
+    >>> numbers = np.array([[1250]])
+    >>> chunks = encode_chunks(ForecastColumns(np.array([7], np.uint64), (15,), *[numbers] * 6, np.zeros(1, np.uint8)))
+    >>> none, root = b"", leaf_hash(chunks[0])
+    >>> entry = encode(ForecastIssued("nyc", "pickups", 1, 600, (15,), (), none, "", (), 1, 1, root, none, {}, 1, "observed"))
+    >>> signer = Signer("ridecast/local", bytes(32))
+    >>> note = sign_note(Checkpoint(origin_of("local", "region/nyc"), 1, leaf_hash(entry)).body(), signer)
+    >>> text = build_proof(entry, 0, pack_blob(chunks), Tree([leaf_hash(entry)]).node, note, cell=7, horizon_min=15)
+    >>> proved = check_proof(text, signer.verifier)
+    >>> proved.issued.region, proved.cell, proved.horizon_min, proved.mean_milli
+    ('nyc', 7, 15, 1250)
+    """
+    return IssueProver(entry, index, blob, node, checkpoint).proof(cell, horizon_min)
+
+
+# --- checking them ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedForecast:
+    """A number that was served, and what vouches for it; numbers in 1/1000 ride.
+
+    Attributes:
+        checkpoint: The log as it was signed, of which the entry is a part.
+        signatures: Of the log, then of the witnesses, with the times at which they cosigned.
+        index: Of the entry in the log.
+        issued: The entry: region, measure, target, models by digest, features, distribution.
+        cell: Code of the cell.
+        horizon_min: The window is [target, target + horizon_min).
+        dispersion_milli: variance = mean + dispersion x mean^2.
+        fallback: Which model made it.
+    """
+
+    checkpoint: Checkpoint
+    signatures: tuple[Signature, ...]
+    index: int
+    issued: ForecastIssued
+    cell: int
+    horizon_min: int
+    mean_milli: int
+    median_milli: int
+    lower_milli: int
+    upper_milli: int
+    dispersion_milli: int
+    baseline_milli: int
+    fallback: Fallback
+
+
+def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] = (), quorum: int = 0) -> ProvedForecast:
+    """Demand that a text proves a number, and say which.
+
+    Args:
+        text: As `build_proof` makes it.
+        verifier: The key of the log's operator, from a place that is trusted.
+        witnesses: Keys of witnesses, as cosigners.
+        quorum: How many of them must have cosigned the checkpoint.
+    Raises:
+        DamagedError: it proves nothing; the message says which step fails.
+        UsageError: the key of a witness as the log's, or the reverse.
+        ContractError: a quorum that so many witnesses cannot give.
+    Source:
+        C2SP tlog-proof, signed-note, tlog-cosignature; RFC 6962 2.1.
+
+    >>> check_proof("forecast: 3 rides", Verifier("log", bytes(32)))
+    Traceback (most recent call last):
+        ...
+    schemas.errors.DamagedError: proof: expected c2sp.org/tlog-proof@v1, an index, an empty line and a checkpoint, got 'forecast: 3 rides'
+    """
+    if verifier.algorithm is not Algorithm.ED25519 or any(witness.algorithm is not Algorithm.COSIGNATURE for witness in witnesses):
+        raise UsageError("proof: expected the log's own key, and keys of witnesses, each in its place")
+    if not 0 <= quorum <= len(witnesses):
+        raise ContractError(f"proof: expected a quorum of 0 to {len(witnesses)} witnesses, got {quorum}")
+    proof = parse_log_proof(text)
+    fields = _decode_extra(proof.extra)
+    checkpoint, signatures = _checkpoint(proof.checkpoint, verifier, witnesses, quorum)
+    verify_inclusion(proof.index, checkpoint.size, leaf_hash(fields["entry"]), proof.path, checkpoint.root)
+    issued = _issued(fields["entry"])
+    _demand_origin(checkpoint, issued)
+    path = [fields["path"][at : at + HASH_SIZE_BYTES] for at in range(0, len(fields["path"]), HASH_SIZE_BYTES)]
+    verify_inclusion(fields["chunk_index"], issued.chunks, leaf_hash(fields["chunk"]), path, issued.root)
+    columns = decode_chunk(fields["chunk"], issued.horizons_min)
+    cells, cell, horizon_min = columns.cells.tolist(), fields["cell"], fields["horizon_min"]
+    if cell not in cells or horizon_min not in issued.horizons_min:
+        raise DamagedError(f"proof: its chunk holds no forecast for cell {cell:#x} and {horizon_min} min")
+    row, column = cells.index(cell), issued.horizons_min.index(horizon_min)
+    names = ("mean", "median", "lower", "upper", "dispersion", "baseline")
+    numbers = {f"{name}_milli": int(getattr(columns, name)[row, column]) for name in names}
+    fallback = FALLBACKS[int(columns.fallback[row])]
+    return ProvedForecast(checkpoint, signatures, proof.index, issued, cell, horizon_min, fallback=fallback, **numbers)
+
+
+def _checkpoint(note: str, verifier: Verifier, witnesses: Sequence[Verifier], quorum: int) -> tuple[Checkpoint, tuple[Signature, ...]]:
+    """The checkpoint that the log signed, and enough witnesses; and the good signatures, the log's first."""
+    opened = open_note(note, [verifier, *witnesses])
+    by_log = tuple(signature for signature in opened.signatures if (signature.name, signature.key_id) == (verifier.name, verifier.key_id))
+    others = tuple(signature for signature in opened.signatures if signature not in by_log)
+    if not by_log:
+        raise DamagedError(f"proof: expected a checkpoint signed by {verifier.name}, got cosignatures only")
+    if len(others) < quorum:
+        raise DamagedError(f"proof: expected cosignatures of {quorum} witnesses, got {len(others)}")
+    return parse_checkpoint(opened.text), by_log + others
+
+
+def _issued(entry: bytes) -> ForecastIssued:
+    record = decode(entry)
+    if not isinstance(record, ForecastIssued):
+        raise DamagedError(f"proof: expected an entry that issues forecasts, got {type(record).__name__}")
+    return record
+
+
+def _demand_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
+    """A region's forecasts count only from that region's log."""
+    log = region_log(issued.region)
+    if not (checkpoint.origin.startswith("ridecast/") and checkpoint.origin.endswith(f"/{log}")):
+        raise DamagedError(f"proof: expected a checkpoint of {log}, got one of {checkpoint.origin}")
+
+
+def _encode_extra(fields: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    out.write(head(FORECAST_PROOF))
+    fastavro.schemaless_writer(out, plain_parsed(FORECAST_PROOF), fields)
+    return out.getvalue()
+
+
+def _decode_extra(extra: bytes) -> dict[str, Any]:
+    try:
+        if not extra.startswith(head(FORECAST_PROOF)):
+            raise ValueError(f"starts with {extra[:10].hex()}")
+        fields = fastavro.schemaless_reader(io.BytesIO(extra[len(head(FORECAST_PROOF)) :]), plain_parsed(FORECAST_PROOF), None)
+        if not isinstance(fields, dict) or _encode_extra(fields) != extra:
+            raise ValueError("other bytes than its fields make")
+    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
+        raise DamagedError(f"proof: expected {FORECAST_PROOF} in the extra line, got {cause}") from cause
+    return fields
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        data = decode_base64(text)
+        if not data:
+            raise ValueError("nothing")
+    except ValueError as cause:
+        raise DamagedError(f"proof: expected base64, got {text[:60]!r} ({cause})") from cause
+    return data

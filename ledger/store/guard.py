@@ -1,0 +1,298 @@
+"""Who remembers how far a log was, outside the database: the checkpoint files, and the boot rule.
+
+A checkpoint is signed and written within a second of an append, after what was stored has been read back and hashed again.
+Before the first append of a process the database must continue the checkpoint. Without this, a database that
+lost its last commits, or an old copy of it, would be continued as if nothing had happened.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.engine import Engine
+
+from ledger.formats.checkpoint import Checkpoint
+from ledger.formats.merkle import Frontier, leaf_hash
+from ledger.store.checkpoint_files import WAY_OUT, CheckpointFiles, Key
+from ledger.store.files import locked, make_folder
+from ledger.store.statements import entries
+from ledger.store.tables import reading, spoken, translated
+from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
+
+SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
+PATIENCE_S = 10.0  # for another process that holds the lock of a checkpoint; writing one takes milliseconds
+PAGE_ENTRIES = 1_000  # read back at once
+
+REPAIR = (
+    "Nothing more is appended. The disk or somebody changed what was stored: `ridecast ledger verify` names every bad entry; "
+    "restore a copy that verifies"
+)
+
+
+class Readable(Protocol):
+    """What the guard needs of a ledger."""
+
+    def frontier(self, log: str) -> Frontier:
+        """The stored frontier."""
+
+    def frontier_at(self, log: str, size: int) -> Frontier:
+        """The frontier at a size, from stored hashes."""
+
+    def number(self, log: str) -> int:
+        """Which origin of its name a log has."""
+
+    def opened(self, log: str) -> tuple[Engine, int]:
+        """Engine and row id of a log."""
+
+    def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
+        """An entry's bytes, wherever they lie."""
+
+
+class Guard:
+    """Writes the checkpoints of one ledger from a thread of its own, and admits appends.
+
+    Args:
+        ledger: Whose logs are guarded.
+        folder: Where the checkpoint files lie.
+        instance: Part of every origin.
+        clock: Monotonic seconds; spaces the checkpoints.
+        signer: The private key; or, for a ledger that is only read, what finds the public one.
+    """
+
+    def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
+        self._ledger = ledger
+        self.files = CheckpointFiles(folder, instance, signer)
+        self._clock = clock
+        self._checked: dict[str, Frontier] = {}  # per admitted log: what was read back and hashed by this process
+        self._grown: set[str] = set()
+        self._failure: LedgerError | StoreUnavailable | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._writing = threading.RLock()  # one round at a time; never taken while holding _wake
+
+    # --- for the ledger ---------------------------------------------------------------------------
+
+    def admit(self, log: str) -> None:
+        """Let an append pass, or say why not.
+
+        Raises:
+            BootRefused: the checkpoint is ahead of the database, contradicts it, or belongs to another log.
+            DamagedError: what was stored since the last checkpoint does not read back as it was written.
+            StoreUnavailable: the checkpoint cannot be written.
+        """
+        if self._failure is not None:
+            self.flush()  # Raises again, or the world is whole again.
+        if log not in self._checked:
+            with self._writing:
+                if log not in self._checked:
+                    self._boot(log)
+
+    def appended(self, log: str) -> None:
+        """A log grew: its checkpoint is due."""
+        with self._wake:
+            self._grown.add(log)
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._run, name="ledger-checkpoints", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def flush(self) -> None:
+        """Write every checkpoint that is due; raises as `admit` does."""
+        with self._writing:
+            with self._wake:
+                due, self._grown = sorted(self._grown), set()
+                self._failure = None
+            for position, log in enumerate(due):
+                try:
+                    self._write(log)
+                except (LedgerError, StoreUnavailable) as failure:
+                    with self._wake:
+                        self._grown.update(due[position:])
+                        self._failure = failure
+                    raise
+
+    def close(self) -> None:
+        """Write what is due and end the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def read(self, log: str) -> Checkpoint | None:
+        """The checkpoint file of a log, if there is one.
+
+        Raises:
+            BootRefused: it cannot be understood, is not signed by the known key, or belongs to another log or instance.
+        """
+        known = self.files.read(log, self._number(log))
+        return known[1] if known is not None else None
+
+    def note(self, log: str) -> str | None:
+        """The signed note of a log's checkpoint, exactly as it lies there; with cosignatures if they are not older.
+
+        Raises:
+            BootRefused: as `read`.
+        """
+        known, cosigned = self.files.read(log, self._number(log)), self._cosigned(log)
+        if cosigned is not None and (known is None or cosigned[1].size >= known[1].size):
+            return cosigned[0]
+        return known[0] if known is not None else None
+
+    def cosigned(self, log: str) -> Checkpoint | None:
+        """The newest checkpoint of a log that witnesses cosigned; a copy that is damaged, or of the origin before, is none."""
+        found = self._cosigned(log)
+        return found[1] if found is not None else None
+
+    def _cosigned(self, log: str) -> tuple[str, Checkpoint] | None:
+        with suppress(BootRefused):
+            return self.files.read(log, self._number(log), cosigned=True)
+        return None
+
+    def path(self, log: str) -> Path:
+        """Where the checkpoint of a log lies."""
+        return self.files.path(log)
+
+    def cosigned_path(self, log: str) -> Path:
+        """Where a witness's copy of a log's checkpoint lies, with its cosignature."""
+        return self.files.cosigned_path(log)
+
+    @contextmanager
+    def continuing(self, log: str) -> Iterator[None]:
+        """Let one append pass without a look at the checkpoint, then vouch for the log anew: for `ledger.store.continuing` alone.
+
+        Raises:
+            DamagedError: the database contradicts itself: then there is nothing that could be continued.
+        """
+        path = self.path(log)
+        with self._writing, translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
+            checked = Frontier()
+            self._read_back(log, checked, self._ledger.frontier(log))
+            self._checked[log] = checked
+            try:
+                yield
+                self._read_back(log, checked, self._ledger.frontier(log))
+                self.files.write(log, self._number(log), checked.size, checked.root())
+            except BaseException:
+                del self._checked[log]
+                raise
+
+    def _number(self, log: str) -> int:
+        try:
+            return self._ledger.number(log)
+        except DamagedError as cause:
+            raise BootRefused(f"{spoken(log)}: the database cannot say which origin the log has ({cause}). {WAY_OUT}") from cause
+
+    # --- the boot rule ----------------------------------------------------------------------------
+
+    def _boot(self, log: str) -> None:
+        self.files.signer(log)
+        with translated(str(self.files.folder)):
+            make_folder(self.files.folder)
+        known = self.read(log)
+        stored = self._ledger.frontier(log)
+        checked = Frontier()
+        cosigned = self.cosigned(log)
+        if cosigned is not None:
+            self._agreed(log, cosigned, stored.size, self.cosigned_path(log).name)
+        if known is not None:
+            checked = self._agreed(log, known, stored.size, self.path(log).name)
+        elif stored.size == 0:
+            # From its first entry on a log has a checkpoint, so that a missing file always means something.
+            self._write(log)
+        if stored.size > checked.size:
+            # A crash came between an append and its checkpoint, or the file is gone: read it all back now.
+            self._read_back(log, checked, stored)
+            self._grown.add(log)
+        elif stored.root() != checked.root():
+            raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
+        self._checked[log] = checked
+
+    def _agreed(self, log: str, known: Checkpoint, size: int, name: str) -> Frontier:
+        """The database's frontier at a checkpoint, which it must continue."""
+        if known.size > size:
+            raise BootRefused(
+                f"{spoken(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"
+            )
+        try:
+            frontier = self._ledger.frontier_at(log, known.size)
+        except DamagedError as cause:
+            raise BootRefused(
+                f"{spoken(log)}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}"
+            ) from cause
+        if frontier.root() != known.root:
+            raise BootRefused(
+                f"{spoken(log)}: the database (size {size}) contradicts {name} at size {known.size}: "
+                f"expected root {known.root.hex()}, got {frontier.root().hex()}. {WAY_OUT}"
+            )
+        return frontier
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        last_s = self._clock() - SPACING_S
+        while True:
+            with self._wake:
+                while not self._closing and not self._grown:
+                    self._wake.wait()
+                if self._closing:
+                    return
+                wait_s = min(SPACING_S, last_s + SPACING_S - self._clock())  # A clock that goes back must not make it days.
+                if wait_s > 0:
+                    self._wake.wait_for(lambda: self._closing, wait_s)
+                    if self._closing:
+                        return
+            # A failure is kept in _failure: the next append tries again and raises, because its caller must know.
+            with suppress(LedgerError, StoreUnavailable):
+                self.flush()
+            last_s = self._clock()
+
+    def _write(self, log: str) -> None:
+        """Read back what came since the last checkpoint, then replace the file if the log grew."""
+        path = self.path(log)
+        with translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
+            known = self.read(log)  # Another process may write the same log, and have written a later checkpoint.
+            stored = self._ledger.frontier(log)
+            checked = self._checked.get(log, Frontier()).copy()
+            if known is not None and known.size > stored.size:
+                raise BootRefused(f"{spoken(log)}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
+            if known is not None and known.size > checked.size:
+                self._read_back(log, checked, Frontier(known.size), until_root=known.root)
+            self._read_back(log, checked, stored)
+            if known is None or known.size < stored.size:
+                self.files.write(log, self._number(log), checked.size, checked.root())
+            self._checked[log] = checked
+
+    def _read_back(self, log: str, checked: Frontier, stored: Frontier, until_root: bytes | None = None) -> None:
+        """Grow a frontier from the stored payloads to a size, and demand that it meets the stored one."""
+        for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
+            found = leaf_hash(payload)
+            if index != checked.size or found != leaf:
+                raise DamagedError(f"{spoken(log)}: entry {checked.size} does not read back as it was written. {REPAIR}")
+            checked.append(found)
+        expected = until_root if until_root is not None else stored.root()
+        if checked.size != stored.size or checked.root() != expected:
+            raise DamagedError(
+                f"{spoken(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
+                f"got size {checked.size} and root {checked.root().hex()}. {REPAIR}"
+            )
+
+
+def raw_entries(ledger: Readable, log: str, start: int, stop: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """(index, stored leaf hash, payload) of the entries that are there in [start, stop), unchecked, page by page."""
+    if start >= stop:
+        return
+    engine, log_id = ledger.opened(log)
+    while start < stop:
+        bounds = {"log_id": log_id, "start": start, "stop": stop, "limit": PAGE_ENTRIES}
+        with reading(engine, log) as connection:
+            page = connection.execute(entries(of_kind=False), bounds).all()
+        if not page:
+            return
+        for row in page:
+            yield row[0], row[4], ledger.bytes_of(log, row[0], row[4], row[5])
+        start = page[-1][0] + 1

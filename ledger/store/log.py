@@ -1,0 +1,327 @@
+"""Append-only logs: the only memory of Ridecast. Append, read, find; on SQLite or PostgreSQL.
+
+Each log is one RFC 6962 tree. What a record means is in `schemas.records.records`; the checkpoint outside the database and
+the boot rule are in `ledger.store.guard`; that what is stored still hashes to what was promised is checked by `ledger.check.verify`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import Connection, Engine, Row
+
+from ledger.formats.merkle import EMPTY_ROOT, TILE_HEIGHT, Frontier, leaf_hash, root
+from ledger.store import statements
+from ledger.store.archive import Archive, is_archived, missing
+from ledger.store.checkpoint_files import Key
+from ledger.store.guard import Guard
+from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, spoken, writing
+from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
+from schemas.records.record_codec import decode, place_in
+from schemas.records.records import LogContinued
+
+LARGEST_ENTRY_BYTES = 65_535  # C2SP tlog-tiles: an entry bundle gives an entry's size in two bytes
+PAGE_ENTRIES = 1_000  # entries fetched at once by `scan`; 64 MB at most
+ANOTHER_WRITER = (
+    "Another process writes this log, or took it over meanwhile: end all writers but one and start that again; it goes on where "
+    "the log ends. If there was no other, something came out differently when it was done again: run `ridecast ledger verify`"
+)
+LOG_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a log reaches: its size, and the root of its tree."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One entry as it lies in a log. Only the payload is hashed; kind, slot and subject are derived from it."""
+
+    log: str
+    index: int
+    kind: str
+    slot: int | None
+    subject: str
+    payload: bytes
+
+
+def open_embedded(home: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
+    """A ledger of SQLite files, `home/ledger/*.sqlite`, with its checkpoints in `home/checkpoints`.
+
+    Args:
+        home: Where everything embedded lives; created when the first entry is appended.
+        instance: Part of every log's origin.
+        clock: Monotonic seconds; spaces the checkpoints.
+        signer: Signs the checkpoints; who only reads gives what finds the public key.
+    """
+    return Ledger(EmbeddedStores(home / "ledger"), home / "checkpoints", instance=instance, clock=clock, signer=signer)
+
+
+def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
+    """A ledger in PostgreSQL, with its checkpoints in a folder outside of it.
+
+    Raises:
+        UsageError: the address is not PostgreSQL's.
+        StoreUnavailable: the server does not answer.
+    """
+    return Ledger(DatabaseStores(database_engine(url)), checkpoints_dir, instance=instance, clock=clock, signer=signer)
+
+
+class Ledger:
+    """The logs of one instance. Threads may share it; processes open their own.
+
+    Every method raises StoreUnavailable when the database does not answer. After that an append may have
+    happened or not: append the same again, which returns quietly if it did.
+    """
+
+    def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
+        self._stores = stores
+        self._ids: dict[str, int] = {}
+        self.archive: Archive | None = None  # Where the bytes of old entries lie; set by who opens the ledger.
+        self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock, signer=signer)
+
+    # --- append ---------------------------------------------------------------------------------
+
+    def append(self, log: str, expected_size: int, payloads: Sequence[bytes]) -> Head:
+        """Append entries; they are durable when this returns.
+
+        Args:
+            log: Name of the log, like `region/nyc`; it begins with its first entry.
+            expected_size: Size of the log before the append, as the writer knows it.
+            payloads: Exact bytes of each entry, at most LARGEST_ENTRY_BYTES each.
+        Returns:
+            Head of the log right behind these entries. If they are there already, nothing is written.
+        Raises:
+            DivergenceError: other content lies at that place: a second writer, or a rerun that came out differently.
+            ExpectedSizeError: the log is shorter than expected, or ends inside of what is appended.
+            BootRefused: the checkpoint outside the database contradicts the database (first append only).
+            ContractError: an entry is too large, or the log's name cannot be one.
+        """
+        if not LOG_NAME.fullmatch(log):
+            raise ContractError(f"log name: expected lower-case letters, digits, - and _, with at most one /, got {log!r}")
+        rows: list[statements.EntryValues] = []
+        for position, payload in enumerate(payloads):
+            if len(payload) > LARGEST_ENTRY_BYTES:
+                raise ContractError(
+                    f"{spoken(log)}: entry {expected_size + position}: expected at most {LARGEST_ENTRY_BYTES} bytes, got {len(payload)}"
+                )
+            kind, slot, subject = place_in(payload)
+            rows.append({"kind": kind, "slot": slot, "subject": subject, "leaf": leaf_hash(payload), "payload": payload})
+        self.guard.admit(log)
+        engine = self._stores.engine_of(log, create=True)
+        assert engine is not None  # create=True
+        with writing(engine, log) as connection:
+            log_id, frontier = statements.lock_log(connection, log)
+            if frontier.size != expected_size:
+                self._demand_rerun(connection, log, log_id, frontier.size, expected_size, [row["leaf"] for row in rows])
+            elif rows:
+                statements.insert_entries(connection, log_id, frontier, rows)
+        if frontier.size == expected_size + len(rows):
+            head = Head(frontier.size, frontier.root())
+        else:
+            head = Head(expected_size + len(rows), self.root_at(log, expected_size + len(rows)))
+        self.guard.appended(log)
+        return head
+
+    def _demand_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
+        """Return if these very entries lie at [expected_size, expected_size + n), raise otherwise."""
+        sizes = f"{spoken(log)}: expected size {expected_size}, got {size}"
+        if expected_size > size:
+            raise ExpectedSizeError(f"{sizes}. {ANOTHER_WRITER}")
+        stop = min(size, expected_size + len(leaves))
+        found = connection.execute(statements.leaves(), {"log_id": log_id, "start": expected_size, "stop": stop}).scalars()
+        for index, (ours, theirs) in enumerate(zip(leaves, found, strict=False), expected_size):
+            if ours != theirs:
+                raise DivergenceError(f"{sizes}, with other content at index {index}. {ANOTHER_WRITER}")
+        if stop < expected_size + len(leaves):
+            raise ExpectedSizeError(f"{sizes}, with the first {stop - expected_size} of these {len(leaves)} entries. {ANOTHER_WRITER}")
+
+    # --- read -----------------------------------------------------------------------------------
+
+    def logs(self) -> tuple[str, ...]:
+        """Names of the logs that have entries, sorted."""
+        return tuple(name for name in self._stores.names() if self.head(name).size)
+
+    def head(self, log: str) -> Head:
+        """Size and root of a log; a log without entries has size 0."""
+        frontier = self.frontier(log)
+        return Head(frontier.size, frontier.root())
+
+    def frontier(self, log: str) -> Frontier:
+        """The stored frontier of a log."""
+        engine = self._stores.engine_of(log, create=False)
+        if engine is None:
+            return Frontier()
+        with reading(engine, log) as connection:
+            row = connection.execute(statements.log_row(), {"name": log}).one_or_none()
+        return Frontier.from_bytes(row.size, row.frontier) if row else Frontier()
+
+    def frontier_at(self, log: str, size: int) -> Frontier:
+        """The frontier that a log had at a size, from stored hashes.
+
+        Raises:
+            NotFound: the log is shorter.
+            DamagedError: hashes are missing.
+        """
+        frontier = Frontier()
+        if size == 0:
+            return frontier
+        engine, log_id = self.opened(log)
+        with reading(engine, log) as connection:
+            for level in range((size.bit_length() - 1) // TILE_HEIGHT * TILE_HEIGHT, -1, -TILE_HEIGHT):
+                bounds = {"log_id": log_id, "level": level, "start": frontier.size >> level, "stop": size >> level}
+                for node in connection.execute(statements.nodes() if level else statements.leaves(), bounds).scalars():
+                    frontier.grow(level, node)
+        if frontier.size != size:
+            known = self.head(log).size
+            if size > known:
+                raise NotFound(f"{spoken(log)}: expected a size up to {known}, got {size}")
+            raise DamagedError(f"{spoken(log)}: expected the hashes of {size} entries, got {frontier.size}")
+        return frontier
+
+    def root_at(self, log: str, size: int) -> bytes:
+        """Root that a log had at a size; raises as `frontier_at` does."""
+        return self.frontier_at(log, size).root() if size else EMPTY_ROOT
+
+    def node(self, log: str, level: int, index: int) -> bytes:
+        """Root of a perfect subtree, for proofs (`ledger.formats.merkle.inclusion_path`).
+
+        Raises:
+            NotFound: the log has no such subtree.
+        """
+        engine, log_id = self.opened(log)
+        stored = level // TILE_HEIGHT * TILE_HEIGHT
+        count = 1 << level - stored
+        bounds = {"log_id": log_id, "level": stored, "start": index * count, "stop": (index + 1) * count}
+        with reading(engine, log) as connection:
+            hashes = connection.execute(statements.nodes() if stored else statements.leaves(), bounds).scalars().all()
+        if len(hashes) != count:
+            raise NotFound(f"{spoken(log)}: no complete subtree at level {level}, index {index}")
+        return root(hashes)
+
+    def read(self, log: str, start: int, stop: int | None = None, kind: str | None = None, limit: int | None = None) -> list[Stored]:
+        """Entries with start <= index < stop, in order; of one kind, and no more than `limit`, when given.
+
+        Raises:
+            DamagedError: an entry's bytes do not hash to what was promised.
+        """
+        known = self._known(log)
+        if known is None:
+            return []
+        engine, log_id = known
+        bounds = {"log_id": log_id, "start": start, "stop": 1 << 62 if stop is None else stop, "limit": 1 << 62 if limit is None else limit}
+        with reading(engine, log) as connection:
+            return [self._stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | {"kind": kind})]
+
+    def scan(self, log: str, start: int = 0, stop: int | None = None, kind: str | None = None) -> Iterator[Stored]:
+        """As `read`, in constant memory: entries are fetched a page at a time, and the log may grow meanwhile."""
+        while page := self.read(log, start, stop, kind, PAGE_ENTRIES):
+            yield from page
+            start = page[-1].index + 1
+
+    def find(self, log: str, kind: str, slot: int | None = None, subject: str | None = None, last: bool = True) -> Stored | None:
+        """The last entry (or the first) of a kind, of a slot and of a subject where they are given; None when there is none."""
+        known = self._known(log)
+        if known is None:
+            return None
+        engine, log_id = known
+        wanted = {"log_id": log_id, "kind": kind, "slot": slot, "subject": subject}
+        with reading(engine, log) as connection:
+            row = connection.execute(statements.finder(slot is not None, subject is not None, last), wanted).one_or_none()
+        return self._stored(log, row) if row else None
+
+    def number(self, log: str) -> int:
+        """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
+        stored = self.find(log, LogContinued.__name__)
+        if stored is None:
+            return 1
+        record: LogContinued = decode(stored.payload)
+        return record.number
+
+    # --- keep -----------------------------------------------------------------------------------
+
+    def admit_all(self) -> None:
+        """Hold every log against its checkpoint, not only the one that will be appended to: what others say is acted on.
+
+        Raises:
+            BootRefused: a log is behind its checkpoint, or contradicts it.
+        """
+        for log in sorted({*self._stores.names(), *self.guard.files.logs()}):
+            self.guard.admit(log)
+
+    def flush(self) -> None:
+        """Write the checkpoint of every log that grew, now."""
+        self.guard.flush()
+
+    def close(self) -> None:
+        """Write what is pending and let go of every connection."""
+        try:
+            self.guard.close()
+        finally:
+            self._stores.close()
+
+    def opened(self, log: str) -> tuple[Engine, int]:
+        """The engine and the row id of a log, for readers of raw rows (`ledger.store.guard`, `ledger.check.verify`).
+
+        Raises:
+            NotFound: there is no such log.
+        """
+        known = self._known(log)
+        if known is None:
+            raise NotFound(f"{spoken(log)}: no such log; there are: {', '.join(self._stores.names()) or 'none'}")
+        return known
+
+    def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
+        """An entry's bytes, from the archive if the database has let go of them; not hashed yet.
+
+        Raises:
+            StoreUnavailable: they are in an archive that is not there.
+            DamagedError: the archive does not hold them.
+        """
+        if not is_archived(leaf, payload):
+            return payload
+        if self.archive is None:
+            raise missing(log, index, "")
+        return self.archive.payload(log, index)
+
+    def let_go(self, log: str, stop: int, kinds: Sequence[str]) -> None:
+        """Empty the payloads of some kinds below an index; who calls has made sure that an archive holds them."""
+        engine, log_id = self.opened(log)
+        for start in range(0, stop, PAGE_ENTRIES):
+            with writing(engine, log) as connection:
+                bounds = {"of_log": log_id, "start": start, "stop": min(start + PAGE_ENTRIES, stop), "kinds": list(kinds), "none": b""}
+                connection.execute(statements.emptied(), bounds)
+
+    def shrink(self, log: str) -> None:
+        """Give the room of what was let go of back to the disk; writers of the database wait meanwhile."""
+        engine, _ = self.opened(log)
+        with reading(engine, log) as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                connection.exec_driver_sql("VACUUM (FULL) entries")
+
+    def _known(self, log: str) -> tuple[Engine, int] | None:
+        engine = self._stores.engine_of(log, create=False)
+        if engine is None:
+            return None
+        if log not in self._ids:
+            with reading(engine, log) as connection:
+                row = connection.execute(statements.log_row(), {"name": log}).one_or_none()
+            if row is None:
+                return None
+            self._ids[log] = row.id  # A log's id never changes, so it is asked for once.
+        return engine, self._ids[log]
+
+    def _stored(self, log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored:
+        index, kind, slot, subject, leaf, kept = row
+        payload = kept or self.bytes_of(log, index, leaf, kept)
+        if leaf_hash(payload) != leaf:
+            raise DamagedError(f"{spoken(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
+        return Stored(log, index, kind, slot, subject, payload)

@@ -1,0 +1,70 @@
+"""Proofs out of a ledger: an issue's entry, blob, path and checkpoint brought together, the last issues kept at hand.
+
+Which issue is meant is for the caller to find; what a proof is, and what it shows, is in `ledger.formats.proof`.
+"""
+
+import threading
+from collections import OrderedDict
+
+from ledger.formats.checkpoint import parse_checkpoint
+from ledger.formats.note import parse_note
+from ledger.formats.proof import IssueProver
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger, Stored
+from ledger.store.stored_tiles import stored_nodes
+from schemas.errors import NotFound
+from schemas.records.record_codec import decode
+
+KEPT_ISSUES = 64  # of 3,100 cells about 0.2 MB each
+
+Key = tuple[str, int, str]  # log, index, checkpoint
+
+
+class Provers:
+    """Makes proofs; threads may share it.
+
+    Args:
+        ledger, blobs: Open.
+        kept: How many issues stay at hand, each under the checkpoint that it was proved against.
+    """
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, kept: int = KEPT_ISSUES) -> None:
+        self._ledger, self._blobs, self._kept = ledger, blobs, kept
+        self._held: OrderedDict[Key, IssueProver] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def proof(self, stored: Stored, note: str, *, cell: int, horizon_min: int) -> str:
+        """The proof of one number.
+
+        Args:
+            stored: The entry of the issue.
+            note: A signed checkpoint of its log, of a size above the entry's index.
+            cell: Code of the cell.
+            horizon_min: One of the issue's windows, minutes.
+        Raises:
+            NotFound: the issue has no such cell or horizon, its blob is gone, or the checkpoint is older than the entry.
+            DamagedError: entry, blob, stored hashes and checkpoint do not belong together.
+        """
+        return self._prover(stored, note).proof(cell, horizon_min)
+
+    def _prover(self, stored: Stored, note: str) -> IssueProver:
+        key = stored.log, stored.index, note
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        made = self._make(stored, note)
+        with self._lock:
+            self._held[key] = made
+            while len(self._held) > self._kept:
+                self._held.popitem(last=False)
+        return made
+
+    def _make(self, stored: Stored, note: str) -> IssueProver:
+        digest = decode(stored.payload).blob
+        if not digest:
+            raise NotFound(f"entry {stored.index}: it issued no forecasts: the region had no cells")
+        size = parse_checkpoint(parse_note(note)[0]).size
+        if stored.index >= size:
+            raise NotFound(f"entry {stored.index}: not in the checkpoint of {size} entries yet")
+        return IssueProver(stored.payload, stored.index, self._blobs.get(digest), stored_nodes(self._ledger, stored.log, size), note)

@@ -1,0 +1,66 @@
+"""What a ledger's database holds, as the tiles and bundles of C2SP tlog-tiles: what is served, and what is exported.
+
+Tiles of hashes are the stored hashes as they are: a reader holds them against a checkpoint, as `ledger.check.tile_check` does.
+The entries of a bundle are hashed while they are read.
+"""
+
+from ledger.formats.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, NodeReader
+from ledger.formats.tiles import TILE_WIDTH, Tile, encode_bundle, parse_path, tile_nodes
+from ledger.store import statements
+from ledger.store.log import Ledger
+from ledger.store.tables import reading, spoken
+from schemas.errors import DamagedError
+
+
+def stored_tile(ledger: Ledger, log: str, tile: Tile) -> bytes:
+    """The bytes of a tile or a bundle of a log.
+
+    Args:
+        ledger: Open.
+        log: Name of the log.
+        tile: Within the log's size (`ledger.formats.tiles.demand_tile`).
+    Raises:
+        NotFound: there is no such log.
+        DamagedError: the database does not hold all of it, or an entry does not hash to what was promised.
+    """
+    return stored_bundle(ledger, log, tile) if tile.level is None else b"".join(stored_hashes(ledger, log, tile))
+
+
+def stored_bundle(ledger: Ledger, log: str, tile: Tile) -> bytes:
+    """The entries of a bundle; raises as `stored_tile` does."""
+    return encode_bundle(stored_payloads(ledger, log, tile))
+
+
+def stored_payloads(ledger: Ledger, log: str, tile: Tile) -> list[bytes]:
+    """The entries of a bundle, one by one; raises as `stored_tile` does."""
+    first = tile.index * TILE_WIDTH
+    found = ledger.read(log, first, first + tile.width)
+    _demand(log, tile, len(found))
+    return [stored.payload for stored in found]
+
+
+def stored_hashes(ledger: Ledger, log: str, tile: Tile) -> list[bytes]:
+    """The hashes of a tile, in one query; raises as `stored_tile` does."""
+    engine, log_id = ledger.opened(log)
+    level, first = (tile.level or 0) * TILE_HEIGHT, tile.index * TILE_WIDTH
+    bounds = {"log_id": log_id, "level": level, "start": first, "stop": first + tile.width}
+    with reading(engine, log) as connection:
+        found = connection.execute(statements.nodes() if level else statements.leaves(), bounds).scalars().all()
+    _demand(log, tile, sum(len(value) == HASH_SIZE_BYTES for value in found))
+    return list(found)
+
+
+def stored_nodes(ledger: Ledger, log: str, size: int) -> NodeReader:
+    """A reader of a log's nodes at a size that asks for whole tiles: a path takes a few queries, not one for each hash.
+
+    It keeps what it read, so one of them is for one size. The hashes are believed: what is made of them must be
+    checked against a root.
+    """
+    return tile_nodes(lambda path: stored_tile(ledger, log, parse_path(path)), size)
+
+
+def _demand(log: str, tile: Tile, found: int) -> None:
+    if found != tile.width:
+        raise DamagedError(
+            f"{spoken(log)}: {tile.path()}: expected {tile.width} in the database, got {found}: run `ridecast ledger verify`"
+        )

@@ -1,0 +1,315 @@
+"""Where logs are kept: the tables of the ledger, and how SQLite and PostgreSQL are opened for them.
+
+Only the payloads, the leaf hashes and a log's row are truth. Kind, slot and subject are an index over payloads,
+and `nodes` saves reading a million leaf hashes for one proof; `ledger.check.verify` derives both again.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import pg8000.legacy
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.store.files import locked, make_folder, sync_folder
+from schemas.errors import DamagedError, StoreUnavailable, UsageError
+
+METADATA = sa.MetaData()
+
+LOGS = sa.Table(
+    "logs",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("frontier", sa.LargeBinary, nullable=False),  # ledger.formats.merkle.Frontier.to_bytes
+)
+
+ENTRIES = sa.Table(
+    "entries",
+    METADATA,
+    sa.Column("log_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("slot", sa.BigInteger),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Index("entries_by_kind", "log_id", "kind", "index"),
+    sa.Index("entries_by_slot", "log_id", "slot", "kind", "subject", "index"),
+)
+
+NODES = sa.Table(
+    "nodes",
+    METADATA,
+    sa.Column("log_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+BLOBS = sa.Table(
+    "blobs",
+    METADATA,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("retention", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+)
+
+CONNECT_TIMEOUT_S = 10  # A server that is there answers in milliseconds.
+BUSY_TIMEOUT_S = 30  # How long a writer waits for another; a close appends in milliseconds.
+POOL_CONNECTIONS = 5
+OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads.
+# SQLite's words for a file that is not what it wrote; tables and columns are made before anything is asked of them.
+DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode to UTF-8", "unsupported file format", "already exists")
+SCHEMA_LOCK = 0x52494445  # any number of our own for pg_advisory_xact_lock; "RIDE"
+
+
+# What SQLite, PostgreSQL and the system say -> what to do about it.
+ADVICE = (
+    (
+        ("disk is full", "No space left on device", "Disk quota exceeded"),
+        "the disk is full: make room, then try again; nothing that was acknowledged is lost",
+    ),
+    (
+        ("readonly database", "read-only", "Read-only file system", "Permission denied", "unable to open database file"),
+        "the disk is read-only, or not ours to write: mount it writable, or give home to the user that runs Ridecast",
+    ),
+    (
+        ("Connection reset", "Connection refused", "Broken pipe", "network error", "57P0"),
+        "the database went away: see that it runs, then try again; nothing that was acknowledged is lost",
+    ),
+    (
+        ("database is locked", "lock timeout", "55P03"),
+        "another process has held the log for long: is one stopped or hung? End it, then try again",
+    ),
+)
+
+
+class Stores(Protocol):
+    """Which database holds a log."""
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """The engine of a log's database; None when there is no such database and none is to be created."""
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the logs that may exist, sorted."""
+
+    def close(self) -> None:
+        """Let go of every connection."""
+
+
+class EmbeddedStores:
+    """One SQLite file for each log, so that writers of different logs never wait for each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._engines: dict[str, Engine] = {}
+        self._lock = Lock()
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """See `Stores`."""
+        engine = self._engines.get(log)
+        if engine is not None:
+            return engine
+        path = self._folder / f"{file_stem(log)}.sqlite"
+        with self._lock:
+            if log not in self._engines and (create or path.exists()):
+                self._engines[log] = _open_sqlite(path)
+            return self._engines.get(log)
+
+    def names(self) -> tuple[str, ...]:
+        """See `Stores`."""
+        return tuple(sorted(path.stem.replace("__", "/", 1) for path in self._folder.glob("*.sqlite")))
+
+    def close(self) -> None:
+        """See `Stores`."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
+
+class DatabaseStores:
+    """One PostgreSQL database for all logs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def engine_of(self, log: str, *, create: bool) -> Engine | None:
+        """See `Stores`."""
+        return self._engine
+
+    def names(self) -> tuple[str, ...]:
+        """See `Stores`."""
+        with reading(self._engine, "logs") as connection:
+            return tuple(connection.scalars(sa.select(LOGS.c.name).order_by(LOGS.c.name)))
+
+    def close(self) -> None:
+        """See `Stores`."""
+        self._engine.dispose()
+
+
+def file_stem(log: str) -> str:
+    """A log's name as the stem of a file name.
+
+    >>> file_stem("region/nyc")
+    'region__nyc'
+    """
+    return log.replace("/", "__", 1)
+
+
+def spoken(log: str) -> str:
+    """A log's name as messages say it.
+
+    >>> spoken("region/nyc")
+    'region nyc'
+    """
+    return log.replace("/", " ")
+
+
+def database_engine(url: str) -> Engine:
+    """An engine for PostgreSQL, with our tables.
+
+    Args:
+        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+    Raises:
+        UsageError: not the address of a PostgreSQL database.
+        StoreUnavailable: it does not answer, or refuses us.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    engine = sa.create_engine(
+        f"postgresql+pg8000://{rest}",
+        pool_size=POOL_CONNECTIONS,
+        max_overflow=OVERFLOW_CONNECTIONS,
+        pool_timeout=BUSY_TIMEOUT_S,
+        skip_autocommit_rollback=True,
+        hide_parameters=True,
+    )
+    event.listen(engine, "handle_error", _mark_disconnect)
+    event.listen(engine, "do_connect", _connect_at_once)
+    event.listen(engine, "connect", _prepare_postgres)
+    with translated("database"), engine.begin() as connection:
+        # Two processes that start together would both find no table, and one would fail.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+        METADATA.create_all(connection)
+        # Databases of the first release have no such column; what lies there then counts as stored now.
+        if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
+            connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
+    return engine
+
+
+def _open_sqlite(path: Path) -> Engine:
+    with translated(path.name):
+        make_folder(path.parent)
+        engine = sa.create_engine(
+            f"sqlite:///{path}",
+            isolation_level="AUTOCOMMIT",  # Reads need no transaction; `writing` begins its own, IMMEDIATE.
+            connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+            pool_size=POOL_CONNECTIONS,
+            max_overflow=OVERFLOW_CONNECTIONS,
+            hide_parameters=True,
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        # The switch to WAL does not wait for a busy database as other statements do.
+        with locked(path.parent / ".lock"), engine.connect() as connection:
+            METADATA.create_all(connection, tables=[LOGS, ENTRIES, NODES])
+            sync_folder(path.parent)
+    return engine
+
+
+def _prepare_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # In WAL, NORMAL would lose the last commits at a power cut.
+    cursor.close()
+
+
+def _prepare_postgres(connection: object, _record: object) -> None:
+    # A writer that was stopped inside of a transaction would hold up every other one, and none would say why.
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    cursor.close()
+    connection.commit()  # type: ignore[attr-defined]
+
+
+def _connect_at_once(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
+    """A connection of pg8000 on a socket that does not hold back the end of a large statement."""
+    host, port = parameters.get("host") or "localhost", int(parameters.get("port") or 5432)
+    try:
+        connected = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
+        connected.settimeout(None)
+        # pg8000 leaves Nagle's algorithm on: the tail of a statement waits for a delayed acknowledgement, 44 ms on loopback.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError as cause:
+        raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
+    try:
+        return pg8000.legacy.Connection(**parameters, sock=connected)
+    except BaseException:
+        connected.close()
+        raise
+
+
+def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:
+    # 57P01..57P03: the server is going down or not up yet. SQLAlchemy knows only pg8000's network errors.
+    if "57P0" in str(context.original_exception):
+        context.is_disconnect = True
+
+
+@contextmanager
+def reading(engine: Engine, what: str) -> Iterator[Connection]:
+    """A connection on which every statement is a transaction of its own."""
+    with translated(what), engine.connect() as connection:
+        if engine.dialect.name != "sqlite":
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine, what: str) -> Iterator[Connection]:
+    """A transaction; on SQLite it holds the only write lock from its beginning, so it never fails half-way for being late."""
+    with translated(what), engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn a driver's errors into ours.
+
+    Raises:
+        DamagedError: SQLite says that its file is not what it wrote.
+        StoreUnavailable: any other error of the driver or the disk.
+    """
+    try:
+        yield
+    except SQLAlchemyError as cause:
+        text = str(getattr(cause, "orig", None) or cause)
+        if any(words in text for words in DAMAGE):
+            raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
+        raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}{advice(text)}") from cause
+    except UnicodeDecodeError as cause:  # of a name or a text in SQLite's file
+        raise DamagedError(f"{what}: the database file is damaged: {cause}") from cause
+    except OSError as cause:
+        raise StoreUnavailable(f"{what}: {cause}{advice(str(cause))}") from cause
+
+
+def advice(text: str) -> str:
+    """What a person can do about a driver's or the system's error, as the end of a message; empty when that is not known.
+
+    >>> advice("database or disk is full")
+    '; the disk is full: make room, then try again; nothing that was acknowledged is lost'
+    """
+    return next((f"; {said}" for words, said in ADVICE if any(word in text for word in words)), "")

@@ -1,0 +1,1 @@
+"""What logs say, folded for reading: regions, closes, control, issues, progress; the online store."""

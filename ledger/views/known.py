@@ -1,0 +1,158 @@
+"""What a region knew at a time: the state of its log as it stood then, by event time.
+
+A close is visible from the end of its slot plus the issue lateness, as in every query of the API. Entries carry no
+wall-clock time, so a run that was behind is shown as it would have stood on time.
+"""
+
+from dataclasses import dataclass
+
+from ledger.store.log import Ledger
+from ledger.views.closes import closes
+from ledger.views.control import ControlView
+from ledger.views.regions import bootstrap_of
+from schemas.errors import NotFound
+from schemas.records.record_codec import decode
+from schemas.records.records import (
+    CONTROL_LOG,
+    FoldChanged,
+    ForecastIssued,
+    ModelPromoted,
+    ModelTrained,
+    RegionBootstrapped,
+    SlotClosed,
+    UniverseChanged,
+    region_log,
+)
+from schemas.regions import US_PER_S, Region, region_from_json
+
+MOST_OF_A_CLOSE = 200  # entries; it has a few for each measure
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A champion: who put it there, and how it was trained.
+
+    Attributes:
+        index: Of the promotion in the control log.
+        trained_index: Of the training, -1 if none is on record.
+    """
+
+    measure: str
+    index: int
+    promoted: ModelPromoted
+    trained_index: int = -1
+    trained: ModelTrained | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The state of a region at a time.
+
+    Attributes:
+        at_us: The time that was asked for.
+        size: Of the region's log then.
+        closed: The newest closed slot, with its index; None before the first.
+        open_slots: Slots [first, until) that had begun and were not closed.
+        universe: Its last change, None before the first.
+        counted: Rides counted live, corrections among them; `boot.rides` lie before.
+        issues: The newest issue of each measure, with its index.
+        ended: Whether the log ends earlier: then this is its newest state, and a run may since have known more.
+    """
+
+    region: Region
+    boot: RegionBootstrapped
+    at_us: int
+    size: int
+    closed: tuple[int, SlotClosed] | None
+    open_slots: tuple[int, int]
+    universe: UniverseChanged | None
+    counted: int
+    control_size: int
+    control_root: bytes
+    champions: tuple[InForce, ...]
+    fold_version: int
+    issues: tuple[tuple[int, ForecastIssued], ...]
+    ended: bool
+
+
+def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
+    """The state of a region's log at a time, microseconds UTC.
+
+    Raises:
+        NotFound: the region is not bootstrapped here, or its live counting begins later.
+    """
+    boot = bootstrap_of(ledger, name)
+    region = region_from_json(boot.definition, where=region_log(name))
+    log = region_log(name)
+    if at_us < boot.start_slot * region.slot_us:
+        raise NotFound(f"--at: region {name} is counted live from {boot.until}, local midnight, on; before, nothing was known")
+    visible = (at_us - region.issue_lateness_s * US_PER_S) // region.slot_us - 1
+    newest = ledger.find(log, SlotClosed.__name__)
+    last: SlotClosed | None = decode(newest.payload) if newest is not None else None
+    closed: tuple[int, SlotClosed] | None = None
+    if last is not None and visible >= boot.start_slot:
+        stored = ledger.find(log, SlotClosed.__name__, min(visible, last.slot))
+        if stored is None:
+            raise NotFound(f"{log}: no entry closes slot {min(visible, last.slot)}; run `ridecast ledger verify`")
+        closed = stored.index, decode(stored.payload)
+    size = _size_behind(ledger, log, closed[0] if closed else None)
+    counted = sum(
+        cut.counted
+        for found in ledger.scan(log, 0, closed[0] + 1 if closed else 0, SlotClosed.__name__)
+        for cut in decode(found.payload).partitions
+    )
+    universes = ledger.read(log, 0, size, UniverseChanged.__name__)
+    control_size, control_root = (closed[1].control_size, closed[1].control_root) if closed else (0, ledger.root_at(CONTROL_LOG, 0))
+    control = ControlView(ledger).at(control_size, control_root)
+    next_slot = closed[1].slot + 1 if closed else boot.start_slot
+    issued = [ledger.find(log, ForecastIssued.__name__, next_slot - 1, measure) for measure in region.measures] if closed else []
+    return Known(
+        region,
+        boot,
+        at_us,
+        size,
+        closed,
+        (next_slot, max(next_slot, at_us // region.slot_us + 1)),
+        decode(universes[-1].payload) if universes else None,
+        counted,
+        control_size,
+        control_root,
+        tuple(found for measure in region.measures if (found := champion_at(ledger, name, measure, control_size)) is not None),
+        control.fold_version(boot, next_slot - 1),
+        tuple((found.index, decode(found.payload)) for found in issued if found is not None),
+        last is None or visible > last.slot,
+    )
+
+
+def _size_behind(ledger: Ledger, log: str, closed: int | None) -> int:
+    """Size of a log right behind the close whose slot is at an index, or behind the bootstrap."""
+    if closed is None:
+        stored = ledger.find(log, RegionBootstrapped.__name__)
+        assert stored is not None  # `bootstrap_of` has found it
+        return stored.index + 1
+    return next(closes(ledger, log, closed, closed + MOST_OF_A_CLOSE)).entries[-1].index + 1
+
+
+def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) -> InForce | None:
+    """The champion of a region and measure when the control log had a size; None for the baseline."""
+    found: InForce | None = None
+    trained: dict[bytes, tuple[int, ModelTrained]] = {}
+    for stored in ledger.scan(CONTROL_LOG, 0, control_size):
+        record = decode(stored.payload)
+        if isinstance(record, ModelTrained) and (record.region, record.measure) == (region, measure):
+            trained[record.model] = stored.index, record
+        elif isinstance(record, ModelPromoted) and (record.region, record.measure) == (region, measure):
+            found = InForce(measure, stored.index, record)
+    if found is None or found.promoted.model not in trained:
+        return found
+    return InForce(measure, found.index, found.promoted, *trained[found.promoted.model])
+
+
+def fold_change_at(ledger: Ledger, region: str, slot: int, control_size: int) -> tuple[int, FoldChanged] | None:
+    """The record, with its index, that put the fold of a slot in force; None for the bootstrap."""
+    found = None
+    for stored in ledger.scan(CONTROL_LOG, 0, control_size, FoldChanged.__name__):
+        record: FoldChanged = decode(stored.payload)
+        if record.region == region and record.slot <= slot:
+            found = stored.index, record
+    return found

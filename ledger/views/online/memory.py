@@ -1,0 +1,43 @@
+"""The online store inside one process: rebuilt from the ledger at start, gone at the end."""
+
+from threading import Lock
+
+from ledger.views.online.protocol import StoredCell, StoredIssue, chunks_of, place_of
+from schemas.forecasts.chunks import Blob
+
+
+class MemoryStore:
+    """Newest issues in a dictionary.
+
+    >>> MemoryStore().get("nyc", "pickups") is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._writing = Lock()
+        self._issues: dict[tuple[str, str], tuple[StoredIssue, Blob]] = {}
+
+    def put(self, issue: StoredIssue) -> bool:
+        place, blob = place_of(issue), chunks_of(issue)
+        with self._writing:
+            if issue.place <= self.newest(*place):
+                return False
+            # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
+            self._issues[place] = issue, blob
+            return True
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        found = self._issues.get((region, measure))
+        return found[0] if found else None
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        found = self._issues.get((region, measure))
+        if found is None:
+            return None
+        issue, blob = found
+        chunk = blob.chunk_of(cell)
+        return StoredCell(issue.entry, issue.index, chunk[1]) if chunk else None
+
+    def newest(self, region: str, measure: str) -> tuple[int, int]:
+        found = self._issues.get((region, measure))
+        return found[0].place if found else (0, -1)

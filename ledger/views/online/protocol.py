@@ -1,0 +1,99 @@
+"""What the online store promises: the newest forecasts of every region, one cell or all, without the ledger.
+
+Everything in it can be rebuilt from the ledger; it is fast, never the truth. An issue replaces an older one
+and never a newer one, in whatever order several publishers write.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from schemas.errors import DamagedError
+from schemas.forecasts.chunks import Blob, unpack_blob
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIssue:
+    """One issue as the ledger holds it.
+
+    Attributes:
+        index: Of its entry in the region's log.
+        entry: Payload of that entry, a `ForecastIssued`.
+        blob: Its chunks, as `schemas.forecasts.chunks.pack_blob` put them together; empty for an issue without cells.
+        number: Of the log's origin: a log that was continued begins again at lower indexes.
+    """
+
+    index: int
+    entry: bytes
+    blob: bytes
+    number: int = 1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What makes one issue newer than another: its log's number, then its index."""
+        return self.number, self.index
+
+
+class StoredCell(NamedTuple):
+    """The part of an issue that holds one cell.
+
+    Attributes:
+        entry: Payload of the issue's entry.
+        log_index: Of that entry in the region's log.
+        chunk: Bytes of the chunk that holds the cell.
+    """
+
+    entry: bytes
+    log_index: int
+    chunk: bytes
+
+
+class OnlineStore(Protocol):
+    """The newest issue of every region and measure."""
+
+    def put(self, issue: StoredIssue) -> bool:
+        """Replace what is there for the region and measure of its entry; visible whole to every reader when it returns.
+
+        Returns:
+            False if an equal or newer place is there: nothing was changed.
+        Raises:
+            DamagedError: the entry is no `ForecastIssued`, or the blob not one of chunks.
+            StoreUnavailable: the store does not answer.
+        """
+        ...
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        """The newest issue, or None before the first."""
+        ...
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        """The chunk of the newest issue that holds a cell; None if it forecasts no such cell."""
+        ...
+
+    def newest(self, region: str, measure: str) -> tuple[int, int]:
+        """(number, index) of the newest issue, (0, -1) before the first."""
+        ...
+
+
+def place_of(issue: StoredIssue) -> tuple[str, str]:
+    """(region, measure) of an issue.
+
+    Raises:
+        DamagedError: its entry is no `ForecastIssued`.
+    """
+    record = decode(issue.entry)
+    if not isinstance(record, ForecastIssued):
+        raise DamagedError(f"online store: expected a ForecastIssued, got {type(record).__name__}")
+    return record.region, record.measure
+
+
+def chunks_of(issue: StoredIssue) -> Blob:
+    """The chunks of an issue.
+
+    Raises:
+        DamagedError: its blob is not one of chunks.
+    """
+    return unpack_blob(issue.blob) if issue.blob else Blob((), np.empty(0, np.uint64))

@@ -1,0 +1,131 @@
+"""The online store in Redis: one hash per region and measure, one field per chunk, so that a cell costs one question.
+
+Hash `ridecast:<instance>:<region>:<measure>` has the fields `number` (of the log's origin), `index` (in the log),
+`entry` (the issue's payload), `head` (the blob up to its first chunk), `firsts` (first cell of each chunk, uint64
+little-endian) and `0`, `1`, ... (the chunks). A write replaces the hash in one script, which compares number and
+index, so that a slow publisher never overwrites a newer issue.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from redis.exceptions import RedisError
+
+from ledger.views.online.protocol import StoredCell, StoredIssue, chunks_of, place_of
+from schemas.errors import StoreUnavailable
+from schemas.events.rides import UInt64s
+from schemas.forecasts.chunks import Blob
+
+# KEYS[1] the hash; ARGV[1] number, ARGV[2] index, then pairs of field and value. Indexes are exact as doubles up to 2^53.
+PUT = """
+local held = redis.call('HMGET', KEYS[1], 'number', 'index')
+if held[2] then
+  local number, index = tonumber(held[1] or '1'), tonumber(held[2])
+  if number > tonumber(ARGV[1]) or (number == tonumber(ARGV[1]) and index >= tonumber(ARGV[2])) then return 0 end
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'number', ARGV[1], 'index', ARGV[2])
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+TRIES = 2  # how often a reader lets a writer overtake it before it asks for the whole issue
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What an issue's chunks begin with; kept, because it changes only with the issue."""
+
+    place: tuple[int, int]
+    firsts: UInt64s
+
+
+class RedisStore:
+    """Newest issues in Redis.
+
+    Args:
+        client: Open `redis.Redis` that returns bytes (`decode_responses` off); its own types say "now or later" for
+            every answer, and differ between releases.
+        instance: Name of this installation.
+    """
+
+    def __init__(self, client: Any, instance: str = "local") -> None:
+        self._client = client
+        self._prefix = f"ridecast:{instance}:"
+        self._contents: dict[str, _Contents] = {}
+        self._put = self._client.register_script(PUT)
+
+    def put(self, issue: StoredIssue) -> bool:
+        key = self._key(*place_of(issue))
+        blob = chunks_of(issue)
+        head = issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))]
+        values: list[bytes | str] = [str(issue.number), str(issue.index)]
+        for name, value in (("entry", issue.entry), ("head", head), ("firsts", blob.first_cells.astype("<u8").tobytes())):
+            values += [name, value]
+        for number, chunk in enumerate(blob.chunks):
+            values += [str(number), chunk]
+        try:
+            return bool(self._put(keys=[key], args=values))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+
+    def get(self, region: str, measure: str) -> StoredIssue | None:
+        try:
+            fields: dict[bytes, bytes] = self._client.hgetall(self._key(region, measure))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+        if not fields:
+            return None
+        chunks = [fields[b"%d" % number] for number in range(len(fields[b"firsts"]) // 8)]
+        blob = b"".join([fields[b"head"], *chunks])
+        return StoredIssue(int(fields[b"index"]), fields[b"entry"], blob, int(fields.get(b"number", 1)))
+
+    def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
+        key = self._key(region, measure)
+        for _ in range(TRIES):
+            contents = self._contents.get(key) or self._read_contents(key)
+            if contents is None:
+                return None
+            number = int(np.searchsorted(contents.firsts, np.uint64(cell), side="right")) - 1
+            place, (entry, chunk) = self._ask(key, "entry", str(max(number, 0)))
+            if place == contents.place:
+                held = number >= 0 and chunk is not None and Blob((chunk,), contents.firsts[number : number + 1]).chunk_of(cell)
+                return StoredCell(cast(bytes, entry), place[1], cast(bytes, chunk)) if held else None
+            self._contents.pop(key, None)  # a newer issue has come, or Redis was emptied
+        # Writers come faster than two questions: ask for all of it in one.
+        issue = self.get(region, measure)
+        chunk_of_cell = chunks_of(issue).chunk_of(cell) if issue is not None else None
+        return StoredCell(issue.entry, issue.index, chunk_of_cell[1]) if issue is not None and chunk_of_cell else None
+
+    def newest(self, region: str, measure: str) -> tuple[int, int]:
+        place, _ = self._ask(self._key(region, measure))
+        return place or (0, -1)
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless Redis answers."""
+        try:
+            self._client.ping()
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+
+    def _key(self, region: str, measure: str) -> str:
+        return f"{self._prefix}{region}:{measure}"
+
+    def _ask(self, key: str, *fields: str) -> tuple[tuple[int, int] | None, list[bytes | None]]:
+        """(number, index) of what is there at that moment, and some of its fields."""
+        try:
+            number, index, *values = self._client.hmget(key, ("number", "index", *fields))
+        except RedisError as cause:
+            raise self._unavailable(cause) from cause
+        return None if index is None else (int(number or 1), int(index)), values
+
+    def _read_contents(self, key: str) -> _Contents | None:
+        place, (firsts,) = self._ask(key, "firsts")
+        if place is None or firsts is None:
+            return None
+        self._contents[key] = _Contents(place, np.frombuffer(firsts, "<u8").astype(np.uint64))
+        return self._contents[key]
+
+    def _unavailable(self, cause: RedisError) -> StoreUnavailable:
+        options = self._client.connection_pool.connection_kwargs
+        return StoreUnavailable(f"Redis at {options.get('host', 'its socket')}:{options.get('port', '')}: {cause}")

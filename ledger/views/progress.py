@@ -1,0 +1,116 @@
+"""How far a run is, read from the ledger alone: the same for one process or many, embedded or not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.store.log import Ledger
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued, SlotClosed, SlotScored, region_log
+
+PAGE_ENTRIES = 5_000
+
+
+@dataclass(slots=True)
+class RegionProgress:
+    """Totals of one region since the watch began.
+
+    Attributes:
+        slot: Last closed slot, -1 for none yet.
+        events: Events received in the slots closed since then.
+        rides, corrections: Of them, counted rides; rides that came after their cut.
+        cells: Cells in the newest forecast.
+        error_milli, baseline_milli: Pooled absolute errors of the shortest horizon, 1/1000 ride.
+        truth: Pooled rides of the same windows.
+        offsets: partition -> offset up to which slots are closed.
+    """
+
+    region: str
+    size: int
+    slot: int = -1
+    slots: int = 0
+    events: int = 0
+    rides: int = 0
+    corrections: int = 0
+    rejected: int = 0
+    cells: int = 0
+    error_milli: int = 0
+    baseline_milli: int = 0
+    truth: int = 0
+    offsets: dict[int, int] = field(default_factory=dict)
+
+    def share(self, ahead: Mapping[int, tuple[int, int]]) -> float:
+        """Which part of some offsets is in closed slots, 0 to 1.
+
+        Args:
+            ahead: partition -> (first offset, end).
+        """
+        done = sum(min(end, max(first, self.offsets.get(partition, first))) - first for partition, (first, end) in ahead.items())
+        return done / total if (total := sum(end - first for first, end in ahead.values())) > 0 else 1.0
+
+    @property
+    def wape(self) -> float | None:
+        """WAPE of the median at the shortest horizon, or None before anything came true."""
+        return self.error_milli / 1000 / self.truth if self.truth else None
+
+    @property
+    def baseline_wape(self) -> float | None:
+        """The same for the baseline."""
+        return self.baseline_milli / 1000 / self.truth if self.truth else None
+
+
+class ProgressWatch:
+    """Follows the logs of some regions from where they stand now.
+
+    Args:
+        ledger: Open ledger.
+        regions: Their names.
+    """
+
+    def __init__(self, ledger: Ledger, regions: Sequence[str]) -> None:
+        self._ledger = ledger
+        self.regions = [RegionProgress(region, ledger.head(region_log(region)).size) for region in regions]
+
+    def look(self) -> list[RegionProgress]:
+        """Fold in what was appended since the last look."""
+        for progress in self.regions:
+            log = region_log(progress.region)
+            size = self._ledger.head(log).size
+            while progress.size < size:
+                page = self._ledger.read(log, progress.size, min(size, progress.size + PAGE_ENTRIES))
+                for stored in page:
+                    progress.size = stored.index + 1
+                    if stored.kind in _FOLDS:
+                        _FOLDS[stored.kind](progress, decode(stored.payload))
+        return self.regions
+
+
+def _closed(progress: RegionProgress, record: SlotClosed) -> None:
+    progress.slot = record.slot
+    progress.slots += 1
+    for cut in record.partitions:
+        progress.events += cut.received
+        progress.rides += cut.counted
+        progress.rejected += sum(cut.rejected.values())
+        progress.offsets[cut.partition] = cut.cut
+    progress.corrections += sum(sum(table.counts) for table in record.corrections)
+
+
+def _scored(progress: RegionProgress, record: SlotScored) -> None:
+    if record.settled or not record.rows:
+        return
+    row = min(record.rows, key=lambda r: r.horizon_min)
+    progress.truth += row.truth
+    progress.error_milli += row.abs_error_milli
+    progress.baseline_milli += row.baseline_abs_error_milli
+
+
+def _issued(progress: RegionProgress, record: ForecastIssued) -> None:
+    progress.cells = record.cells
+
+
+_FOLDS: dict[str, Callable[[RegionProgress, Any], None]] = {
+    SlotClosed.__name__: _closed,
+    SlotScored.__name__: _scored,
+    ForecastIssued.__name__: _issued,
+}

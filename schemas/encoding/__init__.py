@@ -1,0 +1,1 @@
+"""Bytes of Avro: varints, containers, evolution, fingerprints."""

@@ -1,0 +1,1 @@
+"""Rides: columns, codec, cells, measures, partitioner."""

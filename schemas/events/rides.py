@@ -1,0 +1,112 @@
+"""Ride events on their way in: raw bytes, columns, and the reasons why one is not counted."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+UInt8s = npt.NDArray[np.uint8]
+Int16s = npt.NDArray[np.int16]
+Float64s = npt.NDArray[np.float64]
+Float32s = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+NO_TIME = -1  # "the message carries no time of its own"; microseconds before 1970 are never valid here
+
+
+class Reason(StrEnum):
+    """Why a received event was rejected; the value is the rule's id in records and metrics."""
+
+    UNDECODABLE = "undecodable"  # not an event of any known schema
+    UNKNOWN_REGION = "unknown_region"
+    OUTSIDE_REGION = "outside_region"  # coordinates not in the region's polygon, or not numbers
+    TIME_OUT_OF_BOUNDS = "time_out_of_bounds"  # occurred_at outside 2000 to 2100
+    AHEAD_OF_LOG = "ahead_of_log"  # occurred_at more than skew_s after logged_at
+    BAD_ID = "bad_id"  # empty or longer than 64 bytes
+    BAD_FARE = "bad_fare"  # negative or not a number
+
+
+class Uncounted(StrEnum):
+    """Why an accepted event adds to no slot of a region."""
+
+    OTHER_KIND = "other_kind"  # no measure of the region counts this step of a ride
+    OTHER_REGION = "other_region"
+    BEFORE_START = "before_start"  # the bootstrap already holds its slot
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Events of one partition as they lie in the log.
+
+    Attributes:
+        partition: Number of the partition.
+        offsets: int64[n], ascending; need not be contiguous.
+        logged_at_us: int64[n], the log's own time of each event, or NO_TIME (then the event's field counts).
+        values: n byte strings.
+    """
+
+    partition: int
+    offsets: Int64s
+    logged_at_us: Int64s
+    values: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class RideBatch:
+    """Decoded events of one partition, the columns that counting needs; n rows, ascending offsets.
+
+    Attributes:
+        partition: Number of the partition.
+        offset: int64[n].
+        event_hash: uint64[n], a hash of event_id, for deduplication.
+        kind: uint8[n], index into `schemas.events.measures.KINDS`.
+        occurred_at_us: int64[n], UTC.
+        logged_at_us: int64[n], UTC.
+        region: int16[n], index into the regions given to the decoder, -1 for any other name.
+        lat, lon: float64[n], degrees, as they came (may be NaN or absurd).
+        bad_id, bad_fare: bool[n], a rule that needs columns which counting does not keep.
+    """
+
+    partition: int
+    offset: Int64s
+    event_hash: UInt64s
+    kind: UInt8s
+    occurred_at_us: Int64s
+    logged_at_us: Int64s
+    region: Int16s
+    lat: Float64s
+    lon: Float64s
+    bad_id: Bools
+    bad_fare: Bools
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+def no_rides(partition: int) -> RideBatch:
+    """A batch of no events.
+
+    >>> len(no_rides(0))
+    0
+    """
+    longs, flags, floats = np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.float64)
+    kinds, regions = np.empty(0, np.uint8), np.empty(0, np.int16)
+    return RideBatch(partition, longs, np.empty(0, np.uint64), kinds, longs, longs, regions, floats, floats, flags, flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One event that was not accepted: where it lies, why, and its original bytes."""
+
+    partition: int
+    offset: int
+    logged_at_us: int
+    reason: Reason
+    value: bytes
+    detail: str = ""

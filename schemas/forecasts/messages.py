@@ -1,0 +1,191 @@
+"""What Ridecast publishes: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
+
+import io
+from typing import cast
+
+import fastavro
+import numpy as np
+import numpy.typing as npt
+
+from schemas.encoding.avro_files import head, plain_parsed
+from schemas.encoding.varints import encode_longs
+from schemas.errors import DamagedError
+from schemas.events.rides import NO_TIME, Reason, Rejected, UInt8s, UInt64s
+from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+
+DEMAND_FORECAST = "demand_forecast.v1"
+REJECT = "reject.v2"
+CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with the bytes as they came
+CURSOR = "publish_cursor.v1"
+BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
+LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
+
+Fields = dict[str, object]
+
+
+# --- demand.forecasts ---------------------------------------------------------------------------------
+
+
+def encode_demand_forecasts(
+    columns: ForecastColumns, issued: ForecastIssued, index: int, precision: int, *, further: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """The messages of one issue: (key, value) per cell, in order of cells.
+
+    Args:
+        columns: The issue's forecasts.
+        issued: Its entry.
+        index: The entry's index in the region's log.
+        precision: Letters of a cell's geohash.
+        further: The measure is not its region's first, see `forecast_key`.
+    """
+    columns.check()
+    letters = _letters(columns.cells, precision)
+    digest = issued.models[0].hex() if issued.models else ""
+    before = _texts(issued.region, issued.measure) + _long(precision)
+    after = _long(issued.target_us) + _long(issued.slot) + _texts(issued.slot_status) + _long(index)
+    values = _horizons(columns)
+    out = [b""] * len(columns)
+    for code, fallback in enumerate(FALLBACKS):
+        rows = np.flatnonzero(columns.fallback == code)
+        end = _texts(fallback, digest if fallback in BY_MODEL else "")
+        parts = [head(DEMAND_FORECAST) + before, letters[rows], after + _long(len(columns.horizons_min)), values[rows], b"\x00" + end]
+        block = np.concatenate([_repeated(part, len(rows)) if isinstance(part, bytes) else part for part in parts], axis=1)
+        data, size = block.tobytes(), block.shape[1]
+        for place, row in enumerate(rows.tolist()):
+            out[row] = data[place * size : (place + 1) * size]
+    names = letters.tobytes().decode("ascii")
+    measure = issued.measure if further else ""
+    return [(forecast_key(issued.region, names[at * precision : (at + 1) * precision], measure), value) for at, value in enumerate(out)]
+
+
+def forecast_key(region: str, cell: str, further_measure: str = "") -> bytes:
+    """Key of a cell's message in `demand.forecasts`; with no value it is the tombstone of a retired cell.
+
+    A region's first measure needs no name; a further one does, or compaction would keep only one of them.
+
+    >>> forecast_key("nyc", "dr5reg"), forecast_key("nyc", "dr5reg", "pickups")
+    (b'nyc/dr5reg', b'nyc/dr5reg/pickups')
+    """
+    return f"{region}/{cell}{'/' if further_measure else ''}{further_measure}".encode()
+
+
+def decode_demand_forecast(value: bytes) -> Fields:
+    """One message's fields; `target` in microseconds.
+
+    Raises:
+        DamagedError: not such a message.
+    """
+    return _decode(DEMAND_FORECAST, value)
+
+
+def _letters(cells: UInt64s, precision: int) -> UInt8s:
+    """Geohash texts as bytes: uint8[n, precision]."""
+    shifts = np.uint64(5) * np.arange(precision - 1, -1, -1, dtype=np.uint64)
+    return LETTERS[(cells[:, None] >> shifts & np.uint64(31)).astype(np.int64)]
+
+
+def _horizons(columns: ForecastColumns) -> UInt8s:
+    """The items of every cell's horizons: uint8[n, bytes]."""
+    parts: list[UInt8s] = []
+    for place, horizon_min in enumerate(columns.horizons_min):
+        parts.append(_repeated(_long(horizon_min), len(columns)))
+        for name in ("mean", "median", "lower", "upper", "baseline"):
+            rides = np.ascontiguousarray(getattr(columns, name)[:, place] / 1000, "<f8")
+            parts.append(rides.view(np.uint8).reshape(len(columns), 8))
+    return np.concatenate(parts, axis=1)
+
+
+def _long(value: int) -> bytes:
+    return encode_longs(np.array([value], np.int64))[0].tobytes()
+
+
+def _texts(*texts: str) -> bytes:
+    return b"".join(_long(len(text.encode())) + text.encode() for text in texts)
+
+
+def _repeated(data: bytes, n: int) -> npt.NDArray[np.uint8]:
+    return np.broadcast_to(np.frombuffer(data, np.uint8), (n, len(data)))
+
+
+# --- rides.rejected -----------------------------------------------------------------------------------
+
+
+def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
+    """(key, value) of a rejected event, sealed: the key is partition/offset, so that writing it again changes nothing."""
+    fields: Fields = {
+        "partition": rejected.partition,
+        "offset": rejected.offset,
+        "logged_at": None if rejected.logged_at_us == NO_TIME else rejected.logged_at_us,
+        "reason": str(rejected.reason),
+        "detail": rejected.detail,
+        "value": rejected.value,
+    }
+    return f"{rejected.partition}/{rejected.offset}".encode(), _encode(REJECT, fields)
+
+
+def decode_reject(value: bytes) -> Rejected:
+    """The rejected event of a message, sealed as it was written.
+
+    Raises:
+        DamagedError: not such a message.
+
+    >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
+    7
+    """
+    fields = _decode(CLEAR_REJECT if value.startswith(head(CLEAR_REJECT)) else REJECT, value)
+    logged_at = cast(int | None, fields["logged_at"])
+    try:
+        reason = Reason(cast(str, fields["reason"]))
+    except ValueError as cause:
+        raise DamagedError(f"{REJECT}: expected one of {', '.join(Reason)}, got {fields['reason']!r}") from cause
+    return Rejected(
+        partition=cast(int, fields["partition"]),
+        offset=cast(int, fields["offset"]),
+        logged_at_us=NO_TIME if logged_at is None else logged_at,
+        reason=reason,
+        value=cast(bytes, fields["value"]),
+        detail=cast(str, fields["detail"]),
+    )
+
+
+# --- ridecast.cursors ---------------------------------------------------------------------------------
+
+
+def encode_cursor(log: str, next_index: int) -> bytes:
+    """Value of a publishing position; its key is `log`."""
+    return _encode(CURSOR, {"log": log, "next_index": next_index})
+
+
+def decode_cursor(value: bytes) -> tuple[str, int]:
+    """(log, next index) of a publishing position.
+
+    Raises:
+        DamagedError: not such a message.
+
+    >>> decode_cursor(encode_cursor("region/nyc", 12))
+    ('region/nyc', 12)
+    """
+    fields = _decode(CURSOR, value)
+    return cast(str, fields["log"]), cast(int, fields["next_index"])
+
+
+def _encode(name: str, fields: Fields) -> bytes:
+    out = io.BytesIO()
+    out.write(head(name))
+    fastavro.schemaless_writer(out, plain_parsed(name), fields)
+    return out.getvalue()
+
+
+def _decode(name: str, value: bytes) -> Fields:
+    source = io.BytesIO(value)
+    source.seek(len(head(name)))
+    try:
+        if value[: source.tell()] != head(name):
+            raise ValueError(f"starts with {value[:10].hex()}")
+        fields = fastavro.schemaless_reader(source, plain_parsed(name), None)
+        if source.tell() != len(value):
+            raise ValueError(f"{len(value)} bytes where {source.tell()} are read")
+    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
+        raise DamagedError(f"expected a message of {name}, got {cause}") from cause
+    return cast(Fields, fields)

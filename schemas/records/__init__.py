@@ -1,0 +1,1 @@
+"""What logs say: typed records, their codec, upcasters and stored schemas."""

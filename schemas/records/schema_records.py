@@ -1,0 +1,63 @@
+"""Which schemas a log must hold before an entry, and the entries that hold them.
+
+A reader of another stores, in another decade, has the log and its blobs but not our code. Every entry names its schema
+by fingerprint; here is what stands behind the fingerprints, and of which schemas the blobs are that an entry names.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+import fastavro
+
+from schemas.encoding.avro_files import MARKER, AvroSchema, fingerprint, released
+from schemas.records.record_codec import VERSIONS, encode, schema_of
+from schemas.records.records import ForecastIssued, RegionBootstrapped, SchemaRecorded, SlotClosed, SlotCounts
+
+CHUNK = "forecast_chunk.v1"
+
+
+@cache
+def schema_entries() -> dict[bytes, bytes]:
+    """Fingerprint -> the entry that records its schema, for every released record and every blob that is Avro."""
+    folder = resources.files("schemas") / "avro" / "records"
+    found = [json.loads(item.read_text("utf-8")) for item in folder.iterdir() if item.name.endswith(".avsc")]
+    return {fingerprint(schema): encode(_recorded(schema)) for schema in (*found, released(CHUNK))}
+
+
+def _recorded(schema: AvroSchema) -> SchemaRecorded:
+    text = fastavro.schema.to_parsing_canonical_form(schema)
+    version = int(schema["namespace"].rsplit("v", 1)[1])
+    return SchemaRecorded(schema["name"], version, fingerprint(schema), hashlib.sha256(text.encode()).digest(), text)
+
+
+@cache
+def own_fingerprint() -> bytes:
+    """Fingerprint of the record that records schemas."""
+    return fingerprint(schema_of(SchemaRecorded))
+
+
+@cache
+def _of_blobs() -> dict[bytes, bytes]:
+    """Fingerprint of a record -> fingerprint of what lies in the blobs that it names."""
+    counts, chunk = fingerprint(schema_of(SlotCounts)), fingerprint(released(CHUNK))
+    kinds = {RegionBootstrapped.__name__: counts, SlotClosed.__name__: counts, ForecastIssued.__name__: chunk}
+    folder = resources.files("schemas") / "avro" / "records"
+    versions = [(kind, number) for kind in kinds for number in range(1, VERSIONS.get(kind, 1) + 1)]
+    return {fingerprint(json.loads((folder / f"{kind}.v{number}.avsc").read_text("utf-8"))): kinds[kind] for kind, number in versions}
+
+
+def fingerprints_of(payload: bytes) -> Iterator[bytes]:
+    """Fingerprints of the schemas that a reader of an entry and of its blobs needs; none for bytes that are no record.
+
+    >>> from schemas.records.records import ModelPromoted
+    >>> [found.hex() for found in fingerprints_of(encode(ModelPromoted("nyc", "pickups", b"", "champion", "")))]
+    ['7d358c4a4a79145a']
+    """
+    own = payload[2:10]
+    if payload[:2] == MARKER and own in schema_entries():
+        yield own
+        if own in _of_blobs():
+            yield _of_blobs()[own]

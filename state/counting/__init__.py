@@ -1,0 +1,1 @@
+"""Counting: intake, deduplication, partial counts, slots."""

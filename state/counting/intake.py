@@ -1,0 +1,266 @@
+"""What one partition's events add up to: validate, deduplicate, find cells and cuts, count.
+
+Decoding is done before (`schemas.events.codec`); merging partitions comes after (`state.counting.slots`). Everything
+here depends on the partition's log and the recorded rules alone, never on how it was cut into batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.errors import DiscontinuityError
+from schemas.events.cells import encode, inside
+from schemas.events.measures import KINDS, MEASURES
+from schemas.events.rides import Bools, Int64s, Reason, Rejected, RideBatch, Uncounted
+from schemas.regions import US_PER_S, Region
+from state.counting.partials import NO_ROWS, Int32s, Partial, ResumePoint, Rows, Standing
+from state.counting.seen import Seen
+
+YEAR_2000_US = 946_684_800 * US_PER_S
+YEAR_2100_US = 4_102_444_800 * US_PER_S
+REASONS: tuple[Reason, ...] = tuple(Reason)
+_OK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """Recorded rules of acceptance.
+
+    Attributes:
+        skew_s: An event further ahead of its `logged_at` is rejected.
+        dedup_horizon_events: Offsets of one partition within which an id may not recur.
+    """
+
+    skew_s: int = 300
+    dedup_horizon_events: int = 1_000_000
+
+
+def validate(batch: RideBatch, regions: Sequence[Region], skew_s: int) -> Int64s:
+    """The first rule that each event breaks, as an index into REASONS, or -1.
+
+    Rules apply in this order: id, region, time bounds, skew, place, fare.
+    """
+    verdict = np.full(len(batch), _OK, np.int64)
+
+    def reject(broken: Bools, reason: Reason) -> None:
+        verdict[broken & (verdict == _OK)] = REASONS.index(reason)
+
+    reject(batch.bad_id, Reason.BAD_ID)
+    reject(batch.region < 0, Reason.UNKNOWN_REGION)
+    at = batch.occurred_at_us
+    reject((at < YEAR_2000_US) | (at >= YEAR_2100_US), Reason.TIME_OUT_OF_BOUNDS)
+    # Subtracting could overflow for absurd times; adding to a bounded one cannot.
+    reject(at > np.minimum(batch.logged_at_us, YEAR_2100_US) + skew_s * US_PER_S, Reason.AHEAD_OF_LOG)
+    for index, region in enumerate(regions):
+        here = batch.region == index
+        if here.all():
+            reject(~inside(region.polygon, batch.lat, batch.lon), Reason.OUTSIDE_REGION)
+        elif here.any():
+            outside = np.zeros(len(batch), np.bool_)
+            outside[here] = ~inside(region.polygon, batch.lat[here], batch.lon[here])
+            reject(outside, Reason.OUTSIDE_REGION)
+    reject(batch.bad_fare, Reason.BAD_FARE)
+    return verdict
+
+
+class PartitionIntake:
+    """The fold of one partition, for every configured region.
+
+    Args:
+        partition: Its number.
+        regions: Configured regions, in the order that the decoder was given.
+        rules: Recorded rules.
+        resume: One point per region, in the same order; `open_from` must be resolved (>= 0).
+        read_from: First offset that will be absorbed; below every `open_from` it only warms deduplication.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        regions: Sequence[Region],
+        rules: IntakeRules,
+        resume: Sequence[ResumePoint],
+        read_from: int,
+    ) -> None:
+        self.partition = partition
+        self.position = read_from
+        self.seen = Seen(rules.dedup_horizon_events)
+        self.rules = rules
+        self.regions = tuple(regions)
+        self._folds = [
+            _RegionIntake(partition, index, region, point) for index, (region, point) in enumerate(zip(regions, resume, strict=True))
+        ]
+
+    @property
+    def largest_us(self) -> int:
+        """Largest accepted event time so far, -1 for none."""
+        return max(fold.largest_us for fold in self._folds)
+
+    def absorb(
+        self, batch: RideBatch, undecodable: Sequence[Rejected], to_offset: int, standing: Standing = Standing.FLOWING
+    ) -> tuple[list[Partial], list[Rejected]]:
+        """Fold the events of offsets [position, to_offset).
+
+        Args:
+            batch: Decoded events, ascending offsets within the range.
+            undecodable: Events of the range that did not decode.
+            to_offset: Where the range ends; beyond the last event when offsets at its end hold none.
+            standing: What is known of the input at `to_offset`.
+        Returns:
+            One partial per region that is past its resume point, and the rejected events that are not
+            yet on record (without their bytes' copies: `value` of decoded events is empty, the shell has it).
+        Raises:
+            DiscontinuityError: an event lies outside of the range.
+        """
+        if to_offset < self.position or (len(batch) and not (batch.offset[0] >= self.position and batch.offset[-1] < to_offset)):
+            raise DiscontinuityError(
+                f"partition {self.partition}: expected offsets in [{self.position}, {to_offset}), "
+                f"got {to_offset} as their end and events at {[*batch.offset[:1].tolist(), *batch.offset[-1:].tolist()] or 'none'}"
+            )
+        verdict = validate(batch, self.regions, self.rules.skew_s)
+        valid = verdict == _OK
+        every = bool(valid.all())
+        offsets, hashes = (batch.offset, batch.event_hash) if every else (batch.offset[valid], batch.event_hash[valid])
+        duplicate = np.zeros(len(batch), np.bool_)
+        duplicate[valid] = self.seen.mark(hashes, offsets)
+        accepted = valid & ~duplicate
+        events = _Events(
+            batch,
+            accepted,
+            batch.offset[duplicate],
+            np.concatenate([batch.offset[~valid], np.array([r.offset for r in undecodable], np.int64)]),
+            np.concatenate([verdict[~valid], np.array([REASONS.index(r.reason) for r in undecodable], np.int64)]),
+        )
+        partials = [fold.absorb(events, self.position, to_offset, standing) for fold in self._folds]
+        recorded_until = min(fold.counted_until for fold in self._folds)
+        rejected = [r for r in undecodable if r.offset >= recorded_until]
+        rejected += [
+            Rejected(self.partition, int(batch.offset[row]), int(batch.logged_at_us[row]), REASONS[verdict[row]], b"")
+            for row in np.flatnonzero(~valid & (batch.offset >= recorded_until))
+        ]
+        self.position = to_offset
+        return [partial for partial in partials if partial is not None], sorted(rejected, key=lambda r: r.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """A batch after validation and deduplication."""
+
+    batch: RideBatch
+    accepted: Bools  # bool[n] over the batch
+    duplicate_offsets: Int64s
+    rejected_offsets: Int64s
+    rejected_reasons: Int64s
+
+
+class _RegionIntake:
+    """One region's view of one partition: its running maximum, its cuts, its mask after a resume."""
+
+    def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint) -> None:
+        self.partition, self.index, self.region = partition, index, region
+        self.position = resume.open_from
+        self.counted_until = resume.counted_until
+        self.closed_through = resume.closed_through
+        self.start_slot = resume.start_slot
+        self.largest_us = resume.largest_us
+        self.measure_of_kind = np.full(len(KINDS), -1, np.int64)
+        for number, name in enumerate(region.measures):
+            self.measure_of_kind[KINDS.index(MEASURES[name].kind)] = number
+        self.first_uncut = self._uncut(np.array([resume.largest_us]))[0]
+
+    def _uncut(self, largest_us: Int64s) -> Int64s:
+        """First slot whose cut lies beyond, given the largest accepted event time."""
+        uncut = (largest_us - self.region.issue_lateness_s * US_PER_S) // self.region.slot_us
+        return np.maximum(uncut, self.closed_through + 1)
+
+    def absorb(self, events: _Events, from_offset: int, to_offset: int, standing: Standing) -> Partial | None:
+        if to_offset < self.position or (to_offset == self.position and standing is Standing.FLOWING):
+            return None
+        from_offset, self.position = self.position, to_offset
+        accepted = events.accepted
+        if len(events.batch) and events.batch.offset[0] < from_offset:
+            accepted = accepted & (events.batch.offset >= from_offset)
+        offset = events.batch.offset[accepted]
+        occurred_at = events.batch.occurred_at_us[accepted]
+
+        # The running maximum decides the cuts; each cut starts a new piece at the event that made it.
+        largest = np.maximum.accumulate(np.concatenate([[self.largest_us], occurred_at]))
+        uncut = self._uncut(largest)
+        rises = np.flatnonzero(uncut[1:] > uncut[:-1])
+        cuts = offset[rises]
+        pieces = len(cuts) + 1
+        first_uncut = np.concatenate([[self.first_uncut], uncut[1:][rises]])
+        largest_us = np.concatenate([largest[rises], largest[-1:]])
+        self.first_uncut, self.largest_us = first_uncut[-1], int(largest[-1])
+
+        rows, lowest, counted, uncounted = self._count(events.batch, accepted, offset, occurred_at, cuts)
+        new_from = max(self.counted_until, from_offset)
+
+        def tally(offsets: Int64s) -> Int64s:
+            """How many of these offsets, of those not counted before, lie in each piece."""
+            fresh = offsets[offsets >= new_from] if len(offsets) and offsets.min() < new_from else offsets
+            return np.bincount(np.searchsorted(cuts, fresh, side="right"), minlength=pieces).astype(np.int64)
+
+        totals = {"accepted": tally(offset), "duplicate": tally(events.duplicate_offsets), "counted": tally(counted)}
+        rejected_all = tally(events.rejected_offsets)
+        totals["received"] = totals["accepted"] + totals["duplicate"] + rejected_all
+        for reason in np.unique(events.rejected_reasons):
+            totals[f"rejected.{REASONS[reason]}"] = tally(events.rejected_offsets[events.rejected_reasons == reason])
+        for why, offsets in uncounted.items():
+            if len(offsets):
+                totals[f"uncounted.{why}"] = tally(offsets)
+        return Partial(
+            self.region.id,
+            self.partition,
+            from_offset,
+            to_offset,
+            cuts,
+            first_uncut,
+            largest_us,
+            rows,
+            lowest,
+            totals,
+            standing,
+        )
+
+    def _count(
+        self, batch: RideBatch, accepted: Bools, offset: Int64s, occurred_at: Int64s, cuts: Int64s
+    ) -> tuple[Rows, tuple[Int32s, Int64s, Int64s], Int64s, dict[Uncounted, Int64s]]:
+        """Rows, lowest offsets, offsets of counted rides, and offsets of the uncounted by reason."""
+        measure = self.measure_of_kind[batch.kind[accepted]]
+        elsewhere = batch.region[accepted] != self.index
+        slot = occurred_at // self.region.slot_us
+        masked = (offset < self.counted_until) & (slot <= self.closed_through)
+        other_kind = ~elsewhere & (measure < 0)
+        # Slots before the bootstrap's end are in history already; later a slot below is a correction.
+        early = ~elsewhere & ~other_kind & (slot < self.start_slot)
+        uncounted = {
+            Uncounted.OTHER_REGION: offset[elsewhere],
+            Uncounted.OTHER_KIND: offset[other_kind],
+            Uncounted.BEFORE_START: offset[early],
+        }
+        keep = ~(elsewhere | other_kind | early)
+        counted = offset[keep]
+        keep &= ~masked
+        if not keep.any():
+            return NO_ROWS, (NO_ROWS.piece, NO_ROWS.slot, NO_ROWS.slot), counted, uncounted
+        offset, slot, measure = offset[keep], slot[keep], measure[keep]
+        cell = encode(batch.lat[accepted][keep], batch.lon[accepted][keep], self.region.cell_bits)
+        piece = np.searchsorted(cuts, offset, side="right")
+        # Slots of one batch span less than 2^40 and pieces are fewer than 2^20, so a pair fits 64 bits.
+        base = int(slot.min())
+        pair, first, inverse = np.unique(piece << 40 | (slot - base), return_index=True, return_inverse=True)
+        group = inverse.astype(np.uint64) * np.uint64(len(self.region.measures)) + measure.astype(np.uint64)
+        keys, counts = np.unique(group << np.uint64(self.region.cell_bits) | cell, return_counts=True)
+        groups = (keys >> np.uint64(self.region.cell_bits)).astype(np.int64)
+        pairs = pair[groups // len(self.region.measures)]
+        rows = Rows(
+            (pairs >> 40).astype(np.int32),
+            (pairs & (1 << 40) - 1) + base,
+            (groups % len(self.region.measures)).astype(np.uint8),
+            keys & np.uint64((1 << self.region.cell_bits) - 1),
+            counts.astype(np.int64),
+        )
+        # Offsets ascend, so the first row of a pair has its lowest one.
+        return rows, ((pair >> 40).astype(np.int32), (pair & (1 << 40) - 1) + base, offset[first]), counted, uncounted

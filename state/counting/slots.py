@@ -1,0 +1,290 @@
+"""When a slot closes and what it holds: merge partials, keep cuts, excuse partitions, close in order.
+
+count(s) is every ride of s below the cut of s in its partition; a ride of s at or above that cut is a
+correction and belongs to the slot whose offsets it came with. Nothing here knows a clock: an excuse is
+an input, evaluated when a partial says that its partition stands at its end.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from schemas.errors import DiscontinuityError
+from schemas.events.rides import Int64s, UInt8s, UInt64s
+from schemas.records.records import PartitionCut
+from state.counting.partials import Partial, ResumePoint, Standing
+
+NO_INTS = np.empty(0, np.int64)
+NO_CELLS = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class CountColumns:
+    """Sparse counts sorted by (slot, cell): int64[n], uint64[n], int64[n]."""
+
+    slots: Int64s
+    cells: UInt64s
+    counts: Int64s
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+NO_COUNTS = CountColumns(NO_INTS, NO_CELLS, NO_INTS)
+
+
+@dataclass(frozen=True, slots=True)
+class GapFound:
+    """A partition's source no longer held offsets [from_offset, to_offset)."""
+
+    partition: int
+    from_offset: int
+    to_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonFound:
+    """Deduplication of a partition was warmed from `found_offset` only."""
+
+    partition: int
+    wanted_offset: int
+    found_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSlot:
+    """One slot, merged over all partitions.
+
+    Attributes:
+        slot: Its number.
+        cuts: One per partition, ascending by partition.
+        counts: Per measure of the region, rides of this slot.
+        corrections: Per measure, rides of earlier slots that came since the last cut.
+        findings: Gaps and short horizons met since the last close.
+    """
+
+    slot: int
+    cuts: tuple[PartitionCut, ...]
+    counts: tuple[CountColumns, ...]
+    corrections: tuple[CountColumns, ...]
+    findings: tuple[GapFound | HorizonFound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    until: int  # slots below are cut
+    offset: int
+    largest_us: int
+    excused: bool
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One partition's part of the open slots."""
+
+    partition: int
+    position: int
+    first_uncut: int  # cut or excused below it
+    own_uncut: int  # cut by its own log below it
+    largest_us: int
+    last_cut: int
+    standing: Standing = Standing.FLOWING
+    cuts: deque[_Cut] = field(default_factory=deque)
+    totals: dict[int, dict[str, int]] = field(default_factory=dict)  # slot of the range -> name -> events
+    lowest: dict[int, int] = field(default_factory=dict)  # open slot -> lowest offset of a ride
+
+
+class OpenSlots:
+    """Slots of one region that are not closed yet.
+
+    Args:
+        region: Its id, for messages.
+        measures: How many measures it has.
+        next_slot: First slot to close.
+        resume: partition -> where it goes on; `open_from` -1 takes the first partial's start.
+    """
+
+    def __init__(self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint]) -> None:
+        self.region = region
+        self.measures = measures
+        self.next_slot = next_slot
+        self._lanes = {
+            partition: _Lane(partition, point.open_from, next_slot, next_slot, point.largest_us, point.counted_until)
+            for partition, point in sorted(resume.items())
+        }
+        self._counts: dict[int, list[tuple[int, UInt64s, Int64s]]] = defaultdict(list)  # slot -> (measure, cells, counts)
+        self._corrections: dict[int, list[tuple[int, Int64s, UInt64s, Int64s]]] = defaultdict(list)
+        self._findings: list[GapFound | HorizonFound] = []
+
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """Partitions that take part."""
+        return tuple(self._lanes)
+
+    def absorb(self, partial: Partial) -> None:
+        """Merge one partial.
+
+        Raises:
+            DiscontinuityError: it does not continue its partition's offsets, or the partition is unknown.
+        """
+        lane = self._lanes.get(partial.partition)
+        if lane is None:
+            raise DiscontinuityError(f"region {self.region}: expected partitions {list(self._lanes)}, got {partial.partition}")
+        if lane.position < 0:  # The region has never seen this partition: it starts wherever the source does.
+            lane.position = partial.from_offset
+        if partial.from_offset != lane.position:
+            raise DiscontinuityError(
+                f"region {self.region}, partition {partial.partition}: expected offset {lane.position}, got {partial.from_offset}"
+            )
+        if partial.gap_until > partial.from_offset:
+            self._findings.append(GapFound(partial.partition, partial.from_offset, partial.gap_until))
+        if partial.short_from >= 0:
+            self._findings.append(HorizonFound(partial.partition, partial.wanted_from, partial.short_from))
+        self._merge(lane, partial)
+        lane.standing = partial.standing
+        lane.position = partial.to_offset
+        self._excuse(lane)
+
+    def _merge(self, lane: _Lane, partial: Partial) -> None:
+        # An excuse may be ahead of the partition's own cuts: then what comes is late for those slots.
+        uncut = np.maximum(partial.first_uncut, lane.first_uncut)
+        for piece, offset in enumerate(partial.cuts.tolist()):
+            until = int(partial.first_uncut[piece + 1])
+            if until > max(lane.first_uncut, int(partial.first_uncut[0])):
+                lane.cuts.append(_Cut(until, offset, int(partial.largest_us[piece]), False))
+        self._add_totals(lane, uncut, partial.totals)
+        rows = partial.rows
+        if len(rows):
+            late = rows.slot < uncut[rows.piece]
+            if late.any():
+                self._add_corrections(uncut[rows.piece[late]], rows.measure[late], rows.slot[late], rows.cell[late], rows.count[late])
+                rest = ~late
+                self._add_counts(rows.slot[rest], rows.measure[rest], rows.cell[rest], rows.count[rest])
+            else:
+                self._add_counts(rows.slot, rows.measure, rows.cell, rows.count)
+            for piece, slot, offset in zip(*(column.tolist() for column in partial.lowest), strict=True):
+                if slot >= uncut[piece] and offset < lane.lowest.get(slot, offset + 1):
+                    lane.lowest[slot] = offset
+        lane.first_uncut = int(uncut[-1])
+        lane.own_uncut = max(lane.own_uncut, int(partial.first_uncut[-1]))
+        lane.largest_us = max(lane.largest_us, int(partial.largest_us[-1]))
+
+    def _add_totals(self, lane: _Lane, uncut: Int64s, totals: Mapping[str, Int64s]) -> None:
+        names = list(totals)
+        table = np.array([totals[name] for name in names])
+        for piece in np.flatnonzero(table.any(axis=0)).tolist():
+            held = lane.totals.setdefault(int(uncut[piece]), {})
+            for name, number in zip(names, table[:, piece].tolist(), strict=True):
+                if number:
+                    held[name] = held.get(name, 0) + number
+
+    def _add_counts(self, slots: Int64s, measures: UInt8s, cells: UInt64s, counts: Int64s) -> None:
+        if not len(slots):
+            return
+        group = slots * self.measures + measures
+        order = np.argsort(group, kind="stable")
+        group = group[order]
+        starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(group)], strict=True):
+            at = order[start:stop]
+            slot, measure = divmod(int(group[start]), self.measures)
+            self._counts[slot].append((measure, cells[at], counts[at]))
+
+    def _add_corrections(self, within: Int64s, measures: UInt8s, slots: Int64s, cells: UInt64s, counts: Int64s) -> None:
+        for key in np.unique(within * self.measures + measures).tolist():
+            slot, measure = divmod(key, self.measures)
+            mine = (within == slot) & (measures == measure)
+            self._corrections[slot].append((measure, slots[mine], cells[mine], counts[mine]))
+
+    def _excuse(self, heard: _Lane) -> None:
+        """Excuse partitions that stand at their end from slots that another has cut.
+
+        An ended one stands there for good; an idle one only as far as it has just said so itself.
+        """
+        ahead = max(lane.own_uncut for lane in self._lanes.values())
+        for lane in self._lanes.values():
+            stands = lane.standing is Standing.ENDED or (lane is heard and lane.standing is Standing.IDLE)
+            if stands:
+                self.excuse(lane.partition, ahead)
+
+    def close_rest(self, through_slot: int) -> None:
+        """Excuse every ended partition through that slot: the end of a bounded run."""
+        for lane in self._lanes.values():
+            if lane.standing is Standing.ENDED:
+                self.excuse(lane.partition, through_slot + 1)
+
+    def excuse(self, partition: int, until_slot: int) -> None:
+        """Excuse a partition where it stands from slots below `until_slot`; a replay says so where the record does."""
+        lane = self._lanes[partition]
+        if lane.first_uncut < until_slot:
+            lane.cuts.append(_Cut(until_slot, lane.position, lane.largest_us, True))
+            lane.first_uncut = until_slot
+
+    @property
+    def slowest(self) -> int:
+        """The partition that keeps slots open the longest."""
+        return min(self._lanes.values(), key=lambda lane: lane.first_uncut).partition
+
+    @property
+    def ended(self) -> bool:
+        """Whether every partition stands at its pinned end."""
+        return all(lane.standing is Standing.ENDED for lane in self._lanes.values())
+
+    @property
+    def largest_us(self) -> int:
+        """Largest accepted event time over all partitions, -1 for none."""
+        return max(lane.largest_us for lane in self._lanes.values())
+
+    @property
+    def closable_until(self) -> int:
+        """Slots below it can be closed now."""
+        return min(lane.first_uncut for lane in self._lanes.values())
+
+    def close(self) -> ClosedSlot:
+        """Close the next slot; `closable_until` must be above it."""
+        slot = self.next_slot
+        cuts = tuple(self._cut(lane, slot) for lane in self._lanes.values())
+        counts = self._gather([(m, np.full(len(cells), slot), cells, n) for m, cells, n in self._counts.pop(slot, [])])
+        corrections = self._gather(self._corrections.pop(slot, []))
+        findings, self._findings = tuple(self._findings), []
+        self.next_slot = slot + 1
+        return ClosedSlot(slot, cuts, counts, corrections, findings)
+
+    def _cut(self, lane: _Lane, slot: int) -> PartitionCut:
+        while lane.cuts[0].until <= slot:
+            lane.cuts.popleft()
+        cut = lane.cuts[0]
+        lane.lowest.pop(slot, None)
+        open_from = min(lane.lowest.values(), default=cut.offset)
+        totals = lane.totals.pop(slot, {})
+        lane.last_cut = cut.offset
+        return PartitionCut(
+            lane.partition,
+            cut.offset,
+            cut.largest_us,
+            min(open_from, cut.offset),
+            cut.excused,
+            totals.get("received", 0),
+            totals.get("accepted", 0),
+            totals.get("duplicate", 0),
+            totals.get("counted", 0),
+            {name.removeprefix("rejected."): n for name, n in sorted(totals.items()) if name.startswith("rejected.")},
+            {name.removeprefix("uncounted."): n for name, n in sorted(totals.items()) if name.startswith("uncounted.")},
+        )
+
+    def _gather(self, parts: Sequence[tuple[int, Int64s, UInt64s, Int64s]]) -> tuple[CountColumns, ...]:
+        return tuple(merge_counts([(s, c, n) for measure, s, c, n in parts if measure == number]) for number in range(self.measures))
+
+
+def merge_counts(parts: Sequence[tuple[Int64s, UInt64s, Int64s]]) -> CountColumns:
+    """Sum sparse counts that may repeat a (slot, cell); the result is sorted and has each pair once."""
+    if not any(len(slots) for slots, _, _ in parts):
+        return NO_COUNTS
+    slots, cells, counts = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    order = np.lexsort((cells, slots))
+    slots, cells, counts = slots[order], cells[order], counts[order]
+    first = np.concatenate([[True], (slots[1:] != slots[:-1]) | (cells[1:] != cells[:-1])])
+    starts = np.flatnonzero(first)
+    return CountColumns(slots[starts], cells[starts], np.add.reduceat(counts, starts))

@@ -1,0 +1,1 @@
+"""What was counted: history, calendar, seasons, features."""

@@ -1,0 +1,1 @@
+"""The fold of a region: forecast, score, learn, train, evaluate."""

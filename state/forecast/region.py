@@ -1,0 +1,271 @@
+"""The fold of one region: what a closed slot changes, and what it makes us say.
+
+`RegionFold.apply` is the one place where state moves: the live stream, a resume that folds recorded
+slots again, a backtest and a replay all call it with the same closed slots and get the same outcomes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ContractError, UsageError
+from schemas.events.rides import UInt64s
+from schemas.records.records import SlotScored, SlotStatus, StateDigested, UniverseChanged
+from schemas.regions import US_PER_MIN, Region
+from state.counting.slots import ClosedSlot, CountColumns, GapFound
+from state.demand.calendar import Calendar
+from state.demand.history import CountHistory
+from state.demand.seasons import expected_rides
+from state.forecast.forecast import Draft, Forecaster
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+FOLD_VERSION = 2  # of a new region; what each changed is in FOLD_VERSIONS
+FOLD_VERSIONS = {
+    1: "partial slots are scored and learned from as if they were whole",
+    2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
+}
+UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
+PARTIAL_FROM = 5  # rides expected of an excused partition
+DIGEST_EVERY_MIN = 60
+
+
+def counted_whole(status: str, version: int) -> bool:
+    """Whether a slot's count is one that forecasts are held against and learn from.
+
+    An undercount is not low demand. It stays a lag: most of it is there, and the rides of an excused partition still come.
+
+    >>> counted_whole("partial", 1), counted_whole("partial", 2), counted_whole("unobserved", 1)
+    (True, False, False)
+    """
+    return status == SlotStatus.OBSERVED or (status == SlotStatus.PARTIAL and version < 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One measure's forecasts, ready to be recorded."""
+
+    measure: str
+    model: bytes  # digest of the artefact in force, empty for none
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOutcome:
+    """Everything that one closed slot led to."""
+
+    closed: ClosedSlot
+    status: SlotStatus
+    universe: UniverseChanged | None
+    universe_version: int
+    scores: tuple[SlotScored, ...]
+    issues: tuple[Issue, ...]
+    digested: StateDigested | None
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model in force for one measure: the artefact's digest and bytes."""
+
+    digest: bytes
+    artefact: bytes
+
+
+class RegionFold:
+    """State of one region between slots.
+
+    Args:
+        region: Its definition.
+        start_slot: First slot counted live.
+        version: Of the rules, as in FOLD_VERSIONS; `follow` moves it.
+    """
+
+    def __init__(self, region: Region, start_slot: int, version: int = FOLD_VERSION) -> None:
+        self.region = region
+        self.follow(version)
+        self.next_slot = start_slot
+        self._calendar = Calendar(region)
+        self.histories = tuple(CountHistory(region) for _ in region.measures)
+        self.forecasters = tuple(Forecaster(region, measure) for measure in region.measures)
+        self.universe_version = 0
+        self._universe: UInt64s = np.empty(0, np.uint64)
+        self._champions: dict[str, bytes] = {}
+
+    def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
+        """Take counts of slots before the start, in order: (slot, counts per measure)."""
+        for _ in remembering(self.histories, self._calendar, history):
+            pass
+
+    def use(self, champions: Mapping[str, Champion]) -> None:
+        """Put other models in force from the next slot on: measure -> champion."""
+        for forecaster in self.forecasters:
+            champion = champions.get(forecaster.measure)
+            digest = champion.digest if champion else b""
+            if digest != self._champions.get(forecaster.measure, b""):
+                forecaster.use(champion.artefact if champion else None)
+                self._champions[forecaster.measure] = digest
+
+    def follow(self, version: int) -> None:
+        """Fold by these rules from the next slot on.
+
+        Raises:
+            UsageError: this code does not know them.
+        """
+        if version not in FOLD_VERSIONS:
+            raise UsageError(
+                f"region {self.region.id}: expected version {min(FOLD_VERSIONS)} to {max(FOLD_VERSIONS)} of the fold, "
+                f"got {version}; a newer Ridecast wrote this ledger, so run that"
+            )
+        self.version = version
+
+    def apply(self, closed: ClosedSlot) -> SlotOutcome:
+        """Fold one closed slot: count, score what came true, forecast, learn.
+
+        Raises:
+            ContractError: it is not the next slot.
+        """
+        status, universe = self._count(closed)
+        scores: list[SlotScored] = []
+        issues: list[Issue] = []
+        for history, forecaster in zip(self.histories, self.forecasters, strict=True):
+            scores += forecaster.score(history, closed.slot, self.settle_slots)
+            draft = forecaster.issue(history, closed.slot)
+            issues.append(Issue(forecaster.measure, self._champions.get(forecaster.measure, b""), draft))
+            forecaster.learn(history, closed.slot)
+        end_min = (closed.slot + 1) * self.region.slot_us // US_PER_MIN
+        digested = self.digest(closed.slot) if end_min % DIGEST_EVERY_MIN == 0 else None
+        return SlotOutcome(closed, status, universe, self.universe_version, tuple(scores), tuple(issues), digested)
+
+    def pass_over(self, closed: ClosedSlot) -> SlotOutcome:
+        """Fold one closed slot without saying what it leads to: much faster, and what follows is forecast as after `apply`.
+
+        What was served at it is not known then: scores and digests are right again `memory_slots` slots later.
+
+        Raises:
+            ContractError: it is not the next slot.
+        """
+        status, universe = self._count(closed)
+        for history, forecaster in zip(self.histories, self.forecasters, strict=True):
+            forecaster.score(history, closed.slot, self.settle_slots)
+            forecaster.pass_over(history, closed.slot)
+            forecaster.learn(history, closed.slot)
+        return SlotOutcome(closed, status, universe, self.universe_version, (), (), None)
+
+    @property
+    def settle_slots(self) -> int:
+        """How long late rides are waited for, slots."""
+        return self.region.settle_lateness_s // (60 * self.region.slot_min)
+
+    @property
+    def memory_slots(self) -> int:
+        """For how long the numbers of an issue are kept, slots: until its last window has settled."""
+        return self.settle_slots + self.region.horizons[-1]
+
+    def _count(self, closed: ClosedSlot) -> tuple[SlotStatus, UniverseChanged | None]:
+        if closed.slot != self.next_slot:
+            raise ContractError(f"region {self.region.id}: expected slot {self.next_slot}, got {closed.slot}")
+        status = self._status(closed)
+        observed = status is not SlotStatus.UNOBSERVED
+        whole = counted_whole(status, self.version)
+        for history, counts, late in zip(self.histories, closed.counts, closed.corrections, strict=True):
+            if len(late):
+                history.correct(late.slots, late.cells, late.counts)
+            history.close(closed.slot, counts.cells, counts.counts, observed=observed, whole=whole)
+        self.next_slot += 1
+        return status, self._change_universe(closed.slot)
+
+    def _status(self, closed: ClosedSlot) -> SlotStatus:
+        gap = any(isinstance(finding, GapFound) for finding in closed.findings)
+        excused = any(cut.excused for cut in closed.cuts)
+        silent = not any(len(counts) for counts in closed.counts)
+        expected = _expected(self.histories, self._calendar, closed.slot) if silent or excused else 0.0
+        if silent and expected >= UNOBSERVED_FROM:
+            return SlotStatus.UNOBSERVED
+        if gap or (excused and expected / len(closed.cuts) >= PARTIAL_FROM):
+            return SlotStatus.PARTIAL
+        return SlotStatus.OBSERVED
+
+    def _change_universe(self, slot: int) -> UniverseChanged | None:
+        found = [history.cells[history.universe(slot)] for history in self.histories]
+        cells = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        if np.array_equal(cells, self._universe):
+            return None
+        added = np.setdiff1d(cells, self._universe, assume_unique=True)
+        retired = np.setdiff1d(self._universe, cells, assume_unique=True)
+        self._universe = cells
+        self.universe_version += 1
+        return UniverseChanged(self.region.id, slot, self.universe_version, len(cells), _deltas(added), _deltas(retired))
+
+    def digest(self, slot: int) -> StateDigested:
+        """Digests of the state after a slot."""
+        integers = hashlib.sha256()
+        models = hashlib.sha256()
+        for history, forecaster in zip(self.histories, self.forecasters, strict=True):
+            integers.update(history.digest())
+            models.update(forecaster.digest())
+        integers.update(self.universe_version.to_bytes(8, "big") + self._universe.astype(">u8").tobytes())
+        return StateDigested(self.region.id, slot, integers.digest(), models.digest())
+
+    def to_arrays(self) -> Arrays:
+        """Everything that `from_arrays` needs, for a snapshot."""
+        arrays: Arrays = {
+            "next_slot": np.array([self.next_slot]),
+            "universe": self._universe,
+            "universe_version": np.array([self.universe_version]),
+            "champions": np.array([self._champions.get(m, b"").hex() for m in self.region.measures], dtype="S64"),
+        }
+        for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
+            arrays |= {f"history{number}.{name}": array for name, array in history.to_arrays().items()}
+            arrays |= {f"forecaster{number}.{name}": array for name, array in forecaster.to_arrays().items()}
+        return arrays
+
+    def from_arrays(self, arrays: Arrays, champions: Mapping[str, Champion]) -> None:
+        """Become what a snapshot holds; `champions` are the models that it names (see `champions_of`)."""
+        self.next_slot = int(arrays["next_slot"][0])
+        self._universe = arrays["universe"].astype(np.uint64)
+        self.universe_version = int(arrays["universe_version"][0])
+        self.use(champions)
+        for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
+            history.from_arrays(_under(arrays, f"history{number}."))
+            forecaster.from_arrays(_under(arrays, f"forecaster{number}."))
+
+
+def remembering(
+    histories: Sequence[CountHistory], calendar: Calendar, past: Iterable[tuple[int, tuple[CountColumns, ...]]]
+) -> Iterator[tuple[int, tuple[CountColumns, ...], bool]]:
+    """Take counts of the past into histories, one per measure, and say which silent slots were outages and not zero demand.
+
+    Args:
+        past: (slot, counts per measure), in order.
+    Yields:
+        (slot, counts per measure, whether it was observed), each when it has been taken.
+    """
+    for slot, counts in past:
+        silent = not any(len(columns) for columns in counts)
+        observed = not (silent and _expected(histories, calendar, slot) >= UNOBSERVED_FROM)
+        for history, columns in zip(histories, counts, strict=True):
+            history.close(slot, columns.cells, columns.counts, observed=observed)
+        yield slot, counts, observed
+
+
+def _expected(histories: Sequence[CountHistory], calendar: Calendar, slot: int) -> float:
+    """Rides that the profile expects in a slot, over all cells and measures."""
+    return sum(expected_rides(history, calendar, slot) for history in histories)
+
+
+def champions_of(arrays: Arrays, measures: Iterable[str]) -> dict[str, bytes]:
+    """Digests of the models that a snapshot was made with: measure -> digest."""
+    texts = [bytes(value).decode() for value in arrays["champions"].astype("S64")]
+    return {measure: bytes.fromhex(text) for measure, text in zip(measures, texts, strict=True) if text}
+
+
+def _under(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _deltas(ascending: UInt64s) -> tuple[int, ...]:
+    values = ascending.astype(np.int64)
+    return tuple(np.diff(values, prepend=0).tolist())

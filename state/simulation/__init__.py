@@ -1,0 +1,1 @@
+"""Simulated cities and their rides."""

@@ -1,0 +1,122 @@
+"""Where rejected events go: what a file of them stands, and how an outage of it is said; both sinks' promise is in tests/contract."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflows.connectors.rejects import FileRejects, KafkaRejects
+from dataflows.connectors.sealing import Seals
+from schemas.errors import StoreUnavailable
+from schemas.events.rides import NO_TIME, Reason, Rejected
+from schemas.forecasts.messages import decode_reject, encode_reject
+
+rejects = st.builds(
+    Rejected,
+    partition=st.integers(0, 3),
+    offset=st.integers(0, 2**62),
+    logged_at_us=st.just(NO_TIME) | st.integers(0, 2**53),
+    reason=st.sampled_from(list(Reason)),
+    value=st.binary(max_size=300),
+    detail=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+)
+NUMBERS = iter(range(10**9))
+
+
+def reject(offset: int, partition: int = 0) -> Rejected:
+    """One rejected event."""
+    return Rejected(partition, offset, 1_400_000_000_000_000, Reason.BAD_ID, b"bytes of %d" % offset, "empty")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(rejects, max_size=20), st.data())
+def test_the_first_of_each_place_is_kept(tmp_path: Path, given_rejects: list[Rejected], data: st.DataObject) -> None:
+    """Written in any batches, each partition and offset holds what came first, in order, and counts add up by reason."""
+    expected: dict[tuple[int, int], Rejected] = {}
+    for one in given_rejects:
+        expected.setdefault((one.partition, one.offset), one)
+    sink = FileRejects(tmp_path / f"{next(NUMBERS)}.sqlite")
+    cut = data.draw(st.integers(0, len(given_rejects)))
+    sink.write(given_rejects[:cut])
+    sink.write(given_rejects[cut:])
+    kept = [one for _, one in sorted(expected.items())]
+    assert kept == sink.read()
+    assert {reason: n for reason in Reason if (n := sum(one.reason is reason for one in kept))} == sink.counts()
+    for partition in range(4):
+        for reason in (Reason.BAD_ID, Reason.UNDECODABLE):
+            chosen = [one for one in kept if one.partition == partition and one.reason is reason]
+            assert chosen[:2] == sink.read(reason, partition, 2)
+    sink.close()
+
+
+@given(rejects)
+def test_a_message_says_all_of_a_reject(one: Rejected) -> None:
+    """What goes to a topic comes back exactly, and its key names its place."""
+    key, value = encode_reject(one)
+    assert one == decode_reject(value)
+    assert f"{one.partition}/{one.offset}".encode() == key
+
+
+def test_several_processes_write_one_file(tmp_path: Path) -> None:
+    """Writers of different partitions wait for each other and lose nothing."""
+    sinks = [FileRejects(tmp_path / "rejects.sqlite") for _ in range(4)]
+
+    def write(partition: int) -> None:
+        for offset in range(0, 60, 3):
+            sinks[partition].write([reject(offset + i, partition) for i in range(3)])
+
+    writers = [threading.Thread(target=write, args=(partition,)) for partition in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [reject(offset, partition) for partition in range(4) for offset in range(60)] == sinks[0].read()
+    for sink in sinks:
+        sink.close()
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Where one of a batch cannot be written none of it is, and the sink works on."""
+    sink = FileRejects(tmp_path / "rejects.sqlite")
+    too_large = Rejected(0, 2**63, NO_TIME, Reason.BAD_ID, b"", "")  # an offset that no log has
+    with pytest.raises((StoreUnavailable, OverflowError)):
+        sink.write([reject(1), too_large])
+    assert [] == sink.read()
+    sink.write([reject(1)])
+    assert [reject(1)] == sink.read()
+    sink.close()
+
+
+def test_a_file_that_cannot_be_is_said(tmp_path: Path) -> None:
+    """A folder in its place, and a file that is something else, are stores that are unavailable, named by their path."""
+    with pytest.raises(StoreUnavailable, match=rf"rejects: {tmp_path}: "):
+        FileRejects(tmp_path)
+    (tmp_path / "rejects.sqlite").write_bytes(b"no database " * 100)
+    with pytest.raises(StoreUnavailable, match=r"rejects: .*rejects.sqlite: file is not a database"):
+        FileRejects(tmp_path / "rejects.sqlite")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="rejects: "):
+        FileRejects(tmp_path / "file" / "rejects.sqlite")
+
+
+@pytest.mark.parametrize("call", ["write", "read", "counts"])
+def test_a_file_that_went_away_is_said(tmp_path: Path, call: str) -> None:
+    """Whatever is asked of a file that does not answer any more, the answer is the same error, never SQLite's own."""
+    sink = FileRejects(tmp_path / "rejects.sqlite")
+    sink.close()
+    with pytest.raises(StoreUnavailable, match=r"rejects: .*rejects.sqlite: "):
+        getattr(sink, call)(*([[reject(1)]] if call == "write" else []))
+
+
+def test_a_broker_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rejects that cannot be kept are an error within the patience given, so that their counts do not go on."""
+    monkeypatch.setattr("dataflows.connectors.kafka.connection.ANSWER_S", 0.5)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        sink = KafkaRejects(f"127.0.0.1:{taken.getsockname()[1]}", Seals(tmp_path / "rejects.key"), "local", patience_s=0.5)
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:\d+"):
+            sink.write([reject(1)])
+        sink.close()

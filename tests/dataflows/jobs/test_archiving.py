@@ -1,0 +1,225 @@
+"""Old entries and blobs in the archive: read from there, verified there, and never in neither place, on SQLite and PostgreSQL."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+
+from dataflows.audit.verification import Wanted, verify_house
+from dataflows.jobs.archiving import KINDS, archive_region
+from dataflows.stream.signing import verifier_of
+from dataflows.stream.stores import Stores, open_stores
+from ledger.store.blobs import Retention
+from ledger.store.log import Ledger
+from ledger.store.recording import Recorder
+from ridecast.main import cli
+from schemas.errors import StoreUnavailable, UsageError
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import RUNS_LOG, EntriesArchived, ForecastIssued, RegionBootstrapped, SlotClosed, SlotScored
+from schemas.settings import Settings
+from tests.simulation.world import make_region
+
+LOG = "region/small"
+REGION = make_region()
+START = 5_706_132  # midnight of 2024-03-31 in Berlin, as slots
+SLOTS, UNTIL = 600, "2024-04-01"
+PADDING = "x" * 900
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
+    """A region of two days, with chunks and counts in blobs, in a home that knows an archive."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    environment = {"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_ARCHIVE": str(tmp_path / "archive"), "RIDECAST_DATABASE": url}
+    opened = open_stores(Settings.from_env(environment))
+    recorder = Recorder(opened.ledger, LOG)
+    size = recorder.append(0, [encode(RegionBootstrapped("small", REGION.to_json(), "2024-03-31", START, START, 0, b""))]).size
+    for slot in range(START, START + SLOTS):
+        size = recorder.append(size, [encode(record) for record in close(opened, slot)]).size
+    yield opened
+    opened.close()
+
+
+def close(stores: Stores, slot: int) -> list[SlotClosed | ForecastIssued | SlotScored]:
+    """What a slot recorded; the entries are as large as real ones, their blobs small."""
+    from ledger.formats.merkle import leaf_hash, root
+    from schemas.forecasts.chunks import pack_blob
+    from schemas.records.records import SlotCounts
+
+    counts = stores.blobs.put(encode(SlotCounts((), ())), Retention.PERMANENT) if slot == START else b""
+    chunk = b"chunk of %d" % slot
+    chunks = stores.blobs.put(pack_blob([chunk]), Retention.FORECAST) if slot % 50 == 0 else b""
+    issued = ForecastIssued(
+        "small", "requests", slot, 0, (15,), (), b"", PADDING, (), 1, 1, root([leaf_hash(chunk)]), chunks, {}, 1, "observed"
+    )
+    return [SlotClosed("small", slot, "observed", (), (), (), counts, 0, b""), issued, SlotScored("small", "requests", slot, False, ())]
+
+
+def archived(stores: Stores) -> EntriesArchived | None:
+    """Archive the first day."""
+    settings = stores.settings
+    return archive_region(stores, "small", Path(settings.archive), UNTIL, [verifier_of(settings)])
+
+
+def contents(ledger: Ledger) -> list[tuple[int, str, int | None, bytes]]:
+    """Every entry of the region."""
+    return [(stored.index, stored.kind, stored.slot, stored.payload) for stored in ledger.scan(LOG)]
+
+
+def emptied(stores: Stores) -> int:
+    """How many payloads the database has let go of."""
+    engine, log_id = stores.ledger.opened(LOG)
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT count(*) FROM entries WHERE log_id = :id AND length(payload) = 0"), {"id": log_id})
+        return int(found.scalar_one())
+
+
+def size_bytes(stores: Stores) -> int:
+    """What the region's entries take on the disk."""
+    engine, _ = stores.ledger.opened(LOG)
+    if engine.dialect.name == "sqlite":
+        return sum(path.stat().st_size for path in (stores.settings.home / "ledger").glob("region__small.sqlite*"))
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT pg_total_relation_size('entries')")).scalar_one())
+
+
+def problems(stores: Stores) -> list[str]:
+    """What a verification finds, over all logs."""
+    stores.ledger.flush()
+    return [str(one) for report in verify_house(stores, Wanted(), lambda log: lambda done, total: None) for one in report.problems]
+
+
+def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> None:
+    """Entries, blobs, heads and proofs are the same, verify is clean, and most of the archived bytes are gone from the database."""
+    before, head, size = contents(stores.ledger), stores.ledger.head(LOG), size_bytes(stores)
+    blobs = {digest: stores.blobs.get(digest) for digest in stores.blobs.digests()}
+    record = archived(stores)
+    assert record is not None
+    first = next(
+        index for index, kind, slot, _ in before if kind == "SlotClosed" and slot == START + 276
+    )  # 23 hours, as clocks went forward
+    assert (0, first // 256 * 256) == (record.start, record.stop)
+    assert (before, head) == (contents(stores.ledger), stores.ledger.head(LOG))
+    assert stores.ledger.root_at(LOG, record.stop) == record.root
+    assert emptied(stores) == sum(index < record.stop and kind in KINDS for index, kind, _, _ in before)
+    assert size_bytes(stores) < 0.75 * size
+    gone = blobs.keys() - set(stores.blobs.digests())
+    assert len(gone) == record.blobs == 6  # Five issues with chunks, and the first slot's counts.
+    assert {digest: stores.blobs.get(digest) for digest in blobs} == blobs
+    assert all(map(stores.blobs.has, blobs))
+    assert [] == problems(stores)
+
+
+def test_a_log_goes_on_and_is_archived_further(stores: Stores) -> None:
+    """Appends, reruns and checkpoints go on over archived entries; a second archive begins where the first ended."""
+    first = archived(stores)
+    assert first is not None
+    size = stores.ledger.head(LOG).size
+    recorder = Recorder(stores.ledger, LOG)
+    head = recorder.append(size, [encode(record) for record in close(stores, START + SLOTS)])
+    assert head == recorder.append(size, [encode(record) for record in close(stores, START + SLOTS)])
+    assert first == archived(stores)
+    second = archive_region(stores, "small", Path(stores.settings.archive), "2024-04-02", [verifier_of(stores.settings)])
+    assert second is not None
+    assert first.stop == second.start < second.stop
+    assert [first, second] == [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)]
+    assert [] == problems(stores)
+
+
+def test_a_missing_archive_is_said(stores: Stores, tmp_path: Path) -> None:
+    """What lies in the archive is asked for there, and the message says what to mount; what every start needs is still here."""
+    assert archived(stores) is not None
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+    with pytest.raises(StoreUnavailable, match=r"entry \d+ lies in the archive, and no archive of this log is in .*archive: mount it"):
+        problems(stores)
+    assert stores.ledger.find(LOG, RegionBootstrapped.__name__) is not None
+    last = stores.ledger.find(LOG, SlotClosed.__name__)
+    assert last is not None
+    assert START + SLOTS - 1 == last.slot
+    stores.ledger.archive = None
+    with pytest.raises(StoreUnavailable, match="no archive is known: mount it, and set RIDECAST_ARCHIVE"):
+        list(stores.ledger.scan(LOG))
+
+
+def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
+    """A changed byte, a lost bundle and a lost blob in the archive are named by verify with the entry that they belong to."""
+    record = archived(stores)
+    assert record is not None
+    bundles = sorted((tmp_path / "archive" / LOG / "tile" / "entries").glob("00?"))
+    data = bytearray(bundles[0].read_bytes())
+    data[-20] ^= 1
+    bundles[0].write_bytes(data)
+    bundles[1].unlink()
+    [blob] = [
+        path for path in (tmp_path / "archive" / LOG / "blobs").iterdir() if path.name not in {d.hex() for d in stores.blobs.digests()}
+    ][:1]
+    blob.unlink()
+    said = problems(stores)
+    assert any(line.startswith("entry 255: the bytes hash to") for line in said), said[:5]
+    assert sum("the archive has lost" in line for line in said) == sum(
+        stored in KINDS for stored in [kind for index, kind in kinds_of(stores) if 256 <= index < 512]
+    )
+    assert any(blob.name in line and "is missing" in line for line in said) or any("the archive has lost" in line for line in said)
+
+
+def kinds_of(stores: Stores) -> list[tuple[int, str]]:
+    """(index, kind) of every row, without its bytes."""
+    engine, log_id = stores.ledger.opened(LOG)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text('SELECT "index", kind FROM entries WHERE log_id = :id'), {"id": log_id})
+        return [(row[0], row[1]) for row in rows]
+
+
+@pytest.mark.parametrize("dies_in", ["export_tiles", "export_blobs", "_read_back", "append_shared"])
+def test_a_crash_before_the_record_loses_nothing(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the archive is read back and that is recorded, the database holds everything; the next run comes to the end."""
+    before = contents(stores.ledger)
+
+    def dying(*_: object) -> None:
+        raise StoreUnavailable("the disk is gone")
+
+    monkeypatch.setattr(f"dataflows.jobs.archiving.{dies_in}", dying)
+    with pytest.raises(StoreUnavailable, match="the disk is gone"):
+        archived(stores)
+    assert 0 == emptied(stores)
+    monkeypatch.undo()
+    assert archived(stores) is not None
+    assert before == contents(stores.ledger)
+    assert [] == problems(stores)
+
+
+@pytest.mark.parametrize("dies_in", ["let_go", "shrink"])
+def test_a_crash_after_the_record_is_made_good(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it lets go, everything is still readable, and the next run ends what was begun, with one record."""
+    before = contents(stores.ledger)
+
+    def dying(*_: object) -> None:
+        raise StoreUnavailable("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.ledger, dies_in, dying)
+        with pytest.raises(StoreUnavailable, match="killed"):
+            archived(stores)
+    assert before == contents(stores.ledger)
+    assert archived(stores) is not None
+    assert emptied(stores) > 0
+    assert before == contents(stores.ledger)
+    assert 1 == len(list(stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)))
+
+
+def test_the_command_asks_for_the_setting_first(stores: Stores, tmp_path: Path) -> None:
+    """An archive that other processes do not know of is refused; with the setting the command says what it moved."""
+    stores.ledger.flush()
+    environment = {"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_DATABASE": stores.settings.database}
+    words = ["ledger", "archive", "--to", str(tmp_path / "archive"), "--until", UNTIL]
+    refused = CliRunner().invoke(cli, words, env=environment)
+    assert isinstance(refused.exception, UsageError)
+    assert "expected the folder that RIDECAST_ARCHIVE names" in str(refused.exception)
+    done = CliRunner().invoke(cli, words, env=environment | {"RIDECAST_ARCHIVE": str(tmp_path / "archive")})
+    assert "region small: entries below 768 lie in" in done.output, (done.output, done.exception)
+    shutil.rmtree(tmp_path / "archive")
+    with pytest.raises(StoreUnavailable):
+        contents(stores.ledger)

@@ -1,0 +1,155 @@
+"""A backtest of a small city: rows in the promised form, equal to what anyone computes from the ledger that it leaves."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from dataflows.jobs.exports.tables import export_parquet
+from dataflows.jobs.learn import train_region
+from dataflows.stream.stores import open_stores
+from ridecast.commands.backtest import command
+from schemas.records.record_codec import decode
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.settings import Settings
+from state.forecast.evaluation import BANDS, MODELS
+from state.models import boosted
+from tests.simulation.runs import LOG
+from tests.simulation.world import START_SLOT, make_world, write_files, write_history, write_region
+from tests.state.counting.plain_slots import SLOT_US
+
+COLUMNS = ["band", "horizon_min", "model", "cells", "issues", "rmse_mean", "wape_median", "bias", "coverage80"]
+DAY_SLOTS = 23 * 12  # the clock goes forward on the day of the test
+TRAIN_SLOTS = 8 * 288
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
+    """The command on a city of eight days of history and one of test, with late rides, duplicates and rejects."""
+    folder = tmp_path_factory.mktemp("city")
+    world = make_world(11, hours=24)
+    write_history(folder / "rides")
+    write_files(world, folder / "rides", segment_bytes=1_000_000)
+    region = write_region(world, folder)
+
+    def run(*words: str, until: str = "2024-04-01") -> Result:
+        given = ["--rides", str(folder / "rides"), "--region", str(region), "--train-until", "2024-03-31", "--test-until", until]
+        with pytest.MonkeyPatch.context() as patch:
+            # What is tracked is tested elsewhere; a small sample and few trees on one thread take a second, and say as much here.
+            patch.setattr("dataflows.jobs.learn.track_training", lambda *_: "")
+            patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_: None)
+            patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
+            patch.setattr("dataflows.jobs.backtest.train_region", partial(train_region, most_rows=2_500))
+            patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=15))
+            return CliRunner().invoke(command, [*given, *words], env={"COLUMNS": "200", "RIDECAST_HOME": str(folder / "never")})
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A folder with `out.json`, its plot and the home that was kept, and what was printed."""
+    folder = tmp_path_factory.mktemp("out")
+    result = invoke("--json", str(folder / "deep" / "out.json"), "--home", str(folder / "home"))
+    assert 0 == result.exit_code, result.output
+    return folder, result
+
+
+@pytest.fixture(scope="module")
+def said(tested: tuple[Path, Result]) -> dict[str, Any]:
+    """What `out.json` says."""
+    text: dict[str, Any] = json.loads((tested[0] / "deep" / "out.json").read_text("utf-8"))
+    return text
+
+
+def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> None:
+    """Every row has exactly the promised keys; bands, horizons and models are those of the table, and numbers are numbers."""
+    assert all(COLUMNS == list(row) for row in said["rows"])
+    assert ["busy", "medium", "quiet", "new", "all"] == list(BANDS)
+    assert {row["band"] for row in said["rows"]} <= set(BANDS)
+    bands = [band for band in BANDS if band in {row["band"] for row in said["rows"]}]
+    assert {"busy", "all"} <= set(bands)
+    expected = [(band, h, model) for band in bands for h in (15, 30, 60) for model in MODELS]
+    assert expected == [(row["band"], row["horizon_min"], row["model"]) for row in said["rows"]]
+    for row in said["rows"]:
+        assert all(isinstance(row[name], int) for name in ("horizon_min", "cells", "issues"))
+        assert all(isinstance(row[name], float) and np.isfinite(row[name]) for name in ("rmse_mean", "wape_median", "bias"))
+        assert (row["model"] == "served") == (row["coverage80"] is not None)
+    rest = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
+    names = ("region", "train_until", "test_until", "measure", "train_slots", "test_slots", "other_measures")
+    assert rest == tuple(said[name] for name in names)
+
+
+def test_every_issue_with_a_whole_window_counts(said: dict[str, Any]) -> None:
+    """Of a day of 23 hours all issues count but those whose window ends after it."""
+    assert {(h, DAY_SLOTS - h // 5) for h in (15, 30, 60)} == {(row["horizon_min"], row["issues"]) for row in said["rows"]}
+
+
+def test_served_rows_are_those_of_the_ledger(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
+    """Errors recomputed with pandas from the exported tables of the kept home are the rows' own."""
+    stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
+    export_parquet(stores.ledger, stores.blobs, ["small"], tested[0] / "tables")
+    stores.close()
+    counts = pd.read_parquet(tested[0] / "tables" / "counts.parquet")
+    counts["number"] = counts["slot"].map(lambda at: int(at.timestamp() * 1e6) // SLOT_US) - START_SLOT
+    rides = counts.pivot_table(index="number", columns="cell", values="count", fill_value=0).reindex(range(DAY_SLOTS), fill_value=0)
+    forecasts = pd.read_parquet(tested[0] / "tables" / "forecasts.parquet")
+    forecasts["number"] = forecasts["target"].map(lambda at: int(at.timestamp() * 1e6) // SLOT_US) - START_SLOT
+    for horizon_min in (15, 30, 60):
+        h = horizon_min // 5
+        truth = rides[::-1].rolling(h).sum()[::-1].loc[1 : DAY_SLOTS - h]
+        mine = forecasts[forecasts["horizon_min"] == horizon_min]
+        tables = {
+            name: mine.pivot_table(index="number", columns="cell", values=name).reindex_like(truth).fillna(0.0)
+            for name in ("mean", "median", "lower", "upper")
+        }
+        [row] = [row for row in said["rows"] if (row["band"], row["horizon_min"], row["model"]) == ("all", horizon_min, "served")]
+        total = truth.to_numpy().sum()
+        assert len(truth.columns) == row["cells"]
+        assert len(truth) == row["issues"]
+        assert pytest.approx(float(np.sqrt(((tables["mean"] - truth) ** 2).to_numpy().mean()))) == row["rmse_mean"]
+        assert pytest.approx(float((tables["median"] - truth).abs().to_numpy().sum() / total)) == row["wape_median"]
+        assert pytest.approx(float(tables["mean"].to_numpy().sum() / total - 1)) == row["bias"]
+        covered = (tables["lower"] <= truth) & (truth <= tables["upper"])
+        assert pytest.approx(float(covered.to_numpy().mean())) == row["coverage80"]
+
+
+def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]) -> None:
+    """The model of the kept home knows nothing of the test period, and was promoted before it."""
+    stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
+    [trained] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__)]
+    [promoted] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    models = {decode(found.payload).models for found in stores.ledger.scan(LOG, kind="ForecastIssued")}
+    last = stores.ledger.find(LOG, "SlotClosed")
+    stores.close()
+    assert (START_SLOT - TRAIN_SLOTS, START_SLOT) == (trained.first_slot, trained.until_slot)
+    assert (trained.model, "backtest") == (promoted.model, promoted.reason)
+    assert {(trained.model,)} == models
+    assert last is not None
+    assert last.slot is not None
+    assert last.slot >= START_SLOT + DAY_SLOTS - 1
+
+
+def test_the_table_and_the_plot_show_the_rows(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
+    """Each row is printed whole, and the plot is a picture of some size."""
+    folder, result = tested
+    for row in said["rows"]:
+        assert any(row["model"] in line and f"{row['wape_median']:.3f}" in line for line in result.stdout.splitlines())
+    plot = (folder / "deep" / "out.png").read_bytes()
+    assert plot.startswith(b"\x89PNG\r\n")
+    assert len(plot) > 10_000
+    assert f"written: {folder / 'deep' / 'out.json'} and {folder / 'deep' / 'out.png'}" in result.stdout
+
+
+@pytest.mark.parametrize("until", ["2024-03-31", "2024-03-30"])
+def test_a_test_that_ends_before_it_begins_is_refused(invoke: Invoke, until: str) -> None:
+    """The message says which date was expected to be later, before anything is counted."""
+    result = invoke(until=until)
+    assert f"--test-until: expected a date after 2024-03-31, got {until}" in str(result.exception)

@@ -1,0 +1,88 @@
+"""The pipeline in one process: however it is paced, cut up and interrupted, it records the same."""
+
+import contextlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflows.stream.region_run import SlotReport
+from schemas.records.record_codec import decode
+from schemas.records.records import RUNS_LOG, HorizonShort, SnapshotTaken
+from tests.simulation.fixtures import Settled
+from tests.simulation.reference import assert_rejects_kept
+from tests.simulation.runs import copied, run_here
+
+
+class Killed(Exception):
+    """Stands for the end of a process: nothing after it is done."""
+
+
+def killed_after(slots: int) -> Callable[[SlotReport], None]:
+    """Ends the run when that many slots are closed."""
+    left = itertools.count(slots - 1, -1)
+
+    def on_slot(_: SlotReport) -> None:
+        if next(left) <= 0:
+            raise Killed
+
+    return on_slot
+
+
+@settings(max_examples=6, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from((1, 7, 64, 300)), st.sampled_from((0.0, 0.1, 99.0))), max_size=3),
+    st.sampled_from((3, 50, 5_000)),
+)
+def test_any_batches_and_any_kills_record_the_same(settled: Settled, kills: list[tuple[int, int, float]], last_batch_events: int) -> None:
+    """Whatever the batch sizes and wherever it ends, going on records what an uninterrupted run records."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = copied(settled.place, Path(folder) / "home")
+        for after_slots, batch_events, snapshot_every_s in kills:
+            with contextlib.suppress(Killed):
+                run_here(place, killed_after(after_slots), batch_events=batch_events, snapshot_every_s=snapshot_every_s)
+        assert settled.expected == run_here(place, batch_events=last_batch_events)
+        stores = place.open()
+        assert_rejects_kept(place.world, stores)
+        stores.close()
+
+
+def test_without_snapshots_the_state_is_folded_anew(settled: Settled, tmp_path: Path) -> None:
+    """Losing every snapshot changes nothing but the time that a restart takes."""
+    place = copied(settled.place, tmp_path / "home")
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(40), snapshot_every_s=0.05, batch_events=20)
+    stores = place.open()
+    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    assert taken
+    for snapshot in taken:
+        stores.blobs.remove(snapshot.blob)
+    stores.close()
+    assert settled.expected == run_here(place)
+
+
+def test_two_runs_of_nothing_new_add_nothing(settled: Settled, tmp_path: Path) -> None:
+    """A bounded run over rides that are counted already closes no slot again."""
+    place = copied(settled.place, tmp_path / "home")
+    assert settled.expected == run_here(place)
+    assert settled.expected == run_here(place)
+
+
+def test_a_log_without_its_beginning_is_the_same_after_a_restart(settled: Settled, tmp_path: Path) -> None:
+    """On a log whose first events are gone, a run that was interrupted records what one that was not records."""
+    rides = tmp_path / "rides"
+    shutil.copytree(settled.place.rides, rides)
+    first, second, *_ = sorted((rides / "0").glob("*.avro"))
+    first.unlink()
+    whole = run_here(copied(settled.place, tmp_path / "whole", rides=rides))
+    place = copied(settled.place, tmp_path / "home", rides=rides)
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(20), batch_events=50)
+    assert whole == run_here(place)
+    assert [HorizonShort("small", 0, max(0, int(second.stem) - place.world.horizon), int(second.stem))] == [
+        record for record in map(decode, whole) if isinstance(record, HorizonShort)
+    ]

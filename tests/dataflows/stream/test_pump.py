@@ -1,0 +1,181 @@
+"""One partition from its reader to partials: ends, silence, gaps, and rejects that are durable first."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.sources import FileRides
+from dataflows.stream.pump import PartitionPump, PumpLimits
+from dataflows.stream.resume import FROM_LOWEST, ResumePlan
+from schemas.errors import StoreUnavailable
+from schemas.events.codec import Decoder
+from schemas.events.rides import Reason, Rejected
+from schemas.records.records import RegionBootstrapped
+from state.counting.intake import IntakeRules
+from state.counting.partials import Partial, ResumePoint, Standing
+from tests.simulation.live import LiveFiles
+from tests.simulation.world import START_SLOT, Entry, make_world
+
+WORLD = make_world(7, hours=3)
+HORIZON = 50
+
+
+class Kept:
+    """Rejects in a list; may refuse."""
+
+    def __init__(self) -> None:
+        self.rejects: list[Rejected] = []
+        self.refuses = False
+
+    def write(self, rejects: Sequence[Rejected]) -> None:
+        if self.refuses:
+            raise StoreUnavailable("rejects: full")
+        self.rejects += rejects
+
+    def read(self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None) -> list[Rejected]:
+        return self.rejects
+
+    def counts(self) -> dict[Reason, int]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def plan_at(point: ResumePoint, **known: int) -> ResumePlan:
+    """A plan that goes on there in partition 0."""
+    boot = RegionBootstrapped("small", "", "", START_SLOT, START_SLOT, 0, b"")
+    return ResumePlan(WORLD.region, boot, point.closed_through + 1, {0: point}, {0: known["warmed_from"]} if known else {})
+
+
+FRESH = ResumePoint(FROM_LOWEST, 0, START_SLOT - 1, -1, START_SLOT)
+
+
+def pump_of(
+    folder: Path,
+    plan: ResumePlan,
+    *,
+    bounded: bool,
+    batch_events: int = 30,
+    clock: Callable[[], float] = lambda: 0.0,
+    kept: Kept | None = None,
+) -> PartitionPump:
+    """A pump over partition 0 of a log in files."""
+    limits = PumpLimits(batch_events, idle_after_s=5.0, progress_every_s=1.0, poll_s=0.0)
+    rules = IntakeRules(dedup_horizon_events=HORIZON)
+    return PartitionPump(FileRides(folder), 0, [plan], Decoder(("small",)), rules, kept or Kept(), limits, clock, bounded=bounded)
+
+
+def written(folder: Path, entries: Sequence[Entry]) -> LiveFiles:
+    """A log of one partition with these entries, in small files."""
+    log = LiveFiles(folder, 1)
+    for start in range(0, len(entries), 10):
+        log.write(0, entries[start : start + 10])
+    return log
+
+
+def drained(pump: PartitionPump) -> list[Partial]:
+    """All partials of a bounded pump."""
+    found: list[Partial] = []
+    while not pump.ended:
+        found += pump.step()
+    pump.close()
+    return found
+
+
+def test_a_bounded_pump_stops_at_the_end_that_it_pinned(tmp_path: Path) -> None:
+    """Events that come after its start are left, and its last partial says that it has ended."""
+    log = written(tmp_path, WORLD.logs[0][:45])
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=True)
+    log.write(0, WORLD.logs[0][45:60])
+    log.close()
+    partials = drained(pump)
+    assert (0, 45) == (partials[0].from_offset, partials[-1].to_offset)
+    assert [Standing.FLOWING, Standing.ENDED] == [partial.standing for partial in partials]
+    assert pump.step() == []
+
+
+def test_partials_continue_each_other(tmp_path: Path) -> None:
+    """Ranges of offsets follow one another without a hole, and rejects carry their bytes."""
+    written(tmp_path, WORLD.logs[0]).close()
+    kept = Kept()
+    partials = drained(pump_of(tmp_path, plan_at(FRESH), bounded=True, batch_events=7, kept=kept))
+    assert all(one.to_offset == other.from_offset for one, other in itertools.pairwise(partials))
+    expected = {offset: entry.value for offset, entry in enumerate(WORLD.logs[0]) if entry.event.reason is not None}
+    assert expected == {reject.offset: reject.value for reject in kept.rejects}
+
+
+def test_silence_is_told_after_its_time_and_not_too_often(tmp_path: Path) -> None:
+    """A partition is idle once it has stood at its end for the set time, says so again in the set rhythm, and is not when rides come."""
+    log = written(tmp_path, WORLD.logs[0][:10])
+    now = [0.0]
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=False, clock=lambda: now[0])
+    [first] = pump.step()
+    assert first.standing is Standing.FLOWING
+    said = []
+    for now[0] in (0.0, 4.9, 5.0, 5.5, 6.0):
+        said.append([partial.standing for partial in pump.step()])
+    assert [[], [], [Standing.IDLE], [], [Standing.IDLE]] == said
+    assert pump.idle
+    log.write(0, WORLD.logs[0][10:20])
+    assert [Standing.FLOWING] == [partial.standing for partial in pump.step()]
+    assert not pump.idle
+    now[0] = 11.0
+    assert [] == pump.step()  # Silence begins anew.
+    pump.close()
+    log.close()
+
+
+def test_a_gap_is_told_with_the_first_partial(tmp_path: Path) -> None:
+    """Where the log no longer holds what a region would read, its first partial covers the hole and says how far it goes."""
+    log = written(tmp_path, WORLD.logs[0])
+    log.forget(0, 100)
+    log.close()
+    low, _ = FileRides(tmp_path).bounds(0)
+    assert low > 60
+    point = ResumePoint(40, 60, START_SLOT, 0, START_SLOT)
+    partials = drained(pump_of(tmp_path, plan_at(point), bounded=True))
+    assert (40, low) == (partials[0].from_offset, partials[0].gap_until)
+    assert (0, low) == (partials[0].wanted_from, partials[0].short_from)
+    assert all((-1, -1, -1) == (p.gap_until, p.wanted_from, p.short_from) for p in partials[1:])
+
+
+@pytest.mark.parametrize(
+    ("open_from", "known", "told"),
+    [
+        (FROM_LOWEST, None, True),  # a first start, on a log that has lost its beginning
+        (120, None, True),
+        (120, -1, True),
+        (120, 0, False),  # on record already
+        (150, None, False),  # its whole horizon is there
+    ],
+)
+def test_a_short_horizon_is_told_once(tmp_path: Path, open_from: int, known: int | None, told: bool) -> None:
+    """Deduplication that cannot be warmed in full says so, unless just that is on record."""
+    log = written(tmp_path, WORLD.logs[0])
+    log.forget(0, 100)
+    log.close()
+    low, end = FileRides(tmp_path).bounds(0)
+    assert 60 < low <= 100 < end
+    point = ResumePoint(open_from, open_from, START_SLOT, 0, START_SLOT) if open_from >= 0 else FRESH
+    plan = plan_at(point) if known is None else plan_at(point, warmed_from=low + known)
+    first, *rest = drained(pump_of(tmp_path, plan, bounded=True))
+    assert told == (first.short_from == low)
+    assert first.gap_until == -1
+    assert all(partial.short_from == -1 for partial in rest)
+
+
+def test_a_partial_waits_for_its_rejects(tmp_path: Path) -> None:
+    """When rejects cannot be kept no partial goes on that counts them."""
+    with RideLogWriter(tmp_path, 1) as log:
+        log.append(0, np.array([1]), [b""], [b"no ride"])
+    kept = Kept()
+    kept.refuses = True
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=True, kept=kept)
+    with pytest.raises(StoreUnavailable, match="full"):
+        pump.step()
+    pump.close()

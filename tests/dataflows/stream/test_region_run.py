@@ -1,0 +1,129 @@
+"""A region's run: what it refuses, what it repeats, and what it says about its environment."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dataflows.connectors.sources import open_rides
+from dataflows.stream.start import run_embedded
+from schemas.errors import DivergenceError, NotFound, UsageError
+from schemas.records.record_codec import decode, encode
+from schemas.records.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotCounts
+from tests.dataflows.stream.test_local import Killed, killed_after
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import LOG, Place, closed_slots, copied, payloads, run_here
+
+
+def interrupted(settled: Settled, folder: Path, slots: int = 10) -> Place:
+    """A home whose run was killed after some slots, without a snapshot."""
+    place = copied(settled.place, folder)
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(slots), batch_events=10)
+    return place
+
+
+def without_log(place: Place, folder: Path) -> Place:
+    """A copy of a home without the region's log and its checkpoint."""
+    copy = copied(place, folder)
+    for path in [*(folder / "ledger").glob("region__*"), *(folder / "checkpoints").glob("region*")]:
+        path.unlink()
+    for path in (folder / "checkpoints").glob("**/small*"):
+        path.unlink()
+    return copy
+
+
+def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path) -> Place:
+    """A home whose log says something else in its last entry of a kind, and hashes well all the same."""
+    stores = place.open()
+    entries = payloads(stores.ledger)
+    stores.close()
+    last = max(index for index, payload in enumerate(entries) if isinstance(decode(payload), kind))
+    entries[last] = encode(dataclasses.replace(decode(entries[last]), **change))
+    forged = without_log(place, folder)
+    stores = forged.open()
+    stores.ledger.append(LOG, 0, entries)
+    stores.close()
+    return forged
+
+
+def test_a_region_that_was_not_bootstrapped_is_refused(settled: Settled, tmp_path: Path) -> None:
+    """The message names the region and the command that helps."""
+    place = dataclasses.replace(
+        settled.place, home=tmp_path, environment=dict(settled.place.environment) | {"RIDECAST_HOME": str(tmp_path)}
+    )
+    with pytest.raises(NotFound, match=r"region small: not bootstrapped in this home; run `ridecast bootstrap --region small"):
+        run_here(place)
+
+
+def test_another_number_of_partitions_is_refused(settled: Settled, tmp_path: Path) -> None:
+    """A log of rides with other partitions than the ledger knows is not read."""
+    place = interrupted(settled, tmp_path / "home")
+    fewer = tmp_path / "rides"
+    for partition in (0, 1):
+        (fewer / str(partition)).mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"expected a source with partitions \[0, 1, 2\], as in the ledger, got \[0, 1\]"):
+        run_here(copied(place, tmp_path / "other", rides=fewer))
+
+
+def test_counts_that_do_not_follow_are_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """A recorded status that folding does not give again is refused, with the entry that says it."""
+    place = interrupted(settled, tmp_path / "home")
+    forged = rewritten(place, SlotClosed, {"status": "unobserved"}, tmp_path / "forged")
+    with pytest.raises(DivergenceError, match=r"region/small entry \d+ \(SlotClosed, slot \d+\): folding it again gives other bytes"):
+        run_here(forged)
+
+
+def test_another_forecast_in_the_same_environment_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """Where the environment is the same, the last bit of a forecast must come out again."""
+    place = interrupted(settled, tmp_path / "home")
+    forged = rewritten(place, ForecastIssued, {"online_weight_milli": 999}, tmp_path / "forged")
+    with pytest.raises(DivergenceError, match="ForecastIssued"):
+        run_here(forged)
+
+
+def test_another_forecast_in_another_environment_is_recorded(settled: Settled, tmp_path: Path) -> None:
+    """Where the environment differs the run says so once, goes on, and counts the same."""
+    place = interrupted(settled, tmp_path / "home")
+    forged = rewritten(place, ForecastIssued, {"online_weight_milli": 999}, tmp_path / "forged")
+    stores = forged.open()
+    stores.environment = b"another environment, 32 bytes..."
+    source = open_rides(forged.rides)
+    for ended_at_once in (True, True, False, False):
+        run_embedded(stores, source, ["small"], bounded=True, stopped=lambda ended=ended_at_once: ended)  # type: ignore[misc]
+    source.close()
+    found = payloads(stores.ledger)
+    stores.close()
+    changed = [record for record in map(decode, found) if isinstance(record, EnvironmentChanged)]
+    assert [stores.environment] == [record.environment for record in changed]
+    assert closed_slots(settled.expected) == closed_slots(found)
+
+
+def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot whose counts are too large for an entry keeps them in a blob, and resumes from there."""
+    monkeypatch.setattr("dataflows.stream.record.INLINE_LIMIT_BYTES", 20)
+    whole = run_here(copied(settled.place, tmp_path / "whole"))
+    assert any(record.counts_blob for record in closed_slots(whole))
+    place = interrupted(settled, tmp_path / "home", slots=40)
+    assert whole == run_here(place)
+    stores = place.open()
+    inline = {record.slot: (record.counts, record.corrections) for record in closed_slots(settled.expected)}
+    for record in closed_slots(whole):
+        body = decode(stores.blobs.get(record.counts_blob)) if record.counts_blob else SlotCounts(record.counts, record.corrections)
+        assert inline[record.slot] == (body.counts, body.corrections)
+    stores.close()
+
+
+def test_one_record_more_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """A close that lost its last record is refused, wherever it was written."""
+    place = interrupted(settled, tmp_path / "home")
+    stores = place.open()
+    entries = payloads(stores.ledger)
+    stores.close()
+    forged = without_log(place, tmp_path / "forged")
+    stores = forged.open()
+    stores.ledger.append(LOG, 0, entries[:-1])
+    stores.close()
+    with pytest.raises(DivergenceError, match=r"folding it again gives one more record"):
+        run_here(forged)

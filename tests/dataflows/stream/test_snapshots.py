@@ -1,0 +1,181 @@
+"""Snapshots are caches: gone, broken, foreign or newer than the log, they change nothing but the time that a restart takes."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataflows.stream.snapshots import LOOK_BACK_ENTRIES, load_snapshot, save_snapshot
+from dataflows.stream.stores import Stores, open_stores
+from ledger.store.blobs import Retention
+from ledger.views.append import append_shared
+from schemas.records.record_codec import decode
+from schemas.records.records import RUNS_LOG, RunStopped, SnapshotTaken
+from schemas.settings import Settings
+from tests.dataflows.stream.test_local import Killed, killed_after
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import Place, copied, run_here
+
+HERE, ELSEWHERE = b"h" * 32, b"e" * 32
+
+
+def arrays(slot: int) -> dict[str, np.ndarray]:
+    """A state that differs from every other slot's, with the types that a state has."""
+    return {
+        "next_slot": np.array([slot + 1]),
+        "cells": np.arange(slot, dtype=np.uint64),
+        "weights": np.linspace(0, slot, 7),
+        "champions": np.array([f"{slot:064x}"], "S64"),
+        "none": np.empty((0, 3), np.int32),
+    }
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    """An empty home."""
+    opened = open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}))
+    yield opened
+    opened.close()
+
+
+def close_and_save(stores: Stores, slot: int, environment: bytes = HERE, region: str = "nyc") -> None:
+    """One more entry in the region's log, and a snapshot after it."""
+    log = f"region/{region}"
+    stores.ledger.append(log, stores.ledger.head(log).size, [f"slot {slot}".encode()])
+    save_snapshot(stores.ledger, stores.blobs, region, slot, arrays(slot), environment)
+
+
+def found(stores: Stores, environment: bytes = HERE) -> int | None:
+    """The slot of the snapshot that is trusted, its arrays compared."""
+    loaded = load_snapshot(stores.ledger, stores.blobs, "nyc", environment)
+    if loaded is None:
+        return None
+    taken, held = loaded
+    expected = arrays(taken.slot)
+    assert {name: (a.dtype, a.shape, a.tobytes()) for name, a in expected.items()} == {
+        name: (a.dtype, a.shape, a.tobytes()) for name, a in held.items()
+    }
+    assert stores.ledger.root_at("region/nyc", taken.size) == taken.root
+    return taken.slot
+
+
+def test_the_newest_comes_back_as_it_was(stores: Stores) -> None:
+    """Every array has its type, shape and bytes again; before there is one, there is none."""
+    assert found(stores) is None
+    for slot in (3, 4, 5):
+        close_and_save(stores, slot)
+    assert 5 == found(stores)
+
+
+def test_another_environment_or_region_has_its_own(stores: Stores) -> None:
+    """What another environment wrote is not taken over, nor what belongs to another region."""
+    close_and_save(stores, 3)
+    close_and_save(stores, 4, ELSEWHERE)
+    close_and_save(stores, 9, HERE, "tehran")
+    assert [3, 4, None] == [found(stores, environment) for environment in (HERE, ELSEWHERE, b"x" * 32)]
+
+
+def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
+    """Where the log is shorter than it was, or says something else at that size, the snapshot is passed over."""
+    close_and_save(stores, 3)
+    head = stores.ledger.head("region/nyc")
+    blob = stores.blobs.put(b"never read", Retention.SNAPSHOT)
+    for size, root in ((head.size + 1, head.root), (head.size, b"r" * 32), (0, head.root)):
+        append_shared(stores.ledger, RUNS_LOG, SnapshotTaken("nyc", 8, size, root, blob, HERE))
+    assert 3 == found(stores)
+
+
+def blob_file(stores: Stores, slot: int) -> Path:
+    """Where the snapshot of a slot lies."""
+    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    name = next(record.blob for record in taken if record.slot == slot).hex()
+    [path] = (stores.settings.home / "blobs").glob(f"**/{name}")
+    return path
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+WOUNDS: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "a bit flipped": flip,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "another's bytes": lambda path: path.write_bytes(b"PK\x03\x04 no array at all"),
+}
+
+
+@pytest.mark.parametrize("wound", WOUNDS)
+def test_a_damaged_snapshot_gives_way_to_an_older_one(stores: Stores, wound: str) -> None:
+    """What does not hash to its name is not trusted; the one before it is, and then none."""
+    close_and_save(stores, 3)
+    close_and_save(stores, 4)
+    WOUNDS[wound](blob_file(stores, 4))
+    assert 3 == found(stores)
+    WOUNDS[wound](blob_file(stores, 3))
+    assert found(stores) is None
+
+
+def test_only_recent_ones_are_looked_for(stores: Stores) -> None:
+    """After many other runs an old snapshot is not searched for: folding anew is always right."""
+    close_and_save(stores, 3)
+    for number in range(LOOK_BACK_ENTRIES - 3):
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(str(number), number, {}))
+    assert 3 == found(stores)
+    for number in range(3):
+        append_shared(stores.ledger, RUNS_LOG, RunStopped("more", number, {}))
+    assert found(stores) is None
+
+
+@pytest.fixture
+def interrupted(settled: Settled, tmp_path: Path) -> Place:
+    """A home whose run was killed, with several snapshots."""
+    place = copied(settled.place, tmp_path / "interrupted")
+    with contextlib.suppress(Killed):
+        run_here(place, killed_after(12), snapshot_every_s=0.01, batch_events=20)
+    return place
+
+
+@pytest.mark.parametrize("wound", ["gone", "a bit flipped"])
+def test_without_sound_snapshots_a_run_records_the_same(settled: Settled, interrupted: Place, wound: str) -> None:
+    """Every snapshot deleted or corrupted, the run folds its log again and goes on as if nothing were."""
+    snapshots = list((interrupted.home / "blobs" / Retention.SNAPSHOT).glob("*/*"))
+    assert len(snapshots) > 1
+    for path in snapshots:
+        WOUNDS[wound](path)
+    assert settled.expected == run_here(interrupted)
+
+
+@pytest.mark.parametrize("lost", ["next_slot", "champions", "history0.count", "forecaster0.issued_mean", "forecaster0.online_loss"])
+def test_a_snapshot_of_another_version_is_not_trusted(settled: Settled, interrupted: Place, lost: str) -> None:
+    """One that lacks what this version keeps is passed over like one that is gone, although it hashes well."""
+    stores = interrupted.open()
+    loaded = load_snapshot(stores.ledger, stores.blobs, "small", stores.environment)
+    assert loaded is not None
+    taken, held = loaded
+    without = {name: array for name, array in held.items() if name != lost}
+    assert len(held) - 1 == len(without)
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **without)
+    other = dataclasses.replace(taken, blob=stores.blobs.put(out.getvalue(), Retention.SNAPSHOT))
+    append_shared(stores.ledger, RUNS_LOG, other)
+    stores.close()
+    assert settled.expected == run_here(interrupted)
+
+
+def test_with_or_without_snapshots_nothing_else_is_touched(settled: Settled, interrupted: Place) -> None:
+    """Snapshots are named in `runs` only: no entry of the region's log differs between a home that has them and one that has none."""
+    without = copied(settled.place, interrupted.home.parent / "without")
+    with contextlib.suppress(Killed):
+        run_here(without, killed_after(12), snapshot_every_s=1e9, batch_events=20)
+    assert not list((without.home / "blobs" / Retention.SNAPSHOT).glob("*/*"))
+    for place in (interrupted, without):
+        assert settled.expected == run_here(place)

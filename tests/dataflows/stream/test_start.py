@@ -1,0 +1,292 @@
+"""From settings to open stores: what is opened where, what is written about a run, and what is let go again."""
+
+import contextlib
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflows.connectors.rejects_at import open_rejects
+from dataflows.connectors.sinks import FileRejects, KafkaRejects
+from dataflows.connectors.sources import FileRides, open_rides
+from dataflows.jobs.learn import train_region
+from dataflows.stream.environment import describe_environment, environment_digest
+from dataflows.stream.resume import plan_resume
+from dataflows.stream.start import limits_of, open_pumps, record_start, record_stops, rules_of, run_embedded, start_region
+from dataflows.stream.stores import Stores, open_stores
+from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
+from ledger.views.regions import last_run
+from schemas.errors import BootRefused, NotFound, StoreUnavailable
+from schemas.records.record_codec import decode
+from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.regions import load_region
+from schemas.settings import Settings
+from tests.faults.small_ledger import make_small_ledger
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import LOG, copied, payloads
+from tests.simulation.world import DEDUP_TOTAL_EVENTS, SKEW_S
+from tests.tree import ROOT
+
+
+def settings_of(home: Path, **changes: str) -> Settings:
+    """Settings of a home."""
+    return Settings.from_env({"RIDECAST_HOME": str(home)} | {f"RIDECAST_{name.upper()}": value for name, value in changes.items()})
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    """An empty embedded home."""
+    opened = open_stores(settings_of(tmp_path / "deep" / "home"))
+    yield opened
+    opened.close()
+
+
+def runs(stores: Stores, kind: type) -> list[object]:
+    """Records of a kind in the `runs` log."""
+    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind.__name__)]
+
+
+# --- opening ---------------------------------------------------------------------------------------------
+
+
+def test_a_home_is_made_and_found_again(stores: Stores) -> None:
+    """Folders are made as needed; what one process stored, the next one has, in files below that home."""
+    digest = stores.blobs.put(b"kept", Retention.PERMANENT)
+    stores.ledger.append("region/nyc", 0, [b"entry"])
+    again = open_stores(stores.settings)
+    assert b"kept" == again.blobs.get(digest)
+    assert [b"entry"] == [stored.payload for stored in again.ledger.read("region/nyc", 0)]
+    assert isinstance(again.blobs, FileBlobs)
+    assert environment_digest() == again.environment
+    again.close()
+
+
+def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
+    """A file in its place is named, in one line."""
+    (tmp_path / "file").write_bytes(b"")
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        with pytest.raises(StoreUnavailable, match=rf"home {home}: expected a directory: "):
+            open_stores(settings_of(home))
+
+
+def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) -> None:
+    """With an address, entries and blobs are in PostgreSQL, and another home with that address sees them."""
+    first = open_stores(settings_of(tmp_path / "home", database=postgres_url))
+    digest = first.blobs.put(b"kept", Retention.PERMANENT)
+    first.ledger.append("region/nyc", 0, [b"entry"])
+    assert isinstance(first.blobs, DatabaseBlobs)
+    assert not list((tmp_path / "home").glob("**/*.sqlite"))
+    first.close()
+    again = open_stores(settings_of(tmp_path / "home", database=postgres_url))
+    assert (b"kept", 1) == (again.blobs.get(digest), again.ledger.head("region/nyc").size)
+    again.close()
+
+
+def test_blobs_are_let_go_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where closing the ledger fails, the blobs are closed all the same, and the error is not lost."""
+    closed: list[str] = []
+    monkeypatch.setattr(stores.blobs, "close", lambda: closed.append("blobs"))
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.ledger, "close", lambda: (_ for _ in ()).throw(StoreUnavailable("disk full")))
+        with pytest.raises(StoreUnavailable, match="disk full"):
+            stores.close()
+    assert ["blobs"] == closed
+
+
+def test_rejects_go_where_outputs_go(tmp_path: Path) -> None:
+    """Embedded they are a file in home, with Kafka a topic."""
+    embedded = open_rejects(settings_of(tmp_path))
+    assert isinstance(embedded, FileRejects)
+    embedded.close()
+    assert (tmp_path / "rejects.sqlite").is_file()
+    with_kafka = open_rejects(settings_of(tmp_path, kafka="127.0.0.1:1"))
+    assert isinstance(with_kafka, KafkaRejects)
+    with_kafka.close()
+
+
+# --- rules and limits ------------------------------------------------------------------------------------
+
+
+def test_rules_are_those_that_were_recorded(settled: Settled) -> None:
+    """However settings change later, a region is taken in by the rules of its bootstrap."""
+    stores = settled.place.open(skew_s=9, dedup_horizon_events=5_000_000)
+    rules = rules_of(plan_resume(stores.ledger, "small", (0, 1, 2)))
+    stores.close()
+    assert (SKEW_S, DEDUP_TOTAL_EVENTS // 3) == (rules.skew_s, rules.dedup_horizon_events)
+
+
+def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    """Batch, silence and rhythm come from settings, in their units."""
+    limits = limits_of(settings_of(tmp_path, batch_events="77", idle_after_s="1.5", progress_per_s="4"))
+    assert (77, 1.5, 0.25) == (limits.batch_events, limits.idle_after_s, limits.progress_every_s)
+
+
+def test_there_is_a_pump_for_each_partition(settled: Settled) -> None:
+    """Pumps of the partitions that were asked for, which stop at the end that the source has now."""
+    stores, source = settled.place.open(), open_rides(settled.place.rides)
+    rejects = FileRejects(settled.place.home.parent / "rejects_of_pumps.sqlite")
+    plan = plan_resume(stores.ledger, "small", source.partitions())
+    pumps = open_pumps(stores, source, [plan], (2, 0), rejects, bounded=True)
+    assert [2, 0] == [pump.partition for pump in pumps]
+    for pump in pumps:
+        while not pump.ended:
+            pump.step()
+        assert source.bounds(pump.partition)[1] == pump.received
+        pump.close()
+    rejects.close()
+    stores.close()
+    source.close()
+
+
+# --- what is written about a run -------------------------------------------------------------------------
+
+
+def test_a_run_is_recorded_from_start_to_stop(stores: Stores) -> None:
+    """Host, time, environment and sources are in `runs`, and nowhere else; a stop says how far every log was."""
+    assert last_run(stores.ledger, "nyc") is None
+    before_us = time.time_ns() // 1000
+    stores.ledger.append("region/nyc", 0, [b"an entry", b"another"])
+    run = record_start(stores, "run nyc", "topic=rides.raw", 3)
+    [started] = runs(stores, RunStarted)
+    assert isinstance(started, RunStarted)
+    assert before_us <= started.started_at_us <= time.time_ns() // 1000
+    expected = (run, "run nyc", platform.node(), stores.environment, describe_environment(), "topic=rides.raw", 3)
+    assert expected == (
+        *(started.run, started.command, started.host, started.environment),
+        *(started.packages, started.source, started.processes),
+    )
+    assert started == last_run(stores.ledger, "nyc")
+    size = stores.ledger.head(RUNS_LOG).size
+    stores.runs.append(run)
+    record_stops(stores)
+    record_stops(stores)
+    [stopped] = runs(stores, RunStopped)
+    assert isinstance(stopped, RunStopped)
+    assert (run, {"region/nyc": 2, RUNS_LOG: size}) == (stopped.run, stopped.sizes)
+    assert stopped.stopped_at_us >= started.started_at_us
+
+
+def test_the_newest_environment_of_a_region_counts(stores: Stores) -> None:
+    """Each start names its environment; a run of another region says nothing of who wrote this one's log."""
+    first = record_start(stores, "run nyc", "", 1)
+    moved = dataclasses.replace(stores, environment=b"another environment, 32 bytes...")
+    assert first != record_start(moved, "run tehran", "", 1)
+    nyc, tehran = last_run(stores.ledger, "nyc"), last_run(stores.ledger, "tehran")
+    assert nyc is not None
+    assert tehran is not None
+    assert (stores.environment, moved.environment) == (nyc.environment, tehran.environment)
+    record_start(moved, "run nyc", "", 1)
+    newest = last_run(stores.ledger, "nyc")
+    assert newest is not None
+    assert moved.environment == newest.environment
+
+
+def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path: Path) -> None:
+    """Only a run that was resumed is on record, so that a failure leaves the environment that wrote last."""
+    stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+    with pytest.raises(NotFound, match="region nyc: not bootstrapped"):
+        start_region(stores, "nyc", source)
+    assert [] == runs(stores, RunStarted)
+    run = start_region(stores, "small", source, 2)
+    [started] = runs(stores, RunStarted)
+    assert isinstance(started, RunStarted)
+    assert ("run small", 2) == (started.command, started.processes)
+    assert all(f"{name}={value}" in started.source for name, value in source.identity().items())
+    assert stores.ledger.head(LOG).size == run.size
+    source.close()
+    stores.close()
+
+
+def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended, or stopped by an error, every pump and the rejects are closed; what was recorded stays a beginning of the whole."""
+    closed: list[str] = []
+    for name in ("dataflows.stream.stores.PartitionPump", "dataflows.stream.stores.FileRejects"):
+        original = getattr(sys.modules["dataflows.stream.stores"], name.rpartition(".")[2]).close
+
+        def close(self: object, original: object = original, name: str = name) -> None:
+            closed.append(name.rpartition(".")[2])
+            original(self)  # type: ignore[operator]
+
+        monkeypatch.setattr(f"{name}.close", close)
+
+    def burst(*_: object) -> None:
+        raise StoreUnavailable("nobody listens")
+
+    stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataflows.stream.stores.start_region", burst)
+        with pytest.raises(StoreUnavailable, match="nobody listens"):
+            run_embedded(stores, source, ["small"], bounded=True)
+    assert ["FileRejects"] == closed
+    closed.clear()
+    for on_slot, ends in ((burst, pytest.raises(StoreUnavailable, match="nobody listens")), (None, contextlib.nullcontext())):
+        with ends:
+            run_embedded(stores, source, ["small"], bounded=True, on_slot=on_slot)
+        assert ["PartitionPump"] * 3 + ["FileRejects"] == closed
+        found = payloads(stores.ledger)
+        assert settled.expected[: len(found)] == found
+        closed.clear()
+    assert settled.expected == found
+    source.close()
+    stores.close()
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
+def test_threads_are_few_unless_somebody_said_so(given: dict[str, str], threads: str) -> None:
+    """A streaming process has one OpenMP thread; what the environment says already stays."""
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
+    code = "import os; from dataflows.stream.start import quiet_threads; quiet_threads(); print(os.environ['OMP_NUM_THREADS'])"
+    said = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert threads == said.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda stores, folder: start_region(stores, "nyc", FileRides(folder)),
+        lambda stores, folder: train_region(stores, load_region("nyc"), promote=True),
+    ],
+    ids=["run", "train"],
+)
+def test_what_is_acted_on_is_held_against_its_checkpoint(tmp_path: Path, begin: Callable[[Stores, Path], object]) -> None:
+    """With `control` gone, or gone back, neither a run nor a training begins: it would silently take away the champion."""
+    small = make_small_ledger(tmp_path)
+    for path in (small.home / "ledger").glob("control*"):
+        path.unlink()
+    stores = open_stores(small.settings())
+    try:
+        with pytest.raises(BootRefused, match=r"control: the checkpoint is ahead of the database: control\.txt has size 1, the database 0"):
+            begin(stores, tmp_path)
+    finally:
+        stores.close()
+
+
+def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> None:
+    """A run that came to its end says so in `runs`; one that failed says only that it began."""
+    stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
+
+    def fail() -> bool:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        run_embedded(stores, source, ["small"], bounded=True, stopped=fail)
+    stores.runs.clear()
+    run_embedded(stores, source, ["small"], bounded=True, stopped=lambda: True)
+    started, stopped = (runs(stores, kind) for kind in (RunStarted, RunStopped))
+    assert [record.run for record in started][1:] == [record.run for record in stopped]  # type: ignore[attr-defined]
+    source.close()
+    stores.close()
+
+
+def test_who_only_looks_leaves_no_folder(tmp_path: Path) -> None:
+    """A home that was mistyped is not made by a command that reads."""
+    opened = open_stores(settings_of(tmp_path / "mistyped"), reading=True)
+    assert () == opened.ledger.logs()
+    opened.close()
+    assert [] == list(tmp_path.iterdir())

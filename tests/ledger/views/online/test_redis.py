@@ -1,0 +1,62 @@
+"""What only Redis can do to an online store: go away, be emptied, change under a reader."""
+
+import pytest
+from redis import Redis
+
+from ledger.views.online.protocol import StoredIssue
+from ledger.views.online.redis import RedisStore
+from schemas.errors import StoreUnavailable
+from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_entry
+from tests.services.redis import RedisServer
+
+
+def issue(index: int) -> StoredIssue:
+    """A stored issue of 40 cells."""
+    columns = sample_columns(seed=index)
+    return StoredIssue(index, sample_entry(columns), sample_blob(columns))
+
+
+def test_a_redis_that_is_away_is_said_in_one_line(redis_server: RedisServer) -> None:
+    """Every question to a dead Redis raises StoreUnavailable with its address; a Redis that is back is used again."""
+    redis_server.flush()
+    client = Redis.from_url(redis_server.url)
+    store = RedisStore(client)
+    store.put(issue(1))
+    redis_server.kill()
+    expected = rf"Redis at 127\.0\.0\.1:{redis_server.port}: "
+    with pytest.raises(StoreUnavailable, match=expected):
+        store.put(issue(2))
+    with pytest.raises(StoreUnavailable, match=expected):
+        store.get("nyc", "pickups")
+    with pytest.raises(StoreUnavailable, match=expected):
+        store.cell("nyc", "pickups", FIRST_CELL)
+    with pytest.raises(StoreUnavailable, match=expected):
+        store.newest("nyc", "pickups")
+    with pytest.raises(StoreUnavailable, match=expected):
+        store.ping()
+    redis_server.start()
+    store.ping()
+    assert store.put(issue(3))
+    assert store.get("nyc", "pickups") == issue(3)
+    client.close()
+
+
+def test_an_emptied_redis_is_empty_for_readers_that_knew_it(redis_url: str) -> None:
+    """A reader does not answer from what it remembers of an issue that is gone."""
+    client = Redis.from_url(redis_url)
+    store = RedisStore(client)
+    store.put(issue(1))
+    assert store.cell("nyc", "pickups", FIRST_CELL) is not None
+    client.flushall()
+    assert store.cell("nyc", "pickups", FIRST_CELL) is None
+    assert store.put(issue(1))
+    assert store.cell("nyc", "pickups", FIRST_CELL) is not None
+    client.close()
+
+
+def test_two_instances_share_a_redis(redis_url: str) -> None:
+    """Staging does not overwrite what production serves."""
+    client = Redis.from_url(redis_url)
+    RedisStore(client, "production").put(issue(1))
+    assert RedisStore(client, "staging").get("nyc", "pickups") is None
+    client.close()

@@ -1,0 +1,91 @@
+"""What is in force: the control log folded to any size, in any order of asking."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflows.stream.stores import Stores, open_stores
+from ledger.formats.merkle import EMPTY_ROOT
+from ledger.views.control import Control, ControlView
+from schemas.records.record_codec import encode
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.settings import Settings
+
+
+def promotion(region: str, model: int, measure: str = "pickups") -> bytes:
+    """The entry that puts a model in force."""
+    return encode(ModelPromoted(region, measure, bytes([model]) * 32, "champion", "a test"))
+
+
+TRAINED = encode(ModelTrained("nyc", "pickups", b"t" * 32, "a", (), 0, 1, 1, b"", {}, {}))
+ENTRIES = [
+    TRAINED,
+    promotion("nyc", 1),
+    promotion("tehran", 2),
+    promotion("nyc", 3, "requests"),
+    promotion("nyc", 4),
+    b"from a newer version",
+    promotion("tehran", 2),
+    promotion("nyc", 1),
+]
+
+
+def plain(size: int) -> dict[tuple[str, str], bytes]:
+    """The champions after that many entries: the last promotion of each region and measure."""
+    said = {
+        1: ("nyc", "pickups", 1),
+        2: ("tehran", "pickups", 2),
+        3: ("nyc", "requests", 3),
+        4: ("nyc", "pickups", 4),
+        6: ("tehran", "pickups", 2),
+        7: ("nyc", "pickups", 1),
+    }
+    return {(region, measure): bytes([model]) * 32 for at, (region, measure, model) in said.items() if at < size}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """A home with a control log of all these entries."""
+    opened = open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path_factory.mktemp("control") / "home")}))
+    opened.ledger.append(CONTROL_LOG, 0, ENTRIES)
+    yield opened
+    opened.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.none(), st.integers(0, len(ENTRIES))), min_size=1, max_size=8))
+def test_any_order_of_asking_gives_the_same(stores: Stores, asked: list[int | None]) -> None:
+    """Forwards, backwards or for the newest, what is in force at a size depends on that size alone."""
+    view = ControlView(stores.ledger)
+    for size in asked:
+        at = len(ENTRIES) if size is None else size
+        root = stores.ledger.root_at(CONTROL_LOG, at)
+        control = view.latest() if size is None else view.at(at, root)
+        assert (at, root, plain(at)) == (control.size, control.root, control.champions)
+
+
+def test_the_newest_is_asked_for_again(tmp_path: Path) -> None:
+    """A view sees what was appended since, by itself or by another process; before anything there is nothing."""
+    one, other = (open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2))
+    view = ControlView(one.ledger)
+    assert (0, EMPTY_ROOT, {}) == (view.latest().size, view.latest().root, view.latest().champions)
+    other.ledger.append(CONTROL_LOG, 0, [promotion("nyc", 1)])
+    assert {("nyc", "pickups"): b"\x01" * 32} == view.latest().champions
+    before = view.latest()
+    other.ledger.append(CONTROL_LOG, 1, [promotion("nyc", 2)])
+    assert {("nyc", "pickups"): b"\x02" * 32} == view.latest().champions
+    assert {("nyc", "pickups"): b"\x01" * 32} == before.champions  # what somebody holds does not change under them
+    one.close()
+    other.close()
+
+
+def test_nothing_is_read_twice(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for what it has folded already, a view does not read entries again."""
+    view = ControlView(stores.ledger)
+    first = view.latest()
+    monkeypatch.setattr(type(stores.ledger), "read", lambda *_: pytest.fail("read again"))
+    assert first == view.latest() == view.at(first.size, first.root)
+    assert isinstance(first, Control)

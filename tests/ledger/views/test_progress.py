@@ -1,0 +1,93 @@
+"""How far a run is, from the ledger alone: totals equal the records', however often one looks."""
+
+from pathlib import Path
+
+import pytest
+
+from dataflows.stream.stores import Stores
+from ledger.views.progress import ProgressWatch, RegionProgress
+from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued, SlotClosed, SlotScored
+from tests.api.town import SCORED_PER_SLOT, Town, build_town
+from tests.simulation.fixtures import Settled
+from tests.simulation.runs import LOG, copied, run_here
+
+
+def plain(stores: Stores, first: int) -> RegionProgress:
+    """The totals over the entries from one on, straight from the records."""
+    out = RegionProgress("small", stores.ledger.head(LOG).size)
+    for stored in stores.ledger.read(LOG, first):
+        match decode(stored.payload):
+            case SlotClosed() as closed:
+                out.slot, out.slots = closed.slot, out.slots + 1
+                out.events += sum(cut.received for cut in closed.partitions)
+                out.rides += sum(cut.counted for cut in closed.partitions)
+                out.rejected += sum(n for cut in closed.partitions for n in cut.rejected.values())
+                out.corrections += sum(n for table in closed.corrections for n in table.counts)
+                out.offsets = {cut.partition: cut.cut for cut in closed.partitions}
+            case SlotScored(settled=False) as scored:
+                row = scored.rows[0]
+                assert 15 == row.horizon_min
+                out.truth += row.truth
+                out.error_milli += row.abs_error_milli
+                out.baseline_milli += row.baseline_abs_error_milli
+            case ForecastIssued() as issued:
+                out.cells = issued.cells
+            case _:
+                pass
+    return out
+
+
+@pytest.mark.parametrize("page", [1, 5_000])
+def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    """A watch that stood at the beginning sees everything that a run appended, in pages of any size."""
+    monkeypatch.setattr("ledger.views.progress.PAGE_ENTRIES", page)
+    place = copied(settled.place, tmp_path / "home")
+    stores = place.open()
+    watch = ProgressWatch(stores.ledger, ["small"])
+    first = stores.ledger.head(LOG).size
+    [before] = watch.look()
+    assert (first, -1, 0, None, None) == (before.size, before.slot, before.slots, before.wape, before.baseline_wape)
+    looks: list[int] = []
+    run_here(place, lambda report: looks.append(watch.look()[0].slot) if len(looks) < 5 else None)
+    [now] = watch.look()
+    assert plain(stores, first) == now
+    assert looks == sorted(looks)
+    assert now.events > now.rides > now.corrections > 0
+    assert now.rejected > 0
+    stores.close()
+
+
+def test_a_watch_begins_where_the_log_stands(finished: Stores) -> None:
+    """What was there before the watch is not counted."""
+    [progress] = ProgressWatch(finished.ledger, ["small"]).look()
+    assert RegionProgress("small", finished.ledger.head(LOG).size) == progress
+
+
+def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
+    """WAPE is the sum of errors over the sum of truth; settled scores do not count twice."""
+    watch = ProgressWatch(growing.ledger, ["nyc", "tehran"])
+    growing.close(4)
+    nyc, tehran = watch.look()
+    assert 4 * SCORED_PER_SLOT == nyc.truth
+    assert (pytest.approx(0.4), pytest.approx(0.5)) == (nyc.wape, nyc.baseline_wape)
+    assert (0, -1, None) == (tehran.size, tehran.slot, tehran.wape)
+    assert growing.newest == nyc.slot
+
+
+def test_a_share_counts_from_where_a_run_goes_on() -> None:
+    """Nothing is done before the first close, all of it at the ends, and a run that has nothing to do is done."""
+    ahead = {0: (100, 200), 1: (50, 150)}
+    progress = RegionProgress("nyc", 0)
+    assert 0.0 == progress.share(ahead)
+    progress.offsets = {0: 150, 1: 50}
+    assert 0.25 == progress.share(ahead)
+    progress.offsets = {0: 200, 1: 150}
+    assert 1.0 == progress.share(ahead)
+    assert 1.0 == progress.share({0: (7, 7)})
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Town:
+    """A recorded town with three closed slots."""
+    return build_town(tmp_path / "town", slots=3)

@@ -1,0 +1,67 @@
+"""Which environments an entry may have been written in, as far as the logs tell."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.formats.keys import Signer
+from ledger.store.log import Ledger, open_embedded
+from ledger.views.writers import environments_at, may_have_written, writers_of
+from schemas.records.record_codec import encode
+from schemas.records.records import RUNS_LOG, EnvironmentChanged, Record, RunStarted, SnapshotTaken, UniverseChanged, region_log
+
+LOG = region_log("nyc")
+ONE, TWO = b"1" * 32, b"2" * 32
+
+
+def started(environment: bytes, region: str = "nyc") -> RunStarted:
+    """A run of a region begins."""
+    return RunStarted("run", f"run {region}", 0, "host", environment, "", "", 1)
+
+
+def taken(size: int, region: str = "nyc") -> SnapshotTaken:
+    """A snapshot shows how long the log was."""
+    return SnapshotTaken(region, 0, size, b"", b"", ONE)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """An empty ledger."""
+    return open_embedded(tmp_path, instance="local", clock=lambda: 0.0, signer=Signer("ridecast/local", bytes(32)))
+
+
+def fill(ledger: Ledger, runs: list[Record], changes: dict[int, bytes] | None = None, entries: int = 10) -> None:
+    """Write the runs, and a log in which some entries say that the environment has changed."""
+    changes = changes or {}
+    log = [EnvironmentChanged("nyc", 0, changes[i]) if i in changes else UniverseChanged("nyc", i, 1, 0, (), ()) for i in range(entries)]
+    ledger.append(LOG, 0, [encode(record) for record in log])
+    ledger.append(RUNS_LOG, 0, [encode(record) for record in runs])
+
+
+def test_one_environment_wrote_everything(ledger: Ledger) -> None:
+    """Runs in one environment leave no doubt, and runs of another region do not count."""
+    fill(ledger, [started(ONE), started(TWO, "tehran"), taken(8, "tehran"), taken(5), started(ONE)])
+    writers = writers_of(ledger, "nyc")
+    assert [0, 5] == [writer.least for writer in writers]
+    assert [{ONE}] * 10 == [set(environments_at(writers, index)) for index in range(10)]
+
+
+def test_a_later_run_cannot_have_written_what_was_there(ledger: Ledger) -> None:
+    """What a snapshot shows to have been there before a run began, that run did not write; what follows either may have."""
+    fill(ledger, [started(ONE), taken(6), started(TWO)])
+    writers = writers_of(ledger, "nyc")
+    assert [{ONE}] * 6 + [{ONE, TWO}] * 4 == [set(environments_at(writers, index)) for index in range(10)]
+
+
+def test_a_recorded_change_settles_it(ledger: Ledger) -> None:
+    """Below the change the run before wrote, above it the one that took over, and so back again."""
+    fill(ledger, [started(ONE), started(TWO), started(ONE)], {4: TWO, 7: ONE})
+    writers = writers_of(ledger, "nyc")
+    assert [{ONE}] * 4 + [{TWO}] * 3 + [{ONE}] * 3 == [set(environments_at(writers, index)) for index in range(10)]
+    assert [0] == [writer.least for writer in may_have_written(writers, 3)]
+
+
+def test_without_runs_nothing_is_known(ledger: Ledger) -> None:
+    """A log whose runs are not on record has no known environment."""
+    fill(ledger, [taken(3)])
+    assert frozenset() == environments_at(writers_of(ledger, "nyc"), 2)

@@ -1,0 +1,111 @@
+"""Forecasts that wait for their truth: what is kept, what is forgotten, and a queue that comes back from arrays exactly."""
+
+import numpy as np
+import pytest
+
+from schemas.events.rides import Int64s
+from schemas.forecasts.chunks import NUMBERS, ForecastColumns
+from state.demand.history import CountHistory
+from state.forecast.issued import Issued, IssuedQueue
+from tests.state.model_city import CELLS, HOURLY
+
+HORIZONS_MIN = HOURLY.horizons_min
+INPUTS = 2
+
+
+def issue(slot: int, cells: int, seed: int = 0) -> Issued:
+    """An issue of the town's first cells, every second with its own model."""
+    rng = np.random.default_rng(1_000 * seed + slot)
+    numbers = {name: rng.integers(0, 9_000, (cells, 3)) for name in NUMBERS}
+    own = np.arange(0, cells, 2)
+    columns = ForecastColumns(cells=CELLS[:cells], horizons_min=HORIZONS_MIN, fallback=(np.arange(cells) % 5).astype(np.uint8), **numbers)
+    return Issued(slot, columns, own, rng.random((len(own), 3)), rng.random((len(own), 3, INPUTS)), rng.random((len(own), 3)))
+
+
+def queue(*issues: Issued) -> tuple[IssuedQueue, CountHistory]:
+    """A queue of these, with the history of a town where every cell has had a ride, in reverse order of first rides."""
+    history, held = CountHistory(HOURLY), IssuedQueue(HORIZONS_MIN, INPUTS)
+    for slot, cell in enumerate(CELLS[::-1].tolist()):
+        history.close(slot, np.array([cell], np.uint64), np.array([1]), observed=True)
+    for one in issues:
+        held.push(one, history, history.columns_of(one.columns.cells))
+    return held, history
+
+
+def content(one: Issued | None) -> list[bytes]:
+    """Every array of an issue."""
+    assert one is not None
+    columns = [getattr(one.columns, name) for name in ("cells", *NUMBERS, "fallback")]
+    return [np.ascontiguousarray(array).tobytes() for array in (*columns, one.own, one.means, one.inputs, one.predicted)]
+
+
+def again(held: IssuedQueue) -> IssuedQueue:
+    """The queue that its arrays give."""
+    restored = IssuedQueue(HORIZONS_MIN, INPUTS)
+    restored.from_arrays(held.to_arrays())
+    return restored
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (7,), (36, 1, 0, 20)])
+def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
+    """Every array of every issue is the same to the last bit, and so are digests and what comes next."""
+    issues = [issue(100 + i, cells) for i, cells in enumerate(sizes)]
+    held, history = queue(*issues)
+    held.forget_inputs(100)
+    restored = again(held)
+    for one in issues:
+        assert content(held.at(one.slot)) == content(restored.at(one.slot))
+        assert held.columns(one.slot, history).tolist() == restored.columns(one.slot, history).tolist()
+    assert held.digest() == restored.digest()
+    for one in (held, restored):
+        one.push(issue(200, 3), history, history.columns_of(CELLS[:3]))
+    assert held.digest() == restored.digest()
+
+
+def test_columns_follow_a_history_that_moved() -> None:
+    """After cells were forgotten the places are looked up again, and -1 says which are gone."""
+    held, history = queue(issue(100, 4))
+    assert [35, 34, 33, 32] == held.columns(100, history).tolist()
+    generation = history.generation
+    for slot in range(history.next_slot, 31 * 24 + 40):
+        history.close(slot, CELLS[1:3], np.array([1, 1]), observed=True)
+    assert history.generation > generation
+    expected: Int64s = history.columns_of(CELLS[:4])
+    assert [-1, -1] == [expected[0], expected[3]]
+    assert expected.tolist() == held.columns(100, history).tolist() == again(held).columns(100, history).tolist()
+
+
+def test_without_its_inputs_an_issue_keeps_its_numbers() -> None:
+    """What the learner needs goes when nobody learns any more; what was served stays until it settles."""
+    held, _ = queue(issue(100, 6), issue(101, 6))
+    held.forget_inputs(100)
+    held.forget_inputs(99)  # quiet about what is not there
+    found = held.at(100)
+    assert found is not None
+    assert (0, (0, 3), (0, 3, INPUTS), (0, 3)) == (len(found.own), found.means.shape, found.inputs.shape, found.predicted.shape)
+    assert content(issue(100, 6))[:-4] == content(found)[:-4]
+    assert content(issue(101, 6)) == content(held.at(101))
+
+
+def test_old_issues_are_dropped() -> None:
+    """Nothing before the given slot is kept, and everything from it on."""
+    held, _ = queue(*(issue(slot, 3) for slot in range(100, 106)))
+    held.drop_before(103)
+    assert [False] * 3 + [True] * 3 == [held.at(slot) is not None for slot in range(100, 106)]
+    same, _ = queue(*(issue(slot, 3) for slot in range(103, 106)))
+    assert same.digest() == held.digest()
+
+
+def test_the_digest_is_that_of_what_is_kept() -> None:
+    """One number, cell, slot or fallback that differs gives another digest; the order of coming does not."""
+    first, second = issue(100, 5), issue(101, 5)
+    held, _ = queue(first, second)
+    assert held.digest() == queue(second, first)[0].digest()
+    assert held.digest() != queue(first)[0].digest()
+    assert held.digest() != queue(first, issue(101, 4))[0].digest()
+    assert held.digest() != queue(first, issue(101, 5, seed=1))[0].digest()
+    assert held.digest() != queue(first, issue(102, 5))[0].digest()
+    replaced, history = queue(first, issue(101, 5, seed=1))
+    replaced.digest()
+    replaced.push(second, history, history.columns_of(CELLS[:5]))
+    assert held.digest() == replaced.digest()
