@@ -72,7 +72,7 @@ def archive_region(
     _read_back(stores, folder / log, verifiers, digests)
     if stop > start:
         named = hashlib.sha256(b"".join(sorted(digests))).digest()
-        past = EntriesArchived(log, start, stop, stores.ledger.root_at(log, stop), len(digests), named)
+        past = EntriesArchived(log=log, start=start, stop=stop, root=stores.ledger.root_at(log, stop), blobs=len(digests), digests=named)
         append_shared(stores.ledger, RUNS_LOG, past)
         stores.ledger.flush()
     stores.ledger.let_go(log, stop, KINDS)

@@ -69,22 +69,24 @@ def train_region(
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
         track_training(stores.settings, name, measure, model, digest)
         record = ModelTrained(
-            name,
-            measure,
-            digest,
-            ALGORITHM,
-            NAMES,
-            model.first_slot,
-            model.until_slot,
-            model.rows,
-            hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
-            {**model.parameters, "log_size": str(head.size)},
-            {key: f"{value:.6g}" for key, value in model.metrics.items()},
-            (head.root,),
+            region=name,
+            measure=measure,
+            model=digest,
+            algorithm=ALGORITHM,
+            features=NAMES,
+            first_slot=model.first_slot,
+            until_slot=model.until_slot,
+            rows=model.rows,
+            data_digest=hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
+            parameters={**model.parameters, "log_size": str(head.size)},
+            metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
+            trained_on=(head.root,),
         )
         append_shared(stores.ledger, CONTROL_LOG, record)
         if promote:
-            append_shared(stores.ledger, CONTROL_LOG, ModelPromoted(name, measure, digest, CHAMPION, reason))
+            append_shared(
+                stores.ledger, CONTROL_LOG, ModelPromoted(region=name, measure=measure, model=digest, alias=CHAMPION, reason=reason)
+            )
             track_promotion(stores.settings, name, measure)
         out.append(Trained(record, model))
     return out

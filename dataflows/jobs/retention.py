@@ -146,6 +146,8 @@ def _expiry(
     """What goes of a class; of chunks all that the log says, of all else what is there now."""
     going = wanted if retention == Retention.FORECAST else wanted & present
     digests = hashlib.sha256(b"".join(sorted(going))).digest()
-    record = BlobsExpired(region, str(retention), *slots, len(going), digests)
+    record = BlobsExpired(
+        region=region, retention=str(retention), from_slot=slots[0], until_slot=slots[1], count=len(going), digests=digests
+    )
     known = not going or any((one.region, one.retention, one.digests) == (region, retention, digests) for one in past)
     return Expiry(record, known, tuple(sorted(wanted & present)))

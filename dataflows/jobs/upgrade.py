@@ -39,6 +39,6 @@ def upgrade_fold(stores: Stores, region: str) -> FoldChanged | None:
     stored = stores.ledger.find(region_log(region), SlotClosed.__name__)
     next_slot = boot.start_slot if stored is None else decode(stored.payload).slot + 1
     slot_min = region_from_json(boot.definition, where=region_log(region)).slot_min
-    changed = FoldChanged(region, next_slot + max(1, AHEAD_MIN // slot_min), FOLD_VERSION)
+    changed = FoldChanged(region=region, slot=next_slot + max(1, AHEAD_MIN // slot_min), version=FOLD_VERSION)
     append_shared(stores.ledger, CONTROL_LOG, changed)
     return changed

@@ -154,7 +154,7 @@ class RegionRun:
         size = self._begin()
         changed_at = self._refold(size, head.size, on_refold)
         if changed_at is not None and self._changed is None:
-            record = EnvironmentChanged(self.region.id, changed_at, self._environment)
+            record = EnvironmentChanged(region=self.region.id, slot=changed_at, environment=self._environment)
             return self._recorder.append(head.size, [encode(record)]).size
         return head.size
 

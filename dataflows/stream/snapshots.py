@@ -21,7 +21,9 @@ def save_snapshot(ledger: Ledger, blobs: Blobs, region: str, slot: int, arrays: 
     np.savez(out, allow_pickle=False, **arrays)
     head = ledger.head(region_log(region))
     blob = blobs.put(out.getvalue(), Retention.SNAPSHOT)
-    append_shared(ledger, RUNS_LOG, SnapshotTaken(region, slot, head.size, head.root, blob, environment))
+    append_shared(
+        ledger, RUNS_LOG, SnapshotTaken(region=region, slot=slot, size=head.size, root=head.root, blob=blob, environment=environment)
+    )
 
 
 def load_snapshot(ledger: Ledger, blobs: Blobs, region: str, environment: bytes) -> tuple[SnapshotTaken, Arrays] | None:

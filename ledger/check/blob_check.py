@@ -80,7 +80,7 @@ CheckBlobs = Callable[[Sequence[Named]], Callable[[], Sequence[Fault]]]
 def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
     """(what it is, digest) of each blob that a record names.
 
-    >>> blobs_named(ModelPromoted("nyc", "pickups", b"digest", "champion", "better"))
+    >>> blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
     (('model', b'digest'),)
     """
     kind = type(record).__name__

@@ -153,7 +153,7 @@ def build_proof(entry: bytes, index: int, blob: bytes, node: NodeReader, checkpo
     >>> numbers = np.array([[1250]])
     >>> chunks = encode_chunks(ForecastColumns(np.array([7], np.uint64), (15,), *[numbers] * 6, np.zeros(1, np.uint8)))
     >>> none, root = b"", leaf_hash(chunks[0])
-    >>> entry = encode(ForecastIssued("nyc", "pickups", 1, 600, (15,), (), none, "", (), 1, 1, root, none, {}, 1, "observed"))
+    >>> entry = encode(ForecastIssued(region="nyc", measure="pickups", slot=1, target_us=600, horizons_min=(15,), models=(), features_digest=none, family="", spread=(), cells=1, chunks=1, root=root, blob=none, fallbacks={}, universe_version=1, slot_status="observed"))
     >>> signer = Signer("ridecast/local", bytes(32))
     >>> note = sign_note(Checkpoint(origin_of("local", "region/nyc"), 1, leaf_hash(entry)).body(), signer)
     >>> text = build_proof(entry, 0, pack_blob(chunks), Tree([leaf_hash(entry)]).node, note, cell=7, horizon_min=15)

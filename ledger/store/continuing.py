@@ -77,7 +77,17 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
             number = 1 + max(ledger.number(log), number_of(cited.origin, guard.files.instance, log) or 1)
             while _holds_another(guard.files.evidence_path(log, number), data):
                 number += 1  # An older copy of the database does not remember every continuation; the folder does.
-            record = LogContinued(log, number, cited.origin, cited.size, cited.root, digest, head.size, head.root, reason)
+            record = LogContinued(
+                log=log,
+                number=number,
+                checkpoint_origin=cited.origin,
+                checkpoint_size=cited.size,
+                checkpoint_root=cited.root,
+                evidence=digest,
+                database_size=head.size,
+                database_root=head.root,
+                reason=reason,
+            )
         evidence = guard.files.evidence_path(log, record.number)
         with translated(str(evidence)):
             write_durably(evidence, data)

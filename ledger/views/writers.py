@@ -54,7 +54,7 @@ def writers_of(ledger: Ledger, region: str) -> tuple[Writer, ...]:
 def may_have_written(writers: tuple[Writer, ...], index: int) -> tuple[Writer, ...]:
     """Which of them may have written the entry at an index.
 
-    >>> run = RunStarted("a", "run nyc", 0, "host", b"one", "", "", 1)
+    >>> run = RunStarted(run="a", command="run nyc", started_at_us=0, host="host", environment=b"one", packages="", source="", processes=1)
     >>> [w.least for w in may_have_written((Writer(run, 0, 10), Writer(run, 10)), 12)]
     [10]
     """

@@ -30,7 +30,9 @@ def schema_entries() -> dict[bytes, bytes]:
 def _recorded(schema: AvroSchema) -> SchemaRecorded:
     text = fastavro.schema.to_parsing_canonical_form(schema)
     version = int(schema["namespace"].rsplit("v", 1)[1])
-    return SchemaRecorded(schema["name"], version, fingerprint(schema), hashlib.sha256(text.encode()).digest(), text)
+    return SchemaRecorded(
+        kind=schema["name"], version=version, fingerprint=fingerprint(schema), sha256=hashlib.sha256(text.encode()).digest(), text=text
+    )
 
 
 @cache
@@ -53,7 +55,7 @@ def fingerprints_of(payload: bytes) -> Iterator[bytes]:
     """Fingerprints of the schemas that a reader of an entry and of its blobs needs; none for bytes that are no record.
 
     >>> from schemas.records.records import ModelPromoted
-    >>> [found.hex() for found in fingerprints_of(encode(ModelPromoted("nyc", "pickups", b"", "champion", "")))]
+    >>> [found.hex() for found in fingerprints_of(encode(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")))]
     ['7d358c4a4a79145a']
     """
     own = payload[2:10]

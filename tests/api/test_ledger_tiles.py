@@ -46,7 +46,9 @@ def test_a_served_log_verifies(town: Town, client: Client, log: str) -> None:
 
 def test_a_served_log_with_full_tiles_verifies(growing_town: Town) -> None:
     """Full bundles and tiles have paths of their own, and each entry is still to be had by its index."""
-    entries = [encode(ModelPromoted("nyc", "pickups", MODEL, "champion", str(number))) for number in range(600)]
+    entries = [
+        encode(ModelPromoted(region="nyc", measure="pickups", model=MODEL, alias="champion", reason=str(number))) for number in range(600)
+    ]
     growing_town.ledger.append("control", 2, entries)
     growing_town.ledger.flush()
     client = growing_town.client()
@@ -157,7 +159,9 @@ def test_consistency_up_to_now_is_asked_again(client: Client) -> None:
 def test_nothing_past_the_checkpoint_is_served(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no checkpoint covers might be lost and replaced, so a cache never gets it; it comes with the checkpoint."""
     client, old = growing_town.client(), growing_town.ledger.guard.note("control")
-    growing_town.ledger.append("control", 2, [encode(ModelPromoted("nyc", "pickups", MODEL, "champion", "again"))])
+    growing_town.ledger.append(
+        "control", 2, [encode(ModelPromoted(region="nyc", measure="pickups", model=MODEL, alias="champion", reason="again"))]
+    )
     with monkeypatch.context() as patched:
         patched.setattr(growing_town.ledger.guard, "note", lambda log: old)
         behind = [client.get(f"/v1/ledger/control/{path}") for path in ("tile/0/000.p/3", "consistency?from=1&to=3")]

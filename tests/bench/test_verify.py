@@ -53,20 +53,61 @@ print(status, *(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SE
 def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[bytes]:
     """The five entries of a close, as large as New York's."""
     steps = (FIRST_SLOT, *[0] * (ACTIVE_CELLS - 1))
-    table = CountTable("pickups", steps, tuple(range(10**6, 10**6 + ACTIVE_CELLS)), (3,) * ACTIVE_CELLS)
-    cuts = tuple(PartitionCut(number, 10**7 + slot, 10**15, 10**7, False, 300, 300, 0, 300) for number in range(3))
-    rows = tuple(ScoreRow(minutes, CELLS, 4_000, 4 * 10**6, 3 * 10**6, 10**9, 3 * 10**6, 10**9, 2_900) for minutes in HORIZONS_MIN)
-    spread = tuple(HorizonSpread(minutes, 150, 100, 100, 900) for minutes in HORIZONS_MIN)
+    table = CountTable(measure="pickups", slots=steps, cells=tuple(range(10**6, 10**6 + ACTIVE_CELLS)), counts=(3,) * ACTIVE_CELLS)
+    cuts = tuple(
+        PartitionCut(
+            partition=number,
+            cut=10**7 + slot,
+            largest_us=10**15,
+            open_from=10**7,
+            excused=False,
+            received=300,
+            accepted=300,
+            duplicate=0,
+            counted=300,
+        )
+        for number in range(3)
+    )
+    rows = tuple(
+        ScoreRow(
+            horizon_min=minutes,
+            cells=CELLS,
+            truth=4_000,
+            forecast_mean_milli=4 * 10**6,
+            abs_error_milli=3 * 10**6,
+            square_error_micro=10**9,
+            baseline_abs_error_milli=3 * 10**6,
+            baseline_square_error_micro=10**9,
+            covered=2_900,
+        )
+        for minutes in HORIZONS_MIN
+    )
+    spread = tuple(
+        HorizonSpread(horizon_min=minutes, dispersion_milli=150, quiet_dispersion_milli=100, lower_milli=100, upper_milli=900)
+        for minutes in HORIZONS_MIN
+    )
     issued = ForecastIssued(
-        "nyc", "pickups", slot, slot * 300_000_000, HORIZONS_MIN, (), bytes(32), "negative_binomial", spread, CELLS, chunks, chunks_root,
-        blob, {Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, 17, "observed",
+        region="nyc", measure="pickups", slot=slot, target_us=slot * 300_000_000, horizons_min=HORIZONS_MIN, models=(), features_digest=bytes(32), family="negative_binomial", spread=spread, cells=CELLS, chunks=chunks, root=chunks_root,
+        blob=blob, fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, universe_version=17, slot_status="observed",
     )  # fmt: skip
     return [
-        encode(SlotClosed("nyc", slot, "observed", cuts, (table,), (), b"", 7, bytes(32))),
-        encode(SlotScored("nyc", "pickups", slot, False, rows)),
-        encode(SlotScored("nyc", "pickups", slot, True, rows)),
+        encode(
+            SlotClosed(
+                region="nyc",
+                slot=slot,
+                status="observed",
+                partitions=cuts,
+                counts=(table,),
+                corrections=(),
+                counts_blob=b"",
+                control_size=7,
+                control_root=bytes(32),
+            )
+        ),
+        encode(SlotScored(region="nyc", measure="pickups", slot=slot, settled=False, rows=rows)),
+        encode(SlotScored(region="nyc", measure="pickups", slot=slot, settled=True, rows=rows)),
         encode(issued),
-        encode(StateDigested("nyc", slot, bytes(32), bytes(32))),
+        encode(StateDigested(region="nyc", slot=slot, integers=bytes(32), models=bytes(32))),
     ]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ledger.formats import merkle
 from ledger.store.log import LARGEST_ENTRY_BYTES, Head
@@ -48,7 +47,7 @@ def test_empty_ledger(place: Place) -> None:
 def test_append_and_read(place: Place) -> None:
     """Entries come back with their exact bytes, contiguous indexes and their place."""
     ledger = place.open()
-    promoted = encode(ModelPromoted("nyc", "pickups", b"\x01" * 32, "champion", "first"))
+    promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"\x01" * 32, alias="champion", reason="first"))
     payloads = [scored(7), promoted, b"no record of ours", b""]
     head = ledger.append(LOG, 0, payloads)
     assert head == Head(4, plain_root(payloads)) == ledger.head(LOG)
@@ -204,7 +203,7 @@ def test_find(place: Place) -> None:
 def test_read_ranges(place: Place) -> None:
     """Ranges, kinds and limits cut as they say; scanning pages gives the same."""
     ledger = place.open()
-    promoted = encode(ModelPromoted("nyc", "pickups", b"\x01" * 32, "champion", "first"))
+    promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"\x01" * 32, alias="champion", reason="first"))
     ledger.append(LOG, 0, [promoted if number % 3 == 0 else scored(number) for number in range(2100)])
     assert [stored.index for stored in ledger.read(LOG, 3, 6)] == [3, 4, 5]
     assert [stored.index for stored in ledger.read(LOG, 3, 12, "ModelPromoted")] == [3, 6, 9]

@@ -84,7 +84,12 @@ def test_without_rides_counts_are_taken_as_recorded(written: Place, tmp_path: Pa
         slot = busy_slot(records, START_SLOT + 40)
         closed = records[index_of(records, SlotClosed, slot)]
         assert isinstance(closed, SlotClosed)
-        table = CountTable("requests", closed.counts[0].slots, closed.counts[0].cells, tuple(n + 9 for n in closed.counts[0].counts))
+        table = CountTable(
+            measure="requests",
+            slots=closed.counts[0].slots,
+            cells=closed.counts[0].cells,
+            counts=tuple(n + 9 for n in closed.counts[0].counts),
+        )
         return {index_of(records, SlotClosed, slot): dataclasses.replace(closed, counts=(table,))}
 
     honest = replay(written, rides="")

@@ -99,7 +99,11 @@ def test_what_expired_is_no_damage(small: SmallLedger) -> None:
         if path.is_file():
             path.unlink()
     stores = open_stores(small.settings())
-    append(stores, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 3, 3, b""))
+    append(
+        stores,
+        RUNS_LOG,
+        BlobsExpired(region="nyc", retention="forecast", from_slot=FIRST_SLOT, until_slot=FIRST_SLOT + 3, count=3, digests=b""),
+    )
     stores.close()
     report = reports(small, log=LOG)[LOG]
     assert (3, [11]) == (report.expired, [problem.index for problem in report.problems])
@@ -112,7 +116,11 @@ def test_an_expiry_that_nobody_signed_excuses_nothing(small: SmallLedger) -> Non
     signed = small.home / "checkpoints" / "runs.txt"
     before = signed.read_bytes()
     stores = open_stores(small.settings())
-    append(stores, RUNS_LOG, BlobsExpired("nyc", "forecast", FIRST_SLOT, FIRST_SLOT + 4, 4, b""))
+    append(
+        stores,
+        RUNS_LOG,
+        BlobsExpired(region="nyc", retention="forecast", from_slot=FIRST_SLOT, until_slot=FIRST_SLOT + 4, count=4, digests=b""),
+    )
     stores.close()
     assert 0 == len(reports(small, log=LOG)[LOG].problems)
     signed.write_bytes(before)
@@ -125,7 +133,11 @@ def test_counts_never_expire(small: SmallLedger) -> None:
     for path in (small.home / "blobs" / "permanent").glob("??/*"):
         path.unlink()
     stores = open_stores(small.settings())
-    append(stores, RUNS_LOG, BlobsExpired("nyc", "permanent", FIRST_SLOT, FIRST_SLOT + 4, 2, b""))
+    append(
+        stores,
+        RUNS_LOG,
+        BlobsExpired(region="nyc", retention="permanent", from_slot=FIRST_SLOT, until_slot=FIRST_SLOT + 4, count=2, digests=b""),
+    )
     stores.close()
     report = reports(small, log=LOG)[LOG]
     assert (0, 2) == (report.expired, len(report.problems))
@@ -152,7 +164,7 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
     stores = open_stores(older.settings())
     try:
         with pytest.raises(BootRefused, match=r"region__nyc\.cosigned\.txt has size 18, the database 12"):
-            append(stores, LOG, RunStopped("", 0, {}))
+            append(stores, LOG, RunStopped(run="", stopped_at_us=0, sizes={}))
     finally:
         stores.close()
 

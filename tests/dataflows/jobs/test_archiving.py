@@ -36,7 +36,22 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     environment = {"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_ARCHIVE": str(tmp_path / "archive"), "RIDECAST_DATABASE": url}
     opened = open_stores(Settings.from_env(environment))
     recorder = Recorder(opened.ledger, LOG)
-    size = recorder.append(0, [encode(RegionBootstrapped("small", REGION.to_json(), "2024-03-31", START, START, 0, b""))]).size
+    size = recorder.append(
+        0,
+        [
+            encode(
+                RegionBootstrapped(
+                    region="small",
+                    definition=REGION.to_json(),
+                    until="2024-03-31",
+                    first_slot=START,
+                    start_slot=START,
+                    rides=0,
+                    counts_blob=b"",
+                )
+            )
+        ],
+    ).size
     for slot in range(START, START + SLOTS):
         size = recorder.append(size, [encode(record) for record in close(opened, slot)]).size
     yield opened
@@ -49,13 +64,42 @@ def close(stores: Stores, slot: int) -> list[SlotClosed | ForecastIssued | SlotS
     from schemas.forecasts.chunks import pack_blob
     from schemas.records.records import SlotCounts
 
-    counts = stores.blobs.put(encode(SlotCounts((), ())), Retention.PERMANENT) if slot == START else b""
+    counts = stores.blobs.put(encode(SlotCounts(counts=(), corrections=())), Retention.PERMANENT) if slot == START else b""
     chunk = b"chunk of %d" % slot
     chunks = stores.blobs.put(pack_blob([chunk]), Retention.FORECAST) if slot % 50 == 0 else b""
     issued = ForecastIssued(
-        "small", "requests", slot, 0, (15,), (), b"", PADDING, (), 1, 1, root([leaf_hash(chunk)]), chunks, {}, 1, "observed"
+        region="small",
+        measure="requests",
+        slot=slot,
+        target_us=0,
+        horizons_min=(15,),
+        models=(),
+        features_digest=b"",
+        family=PADDING,
+        spread=(),
+        cells=1,
+        chunks=1,
+        root=root([leaf_hash(chunk)]),
+        blob=chunks,
+        fallbacks={},
+        universe_version=1,
+        slot_status="observed",
     )
-    return [SlotClosed("small", slot, "observed", (), (), (), counts, 0, b""), issued, SlotScored("small", "requests", slot, False, ())]
+    return [
+        SlotClosed(
+            region="small",
+            slot=slot,
+            status="observed",
+            partitions=(),
+            counts=(),
+            corrections=(),
+            counts_blob=counts,
+            control_size=0,
+            control_root=b"",
+        ),
+        issued,
+        SlotScored(region="small", measure="requests", slot=slot, settled=False, rows=()),
+    ]
 
 
 def archived(stores: Stores) -> EntriesArchived | None:

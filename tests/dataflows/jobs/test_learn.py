@@ -42,7 +42,7 @@ def stores(learned: Learned) -> Iterator[Stores]:
 
 def promoted(number: int) -> ModelPromoted:
     """A promotion that differs from every other number's."""
-    return ModelPromoted(f"region{number}", "requests", bytes([number]) * 32, "champion", "a test")
+    return ModelPromoted(region=f"region{number}", measure="requests", model=bytes([number]) * 32, alias="champion", reason="a test")
 
 
 # --- what is recorded --------------------------------------------------------------------------------------
@@ -91,7 +91,13 @@ def test_too_little_history_records_nothing(tmp_path: Path, settled: Settled) ->
     try:
         boot = bootstrap_of(opened.ledger, "small")
         short = RegionBootstrapped(
-            "tiny", boot.definition.replace('"small"', '"tiny"'), boot.until, boot.start_slot - 5, boot.start_slot, 0, b""
+            region="tiny",
+            definition=boot.definition.replace('"small"', '"tiny"'),
+            until=boot.until,
+            first_slot=boot.start_slot - 5,
+            start_slot=boot.start_slot,
+            rides=0,
+            counts_blob=b"",
         )
         opened.ledger.append("region/tiny", 0, [encode(short)])
         with pytest.raises(UsageError, match=r"train: expected at least 2000 rows .* got 0 from 5 slots; give it more history"):
@@ -129,7 +135,9 @@ def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
     view = ControlView(stores.ledger)
     at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
     [promotion] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    assert ModelPromoted("small", "requests", learned.second.record.model, "champion", "a test") == promotion
+    assert (
+        ModelPromoted(region="small", measure="requests", model=learned.second.record.model, alias="champion", reason="a test") == promotion
+    )
     assert {} == view.at(at[0], stores.ledger.root_at(CONTROL_LOG, at[0])).champions
     assert {("small", "requests"): learned.second.record.model} == champions(stores)
 

@@ -48,7 +48,9 @@ class Kept:
 
 def plan_at(point: ResumePoint, **known: int) -> ResumePlan:
     """A plan that goes on there in partition 0."""
-    boot = RegionBootstrapped("small", "", "", START_SLOT, START_SLOT, 0, b"")
+    boot = RegionBootstrapped(
+        region="small", definition="", until="", first_slot=START_SLOT, start_slot=START_SLOT, rides=0, counts_blob=b""
+    )
     return ResumePlan(WORLD.region, boot, point.closed_through + 1, {0: point}, {0: known["warmed_from"]} if known else {})
 
 

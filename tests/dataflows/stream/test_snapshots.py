@@ -85,7 +85,7 @@ def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
     head = stores.ledger.head("region/nyc")
     blob = stores.blobs.put(b"never read", Retention.SNAPSHOT)
     for size, root in ((head.size + 1, head.root), (head.size, b"r" * 32), (0, head.root)):
-        append_shared(stores.ledger, RUNS_LOG, SnapshotTaken("nyc", 8, size, root, blob, HERE))
+        append_shared(stores.ledger, RUNS_LOG, SnapshotTaken(region="nyc", slot=8, size=size, root=root, blob=blob, environment=HERE))
     assert 3 == found(stores)
 
 
@@ -128,10 +128,10 @@ def test_only_recent_ones_are_looked_for(stores: Stores) -> None:
     """After many other runs an old snapshot is not searched for: folding anew is always right."""
     close_and_save(stores, 3)
     for number in range(LOOK_BACK_ENTRIES - 3):
-        append_shared(stores.ledger, RUNS_LOG, RunStopped(str(number), number, {}))
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(run=str(number), stopped_at_us=number, sizes={}))
     assert 3 == found(stores)
     for number in range(3):
-        append_shared(stores.ledger, RUNS_LOG, RunStopped("more", number, {}))
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(run="more", stopped_at_us=number, sizes={}))
     assert found(stores) is None
 
 

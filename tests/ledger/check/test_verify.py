@@ -242,7 +242,24 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
 def issued(blob: bytes, chunks_root: bytes, models: tuple[bytes, ...] = ()) -> bytes:
     """An issue that names a blob."""
     return encode(
-        ForecastIssued("nyc", "pickups", 5, 6, (15,), models, b"", "negative_binomial", (), 16, 1, chunks_root, blob, {}, 1, "observed")
+        ForecastIssued(
+            region="nyc",
+            measure="pickups",
+            slot=5,
+            target_us=6,
+            horizons_min=(15,),
+            models=models,
+            features_digest=b"",
+            family="negative_binomial",
+            spread=(),
+            cells=16,
+            chunks=1,
+            root=chunks_root,
+            blob=blob,
+            fallbacks={},
+            universe_version=1,
+            slot_status="observed",
+        )
     )
 
 
@@ -252,8 +269,8 @@ def test_blobs(tmp_path: Path) -> None:
     chunks: list[bytes] = []
     good = blobs.put(pack_blob(chunks), Retention.FORECAST)
     model = blobs.put(b"model", Retention.MODEL)
-    snapshot = SnapshotTaken("nyc", 5, 1, b"", bytes(32), b"")
-    gone = ModelPromoted("nyc", "pickups", bytes(31) + b"\x01", "champion", "")
+    snapshot = SnapshotTaken(region="nyc", slot=5, size=1, root=b"", blob=bytes(32), environment=b"")
+    gone = ModelPromoted(region="nyc", measure="pickups", model=bytes(31) + b"\x01", alias="champion", reason="")
     place.open().append(LOG, 0, [issued(good, root([]), (model,)), issued(good, bytes(32), (model,)), encode(snapshot), encode(gone)])
     place.close()
     report = verify_log(place.open(), LOG, blobs)
@@ -287,4 +304,4 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_empty_digests_name_nothing() -> None:
     """A record without a blob names none."""
-    assert blobs_named(ModelPromoted("nyc", "pickups", b"", "champion", "")) == ()
+    assert blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()

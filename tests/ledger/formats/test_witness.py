@@ -1,8 +1,7 @@
 """A witness cosigns what continues, and nothing else: in the order and with the statuses of C2SP tlog-witness."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ledger.formats.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from ledger.formats.keys import Signer

@@ -53,7 +53,17 @@ def test_going_on_with_an_older_database(place: Place) -> None:
         ledger.append(LOG, 260, [scored(260)])
     done = continue_log(ledger, LOG, REASON)
     digest = hashlib.sha256(old).digest()
-    assert done.record == LogContinued(LOG, 2, kept.origin, 300, kept.root, digest, 260, head.root, REASON)
+    assert done.record == LogContinued(
+        log=LOG,
+        number=2,
+        checkpoint_origin=kept.origin,
+        checkpoint_size=300,
+        checkpoint_root=kept.root,
+        evidence=digest,
+        database_size=260,
+        database_root=head.root,
+        reason=REASON,
+    )
     assert done.origin == "ridecast/local@2/region/nyc" == origin_of_file(place)
     assert "ahead of the database" in done.refusal
     assert done.evidence.name == "region__nyc.2.txt"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ledger.store.log import Ledger, Stored
 from ledger.store.recording import Recorder
@@ -24,9 +23,9 @@ from tests.simulation.fixtures import Settled
 from tests.simulation.runs import copied, run_here
 from tests.tree import python_files, text_of
 
-BOOT = encode(RegionBootstrapped("nyc", "{}", "2014-05-01", 1, 2, 3, b""))
-PROMOTED = encode(ModelPromoted("nyc", "pickups", b"digest", "champion", "better"))
-STOPPED = encode(RunStopped("r", 1, {}))
+BOOT = encode(RegionBootstrapped(region="nyc", definition="{}", until="2014-05-01", first_slot=1, start_slot=2, rides=3, counts_blob=b""))
+PROMOTED = encode(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
+STOPPED = encode(RunStopped(run="r", stopped_at_us=1, sizes={}))
 
 
 @pytest.fixture

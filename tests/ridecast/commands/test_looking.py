@@ -135,7 +135,9 @@ def test_tail_follows_until_it_is_interrupted(copy: Small) -> None:
         assert running.stderr is not None
         assert "ModelPromoted" in running.stdout.readline()
         stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
-        promoted = encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "a reason of its own"))
+        promoted = encode(
+            ModelPromoted(region="tehran", measure="requests", model=bytes(32), alias="champion", reason="a reason of its own")
+        )
         stores.ledger.append(CONTROL_LOG, stores.ledger.head(CONTROL_LOG).size, [promoted])
         stores.close()
         lines = [running.stdout.readline()]
@@ -169,7 +171,9 @@ def test_a_copy_is_identical(copy: Small, small: Small, call: Call) -> None:
     assert first.startswith(f"control: identical, {size} entries, root ")
     assert second.startswith("region/tehran: identical, ")
     stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
-    stores.ledger.append(CONTROL_LOG, size, [encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "more"))])
+    stores.ledger.append(
+        CONTROL_LOG, size, [encode(ModelPromoted(region="tehran", measure="requests", model=bytes(32), alias="champion", reason="more"))]
+    )
     stores.close()
     longer = call("ledger", "diff", small.home, copy.home, "--log", CONTROL_LOG)
     assert (0, f"control: identical up to {size} entries; the second goes on to {size + 1}: 1 ModelPromoted\n") == (

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.regions import Region, RegionId

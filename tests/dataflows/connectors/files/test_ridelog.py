@@ -8,8 +8,7 @@ from pathlib import Path
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dataflows.connectors.files.containers import _fast_entries, plain_entries
 from dataflows.connectors.files.ridelog import RideLogReader, RideLogWriter, partitions
