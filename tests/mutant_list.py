@@ -151,9 +151,9 @@ MUTANTS = (
     Mutant("root over chunks not compared", "ledger/check/blob_check.py", "if found != named.root:", "if False:", (VERIFY,)),
     Mutant(
         "models of an issue not looked for",
-        "ledger/check/blob_check.py",
-        '(("blob", CHUNKS), ("models", MODEL))',
-        '(("blob", CHUNKS),)',
+        "schemas/records/kinds.py",
+        '(("blob", BlobContent.CHUNKS), ("models", BlobContent.MODEL))',
+        '(("blob", BlobContent.CHUNKS),)',
         (VERIFY,),
     ),
     Mutant("answers of a pool not read", "ledger/check/verify.py", "while self._answers:", "while False:", (VERIFY,)),

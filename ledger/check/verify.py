@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
-from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
+from ledger.check.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, Named, blobs_of, checks_here, named_in
 from ledger.check.evidence import evidence_faults
 from ledger.check.kept import Kept, Vouchers
 from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
@@ -296,7 +296,7 @@ class _Check:
             if seen.kind == LogContinued.__name__:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
                     self.say(index, what)
-            if seen.kind in NAMING:
+            if blobs_of(seen.kind):
                 self.blobs.add(named_in(index, seen))
         self._grow(leaves)
 

@@ -87,9 +87,23 @@ def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[by
         for minutes in HORIZONS_MIN
     )
     issued = ForecastIssued(
-        region="nyc", measure="pickups", slot=slot, target_us=slot * 300_000_000, horizons_min=HORIZONS_MIN, models=(), features_digest=bytes(32), family="negative_binomial", spread=spread, cells=CELLS, chunks=chunks, root=chunks_root,
-        blob=blob, fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, universe_version=17, slot_status="observed",
-    )  # fmt: skip
+        region="nyc",
+        measure="pickups",
+        slot=slot,
+        target_us=slot * 300_000_000,
+        horizons_min=HORIZONS_MIN,
+        models=(),
+        features_digest=bytes(32),
+        family="negative_binomial",
+        spread=spread,
+        cells=CELLS,
+        chunks=chunks,
+        root=chunks_root,
+        blob=blob,
+        fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000},
+        universe_version=17,
+        slot_status="observed",
+    )
     return [
         encode(
             SlotClosed(

@@ -307,7 +307,7 @@ def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFact
     assert [key for key, value in table.items() if value is not None] == [
         forecast_key("nyc", cell_text(FIRST_CELL + 3 * i, 6)) for i in range(cells)
     ]
-    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind="ForecastIssued")]
+    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind=ForecastIssued)]
     indexes = sink.indexes()
     assert indexes == sorted(set(indexes))
     assert indexes[-1] == issued[-1]

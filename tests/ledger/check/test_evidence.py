@@ -38,7 +38,7 @@ def problems(place: Place) -> list[str]:
 
 def continued(place: Place) -> tuple[int, LogContinued]:
     """The continuation and its index."""
-    stored = place.open().find(LOG, LogContinued.__name__)
+    stored = place.open().entry(LOG, LogContinued)
     assert stored is not None
     place.close()
     return stored.index, decode(stored.payload)

@@ -180,7 +180,7 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
             ]
             recorded = [record.fingerprint for record in ours if isinstance(record, SchemaRecorded)]
             assert len(recorded) == len(set(recorded))
-        boot = stores.ledger.find(LOG.replace("nyc", "small"), RegionBootstrapped.__name__)
+        boot = stores.ledger.entry(LOG.replace("nyc", "small"), RegionBootstrapped)
         assert boot is not None
         blob = stores.blobs.get(decode(boot.payload).counts_blob)
         [text] = [r.text for r in ours_of(stores.ledger, "region/small") if r.fingerprint == blob[2:10]]
@@ -194,7 +194,7 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
 
 def ours_of(ledger: Ledger, log: str) -> list[SchemaRecorded]:
     """The schemas that a log holds."""
-    return [decode(stored.payload) for stored in ledger.scan(log, kind=SchemaRecorded.__name__)]
+    return list(ledger.records(log, SchemaRecorded))
 
 
 def test_a_schema_is_its_own_fingerprint() -> None:

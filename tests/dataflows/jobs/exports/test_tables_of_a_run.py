@@ -39,7 +39,7 @@ def tables(finished: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stored(stores: Stores, kind: type) -> list[Stored]:
     """The region's entries of a kind."""
-    return list(stores.ledger.scan(LOG, kind=kind.__name__))
+    return list(stores.ledger.scan(LOG, kind=kind))
 
 
 def utc(slot: int) -> pd.Timestamp:
