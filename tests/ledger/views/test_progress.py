@@ -70,7 +70,7 @@ def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
     growing.close(4)
     nyc, tehran = watch.look()
     assert 4 * SCORED_PER_SLOT == nyc.truth
-    assert (pytest.approx(0.4), pytest.approx(0.5)) == (nyc.wape, nyc.baseline_wape)
+    assert pytest.approx((0.4, 0.5)) == (nyc.wape, nyc.baseline_wape)
     assert (0, -1, None) == (tehran.size, tehran.slot, tehran.wape)
     assert growing.newest == nyc.slot
 
