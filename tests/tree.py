@@ -52,6 +52,42 @@ def defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 pass
 
 
+def own_private_names() -> frozenset[str]:
+    """Private names that some file of ours defines; any other private name belongs to somebody else."""
+    return frozenset(name for path in python_files() for _, name in defined_names(tree_of(path)) if is_private(name))
+
+
+def is_private(name: str) -> bool:
+    """Whether a name begins with one underscore, or is a double one that no Python manual describes.
+
+    >>> [is_private(name) for name in ("_weights", "__init__", "weights", "_", "_TIMED_OUT")]
+    [True, False, False, False, True]
+    """
+    return name.startswith("_") and name != "_" and not name.startswith("__")
+
+
+def foreign_private_names(tree: ast.Module, ours: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """(line, name) of every use of a private name of another package: imported, as an attribute, or in a text to patch.
+
+    >>> code = "from numpy._core import _x; a._ours = b._theirs; setattr('river.base._y')"
+    >>> list(foreign_private_names(ast.parse(code), frozenset(["_ours"])))
+    [(1, '_core'), (1, '_x'), (1, '_theirs'), (1, '_y')]
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found = [part for alias in names for part in alias.name.split(".")]
+            case ast.ImportFrom(module=module, names=names):
+                found = [*(module or "").split("."), *(alias.name for alias in names)]
+            case ast.Attribute(attr=name):
+                found = [name]
+            case ast.Constant(value=str(text)) if re.fullmatch(r"[A-Za-z]\w*(\.\w+)+", text):
+                found = text.split(".")
+            case _:
+                continue
+        yield from ((node.lineno, name) for name in found if is_private(name) and name not in ours)
+
+
 def words_of(name: str) -> list[str]:
     """The words of an identifier, in lower case.
 

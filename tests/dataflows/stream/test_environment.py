@@ -8,9 +8,9 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from numpy._core import _multiarray_umath
 
-from dataflows.stream.environment import PACKAGES, describe_environment, environment_digest
+from dataflows.stream import environment
+from dataflows.stream.environment import PACKAGES, cpu_features, describe_environment, environment_digest
 from tests.tree import ROOT
 
 
@@ -22,8 +22,17 @@ def test_the_description_names_what_the_digest_covers() -> None:
     assert f" {platform.machine()} " in text
     assert f"numpy={np.__version__} " in text
     assert [f"{name}={metadata.version(name)}" for name in PACKAGES] == [word for word in text.split() if word.split("=")[0] in PACKAGES]
-    has = {name for name, present in _multiarray_umath.__cpu_features__.items() if present}
+    has = {name for name, present in cpu_features().items() if present}
     assert has == set(text.rpartition(" cpu=")[2].split(",")) - {""}
+
+
+def test_numpy_still_names_the_features_of_the_cpu() -> None:
+    """The private name under which NumPy keeps them is there, and agrees with what NumPy shows in public."""
+    shown: dict[str, list[str]] = np.show_config(mode="dicts")["SIMD Extensions"]  # type: ignore[assignment]
+    features = cpu_features()
+    assert any(features.values())
+    assert dict.fromkeys([*shown["baseline"], *shown["found"]], True).items() <= features.items()
+    assert [] == [name for name in shown.get("not found", []) if features.get(name)]
 
 
 def test_the_digest_is_that_of_the_description() -> None:
@@ -31,6 +40,7 @@ def test_the_digest_is_that_of_the_description() -> None:
     assert hashlib.sha256(describe_environment().encode()).digest() == environment_digest() == environment_digest()
 
 
+FEATURES = cpu_features()
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "another wheel": lambda patch: patch.setattr(
         "dataflows.stream.environment.metadata.version",
@@ -38,9 +48,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "another interpreter": lambda patch: patch.setattr(platform, "python_version", lambda: "3.12.99"),
     "another machine": lambda patch: patch.setattr(platform, "machine", lambda: "abacus"),
-    "another CPU": lambda patch: patch.setattr(
-        _multiarray_umath, "__cpu_features__", _multiarray_umath.__cpu_features__ | {"SSE2": False, "ABACUS": True}
-    ),
+    "another CPU": lambda patch: patch.setattr(environment, "cpu_features", lambda: FEATURES | {"SSE2": False, "ABACUS": True}),
 }
 
 
