@@ -3,7 +3,6 @@
 import ast
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.tree import (
     imported_packages,
     own_private_names,
     python_files,
+    requirements,
     text_of,
     tree_of,
     uses,
@@ -220,10 +220,8 @@ def impure_uses(tree: ast.Module) -> list[tuple[int, str]]:
 
 def declared() -> tuple[set[str], set[str]]:
     """Names of the packages that Ridecast needs, and of those that only its tests need."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lists = (project["dependencies"], project["optional-dependencies"]["test"])
-    runtime, extra = ({re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines} for lines in lists)
-    return runtime, extra
+    runtime, extra = requirements()
+    return set(runtime), set(extra)
 
 
 def modules_of(packages: set[str]) -> set[str]:

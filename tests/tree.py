@@ -3,9 +3,11 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("schemas", "state", "ledger", "dataflows", "api", "ridecast")
@@ -123,6 +125,20 @@ def uses(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
             place = place.value
         if isinstance(place, ast.Name) and place.id in origin:
             yield node.lineno, ".".join([origin[place.id], *reversed(parts)]), id(node) in bare
+
+
+def project() -> dict[str, Any]:
+    """The table `project` of pyproject.toml."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return found
+
+
+def requirements() -> tuple[dict[str, str], dict[str, str]]:
+    """Packages that Ridecast needs, and those that only its tests need: name -> versions that will do, such as `>=2.4`."""
+    table, name = project(), re.compile(r"[A-Za-z0-9-]+")
+    lists = (table["dependencies"], table["optional-dependencies"]["test"])
+    runtime, extra = ({name.findall(line)[0]: name.sub("", line, count=1) for line in lines} for lines in lists)
+    return runtime, extra
 
 
 def imported_packages(tree: ast.Module) -> set[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import tomllib
 from collections.abc import Callable
 from importlib import metadata
 
@@ -11,7 +10,7 @@ import pytest
 
 from dataflows.stream import environment
 from dataflows.stream.environment import PACKAGES, cpu_features, describe_environment, environment_digest
-from tests.tree import ROOT
+from tests.tree import requirements
 
 
 def test_the_description_names_what_the_digest_covers() -> None:
@@ -70,6 +69,5 @@ def test_a_host_or_a_variable_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_computes_numbers_is_covered() -> None:
     """Every numeric package that the core needs is in the digest, by the name under which it is declared."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    assert set(PACKAGES) <= set(declared)
+    assert set(PACKAGES) <= set(requirements()[0])
     assert {"numpy", "scipy", "river", "xgboost-cpu", "tzdata"} <= set(PACKAGES)
