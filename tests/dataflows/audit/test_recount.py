@@ -115,7 +115,7 @@ def _partials(world: World, partition: int, point: ResumePoint, rng: random.Rand
 
 def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) -> list[Close]:
     """What a log holds of closed slots, without their counts: a second count must not need them."""
-    out = []
+    out: list[Close] = []
     for found in closed:
         record = SlotClosed(
             region="small",

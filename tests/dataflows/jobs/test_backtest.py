@@ -82,7 +82,7 @@ def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> Non
         assert all(isinstance(row[name], int) for name in ("horizon_min", "cells", "issues"))
         assert all(isinstance(row[name], float) and np.isfinite(row[name]) for name in ("rmse_mean", "wape_median", "bias"))
         assert (row["model"] == "served") == (row["coverage80"] is not None)
-    rest = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
+    rest: tuple[object, ...] = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
     names = ("region", "train_until", "test_until", "measure", "train_slots", "test_slots", "other_measures")
     assert rest == tuple(said[name] for name in names)
 

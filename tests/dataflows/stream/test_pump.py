@@ -36,7 +36,9 @@ class Kept:
             raise StoreUnavailable("rejects: full")
         self.rejects += rejects
 
-    def read(self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None) -> list[Rejected]:
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
         return self.rejects
 
     def counts(self) -> dict[Reason, int]:

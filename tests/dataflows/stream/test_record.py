@@ -188,7 +188,7 @@ def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
     assert list(range(START - 6, START)) == [slot for slot, _ in found]
     said = {slot: [list(zip(c.cells.tolist(), c.counts.tolist(), strict=True)) for c in counts] for slot, counts in found}
     one, two, zero = int(CELLS[1]), int(CELLS[2]), int(CELLS[0])
-    silent = {slot: [[], []] for slot in range(START - 6, START)}
+    silent: dict[int, list[list[tuple[int, int]]]] = {slot: [[], []] for slot in range(START - 6, START)}
     assert silent | {START - 6: [[(one, 3), (two, 1)], []], START - 2: [[(one, 9)], []], START - 1: [[], [(zero, 4)]]} == said
     assert all((c.slots == slot).all() for slot, counts in found for c in counts)
 

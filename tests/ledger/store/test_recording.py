@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
@@ -148,7 +149,7 @@ def test_two_writers_of_one_log_record_each_schema_once(place: Place) -> None:
 
 def plainly_decoded(payloads: Sequence[bytes]) -> list[dict[str, object]]:
     """Every entry of a log read by Avro alone, knowing only what the log says; nothing of ours is used here."""
-    schemas: dict[bytes, object] = {}
+    schemas: dict[bytes, Any] = {}
     found = []
     for payload in payloads:
         head, body = payload[2:10], payload[10:]
