@@ -124,7 +124,7 @@ def trusted_for(origin: str, verifiers: Sequence[Verifier]) -> list[Verifier]:
     return [key for key in verifiers if origin == key.name or origin.startswith((f"{key.name}/", f"{key.name}@"))]
 
 
-def vet(submission: Submission, verifiers: Sequence[Verifier]) -> Checkpoint | Refusal:
+def check_submission(submission: Submission, verifiers: Sequence[Verifier]) -> Checkpoint | Refusal:
     """The submitted checkpoint, if one of our logs signed it: before anything is remembered, or looked up.
 
     Args:
