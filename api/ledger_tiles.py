@@ -18,7 +18,7 @@ from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter
 from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
 from ledger.formats.merkle import consistency_path, verify_consistency
 from ledger.formats.note import parse_note
-from ledger.formats.tiles import demand_tile, parse_path
+from ledger.formats.tiles import parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from schemas.errors import NotFound
 
@@ -59,7 +59,7 @@ def get_tile(desk: Desk, request: Request) -> Response:
     size = _covered(desk, log)
     try:
         tile = parse_path(path)
-        demand_tile(tile, size)
+        require_tile(tile, size)
     except NotFound as cause:
         raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
     data = stored_tile(desk.ledger, log, tile)

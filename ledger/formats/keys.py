@@ -47,7 +47,7 @@ class Verifier:
     algorithm: Algorithm = Algorithm.ED25519
 
     def __post_init__(self) -> None:
-        _demand_key(self.name, self.public_key)
+        _require_key(self.name, self.public_key)
 
     @property
     def key_id(self) -> bytes:
@@ -120,7 +120,7 @@ class Signer:
     algorithm: Algorithm = Algorithm.ED25519
 
     def __post_init__(self) -> None:
-        _demand_key(self.name, self.seed)
+        _require_key(self.name, self.seed)
 
     @property
     def verifier(self) -> Verifier:
@@ -256,7 +256,7 @@ def _message(text: str, time_s: int | None) -> bytes:
     return (text if time_s is None else f"cosignature/v1\ntime {time_s}\n{text}").encode("utf-8")
 
 
-def _demand_key(name: str, key: bytes) -> None:
+def _require_key(name: str, key: bytes) -> None:
     if not is_name(name):
         raise ContractError(f"key name: expected letters without spaces and plus signs, got {name!r}")
     if len(key) != KEY_SIZE_BYTES:

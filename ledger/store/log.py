@@ -118,7 +118,7 @@ class Ledger:
         with writing(engine, log) as connection:
             log_id, frontier = statements.lock_log(connection, log)
             if frontier.size != expected_size:
-                self._demand_rerun(connection, log, log_id, frontier.size, expected_size, [row["leaf"] for row in rows])
+                self._require_rerun(connection, log, log_id, frontier.size, expected_size, [row["leaf"] for row in rows])
             elif rows:
                 statements.insert_entries(connection, log_id, frontier, rows)
         if frontier.size == expected_size + len(rows):
@@ -128,7 +128,7 @@ class Ledger:
         self.guard.appended(log)
         return head
 
-    def _demand_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
+    def _require_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
         """Return if these very entries lie at [expected_size, expected_size + n), raise otherwise."""
         sizes = f"{spoken(log)}: expected size {expected_size}, got {size}"
         if expected_size > size:

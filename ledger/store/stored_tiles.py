@@ -18,7 +18,7 @@ def stored_tile(ledger: Ledger, log: str, tile: Tile) -> bytes:
     Args:
         ledger: Open.
         log: Name of the log.
-        tile: Within the log's size (`ledger.formats.tiles.demand_tile`).
+        tile: Within the log's size (`ledger.formats.tiles.require_tile`).
     Raises:
         NotFound: there is no such log.
         DamagedError: the database does not hold all of it, or an entry does not hash to what was promised.
