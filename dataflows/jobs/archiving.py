@@ -75,7 +75,7 @@ def archive_region(
         past = EntriesArchived(log=log, start=start, stop=stop, root=stores.ledger.root_at(log, stop), blobs=len(digests), digests=named)
         append_shared(stores.ledger, RUNS_LOG, past)
         stores.ledger.flush()
-    stores.ledger.let_go(log, stop, KINDS)
+    stores.ledger.drop_payloads(log, stop, KINDS)
     for digest in digests:
         stores.blobs.remove(digest)
     stores.ledger.shrink(log)

@@ -289,7 +289,7 @@ class Ledger:
             raise missing(log, index, "")
         return self.archive.payload(log, index)
 
-    def let_go(self, log: str, stop: int, kinds: Sequence[str]) -> None:
+    def drop_payloads(self, log: str, stop: int, kinds: Sequence[str]) -> None:
         """Empty the payloads of some kinds below an index; who calls has made sure that an archive holds them."""
         engine, log_id = self.opened(log)
         for start in range(0, stop, PAGE_ENTRIES):

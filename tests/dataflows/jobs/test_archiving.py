@@ -235,7 +235,7 @@ def test_a_crash_before_the_record_loses_nothing(stores: Stores, dies_in: str, m
     assert [] == problems(stores)
 
 
-@pytest.mark.parametrize("dies_in", ["let_go", "shrink"])
+@pytest.mark.parametrize("dies_in", ["drop_payloads", "shrink"])
 def test_a_crash_after_the_record_is_made_good(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while it lets go, everything is still readable, and the next run ends what was begun, with one record."""
     before = contents(stores.ledger)
