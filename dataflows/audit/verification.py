@@ -22,7 +22,7 @@ from ledger.formats.tiles import CHECKPOINT_PATH
 from ledger.store.archive import blobs_at
 from ledger.store.blobs import BlobFolder, Retention
 from ledger.store.log import Ledger
-from ledger.store.tables import file_stem, spoken, translated
+from ledger.store.tables import display_name, file_stem, translated
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
 from schemas.records.record_codec import decode
 from schemas.records.record_skim import skim
@@ -193,7 +193,7 @@ def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
 
 def _lost(log: str, vouching: Sequence[Kept], held: str) -> Report:
     lost = [
-        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {spoken(log)}: it is gone")
+        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {display_name(log)}: it is gone")
         for one in vouching
         if one.checkpoint.size
     ]

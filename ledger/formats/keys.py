@@ -94,14 +94,16 @@ class Verifier:
         if self.algorithm is Algorithm.COSIGNATURE:
             time_s, signature = int.from_bytes(signature[:TIME_SIZE_BYTES]), signature[TIME_SIZE_BYTES:]
         if len(signature) != SIGNATURE_SIZE_BYTES or (time_s or 0) > LARGEST_TIME_S:
-            raise DamagedError(f"note: expected a signature of {SIGNATURE_SIZE_BYTES} bytes for key {self._spoken()}, got {len(signature)}")
+            raise DamagedError(
+                f"note: expected a signature of {SIGNATURE_SIZE_BYTES} bytes for key {self._display_name()}, got {len(signature)}"
+            )
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, _message(text, time_s))
         except (InvalidSignature, ValueError) as cause:  # ValueError: the key is no point of the curve.
-            raise DamagedError(f"note: the signature of key {self._spoken()} does not fit the text") from cause
+            raise DamagedError(f"note: the signature of key {self._display_name()} does not fit the text") from cause
         return time_s
 
-    def _spoken(self) -> str:
+    def _display_name(self) -> str:
         return f"{self.name}+{self.key_id.hex()}"
 
 
