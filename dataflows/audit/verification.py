@@ -14,7 +14,7 @@ from pathlib import Path
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.stream.stores import Stores
 from ledger.check.blob_check import Named, named_in
-from ledger.check.kept import Kept, open_kept
+from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.tile_check import check_export
 from ledger.check.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
 from ledger.formats.keys import Verifier
@@ -117,7 +117,7 @@ def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
     ]
 
 
-def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     """One export; looked at again when it grew meanwhile and seems to be wrong."""
     for left in range(MOST_TRIES - 1, -1, -1):
         before = _read(place, CHECKPOINT_PATH)
@@ -127,7 +127,7 @@ def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_prog
     return report
 
 
-def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     problems: list[Problem] = []
     with BlobPool(partial(BlobFolder, place / BLOBS), wanted.processes) as pool:
         checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=wanted.deep)
@@ -182,7 +182,7 @@ def _chosen(logs: Sequence[str], wanted: str) -> Sequence[str]:
     return [wanted] if wanted else logs
 
 
-def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
+def _absent(ledger: Ledger, log: str, kept: Sequence[StoredCheckpoint]) -> Report:
     """A log of which the database knows nothing: no loss if no checkpoint vouches for an entry."""
     try:
         vouching = [*own_checkpoint(ledger, log), *kept]
@@ -191,7 +191,7 @@ def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
     return _lost(log, vouching, "the database")
 
 
-def _lost(log: str, vouching: Sequence[Kept], held: str) -> Report:
+def _lost(log: str, vouching: Sequence[StoredCheckpoint], held: str) -> Report:
     lost = [
         Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {display_name(log)}: it is gone")
         for one in vouching
@@ -200,15 +200,15 @@ def _lost(log: str, vouching: Sequence[Kept], held: str) -> Report:
     return Report(log, 0, "", vouching[0].checkpoint.size if vouching else None, 0, tuple(lost))
 
 
-def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[Kept]]:
+def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
     """The checkpoints of the files that somebody kept, each with the log that it is of."""
-    found: dict[str, list[Kept]] = {log: [] for log in logs}
+    found: dict[str, list[StoredCheckpoint]] = {log: [] for log in logs}
     for path in wanted.against:
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UsageError(f"--against {path}: expected a file with a signed checkpoint: {cause}") from cause
-        kept = open_kept(text, path.name, wanted.verifiers)
+        kept = open_stored_checkpoint(text, path.name, wanted.verifiers)
         named = ORIGIN.fullmatch(kept.checkpoint.origin)
         log = named[1] if named else ""
         stranger = log not in found and bool(kept.fault)  # Of a log that is not here, and signed by nobody whom we know.
