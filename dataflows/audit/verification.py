@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.stream.stores import Stores
-from ledger.check.blob_check import Named, named_in
+from ledger.check.blob_check import NamedBlob, named_blobs
 from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.tile_check import check_export
 from ledger.check.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
@@ -136,7 +136,7 @@ def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredChe
             if index % 1_000 == 0:
                 on_progress(index, index + 1)
             try:
-                checks.add(named_in(index, skim(payload)))
+                checks.add(named_blobs(index, skim(payload)))
             except DamagedError as damage:
                 problems.append(Problem(index, str(damage)))
 
@@ -219,12 +219,12 @@ def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[StoredCh
     return found
 
 
-def _expired(ledger: Ledger, log: str) -> Callable[[Named], bool]:
+def _expired(ledger: Ledger, log: str) -> Callable[[NamedBlob], bool]:
     """Whether it is on record that a log's chunks of a slot expired; asked for only when something is missing."""
     known: list[BlobsExpired] = []
     asked = False
 
-    def has_expired(named: Named) -> bool:
+    def has_expired(named: NamedBlob) -> bool:
         nonlocal asked
         if not asked:
             asked = True

@@ -37,7 +37,7 @@ NAMING = {  # kind -> (field with one digest or several, what the blob is)
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedBlob:
     """One blob that an entry names.
 
     Attributes:
@@ -58,7 +58,7 @@ class Named:
     def retention(self) -> Retention:
         """How long it is kept.
 
-        >>> Named(7, CHUNKS, b"digest").retention.value
+        >>> NamedBlob(7, CHUNKS, b"digest").retention.value
         'forecast'
         """
         return RETENTIONS[self.what]
@@ -68,13 +68,13 @@ class Named:
 class Fault:
     """What is wrong with a blob; whether it may have expired is for others to say when it is only missing."""
 
-    named: Named
+    named: NamedBlob
     what: str
     missing: bool = False
 
 
 # A batch of blobs -> what is wrong with them, when it is asked for: a pool of processes works meanwhile.
-CheckBlobs = Callable[[Sequence[Named]], Callable[[], Sequence[Fault]]]
+CheckBlobs = Callable[[Sequence[NamedBlob]], Callable[[], Sequence[Fault]]]
 
 
 def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
@@ -87,20 +87,20 @@ def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
     return tuple((what, digest) for field, what in NAMING.get(kind, ()) for digest in _digests(getattr(record, field)))
 
 
-def named_in(index: int, seen: Skimmed) -> list[Named]:
+def named_blobs(index: int, seen: Skimmed) -> list[NamedBlob]:
     """The blobs that an entry names, from a look at its bytes.
 
-    >>> named_in(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
-    [Named(index=7, what='model', digest=b'digest', slot=None, root=b'')]
+    >>> named_blobs(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
+    [NamedBlob(index=7, what='model', digest=b'digest', slot=None, root=b'')]
     """
     return [
-        Named(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
+        NamedBlob(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
         for field, what in NAMING.get(seen.kind, ())
         for digest in _digests(seen.fields[field])
     ]
 
 
-def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
+def check_blobs(blobs: ReadBlobs, batch: Sequence[NamedBlob]) -> list[Fault]:
     """Read blobs, hash them again, and hold them against what their entries promise.
 
     Raises:
@@ -123,14 +123,14 @@ def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
 def checks_here(blobs: ReadBlobs) -> CheckBlobs:
     """Check blobs at once, in this very process."""
 
-    def check(batch: Sequence[Named]) -> Callable[[], Sequence[Fault]]:
+    def check(batch: Sequence[NamedBlob]) -> Callable[[], Sequence[Fault]]:
         faults = check_blobs(blobs, batch)
         return lambda: faults
 
     return check
 
 
-def _content(named: Named, data: bytes) -> str:
+def _content(named: NamedBlob, data: bytes) -> str:
     """What is wrong with bytes that hash well; empty when nothing is."""
     if named.what == CHUNKS and named.root:
         found = root([hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks_in(data)])  # as `leaf_hash`, without its call

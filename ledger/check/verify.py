@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
-from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
+from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, NamedBlob, checks_here, named_blobs
 from ledger.check.evidence import evidence_faults
 from ledger.check.stored_checkpoints import CheckpointComparison, StoredCheckpoint
 from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
@@ -82,7 +82,7 @@ def verify_log(
     *,
     against: Sequence[StoredCheckpoint] = (),
     check_blobs: CheckBlobs | None = None,
-    has_expired: Callable[[Named], bool] = lambda named: False,
+    has_expired: Callable[[NamedBlob], bool] = lambda named: False,
     every_root: bool = False,
 ) -> Report:
     """Derive a log again from its stored bytes.
@@ -124,16 +124,16 @@ class BlobChecks:
     """The blobs of a log on their way through a check: in batches, a few of them at once."""
 
     def __init__(
-        self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False, *, every_root: bool = False
+        self, check: CheckBlobs | None, has_expired: Callable[[NamedBlob], bool] = lambda named: False, *, every_root: bool = False
     ) -> None:
         self._check, self._has_expired, self._every_root = check, has_expired, every_root
-        self._batch: list[Named] = []
+        self._batch: list[NamedBlob] = []
         self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
         self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
         self.count = self.expired = self.roots = 0
         self.problems: list[Problem] = []
 
-    def add(self, named: Sequence[Named]) -> None:
+    def add(self, named: Sequence[NamedBlob]) -> None:
         """Take the blobs of an entry."""
         if self._check is None:
             return
@@ -297,7 +297,7 @@ class _Check:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
                     self.say(index, what)
             if seen.kind in NAMING:
-                self.blobs.add(named_in(index, seen))
+                self.blobs.add(named_blobs(index, seen))
         self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:

@@ -11,7 +11,7 @@ from dataflows.audit import verification
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.audit.verification import Wanted, verify_folder, verify_house
 from dataflows.stream.stores import open_stores
-from ledger.check.blob_check import COUNTS, Named
+from ledger.check.blob_check import COUNTS, NamedBlob
 from ledger.check.verify import Report
 from ledger.formats.keys import Signer
 from ledger.store.blobs import BlobFolder
@@ -205,7 +205,7 @@ def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
     """Blobs are checked alike here and in other processes, and a process that dies is said to have died."""
     folder = small.tiles / LOG / "blobs"
     good = next(path for path in folder.iterdir() if path.stat().st_size == 40)
-    batch = [Named(1, COUNTS, bytes.fromhex(good.name)), Named(2, COUNTS, bytes(32))]
+    batch = [NamedBlob(1, COUNTS, bytes.fromhex(good.name)), NamedBlob(2, COUNTS, bytes(32))]
     with BlobPool(_Folder(folder), 1) as here, BlobPool(_Folder(folder), 3, batches_here=1) as pool:
         expected = here.check(batch)()
         assert [(2, True)] == [(fault.named.index, fault.missing) for fault in expected]
@@ -221,7 +221,7 @@ def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
         while not pool._has_room():
             time.sleep(0.01)
         with pytest.raises(StoreUnavailable, match="was killed"):
-            pool.check([Named(1, COUNTS, bytes(32))])()
+            pool.check([NamedBlob(1, COUNTS, bytes(32))])()
 
 
 class _Folder:
