@@ -37,7 +37,7 @@ OnLog = Callable[[str], Progress]  # a log is begun -> what to call with (entrie
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class VerifyOptions:
     """What to verify, and against what.
 
     Attributes:
@@ -55,7 +55,7 @@ class Wanted:
     deep: bool = False
 
 
-def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
+def verify_stores(stores: Stores, options: VerifyOptions, on_log: OnLog) -> list[Report]:
     """Verify the logs of a home or a database.
 
     Raises:
@@ -64,11 +64,11 @@ def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
         StoreUnavailable: the database does not answer.
     """
     logs = _logs_of(stores)
-    kept = _kept_by_log(wanted, logs)
+    kept = _kept_by_log(options, logs)
     opened = partial(blobs_at, stores.settings.home, stores.settings.database, stores.settings.archive)
     reports = []
-    with BlobPool(opened, wanted.processes) as pool:
-        for log in _chosen(sorted(kept), wanted.log):
+    with BlobPool(opened, options.processes) as pool:
+        for log in _chosen(sorted(kept), options.log):
             has_expired = _expired(stores.ledger, log)
             try:
                 report = verify_log(
@@ -78,11 +78,11 @@ def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
                     against=kept[log],
                     check_blobs=pool.check,
                     has_expired=has_expired,
-                    every_root=wanted.deep,
+                    every_root=options.deep,
                 )
             except NotFound:
                 report = _absent(stores.ledger, log, kept[log])
-            if wanted.deep and log.startswith(REGION):
+            if options.deep and log.startswith(REGION):
                 report = _folded(stores, report, on_log(f"{log}, folding"))
             reports.append(report)
     return reports
@@ -98,7 +98,7 @@ def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
     return replace(report, problems=(*report.problems, *found))
 
 
-def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
+def verify_folder(folder: Path, options: VerifyOptions, on_log: OnLog) -> list[Report]:
     """Verify exported tiles: one log's, or those of every log below a folder.
 
     Raises:
@@ -110,27 +110,27 @@ def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
     places = {_name_of(path.parent, folder): path.parent for path in sorted(folder.rglob(CHECKPOINT_PATH)) if path.is_file()}
     if not places:
         raise NotFound(f"--tiles: expected an export below {folder}, found no file named {CHECKPOINT_PATH}")
-    kept = _kept_by_log(wanted, sorted(places))
+    kept = _kept_by_log(options, sorted(places))
     return [
-        _export(log, places[log], wanted, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
-        for log in _chosen(sorted(kept), wanted.log)
+        _export(log, places[log], options, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
+        for log in _chosen(sorted(kept), options.log)
     ]
 
 
-def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
+def _export(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     """One export; looked at again when it grew meanwhile and seems to be wrong."""
     for left in range(MOST_TRIES - 1, -1, -1):
         before = _read(place, CHECKPOINT_PATH)
-        report = _export_once(log, place, wanted, kept, on_progress)
+        report = _export_once(log, place, options, kept, on_progress)
         if not report.problems or not left or _read(place, CHECKPOINT_PATH) == before:
             break
     return report
 
 
-def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
+def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     problems: list[Problem] = []
-    with BlobPool(partial(BlobFolder, place / BLOBS), wanted.processes) as pool:
-        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=wanted.deep)
+    with BlobPool(partial(BlobFolder, place / BLOBS), options.processes) as pool:
+        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=options.deep)
 
         def look(index: int, payload: bytes) -> None:
             if index % 1_000 == 0:
@@ -141,7 +141,7 @@ def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[StoredChe
                 problems.append(Problem(index, str(damage)))
 
         try:
-            checkpoint, found = check_export(partial(_read, place), wanted.verifiers, look, kept)
+            checkpoint, found = check_export(partial(_read, place), options.verifiers, look, kept)
         except DamagedError as damage:
             return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {damage}"),))
         checks.finish()
@@ -200,20 +200,20 @@ def _lost(log: str, vouching: Sequence[StoredCheckpoint], held: str) -> Report:
     return Report(log, 0, "", vouching[0].checkpoint.size if vouching else None, 0, tuple(lost))
 
 
-def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
+def _kept_by_log(options: VerifyOptions, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
     """The checkpoints of the files that somebody kept, each with the log that it is of."""
     found: dict[str, list[StoredCheckpoint]] = {log: [] for log in logs}
-    for path in wanted.against:
+    for path in options.against:
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UsageError(f"--against {path}: expected a file with a signed checkpoint: {cause}") from cause
-        kept = open_stored_checkpoint(text, path.name, wanted.verifiers)
+        kept = open_stored_checkpoint(text, path.name, options.verifiers)
         named = ORIGIN.fullmatch(kept.checkpoint.origin)
         log = named[1] if named else ""
         stranger = log not in found and bool(kept.fault)  # Of a log that is not here, and signed by nobody whom we know.
-        if not log or stranger or (wanted.log and log != wanted.log):
-            among = wanted.log or ", ".join(logs)
+        if not log or stranger or (options.log and log != options.log):
+            among = options.log or ", ".join(logs)
             raise UsageError(f"--against {path}: expected a checkpoint of {among}, got one of {kept.checkpoint.origin}")
         found.setdefault(log, []).append(kept)  # A log that is gone is damage, not a mistake of whoever kept its checkpoint.
     return found

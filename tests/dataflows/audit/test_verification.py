@@ -9,7 +9,7 @@ import pytest
 
 from dataflows.audit import verification
 from dataflows.audit.blob_pool import BlobPool
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.stream.stores import open_stores
 from ledger.check.blob_check import COUNTS, NamedBlob
 from ledger.check.verify import Report
@@ -40,7 +40,7 @@ def reports(small: SmallLedger, **wanted: object) -> dict[str, Report]:
     """The reports on a home, by log."""
     stores = open_stores(small.settings(), reading=True)
     try:
-        return {report.log: report for report in verify_house(stores, Wanted(**wanted), silent)}  # type: ignore[arg-type]  # by name
+        return {report.log: report for report in verify_stores(stores, VerifyOptions(**wanted), silent)}  # type: ignore[arg-type]  # by name
     finally:
         stores.close()
 
@@ -89,7 +89,7 @@ def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, m
         return check(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(verification, "check_export", late)
-    [report] = verify_folder(small.tiles, Wanted(LOG, (), (small.key(),)), silent)
+    [report] = verify_folder(small.tiles, VerifyOptions(LOG, (), (small.key(),)), silent)
     assert (15, (), 2) == (report.entries, report.problems, len(calls))
 
 
@@ -171,10 +171,10 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
 
 def test_an_export_may_be_one_log(small: SmallLedger) -> None:
     """The folder of one log is verified under its name, and a folder without any is not an export."""
-    [report] = verify_folder(small.tiles / LOG, Wanted("", (small.kept,), (small.key(),)), silent)
+    [report] = verify_folder(small.tiles / LOG, VerifyOptions("", (small.kept,), (small.key(),)), silent)
     assert (LOG, 12, 6, ()) == (report.log, report.entries, report.blobs, report.problems)
     with pytest.raises(NotFound, match="--tiles: expected an export below"):
-        verify_folder(small.home, Wanted(), silent)
+        verify_folder(small.home, VerifyOptions(), silent)
 
 
 def test_a_swapped_export_is_named(small: SmallLedger) -> None:

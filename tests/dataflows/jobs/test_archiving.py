@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from dataflows.audit.verification import Wanted, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.jobs.archiving import KINDS, archive_region
 from dataflows.stream.signing import verifier_of
 from dataflows.stream.stores import Stores, open_stores
@@ -133,7 +133,7 @@ def size_bytes(stores: Stores) -> int:
 def problems(stores: Stores) -> list[str]:
     """What a verification finds, over all logs."""
     stores.ledger.flush()
-    return [str(one) for report in verify_house(stores, Wanted(), lambda log: lambda done, total: None) for one in report.problems]
+    return [str(one) for report in verify_stores(stores, VerifyOptions(), lambda log: lambda done, total: None) for one in report.problems]
 
 
 def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> None:
