@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.stream.stores import Stores
-from ledger.check.blob_check import NamedBlob, named_blobs
+from ledger.check.blob_check import NamedBlob, blobs_of_entry
 from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.tile_check import check_export
 from ledger.check.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
@@ -136,7 +136,7 @@ def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[S
             if index % 1_000 == 0:
                 on_progress(index, index + 1)
             try:
-                checks.add(named_blobs(index, skim(payload)))
+                checks.add(blobs_of_entry(index, skim(payload)))
             except DamagedError as damage:
                 problems.append(Problem(index, str(damage)))
 

@@ -77,20 +77,20 @@ class Fault:
 CheckBlobs = Callable[[Sequence[NamedBlob]], Callable[[], Sequence[Fault]]]
 
 
-def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
+def blobs_of_record(record: Record) -> tuple[tuple[str, bytes], ...]:
     """(what it is, digest) of each blob that a record names.
 
-    >>> blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
+    >>> blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
     (('model', b'digest'),)
     """
     kind = type(record).__name__
     return tuple((what, digest) for field, what in NAMING.get(kind, ()) for digest in _digests(getattr(record, field)))
 
 
-def named_blobs(index: int, seen: Skimmed) -> list[NamedBlob]:
+def blobs_of_entry(index: int, seen: Skimmed) -> list[NamedBlob]:
     """The blobs that an entry names, from a look at its bytes.
 
-    >>> named_blobs(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
+    >>> blobs_of_entry(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
     [NamedBlob(index=7, what='model', digest=b'digest', slot=None, root=b'')]
     """
     return [

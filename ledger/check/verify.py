@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
-from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, NamedBlob, checks_here, named_blobs
+from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, NamedBlob, blobs_of_entry, checks_here
 from ledger.check.evidence import evidence_faults
 from ledger.check.stored_checkpoints import CheckpointComparison, StoredCheckpoint
 from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
@@ -297,7 +297,7 @@ class _Check:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
                     self.say(index, what)
             if seen.kind in NAMING:
-                self.blobs.add(named_blobs(index, seen))
+                self.blobs.add(blobs_of_entry(index, seen))
         self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.check.blob_check import blobs_named
+from ledger.check.blob_check import blobs_of_record
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.merkle import TILE_HEIGHT, leaf_hash, range_root, root
 from ledger.formats.note import parse_note
@@ -229,7 +229,7 @@ def export_blobs(ledger: Ledger, blobs: Blobs, log: str, size: int, folder: Path
                 on_entries(stored.index + 1, size)
             if stored.kind == UNKNOWN:
                 continue  # Written by a newer version, which can name its blobs.
-            for _, digest in blobs_named(decode(stored.payload)):
+            for _, digest in blobs_of_record(decode(stored.payload)):
                 if digest.hex() in there or digest in gone:
                     continue
                 try:

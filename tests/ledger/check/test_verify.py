@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.check.blob_check import blobs_named
+from ledger.check.blob_check import blobs_of_record
 from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.verify import Problem, verify_log
 from ledger.formats.checkpoint import Checkpoint, origin_of
@@ -304,4 +304,4 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_empty_digests_name_nothing() -> None:
     """A record without a blob names none."""
-    assert blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()
+    assert blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()
