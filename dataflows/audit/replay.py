@@ -143,7 +143,7 @@ class _Run:
             self.fold.follow(self._control.fold_version(close.record))
             if slot < self._found.from_slot:
                 closed = closed_of(self.region, close.record, close.before, self._blobs)
-                (self.fold.apply if slot >= full_from else self.fold.pass_over)(closed)
+                (self.fold.apply if slot >= full_from else self.fold.fast_forward)(closed)
                 self._found.folded_slots += 1
                 yield None
                 continue
@@ -160,7 +160,7 @@ class _Run:
         else:  # What the source had lost is no matter of rides: it is told.
             closed = replace(counted, findings=findings_of(close.before))
         whole = self._chosen is None or close.record.slot in self._chosen
-        outcome: SlotOutcome = (self.fold.apply if whole else self.fold.pass_over)(closed)
+        outcome: SlotOutcome = (self.fold.apply if whole else self.fold.fast_forward)(closed)
         self._remade.clear()
         control = Control(close.record.control_size, close.record.control_root)
         kinds = None if whole and self._sample is None else SAMPLED if whole else ALWAYS

@@ -96,9 +96,9 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         UsageError: cell, target or measure cannot be one of this region.
         DamagedError: the chunks are not those that the entry promises.
     """
-    asked = find_issue(ledger, name, cell=cell, target=target, measure=measure)
-    issued = asked.stored.record
-    log, index, slot = asked.stored.log, asked.stored.index, issued.slot
+    found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
+    issued = found.stored.record
+    log, index, slot = found.stored.log, found.stored.index, issued.slot
     boot = bootstrap_of(ledger, name)
     booted = ledger.entry(log, RegionBootstrapped)
     closed = ledger.entry(log, SlotClosed, slot)
@@ -107,14 +107,14 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
     record = closed.record
     change = fold_change_at(ledger, name, slot, record.control_size)
     return Trace(
-        asked.region,
+        found.region,
         log,
         index,
         issued,
-        _served(blobs, index, issued, asked.cell, horizon_min),
+        _served(blobs, index, issued, found.cell, horizon_min),
         _checkpoint(ledger, log, index),
-        _counted(ledger, log, asked.region, boot, closed.index, record),
-        champion_at(ledger, name, asked.measure, record.control_size),
+        _counted(ledger, log, found.region, boot, closed.index, record),
+        champion_at(ledger, name, found.measure, record.control_size),
         (booted.index, boot),
         change,
         change[1].version if change is not None else boot.fold_version,

@@ -11,7 +11,7 @@ from pathlib import Path
 from dataflows.jobs.bootstrap import slot_of_midnight
 from dataflows.jobs.exports.tiles import BLOBS, export_blobs, export_tiles
 from dataflows.stream.stores import Stores
-from ledger.check.blob_check import CHUNKS, COUNTS, named_in
+from ledger.check.blob_check import CHUNKS, COUNTS, blobs_of_entry
 from ledger.check.tile_check import check_export
 from ledger.formats.keys import Verifier
 from ledger.formats.tiles import TILE_WIDTH
@@ -71,7 +71,7 @@ def archive_region(
         past = EntriesArchived(log=log, start=start, stop=stop, root=stores.ledger.root_at(log, stop), blobs=len(digests), digests=named)
         append_shared(stores.ledger, RUNS_LOG, past)
         stores.ledger.flush()
-    stores.ledger.let_go(log, stop, ARCHIVED)
+    stores.ledger.drop_payloads(log, stop, ARCHIVED)
     for digest in digests:
         stores.blobs.remove(digest)
     stores.ledger.shrink(log)
@@ -88,7 +88,7 @@ def _blobs_before(stores: Stores, log: str, stop: int) -> set[bytes]:
     old, needed = set[bytes](), set[bytes]()
     for every in stores.ledger.logs():
         for stored in stores.ledger.scan(every):
-            for one in named_in(stored.index, skim(stored.payload)):
+            for one in blobs_of_entry(stored.index, skim(stored.payload)):
                 goes = every == log and stored.index < stop and stored.kind in ARCHIVED and one.what in (CHUNKS, COUNTS)
                 (old if goes else needed).add(one.digest)
     present = set(stores.blobs.digests())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dataflows.stream.stores import Stores
-from ledger.check.blob_check import CHUNKS, named_in
+from ledger.check.blob_check import CHUNKS, blobs_of_entry
 from ledger.store.blobs import Retention
 from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
@@ -104,7 +104,7 @@ def _named(ledger: Ledger) -> _Named:
     found = _Named()
     for log in ledger.logs():
         for stored in ledger.scan(log):
-            for one in named_in(stored.index, skim(stored.payload)):
+            for one in blobs_of_entry(stored.index, skim(stored.payload)):
                 found.every.add(one.digest)
                 if one.what == CHUNKS and one.slot is not None:
                     found.chunks.setdefault(log.removeprefix(region_log("")), []).append((one.slot, one.digest))

@@ -104,7 +104,7 @@ class IssueProver:
                 f"it promises {self.issued.chunks} and {self.issued.root.hex()}"
             )
         known = parse_checkpoint(parse_note(checkpoint)[0])
-        _demand_origin(known, self.issued)
+        _require_origin(known, self.issued)
         if index >= known.size:
             raise NotFound(f"entry {index}: not in the checkpoint of {known.size} entries yet")
         self._path = tuple(inclusion_path(index, known.size, node))
@@ -228,7 +228,7 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
     checkpoint, signatures = _checkpoint(proof.checkpoint, verifier, witnesses, quorum)
     verify_inclusion(proof.index, checkpoint.size, leaf_hash(fields["entry"]), proof.path, checkpoint.root)
     issued = _issued(fields["entry"])
-    _demand_origin(checkpoint, issued)
+    _require_origin(checkpoint, issued)
     path = [fields["path"][at : at + HASH_SIZE_BYTES] for at in range(0, len(fields["path"]), HASH_SIZE_BYTES)]
     verify_inclusion(fields["chunk_index"], issued.chunks, leaf_hash(fields["chunk"]), path, issued.root)
     columns = decode_chunk(fields["chunk"], issued.horizons_min)
@@ -261,7 +261,7 @@ def _issued(entry: bytes) -> ForecastIssued:
     return record
 
 
-def _demand_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
+def _require_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
     """A region's forecasts count only from that region's log."""
     log = region_log(issued.region)
     if not (checkpoint.origin.startswith("ridecast/") and checkpoint.origin.endswith(f"/{log}")):

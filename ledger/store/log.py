@@ -17,7 +17,7 @@ from ledger.store import statements
 from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
-from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, reading, spoken, writing
+from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
 from schemas.records.records import LogContinued, Record
@@ -131,7 +131,8 @@ class Ledger:
         for position, payload in enumerate(payloads):
             if len(payload) > LARGEST_ENTRY_BYTES:
                 raise ContractError(
-                    f"{spoken(log)}: entry {expected_size + position}: expected at most {LARGEST_ENTRY_BYTES} bytes, got {len(payload)}"
+                    f"{display_name(log)}: entry {expected_size + position}: expected at most {LARGEST_ENTRY_BYTES} bytes, "
+                    f"got {len(payload)}"
                 )
             kind, slot, subject = place_in(payload)
             rows.append({"kind": kind, "slot": slot, "subject": subject, "leaf": leaf_hash(payload), "payload": payload})
@@ -141,7 +142,7 @@ class Ledger:
         with writing(engine, log) as connection:
             log_id, frontier = statements.lock_log(connection, log)
             if frontier.size != expected_size:
-                self._demand_rerun(connection, log, log_id, frontier.size, expected_size, [row["leaf"] for row in rows])
+                self._require_rerun(connection, log, log_id, frontier.size, expected_size, [row["leaf"] for row in rows])
             elif rows:
                 statements.insert_entries(connection, log_id, frontier, rows)
         if frontier.size == expected_size + len(rows):
@@ -151,9 +152,9 @@ class Ledger:
         self.guard.appended(log)
         return head
 
-    def _demand_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
+    def _require_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
         """Return if these very entries lie at [expected_size, expected_size + n), raise otherwise."""
-        sizes = f"{spoken(log)}: expected size {expected_size}, got {size}"
+        sizes = f"{display_name(log)}: expected size {expected_size}, got {size}"
         if expected_size > size:
             raise ExpectedSizeError(f"{sizes}. {ANOTHER_WRITER}")
         stop = min(size, expected_size + len(leaves))
@@ -203,8 +204,8 @@ class Ledger:
         if frontier.size != size:
             known = self.head(log).size
             if size > known:
-                raise NotFound(f"{spoken(log)}: expected a size up to {known}, got {size}")
-            raise DamagedError(f"{spoken(log)}: expected the hashes of {size} entries, got {frontier.size}")
+                raise NotFound(f"{display_name(log)}: expected a size up to {known}, got {size}")
+            raise DamagedError(f"{display_name(log)}: expected the hashes of {size} entries, got {frontier.size}")
         return frontier
 
     def root_at(self, log: str, size: int) -> bytes:
@@ -224,7 +225,7 @@ class Ledger:
         with reading(engine, log) as connection:
             hashes = connection.execute(statements.nodes() if stored else statements.leaves(), bounds).scalars().all()
         if len(hashes) != count:
-            raise NotFound(f"{spoken(log)}: no complete subtree at level {level}, index {index}")
+            raise NotFound(f"{display_name(log)}: no complete subtree at level {level}, index {index}")
         return root(hashes)
 
     @overload
@@ -320,7 +321,7 @@ class Ledger:
         """
         known = self._known(log)
         if known is None:
-            raise NotFound(f"{spoken(log)}: no such log; there are: {', '.join(self._stores.names()) or 'none'}")
+            raise NotFound(f"{display_name(log)}: no such log; there are: {', '.join(self._stores.names()) or 'none'}")
         return known
 
     def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
@@ -336,7 +337,7 @@ class Ledger:
             raise missing(log, index, "")
         return self.archive.payload(log, index)
 
-    def let_go(self, log: str, stop: int, kinds: Sequence[str]) -> None:
+    def drop_payloads(self, log: str, stop: int, kinds: Sequence[str]) -> None:
         """Empty the payloads of some kinds below an index; who calls has made sure that an archive holds them."""
         engine, log_id = self.opened(log)
         for start in range(0, stop, PAGE_ENTRIES):
@@ -370,5 +371,5 @@ class Ledger:
         index, kind, slot, subject, leaf, kept = row
         payload = kept or self.bytes_of(log, index, leaf, kept)
         if leaf_hash(payload) != leaf:
-            raise DamagedError(f"{spoken(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
+            raise DamagedError(f"{display_name(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
         return Stored(log, index, kind, slot, subject, payload)

@@ -62,7 +62,7 @@ def test_every_ride_before_the_midnight_is_counted(stores: Stores, rides: FileRi
     record, fresh = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert fresh
     assert record.start_slot == START_SLOT + 23 * 12  # Clocks went forward.
-    body: SlotCounts = decode(stores.blobs.get(record.counts_blob))
+    body = decode(stores.blobs.get(record.counts_blob), SlotCounts)
     [table] = body.counts
     slots, cells, counts = from_table(table)
     expected = plain_counts(record.start_slot)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dataflows.audit.verification import Wanted, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.jobs.exports.tables import export_parquet
 from dataflows.jobs.retention import ORPHAN_AFTER_S, Expiry, expire, expired_until, plan_expiry
 from dataflows.stream.stores import Stores
@@ -59,7 +59,8 @@ def verified(stores: Stores) -> dict[str, tuple[int, tuple[object, ...]]]:
     """(expired, problems) of every log."""
     stores.ledger.flush()
     return {
-        report.log: (report.expired, report.problems) for report in verify_house(stores, Wanted(), lambda log: lambda done, total: None)
+        report.log: (report.expired, report.problems)
+        for report in verify_stores(stores, VerifyOptions(), lambda log: lambda done, total: None)
     }
 
 

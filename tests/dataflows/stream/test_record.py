@@ -99,7 +99,7 @@ def test_what_was_recorded_comes_back(blobs: Blobs, closed: ClosedSlot, in_blobs
         payloads = payloads_of(REGION, fold().apply(closed), CONTROL, blobs)
     found = stored(payloads)
     at = next(i for i, entry in enumerate(found) if entry.kind == SlotClosed.__name__)
-    record: SlotClosed = decode(payloads[at])
+    record = decode(payloads[at], SlotClosed)
     assert len(closed.findings) == at
     assert plain(closed) == plain(closed_of(REGION, record, found[:at], blobs))
     assert (7, b"c" * 32) == (record.control_size, record.control_root)
@@ -164,7 +164,7 @@ def test_a_slot_as_large_as_new_york_fits_its_entry(tmp_path: Path) -> None:
     closed = dataclasses.replace(few, counts=(many, NO_COUNTS))
     outcome = dataclasses.replace(fold().apply(few), closed=closed)  # what is forecast for them does not matter here
     first = payloads_of(REGION, outcome, CONTROL, store)[0]
-    record: SlotClosed = decode(first)
+    record = decode(first, SlotClosed)
     assert len(first) < 1_000
     assert plain(closed) == plain(closed_of(REGION, record, (), store))
 

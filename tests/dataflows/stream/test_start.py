@@ -88,7 +88,7 @@ def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) ->
     again.close()
 
 
-def test_blobs_are_let_go_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blobs_are_dropped_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where closing the ledger fails, the blobs are closed all the same, and the error is not lost."""
     closed: list[str] = []
     monkeypatch.setattr(stores.blobs, "close", lambda: closed.append("blobs"))

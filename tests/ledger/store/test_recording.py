@@ -188,7 +188,7 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
         read = fastavro.schemaless_reader(io.BytesIO(blob[10:]), fastavro.parse_schema(json.loads(text)), None)
     finally:
         stores.close()
-    counts: SlotCounts = decode(blob)
+    counts = decode(blob, SlotCounts)
     assert isinstance(read, dict)
     assert [list(table.counts) for table in counts.counts] == [table["counts"] for table in read["counts"]]
 

@@ -268,9 +268,9 @@ def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -
     closed = stores.ledger.entry(LOG, SlotClosed, NOON)
     [started] = list(stores.ledger.records("runs", RunStarted))
     stores.close()
-    issued: ForecastIssued = decode(entry.payload)
+    issued = decode(entry.payload, ForecastIssued)
     assert closed is not None
-    record: SlotClosed = decode(closed.payload)
+    record = decode(closed.payload, SlotClosed)
     assert (NOON, issued.root.hex(), issued.features_digest.hex()) == (
         issued.slot,
         said["entry"]["root_of_chunks"],

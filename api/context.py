@@ -19,7 +19,7 @@ from schemas.regions import US_PER_S, Region, region_from_json
 from schemas.settings import Settings
 
 
-class Desk:
+class ApiContext:
     """Open stores of one application.
 
     Args:
