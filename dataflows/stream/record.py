@@ -111,7 +111,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
     )
 
 
-def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blobs: Blobs) -> ClosedSlot:
+def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored[Record]], blobs: Blobs) -> ClosedSlot:
     """The closed slot that a recorded one stands for, so that the fold can be repeated.
 
     Args:
@@ -124,7 +124,7 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blob
     return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
 
 
-def findings_of(before: Sequence[Stored]) -> tuple[GapFound | HorizonFound, ...]:
+def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFound, ...]:
     """What the entries of a close that stand before its slot say was met."""
     findings: list[GapFound | HorizonFound] = []
     for entry in map(decode, (stored.payload for stored in before)):
@@ -144,7 +144,7 @@ def history_by_slot(region: Region, boot: RegionBootstrapped, blobs: Blobs) -> I
     """Bootstrapped history as (slot, counts per measure), every slot from the first to the start of live counting."""
     if not boot.counts_blob:
         return
-    body: SlotCounts = decode(blobs.get(boot.counts_blob))
+    body = decode(blobs.get(boot.counts_blob), SlotCounts)
     columns = _columns(region, body.counts)
     slots = np.arange(boot.first_slot, boot.start_slot + 1)
     edges = [np.searchsorted(c.slots, slots).tolist() for c in columns]

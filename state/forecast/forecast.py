@@ -133,7 +133,7 @@ class Forecaster:
             online_weight_milli=weight_milli,
         )
 
-    def pass_over(self, history: CountHistory, slot: int) -> None:
+    def skip_issue(self, history: CountHistory, slot: int) -> None:
         """Keep of an issue what the online learner needs of it later; in place of the numbers that were served stand zeros."""
         columns = history.universe(slot)
         rows = np.flatnonzero(~self._quiet(history, slot, columns)) if self._model is not None else np.empty(0, np.int64)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.jobs.exports.tiles import export_tiles
 from dataflows.stream.stores import open_stores
 from ledger.check.verify import PAGE_ENTRIES
@@ -88,9 +88,23 @@ def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[by
         for minutes in HORIZONS_MIN
     )
     issued = ForecastIssued(
-        region="nyc", measure="pickups", slot=slot, target_us=slot * 300_000_000, horizons_min=HORIZONS_MIN, models=(), features_digest=bytes(32), family="negative_binomial", spread=spread, cells=CELLS, chunks=chunks, root=chunks_root,
-        blob=blob, fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, universe_version=17, slot_status="observed",
-    )  # fmt: skip
+        region="nyc",
+        measure="pickups",
+        slot=slot,
+        target_us=slot * 300_000_000,
+        horizons_min=HORIZONS_MIN,
+        models=(),
+        features_digest=bytes(32),
+        family="negative_binomial",
+        spread=spread,
+        cells=CELLS,
+        chunks=chunks,
+        root=chunks_root,
+        blob=blob,
+        fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000},
+        universe_version=17,
+        slot_status="observed",
+    )
     return [
         encode(
             SlotClosed(
@@ -167,10 +181,10 @@ def _hashed_blobs(blobs: ReadBlobs, digests: list[bytes]) -> int:
 def verified(made: SmallLedger, processes: int, *, tiles: bool) -> None:
     """Verify, and demand that all is clean."""
     if tiles:
-        [report] = verify_folder(made.tiles, Wanted(LOG, (), (made.key(),), processes), silent)
+        [report] = verify_folder(made.tiles, VerifyOptions(LOG, (), (made.key(),), processes), silent)
     else:
         stores = open_stores(made.settings(), reading=True)
-        [report] = verify_house(stores, Wanted(LOG, (), (), processes), silent)
+        [report] = verify_stores(stores, VerifyOptions(LOG, (), (), processes), silent)
         stores.close()
     assert report.problems == ()
 

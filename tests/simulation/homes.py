@@ -1,4 +1,4 @@
-"""Homes that several tests of dataflows look at: one whose run is over, and one where models were trained."""
+"""Homes that several tests read: one whose run is over, and ones where models were trained."""
 
 import contextlib
 import os
