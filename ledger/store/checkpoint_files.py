@@ -93,8 +93,8 @@ class CheckpointFiles:
         if not isinstance(self._key, Signer):
             known = self._key()
             raise BootRefused(
-                f"{display_name(log)}: expected the private key {known.text() if known else 'of this instance'} to sign its checkpoint with, "
-                f"got none. {WAY_OUT}, after `ridecast ledger key new`"
+                f"{display_name(log)}: expected the private key {known.text() if known else 'of this instance'} to sign its checkpoint "
+                f"with, got none. {WAY_OUT}, after `ridecast ledger key new`"
             )
         return self._key
 

@@ -108,7 +108,8 @@ class Ledger:
         for position, payload in enumerate(payloads):
             if len(payload) > LARGEST_ENTRY_BYTES:
                 raise ContractError(
-                    f"{display_name(log)}: entry {expected_size + position}: expected at most {LARGEST_ENTRY_BYTES} bytes, got {len(payload)}"
+                    f"{display_name(log)}: entry {expected_size + position}: expected at most {LARGEST_ENTRY_BYTES} bytes, "
+                    f"got {len(payload)}"
                 )
             kind, slot, subject = place_in(payload)
             rows.append({"kind": kind, "slot": slot, "subject": subject, "leaf": leaf_hash(payload), "payload": payload})
