@@ -18,6 +18,8 @@ class PlainCounts:
         self.region = region
         self.day = 24 * 60 // region.slot_min
         self.rides: dict[tuple[int, int], int] = {}
+        self.everywhere: dict[int, int] = {}  # rides of the whole region by slot
+        self.latest: dict[int, int] = {}  # cell -> its last slot with a ride
         self.observed: set[int] = set()
         self.first = self.next = -1
 
@@ -29,40 +31,41 @@ class PlainCounts:
         if observed:
             self.observed.add(slot)
         for cell, rides in counts.items():
-            self.rides[slot, cell] = self.rides.get((slot, cell), 0) + rides
+            self.late(slot, cell, rides)
 
     def late(self, slot: int, cell: int, rides: int) -> None:
         """Add rides to a closed slot."""
         self.rides[slot, cell] = self.rides.get((slot, cell), 0) + rides
+        self.everywhere[slot] = self.everywhere.get(slot, 0) + rides
+        self.latest[cell] = max(self.latest.get(cell, slot), slot)
 
-    def knows(self, slot: int) -> bool:
-        """Whether a slot is closed and not forgotten."""
-        return max(self.first, self.next - MEMORY_DAYS * self.day) <= slot < self.next
+    def known(self, low: int, high: int) -> range:
+        """The slots of [low, high) that are closed and not forgotten."""
+        return range(max(low, self.first, self.next - MEMORY_DAYS * self.day), min(high, self.next))
 
     def seen(self, low: int, high: int) -> int:
         """How many slots of [low, high) are known and were observed."""
-        return sum(1 for slot in range(low, high) if self.knows(slot) and slot in self.observed)
+        return sum(1 for slot in self.known(low, high) if slot in self.observed)
 
     def all_seen(self, low: int, high: int) -> bool:
         """Whether every slot of [low, high) is known and was observed."""
-        return all(self.knows(slot) and slot in self.observed for slot in range(low, high))
+        return self.seen(low, high) == high - low
 
     def total(self, cells: Iterable[int], low: int, high: int) -> int:
         """Rides of some cells in the known slots of [low, high)."""
-        cells = list(cells)
-        return sum(self.rides.get((slot, cell), 0) for slot in range(low, high) if self.knows(slot) for cell in cells)
+        return sum(self.rides.get((slot, cell), 0) for cell in cells for slot in self.known(low, high))
+
+    def city(self, low: int, high: int) -> int:
+        """Rides of the whole region in the known slots of [low, high)."""
+        return sum(self.everywhere.get(slot, 0) for slot in self.known(low, high))
 
     def cells(self) -> list[int]:
         """Every cell that ever had a ride, in order of its code."""
-        return sorted({cell for _, cell in self.rides})
-
-    def last_ride(self, cell: int) -> int:
-        """The latest slot with a ride of a cell."""
-        return max(slot for slot, other in self.rides if other == cell)
+        return sorted(self.latest)
 
     def universe(self, slot: int) -> list[int]:
-        """Cells with a ride in the 28 days that end with a slot."""
-        return sorted({cell for at, cell in self.rides if slot - UNIVERSE_DAYS * self.day < at <= slot})
+        """Cells with a ride in the 28 days that end with a slot, which is the newest."""
+        return sorted(cell for cell, latest in self.latest.items() if slot - UNIVERSE_DAYS * self.day < latest <= slot)
 
     def around(self, cell: int) -> list[int]:
         """The cells with rides that touch a cell at a side or a corner."""

@@ -31,7 +31,9 @@ class PlainFeatures:
         self.mixed = dict(self.weekly)
         for days in self.kind:
             self.mixed[days] = max(self.mixed.get(days, 0.0), 0.25)
-        self.month_seen = max(counts.seen(self.start - 28 * self.day, self.start), 1)
+        month = self.start - 28 * self.day
+        self.month_seen = max(counts.seen(month, self.start), 1)
+        self.city_rate = max(counts.city(month, self.start) / self.month_seen, 1e-9)
 
     def slots(self, minutes: int) -> int:
         """How many slots that is, at least one."""
@@ -53,15 +55,24 @@ class PlainFeatures:
             return NAN
         return sum(weight * self.on(days, cells, low, high) for days, weight in weights.items()) / sum(weights.values())
 
+    def city_mean(self, low: int, high: int) -> float:
+        """Mean of the region's rides over the earlier days that a smooth profile looks at."""
+        if not self.mixed:
+            return NAN
+        rides = sum(w * self.counts.city(self.before[days] + low, self.before[days] + high) for days, w in self.mixed.items())
+        return rides / sum(self.mixed.values())
+
+    def city_lately(self, slots: int) -> float:
+        """Rides of the region in the last slots; missing if one of them was not observed."""
+        whole = self.counts.all_seen(self.start - slots, self.start)
+        return self.counts.city(self.start - slots, self.start) if whole else NAN
+
     def smooth(self, cell: int, low: int, high: int) -> float:
         """Mean of the cell's rides over earlier days, drawn towards its rate in the shape of the whole region's day by two rides."""
-        everywhere = self.counts.cells()
-        month = self.start - 28 * self.day
-        city_rate = max(self.counts.total(everywhere, month, self.start) / self.month_seen, 1e-9)
-        own_rate = self.counts.total([cell], month, self.start) / self.month_seen
+        own_rate = self.counts.total([cell], self.start - 28 * self.day, self.start) / self.month_seen
         slots = high - low
         weight = sum(self.mixed.values())
-        shape = self.mean(self.mixed, everywhere, low, high) / (slots * city_rate) if weight else 1.0
+        shape = self.city_mean(low, high) / (slots * self.city_rate) if weight else 1.0
         expected = max(own_rate * slots * shape, 1e-9)
         rides = sum(w * self.on(days, [cell], low, high) for days, w in self.mixed.items())
         return (rides + 2.0) / (weight + 2.0 / expected)
@@ -78,7 +89,7 @@ class PlainFeatures:
         hour = self.slots(60)
         out["rate_week"] = week / week_seen * hour
         out["rate_month"] = counts.total([cell], start - 28 * day, start) / self.month_seen * hour
-        out["log_since_ride"] = math.log(start - counts.last_ride(cell))
+        out["log_since_ride"] = math.log(start - counts.latest[cell])
         day_seen = max(counts.seen(start - day, start), 1)
         out["level_day"] = ratio(counts.total([cell], start - day, start), week / week_seen * day_seen)
         return out
@@ -113,20 +124,19 @@ class PlainFeatures:
 
     def _city(self, cell: int) -> dict[str, float]:
         counts, start, day, last = self.counts, self.start, self.day, self.last
-        everywhere = counts.cells()
-        week_ago = counts.total(everywhere, start - 8 * day, start - 7 * day) if counts.all_seen(start - 8 * day, start - 7 * day) else NAN
-        back = self.mean(self.mixed, everywhere, -last, 0)
+        week_ago = counts.city(start - 8 * day, start - 7 * day) if counts.all_seen(start - 8 * day, start - 7 * day) else NAN
+        back = self.city_mean(-last, 0)
         out: dict[str, float] = {
-            "city_short": self.lately(everywhere, self.short),
-            "city_long": self.lately(everywhere, last),
-            "city_level_short": ratio(self.lately(everywhere, self.short), self.mean(self.mixed, everywhere, -self.short, 0)),
-            "city_level_long": ratio(self.lately(everywhere, last), back),
-            "city_level_day": ratio(self.lately(everywhere, day), week_ago),
-            "share_hour": self.lately([cell], last) / max(self.lately(everywhere, last), 1.0),
+            "city_short": self.city_lately(self.short),
+            "city_long": self.city_lately(last),
+            "city_level_short": ratio(self.city_lately(self.short), self.city_mean(-self.short, 0)),
+            "city_level_long": ratio(self.city_lately(last), back),
+            "city_level_day": ratio(self.city_lately(day), week_ago),
+            "share_hour": self.lately([cell], last) / max(self.city_lately(last), 1.0),
         }
         for name in ("first", "last"):
             ahead = self.ahead[name]
-            out[f"city_trend_{name}"] = ratio(self.mean(self.mixed, everywhere, 0, ahead) / ahead * last, back)
+            out[f"city_trend_{name}"] = ratio(self.city_mean(0, ahead) / ahead * last, back)
         return out
 
     def _time(self) -> dict[str, float]:

@@ -25,7 +25,6 @@ def plain_profile(counts: PlainCounts, clock: PlainClock, at: int, cell: int, ho
 
 def plain_expected(counts: PlainCounts, clock: PlainClock, slot: int) -> float:
     """Rides that the profile expects of the whole region in a slot; none without a past."""
-    cells = counts.cells()
     seasons = [(clock.days_before(slot, 7 * week), 0.8**week) for week in (1, 2, 3, 4)]
     seasons = [(at, weight) for at, weight in seasons if counts.all_seen(at, at + 1)]
     if not seasons:
@@ -33,7 +32,7 @@ def plain_expected(counts: PlainCounts, clock: PlainClock, slot: int) -> float:
         seasons = [(at, 1.0) for at in days if counts.all_seen(at, at + 1)]
     if not seasons:
         return 0.0
-    rides = sum(weight * counts.total(cells, at, at + 1) for at, weight in seasons)
+    rides = sum(weight * counts.city(at, at + 1) for at, weight in seasons)
     return rides / sum(weight for _, weight in seasons)
 
 
@@ -56,9 +55,9 @@ def plain_quiet_parts(counts: PlainCounts, clock: PlainClock, at: int, cell: int
     """
     until, region = at + 1, counts.region
     month = until - 28 * counts.day
-    everywhere, parent = counts.cells(), counts.siblings(cell)
+    parent = counts.siblings(cell)
     seen = max(counts.seen(month, until), 1)
-    city_rate = max(counts.total(everywhere, month, until) / seen, 1e-9)
+    city_rate = max(counts.city(month, until) / seen, 1e-9)
     parent_rate = counts.total(parent, month, until) / seen
     prior = max(parent_rate / 32, 1e-9)
     rate = (counts.total([cell], month, until) + 0.3) / (seen + 0.3 / prior)
@@ -68,7 +67,7 @@ def plain_quiet_parts(counts: PlainCounts, clock: PlainClock, at: int, cell: int
     profile, last_hour, last_day = [], [], []
     for h in horizons:
         slots = len(days) * (h + 2 * wide)
-        city = sum(counts.total(everywhere, day - wide, day + h + wide) for day in days)
+        city = sum(counts.city(day - wide, day + h + wide) for day in days)
         city_shape = city / slots / city_rate if days else 1.0
         rides = sum(counts.total(parent, day - wide, day + h + wide) for day in days)
         shape = (rides + 12 * city_shape) / (parent_rate * slots + 12)

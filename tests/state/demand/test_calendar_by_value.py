@@ -44,8 +44,9 @@ def test_every_slot_around_a_boundary_has_its_local_time(region: Region, day: st
         if clock.free(slot) != calendar.local(slot).weekend:
             wrong.append(f"slot {slot}: expected weekend to be {clock.free(slot)}")
         for days in (1, 2, 7):
-            if clock.days_before(slot, days) != calendar.seasonal(slot, days):
-                wrong.append(f"{clock.wall(slot)} less {days} days: expected {clock.days_before(slot, days)}, got {calendar.seasonal(slot, days)}")
+            then, found = clock.days_before(slot, days), calendar.seasonal(slot, days)
+            if then != found:
+                wrong.append(f"{clock.wall(slot)} less {days} days: expected slot {then}, got {found}")
     assert [] == wrong[:5]
 
 
