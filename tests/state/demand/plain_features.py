@@ -26,7 +26,7 @@ class PlainFeatures:
         self.usable = {days for days, slot in self.before.items() if counts.all_seen(slot - reach, slot + reach)}
         free = clock.free(self.start)
         self.daily = {days: 1.0 for days in range(1, 8) if days in self.usable}
-        self.weekly = {days: 0.8 ** (days // 7) for days in (7, 14, 21, 28) if days in self.usable}
+        self.weekly: dict[int, float] = {days: 0.8 ** (days // 7) for days in (7, 14, 21, 28) if days in self.usable}
         self.kind = {days: 1.0 for days in self.daily if clock.free(self.before[days]) == free}
         self.mixed = dict(self.weekly)
         for days in self.kind:
