@@ -22,7 +22,7 @@ from api.serve import DRAIN_S, bind, handled_signals
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note
-from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet
+from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, check_submission, consider, parse_submission
 from ledger.store.files import locked, make_folder, write_durably
 from ledger.store.tables import translated
 from schemas.errors import DamagedError, StoreUnavailable
@@ -58,7 +58,7 @@ class Witness:
             submission = parse_submission(body.decode("utf-8"))
         except (DamagedError, UnicodeDecodeError) as damage:
             return Refusal(Refused.MALFORMED, str(damage))
-        found = vet(submission, self._verifiers)
+        found = check_submission(submission, self._verifiers)
         if isinstance(found, Refusal):
             return found
         path = self._folder / f"{hashlib.sha256(found.origin.encode()).hexdigest()}.txt"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.fixtures import client, growing_town, town
 from tests.services.fixtures import (
     kafka,
     kafka_server,
@@ -18,11 +19,16 @@ from tests.services.fixtures import (
     session_redis,
 )
 from tests.simulation.fixtures import settled
+from tests.simulation.homes import finished, learned, written
 
 __all__ = [
+    "client",
+    "finished",
+    "growing_town",
     "kafka",
     "kafka_server",
     "kafka_topic",
+    "learned",
     "postgres_server",
     "postgres_url",
     "redis_server",
@@ -32,6 +38,8 @@ __all__ = [
     "session_redis",
     "settled",
     "shared",
+    "town",
+    "written",
 ]
 
 
@@ -46,5 +54,5 @@ def shared() -> Path:
         said = f"{folder} is missing: put the shared folder there or set RIDECAST_SHARED"
         if os.environ.get("CI"):
             pytest.fail(said, pytrace=False)
-        pytest.skip(f"{said}; with CI set this fails")  # the one test in the stores that may be skipped: the data is not in the tree
+        pytest.skip(f"{said}; with CI set this fails")  # the one test in the tree that may be skipped: the data is not in the tree
     return folder

@@ -39,7 +39,10 @@ def sample_issued(
         models=(),
         features_digest=b"f" * 32,
         family="negative_binomial",
-        spread=tuple(HorizonSpread(h, 100, 200, 100, 900) for h in HORIZONS_MIN),
+        spread=tuple(
+            HorizonSpread(horizon_min=h, dispersion_milli=100, quiet_dispersion_milli=200, lower_milli=100, upper_milli=900)
+            for h in HORIZONS_MIN
+        ),
         cells=len(columns),
         chunks=(len(columns) + 15) // 16,
         root=b"r" * 32,

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dataflows.connectors.rejects_at import open_rejects
-from dataflows.connectors.sources import FileRides, RideSource, said_source
+from dataflows.connectors.sources import FileRides, RideSource, describe_source
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from dataflows.stream.start import limits_of
@@ -19,7 +19,7 @@ from schemas.errors import UsageError
 from schemas.events.codec import Decoder
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import to_table
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
 from state.counting.intake import YEAR_2000_US, IntakeRules
@@ -94,22 +94,22 @@ def bootstrap_region(
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
     first_slot = min((int(c.slots[0]) for c in counts if len(c)), default=start_slot)
     record = RegionBootstrapped(
-        region.id,
-        region.to_json(),
-        until,
-        first_slot,
-        start_slot,
-        sum(int(c.counts.sum()) for c in counts),
-        stores.blobs.put(encode(SlotCounts(tables, ())), Retention.PERMANENT) if tables else b"",
-        _files(source),
-        rules.dedup_horizon_events,
-        rules.skew_s,
-        FOLD_VERSION,
+        region=region.id,
+        definition=region.to_json(),
+        until=until,
+        first_slot=first_slot,
+        start_slot=start_slot,
+        rides=sum(int(c.counts.sum()) for c in counts),
+        counts_blob=stores.blobs.put(encode(SlotCounts(counts=tables, corrections=())), Retention.PERMANENT) if tables else b"",
+        files=_files(source),
+        dedup_horizon_events=rules.dedup_horizon_events,
+        skew_s=rules.skew_s,
+        fold_version=FOLD_VERSION,
     )
     log = region_log(region.id)
-    stored = stores.ledger.find(log, RegionBootstrapped.__name__)
+    stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
-        held: RegionBootstrapped = decode(stored.payload)
+        held = stored.record
         # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
         # A region keeps the fold that it began with; `ledger upgrade` moves it.
         if replace(held, files=record.files, fold_version=record.fold_version) != record:
@@ -131,7 +131,12 @@ def count_rides(
     point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
     partitions = source.partitions()
     rules = _rules(stores, len(partitions))
-    plan = ResumePlan(region, RegionBootstrapped(region.id, "", "", first, first, 0, b""), first, dict.fromkeys(partitions, point))
+    plan = ResumePlan(
+        region,
+        RegionBootstrapped(region=region.id, definition="", until="", first_slot=first, start_slot=first, rides=0, counts_blob=b""),
+        first,
+        dict.fromkeys(partitions, point),
+    )
     rejects = open_rejects(stores.settings)
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
     total = sum(end - start for start, end in map(source.bounds, partitions))
@@ -198,14 +203,18 @@ def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
     if source is None:
         return ()
     if not isinstance(source, FileRides):
-        said = said_source(source.identity())
-        return (SourceFile(said, hashlib.sha256(said.encode()).digest(), sum(source.bounds(p)[1] for p in source.partitions())),)
+        said = describe_source(source.identity())
+        return (
+            SourceFile(
+                name=said, sha256=hashlib.sha256(said.encode()).digest(), rows=sum(source.bounds(p)[1] for p in source.partitions())
+            ),
+        )
     files = []
     for partition in source.partitions():
         mine = []
         for path, rows in source.files(partition):
             with path.open("rb") as held:
-                mine.append(SourceFile(f"{partition}/{path.name}", hashlib.file_digest(held, "sha256").digest(), rows))
+                mine.append(SourceFile(name=f"{partition}/{path.name}", sha256=hashlib.file_digest(held, "sha256").digest(), rows=rows))
         files.append(mine)
     if sum(map(len, files)) > MOST_FILES:  # An entry has its bounds: then a partition's digests are digested once more.
         return tuple(_together(f"{partition}/*", mine) for partition, mine in zip(source.partitions(), files, strict=True))
@@ -213,4 +222,6 @@ def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
 
 
 def _together(name: str, files: list[SourceFile]) -> SourceFile:
-    return SourceFile(name, hashlib.sha256(b"".join(file.sha256 for file in files)).digest(), sum(file.rows for file in files))
+    return SourceFile(
+        name=name, sha256=hashlib.sha256(b"".join(file.sha256 for file in files)).digest(), rows=sum(file.rows for file in files)
+    )

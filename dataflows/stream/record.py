@@ -42,9 +42,15 @@ def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: B
     records: list[Record] = []
     for finding in outcome.closed.findings:
         if isinstance(finding, GapFound):
-            records.append(SourceGap(region.id, finding.partition, finding.from_offset, finding.to_offset))
+            records.append(
+                SourceGap(region=region.id, partition=finding.partition, from_offset=finding.from_offset, to_offset=finding.to_offset)
+            )
         else:
-            records.append(HorizonShort(region.id, finding.partition, finding.wanted_offset, finding.found_offset))
+            records.append(
+                HorizonShort(
+                    region=region.id, partition=finding.partition, wanted_offset=finding.wanted_offset, found_offset=finding.found_offset
+                )
+            )
     records.append(_slot_closed(region, outcome, control, blobs))
     if outcome.universe is not None:
         records.append(outcome.universe)
@@ -61,10 +67,20 @@ def _slot_closed(region: Region, outcome: SlotOutcome, control: Control, blobs: 
     blob = b""
     # An integer takes at most 10 bytes, and rows have three: only large slots are worth encoding twice.
     if 30 * sum(len(table.slots) for table in (*counts, *corrections)) > INLINE_LIMIT_BYTES:
-        body = encode(SlotCounts(counts, corrections))
+        body = encode(SlotCounts(counts=counts, corrections=corrections))
         if len(body) > INLINE_LIMIT_BYTES:
             blob, counts, corrections = blobs.put(body, Retention.PERMANENT), (), ()
-    return SlotClosed(region.id, closed.slot, outcome.status, closed.cuts, counts, corrections, blob, control.size, control.root)
+    return SlotClosed(
+        region=region.id,
+        slot=closed.slot,
+        status=outcome.status,
+        partitions=closed.cuts,
+        counts=counts,
+        corrections=corrections,
+        counts_blob=blob,
+        control_size=control.size,
+        control_root=control.root,
+    )
 
 
 def _tables(region: Region, columns: Sequence[CountColumns]) -> tuple[CountTable, ...]:
@@ -75,27 +91,27 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
     draft = issue.draft
     chunks = encode_chunks(draft.columns)
     return ForecastIssued(
-        region.id,
-        issue.measure,
-        outcome.closed.slot,
-        (outcome.closed.slot + 1) * region.slot_us,
-        region.horizons_min,
-        (issue.model,) if issue.model else (),
-        draft.features_digest,
-        FAMILY,
-        draft.spread,
-        len(draft.columns.cells),
-        len(chunks),
-        root([leaf_hash(chunk) for chunk in chunks]),
-        blobs.put(pack_blob(chunks), Retention.FORECAST) if chunks else b"",
-        draft.fallbacks,
-        outcome.universe_version,
-        outcome.status,
-        draft.online_weight_milli,
+        region=region.id,
+        measure=issue.measure,
+        slot=outcome.closed.slot,
+        target_us=(outcome.closed.slot + 1) * region.slot_us,
+        horizons_min=region.horizons_min,
+        models=(issue.model,) if issue.model else (),
+        features_digest=draft.features_digest,
+        family=FAMILY,
+        spread=draft.spread,
+        cells=len(draft.columns.cells),
+        chunks=len(chunks),
+        root=root([leaf_hash(chunk) for chunk in chunks]),
+        blob=blobs.put(pack_blob(chunks), Retention.FORECAST) if chunks else b"",
+        fallbacks=draft.fallbacks,
+        universe_version=outcome.universe_version,
+        slot_status=outcome.status,
+        online_weight_milli=draft.online_weight_milli,
     )
 
 
-def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blobs: Blobs) -> ClosedSlot:
+def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored[Record]], blobs: Blobs) -> ClosedSlot:
     """The closed slot that a recorded one stands for, so that the fold can be repeated.
 
     Args:
@@ -108,7 +124,7 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored], blob
     return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
 
 
-def findings_of(before: Sequence[Stored]) -> tuple[GapFound | HorizonFound, ...]:
+def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFound, ...]:
     """What the entries of a close that stand before its slot say was met."""
     findings: list[GapFound | HorizonFound] = []
     for entry in map(decode, (stored.payload for stored in before)):
@@ -128,7 +144,7 @@ def history_by_slot(region: Region, boot: RegionBootstrapped, blobs: Blobs) -> I
     """Bootstrapped history as (slot, counts per measure), every slot from the first to the start of live counting."""
     if not boot.counts_blob:
         return
-    body: SlotCounts = decode(blobs.get(boot.counts_blob))
+    body = decode(blobs.get(boot.counts_blob), SlotCounts)
     columns = _columns(region, body.counts)
     slots = np.arange(boot.first_slot, boot.start_slot + 1)
     edges = [np.searchsorted(c.slots, slots).tolist() for c in columns]

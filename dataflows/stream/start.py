@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
-from dataflows.connectors.sources import RideSource, said_source
+from dataflows.connectors.sources import RideSource, describe_source
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
@@ -76,7 +76,7 @@ def start_region(
         snapshot_every_s=stores.settings.snapshot_every_s,
         on_refold=on_refold,
     )
-    stores.runs.append(record_start(stores, f"run {region}", said_source(source.identity()), processes))
+    stores.runs.append(record_start(stores, f"run {region}", describe_source(source.identity()), processes))
     return run
 
 
@@ -109,7 +109,14 @@ def record_start(stores: Stores, command: str, source: str, processes: int) -> s
     """Append `RunStarted`; returns the run's id."""
     run = uuid.uuid4().hex
     started = RunStarted(
-        run, command, time.time_ns() // 1000, platform.node(), stores.environment, describe_environment(), source, processes
+        run=run,
+        command=command,
+        started_at_us=time.time_ns() // 1000,
+        host=platform.node(),
+        environment=stores.environment,
+        packages=describe_environment(),
+        source=source,
+        processes=processes,
     )
     append_shared(stores.ledger, RUNS_LOG, started)
     return run
@@ -119,7 +126,7 @@ def record_stops(stores: Stores) -> None:
     """Append a `RunStopped` with the sizes of all logs for each region that was started; a run without one did not end in order."""
     while stores.runs:
         sizes = {log: stores.ledger.head(log).size for log in stores.ledger.logs()}
-        append_shared(stores.ledger, RUNS_LOG, RunStopped(stores.runs.pop(0), time.time_ns() // 1000, sizes))
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(run=stores.runs.pop(0), stopped_at_us=time.time_ns() // 1000, sizes=sizes))
 
 
 def quiet_threads() -> None:

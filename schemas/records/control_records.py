@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # --- control -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTrained:
     """A model exists; it serves only when promoted."""
 
@@ -26,7 +26,7 @@ class ModelTrained:
     trained_on: tuple[bytes, ...] = ()  # root of the region's log at training, with its size in parameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPromoted:
     """From the next close on, this model serves as champion of its region and measure."""
 
@@ -37,7 +37,7 @@ class ModelPromoted:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoldChanged:
     """A region is folded by another version of the rules, from this slot on."""
 
@@ -49,7 +49,7 @@ class FoldChanged:
 # --- runs --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A process began to write; the only place for wall-clock time, host and environment."""
 
@@ -63,7 +63,7 @@ class RunStarted:
     processes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStopped:
     """A process ended cleanly, with the sizes that the logs had then."""
 
@@ -72,7 +72,7 @@ class RunStopped:
     sizes: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken:
     """A cache of a region's state after a slot exists; losing it costs time only."""
 
@@ -84,7 +84,7 @@ class SnapshotTaken:
     environment: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlobsExpired:
     """Blobs whose time is over; written before they are removed."""
 
@@ -96,7 +96,7 @@ class BlobsExpired:
     digests: bytes  # SHA-256 over the blobs' digests, ascending, one behind the other
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntriesArchived:
     """Payloads of entries [start, stop) of a log, and blobs that they name, lie in the archive only; hashes stayed."""
 

@@ -31,7 +31,12 @@ def to_table(measure: str, slots: npt.ArrayLike, cells: npt.ArrayLike, counts: n
     problem = _problem(slot, cell, count)
     if problem:
         raise ContractError(f"counts of {measure}: {problem}")
-    return CountTable(measure, tuple(np.diff(slot, prepend=0).tolist()), tuple(np.diff(cell, prepend=0).tolist()), tuple(count.tolist()))
+    return CountTable(
+        measure=measure,
+        slots=tuple(np.diff(slot, prepend=0).tolist()),
+        cells=tuple(np.diff(cell, prepend=0).tolist()),
+        counts=tuple(count.tolist()),
+    )
 
 
 def from_table(table: CountTable) -> tuple[Int64s, UInt64s, Int64s]:
@@ -42,7 +47,7 @@ def from_table(table: CountTable) -> tuple[Int64s, UInt64s, Int64s]:
     Raises:
         DamagedError: what no `to_table` writes: other lengths, rows out of order, a negative count.
 
-    >>> slots, cells, counts = from_table(CountTable("pickups", (7, 0, 2), (3, 7, -6), (1, 2, 5)))
+    >>> slots, cells, counts = from_table(CountTable(measure="pickups", slots=(7, 0, 2), cells=(3, 7, -6), counts=(1, 2, 5)))
     >>> slots.tolist(), cells.tolist(), counts.tolist()
     ([7, 7, 9], [3, 10, 4], [1, 2, 5])
     """
@@ -67,7 +72,7 @@ def tables_of(record: SlotClosed, read: Callable[[bytes], bytes]) -> tuple[tuple
     """
     if not record.counts_blob:
         return record.counts, record.corrections
-    body: SlotCounts = decode(read(record.counts_blob))
+    body = decode(read(record.counts_blob), SlotCounts)
     return body.counts, body.corrections
 
 

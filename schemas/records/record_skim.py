@@ -47,7 +47,7 @@ def skim(payload: bytes) -> Skimmed:
 
     >>> from schemas.records.record_codec import encode
     >>> from schemas.records.records import ModelPromoted
-    >>> seen = skim(encode(ModelPromoted("nyc", "pickups", b"digest", "champion", "better")))
+    >>> seen = skim(encode(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better")))
     >>> seen.kind, seen.subject, seen.fields["model"]
     ('ModelPromoted', 'pickups', b'digest')
     """

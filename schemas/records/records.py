@@ -11,26 +11,12 @@ from enum import StrEnum
 
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
-)
-from schemas.records.control_records import (
     EntriesArchived as EntriesArchived,
-)
-from schemas.records.control_records import (
     FoldChanged as FoldChanged,
-)
-from schemas.records.control_records import (
     ModelPromoted as ModelPromoted,
-)
-from schemas.records.control_records import (
     ModelTrained as ModelTrained,
-)
-from schemas.records.control_records import (
     RunStarted as RunStarted,
-)
-from schemas.records.control_records import (
     RunStopped as RunStopped,
-)
-from schemas.records.control_records import (
     SnapshotTaken as SnapshotTaken,
 )
 
@@ -59,7 +45,7 @@ FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
 # --- every log ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaRecorded:
     """How the entries behind it that carry this fingerprint are read; it stands before the first of them.
 
@@ -74,7 +60,7 @@ class SchemaRecorded:
     text: str  # the schema in Avro's parsing canonical form
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogContinued:
     """Somebody accepted that this log and its checkpoint do not belong together; from here on it has a new origin."""
 
@@ -92,7 +78,7 @@ class LogContinued:
 # --- region/<id> -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
     """One file of history: its name without folders, the digest of its bytes, and its rows."""
 
@@ -101,7 +87,7 @@ class SourceFile:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegionBootstrapped:
     """History became counts, once; live counting starts exactly at `start_slot`."""
 
@@ -118,7 +104,7 @@ class RegionBootstrapped:
     fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` moves it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountTable:
     """Sparse counts, sorted by (slot, cell), as parallel columns; slots and cells are delta-coded."""
 
@@ -128,7 +114,7 @@ class CountTable:
     counts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionCut:
     """What one partition gave to one slot: offsets [previous cut, cut) and what happened to each event.
 
@@ -149,7 +135,7 @@ class PartitionCut:
     uncounted: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotClosed:
     """The counts of one slot as known at its cut, and the corrections that came meanwhile."""
 
@@ -164,7 +150,7 @@ class SlotClosed:
     control_root: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotCounts:
     """Counts and corrections of a slot that were too large for its entry; a blob, not an entry."""
 
@@ -172,7 +158,7 @@ class SlotCounts:
     corrections: tuple[CountTable, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UniverseChanged:
     """The set of cells that are forecast for changed after this slot."""
 
@@ -184,7 +170,7 @@ class UniverseChanged:
     retired: tuple[int, ...]  # ascending, delta-coded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonSpread:
     """The predictive distribution of one horizon: negative binomial, variance = mean + dispersion x mean^2."""
 
@@ -195,7 +181,7 @@ class HorizonSpread:
     upper_milli: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastIssued:
     """Forecasts of one measure for every cell, issued at a slot's cut; the numbers lie in a blob of chunks."""
 
@@ -218,7 +204,7 @@ class ForecastIssued:
     online_weight_milli: int = 0  # share of the online correction in the mean, 1/1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
     """Pooled errors of one horizon; milli = 1/1000 ride, squares in 1/1,000,000."""
 
@@ -233,7 +219,7 @@ class ScoreRow:
     covered: int  # cells whose truth lay in [lower, upper]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotScored:
     """Forecasts whose window ended with this slot met their truth; `settled` after late rides were waited for."""
 
@@ -244,7 +230,7 @@ class SlotScored:
     rows: tuple[ScoreRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateDigested:
     """The fold's state after a slot, so that a resumed fold can be checked."""
 
@@ -254,7 +240,7 @@ class StateDigested:
     models: bytes  # SHA-256 over the floating-point state; comparable in the same environment only
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceGap:
     """Events that the source no longer holds: offsets [from_offset, to_offset) were never read."""
 
@@ -264,7 +250,7 @@ class SourceGap:
     to_offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonShort:
     """Deduplication restarted with less than its horizon, because the source no longer holds it."""
 
@@ -274,7 +260,7 @@ class HorizonShort:
     found_offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChanged:
     """The run goes on in another environment; floating-point state may differ in the last bit from here."""
 

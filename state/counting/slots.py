@@ -261,17 +261,17 @@ class OpenSlots:
         totals = lane.totals.pop(slot, {})
         lane.last_cut = cut.offset
         return PartitionCut(
-            lane.partition,
-            cut.offset,
-            cut.largest_us,
-            min(open_from, cut.offset),
-            cut.excused,
-            totals.get("received", 0),
-            totals.get("accepted", 0),
-            totals.get("duplicate", 0),
-            totals.get("counted", 0),
-            {name.removeprefix("rejected."): n for name, n in sorted(totals.items()) if name.startswith("rejected.")},
-            {name.removeprefix("uncounted."): n for name, n in sorted(totals.items()) if name.startswith("uncounted.")},
+            partition=lane.partition,
+            cut=cut.offset,
+            largest_us=cut.largest_us,
+            open_from=min(open_from, cut.offset),
+            excused=cut.excused,
+            received=totals.get("received", 0),
+            accepted=totals.get("accepted", 0),
+            duplicate=totals.get("duplicate", 0),
+            counted=totals.get("counted", 0),
+            rejected={name.removeprefix("rejected."): n for name, n in sorted(totals.items()) if name.startswith("rejected.")},
+            uncounted={name.removeprefix("uncounted."): n for name, n in sorted(totals.items()) if name.startswith("uncounted.")},
         )
 
     def _gather(self, parts: Sequence[tuple[int, Int64s, UInt64s, Int64s]]) -> tuple[CountColumns, ...]:

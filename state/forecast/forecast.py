@@ -95,7 +95,12 @@ class Forecaster:
             self._mix = QuietMix(np.array(about.quiet_mix))
             own, quiet = about.dispersion_milli, about.quiet_dispersion_milli
         self._dispersion_milli = own
-        self._spread = tuple(HorizonSpread(h, own[i], quiet[i], LOWER_MILLI, UPPER_MILLI) for i, h in enumerate(self.region.horizons_min))
+        self._spread = tuple(
+            HorizonSpread(
+                horizon_min=h, dispersion_milli=own[i], quiet_dispersion_milli=quiet[i], lower_milli=LOWER_MILLI, upper_milli=UPPER_MILLI
+            )
+            for i, h in enumerate(self.region.horizons_min)
+        )
 
     # --- issue ---------------------------------------------------------------------------------
 
@@ -128,7 +133,7 @@ class Forecaster:
             online_weight_milli=weight_milli,
         )
 
-    def pass_over(self, history: CountHistory, slot: int) -> None:
+    def skip_issue(self, history: CountHistory, slot: int) -> None:
         """Keep of an issue what the online learner needs of it later; in place of the numbers that were served stand zeros."""
         columns = history.universe(slot)
         rows = np.flatnonzero(~self._quiet(history, slot, columns)) if self._model is not None else np.empty(0, np.int64)
@@ -194,7 +199,7 @@ class Forecaster:
                     if not settled and len(issued.own):
                         self._outcomes.append(_outcome(issued, i, truth))
             if rows:
-                scored.append(SlotScored(self.region.id, self.measure, ended, settled, tuple(rows)))
+                scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
         self._online.observe(self._outcomes, self._dispersion_milli)
         self._queue.forget_inputs(slot - self.horizons[-1])
         self._queue.drop_before(slot - settle_slots - self.horizons[-1] + 1)

@@ -139,7 +139,7 @@ class RegionFold:
         digested = self.digest(closed.slot) if end_min % DIGEST_EVERY_MIN == 0 else None
         return SlotOutcome(closed, status, universe, self.universe_version, tuple(scores), tuple(issues), digested)
 
-    def pass_over(self, closed: ClosedSlot) -> SlotOutcome:
+    def fast_forward(self, closed: ClosedSlot) -> SlotOutcome:
         """Fold one closed slot without saying what it leads to: much faster, and what follows is forecast as after `apply`.
 
         What was served at it is not known then: scores and digests are right again `memory_slots` slots later.
@@ -150,7 +150,7 @@ class RegionFold:
         status, universe = self._count(closed)
         for history, forecaster in zip(self.histories, self.forecasters, strict=True):
             forecaster.score(history, closed.slot, self.settle_slots)
-            forecaster.pass_over(history, closed.slot)
+            forecaster.skip_issue(history, closed.slot)
             forecaster.learn(history, closed.slot)
         return SlotOutcome(closed, status, universe, self.universe_version, (), (), None)
 
@@ -197,7 +197,14 @@ class RegionFold:
         retired = np.setdiff1d(self._universe, cells, assume_unique=True)
         self._universe = cells
         self.universe_version += 1
-        return UniverseChanged(self.region.id, slot, self.universe_version, len(cells), _deltas(added), _deltas(retired))
+        return UniverseChanged(
+            region=self.region.id,
+            slot=slot,
+            version=self.universe_version,
+            cells=len(cells),
+            added=_deltas(added),
+            retired=_deltas(retired),
+        )
 
     def digest(self, slot: int) -> StateDigested:
         """Digests of the state after a slot."""
@@ -207,7 +214,7 @@ class RegionFold:
             integers.update(history.digest())
             models.update(forecaster.digest())
         integers.update(self.universe_version.to_bytes(8, "big") + self._universe.astype(">u8").tobytes())
-        return StateDigested(self.region.id, slot, integers.digest(), models.digest())
+        return StateDigested(region=self.region.id, slot=slot, integers=integers.digest(), models=models.digest())
 
     def to_arrays(self) -> Arrays:
         """Everything that `from_arrays` needs, for a snapshot."""

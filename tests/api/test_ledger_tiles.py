@@ -46,7 +46,9 @@ def test_a_served_log_verifies(town: Town, client: Client, log: str) -> None:
 
 def test_a_served_log_with_full_tiles_verifies(growing_town: Town) -> None:
     """Full bundles and tiles have paths of their own, and each entry is still to be had by its index."""
-    entries = [encode(ModelPromoted("nyc", "pickups", MODEL, "champion", str(number))) for number in range(600)]
+    entries = [
+        encode(ModelPromoted(region="nyc", measure="pickups", model=MODEL, alias="champion", reason=str(number))) for number in range(600)
+    ]
     growing_town.ledger.append("control", 2, entries)
     growing_town.ledger.flush()
     client = growing_town.client()
@@ -140,11 +142,9 @@ def test_consistency_between_any_two_sizes(town: Town, client: Client) -> None:
     for old_size in (1, 2, 3, 64, 100, 120, 121):
         for size in (old_size, 121):
             body = client.get(f"/v1/ledger/region/nyc/consistency?from={old_size}&to={size}").json()
-            roots = [town.ledger.root_at("region/nyc", each) for each in (old_size, size)]
-            assert [(old_size, roots[0].hex()), (size, roots[1].hex())] == [
-                (body[end]["size"], body[end]["root"]) for end in ("from", "to")
-            ]
-            verify_consistency(old_size, size, *roots, [bytes.fromhex(value) for value in body["path"]])
+            old_root, root = (town.ledger.root_at("region/nyc", each) for each in (old_size, size))
+            assert [(old_size, old_root.hex()), (size, root.hex())] == [(body[end]["size"], body[end]["root"]) for end in ("from", "to")]
+            verify_consistency(old_size, size, old_root, root, [bytes.fromhex(value) for value in body["path"]])
 
 
 def test_consistency_up_to_now_is_asked_again(client: Client) -> None:
@@ -157,7 +157,9 @@ def test_consistency_up_to_now_is_asked_again(client: Client) -> None:
 def test_nothing_past_the_checkpoint_is_served(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no checkpoint covers might be lost and replaced, so a cache never gets it; it comes with the checkpoint."""
     client, old = growing_town.client(), growing_town.ledger.guard.note("control")
-    growing_town.ledger.append("control", 2, [encode(ModelPromoted("nyc", "pickups", MODEL, "champion", "again"))])
+    growing_town.ledger.append(
+        "control", 2, [encode(ModelPromoted(region="nyc", measure="pickups", model=MODEL, alias="champion", reason="again"))]
+    )
     with monkeypatch.context() as patched:
         patched.setattr(growing_town.ledger.guard, "note", lambda log: old)
         behind = [client.get(f"/v1/ledger/control/{path}") for path in ("tile/0/000.p/3", "consistency?from=1&to=3")]

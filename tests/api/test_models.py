@@ -18,7 +18,9 @@ def test_another_promotion_takes_the_title(growing_town: Town) -> None:
     """Only the newest promotion of a region and measure counts."""
     client = growing_town.client()
     etag = client.get("/v1/models").headers["etag"]
-    growing_town.ledger.append(CONTROL_LOG, 2, [encode(ModelPromoted("nyc", "pickups", bytes(32), "champion", "better"))])
+    growing_town.ledger.append(
+        CONTROL_LOG, 2, [encode(ModelPromoted(region="nyc", measure="pickups", model=bytes(32), alias="champion", reason="better"))]
+    )
     answer = client.get("/v1/models?region=nyc", if_none_match=etag)
     assert [model["champion"] for model in answer.json()["models"]] == [False]
 

@@ -53,7 +53,7 @@ def grown(home: Path, entries: range) -> Ledger:
     """A ledger whose runs log holds these entries and no more."""
     ledger = open_embedded(home, instance="local", clock=time.monotonic, signer=OPERATOR)
     for i in entries:
-        ledger.append("runs", ledger.head("runs").size, [encode(RunStopped(f"run {i}", i, {}))])
+        ledger.append("runs", ledger.head("runs").size, [encode(RunStopped(run=f"run {i}", stopped_at_us=i, sizes={}))])
     ledger.flush()
     return ledger
 
@@ -153,10 +153,10 @@ def test_a_log_that_grows_while_witnesses_are_asked(tmp_path: Path, running: Wit
     """What is proved is the checkpoint that is submitted, not one that came after it."""
     ledger = grown(tmp_path / "home", range(3))
     cosign(ledger, "runs", [running])
-    ledger.append("runs", 3, [encode(RunStopped("run 3", 3, {}))])
+    ledger.append("runs", 3, [encode(RunStopped(run="run 3", stopped_at_us=3, sizes={}))])
     ledger.flush()
     submitted = ledger.guard.note("runs")
-    ledger.append("runs", 4, [encode(RunStopped("run 4", 4, {}))])
+    ledger.append("runs", 4, [encode(RunStopped(run="run 4", stopped_at_us=4, sizes={}))])
     ledger.flush()
     monkeypatch.setattr(ledger.guard, "note", lambda log: submitted)
     assert len(open_note(cosign(ledger, "runs", [running]), [running.verifier]).signatures) == 1

@@ -107,40 +107,81 @@ class Town:
         rides = int(row.sum())
         cuts = tuple(
             PartitionCut(
-                p,
-                100 * (slot - START_SLOT + 1),
-                slot * SLOT_S * US_PER_S,
-                0,
-                False,
-                rides + 5,
-                rides + 1,
-                1,
-                rides,
-                {"bad_id": 3},
-                {"other_kind": 1},
+                partition=p,
+                cut=100 * (slot - START_SLOT + 1),
+                largest_us=slot * SLOT_S * US_PER_S,
+                open_from=0,
+                excused=False,
+                received=rides + 5,
+                accepted=rides + 1,
+                duplicate=1,
+                counted=rides,
+                rejected={"bad_id": 3},
+                uncounted={"other_kind": 1},
             )
             for p in range(PARTITIONS)
         )
         blob = b""
         if slot % 5 == 0:  # as if it were too large for an entry
-            blob = self.blobs.put(encode(SlotCounts(counts, corrections)), Retention.PERMANENT)
+            blob = self.blobs.put(encode(SlotCounts(counts=counts, corrections=corrections)), Retention.PERMANENT)
             counts, corrections = (), ()
-        return SlotClosed("nyc", slot, status_of(slot), cuts, counts, corrections, blob, 2, bytes(32))
+        return SlotClosed(
+            region="nyc",
+            slot=slot,
+            status=status_of(slot),
+            partitions=cuts,
+            counts=counts,
+            corrections=corrections,
+            counts_blob=blob,
+            control_size=2,
+            control_root=bytes(32),
+        )
 
     def _scored(self, slot: int) -> SlotScored:
-        rows = tuple(ScoreRow(h, 30, SCORED_PER_SLOT, 9_000, 4_000, 90_000_000, 5_000, 120_000_000, 24) for h in self.region.horizons_min)
-        return SlotScored("nyc", MEASURE, slot, False, rows)
+        rows = tuple(
+            ScoreRow(
+                horizon_min=h,
+                cells=30,
+                truth=SCORED_PER_SLOT,
+                forecast_mean_milli=9_000,
+                abs_error_milli=4_000,
+                square_error_micro=90_000_000,
+                baseline_abs_error_milli=5_000,
+                baseline_square_error_micro=120_000_000,
+                covered=24,
+            )
+            for h in self.region.horizons_min
+        )
+        return SlotScored(region="nyc", measure=MEASURE, slot=slot, settled=False, rows=rows)
 
     def _issued(self, slot: int) -> ForecastIssued:
         columns = self.columns(slot)
         chunks = encode_chunks(columns)
-        spread = tuple(HorizonSpread(h, 20, 30, 100, 900) for h in self.region.horizons_min)
+        spread = tuple(
+            HorizonSpread(horizon_min=h, dispersion_milli=20, quiet_dispersion_milli=30, lower_milli=100, upper_milli=900)
+            for h in self.region.horizons_min
+        )
         blob = self.blobs.put(pack_blob(chunks), Retention.FORECAST)
         fallbacks = {fallback.value: int((columns.fallback == code).sum()) for code, fallback in enumerate(FALLBACKS)}
         return ForecastIssued(
-            "nyc", MEASURE, slot, (slot + 1) * SLOT_S * US_PER_S, self.region.horizons_min, (MODEL,), bytes(32), "negative_binomial",
-            spread, len(columns), len(chunks), root([leaf_hash(chunk) for chunk in chunks]), blob, fallbacks, 1, status_of(slot), 250,
-        )  # fmt: skip
+            region="nyc",
+            measure=MEASURE,
+            slot=slot,
+            target_us=(slot + 1) * SLOT_S * US_PER_S,
+            horizons_min=self.region.horizons_min,
+            models=(MODEL,),
+            features_digest=bytes(32),
+            family="negative_binomial",
+            spread=spread,
+            cells=len(columns),
+            chunks=len(chunks),
+            root=root([leaf_hash(chunk) for chunk in chunks]),
+            blob=blob,
+            fallbacks=fallbacks,
+            universe_version=1,
+            slot_status=status_of(slot),
+            online_weight_milli=250,
+        )
 
     def columns(self, slot: int) -> ForecastColumns:
         """What the town forecasts at a slot: the mean of the last hour, spread out."""
@@ -150,9 +191,16 @@ class Town:
         spread = np.rint(1280 * np.sqrt(np.maximum(mean, 1) / 1000)).astype(np.int64)
         fallback = np.where(rate > 0.02, 0, 3).astype(np.uint8)
         return ForecastColumns(
-            self.cells, self.region.horizons_min, mean, mean // 1000 * 1000, np.maximum(0, mean - spread), mean + spread,
-            np.full_like(mean, 20), mean * 9 // 10, fallback,
-        )  # fmt: skip
+            self.cells,
+            self.region.horizons_min,
+            mean,
+            mean // 1000 * 1000,
+            np.maximum(0, mean - spread),
+            mean + spread,
+            np.full_like(mean, 20),
+            mean * 9 // 10,
+            fallback,
+        )
 
 
 def status_of(slot: int) -> str:
@@ -182,15 +230,37 @@ def build_town(home: Path, *, slots: int = 40, rows: int = 5, columns: int = 6, 
     region = load_region("nyc")
     slot_of, cell_of = np.nonzero(counts[:HISTORY_SLOTS])
     history = to_table(MEASURE, slot_of + START_SLOT - HISTORY_SLOTS, cells[cell_of], counts[slot_of, cell_of])
-    blob = blobs.put(encode(SlotCounts((history,), ())), Retention.PERMANENT)
+    blob = blobs.put(encode(SlotCounts(counts=(history,), corrections=())), Retention.PERMANENT)
     rides = int(counts[:HISTORY_SLOTS].sum())
-    boot = RegionBootstrapped("nyc", region.to_json(), "2014-05-06", START_SLOT - HISTORY_SLOTS, START_SLOT, rides, blob)
+    boot = RegionBootstrapped(
+        region="nyc",
+        definition=region.to_json(),
+        until="2014-05-06",
+        first_slot=START_SLOT - HISTORY_SLOTS,
+        start_slot=START_SLOT,
+        rides=rides,
+        counts_blob=blob,
+    )
     ledger.append(region_log("nyc"), 0, [encode(boot)])
     first, until = START_SLOT - HISTORY_SLOTS, START_SLOT
     trained = ModelTrained(
-        "nyc", MEASURE, MODEL, "xgboost_poisson", ("lag_5", "lag_15"), first, until, 8_640, bytes(32), {"trees": "300"}, {"wape": "0.43"}
+        region="nyc",
+        measure=MEASURE,
+        model=MODEL,
+        algorithm="xgboost_poisson",
+        features=("lag_5", "lag_15"),
+        first_slot=first,
+        until_slot=until,
+        rows=8_640,
+        data_digest=bytes(32),
+        parameters={"trees": "300"},
+        metrics={"wape": "0.43"},
     )
-    ledger.append(CONTROL_LOG, 0, [encode(trained), encode(ModelPromoted("nyc", MEASURE, MODEL, "champion", "first model"))])
+    ledger.append(
+        CONTROL_LOG,
+        0,
+        [encode(trained), encode(ModelPromoted(region="nyc", measure=MEASURE, model=MODEL, alias="champion", reason="first model"))],
+    )
     town = Town(ledger, blobs, MemoryStore(), region, cells, counts, 0, float(START_SLOT * SLOT_S + 60))
     town.close(slots)
     town.publish()

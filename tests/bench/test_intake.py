@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -93,7 +93,7 @@ def intake(bootstrap: str, topic: str, rejects: FileRejects) -> float:
     began = time.perf_counter()
     source = open_rides(f"kafka://{bootstrap}/{topic}")
     point = ResumePoint(FROM_LOWEST, 0, START - 1, -1, START)
-    boot = RegionBootstrapped(REGION.id, "", "", START, START, 0, b"")
+    boot = RegionBootstrapped(region=REGION.id, definition="", until="", first_slot=START, start_slot=START, rides=0, counts_blob=b"")
     plan = ResumePlan(REGION, boot, START, dict.fromkeys(range(PARTITIONS), point))
     pumps = [
         PartitionPump(source, p, [plan], Decoder((REGION.id,)), IntakeRules(), rejects, PumpLimits(), time.monotonic, bounded=True)

@@ -5,12 +5,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.jobs.exports.tiles import export_tiles
 from dataflows.stream.stores import open_stores
 from ledger.check.verify import PAGE_ENTRIES
@@ -53,20 +54,75 @@ print(status, *(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SE
 def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[bytes]:
     """The five entries of a close, as large as New York's."""
     steps = (FIRST_SLOT, *[0] * (ACTIVE_CELLS - 1))
-    table = CountTable("pickups", steps, tuple(range(10**6, 10**6 + ACTIVE_CELLS)), (3,) * ACTIVE_CELLS)
-    cuts = tuple(PartitionCut(number, 10**7 + slot, 10**15, 10**7, False, 300, 300, 0, 300) for number in range(3))
-    rows = tuple(ScoreRow(minutes, CELLS, 4_000, 4 * 10**6, 3 * 10**6, 10**9, 3 * 10**6, 10**9, 2_900) for minutes in HORIZONS_MIN)
-    spread = tuple(HorizonSpread(minutes, 150, 100, 100, 900) for minutes in HORIZONS_MIN)
+    table = CountTable(measure="pickups", slots=steps, cells=tuple(range(10**6, 10**6 + ACTIVE_CELLS)), counts=(3,) * ACTIVE_CELLS)
+    cuts = tuple(
+        PartitionCut(
+            partition=number,
+            cut=10**7 + slot,
+            largest_us=10**15,
+            open_from=10**7,
+            excused=False,
+            received=300,
+            accepted=300,
+            duplicate=0,
+            counted=300,
+        )
+        for number in range(3)
+    )
+    rows = tuple(
+        ScoreRow(
+            horizon_min=minutes,
+            cells=CELLS,
+            truth=4_000,
+            forecast_mean_milli=4 * 10**6,
+            abs_error_milli=3 * 10**6,
+            square_error_micro=10**9,
+            baseline_abs_error_milli=3 * 10**6,
+            baseline_square_error_micro=10**9,
+            covered=2_900,
+        )
+        for minutes in HORIZONS_MIN
+    )
+    spread = tuple(
+        HorizonSpread(horizon_min=minutes, dispersion_milli=150, quiet_dispersion_milli=100, lower_milli=100, upper_milli=900)
+        for minutes in HORIZONS_MIN
+    )
     issued = ForecastIssued(
-        "nyc", "pickups", slot, slot * 300_000_000, HORIZONS_MIN, (), bytes(32), "negative_binomial", spread, CELLS, chunks, chunks_root,
-        blob, {Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, 17, "observed",
-    )  # fmt: skip
+        region="nyc",
+        measure="pickups",
+        slot=slot,
+        target_us=slot * 300_000_000,
+        horizons_min=HORIZONS_MIN,
+        models=(),
+        features_digest=bytes(32),
+        family="negative_binomial",
+        spread=spread,
+        cells=CELLS,
+        chunks=chunks,
+        root=chunks_root,
+        blob=blob,
+        fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000},
+        universe_version=17,
+        slot_status="observed",
+    )
     return [
-        encode(SlotClosed("nyc", slot, "observed", cuts, (table,), (), b"", 7, bytes(32))),
-        encode(SlotScored("nyc", "pickups", slot, False, rows)),
-        encode(SlotScored("nyc", "pickups", slot, True, rows)),
+        encode(
+            SlotClosed(
+                region="nyc",
+                slot=slot,
+                status="observed",
+                partitions=cuts,
+                counts=(table,),
+                corrections=(),
+                counts_blob=b"",
+                control_size=7,
+                control_root=bytes(32),
+            )
+        ),
+        encode(SlotScored(region="nyc", measure="pickups", slot=slot, settled=False, rows=rows)),
+        encode(SlotScored(region="nyc", measure="pickups", slot=slot, settled=True, rows=rows)),
         encode(issued),
-        encode(StateDigested("nyc", slot, bytes(32), bytes(32))),
+        encode(StateDigested(region="nyc", slot=slot, integers=bytes(32), models=bytes(32))),
     ]
 
 
@@ -125,10 +181,10 @@ def _hashed_blobs(blobs: ReadBlobs, digests: list[bytes]) -> int:
 def verified(made: SmallLedger, processes: int, *, tiles: bool) -> None:
     """Verify, and demand that all is clean."""
     if tiles:
-        [report] = verify_folder(made.tiles, Wanted(LOG, (), (made.key(),), processes), silent)
+        [report] = verify_folder(made.tiles, VerifyOptions(LOG, (), (made.key(),), processes), silent)
     else:
         stores = open_stores(made.settings(), reading=True)
-        [report] = verify_house(stores, Wanted(LOG, (), (), processes), silent)
+        [report] = verify_stores(stores, VerifyOptions(LOG, (), (), processes), silent)
         stores.close()
     assert report.problems == ()
 
@@ -176,14 +232,14 @@ def test_verify_is_half_as_fast_as_hashing(tmp_path: Path, chunks: bool) -> None
     digests = export(made)
     processors = os.cpu_count() or 1
     ratios = {}
-    for name, tiles, hashed in (
+    works: tuple[tuple[str, bool, Callable[[], int]], ...] = (
         ("SQLite", False, lambda: hashed_database(made, digests)),
         ("tiles", True, lambda: hashed_tiles(made, 5 * closes, digests)),
-    ):
+    )
+    for name, tiles, hashed in works:
         total = hashed()
-        least, one, all_of_them = fastest(
-            hashed, lambda tiles=tiles: verified(made, 1, tiles=tiles), lambda tiles=tiles: verified(made, processors, tiles=tiles)
-        )
+        by_one, by_all = (partial(verified, made, processes, tiles=tiles) for processes in (1, processors))
+        least, one, all_of_them = fastest(hashed, by_one, by_all)
         ratios[name] = least / all_of_them
         print(
             f"\n{name}: {5 * closes:,} entries, {len(digests):,} blobs, {total / 1e6:,.0f} MB: hashed in {least:.2f} s, "

@@ -8,8 +8,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 from confluent_kafka import Producer
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.connectors.files.ridelog import RideLogWriter
 from dataflows.connectors.sources import FileRides, KafkaRides, PartitionReader, RideSource

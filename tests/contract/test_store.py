@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from redis import Redis
 
 from ledger.views.online.memory import MemoryStore
@@ -140,7 +139,9 @@ def test_what_is_no_issue_is_refused(view: Views) -> None:
     """Another record, or a blob of something else, is not stored."""
     store = view()
     with pytest.raises(DamagedError, match="expected a ForecastIssued, got ModelPromoted"):
-        store.put(StoredIssue(1, encode(ModelPromoted("nyc", "pickups", b"", "champion", "")), pack_blob([])))
+        store.put(
+            StoredIssue(1, encode(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")), pack_blob([]))
+        )
     with pytest.raises(DamagedError, match="blob: expected"):
         store.put(StoredIssue(1, issue(1).entry, b"no blob"))
     assert store.newest("nyc", "pickups") == (0, -1)

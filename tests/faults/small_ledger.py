@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.jobs.exports.tiles import export_blobs, export_tiles
 from dataflows.stream.signing import verifier_of
 from dataflows.stream.stores import Stores, open_stores
@@ -84,13 +84,13 @@ class SmallLedger:
         stores = open_stores(self.settings(), reading=True, verifier=verifier)
         try:
             keys = (verifier,) if verifier else (self.key(),) if against else ()
-            return _said(verify_house(stores, Wanted(log, against, keys), silent))
+            return _said(verify_stores(stores, VerifyOptions(log, against, keys), silent))
         finally:
             stores.close()
 
     def tiles_verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
         """What the verifier says of the tiles."""
-        return _said(verify_folder(self.tiles, Wanted(against=against, verifiers=(verifier or self.key(),)), silent))
+        return _said(verify_folder(self.tiles, VerifyOptions(against=against, verifiers=(verifier or self.key(),)), silent))
 
     def export(self) -> None:
         """Write the tiles, and keep a checkpoint."""
@@ -128,10 +128,10 @@ def make_small_ledger(folder: Path, closes: int = 4) -> SmallLedger:
     made = SmallLedger(folder)
     stores = open_stores(made.settings())
     model = stores.blobs.put(b"a model's artefact" * 9, Retention.MODEL)
-    append(stores, CONTROL_LOG, ModelPromoted("nyc", "pickups", model, "champion", "better"))
+    append(stores, CONTROL_LOG, ModelPromoted(region="nyc", measure="pickups", model=model, alias="champion", reason="better"))
     for slot in range(FIRST_SLOT, FIRST_SLOT + closes):
         append_close(stores, slot)
-    append(stores, RUNS_LOG, RunStopped("a run", 1_700_000_000_000_000, {"control": 1}))
+    append(stores, RUNS_LOG, RunStopped(run="a run", stopped_at_us=1_700_000_000_000_000, sizes={"control": 1}))
     stores.close()
     return made
 
@@ -139,30 +139,40 @@ def make_small_ledger(folder: Path, closes: int = 4) -> SmallLedger:
 def append_close(stores: Stores, slot: int) -> None:
     """A close as a region appends it: counts, scores, an issue."""
     head = stores.ledger.head(CONTROL_LOG)
-    table = CountTable("pickups", (slot, 0, 0), (1_000, 7, 9), (slot % 5, 3, 1))
-    blob = stores.blobs.put(encode(SlotCounts((table,), ())), Retention.PERMANENT) if slot % 2 else b""
-    closed = SlotClosed("nyc", slot, "observed", (), () if blob else (table,), (), blob, head.size, head.root)
+    table = CountTable(measure="pickups", slots=(slot, 0, 0), cells=(1_000, 7, 9), counts=(slot % 5, 3, 1))
+    blob = stores.blobs.put(encode(SlotCounts(counts=(table,), corrections=())), Retention.PERMANENT) if slot % 2 else b""
+    closed = SlotClosed(
+        region="nyc",
+        slot=slot,
+        status="observed",
+        partitions=(),
+        counts=() if blob else (table,),
+        corrections=(),
+        counts_blob=blob,
+        control_size=head.size,
+        control_root=head.root,
+    )
     chunks = encode_chunks(forecasts(20, slot))
     digests = stores.blobs.put(pack_blob(chunks), Retention.FORECAST), root([leaf_hash(chunk) for chunk in chunks])
     issued = ForecastIssued(
-        "nyc",
-        "pickups",
-        slot,
-        0,
-        HORIZONS_MIN,
-        (),
-        b"",
-        "negative_binomial",
-        (),
-        20,
-        len(chunks),
-        digests[1],
-        digests[0],
-        {},
-        1,
-        "observed",
+        region="nyc",
+        measure="pickups",
+        slot=slot,
+        target_us=0,
+        horizons_min=HORIZONS_MIN,
+        models=(),
+        features_digest=b"",
+        family="negative_binomial",
+        spread=(),
+        cells=20,
+        chunks=len(chunks),
+        root=digests[1],
+        blob=digests[0],
+        fallbacks={},
+        universe_version=1,
+        slot_status="observed",
     )
-    append(stores, LOG, closed, SlotScored("nyc", "pickups", slot, False, ()), issued)
+    append(stores, LOG, closed, SlotScored(region="nyc", measure="pickups", slot=slot, settled=False, rows=()), issued)
 
 
 def append(stores: Stores, log: str, *records: Record) -> None:

@@ -56,7 +56,10 @@ class Issued:
             models=tuple(hashlib.sha256(bytes([number])).digest() for number in range(2)),
             features_digest=hashlib.sha256(b"features").digest(),
             family="negative_binomial",
-            spread=tuple(HorizonSpread(horizon_min, 214, 900, 100, 900) for horizon_min in HORIZONS_MIN),
+            spread=tuple(
+                HorizonSpread(horizon_min=horizon_min, dispersion_milli=214, quiet_dispersion_milli=900, lower_milli=100, upper_milli=900)
+                for horizon_min in HORIZONS_MIN
+            ),
             cells=self.cells,
             chunks=len(chunks),
             root=root([leaf_hash(chunk) for chunk in chunks]),

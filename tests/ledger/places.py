@@ -69,4 +69,4 @@ class Place:
 
 def scored(slot: int, measure: str = "pickups", size_bytes: int = 0) -> bytes:
     """A record of a slot, as bytes; longer when asked."""
-    return encode(SlotScored("nyc", measure, slot, False, ())) + bytes(size_bytes)
+    return encode(SlotScored(region="nyc", measure=measure, slot=slot, settled=False, rows=())) + bytes(size_bytes)

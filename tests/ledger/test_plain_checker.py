@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ledger.formats.checkpoint import origin_of
 from ledger.formats.proof import FORECAST_PROOF, LogProof, check_proof, parse_log_proof

@@ -25,11 +25,11 @@ MUTANTS = (
     Mutant(
         "what may change kept for ever",
         FORECASTS,
-        "keep = Keep.FOR_EVER if asked.fixed else",
-        "keep = Keep.FOR_EVER if True else",
+        "Keep.FOR_EVER if selected.fixed else",
+        "Keep.FOR_EVER if True else",
         (ASKED,),
     ),
-    Mutant("stale answers not marked", FORECASTS, "stale = not asked.fixed and age_s >", "stale = False and age_s >", (ASKED,)),
+    Mutant("stale answers not marked", FORECASTS, "stale = not selected.fixed and age_s >", "stale = False and age_s >", (ASKED,)),
     Mutant(
         "cells in order of codes, not as asked",
         FORECASTS,

@@ -88,7 +88,7 @@ MUTANTS = (
         FORECAST,
         "if not settled and len(issued.own):",
         "if len(issued.own):",
-        (SCORED, FOLDED, "tests/state/forecast/test_pass_over.py"),
+        (SCORED, FOLDED, "tests/state/forecast/test_fast_forward.py"),
     ),
     Mutant(
         "columns that moved are not looked up",

@@ -115,7 +115,7 @@ def last_closed(place: Place) -> SlotClosed | None:
     """The newest closed slot of a region that others may be writing."""
     stores = place.open()
     try:
-        stored = stores.ledger.find(LOG, SlotClosed.__name__)
+        stored = stores.ledger.entry(LOG, SlotClosed)
         return decode(stored.payload) if stored else None
     finally:
         stores.close()

@@ -74,8 +74,10 @@ def test_a_live_run_closes_what_the_reference_closes(log: LiveLog, tmp_path: Pat
     assert_live(world, closed(place), stores, {0: gap})
     stores.close()
     found = [decode(payload) for payload in payloads_at(place)]
-    assert [SourceGap("small", 0, gap.open_from, gap.until)] == [record for record in found if isinstance(record, SourceGap)]
-    assert [HorizonShort("small", 0, max(0, gap.open_from - world.horizon), gap.until)] == [
+    assert [SourceGap(region="small", partition=0, from_offset=gap.open_from, to_offset=gap.until)] == [
+        record for record in found if isinstance(record, SourceGap)
+    ]
+    assert [HorizonShort(region="small", partition=0, wanted_offset=max(0, gap.open_from - world.horizon), found_offset=gap.until)] == [
         record for record in found if isinstance(record, HorizonShort)
     ]
     [after] = [record for record in closed(place) if record.slot == gap.closed_through + 1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.audit.deep import fold_again
-from dataflows.audit.verification import Wanted, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.stream.stores import open_stores
 from ledger.store.log import open_embedded
 from ledger.store.tables import file_stem
@@ -58,7 +58,7 @@ def test_an_honest_log_folds_again(ran: Place) -> None:
     assert any(isinstance(decode(payload), StateDigested) for payload in payloads_at(ran))
     assert [] == problems(ran) == problems(ran, b"another environment")
     stores = open_stores(ran.settings(), reading=True)
-    reports = verify_house(stores, Wanted(deep=True), silent)
+    reports = verify_stores(stores, VerifyOptions(deep=True), silent)
     stores.close()
     assert [()] * len(reports) == [report.problems for report in reports]
 

@@ -50,7 +50,11 @@ def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, 
         changes: Of the recorded entry.
     """
     blobs, entries = Blobs(), []
-    spread = (HorizonSpread(15, OWN_MILLI, QUIET_MILLI, LOWER_MILLI, UPPER_MILLI),)
+    spread = (
+        HorizonSpread(
+            horizon_min=15, dispersion_milli=OWN_MILLI, quiet_dispersion_milli=QUIET_MILLI, lower_milli=LOWER_MILLI, upper_milli=UPPER_MILLI
+        ),
+    )
     for found in (theirs, mine):
         chunks = encode_chunks(found)
         whole = pack_blob(chunks)
@@ -58,7 +62,24 @@ def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, 
         tree = root([leaf_hash(chunk) for chunk in chunks])
         digest = hashlib.sha256(whole).digest()
         entries.append(
-            ForecastIssued("nyc", "pickups", 1, 600, (15,), (), b"", "", spread, len(found), len(chunks), tree, digest, {}, 1, "observed")
+            ForecastIssued(
+                region="nyc",
+                measure="pickups",
+                slot=1,
+                target_us=600,
+                horizons_min=(15,),
+                models=(),
+                features_digest=b"",
+                family="",
+                spread=spread,
+                cells=len(found),
+                chunks=len(chunks),
+                root=tree,
+                blob=digest,
+                fallbacks={},
+                universe_version=1,
+                slot_status="observed",
+            )
         )
     recorded = dataclasses.replace(entries[0], **changes)  # type: ignore[arg-type]  # fields by name
     held = Blobs(blobs) if kept else Blobs()
@@ -121,6 +142,25 @@ def test_chunks_that_are_gone_or_others_are_said() -> None:
 
 def test_what_is_missing_is_told() -> None:
     """An entry that only one side has is told with its kind."""
-    entry = encode(ForecastIssued("nyc", "pickups", 1, 0, (), (), b"", "", (), 0, 0, b"", b"", {}, 0, ""))
+    entry = encode(
+        ForecastIssued(
+            region="nyc",
+            measure="pickups",
+            slot=1,
+            target_us=0,
+            horizons_min=(),
+            models=(),
+            features_digest=b"",
+            family="",
+            spread=(),
+            cells=0,
+            chunks=0,
+            root=b"",
+            blob=b"",
+            fallbacks={},
+            universe_version=0,
+            slot_status="",
+        )
+    )
     [found] = differences(REGION, [(3, entry)], [], Blobs(), Blobs().get)  # type: ignore[arg-type]  # only `get` is asked
     assert ("ForecastIssued", "nothing", 3) == (found.recorded, found.recomputed, found.index)

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
 from ledger.store.log import Stored
@@ -116,9 +115,19 @@ def _partials(world: World, partition: int, point: ResumePoint, rng: random.Rand
 
 def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) -> list[Close]:
     """What a log holds of closed slots, without their counts: a second count must not need them."""
-    out = []
+    out: list[Close] = []
     for found in closed:
-        record = SlotClosed("small", found.slot, "observed", found.cuts, (), (), b"", 0, b"")
+        record = SlotClosed(
+            region="small",
+            slot=found.slot,
+            status="observed",
+            partitions=found.cuts,
+            counts=(),
+            corrections=(),
+            counts_blob=b"",
+            control_size=0,
+            control_root=b"",
+        )
         before = tuple(Stored("region/small", 0, "HorizonShort", None, "", encode(short)) for short in shorts) if not out else ()
         out.append(Close(before, Stored("region/small", 1, "SlotClosed", found.slot, "", encode(record)), record, ()))
     return out
@@ -127,7 +136,17 @@ def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) 
 def boot_of(world: World) -> RegionBootstrapped:
     """A bootstrap without history."""
     definition = world.region.to_json()
-    return RegionBootstrapped("small", definition, "", START_SLOT, START_SLOT, 0, b"", dedup_horizon_events=HORIZON, skew_s=SKEW_S)
+    return RegionBootstrapped(
+        region="small",
+        definition=definition,
+        until="",
+        first_slot=START_SLOT,
+        start_slot=START_SLOT,
+        rides=0,
+        counts_blob=b"",
+        dedup_horizon_events=HORIZON,
+        skew_s=SKEW_S,
+    )
 
 
 def assert_same(expected: Sequence[ClosedSlot], found: Sequence[ClosedSlot]) -> None:
@@ -186,7 +205,7 @@ def test_what_is_no_longer_held_is_not_counted() -> None:
 def test_a_short_horizon_is_as_short_again() -> None:
     """Deduplication that began late on record begins there again: an event that it could not know is no duplicate."""
     world = WORLDS[1]
-    shorts = [HorizonShort("small", 0, 0, 25)]
+    shorts = [HorizonShort(region="small", partition=0, wanted_offset=0, found_offset=25)]
     [stretch] = plan_stretches(boot_of(world), None, (), recorded(live(world, random.Random(3)), shorts), ListRides(world.logs, 25))
     assert {0: 25, 1: 0, 2: 0} == stretch.read_from
     assert {0: 25, 1: 0, 2: 0} == {partition: point.open_from for partition, point in stretch.points.items()}

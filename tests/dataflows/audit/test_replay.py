@@ -84,7 +84,12 @@ def test_without_rides_counts_are_taken_as_recorded(written: Place, tmp_path: Pa
         slot = busy_slot(records, START_SLOT + 40)
         closed = records[index_of(records, SlotClosed, slot)]
         assert isinstance(closed, SlotClosed)
-        table = CountTable("requests", closed.counts[0].slots, closed.counts[0].cells, tuple(n + 9 for n in closed.counts[0].counts))
+        table = CountTable(
+            measure="requests",
+            slots=closed.counts[0].slots,
+            cells=closed.counts[0].cells,
+            counts=tuple(n + 9 for n in closed.counts[0].counts),
+        )
         return {index_of(records, SlotClosed, slot): dataclasses.replace(closed, counts=(table,))}
 
     honest = replay(written, rides="")
@@ -149,7 +154,7 @@ def test_another_environment_is_told_apart(written: Place) -> None:
     """What another environment wrote need not be equal to the last bit, and the answer says which were at work."""
     found = replay(written, environment=bytes(32), until_slot=START_SLOT + 3)
     stores = written.open()
-    started = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=RunStarted.__name__)]
+    started = list(stores.ledger.records(RUNS_LOG, RunStarted))
     stores.close()
     assert found.recorded_in == {record.environment for record in started}
     assert not any(slot.ours for slot in found.slots)

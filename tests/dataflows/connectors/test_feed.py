@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.connectors.feed import READ_EVENTS, Feed
 from dataflows.connectors.files.ridelog import RideLogReader, RideLogWriter

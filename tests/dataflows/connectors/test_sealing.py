@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.connectors.rejects import KEPT_S, PURGE_EVERY_S, FileRejects
 from dataflows.connectors.rejects_at import open_rejects

@@ -26,8 +26,8 @@ from state.demand.features import NAMES
 from state.demand.history import CountHistory
 from state.forecast.region import RegionFold
 from state.models.boosted import ALGORITHM, PARAMETERS, Boosted
-from tests.dataflows.conftest import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.fixtures import Settled
+from tests.simulation.homes import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.runs import LOG, copied, run_here
 from tests.simulation.world import HISTORY_DAYS, START_SLOT
 
@@ -42,7 +42,7 @@ def stores(learned: Learned) -> Iterator[Stores]:
 
 def promoted(number: int) -> ModelPromoted:
     """A promotion that differs from every other number's."""
-    return ModelPromoted(f"region{number}", "requests", bytes([number]) * 32, "champion", "a test")
+    return ModelPromoted(region=f"region{number}", measure="requests", model=bytes([number]) * 32, alias="champion", reason="a test")
 
 
 # --- what is recorded --------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def promoted(number: int) -> ModelPromoted:
 
 def test_the_record_says_what_was_trained_on_what(learned: Learned, stores: Stores) -> None:
     """Data range, digest of the data, features, parameters and errors stand in `ModelTrained`, as the training gave them."""
-    stored = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__)]
+    stored = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
     assert [learned.first.record, learned.second.record] == stored
     record, model = learned.second.record, learned.second.model
     root = stores.ledger.root_at(LOG, learned.before)
@@ -91,7 +91,13 @@ def test_too_little_history_records_nothing(tmp_path: Path, settled: Settled) ->
     try:
         boot = bootstrap_of(opened.ledger, "small")
         short = RegionBootstrapped(
-            "tiny", boot.definition.replace('"small"', '"tiny"'), boot.until, boot.start_slot - 5, boot.start_slot, 0, b""
+            region="tiny",
+            definition=boot.definition.replace('"small"', '"tiny"'),
+            until=boot.until,
+            first_slot=boot.start_slot - 5,
+            start_slot=boot.start_slot,
+            rides=0,
+            counts_blob=b"",
         )
         opened.ledger.append("region/tiny", 0, [encode(short)])
         with pytest.raises(UsageError, match=r"train: expected at least 2000 rows .* got 0 from 5 slots; give it more history"):
@@ -127,9 +133,11 @@ def test_a_promotion_is_in_force_from_the_next_close(learned: Learned, tmp_path:
 def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
     """The first training changed nothing that is in force; the second says who serves, and why."""
     view = ControlView(stores.ledger)
-    at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    [promotion] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    assert ModelPromoted("small", "requests", learned.second.record.model, "champion", "a test") == promotion
+    at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
+    [promotion] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
+    assert (
+        ModelPromoted(region="small", measure="requests", model=learned.second.record.model, alias="champion", reason="a test") == promotion
+    )
     assert {} == view.at(at[0], stores.ledger.root_at(CONTROL_LOG, at[0])).champions
     assert {("small", "requests"): learned.second.record.model} == champions(stores)
 
@@ -154,7 +162,7 @@ def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert [] == failed
-    found = [decode(stored.payload).region for stored in houses[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    found = [decode(stored.payload).region for stored in houses[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
     for stores in houses:
         stores.close()
     assert [f"region{i}" for i in range(15)] == [name for name in found if int(name[6:]) < 100]
@@ -176,7 +184,7 @@ def test_training_sees_what_the_stream_saw(finished: Stores, monkeypatch: pytest
             history.correct(known.late_slots, known.late_cells, known.late_counts)
         history.close(known.slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
         outage += not known.observed
-    closes = [decode(found.payload) for found in finished.ledger.scan(LOG, kind=SlotClosed.__name__)]
+    closes = list(finished.ledger.records(LOG, SlotClosed))
     assert sum(record.status == SlotStatus.UNOBSERVED for record in closes) == outage > 0
     assert run.fold.histories[0].digest() == history.digest()
 
@@ -217,6 +225,6 @@ def test_an_outage_in_history_is_not_learned_as_no_demand(finished: Stores, monk
 def test_a_log_that_grows_meanwhile_is_not_trained_on(finished: Stores) -> None:
     """Training ends at the last slot of the log that it read, however many closed since."""
     boot = bootstrap_of(finished.ledger, "small")
-    closes = list(finished.ledger.scan(LOG, kind=SlotClosed.__name__))
+    closes = list(finished.ledger.scan(LOG, kind=SlotClosed))
     expected = {0: boot.start_slot, closes[0].index + 1: boot.start_slot + 1, closes[-1].index + 1: START_SLOT + len(closes)}
     assert expected == {size: next_slot(finished, boot, size) for size in expected}

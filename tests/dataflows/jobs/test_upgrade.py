@@ -152,7 +152,11 @@ def test_an_early_record_waits_for_its_slot_and_a_late_one_for_a_close(settled: 
     stores = as_it_was(settled, tmp_path / "home").open()
     boot = bootstrap_of(stores.ledger, "small")
     first = ControlView(stores.ledger).latest()
-    for changed in (FoldChanged("other", 5, 2), FoldChanged("small", 100, 2), FoldChanged("small", 200, 1)):
+    for changed in (
+        FoldChanged(region="other", slot=5, version=2),
+        FoldChanged(region="small", slot=100, version=2),
+        FoldChanged(region="small", slot=200, version=1),
+    ):
         append_shared(stores.ledger, CONTROL_LOG, changed)
     view = ControlView(stores.ledger)
     now = view.latest()
@@ -166,7 +170,7 @@ def test_a_fold_that_this_code_does_not_know_is_refused(settled: Settled, tmp_pa
     """A ledger that a newer release wrote is neither folded nor upgraded, and the message says what to do."""
     place = as_it_was(settled, tmp_path / "home")
     stores = place.open()
-    append_shared(stores.ledger, CONTROL_LOG, FoldChanged("small", 0, 3))
+    append_shared(stores.ledger, CONTROL_LOG, FoldChanged(region="small", slot=0, version=3))
     with pytest.raises(UsageError, match=r"expected a fold up to version 2, the ledger is at 3: run a newer Ridecast"):
         upgrade_fold(stores, "small")
     stores.close()
@@ -185,7 +189,7 @@ def test_the_command_says_from_when_on(settled: Settled, tmp_path: Path, old: bo
     assert "version 2 of the fold: partial slots are neither scored nor learned from" in done.output
     assert before == payloads_at(place)
     ledger = open_embedded(place.home, instance="local", clock=lambda: 0.0, signer=lambda: None)
-    assert old == bool(ledger.find(CONTROL_LOG, FoldChanged.__name__))
+    assert old == bool(ledger.entry(CONTROL_LOG, FoldChanged))
     ledger.close()
 
 

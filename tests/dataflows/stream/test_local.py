@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.stream.region_run import SlotReport
 from schemas.records.record_codec import decode
@@ -57,7 +56,7 @@ def test_without_snapshots_the_state_is_folded_anew(settled: Settled, tmp_path: 
     with contextlib.suppress(Killed):
         run_here(place, killed_after(40), snapshot_every_s=0.05, batch_events=20)
     stores = place.open()
-    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    taken = list(stores.ledger.records(RUNS_LOG, SnapshotTaken))
     assert taken
     for snapshot in taken:
         stores.blobs.remove(snapshot.blob)
@@ -83,6 +82,8 @@ def test_a_log_without_its_beginning_is_the_same_after_a_restart(settled: Settle
     with contextlib.suppress(Killed):
         run_here(place, killed_after(20), batch_events=50)
     assert whole == run_here(place)
-    assert [HorizonShort("small", 0, max(0, int(second.stem) - place.world.horizon), int(second.stem))] == [
-        record for record in map(decode, whole) if isinstance(record, HorizonShort)
-    ]
+    assert [
+        HorizonShort(
+            region="small", partition=0, wanted_offset=max(0, int(second.stem) - place.world.horizon), found_offset=int(second.stem)
+        )
+    ] == [record for record in map(decode, whole) if isinstance(record, HorizonShort)]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dataflows.connectors.sinks import FileForecasts, KafkaForecasts
 from dataflows.stream.publish import Backlog, Publisher
@@ -85,14 +84,14 @@ class City:
     def close_slot(self, cells: int = 5, universe: UniverseChanged | None = None) -> int:
         """What a close appends, roughly; returns the index of the issue."""
         issued, _ = self.issued(cells)
-        records: list[Record] = [SlotScored("nyc", "pickups", self.slot - 3, False, ())]
+        records: list[Record] = [SlotScored(region="nyc", measure="pickups", slot=self.slot - 3, settled=False, rows=())]
         records += [universe] if universe is not None else []
         return self.append(*records, issued) + len(records)
 
     def retire(self, *cells: int) -> UniverseChanged:
         """A record that these cells are no longer forecast for."""
         deltas = [cell - before for before, cell in zip((0, *cells), cells, strict=False)]
-        return UniverseChanged("nyc", self.slot, 2, 5, (), tuple(deltas))
+        return UniverseChanged(region="nyc", slot=self.slot, version=2, cells=5, added=(), retired=tuple(deltas))
 
     def publisher(self, sink: Recorded | FileForecasts | KafkaForecasts, backlog: Backlog = "latest") -> Publisher:
         return Publisher(self.ledger, self.blobs, sink, MemoryStore(), NYC, backlog)
@@ -308,7 +307,7 @@ def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFact
     assert [key for key, value in table.items() if value is not None] == [
         forecast_key("nyc", cell_text(FIRST_CELL + 3 * i, 6)) for i in range(cells)
     ]
-    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind="ForecastIssued")]
+    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind=ForecastIssued)]
     indexes = sink.indexes()
     assert indexes == sorted(set(indexes))
     assert indexes[-1] == issued[-1]

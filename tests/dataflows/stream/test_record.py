@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.stream.record import closed_of, history_by_slot, payloads_of
 from ledger.formats.merkle import EMPTY_ROOT, leaf_hash, root
@@ -100,7 +99,7 @@ def test_what_was_recorded_comes_back(blobs: Blobs, closed: ClosedSlot, in_blobs
         payloads = payloads_of(REGION, fold().apply(closed), CONTROL, blobs)
     found = stored(payloads)
     at = next(i for i, entry in enumerate(found) if entry.kind == SlotClosed.__name__)
-    record: SlotClosed = decode(payloads[at])
+    record = decode(payloads[at], SlotClosed)
     assert len(closed.findings) == at
     assert plain(closed) == plain(closed_of(REGION, record, found[:at], blobs))
     assert (7, b"c" * 32) == (record.control_size, record.control_root)
@@ -115,13 +114,16 @@ def test_entries_stand_in_their_order(blobs: Blobs) -> None:
     """Findings, the slot, the universe, the forecasts of each measure, the digest."""
     closed = ClosedSlot(
         START,
-        (PartitionCut(0, 5, 1, 5, False, 5, 5, 0, 5),),
+        (PartitionCut(partition=0, cut=5, largest_us=1, open_from=5, excused=False, received=5, accepted=5, duplicate=0, counted=5),),
         (columns({(START, 3): 2}), NO_COUNTS),
         (NO_COUNTS, NO_COUNTS),
         (GapFound(0, 1, 3), HorizonFound(0, 2, 4)),
     )
     records = [decode(payload) for payload in payloads_of(REGION, fold().apply(closed), CONTROL, blobs)]
-    assert [SourceGap("town", 0, 1, 3), HorizonShort("town", 0, 2, 4)] == records[:2]
+    assert [
+        SourceGap(region="town", partition=0, from_offset=1, to_offset=3),
+        HorizonShort(region="town", partition=0, wanted_offset=2, found_offset=4),
+    ] == records[:2]
     kinds = [type(record) for record in records[2:]]
     assert [SlotClosed, UniverseChanged, ForecastIssued, ForecastIssued, StateDigested] == kinds
 
@@ -130,7 +132,7 @@ def test_forecasts_are_named_by_their_chunks(blobs: Blobs) -> None:
     """The entry's root is that of the chunks in its blob, which hold the numbers that were issued; without cells there is no blob."""
     closed = ClosedSlot(
         START,
-        (PartitionCut(0, 5, 1, 5, False, 5, 5, 0, 5),),
+        (PartitionCut(partition=0, cut=5, largest_us=1, open_from=5, excused=False, received=5, accepted=5, duplicate=0, counted=5),),
         (columns({(START, number): number + 1 for number in range(20)}), NO_COUNTS),
         (NO_COUNTS, NO_COUNTS),
     )
@@ -153,11 +155,16 @@ def test_a_slot_as_large_as_new_york_fits_its_entry(tmp_path: Path) -> None:
     store = open_blobs(tmp_path, "")
     cells = np.arange(2**29, 2**29 + 7 * 9_000, 7, dtype=np.uint64)
     many = CountColumns(np.full(len(cells), START), cells, np.arange(1, len(cells) + 1))
-    few = ClosedSlot(START, (PartitionCut(0, 5, 1, 5, False, 5, 5, 0, 5),), (NO_COUNTS, NO_COUNTS), (NO_COUNTS, NO_COUNTS))
+    few = ClosedSlot(
+        START,
+        (PartitionCut(partition=0, cut=5, largest_us=1, open_from=5, excused=False, received=5, accepted=5, duplicate=0, counted=5),),
+        (NO_COUNTS, NO_COUNTS),
+        (NO_COUNTS, NO_COUNTS),
+    )
     closed = dataclasses.replace(few, counts=(many, NO_COUNTS))
     outcome = dataclasses.replace(fold().apply(few), closed=closed)  # what is forecast for them does not matter here
     first = payloads_of(REGION, outcome, CONTROL, store)[0]
-    record: SlotClosed = decode(first)
+    record = decode(first, SlotClosed)
     assert len(first) < 1_000
     assert plain(closed) == plain(closed_of(REGION, record, (), store))
 
@@ -168,8 +175,10 @@ def test_a_slot_as_large_as_new_york_fits_its_entry(tmp_path: Path) -> None:
 def boot(blobs: Blobs, *held: CountColumns, first_slot: int) -> RegionBootstrapped:
     """A bootstrap record of these counts per measure."""
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(REGION.measures, held, strict=True) if len(c))
-    blob = blobs.put(encode(SlotCounts(tables, ())), Retention.PERMANENT) if tables else b""
-    return RegionBootstrapped("town", REGION.to_json(), "2014-04-06", first_slot, START, 0, blob)
+    blob = blobs.put(encode(SlotCounts(counts=tables, corrections=())), Retention.PERMANENT) if tables else b""
+    return RegionBootstrapped(
+        region="town", definition=REGION.to_json(), until="2014-04-06", first_slot=first_slot, start_slot=START, rides=0, counts_blob=blob
+    )
 
 
 def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
@@ -179,7 +188,7 @@ def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
     assert list(range(START - 6, START)) == [slot for slot, _ in found]
     said = {slot: [list(zip(c.cells.tolist(), c.counts.tolist(), strict=True)) for c in counts] for slot, counts in found}
     one, two, zero = int(CELLS[1]), int(CELLS[2]), int(CELLS[0])
-    silent = {slot: [[], []] for slot in range(START - 6, START)}
+    silent: dict[int, list[list[tuple[int, int]]]] = {slot: [[], []] for slot in range(START - 6, START)}
     assert silent | {START - 6: [[(one, 3), (two, 1)], []], START - 2: [[(one, 9)], []], START - 1: [[], [(zero, 4)]]} == said
     assert all((c.slots == slot).all() for slot, counts in found for c in counts)
 

@@ -110,7 +110,11 @@ def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch
     stores = place.open()
     inline = {record.slot: (record.counts, record.corrections) for record in closed_slots(settled.expected)}
     for record in closed_slots(whole):
-        body = decode(stores.blobs.get(record.counts_blob)) if record.counts_blob else SlotCounts(record.counts, record.corrections)
+        body = (
+            decode(stores.blobs.get(record.counts_blob))
+            if record.counts_blob
+            else SlotCounts(counts=record.counts, corrections=record.corrections)
+        )
         assert inline[record.slot] == (body.counts, body.corrections)
     stores.close()
 

@@ -13,7 +13,6 @@ from dataflows.stream.snapshots import LOOK_BACK_ENTRIES, load_snapshot, save_sn
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, RunStopped, SnapshotTaken
 from schemas.settings import Settings
 from tests.dataflows.stream.test_local import Killed, killed_after
@@ -85,13 +84,13 @@ def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
     head = stores.ledger.head("region/nyc")
     blob = stores.blobs.put(b"never read", Retention.SNAPSHOT)
     for size, root in ((head.size + 1, head.root), (head.size, b"r" * 32), (0, head.root)):
-        append_shared(stores.ledger, RUNS_LOG, SnapshotTaken("nyc", 8, size, root, blob, HERE))
+        append_shared(stores.ledger, RUNS_LOG, SnapshotTaken(region="nyc", slot=8, size=size, root=root, blob=blob, environment=HERE))
     assert 3 == found(stores)
 
 
 def blob_file(stores: Stores, slot: int) -> Path:
     """Where the snapshot of a slot lies."""
-    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    taken = list(stores.ledger.records(RUNS_LOG, SnapshotTaken))
     name = next(record.blob for record in taken if record.slot == slot).hex()
     [path] = (stores.settings.home / "blobs").glob(f"**/{name}")
     return path
@@ -128,10 +127,10 @@ def test_only_recent_ones_are_looked_for(stores: Stores) -> None:
     """After many other runs an old snapshot is not searched for: folding anew is always right."""
     close_and_save(stores, 3)
     for number in range(LOOK_BACK_ENTRIES - 3):
-        append_shared(stores.ledger, RUNS_LOG, RunStopped(str(number), number, {}))
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(run=str(number), stopped_at_us=number, sizes={}))
     assert 3 == found(stores)
     for number in range(3):
-        append_shared(stores.ledger, RUNS_LOG, RunStopped("more", number, {}))
+        append_shared(stores.ledger, RUNS_LOG, RunStopped(run="more", stopped_at_us=number, sizes={}))
     assert found(stores) is None
 
 

@@ -88,7 +88,7 @@ def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) ->
     again.close()
 
 
-def test_blobs_are_let_go_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blobs_are_dropped_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where closing the ledger fails, the blobs are closed all the same, and the error is not lost."""
     closed: list[str] = []
     monkeypatch.setattr(stores.blobs, "close", lambda: closed.append("blobs"))
@@ -206,8 +206,8 @@ def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path
 def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended, or stopped by an error, every pump and the rejects are closed; what was recorded stays a beginning of the whole."""
     closed: list[str] = []
-    for name in ("dataflows.stream.stores.PartitionPump", "dataflows.stream.stores.FileRejects"):
-        original = getattr(sys.modules["dataflows.stream.stores"], name.rpartition(".")[2]).close
+    for name in ("dataflows.stream.start.PartitionPump", "dataflows.connectors.rejects_at.FileRejects"):
+        original = getattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]).close
 
         def close(self: object, original: object = original, name: str = name) -> None:
             closed.append(name.rpartition(".")[2])
@@ -220,7 +220,7 @@ def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path,
 
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.stream.stores.start_region", burst)
+        patch.setattr("dataflows.stream.start.start_region", burst)
         with pytest.raises(StoreUnavailable, match="nobody listens"):
             run_embedded(stores, source, ["small"], bounded=True)
     assert ["FileRejects"] == closed

@@ -38,7 +38,7 @@ def problems(place: Place) -> list[str]:
 
 def continued(place: Place) -> tuple[int, LogContinued]:
     """The continuation and its index."""
-    stored = place.open().find(LOG, LogContinued.__name__)
+    stored = place.open().entry(LOG, LogContinued)
     assert stored is not None
     place.close()
     return stored.index, decode(stored.payload)
@@ -73,6 +73,6 @@ def test_what_the_record_says_is_checked(place: Place, change: dict[str, object]
     """Size, root and name in the record are those of the log."""
     index, record = continued(place)
     said = {name: getattr(record, name) for name in record.__slots__} | change
-    [fault] = evidence_faults(place.open(), LOG, index, encode(LogContinued(**said)))  # type: ignore[arg-type]  # by name
+    [fault] = evidence_faults(place.open(), LOG, index, encode(LogContinued(**said)))
     assert expected in fault
     place.close()

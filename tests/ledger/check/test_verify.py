@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.check.blob_check import blobs_named
-from ledger.check.kept import Kept, open_kept
+from ledger.check.blob_check import blobs_of_record
+from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.verify import Problem, verify_log
 from ledger.formats.checkpoint import Checkpoint, origin_of
 from ledger.formats.keys import Signer
@@ -166,10 +166,10 @@ def test_other_types_are_damage(tmp_path: Path) -> None:
     place.abandon()
 
 
-def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> Kept:
+def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> StoredCheckpoint:
     """A checkpoint of a log of these entries, as somebody may have kept it."""
     checkpoint = Checkpoint(origin_of("local", LOG), size, root([leaf_hash(payload) for payload in payloads[:size]]))
-    return open_kept(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
+    return open_stored_checkpoint(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 599, 600])
@@ -201,7 +201,7 @@ def test_what_no_checkpoint_is_cannot_be_held_against_a_log() -> None:
     """A file that is no signed checkpoint is wrong usage, not damage."""
     for text in ("", "hello\n", "ridecast/local/region/nyc\n7\nAAAA\n"):
         with pytest.raises(UsageError, match=r"kept.txt: expected a signed checkpoint"):
-            open_kept(text, "kept.txt", [SIGNER.verifier])
+            open_stored_checkpoint(text, "kept.txt", [SIGNER.verifier])
 
 
 def test_unknown_log(place: Place) -> None:
@@ -242,7 +242,24 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
 def issued(blob: bytes, chunks_root: bytes, models: tuple[bytes, ...] = ()) -> bytes:
     """An issue that names a blob."""
     return encode(
-        ForecastIssued("nyc", "pickups", 5, 6, (15,), models, b"", "negative_binomial", (), 16, 1, chunks_root, blob, {}, 1, "observed")
+        ForecastIssued(
+            region="nyc",
+            measure="pickups",
+            slot=5,
+            target_us=6,
+            horizons_min=(15,),
+            models=models,
+            features_digest=b"",
+            family="negative_binomial",
+            spread=(),
+            cells=16,
+            chunks=1,
+            root=chunks_root,
+            blob=blob,
+            fallbacks={},
+            universe_version=1,
+            slot_status="observed",
+        )
     )
 
 
@@ -252,8 +269,8 @@ def test_blobs(tmp_path: Path) -> None:
     chunks: list[bytes] = []
     good = blobs.put(pack_blob(chunks), Retention.FORECAST)
     model = blobs.put(b"model", Retention.MODEL)
-    snapshot = SnapshotTaken("nyc", 5, 1, b"", bytes(32), b"")
-    gone = ModelPromoted("nyc", "pickups", bytes(31) + b"\x01", "champion", "")
+    snapshot = SnapshotTaken(region="nyc", slot=5, size=1, root=b"", blob=bytes(32), environment=b"")
+    gone = ModelPromoted(region="nyc", measure="pickups", model=bytes(31) + b"\x01", alias="champion", reason="")
     place.open().append(LOG, 0, [issued(good, root([]), (model,)), issued(good, bytes(32), (model,)), encode(snapshot), encode(gone)])
     place.close()
     report = verify_log(place.open(), LOG, blobs)
@@ -287,4 +304,4 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_empty_digests_name_nothing() -> None:
     """A record without a blob names none."""
-    assert blobs_named(ModelPromoted("nyc", "pickups", b"", "champion", "")) == ()
+    assert blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()

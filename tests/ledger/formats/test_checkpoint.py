@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ledger.formats.checkpoint import LARGEST_SIZE, Checkpoint, parse_checkpoint
 from schemas.errors import DamagedError

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ledger.formats.keys import Algorithm, Signer, Verifier, parse_signer, parse_verifier
 from schemas.errors import ContractError, DamagedError, UsageError

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ledger.formats import merkle
 from ledger.formats.merkle import EMPTY_ROOT, Frontier, Tree, leaf_hash, node_hash

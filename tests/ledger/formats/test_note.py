@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ledger.formats.keys import Signer, parse_signer, parse_verifier
 from ledger.formats.note import Signature, cosign_note, open_note, parse_note, sign_note

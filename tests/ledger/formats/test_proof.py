@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ledger.formats.checkpoint import Checkpoint
 from ledger.formats.keys import Signer
@@ -109,7 +108,11 @@ def test_what_does_not_belong_together() -> None:
     for name, wrong, message in (
         ("blob", other.blob, "its 3 chunks hash to the root"),
         ("blob", CITY.blob[:-1], "blob: expected"),
-        ("entry", encode(SlotScored("nyc", "pickups", 1, False, ())), "expected an entry that issues forecasts, got SlotScored"),
+        (
+            "entry",
+            encode(SlotScored(region="nyc", measure="pickups", slot=1, settled=False, rows=())),
+            "expected an entry that issues forecasts, got SlotScored",
+        ),
         ("node", Issued(index=4).node, "expected root"),
         ("index", CITY.index + 1, "expected root"),
         ("checkpoint", CITY.signed("ridecast/local/region/tehran"), "expected a checkpoint of region/nyc"),
@@ -154,7 +157,7 @@ def sized(data: bytes) -> bytes:
 
 def test_another_kind_of_entry_proves_no_forecast() -> None:
     """An entry that is in the log but issues nothing is refused."""
-    entry = encode(SlotScored("nyc", "pickups", 1, False, ()))
+    entry = encode(SlotScored(region="nyc", measure="pickups", slot=1, settled=False, rows=()))
     tree = Tree([leaf_hash(entry)])
     note = sign_note(Checkpoint(ORIGIN, 1, tree.root()).body(), SIGNER)
     extra = parse_log_proof(PROOF).extra.replace(sized(CITY.entry), sized(entry))

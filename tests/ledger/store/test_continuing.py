@@ -13,7 +13,6 @@ from ledger.formats.note import open_note
 from ledger.store.continuing import LARGEST_REASON_BYTES, continue_log
 from ledger.store.log import Ledger
 from schemas.errors import BootRefused, DamagedError, LedgerError, NotFound, RidecastError, StoreUnavailable, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import LogContinued
 from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, Place, scored
@@ -39,7 +38,7 @@ def origin_of_file(place: Place, signer: Signer = SIGNER) -> str:
 
 def records(ledger: Ledger) -> list[LogContinued]:
     """Every continuation of the log."""
-    return [decode(stored.payload) for stored in ledger.read(LOG, 0, kind="LogContinued")]
+    return list(ledger.records(LOG, LogContinued))
 
 
 def test_going_on_with_an_older_database(place: Place) -> None:
@@ -53,7 +52,17 @@ def test_going_on_with_an_older_database(place: Place) -> None:
         ledger.append(LOG, 260, [scored(260)])
     done = continue_log(ledger, LOG, REASON)
     digest = hashlib.sha256(old).digest()
-    assert done.record == LogContinued(LOG, 2, kept.origin, 300, kept.root, digest, 260, head.root, REASON)
+    assert done.record == LogContinued(
+        log=LOG,
+        number=2,
+        checkpoint_origin=kept.origin,
+        checkpoint_size=300,
+        checkpoint_root=kept.root,
+        evidence=digest,
+        database_size=260,
+        database_root=head.root,
+        reason=REASON,
+    )
     assert done.origin == "ridecast/local@2/region/nyc" == origin_of_file(place)
     assert "ahead of the database" in done.refusal
     assert done.evidence.name == "region__nyc.2.txt"

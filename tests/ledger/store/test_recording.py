@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ledger.store.log import Ledger, Stored
 from ledger.store.recording import Recorder
@@ -24,9 +24,9 @@ from tests.simulation.fixtures import Settled
 from tests.simulation.runs import copied, run_here
 from tests.tree import python_files, text_of
 
-BOOT = encode(RegionBootstrapped("nyc", "{}", "2014-05-01", 1, 2, 3, b""))
-PROMOTED = encode(ModelPromoted("nyc", "pickups", b"digest", "champion", "better"))
-STOPPED = encode(RunStopped("r", 1, {}))
+BOOT = encode(RegionBootstrapped(region="nyc", definition="{}", until="2014-05-01", first_slot=1, start_slot=2, rides=3, counts_blob=b""))
+PROMOTED = encode(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
+STOPPED = encode(RunStopped(run="r", stopped_at_us=1, sizes={}))
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_two_writers_of_one_log_record_each_schema_once(place: Place) -> None:
 
 def plainly_decoded(payloads: Sequence[bytes]) -> list[dict[str, object]]:
     """Every entry of a log read by Avro alone, knowing only what the log says; nothing of ours is used here."""
-    schemas: dict[bytes, object] = {}
+    schemas: dict[bytes, Any] = {}
     found = []
     for payload in payloads:
         head, body = payload[2:10], payload[10:]
@@ -181,21 +181,21 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
             ]
             recorded = [record.fingerprint for record in ours if isinstance(record, SchemaRecorded)]
             assert len(recorded) == len(set(recorded))
-        boot = stores.ledger.find(LOG.replace("nyc", "small"), RegionBootstrapped.__name__)
+        boot = stores.ledger.entry(LOG.replace("nyc", "small"), RegionBootstrapped)
         assert boot is not None
         blob = stores.blobs.get(decode(boot.payload).counts_blob)
         [text] = [r.text for r in ours_of(stores.ledger, "region/small") if r.fingerprint == blob[2:10]]
         read = fastavro.schemaless_reader(io.BytesIO(blob[10:]), fastavro.parse_schema(json.loads(text)), None)
     finally:
         stores.close()
-    counts: SlotCounts = decode(blob)
+    counts = decode(blob, SlotCounts)
     assert isinstance(read, dict)
     assert [list(table.counts) for table in counts.counts] == [table["counts"] for table in read["counts"]]
 
 
 def ours_of(ledger: Ledger, log: str) -> list[SchemaRecorded]:
     """The schemas that a log holds."""
-    return [decode(stored.payload) for stored in ledger.scan(log, kind=SchemaRecorded.__name__)]
+    return list(ledger.records(log, SchemaRecorded))
 
 
 def test_a_schema_is_its_own_fingerprint() -> None:

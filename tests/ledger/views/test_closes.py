@@ -16,7 +16,17 @@ LOG = "region/nyc"
 
 def closed(slot: int) -> SlotClosed:
     """A slot without rides."""
-    return SlotClosed("nyc", slot, "observed", (), (), (), b"", 0, b"")
+    return SlotClosed(
+        region="nyc",
+        slot=slot,
+        status="observed",
+        partitions=(),
+        counts=(),
+        corrections=(),
+        counts_blob=b"",
+        control_size=0,
+        control_root=b"",
+    )
 
 
 def filled(folder: Path, *records: Record) -> Ledger:
@@ -26,12 +36,16 @@ def filled(folder: Path, *records: Record) -> Ledger:
     return ledger
 
 
-UNIVERSE, DIGEST, GAP = UniverseChanged("nyc", 1, 1, 0, (), ()), StateDigested("nyc", 1, b"", b""), SourceGap("nyc", 0, 3, 4)
+UNIVERSE, DIGEST, GAP = (
+    UniverseChanged(region="nyc", slot=1, version=1, cells=0, added=(), retired=()),
+    StateDigested(region="nyc", slot=1, integers=b"", models=b""),
+    SourceGap(region="nyc", partition=0, from_offset=3, to_offset=4),
+)
 
 
 def test_entries_are_grouped_by_their_slot(tmp_path: Path) -> None:
     """A gap belongs to the slot behind it, and records of other kinds to none; a range may begin inside a close."""
-    changed = EnvironmentChanged("nyc", 2, b"")
+    changed = EnvironmentChanged(region="nyc", slot=2, environment=b"")
     ledger = filled(tmp_path, closed(1), UNIVERSE, DIGEST, changed, GAP, closed(2), closed(3), DIGEST)
     found = list(closes(ledger, LOG))
     assert [(1, 0, 2), (2, 1, 0), (3, 0, 1)] == [(close.record.slot, len(close.before), len(close.after)) for close in found]

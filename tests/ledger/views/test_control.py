@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.stream.stores import Stores, open_stores
 from ledger.formats.merkle import EMPTY_ROOT
@@ -17,10 +16,24 @@ from schemas.settings import Settings
 
 def promotion(region: str, model: int, measure: str = "pickups") -> bytes:
     """The entry that puts a model in force."""
-    return encode(ModelPromoted(region, measure, bytes([model]) * 32, "champion", "a test"))
+    return encode(ModelPromoted(region=region, measure=measure, model=bytes([model]) * 32, alias="champion", reason="a test"))
 
 
-TRAINED = encode(ModelTrained("nyc", "pickups", b"t" * 32, "a", (), 0, 1, 1, b"", {}, {}))
+TRAINED = encode(
+    ModelTrained(
+        region="nyc",
+        measure="pickups",
+        model=b"t" * 32,
+        algorithm="a",
+        features=(),
+        first_slot=0,
+        until_slot=1,
+        rows=1,
+        data_digest=b"",
+        parameters={},
+        metrics={},
+    )
+)
 ENTRIES = [
     TRAINED,
     promotion("nyc", 1),

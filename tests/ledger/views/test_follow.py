@@ -15,7 +15,7 @@ from tests.ledger.exports import SIGNER
 def test_what_is_there_and_what_comes_is_seen_once(tmp_path: Path) -> None:
     """A follower that starts in the middle sees old and new entries in order, and ends when told to."""
     ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
-    entries = [encode(ModelPromoted("nyc", "pickups", b"%d" % i, "champion", "")) for i in range(9)]
+    entries = [encode(ModelPromoted(region="nyc", measure="pickups", model=b"%d" % i, alias="champion", reason="")) for i in range(9)]
     ledger.append("control", 0, entries[:5])
     stop, seen = threading.Event(), list[int]()
     for batch in follow(ledger, "control", 2, stop, 0.01):
@@ -44,7 +44,11 @@ def test_a_long_log_comes_in_batches(tmp_path: Path) -> None:
     """No batch is larger than its bound."""
     ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     n = 2 * following.BATCH_ENTRIES + 1
-    ledger.append("control", 0, [encode(ModelPromoted("nyc", "pickups", b"%d" % i, "champion", "")) for i in range(n)])
+    ledger.append(
+        "control",
+        0,
+        [encode(ModelPromoted(region="nyc", measure="pickups", model=b"%d" % i, alias="champion", reason="")) for i in range(n)],
+    )
     stop, sizes = threading.Event(), list[int]()
     for batch in follow(ledger, "control", 0, stop, 0.01):
         sizes.append(len(batch))

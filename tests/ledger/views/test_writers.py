@@ -16,12 +16,14 @@ ONE, TWO = b"1" * 32, b"2" * 32
 
 def started(environment: bytes, region: str = "nyc") -> RunStarted:
     """A run of a region begins."""
-    return RunStarted("run", f"run {region}", 0, "host", environment, "", "", 1)
+    return RunStarted(
+        run="run", command=f"run {region}", started_at_us=0, host="host", environment=environment, packages="", source="", processes=1
+    )
 
 
 def taken(size: int, region: str = "nyc") -> SnapshotTaken:
     """A snapshot shows how long the log was."""
-    return SnapshotTaken(region, 0, size, b"", b"", ONE)
+    return SnapshotTaken(region=region, slot=0, size=size, root=b"", blob=b"", environment=ONE)
 
 
 @pytest.fixture
@@ -33,7 +35,12 @@ def ledger(tmp_path: Path) -> Ledger:
 def fill(ledger: Ledger, runs: list[Record], changes: dict[int, bytes] | None = None, entries: int = 10) -> None:
     """Write the runs, and a log in which some entries say that the environment has changed."""
     changes = changes or {}
-    log = [EnvironmentChanged("nyc", 0, changes[i]) if i in changes else UniverseChanged("nyc", i, 1, 0, (), ()) for i in range(entries)]
+    log = [
+        EnvironmentChanged(region="nyc", slot=0, environment=changes[i])
+        if i in changes
+        else UniverseChanged(region="nyc", slot=i, version=1, cells=0, added=(), retired=())
+        for i in range(entries)
+    ]
     ledger.append(LOG, 0, [encode(record) for record in log])
     ledger.append(RUNS_LOG, 0, [encode(record) for record in runs])
 

@@ -14,7 +14,15 @@ from ledger.store.log import Stored
 from ridecast.commands.ledger.tail import UNKNOWN, line_of
 from schemas.events.cells import cell_text
 from schemas.records.record_codec import decode, encode
-from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RunStarted, SlotClosed, UniverseChanged
+from schemas.records.records import (
+    CONTROL_LOG,
+    ForecastIssued,
+    ModelPromoted,
+    ModelTrained,
+    RunStarted,
+    SlotClosed,
+    UniverseChanged,
+)
 from schemas.settings import Settings
 from tests.ridecast.calls import environment
 from tests.ridecast.commands.test_replay import forge
@@ -135,7 +143,9 @@ def test_tail_follows_until_it_is_interrupted(copy: Small) -> None:
         assert running.stderr is not None
         assert "ModelPromoted" in running.stdout.readline()
         stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
-        promoted = encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "a reason of its own"))
+        promoted = encode(
+            ModelPromoted(region="tehran", measure="requests", model=bytes(32), alias="champion", reason="a reason of its own")
+        )
         stores.ledger.append(CONTROL_LOG, stores.ledger.head(CONTROL_LOG).size, [promoted])
         stores.close()
         lines = [running.stdout.readline()]
@@ -169,7 +179,9 @@ def test_a_copy_is_identical(copy: Small, small: Small, call: Call) -> None:
     assert first.startswith(f"control: identical, {size} entries, root ")
     assert second.startswith("region/tehran: identical, ")
     stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}))
-    stores.ledger.append(CONTROL_LOG, size, [encode(ModelPromoted("tehran", "requests", bytes(32), "champion", "more"))])
+    stores.ledger.append(
+        CONTROL_LOG, size, [encode(ModelPromoted(region="tehran", measure="requests", model=bytes(32), alias="champion", reason="more"))]
+    )
     stores.close()
     longer = call("ledger", "diff", small.home, copy.home, "--log", CONTROL_LOG)
     assert (0, f"control: identical up to {size} entries; the second goes on to {size + 1}: 1 ModelPromoted\n") == (
@@ -187,7 +199,7 @@ def test_the_first_difference_is_named(copy: Small, small: Small, call: Call) ->
     done = call("ledger", "diff", small.home, copy.home, "--log", LOG)
     [said] = json.loads(call("ledger", "diff", small.home, copy.home, "--log", LOG, "--json").out)
     stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}), reading=True)
-    found = stores.ledger.find(LOG, SlotClosed.__name__, slot)
+    found = stores.ledger.entry(LOG, SlotClosed, slot)
     stores.close()
     assert found is not None
     assert 1 == done.status
@@ -239,7 +251,7 @@ def test_diff_that_cannot_run_is_2(at_small: Small, call: Call, words: tuple[str
 def a_cell(home: Path) -> str:
     """The first cell with a forecast."""
     stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
-    stored = stores.ledger.find(LOG, UniverseChanged.__name__, last=False)
+    stored = stores.ledger.entry(LOG, UniverseChanged, last=False)
     stores.close()
     assert stored is not None
     return cell_text(decode(stored.payload).added[0], 6)
@@ -253,12 +265,12 @@ def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -
     said = json.loads(done.out)
     stores = open_stores(Settings.from_env({}, {"home": "home"}), reading=True)
     [entry] = stores.ledger.read(LOG, said["entry"]["index"], said["entry"]["index"] + 1)
-    closed = stores.ledger.find(LOG, SlotClosed.__name__, NOON)
-    [started] = [decode(stored.payload) for stored in stores.ledger.scan("runs", kind=RunStarted.__name__)]
+    closed = stores.ledger.entry(LOG, SlotClosed, NOON)
+    [started] = list(stores.ledger.records("runs", RunStarted))
     stores.close()
-    issued: ForecastIssued = decode(entry.payload)
+    issued = decode(entry.payload, ForecastIssued)
     assert closed is not None
-    record: SlotClosed = decode(closed.payload)
+    record = decode(closed.payload, SlotClosed)
     assert (NOON, issued.root.hex(), issued.features_digest.hex()) == (
         issued.slot,
         said["entry"]["root_of_chunks"],

@@ -6,8 +6,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from schemas.encoding.avro_files import plain_parsed, released, without_logical_types
 from schemas.encoding.evolution import Compatibility, check, difference, judge

@@ -5,8 +5,7 @@ import io
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from schemas.encoding.varints import BLOCK, decode_longs, encode_longs
 from schemas.errors import DamagedError

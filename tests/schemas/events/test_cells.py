@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from schemas.errors import UsageError
 from schemas.events.cells import LETTERS, cell_code, cell_text, cell_texts, centres, encode, inside, neighbours, parents

@@ -1,8 +1,7 @@
 """A key's partition is the one that Kafka's clients choose."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from schemas.events.partitioner import partition_of
 

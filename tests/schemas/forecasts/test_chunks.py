@@ -6,8 +6,7 @@ from dataclasses import replace
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.encoding.avro_files import head, plain_parsed
 from schemas.errors import ContractError, DamagedError

@@ -5,8 +5,7 @@ import io
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from schemas.encoding.avro_files import head, plain_parsed, released
 from schemas.errors import DamagedError, UsageError

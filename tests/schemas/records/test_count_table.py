@@ -4,8 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import schemas.records.count_table
 from schemas.errors import ContractError, DamagedError
@@ -51,11 +50,11 @@ def test_unsorted_rows_are_refused(slots: list[int], cells: list[int], counts: l
 @pytest.mark.parametrize(
     "table",
     [
-        CountTable("pickups", (1, 0), (1, 1), (1,)),
-        CountTable("pickups", (1, -1), (1, 1), (1, 1)),
-        CountTable("pickups", (1, 0), (1, 0), (1, 1)),
-        CountTable("pickups", (1,), (-1,), (1,)),
-        CountTable("pickups", (1,), (1,), (-1,)),
+        CountTable(measure="pickups", slots=(1, 0), cells=(1, 1), counts=(1,)),
+        CountTable(measure="pickups", slots=(1, -1), cells=(1, 1), counts=(1, 1)),
+        CountTable(measure="pickups", slots=(1, 0), cells=(1, 0), counts=(1, 1)),
+        CountTable(measure="pickups", slots=(1,), cells=(-1,), counts=(1,)),
+        CountTable(measure="pickups", slots=(1,), cells=(1,), counts=(-1,)),
     ],
 )
 def test_a_damaged_table_is_named(table: CountTable) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.errors import ContractError, DamagedError
@@ -50,7 +49,8 @@ def test_decoding_undoes_encoding(name: str, data: st.DataObject) -> None:
     assert type(record) is type(again)
     assert payload == encode(again)
     assert name == kind_of(payload)
-    assert MARKER + fingerprint(schema_of(type(record))) == payload[:10]
+    kind: Any = type(record)
+    assert MARKER + fingerprint(schema_of(kind)) == payload[:10]
 
 
 @given(any_record)
@@ -65,9 +65,33 @@ def test_the_place_is_found_without_decoding(record: Any) -> None:
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_the_order_of_a_map_does_not_reach_the_bytes(names: list[str]) -> None:
     """Two maps that are equal have the same bytes, however they were filled."""
-    cut = PartitionCut(0, 1, 2, 3, False, 4, 5, 6, 7, {name: ord(name) for name in names}, {})
+    cut = PartitionCut(
+        partition=0,
+        cut=1,
+        largest_us=2,
+        open_from=3,
+        excused=False,
+        received=4,
+        accepted=5,
+        duplicate=6,
+        counted=7,
+        rejected={name: ord(name) for name in names},
+        uncounted={},
+    )
     [first, other] = (
-        encode(SlotClosed("nyc", 1, "observed", (dataclasses.replace(cut, rejected=rejected),), (), (), b"", 0, b""))
+        encode(
+            SlotClosed(
+                region="nyc",
+                slot=1,
+                status="observed",
+                partitions=(dataclasses.replace(cut, rejected=rejected),),
+                counts=(),
+                corrections=(),
+                counts_blob=b"",
+                control_size=0,
+                control_root=b"",
+            )
+        )
         for rejected in (cut.rejected, {name: ord(name) for name in "abcd"})
     )
     assert first == other
@@ -96,7 +120,7 @@ def test_damage_is_damage_and_nothing_else(record: Any, data: st.DataObject) -> 
 
 def test_cut_or_continued_it_is_never_read() -> None:
     """A record that lacks its last byte, or has one more, is refused with what was expected."""
-    payload = encode(StateDigested("nyc", 5, b"i" * 32, b"m" * 32))
+    payload = encode(StateDigested(region="nyc", slot=5, integers=b"i" * 32, models=b"m" * 32))
     with pytest.raises(DamagedError, match="entry: StateDigested v1 does not decode"):
         decode(payload[:-1])
     with pytest.raises(DamagedError, match=f"entry: StateDigested v1: expected {len(payload)} bytes, got {len(payload) + 1}"):
@@ -114,7 +138,26 @@ def test_what_is_no_record_is_unknown(payload: bytes) -> None:
 
 def test_a_large_entry_is_placed_by_its_beginning() -> None:
     """The place of a forecast is found although what follows it is broken."""
-    payload = encode(ForecastIssued("nyc", "pickups", 77, 1, (15,), (), b"", "nb", (), 0, 0, b"", b"", {}, 1, "observed"))
+    payload = encode(
+        ForecastIssued(
+            region="nyc",
+            measure="pickups",
+            slot=77,
+            target_us=1,
+            horizons_min=(15,),
+            models=(),
+            features_digest=b"",
+            family="nb",
+            spread=(),
+            cells=0,
+            chunks=0,
+            root=b"",
+            blob=b"",
+            fallbacks={},
+            universe_version=1,
+            slot_status="observed",
+        )
+    )
     assert ("ForecastIssued", 77, "pickups") == place_in(payload[:-5])
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.errors import DamagedError
@@ -83,7 +82,7 @@ def test_flipped_bytes_are_a_value_or_damage(data: st.DataObject) -> None:
 
 def test_blocks_with_a_size_are_read() -> None:
     """Other writers may put a block's size before it, after a negative count (Avro 1.12, "Arrays")."""
-    payload = encode(CountTable("pickups", (), (1,) * 40, ()))
+    payload = encode(CountTable(measure="pickups", slots=(), cells=(1,) * 40, counts=()))
     assert payload[10:].hex().startswith("0e7069636b7570730050")
     sized = payload[:19] + bytes.fromhex("4f50") + payload[20:]
     assert ("CountTable", "pickups") == (skim(sized).kind, skim(sized).subject)
@@ -91,6 +90,16 @@ def test_blocks_with_a_size_are_read() -> None:
 
 def test_a_large_slot_names_its_blob() -> None:
     """Thousands of counts are passed over to find what stands behind them."""
-    table = CountTable("pickups", (4_667_000, *[0] * 3_000), tuple(range(3_001)), (300,) * 3_001)
-    closed = SlotClosed("nyc", 4_667_000, "observed", (), (table,), (), b"d" * 32, 7, b"r" * 32)
+    table = CountTable(measure="pickups", slots=(4_667_000, *[0] * 3_000), cells=tuple(range(3_001)), counts=(300,) * 3_001)
+    closed = SlotClosed(
+        region="nyc",
+        slot=4_667_000,
+        status="observed",
+        partitions=(),
+        counts=(table,),
+        corrections=(),
+        counts_blob=b"d" * 32,
+        control_size=7,
+        control_root=b"r" * 32,
+    )
     assert (4_667_000, b"d" * 32) == (skim(encode(closed)).slot, skim(encode(closed)).fields["counts_blob"])

@@ -6,8 +6,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.records.record_codec import VERSIONS, decode, encode, kind_of, place_in, place_of, schema_of
 from schemas.records.records import BLOB_RECORDS, RECORDS, RegionBootstrapped
@@ -16,6 +15,7 @@ from tests.schemas.record_golden import FILE, encoded, golden, released_records
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(FILE.read_text("utf-8"))
 RELEASED = released_records()
+KINDS: tuple[Any, ...] = (*RECORDS, *BLOB_RECORDS)
 LONGS = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -46,7 +46,7 @@ def test_a_version_is_what_was_released(name: str) -> None:
 
 def test_each_record_has_its_current_version_on_file() -> None:
     """The dataclass of every record is the schema of its highest released version."""
-    for cls in (*RECORDS, *BLOB_RECORDS):
+    for cls in KINDS:
         version = VERSIONS.get(cls.__name__, 1)
         assert RELEASED[f"{cls.__name__}.v{version}"] == schema_of(cls)
         assert f"{cls.__name__}.v{version + 1}" not in RELEASED
@@ -88,7 +88,19 @@ def test_a_record_of_any_version_survives_being_written_again(name: str, data: s
 def test_a_region_of_the_first_version_follows_the_first_fold() -> None:
     """A bootstrap that was recorded before folds had versions reads as version 1."""
     old = encoded(RELEASED["RegionBootstrapped.v1"], {**GOLDEN_FIELDS, "files": []})
-    assert RegionBootstrapped("nyc", "{}", "2014-05-01", 7, 9, 3, b"", (), 1_000, 300, 1) == decode(old)
+    assert RegionBootstrapped(
+        region="nyc",
+        definition="{}",
+        until="2014-05-01",
+        first_slot=7,
+        start_slot=9,
+        rides=3,
+        counts_blob=b"",
+        files=(),
+        dedup_horizon_events=1_000,
+        skew_s=300,
+        fold_version=1,
+    ) == decode(old)
 
 
 GOLDEN_FIELDS = {

@@ -4,8 +4,7 @@ import random
 from collections import Counter
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.events.cells import encode
 from schemas.events.measures import KINDS, RideKind

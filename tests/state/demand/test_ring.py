@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.events.rides import Int64s
 from state.demand.ring import FIRST_COLUMNS, MOST_NEW_COLUMNS, CumulativeRing, count_hash

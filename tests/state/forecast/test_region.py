@@ -26,7 +26,9 @@ def champion() -> Mapping[str, Champion]:
 
 def cut(partition: int = 0, *, excused: bool = False) -> PartitionCut:
     """What one partition gave; the fold looks at the excuse only."""
-    return PartitionCut(partition, 0, -1, 0, excused, 0, 0, 0, 0)
+    return PartitionCut(
+        partition=partition, cut=0, largest_us=-1, open_from=0, excused=excused, received=0, accepted=0, duplicate=0, counted=0
+    )
 
 
 def counted(known: KnownSlot) -> CountColumns:
@@ -166,7 +168,7 @@ def test_measures_have_their_own_counts_and_one_universe() -> None:
     assert ["requests", "pickups"] == [issue.measure for issue in outcome.issues]
     assert [CELLS[:1].tolist(), CELLS[4:5].tolist()] == [issue.draft.columns.cells.tolist() for issue in outcome.issues]
     first, second = CELLS[:1].tolist()[0], CELLS[4:5].tolist()[0]
-    assert UniverseChanged(HOURLY.id, 0, 1, 2, (first, second - first), ()) == outcome.universe
+    assert UniverseChanged(region=HOURLY.id, slot=0, version=1, cells=2, added=(first, second - first), retired=()) == outcome.universe
 
 
 # --- outages ---------------------------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, TABLE, UPPER_MILLI, dispersion_of, quantiles, thresholds

@@ -7,8 +7,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from dataflows.connectors.kafka import connection as ours
-from dataflows.connectors.kafka import rides as kafka_rides
+from dataflows.connectors.kafka import connection as ours, rides as kafka_rides
 from dataflows.connectors.kafka.rides import KafkaReader, KafkaRides, read_all
 from dataflows.connectors.sources import FileRides, open_rides
 from schemas.errors import NotFound, StoreUnavailable, UsageError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from dataflows.jobs.exports.tables import COUNTS, FORECASTS, SCORES, export_parquet
@@ -39,7 +39,7 @@ def tables(finished: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stored(stores: Stores, kind: type) -> list[Stored]:
     """The region's entries of a kind."""
-    return list(stores.ledger.scan(LOG, kind=kind.__name__))
+    return list(stores.ledger.scan(LOG, kind=kind))
 
 
 def utc(slot: int) -> pd.Timestamp:
@@ -51,10 +51,10 @@ def test_counts_are_settled_and_hold_the_history(finished: Stores, tables: Path)
     """Bootstrapped history, counts at the cut and corrections add up per slot and cell, each once, in order."""
     expected: dict[tuple[pd.Timestamp, str], int] = {}
     [boot] = [decode(found.payload) for found in stored(finished, RegionBootstrapped)]
-    history: SlotCounts = decode(finished.blobs.get(boot.counts_blob))
+    history = decode(finished.blobs.get(boot.counts_blob), SlotCounts)
     held = list(history.counts)
     for found in stored(finished, SlotClosed):
-        record: SlotClosed = decode(found.payload)
+        record = decode(found.payload, SlotClosed)
         held += [*record.counts, *record.corrections]
         assert not record.counts_blob
     for table in held:
@@ -77,7 +77,7 @@ def test_forecasts_are_the_chunks(finished: Stores, tables: Path) -> None:
     issues = stored(finished, ForecastIssued)
     assert [found.index for found in issues if decode(found.payload).cells] == frame["index"].unique().tolist()
     for found in issues[::9]:
-        record: ForecastIssued = decode(found.payload)
+        record = decode(found.payload, ForecastIssued)
         rows = frame[frame["index"] == found.index]
         assert record.cells * 3 == len(rows)
         assert {pd.Timestamp(record.target_us, unit="us", tz="UTC")} == set(rows["target"])

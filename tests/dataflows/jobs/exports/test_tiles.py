@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.jobs.exports import tiles
 from dataflows.jobs.exports.tiles import BlobsExported, TilesExported, export_blobs, export_tiles
@@ -224,7 +223,10 @@ def test_blobs_lie_beside_by_their_digest(place: Place, blobs: Blobs, tmp_path: 
     """Each blob that an entry names is a file of its digest, once; one that expired is counted, a new version's entry passed over."""
     ledger = place.open()
     model = blobs.put(b"a model", Retention.MODEL)
-    entries = [encode(ModelPromoted("nyc", "pickups", digest, "champion", "")) for digest in (model, model, bytes(32))]
+    entries = [
+        encode(ModelPromoted(region="nyc", measure="pickups", model=digest, alias="champion", reason=""))
+        for digest in (model, model, bytes(32))
+    ]
     ledger.append("control", 0, [*entries, b"from a newer version"])
     assert BlobsExported(1, 1) == export_blobs(ledger, blobs, "control", 4, tmp_path / "out")
     assert {hashlib.sha256(b"a model").hexdigest(): b"a model"} == files_of(tmp_path / "out/control/blobs")
@@ -236,6 +238,6 @@ def test_a_damaged_blob_is_not_exported(place: Place, blobs: Blobs, tmp_path: Pa
     ledger = place.open()
     digest = blobs.put(b"a model", Retention.MODEL)
     next((tmp_path / "home/blobs").rglob(digest.hex())).write_bytes(b"b model")
-    ledger.append("control", 0, [encode(ModelPromoted("nyc", "pickups", digest, "champion", ""))])
+    ledger.append("control", 0, [encode(ModelPromoted(region="nyc", measure="pickups", model=digest, alias="champion", reason=""))])
     with pytest.raises(DamagedError, match="hash to"):
         export_blobs(ledger, blobs, "control", 1, tmp_path / "out")
