@@ -15,7 +15,6 @@ from dataflows.jobs.exports.tables import export_parquet
 from dataflows.jobs.learn import train_region
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
 from schemas.settings import Settings
 from state.forecast.evaluation import BANDS, MODELS
@@ -126,7 +125,7 @@ def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
     [trained] = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
     [promoted] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
-    models = {decode(found.payload).models for found in stores.ledger.scan(LOG, kind=ForecastIssued)}
+    models = {found.record.models for found in stores.ledger.scan(LOG, kind=ForecastIssued)}
     last = stores.ledger.entry(LOG, SlotClosed)
     stores.close()
     assert (START_SLOT - TRAIN_SLOTS, START_SLOT) == (trained.first_slot, trained.until_slot)

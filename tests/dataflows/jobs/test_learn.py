@@ -144,14 +144,14 @@ def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
 
 def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
     """Processes that append to the control log at once try again on conflict: every record is there, once."""
-    houses = [open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
+    homes = [open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
     start, failed = threading.Barrier(2), list[BaseException]()
 
     def write(number: int) -> None:
         try:
             start.wait()
             for i in range(15):
-                append_shared(houses[number].ledger, CONTROL_LOG, promoted(100 * number + i))
+                append_shared(homes[number].ledger, CONTROL_LOG, promoted(100 * number + i))
         except BaseException as error:
             failed.append(error)
             raise
@@ -162,8 +162,8 @@ def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert [] == failed
-    found = [decode(stored.payload).region for stored in houses[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
-    for stores in houses:
+    found = [stored.record.region for stored in homes[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
+    for stores in homes:
         stores.close()
     assert [f"region{i}" for i in range(15)] == [name for name in found if int(name[6:]) < 100]
     assert [f"region{100 + i}" for i in range(15)] == [name for name in found if int(name[6:]) >= 100]

@@ -72,7 +72,7 @@ def records(stores: Stores) -> list[BlobsExpired]:
 def test_old_chunks_go_and_are_said_to_have_expired(stores: Stores) -> None:
     """Chunks of slots before the last N days go, later ones stay, and verify counts them as expired, not as broken."""
     held = chunks(stores)
-    last = max(decode(stored.payload).slot for stored in stores.ledger.scan(LOG, kind=SlotClosed))
+    last = max(stored.record.slot for stored in stores.ledger.scan(LOG, kind=SlotClosed))
     until = last + 1 - 30
     assert min(held) < until < max(held)
     expire(stores, plan_expiry(stores, 3, NOW_S))
@@ -112,7 +112,7 @@ def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
 
 def test_only_the_newest_snapshot_stays(stores: Stores, finished: Place) -> None:
     """A region keeps its newest snapshot, which is all that a resume needs."""
-    taken = [decode(stored.payload).blob for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken)]
+    taken = [stored.record.blob for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken)]
     assert len(set(taken)) > 2
     expire(stores, plan_expiry(stores, 1_000, NOW_S))
     assert {taken[-1]} == set(stores.blobs.digests(Retention.SNAPSHOT))

@@ -204,7 +204,7 @@ def test_the_store_is_refreshed_even_if_all_is_published(city: City) -> None:
     found = store.get("nyc", "pickups")
     assert found is not None
     assert found.index == index
-    assert found.blob == city.blobs.get(decode(found.entry).blob)
+    assert found.blob == city.blobs.get(decode(found.entry, ForecastIssued).blob)
 
 
 def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:

@@ -19,6 +19,7 @@ from schemas.records.records import (
     ForecastIssued,
     HorizonShort,
     PartitionCut,
+    Record,
     RegionBootstrapped,
     SlotClosed,
     SlotCounts,
@@ -49,7 +50,7 @@ def fold() -> RegionFold:
     return new
 
 
-def stored(payloads: list[bytes]) -> list[Stored]:
+def stored(payloads: list[bytes]) -> list[Stored[Record]]:
     """Payloads as a ledger hands them out."""
     return [Stored("region/town", i, type(decode(payload)).__name__, None, "", payload) for i, payload in enumerate(payloads)]
 

@@ -21,9 +21,9 @@ from dataflows.stream.resume import plan_resume
 from dataflows.stream.start import limits_of, open_pumps, record_start, record_stops, rules_of, run_embedded, start_region
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
+from ledger.store.log import R
 from ledger.views.regions import last_run
 from schemas.errors import BootRefused, NotFound, StoreUnavailable
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.regions import load_region
 from schemas.settings import Settings
@@ -47,9 +47,9 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     opened.close()
 
 
-def runs(stores: Stores, kind: type) -> list[object]:
+def runs(stores: Stores, kind: type[R]) -> list[R]:
     """Records of a kind in the `runs` log."""
-    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind.__name__)]
+    return list(stores.ledger.records(RUNS_LOG, kind))
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -278,8 +278,8 @@ def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> Non
         run_embedded(stores, source, ["small"], bounded=True, stopped=fail)
     stores.runs.clear()
     run_embedded(stores, source, ["small"], bounded=True, stopped=lambda: True)
-    started, stopped = (runs(stores, kind) for kind in (RunStarted, RunStopped))
-    assert [record.run for record in started][1:] == [record.run for record in stopped]  # type: ignore[attr-defined]
+    started, stopped = runs(stores, RunStarted), runs(stores, RunStopped)
+    assert [record.run for record in started][1:] == [record.run for record in stopped]
     source.close()
     stores.close()
 

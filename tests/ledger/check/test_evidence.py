@@ -7,7 +7,7 @@ import pytest
 from ledger.check.evidence import evidence_faults
 from ledger.check.verify import verify_log
 from ledger.store.continuing import continue_log
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued
 from tests.ledger.places import LOG, Place, scored
 
@@ -41,7 +41,7 @@ def continued(place: Place) -> tuple[int, LogContinued]:
     stored = place.open().entry(LOG, LogContinued)
     assert stored is not None
     place.close()
-    return stored.index, decode(stored.payload)
+    return stored.index, stored.record
 
 
 def test_a_continued_log_is_clean(place: Place) -> None:

@@ -19,6 +19,7 @@ from schemas.records.records import (
     ForecastIssued,
     ModelPromoted,
     ModelTrained,
+    Record,
     RunStarted,
     SlotClosed,
     UniverseChanged,
@@ -44,10 +45,12 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
 def in_control(home: Path) -> tuple[tuple[int, ModelTrained], tuple[int, ModelPromoted], int]:
     """The training and the promotion in the control log, each with its index; and how long that log is."""
     stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
-    found = {stored.kind: (stored.index, decode(stored.payload)) for stored in stores.ledger.scan(CONTROL_LOG)}
+    trained, promoted = stores.ledger.entry(CONTROL_LOG, ModelTrained), stores.ledger.entry(CONTROL_LOG, ModelPromoted)
     size = stores.ledger.head(CONTROL_LOG).size
     stores.close()
-    return found[ModelTrained.__name__], found[ModelPromoted.__name__], size
+    assert trained is not None
+    assert promoted is not None
+    return (trained.index, trained.record), (promoted.index, promoted.record), size
 
 
 # --- show -----------------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ def a_cell(home: Path) -> str:
     stored = stores.ledger.entry(LOG, UniverseChanged, last=False)
     stores.close()
     assert stored is not None
-    return cell_text(decode(stored.payload).added[0], 6)
+    return cell_text(stored.record.added[0], 6)
 
 
 def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -> None:
@@ -336,5 +339,5 @@ def test_trace_without_chunks_says_they_are_gone(copy: Small, call: Call) -> Non
 
 def test_an_entry_of_a_newer_version_is_shown_by_its_bytes() -> None:
     """Who looks with an older Ridecast sees that there is an entry, and every other one."""
-    stored = Stored("control", 7, "", None, "", b"a record of tomorrow")
+    stored: Stored[Record] = Stored("control", 7, "", None, "", b"a record of tomorrow")
     assert line_of(stored).split(maxsplit=1) == ["7", UNKNOWN]
