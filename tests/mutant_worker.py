@@ -31,8 +31,6 @@ LIBRARIES = (
     "xgboost",
     "river.linear_model",
     "river.preprocessing",
-)
-LIBRARIES += (
     "fastavro",
     "sqlalchemy",
     "cryptography",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
-from dataflows.connectors.sources import FileRides, PartitionReader
+from dataflows.connectors.sources import FileReader, FileRides
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from schemas.errors import StoreUnavailable
@@ -141,7 +141,7 @@ class Farther(FileRides):
 
     more = 0
 
-    def open(self, partition: int, offset: int) -> PartitionReader:
+    def open(self, partition: int, offset: int) -> FileReader:
         reader = super().open(partition, offset)
         end = reader.end
         reader.end = lambda: end() + self.more  # type: ignore[method-assign]
