@@ -14,7 +14,8 @@ import numpy as np
 
 from schemas.errors import ContractError, DamagedError
 from schemas.events.rides import Float32s, Float64s
-from state.demand.features import NAMES, ahead_slots, smooth_profile
+from state.demand.features import NAMES, smooth_profile
+from state.demand.windows import ahead_slots
 
 if TYPE_CHECKING:
     import xgboost
