@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, Outcome
+from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection
+from state.models.protocol import Outcome
 from tests.state.model_city import CELLS
 
 DISPERSION = (100, 100, 100)
