@@ -9,7 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import forecasts, health, history, ledger_entries, ledger_tiles, metrics, models, page_files, proofs, regions, tracks
-from api.desk import Desk
+from api.context import ApiContext
 from api.openapi import openapi_operation
 from api.problems import HANDLERS, LastResort
 from api.resource import Operation
@@ -62,11 +62,11 @@ def create_app(
         settings: Parsed by the shell.
         clock: Seconds since 1970, UTC, such as time.time.
     """
-    desk = Desk(ledger, blobs, store, regions, settings, clock)
+    context = ApiContext(ledger, blobs, store, regions, settings, clock)
     middleware = [
         Middleware(Plainly),
         Middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=COMPRESSION),
         Middleware(LastResort),
     ]
-    routes = [operation.route(desk) for operation in OPERATIONS]
+    routes = [operation.route(context) for operation in OPERATIONS]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)

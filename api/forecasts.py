@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk, cell_of, horizon_of, measure_of
+from api.context import ApiContext, cell_of, horizon_of, measure_of
 from api.forecast_rows import FORECASTS, forecast_rows, header_of
 from api.points import blob_of
 from api.problems import Problem, bad_value
@@ -31,8 +31,8 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a query means.
+class SelectedIssue:
+    """The issue that a query selects.
 
     Attributes:
         index: Of the issue's entry.
@@ -49,70 +49,70 @@ class Asked:
     fixed: bool
 
 
-def get_forecasts(desk: Desk, request: Request) -> Response:
+def get_forecasts(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}/forecasts"""
-    view = desk.require_view(request.path_params["region"])
+    view = context.require_view(request.path_params["region"])
     region = view.region
     measure, horizon = measure_of(request, region), horizon_of(request, region)
     wanted = _wanted(request, region)
     top = whole_number(request, "top", 0, 1, MOST_CELLS)
     if top and wanted is not None:
         raise bad_value("top", "expected without cell: it picks the cells itself")
-    asked = _asked(desk, view, measure, request, wanted)
-    record, columns = asked.record, asked.columns
-    age_s = max(0, (asked.at_us - record.target_us) // US_PER_S)
-    stale = not asked.fixed and age_s > desk.settings.stale_after_s
+    selected = _select_issue(context, view, measure, request, wanted)
+    record, columns = selected.record, selected.columns
+    age_s = max(0, (selected.at_us - record.target_us) // US_PER_S)
+    stale = not selected.fixed and age_s > context.settings.stale_after_s
     rows = _rows_of(columns, wanted, top, horizon or 0)
     found = set(columns.cells[rows].tolist())
     missing = [cell_text(code, region.precision) for code in wanted or () if code not in found]
     if missing and not len(rows):
         detail = f"cell: no forecast for {', '.join(missing[:5])} in slot {record.slot} of {region.id}: no ride there in 28 days before it"
-        raise Problem(404, "cell-without-forecast", detail, field="cell", index=asked.index)
+        raise Problem(404, "cell-without-forecast", detail, field="cell", index=selected.index)
     body: dict[str, object] = {
-        **header_of(record, region, view.log, asked.index),
+        **header_of(record, region, view.log, selected.index),
         "age_s": age_s,
         "stale": stale,
         "forecasts": forecast_rows(columns, rows, record, region, horizon),
         "without_forecast": missing,
     }
-    keep = Keep.FOR_EVER if asked.fixed else Keep.ASK_AGAIN
-    return answer(request, body, keep, f"{asked.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
+    keep = Keep.FOR_EVER if selected.fixed else Keep.ASK_AGAIN
+    return answer(request, body, keep, f"{selected.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
 
 
 # --- which issue ---------------------------------------------------------------------------------
 
 
-def _asked(desk: Desk, view: RegionView, measure: str, request: Request, wanted: list[int] | None) -> Asked:
+def _select_issue(context: ApiContext, view: RegionView, measure: str, request: Request, wanted: list[int] | None) -> SelectedIssue:
     region = view.region
     target, known_at = request.query_params.get("target"), request.query_params.get("known_at")
     known_us = parse_time("known_at", known_at, region) if known_at is not None else None
     if target is not None:
-        return _targeted(desk, view, measure, parse_target("target", target, region), known_us)
+        return _targeted(context, view, measure, parse_target("target", target, region), known_us)
     if known_us is not None:
-        return _known(desk, view, measure, known_us)
-    if wanted is not None and len(wanted) == 1 and (held := desk.store.cell(region.id, measure, wanted[0])) is not None:
-        record: ForecastIssued = decode(held.entry)
-        return Asked(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), desk.now_us(), False)
-    issue = desk.store.get(region.id, measure)
+        return _known(context, view, measure, known_us)
+    if wanted is not None and len(wanted) == 1 and (held := context.store.cell(region.id, measure, wanted[0])) is not None:
+        record = decode(held.entry, ForecastIssued)
+        return SelectedIssue(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), context.now_us(), False)
+    issue = context.store.get(region.id, measure)
     if issue is None:  # The store is filled from the ledger, maybe a moment later.
         stored = view.newest_issue(measure)
         if stored is None:
             raise _not_yet(view, "no slot has closed yet")
-        issue = load_issue(desk, stored.index, stored.payload)
-    return _whole(issue, desk.now_us(), fixed=False)
+        issue = load_issue(context, stored.index, stored.payload)
+    return _whole(issue, context.now_us(), fixed=False)
 
 
-def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> Asked:
-    record: ForecastIssued = decode(issue.entry)
-    return Asked(issue.index, record, blob_of(issue.blob).columns(record.horizons_min), at_us, fixed)
+def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> SelectedIssue:
+    record = decode(issue.entry, ForecastIssued)
+    return SelectedIssue(issue.index, record, blob_of(issue.blob).columns(record.horizons_min), at_us, fixed)
 
 
-def _targeted(desk: Desk, view: RegionView, measure: str, target_us: int, known_us: int | None) -> Asked:
+def _targeted(context: ApiContext, view: RegionView, measure: str, target_us: int, known_us: int | None) -> SelectedIssue:
     stored = issue_for(view, measure, target_us, known_us)
-    return _whole(load_issue(desk, stored.index, stored.payload), known_us or target_us, fixed=True)
+    return _whole(load_issue(context, stored.index, stored.payload), known_us or target_us, fixed=True)
 
 
-def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored:
+def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored[ForecastIssued]:
     """The entry that issued the forecasts of a target.
 
     Raises:
@@ -132,7 +132,7 @@ def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | No
     return _past(view, measure, slot, "target")
 
 
-def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
+def _known(context: ApiContext, view: RegionView, measure: str, known_us: int) -> SelectedIssue:
     newest = view.newest
     slot = (known_us - view.region.issue_lateness_s * US_PER_S) // view.region.slot_us - 1
     if slot < view.boot.start_slot:
@@ -142,10 +142,10 @@ def _known(desk: Desk, view: RegionView, measure: str, known_us: int) -> Asked:
         raise _not_yet(view, "no slot has closed yet", "known_at")
     # What is known at a time that the log has not reached is what is known now; later it may be more.
     stored = _past(view, measure, min(slot, newest.slot), "known_at")
-    return _whole(load_issue(desk, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
+    return _whole(load_issue(context, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
 
 
-def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored:
+def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored[ForecastIssued]:
     stored = view.issue(measure, slot)
     if stored is None:
         raise Problem(404, "no-forecast", f"{field}: slot {slot} of {view.region.id} issued no forecast of {measure}", field=field)
@@ -157,10 +157,10 @@ def _not_yet(view: RegionView, said: str, field: str | None = None) -> Problem:
     return Problem(409, "not-available-yet", detail if field is None else f"{field}: {detail}", field=field or "region")
 
 
-def load_issue(desk: Desk, index: int, payload: bytes) -> StoredIssue:
+def load_issue(context: ApiContext, index: int, payload: bytes) -> StoredIssue:
     """An issue from its entry in the ledger, its chunks from the blob store."""
-    record: ForecastIssued = decode(payload)
-    return StoredIssue(index, payload, desk.blobs.get(record.blob) if record.blob else b"")
+    record = decode(payload, ForecastIssued)
+    return StoredIssue(index, payload, context.blobs.get(record.blob) if record.blob else b"")
 
 
 # --- which cells ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk
+from api.context import ApiContext
 from api.problems import Problem
 from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, array_of, maybe, record_of
 
@@ -17,40 +17,40 @@ log = logging.getLogger(__name__)
 NO_BLOB = bytes(32)  # asked for only to see whether the store answers
 
 # Resource -> the ping registered with it: the smallest question that it must be able to answer.
-PINGS: dict[str, Callable[[Desk], object]] = {
-    "ledger": lambda desk: desk.ledger.logs(),
-    "blobs": lambda desk: desk.blobs.has(NO_BLOB),
-    "online_store": lambda desk: desk.store.newest("ping", "ping"),
+PINGS: dict[str, Callable[[ApiContext], object]] = {
+    "ledger": lambda context: context.ledger.logs(),
+    "blobs": lambda context: context.blobs.has(NO_BLOB),
+    "online_store": lambda context: context.store.newest("ping", "ping"),
 }
 
 
-def get_health(desk: Desk, request: Request) -> Response:
+def get_health(context: ApiContext, request: Request) -> Response:
     """GET /v1/health"""
-    checks = [_check(name, ping, desk) for name, ping in PINGS.items()]
+    checks = [_check(name, ping, context) for name, ping in PINGS.items()]
     failed = [str(check["name"]) for check in checks if not check["ok"]]
     if failed:
         raise Problem(503, "unhealthy", f"does not answer: {', '.join(failed)}", checks=checks)
     return answer(request, {"status": "ok", "checks": checks}, Keep.NEVER)
 
 
-def _check(name: str, ping: Callable[[Desk], object], desk: Desk) -> dict[str, object]:
+def _check(name: str, ping: Callable[[ApiContext], object], context: ApiContext) -> dict[str, object]:
     started = time.perf_counter()
     try:
-        ping(desk)
+        ping(context)
     except Exception as cause:  # Whatever a broken store raises, health must say which store it is.
         log.error("health: %s does not answer: %s", name, cause)
         return {"name": name, "ok": False, "ms": None}
     return {"name": name, "ok": True, "ms": round((time.perf_counter() - started) * 1000, 3)}
 
 
-def get_ready(desk: Desk, request: Request) -> Response:
+def get_ready(context: ApiContext, request: Request) -> Response:
     """GET /v1/ready"""
     places = []
-    for name in desk.regions:
-        view = desk.view(name)
+    for name in context.regions:
+        view = context.view(name)
         measures = view.region.measures if view else ("",)
         for measure in measures:
-            index = desk.store.newest(name, measure)[1] if measure else -1
+            index = context.store.newest(name, measure)[1] if measure else -1
             if index < 0 and view is not None and (stored := view.newest_issue(measure)) is not None:
                 index = stored.index
             places.append({"region": name, "measure": measure or None, "index": index if index >= 0 else None})

@@ -9,13 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk, cell_of, measure_of
+from api.context import ApiContext, cell_of, measure_of
 from api.problems import Problem, bad_value
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, record_of
 from api.times import iso, local_iso, parse_target
 from ledger.views.region_view import RegionView
 from schemas.records.count_table import from_table, tables_of
-from schemas.records.record_codec import decode
 from schemas.records.records import CountTable, SlotClosed
 from schemas.regions import US_PER_S
 
@@ -26,15 +25,15 @@ BOOTSTRAPPED = "bootstrapped"  # in place of a status: history was counted at on
 Counted = dict[int, tuple[int, str]]  # slot -> (rides, status)
 
 
-def get_history(desk: Desk, request: Request) -> Response:
+def get_history(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}/cells/{cell}/history"""
-    view = desk.require_view(request.path_params["region"])
+    view = context.require_view(request.path_params["region"])
     region = view.region
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
     size = view.size  # Before anything is looked at: an answer newer than its tag is asked for again, an older one never.
     start, stop = _range(request, view)
-    counted, late_us = count_slots(desk, view, measure, cell, start, stop)
-    if not any(rides for rides, _ in counted.values()) and desk.store.cell(region.id, measure, cell) is None:
+    counted, late_us = count_slots(context, view, measure, cell, start, stop)
+    if not any(rides for rides, _ in counted.values()) and context.store.cell(region.id, measure, cell) is None:
         raise Problem(404, "unknown-cell", f"cell: no ride then and no forecast now in {request.path_params['cell']}", field="cell")
     body: dict[str, object] = {
         "region": region.id,
@@ -73,7 +72,7 @@ def _range(request: Request, view: RegionView) -> tuple[int, int]:
     return max(start, view.boot.first_slot), stop
 
 
-def count_slots(desk: Desk, view: RegionView, measure: str, cell: int, start: int, stop: int) -> tuple[Counted, int]:
+def count_slots(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> tuple[Counted, int]:
     """Rides and status of slots [start, stop), and the event time until which late rides are in, microseconds."""
     live = view.boot.start_slot
     counted: Counted = {}
@@ -83,7 +82,7 @@ def count_slots(desk: Desk, view: RegionView, measure: str, cell: int, start: in
         return counted, live * view.region.slot_us  # The bootstrap is final: no late ride changes it.
     first = max(start, live)
     if first < view.first_kept_slot:
-        return counted | scanned(desk, view, measure, cell, first, stop), late_bound(view, stop)
+        return counted | scanned(context, view, measure, cell, first, stop), late_bound(view, stop)
     for slot in range(first, stop):
         facts = view.facts(slot)
         if facts is not None:
@@ -105,18 +104,18 @@ def bootstrapped(view: RegionView, measure: str, cell: int, start: int, stop: in
     return counted
 
 
-def scanned(desk: Desk, view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
+def scanned(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
     """Counts of older slots, read from the log: each slot's own, and what the slots until the settling time corrected."""
-    found = desk.ledger.find(view.log, SlotClosed.__name__, start)
+    found = context.ledger.entry(view.log, SlotClosed, start)
     last_slot = late_bound(view, stop) // view.region.slot_us - 1
     counted: Counted = {}
     if found is None:
         return counted
-    for stored in desk.ledger.scan(view.log, found.index, kind=SlotClosed.__name__):
-        record: SlotClosed = decode(stored.payload)
+    for stored in context.ledger.scan(view.log, found.index, kind=SlotClosed):
+        record = stored.record
         if record.slot > last_slot:
             break
-        counts, corrections = tables_of(record, desk.blobs.get)
+        counts, corrections = tables_of(record, context.blobs.get)
         if record.slot < stop:
             counted[record.slot] = sum(rides for _, rides in of_cell(counts, measure, cell)), record.status
         for slot, rides in of_cell(corrections, measure, cell):

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer, plain
-from api.desk import Desk
+from api.context import ApiContext
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
 from ledger.formats.merkle import leaf_hash
@@ -15,23 +15,23 @@ from ledger.store.log import LOG_NAME
 from schemas.records.record_codec import decode_if_known
 
 
-def get_logs(desk: Desk, request: Request) -> Response:
+def get_logs(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger"""
-    heads = [(log, desk.ledger.head(log)) for log in desk.ledger.logs()]
+    heads = [(log, context.ledger.head(log)) for log in context.ledger.logs()]
     logs = [{"log": log, "size": head.size, "root": head.root.hex()} for log, head in heads]
-    return answer(request, {"instance": desk.settings.instance, "logs": logs}, Keep.NEVER)
+    return answer(request, {"instance": context.settings.instance, "logs": logs}, Keep.NEVER)
 
 
-def get_entry(desk: Desk, request: Request) -> Response:
+def get_entry(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/entries/{index}"""
     text = request.path_params["index"]
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise bad_value("index", f"expected a whole number from 0 on, got {text!r}")
-    index, log = int(text), log_of(desk, request)
-    size = desk.ledger.head(log).size
+    index, log = int(text), log_of(context, request)
+    size = context.ledger.head(log).size
     if index >= size:
         raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
-    [stored] = desk.ledger.read(log, index, index + 1)
+    [stored] = context.ledger.read(log, index, index + 1)
     body = {
         "log": log,
         "index": index,
@@ -45,15 +45,15 @@ def get_entry(desk: Desk, request: Request) -> Response:
     return answer(request, body, Keep.FOR_EVER, leaf_hash(stored.payload).hex()[:32])
 
 
-def log_of(desk: Desk, request: Request) -> str:
+def log_of(context: ApiContext, request: Request) -> str:
     """The log that the path names.
 
     Raises:
         Problem: there is none of that name, or it has no entries.
     """
     log: str = request.path_params["log"]
-    if not LOG_NAME.fullmatch(log) or not desk.ledger.head(log).size:  # The name of a log becomes the name of a file.
-        known = ", ".join(desk.ledger.logs()) or "none"
+    if not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size:  # The name of a log becomes the name of a file.
+        known = ", ".join(context.ledger.logs()) or "none"
         raise Problem(404, "unknown-log", f"log: no log {log!r} here; known: {known}", field="log")
     return log
 

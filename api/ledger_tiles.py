@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer, answer_bytes
-from api.desk import Desk
+from api.context import ApiContext
 from api.ledger_entries import LOG, log_of
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, record_of, whole_number
 from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
 from ledger.formats.merkle import consistency_path, verify_consistency
 from ledger.formats.note import parse_note
-from ledger.formats.tiles import demand_tile, parse_path
+from ledger.formats.tiles import parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from schemas.errors import NotFound
 
@@ -28,7 +28,7 @@ PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
 PAUSE_S = 0.05
 
 
-def covering_note(desk: Desk, log: str, index: int = -1) -> str:
+def covering_note(context: ApiContext, log: str, index: int = -1) -> str:
     """The newest signed checkpoint of a log, once it covers an entry: who asks for what was served just now waits a moment.
 
     Raises:
@@ -36,7 +36,7 @@ def covering_note(desk: Desk, log: str, index: int = -1) -> str:
     """
     deadline_s = time.monotonic() + PATIENCE_S
     for _ in count():
-        note = desk.ledger.guard.note(log)
+        note = context.ledger.guard.note(log)
         if note is not None and parse_checkpoint(parse_note(note)[0]).size > index:
             return note
         if note is None or time.monotonic() >= deadline_s:
@@ -46,30 +46,30 @@ def covering_note(desk: Desk, log: str, index: int = -1) -> str:
     raise Problem(503, "checkpoint-pending", f"log {log}: {what}; try again", field="log", headers={"retry-after": "1"})
 
 
-def get_checkpoint(desk: Desk, request: Request) -> Response:
+def get_checkpoint(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/checkpoint"""
-    note = covering_note(desk, log_of(desk, request))
+    note = covering_note(context, log_of(context, request))
     return answer_bytes(request, note.encode(), NOTE, Keep.ASK_AGAIN, hashlib.sha256(note.encode()).hexdigest()[:32])
 
 
-def get_tile(desk: Desk, request: Request) -> Response:
+def get_tile(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/tile/{level}/{path}, and the bundles of entries at level `entries`"""
-    log = log_of(desk, request)
+    log = log_of(context, request)
     path = f"tile/{request.path_params.get('level', 'entries')}/{request.path_params['path']}"
-    size = _covered(desk, log)
+    size = _covered(context, log)
     try:
         tile = parse_path(path)
-        demand_tile(tile, size)
+        require_tile(tile, size)
     except NotFound as cause:
         raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
-    data = stored_tile(desk.ledger, log, tile)
+    data = stored_tile(context.ledger, log, tile)
     return answer_bytes(request, data, OCTETS, Keep.FOR_EVER, hashlib.sha256(data).hexdigest()[:32])
 
 
-def get_consistency(desk: Desk, request: Request) -> Response:
+def get_consistency(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/consistency"""
-    log = log_of(desk, request)
-    known = _covered(desk, log)
+    log = log_of(context, request)
+    known = _covered(context, log)
     if "from" not in request.query_params:
         raise bad_value("from", "expected the size of the older checkpoint")
     size = whole_number(request, "to", known, 1, LARGEST_SIZE)
@@ -78,8 +78,8 @@ def get_consistency(desk: Desk, request: Request) -> Response:
         raise Problem(404, "no-such-size", f"to: log {log} has a checkpoint of {known} entries, got {size}", field="to", size=known)
     if old_size > size:
         raise bad_value("from", f"expected at most {size}, got {old_size}")
-    old_root, root = desk.ledger.root_at(log, old_size), desk.ledger.root_at(log, size)
-    path = consistency_path(old_size, size, stored_nodes(desk.ledger, log, size))
+    old_root, root = context.ledger.root_at(log, old_size), context.ledger.root_at(log, size)
+    path = consistency_path(old_size, size, stored_nodes(context.ledger, log, size))
     verify_consistency(old_size, size, old_root, root, path)
     body = {
         "log": log,
@@ -91,9 +91,9 @@ def get_consistency(desk: Desk, request: Request) -> Response:
     return answer(request, body, keep, f"{old_size}-{size}-{root.hex()[:32]}")
 
 
-def _covered(desk: Desk, log: str) -> int:
+def _covered(context: ApiContext, log: str) -> int:
     """How many entries of a log its checkpoint covers."""
-    return parse_checkpoint(parse_note(covering_note(desk, log))[0]).size
+    return parse_checkpoint(parse_note(covering_note(context, log))[0]).size
 
 
 BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep
-from api.desk import Desk
+from api.context import ApiContext
 from api.resource import Operation
 from ledger.views.region_view import RegionView
 from schemas.events.rides import Reason
@@ -20,8 +20,8 @@ from schemas.regions import US_PER_S
 class LedgerCollector(Collector):
     """Reads every region's view; counters go from the region's first slot on, so they survive a restart."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: ApiContext) -> None:
+        self._desk = context
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from one reading of the regions."""
@@ -101,10 +101,10 @@ def _scores(views: list[RegionView]) -> Iterator[Metric]:
     yield from (truth, cells, covered, error, square)
 
 
-def get_metrics(desk: Desk, request: Request) -> Response:
+def get_metrics(context: ApiContext, request: Request) -> Response:
     """GET /metrics"""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(LedgerCollector(desk))
+    registry.register(LedgerCollector(context))
     return Response(generate_latest(registry), 200, {"cache-control": Keep.NEVER.value, "content-type": CONTENT_TYPE_LATEST})
 
 

@@ -4,38 +4,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer, plain
-from api.desk import Desk
+from api.context import ApiContext
 from api.problems import bad_value
 from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
 from api.times import iso
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
 
 
-def get_models(desk: Desk, request: Request) -> Response:
+def get_models(context: ApiContext, request: Request) -> Response:
     """GET /v1/models"""
     wanted = request.query_params.get("region")
-    if wanted is not None and wanted not in desk.regions:
-        raise bad_value("region", f"expected one of {', '.join(desk.regions) or 'none'}, got {wanted!r}")
-    size = desk.ledger.head(CONTROL_LOG).size
-    trained = [(s.index, _trained(s.payload)) for s in desk.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained.__name__)]
+    if wanted is not None and wanted not in context.regions:
+        raise bad_value("region", f"expected one of {', '.join(context.regions) or 'none'}, got {wanted!r}")
+    size = context.ledger.head(CONTROL_LOG).size
+    trained = [(s.index, s.record) for s in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained)]
     promoted: dict[tuple[str, str], tuple[int, ModelPromoted]] = {}
-    for stored in desk.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted.__name__):
-        record: ModelPromoted = decode(stored.payload)
+    for stored in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted):
+        record = stored.record
         promoted[record.region, record.measure] = stored.index, record
-    models = [_model(desk, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
+    models = [_model(context, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
     return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, Keep.ASK_AGAIN, f"{size}")
 
 
-def _trained(payload: bytes) -> ModelTrained:
-    record: ModelTrained = decode(payload)
-    return record
-
-
-def _model(desk: Desk, index: int, record: ModelTrained, promoted: dict[tuple[str, str], tuple[int, ModelPromoted]]) -> dict[str, object]:
+def _model(
+    context: ApiContext, index: int, record: ModelTrained, promoted: dict[tuple[str, str], tuple[int, ModelPromoted]]
+) -> dict[str, object]:
     promotion = promoted.get((record.region, record.measure))
     serves = promotion is not None and promotion[1].model == record.model
-    view = desk.view(record.region) if record.region in desk.regions else None
+    view = context.view(record.region) if record.region in context.regions else None
     slot_us = view.region.slot_us if view else None
     return {
         "model": record.model.hex(),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk
+from api.context import ApiContext
 from api.problems import MEDIA_TYPE
 from api.resource import JsonSchema, Operation, Parameter
 
@@ -87,7 +87,7 @@ def _version() -> str:
 def openapi_operation(operations: Sequence[Operation]) -> Operation:
     """The operation that serves the document about these, itself included."""
 
-    def get_openapi(desk: Desk, request: Request) -> Response:
+    def get_openapi(context: ApiContext, request: Request) -> Response:
         """GET /openapi.json"""
         return answer(request, body, Keep.ASK_AGAIN, version_of_body)
 

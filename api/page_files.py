@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep
-from api.desk import Desk
+from api.context import ApiContext
 from api.resource import Operation
 
 FILES = {
@@ -23,14 +23,14 @@ FILES = {
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"
 
 
-def _file(name: str, media_type: str) -> Callable[[Desk, Request], Response]:
+def _file(name: str, media_type: str) -> Callable[[ApiContext, Request], Response]:
     data = (resources.files("api") / "page" / name).read_bytes()
     etag = f'W/"{hashlib.sha256(data).hexdigest()[:16]}"'
     headers = {"cache-control": Keep.ASK_AGAIN.value, "etag": etag, "content-security-policy": POLICY}
     return partial(_send, data, f"{media_type}; charset=utf-8", headers)
 
 
-def _send(data: bytes, content_type: str, headers: dict[str, str], desk: Desk, request: Request) -> Response:
+def _send(data: bytes, content_type: str, headers: dict[str, str], context: ApiContext, request: Request) -> Response:
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     return Response(data, 200, headers | {"content-type": content_type})

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer_bytes
-from api.desk import Desk, cell_of, measure_of
+from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
 from api.ledger_tiles import NOTE, covering_note
 from api.problems import Problem, bad_value
@@ -16,10 +16,10 @@ from api.times import parse_target, parse_time
 from schemas.errors import NotFound
 
 
-def get_proof(desk: Desk, request: Request) -> Response:
+def get_proof(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof"""
     asked = request.path_params
-    view = desk.require_view(asked["region"])
+    view = context.require_view(asked["region"])
     region, measure = view.region, measure_of(request, view.region)
     cell = cell_of(asked["cell"], region)
     if not re.fullmatch(r"[0-9]{1,4}", asked["horizon_min"]):
@@ -27,9 +27,9 @@ def get_proof(desk: Desk, request: Request) -> Response:
     target_us = parse_target("target", asked["target"], region)
     known_at = request.query_params.get("known_at")
     stored = issue_for(view, measure, target_us, parse_time("known_at", known_at, region) if known_at is not None else None)
-    note = covering_note(desk, view.log, stored.index)
+    note = covering_note(context, view.log, stored.index)
     try:
-        text = desk.provers.proof(stored, note, cell=cell, horizon_min=int(asked["horizon_min"]))
+        text = context.provers.proof(stored, note, cell=cell, horizon_min=int(asked["horizon_min"]))
     except NotFound as cause:
         raise Problem(404, "no-proof", str(cause), field="cell", index=stored.index) from None
     # A proof stays good for ever, but a later one may bear more signatures: it may be kept, and asked for again.

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk
+from api.context import ApiContext
 from api.resource import (
     FLAG,
     INTEGER,
@@ -29,19 +29,19 @@ from schemas.regions import US_PER_S
 DEFAULT_HOURS, MOST_HOURS = 24, 168
 
 
-def get_regions(desk: Desk, request: Request) -> Response:
+def get_regions(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions"""
-    regions = [_summary(desk, name, desk.view(name)) for name in desk.regions]
-    return answer(request, {"instance": desk.settings.instance, "regions": regions}, Keep.NEVER)
+    regions = [_summary(context, name, context.view(name)) for name in context.regions]
+    return answer(request, {"instance": context.settings.instance, "regions": regions}, Keep.NEVER)
 
 
-def get_region(desk: Desk, request: Request) -> Response:
+def get_region(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}"""
-    view = desk.require_view(request.path_params["region"])
+    view = context.require_view(request.path_params["region"])
     hours = whole_number(request, "hours", DEFAULT_HOURS, 1, MOST_HOURS)
     with view.lock:
         body: dict[str, object] = {
-            **_summary(desk, view.region.id, view),
+            **_summary(context, view.region.id, view),
             "events": _events(view),
             "scored_hours": hours,
             "scores": recent_scores(view, hours),
@@ -49,12 +49,12 @@ def get_region(desk: Desk, request: Request) -> Response:
     return answer(request, body, Keep.NEVER)
 
 
-def _summary(desk: Desk, name: str, view: RegionView | None) -> dict[str, object]:
+def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[str, object]:
     if view is None:
         return {"region": name, "status": "not_bootstrapped"} | dict.fromkeys(list(SUMMARY_FIELDS)[2:])
     region, newest = view.region, view.newest
     end_us = (newest.slot + 1) * region.slot_us if newest else None
-    age_s = max(0, (desk.now_us() - end_us) // US_PER_S) if end_us is not None else None
+    age_s = max(0, (context.now_us() - end_us) // US_PER_S) if end_us is not None else None
     return {
         "region": name,
         "status": "serving" if newest else "waiting",
@@ -70,7 +70,7 @@ def _summary(desk: Desk, name: str, view: RegionView | None) -> dict[str, object
         "data_until": iso(end_us) if end_us is not None else None,
         "data_until_local": local_iso(end_us, region) if end_us is not None else None,
         "age_s": age_s,
-        "stale": age_s > desk.settings.stale_after_s if age_s is not None else None,
+        "stale": age_s > context.settings.stale_after_s if age_s is not None else None,
         "log": view.log,
         "size": view.size,
     }

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.answers import JSON, require_accept
-from api.desk import Desk
+from api.context import ApiContext
 from api.problems import Problem
 
 JsonSchema = dict[str, object]
-Handler = Callable[[Desk, Request], Response]
+Handler = Callable[[ApiContext, Request], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Operation:
         """The path without Starlette's convertors."""
         return re.sub(r"\{(\w+):\w+\}", r"{\1}", self.path)
 
-    def route(self, desk: Desk) -> Route:
+    def route(self, context: ApiContext) -> Route:
         """The route that answers it."""
         known = {parameter.name for parameter in self.parameters if parameter.where == "query"}
 
@@ -71,7 +71,7 @@ class Operation:
                     raise Problem(422, "unknown-parameter", f"{name}: no such parameter here; known: {expected}", field=name)
                 if len(values) > 1:
                     raise Problem(422, "repeated-parameter", f"{name}: expected once, got {len(values)} times", field=name)
-            return self.handler(desk, request)
+            return self.handler(context, request)
 
         return Route(self.path, endpoint, methods=["GET"], name=self.name)
 

@@ -4,22 +4,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Keep, answer
-from api.desk import Desk, cell_of, horizon_of, measure_of
+from api.context import ApiContext, cell_of, horizon_of, measure_of
 from api.forecasts import HORIZON_MIN
 from api.points import Numbers
 from api.problems import Problem
 from api.resource import CELL, INTEGER, MEASURE, REGION, RIDES, TEXT, TIME, Operation, Parameter, array_of, maybe, record_of, whole_number
 from api.times import iso
 from ledger.views.region_view import RegionView
-from schemas.records.record_codec import decode
-from schemas.records.records import ForecastIssued, SlotStatus
+from schemas.records.records import SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 6, 48
 
 
-def get_track(desk: Desk, request: Request) -> Response:
+def get_track(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}/cells/{cell}/track"""
-    view = desk.require_view(request.path_params["region"])
+    view = context.require_view(request.path_params["region"])
     region = view.region
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
     horizon = horizon_of(request, region) or 0
@@ -30,8 +29,8 @@ def get_track(desk: Desk, request: Request) -> Response:
     points = []
     for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
         stored = view.issue(measure, slot)
-        record: ForecastIssued | None = decode(stored.payload) if stored else None
-        numbers = desk.points.numbers(record, cell, horizon) if record else None
+        record = stored.record if stored else None
+        numbers = context.points.numbers(record, cell, horizon) if record else None
         points.append(_point(view, measure, cell, slot, region.horizons[horizon], numbers, stored.index if stored else None))
     if not any(point["mean"] is not None for point in points):
         raise Problem(404, "cell-without-forecast", f"cell: no forecast for {request.path_params['cell']} in these hours", field="cell")

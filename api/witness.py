@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,7 +23,7 @@ from api.serve import DRAIN_S, bind, handled_signals
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note
-from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet
+from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, check_submission, consider, parse_submission
 from ledger.store.files import locked, make_folder, write_durably
 from ledger.store.tables import translated
 from schemas.errors import DamagedError, StoreUnavailable
@@ -58,17 +59,21 @@ class Witness:
             submission = parse_submission(body.decode("utf-8"))
         except (DamagedError, UnicodeDecodeError) as damage:
             return Refusal(Refused.MALFORMED, str(damage))
-        found = vet(submission, self._verifiers)
+        found = check_submission(submission, self._verifiers)
         if isinstance(found, Refusal):
             return found
         path = self._folder / f"{hashlib.sha256(found.origin.encode()).hexdigest()}.txt"
         # From the look at the last checkpoint to the new one on disk nobody else may cosign for this origin.
         with translated(str(path)), locked(path.with_suffix(".lock")):
             answer = consider(submission, found, self._last(path, found.origin), self._signer, int(self._clock()))
-            if isinstance(answer, Cosigned):
-                write_durably(path, answer.note.encode())
-            elif answer.suspicious:
-                self._keep(found, submission)
+            match answer:
+                case Cosigned():
+                    write_durably(path, answer.note.encode())
+                case Refusal():
+                    if answer.suspicious:
+                        self._keep(found, submission)
+                case _:
+                    assert_never(answer)
         return answer
 
     def _last(self, path: Path, origin: str) -> Checkpoint | None:

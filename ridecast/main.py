@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import click
 
-from ridecast import __version__
 from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
 
@@ -37,7 +36,7 @@ HIDDEN = ("worker",)
     hidden_names=HIDDEN,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="ridecast")
+@click.version_option(package_name="ridecast", prog_name="ridecast")  # from the metadata, read only when it is asked for
 def cli() -> None:
     """Forecasts of ride demand per geohash cell, which can be proved and replayed.
 

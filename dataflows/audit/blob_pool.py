@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
-from ledger.check.blob_check import Fault, Named, check_blobs
+from ledger.check.blob_check import Fault, NamedBlob, check_blobs
 from ledger.store.blobs import ReadBlobs
 from schemas.errors import StoreUnavailable
 
@@ -39,7 +39,7 @@ class BlobPool:
     def __enter__(self) -> "BlobPool":
         return self
 
-    def check(self, batch: Sequence[Named]) -> Callable[[], Sequence[Fault]]:
+    def check(self, batch: Sequence[NamedBlob]) -> Callable[[], Sequence[Fault]]:
         """Check some blobs; what is wrong with them is said when it is asked for.
 
         Raises:
@@ -91,6 +91,6 @@ def _open_here(open_blobs: Callable[[], ReadBlobs]) -> None:
     _opened = open_blobs()
 
 
-def _check_here(batch: Sequence[Named]) -> Sequence[Fault]:
+def _check_here(batch: Sequence[NamedBlob]) -> Sequence[Fault]:
     assert _opened is not None  # _open_here came first
     return check_blobs(_opened, batch)

@@ -1,4 +1,4 @@
-"""The proof of one number, asked for as a person does: by region, cell, target and horizon."""
+"""The proof of one number, found by region, cell, target and horizon."""
 
 import time
 from dataclasses import dataclass
@@ -44,26 +44,26 @@ def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         NotFound: no such number was issued, its chunks have expired, or no checkpoint covers it.
         UsageError: cell, target or measure cannot be one of this region.
     """
-    asked = find_issue(ledger, name, cell=cell, target=target, measure=measure)
-    log, stored = asked.stored.log, asked.stored
+    found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
+    log, stored = found.stored.log, found.stored
     note = _covering_note(ledger, log, stored.index)
-    text = Provers(ledger, blobs, kept=1).proof(stored, note, cell=asked.cell, horizon_min=horizon_min)
-    stamp = iso(asked.target_us).replace("-", "").replace(":", "")
-    return Proof(text, f"{name}-{asked.measure}-{cell.lower()}-{stamp}-{horizon_min}{SUFFIX}", log, stored.index)
+    text = Provers(ledger, blobs, kept=1).proof(stored, note, cell=found.cell, horizon_min=horizon_min)
+    stamp = iso(found.target_us).replace("-", "").replace(":", "")
+    return Proof(text, f"{name}-{found.measure}-{cell.lower()}-{stamp}-{horizon_min}{SUFFIX}", log, stored.index)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A number that a person names: its region, measure and cell, the start of its window, and the entry that issued it."""
+class FoundIssue:
+    """A forecast that a command names: its region, measure and cell, the start of its window, and the entry that issued it."""
 
     region: Region
     measure: str
     cell: int
     target_us: int
-    stored: Stored
+    stored: Stored[ForecastIssued]
 
 
-def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> Asked:
+def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> FoundIssue:
     """The issue that a person means; arguments as `prove` takes them.
 
     Raises:
@@ -82,12 +82,12 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
     except UsageError as cause:
         raise UsageError(f"--target: {cause}") from None
     log = region_log(name)
-    stored = ledger.find(log, ForecastIssued.__name__, target_us // region.slot_us - 1, chosen)
+    stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
     if stored is None:
-        newest = ledger.find(log, ForecastIssued.__name__, subject=chosen)
+        newest = ledger.entry(log, ForecastIssued, subject=chosen)
         said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
         raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
-    return Asked(region, chosen, code, target_us, stored)
+    return FoundIssue(region, chosen, code, target_us, stored)
 
 
 def _covering_note(ledger: Ledger, log: str, index: int) -> str:

@@ -88,17 +88,17 @@ def replay_region(
 def _bounds(ledger: Ledger, boot: RegionBootstrapped, from_slot: int | None, until_slot: int | None) -> tuple[int, int, int]:
     """(first slot, slot after the last, size of the log behind it)."""
     log = region_log(boot.region)
-    newest = ledger.find(log, SlotClosed.__name__)
+    newest = ledger.entry(log, SlotClosed)
     if newest is None:
         raise NotFound(f"region {boot.region}: no slot has closed yet, so there is nothing to replay")
-    last: SlotClosed = decode(newest.payload)
+    last = newest.record
     first = boot.start_slot if from_slot is None else from_slot
     until = last.slot + 1 if until_slot is None else until_slot
     if not boot.start_slot <= first < until <= last.slot + 1:
         raise UsageError(
             f"--from, --to: expected slots within [{boot.start_slot}, {last.slot + 1}), which are closed, got [{first}, {until})"
         )
-    after = ledger.find(log, SlotClosed.__name__, until) if until <= last.slot else None
+    after = ledger.entry(log, SlotClosed, until) if until <= last.slot else None
     return first, until, after.index if after is not None else ledger.head(log).size
 
 
@@ -143,7 +143,7 @@ class _Run:
             self.fold.follow(self._control.fold_version(close.record))
             if slot < self._found.from_slot:
                 closed = closed_of(self.region, close.record, close.before, self._blobs)
-                (self.fold.apply if slot >= full_from else self.fold.pass_over)(closed)
+                (self.fold.apply if slot >= full_from else self.fold.fast_forward)(closed)
                 self._found.folded_slots += 1
                 yield None
                 continue
@@ -160,7 +160,7 @@ class _Run:
         else:  # What the source had lost is no matter of rides: it is told.
             closed = replace(counted, findings=findings_of(close.before))
         whole = self._chosen is None or close.record.slot in self._chosen
-        outcome: SlotOutcome = (self.fold.apply if whole else self.fold.pass_over)(closed)
+        outcome: SlotOutcome = (self.fold.apply if whole else self.fold.fast_forward)(closed)
         self._remade.clear()
         control = Control(close.record.control_size, close.record.control_root)
         kinds = None if whole and self._sample is None else SAMPLED if whole else ALWAYS

@@ -19,7 +19,6 @@ from ledger.views.regions import bootstrap_of
 from ledger.views.writers import Writer, may_have_written, writers_of
 from schemas.errors import DamagedError, NotFound
 from schemas.forecasts.chunks import decode_chunk, unpack_blob
-from schemas.records.record_codec import decode
 from schemas.records.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import DAY_MIN, Region
 from state.demand.history import HISTORY_DAYS
@@ -97,25 +96,25 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         UsageError: cell, target or measure cannot be one of this region.
         DamagedError: the chunks are not those that the entry promises.
     """
-    asked = find_issue(ledger, name, cell=cell, target=target, measure=measure)
-    issued: ForecastIssued = decode(asked.stored.payload)
-    log, index, slot = asked.stored.log, asked.stored.index, issued.slot
+    found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
+    issued = found.stored.record
+    log, index, slot = found.stored.log, found.stored.index, issued.slot
     boot = bootstrap_of(ledger, name)
-    booted = ledger.find(log, RegionBootstrapped.__name__)
-    closed = ledger.find(log, SlotClosed.__name__, slot)
+    booted = ledger.entry(log, RegionBootstrapped)
+    closed = ledger.entry(log, SlotClosed, slot)
     if closed is None or booted is None:
         raise DamagedError(f"{log} entry {index}: expected an entry that closes slot {slot}, found none: run `ridecast ledger verify`")
-    record: SlotClosed = decode(closed.payload)
+    record = closed.record
     change = fold_change_at(ledger, name, slot, record.control_size)
     return Trace(
-        asked.region,
+        found.region,
         log,
         index,
         issued,
-        _served(blobs, index, issued, asked.cell, horizon_min),
+        _served(blobs, index, issued, found.cell, horizon_min),
         _checkpoint(ledger, log, index),
-        _counted(ledger, log, asked.region, boot, closed.index, record),
-        champion_at(ledger, name, asked.measure, record.control_size),
+        _counted(ledger, log, found.region, boot, closed.index, record),
+        champion_at(ledger, name, found.measure, record.control_size),
         (booted.index, boot),
         change,
         change[1].version if change is not None else boot.fold_version,
@@ -149,8 +148,8 @@ def _counted(ledger: Ledger, log: str, region: Region, boot: RegionBootstrapped,
     """What the history of the fold held after a slot."""
     first = max(boot.first_slot, record.slot + 1 - HISTORY_DAYS * DAY_MIN // region.slot_min)
     live_from = max(first, boot.start_slot)
-    before = ledger.find(log, SlotClosed.__name__, live_from - 1)
-    begun = {cut.partition: cut.cut for cut in decode(before.payload).partitions} if before is not None else {}
+    before = ledger.find(log, SlotClosed, live_from - 1)
+    begun = {cut.partition: cut.cut for cut in before.partitions} if before is not None else {}
     offsets = {cut.partition: (begun.get(cut.partition, 0), cut.cut) for cut in record.partitions}
     return Counted(first, record.slot + 1 - live_from, index, record, offsets)
 

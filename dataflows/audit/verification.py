@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dataflows.audit.blob_pool import BlobPool
 from dataflows.stream.stores import Stores
-from ledger.check.blob_check import Named, named_in
-from ledger.check.kept import Kept, open_kept
+from ledger.check.blob_check import NamedBlob, blobs_of_entry
+from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.tile_check import check_export
 from ledger.check.verify import BlobChecks, Problem, Progress, Report, own_checkpoint, verify_log
 from ledger.formats.keys import Verifier
@@ -22,9 +22,8 @@ from ledger.formats.tiles import CHECKPOINT_PATH
 from ledger.store.archive import blobs_at
 from ledger.store.blobs import BlobFolder, Retention
 from ledger.store.log import Ledger
-from ledger.store.tables import file_stem, spoken, translated
+from ledger.store.tables import display_name, file_stem, translated
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.record_skim import skim
 from schemas.records.records import RUNS_LOG, BlobsExpired, region_log
 
@@ -37,7 +36,7 @@ OnLog = Callable[[str], Progress]  # a log is begun -> what to call with (entrie
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class VerifyOptions:
     """What to verify, and against what.
 
     Attributes:
@@ -55,7 +54,7 @@ class Wanted:
     deep: bool = False
 
 
-def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
+def verify_stores(stores: Stores, options: VerifyOptions, on_log: OnLog) -> list[Report]:
     """Verify the logs of a home or a database.
 
     Raises:
@@ -64,11 +63,11 @@ def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
         StoreUnavailable: the database does not answer.
     """
     logs = _logs_of(stores)
-    kept = _kept_by_log(wanted, logs)
+    kept = _kept_by_log(options, logs)
     opened = partial(blobs_at, stores.settings.home, stores.settings.database, stores.settings.archive)
     reports = []
-    with BlobPool(opened, wanted.processes) as pool:
-        for log in _chosen(sorted(kept), wanted.log):
+    with BlobPool(opened, options.processes) as pool:
+        for log in _chosen(sorted(kept), options.log):
             has_expired = _expired(stores.ledger, log)
             try:
                 report = verify_log(
@@ -78,11 +77,11 @@ def verify_house(stores: Stores, wanted: Wanted, on_log: OnLog) -> list[Report]:
                     against=kept[log],
                     check_blobs=pool.check,
                     has_expired=has_expired,
-                    every_root=wanted.deep,
+                    every_root=options.deep,
                 )
             except NotFound:
                 report = _absent(stores.ledger, log, kept[log])
-            if wanted.deep and log.startswith(REGION):
+            if options.deep and log.startswith(REGION):
                 report = _folded(stores, report, on_log(f"{log}, folding"))
             reports.append(report)
     return reports
@@ -98,7 +97,7 @@ def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
     return replace(report, problems=(*report.problems, *found))
 
 
-def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
+def verify_folder(folder: Path, options: VerifyOptions, on_log: OnLog) -> list[Report]:
     """Verify exported tiles: one log's, or those of every log below a folder.
 
     Raises:
@@ -110,38 +109,38 @@ def verify_folder(folder: Path, wanted: Wanted, on_log: OnLog) -> list[Report]:
     places = {_name_of(path.parent, folder): path.parent for path in sorted(folder.rglob(CHECKPOINT_PATH)) if path.is_file()}
     if not places:
         raise NotFound(f"--tiles: expected an export below {folder}, found no file named {CHECKPOINT_PATH}")
-    kept = _kept_by_log(wanted, sorted(places))
+    kept = _kept_by_log(options, sorted(places))
     return [
-        _export(log, places[log], wanted, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
-        for log in _chosen(sorted(kept), wanted.log)
+        _export(log, places[log], options, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
+        for log in _chosen(sorted(kept), options.log)
     ]
 
 
-def _export(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+def _export(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     """One export; looked at again when it grew meanwhile and seems to be wrong."""
     for left in range(MOST_TRIES - 1, -1, -1):
         before = _read(place, CHECKPOINT_PATH)
-        report = _export_once(log, place, wanted, kept, on_progress)
+        report = _export_once(log, place, options, kept, on_progress)
         if not report.problems or not left or _read(place, CHECKPOINT_PATH) == before:
             break
     return report
 
 
-def _export_once(log: str, place: Path, wanted: Wanted, kept: Sequence[Kept], on_progress: Progress) -> Report:
+def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     problems: list[Problem] = []
-    with BlobPool(partial(BlobFolder, place / BLOBS), wanted.processes) as pool:
-        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=wanted.deep)
+    with BlobPool(partial(BlobFolder, place / BLOBS), options.processes) as pool:
+        checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=options.deep)
 
         def look(index: int, payload: bytes) -> None:
             if index % 1_000 == 0:
                 on_progress(index, index + 1)
             try:
-                checks.add(named_in(index, skim(payload)))
+                checks.add(blobs_of_entry(index, skim(payload)))
             except DamagedError as damage:
                 problems.append(Problem(index, str(damage)))
 
         try:
-            checkpoint, found = check_export(partial(_read, place), wanted.verifiers, look, kept)
+            checkpoint, found = check_export(partial(_read, place), options.verifiers, look, kept)
         except DamagedError as damage:
             return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {damage}"),))
         checks.finish()
@@ -182,7 +181,7 @@ def _chosen(logs: Sequence[str], wanted: str) -> Sequence[str]:
     return [wanted] if wanted else logs
 
 
-def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
+def _absent(ledger: Ledger, log: str, kept: Sequence[StoredCheckpoint]) -> Report:
     """A log of which the database knows nothing: no loss if no checkpoint vouches for an entry."""
     try:
         vouching = [*own_checkpoint(ledger, log), *kept]
@@ -191,47 +190,47 @@ def _absent(ledger: Ledger, log: str, kept: Sequence[Kept]) -> Report:
     return _lost(log, vouching, "the database")
 
 
-def _lost(log: str, vouching: Sequence[Kept], held: str) -> Report:
+def _lost(log: str, vouching: Sequence[StoredCheckpoint], held: str) -> Report:
     lost = [
-        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {spoken(log)}: it is gone")
+        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {display_name(log)}: it is gone")
         for one in vouching
         if one.checkpoint.size
     ]
     return Report(log, 0, "", vouching[0].checkpoint.size if vouching else None, 0, tuple(lost))
 
 
-def _kept_by_log(wanted: Wanted, logs: Sequence[str]) -> dict[str, list[Kept]]:
+def _kept_by_log(options: VerifyOptions, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
     """The checkpoints of the files that somebody kept, each with the log that it is of."""
-    found: dict[str, list[Kept]] = {log: [] for log in logs}
-    for path in wanted.against:
+    found: dict[str, list[StoredCheckpoint]] = {log: [] for log in logs}
+    for path in options.against:
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UsageError(f"--against {path}: expected a file with a signed checkpoint: {cause}") from cause
-        kept = open_kept(text, path.name, wanted.verifiers)
+        kept = open_stored_checkpoint(text, path.name, options.verifiers)
         named = ORIGIN.fullmatch(kept.checkpoint.origin)
         log = named[1] if named else ""
         stranger = log not in found and bool(kept.fault)  # Of a log that is not here, and signed by nobody whom we know.
-        if not log or stranger or (wanted.log and log != wanted.log):
-            among = wanted.log or ", ".join(logs)
+        if not log or stranger or (options.log and log != options.log):
+            among = options.log or ", ".join(logs)
             raise UsageError(f"--against {path}: expected a checkpoint of {among}, got one of {kept.checkpoint.origin}")
         found.setdefault(log, []).append(kept)  # A log that is gone is damage, not a mistake of whoever kept its checkpoint.
     return found
 
 
-def _expired(ledger: Ledger, log: str) -> Callable[[Named], bool]:
+def _expired(ledger: Ledger, log: str) -> Callable[[NamedBlob], bool]:
     """Whether it is on record that a log's chunks of a slot expired; asked for only when something is missing."""
     known: list[BlobsExpired] = []
     asked = False
 
-    def has_expired(named: Named) -> bool:
+    def has_expired(named: NamedBlob) -> bool:
         nonlocal asked
         if not asked:
             asked = True
             # What nobody signed excuses nothing: anyone who can write the database could say it.
             vouched = ledger.guard.read(RUNS_LOG)
             signed = vouched.size if vouched is not None else 0
-            known.extend(decode(stored.payload) for stored in ledger.scan(RUNS_LOG, 0, signed, kind=BlobsExpired.__name__))
+            known.extend(ledger.records(RUNS_LOG, BlobsExpired, 0, signed))
         if named.slot is None or named.retention != Retention.FORECAST:
             return False  # Counts and models never expire, whatever a record says.
         return any(

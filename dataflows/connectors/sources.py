@@ -88,10 +88,10 @@ def open_rides(where: str) -> RideSource:
     return KafkaRides(*connection.parse_address(where)) if "://" in where else FileRides(Path(where))
 
 
-def said_source(identity: Mapping[str, str] | str) -> str:
+def describe_source(identity: Mapping[str, str] | str) -> str:
     """An identity in one line, as runs record it.
 
-    >>> said_source({"topic": "rides.raw", "cluster": "c1"})
+    >>> describe_source({"topic": "rides.raw", "cluster": "c1"})
     'cluster=c1 topic=rides.raw'
     """
     return identity if isinstance(identity, str) else " ".join(f"{name}={value}" for name, value in sorted(identity.items()))

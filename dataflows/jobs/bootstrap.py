@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dataflows.connectors.rejects_at import open_rejects
-from dataflows.connectors.sources import FileRides, RideSource, said_source
+from dataflows.connectors.sources import FileRides, RideSource, describe_source
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from dataflows.stream.start import limits_of
@@ -19,7 +19,7 @@ from schemas.errors import UsageError
 from schemas.events.codec import Decoder
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import to_table
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
 from state.counting.intake import YEAR_2000_US, IntakeRules
@@ -107,9 +107,9 @@ def bootstrap_region(
         fold_version=FOLD_VERSION,
     )
     log = region_log(region.id)
-    stored = stores.ledger.find(log, RegionBootstrapped.__name__)
+    stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
-        held: RegionBootstrapped = decode(stored.payload)
+        held = stored.record
         # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
         # A region keeps the fold that it began with; `ledger upgrade` moves it.
         if replace(held, files=record.files, fold_version=record.fold_version) != record:
@@ -203,7 +203,7 @@ def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
     if source is None:
         return ()
     if not isinstance(source, FileRides):
-        said = said_source(source.identity())
+        said = describe_source(source.identity())
         return (
             SourceFile(
                 name=said, sha256=hashlib.sha256(said.encode()).digest(), rows=sum(source.bounds(p)[1] for p in source.partitions())

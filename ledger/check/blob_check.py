@@ -12,32 +12,16 @@ from ledger.formats.merkle import root
 from ledger.store.blobs import ReadBlobs, Retention
 from schemas.errors import DamagedError, NotFound
 from schemas.forecasts.chunks import chunks_in
+from schemas.records.kinds import KINDS, BlobContent
 from schemas.records.record_skim import Skimmed, skim
-from schemas.records.records import (
-    ForecastIssued,
-    ModelPromoted,
-    ModelTrained,
-    Record,
-    RegionBootstrapped,
-    SlotClosed,
-    SlotCounts,
-    SnapshotTaken,
-)
+from schemas.records.records import Record, SlotCounts
 
-COUNTS, CHUNKS, MODEL, SNAPSHOT = "counts", "chunks", "model", "snapshot"
+COUNTS, CHUNKS, MODEL, SNAPSHOT = BlobContent.COUNTS, BlobContent.CHUNKS, BlobContent.MODEL, BlobContent.SNAPSHOT
 RETENTIONS = {COUNTS: Retention.PERMANENT, CHUNKS: Retention.FORECAST, MODEL: Retention.MODEL, SNAPSHOT: Retention.SNAPSHOT}
-NAMING = {  # kind -> (field with one digest or several, what the blob is)
-    RegionBootstrapped.__name__: (("counts_blob", COUNTS),),
-    SlotClosed.__name__: (("counts_blob", COUNTS),),
-    ForecastIssued.__name__: (("blob", CHUNKS), ("models", MODEL)),
-    ModelTrained.__name__: (("model", MODEL),),
-    ModelPromoted.__name__: (("model", MODEL),),
-    SnapshotTaken.__name__: (("blob", SNAPSHOT),),
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedBlob:
     """One blob that an entry names.
 
     Attributes:
@@ -49,7 +33,7 @@ class Named:
     """
 
     index: int
-    what: str
+    what: BlobContent
     digest: bytes
     slot: int | None = None
     root: bytes = b""
@@ -58,7 +42,7 @@ class Named:
     def retention(self) -> Retention:
         """How long it is kept.
 
-        >>> Named(7, CHUNKS, b"digest").retention.value
+        >>> NamedBlob(7, CHUNKS, b"digest").retention.value
         'forecast'
         """
         return RETENTIONS[self.what]
@@ -68,39 +52,49 @@ class Named:
 class Fault:
     """What is wrong with a blob; whether it may have expired is for others to say when it is only missing."""
 
-    named: Named
+    named: NamedBlob
     what: str
     missing: bool = False
 
 
 # A batch of blobs -> what is wrong with them, when it is asked for: a pool of processes works meanwhile.
-CheckBlobs = Callable[[Sequence[Named]], Callable[[], Sequence[Fault]]]
+CheckBlobs = Callable[[Sequence[NamedBlob]], Callable[[], Sequence[Fault]]]
 
 
-def blobs_named(record: Record) -> tuple[tuple[str, bytes], ...]:
+def blobs_of_kind(kind: str) -> tuple[tuple[str, BlobContent], ...]:
+    """(field, content) of each field of a kind that names blobs; none for a kind that this version does not know.
+
+    >>> blobs_of_kind("ModelPromoted")
+    (('model', <BlobContent.MODEL: 'model'>),)
+    """
+    return KINDS[kind].blobs if kind in KINDS else ()
+
+
+def blobs_of_record(record: Record) -> tuple[tuple[str, bytes], ...]:
     """(what it is, digest) of each blob that a record names.
 
-    >>> blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
-    (('model', b'digest'),)
+    >>> from schemas.records.records import ModelPromoted
+    >>> blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
+    ((<BlobContent.MODEL: 'model'>, b'digest'),)
     """
     kind = type(record).__name__
-    return tuple((what, digest) for field, what in NAMING.get(kind, ()) for digest in _digests(getattr(record, field)))
+    return tuple((what, digest) for field, what in blobs_of_kind(kind) for digest in _digests(getattr(record, field)))
 
 
-def named_in(index: int, seen: Skimmed) -> list[Named]:
+def blobs_of_entry(index: int, seen: Skimmed) -> list[NamedBlob]:
     """The blobs that an entry names, from a look at its bytes.
 
-    >>> named_in(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
-    [Named(index=7, what='model', digest=b'digest', slot=None, root=b'')]
+    >>> blobs_of_entry(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
+    [NamedBlob(index=7, what=<BlobContent.MODEL: 'model'>, digest=b'digest', slot=None, root=b'')]
     """
     return [
-        Named(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
-        for field, what in NAMING.get(seen.kind, ())
+        NamedBlob(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
+        for field, what in blobs_of_kind(seen.kind)
         for digest in _digests(seen.fields[field])
     ]
 
 
-def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
+def check_blobs(blobs: ReadBlobs, batch: Sequence[NamedBlob]) -> list[Fault]:
     """Read blobs, hash them again, and hold them against what their entries promise.
 
     Raises:
@@ -123,14 +117,14 @@ def check_blobs(blobs: ReadBlobs, batch: Sequence[Named]) -> list[Fault]:
 def checks_here(blobs: ReadBlobs) -> CheckBlobs:
     """Check blobs at once, in this very process."""
 
-    def check(batch: Sequence[Named]) -> Callable[[], Sequence[Fault]]:
+    def check(batch: Sequence[NamedBlob]) -> Callable[[], Sequence[Fault]]:
         faults = check_blobs(blobs, batch)
         return lambda: faults
 
     return check
 
 
-def _content(named: Named, data: bytes) -> str:
+def _content(named: NamedBlob, data: bytes) -> str:
     """What is wrong with bytes that hash well; empty when nothing is."""
     if named.what == CHUNKS and named.root:
         found = root([hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks_in(data)])  # as `leaf_hash`, without its call

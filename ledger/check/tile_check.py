@@ -7,7 +7,7 @@ whether the blobs that they name are there, is left to others.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.check.kept import Kept, Vouchers
+from ledger.check.stored_checkpoints import CheckpointComparison, StoredCheckpoint
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Verifier
 from ledger.formats.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, Frontier, leaf_hash
@@ -48,7 +48,7 @@ class TileReport:
 
 
 def check_export(
-    read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None, against: Sequence[Kept] = ()
+    read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None, against: Sequence[StoredCheckpoint] = ()
 ) -> tuple[Checkpoint, TileReport]:
     """Check an exported log against the signed checkpoint that lies beside its tiles.
 
@@ -78,10 +78,10 @@ def check_export(
     except UnicodeDecodeError as cause:
         raise DamagedError(f"{CHECKPOINT_PATH}: expected a text in UTF-8: {cause}") from cause
     checkpoint = parse_checkpoint(open_note(text, verifiers).text)
-    return checkpoint, check_tiles(read, checkpoint.size, on_entry, [Kept(CHECKPOINT_PATH, checkpoint), *against])
+    return checkpoint, check_tiles(read, checkpoint.size, on_entry, [StoredCheckpoint(CHECKPOINT_PATH, checkpoint), *against])
 
 
-def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against: Sequence[Kept] = ()) -> TileReport:
+def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against: Sequence[StoredCheckpoint] = ()) -> TileReport:
     """Hash the entries of a tree of tiles again, and demand that every tile says the same.
 
     Args:
@@ -97,21 +97,21 @@ def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against:
     >>> print(*check_tiles(files.__getitem__, 1).problems)
     tile/0/000.p/1: entry 0: its bytes hash to 022a6979e6dab7aa, the tile says 57eb35615d47f34e
     """
-    check = _Check(read, on_entry or (lambda index, payload: None), Vouchers(against))
+    check = _Check(read, on_entry or (lambda index, payload: None), CheckpointComparison(against))
     for index in range(-(-size // TILE_WIDTH)):
         check.bundle(Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH)))
     check.edge()
-    check.problems += [TileProblem(source, None, what) for source, what in check.vouchers.faults(size, "the export")]
+    check.problems += [TileProblem(source, None, what) for source, what in check.comparison.faults(size, "the export")]
     return TileReport(size, check.entries, check.frontier.root(), tuple(check.problems))
 
 
 class _Check:
     """The state of one check: a frontier, and at most a tile's hashes for each level."""
 
-    def __init__(self, read: Read, on_entry: OnEntry, vouchers: Vouchers) -> None:
-        self.read, self.on_entry, self.vouchers = read, on_entry, vouchers
+    def __init__(self, read: Read, on_entry: OnEntry, comparison: CheckpointComparison) -> None:
+        self.read, self.on_entry, self.comparison = read, on_entry, comparison
         self.frontier = Frontier()
-        vouchers.look(self.frontier)
+        comparison.look(self.frontier)
         self.entries = 0
         self.problems: list[TileProblem] = []
         self.open: dict[int, list[bytes]] = {}  # level of tiles above the lowest -> hashes of its tile that is not full yet
@@ -130,7 +130,7 @@ class _Check:
         # Where entries are missing the tile is believed, and where it is missing too, a hash that nothing has.
         leaves += told[len(leaves) :] or [bytes(HASH_SIZE_BYTES)] * (place.width - len(leaves))
         kept: list[tuple[int, int, bytes]] = []
-        self.vouchers.extend(self.frontier, leaves, kept)
+        self.comparison.extend(self.frontier, leaves, kept)
         for level, index, node in kept:
             self._above(level // TILE_HEIGHT, index, node)
         for at, payload in enumerate(payloads):

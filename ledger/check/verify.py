@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
-from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, Named, checks_here, named_in
+from ledger.check.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, NamedBlob, blobs_of_entry, blobs_of_kind, checks_here
 from ledger.check.evidence import evidence_faults
-from ledger.check.kept import Kept, Vouchers
+from ledger.check.stored_checkpoints import CheckpointComparison, StoredCheckpoint
 from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
 from ledger.store import statements
 from ledger.store.blobs import ReadBlobs
@@ -80,9 +80,9 @@ def verify_log(
     blobs: ReadBlobs | None = None,
     on_progress: Progress | None = None,
     *,
-    against: Sequence[Kept] = (),
+    against: Sequence[StoredCheckpoint] = (),
     check_blobs: CheckBlobs | None = None,
-    has_expired: Callable[[Named], bool] = lambda named: False,
+    has_expired: Callable[[NamedBlob], bool] = lambda named: False,
     every_root: bool = False,
 ) -> Report:
     """Derive a log again from its stored bytes.
@@ -109,31 +109,31 @@ def verify_log(
     return check.report()
 
 
-def own_checkpoint(ledger: Ledger, log: str) -> list[Kept]:
+def own_checkpoint(ledger: Ledger, log: str) -> list[StoredCheckpoint]:
     """The checkpoint that an instance itself keeps outside of its database; none if there is no file.
 
     Raises:
         BootRefused: the file is not to be believed.
     """
     checkpoint, cosigned = ledger.guard.read(log), ledger.guard.cosigned(log)
-    found = [] if checkpoint is None else [Kept(CHECKPOINT, checkpoint)]
-    return found if cosigned is None else [*found, Kept(ledger.guard.cosigned_path(log).name, cosigned)]
+    found = [] if checkpoint is None else [StoredCheckpoint(CHECKPOINT, checkpoint)]
+    return found if cosigned is None else [*found, StoredCheckpoint(ledger.guard.cosigned_path(log).name, cosigned)]
 
 
 class BlobChecks:
     """The blobs of a log on their way through a check: in batches, a few of them at once."""
 
     def __init__(
-        self, check: CheckBlobs | None, has_expired: Callable[[Named], bool] = lambda named: False, *, every_root: bool = False
+        self, check: CheckBlobs | None, has_expired: Callable[[NamedBlob], bool] = lambda named: False, *, every_root: bool = False
     ) -> None:
         self._check, self._has_expired, self._every_root = check, has_expired, every_root
-        self._batch: list[Named] = []
+        self._batch: list[NamedBlob] = []
         self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
         self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
         self.count = self.expired = self.roots = 0
         self.problems: list[Problem] = []
 
-    def add(self, named: Sequence[Named]) -> None:
+    def add(self, named: Sequence[NamedBlob]) -> None:
         """Take the blobs of an entry."""
         if self._check is None:
             return
@@ -176,7 +176,7 @@ class _Check:
     def __init__(self, ledger: Ledger, log: str, blobs: BlobChecks) -> None:
         self.ledger, self.log, self.blobs = ledger, log, blobs
         self.frontier = Frontier()
-        self.vouchers = Vouchers(())
+        self.comparison = CheckpointComparison(())
         self.nodes: _StoredNodes | None = None
         self.problems: list[Problem] = []
         self.checkpoint_size: int | None = None
@@ -192,12 +192,12 @@ class _Check:
         root = self.frontier.root().hex()
         return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired, self.blobs.roots)
 
-    def run(self, on_progress: Progress, against: Sequence[Kept]) -> None:
+    def run(self, on_progress: Progress, against: Sequence[StoredCheckpoint]) -> None:
         """Check everything, in the order in which one thing rests on another."""
         engine, log_id = self.ledger.opened(self.log)
         # Before the size: the file may grow while we look, and must not seem to be ahead.
-        self.vouchers = Vouchers([*self._own_checkpoint(), *against])
-        self.vouchers.look(self.frontier)
+        self.comparison = CheckpointComparison([*self._own_checkpoint(), *against])
+        self.comparison.look(self.frontier)
         with reading(engine, self.log) as connection:
             if engine.dialect.name == "sqlite":
                 for (fault,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_DATABASE_PROBLEMS})"):
@@ -224,11 +224,11 @@ class _Check:
             self._skip_to(size)
         if stored != self.frontier.to_bytes():
             self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
-        self.problems += [Problem(None, f"{source}: {what}") for source, what in self.vouchers.faults(size, "the database")]
+        self.problems += [Problem(None, f"{source}: {what}") for source, what in self.comparison.faults(size, "the database")]
         self.blobs.finish()
         on_progress(size, size)
 
-    def _own_checkpoint(self) -> list[Kept]:
+    def _own_checkpoint(self) -> list[StoredCheckpoint]:
         try:
             found = own_checkpoint(self.ledger, self.log)
         except BootRefused as refusal:
@@ -296,8 +296,8 @@ class _Check:
             if seen.kind == LogContinued.__name__:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
                     self.say(index, what)
-            if seen.kind in NAMING:
-                self.blobs.add(named_in(index, seen))
+            if blobs_of_kind(seen.kind):
+                self.blobs.add(blobs_of_entry(index, seen))
         self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:
@@ -309,7 +309,7 @@ class _Check:
 
     def _grow(self, leaves: Sequence[bytes]) -> None:
         kept: list[tuple[int, int, bytes]] = []
-        self.vouchers.extend(self.frontier, leaves, kept)
+        self.comparison.extend(self.frontier, leaves, kept)
         assert self.nodes is not None
         for level, at, node in kept:
             if self.nodes.at(level, at) != node:

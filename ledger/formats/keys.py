@@ -47,7 +47,7 @@ class Verifier:
     algorithm: Algorithm = Algorithm.ED25519
 
     def __post_init__(self) -> None:
-        _demand_key(self.name, self.public_key)
+        _require_key(self.name, self.public_key)
 
     @property
     def key_id(self) -> bytes:
@@ -94,14 +94,16 @@ class Verifier:
         if self.algorithm is Algorithm.COSIGNATURE:
             time_s, signature = int.from_bytes(signature[:TIME_SIZE_BYTES]), signature[TIME_SIZE_BYTES:]
         if len(signature) != SIGNATURE_SIZE_BYTES or (time_s or 0) > LARGEST_TIME_S:
-            raise DamagedError(f"note: expected a signature of {SIGNATURE_SIZE_BYTES} bytes for key {self._spoken()}, got {len(signature)}")
+            raise DamagedError(
+                f"note: expected a signature of {SIGNATURE_SIZE_BYTES} bytes for key {self._display_name()}, got {len(signature)}"
+            )
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, _message(text, time_s))
         except (InvalidSignature, ValueError) as cause:  # ValueError: the key is no point of the curve.
-            raise DamagedError(f"note: the signature of key {self._spoken()} does not fit the text") from cause
+            raise DamagedError(f"note: the signature of key {self._display_name()} does not fit the text") from cause
         return time_s
 
-    def _spoken(self) -> str:
+    def _display_name(self) -> str:
         return f"{self.name}+{self.key_id.hex()}"
 
 
@@ -120,7 +122,7 @@ class Signer:
     algorithm: Algorithm = Algorithm.ED25519
 
     def __post_init__(self) -> None:
-        _demand_key(self.name, self.seed)
+        _require_key(self.name, self.seed)
 
     @property
     def verifier(self) -> Verifier:
@@ -256,7 +258,7 @@ def _message(text: str, time_s: int | None) -> bytes:
     return (text if time_s is None else f"cosignature/v1\ntime {time_s}\n{text}").encode("utf-8")
 
 
-def _demand_key(name: str, key: bytes) -> None:
+def _require_key(name: str, key: bytes) -> None:
     if not is_name(name):
         raise ContractError(f"key name: expected letters without spaces and plus signs, got {name!r}")
     if len(key) != KEY_SIZE_BYTES:

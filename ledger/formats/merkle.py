@@ -232,7 +232,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
     """
     if not 0 <= index < size:
         raise DamagedError(f"inclusion proof: expected an index in [0, {size}), got {index}")
-    _demand_hashes(f"inclusion proof of {index} in {size}", [leaf, *path, expected_root])
+    _require_hashes(f"inclusion proof of {index} in {size}", [leaf, *path, expected_root])
     node, at, last = leaf, index, size - 1
     for sibling in path:
         if last == 0:
@@ -246,7 +246,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
         at, last = at >> 1, last >> 1
     if last:
         raise DamagedError(f"inclusion proof of {index} in {size}: expected a longer path, got {len(path)} hashes")
-    _demand_root(f"inclusion proof of {index} in {size}", expected_root, node)
+    _require_root(f"inclusion proof of {index} in {size}", expected_root, node)
 
 
 def verify_consistency(old_size: int, size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
@@ -260,11 +260,11 @@ def verify_consistency(old_size: int, size: int, old_root: bytes, new_root: byte
     what = f"consistency proof from {old_size} to {size}"
     if not 0 < old_size <= size:
         raise DamagedError(f"{what}: expected 0 < old size <= size")
-    _demand_hashes(what, [old_root, *path, new_root])
+    _require_hashes(what, [old_root, *path, new_root])
     if old_size == size:
         if path:
             raise DamagedError(f"{what}: expected an empty path, got {len(path)} hashes")
-        return _demand_root(what, old_root, new_root)
+        return _require_root(what, old_root, new_root)
     hashes = [old_root, *path] if old_size.bit_count() == 1 else list(path)
     if not path:
         raise DamagedError(f"{what}: expected a path, got none")
@@ -284,8 +284,8 @@ def verify_consistency(old_size: int, size: int, old_root: bytes, new_root: byte
         at, last = at >> 1, last >> 1
     if last:
         raise DamagedError(f"{what}: expected a longer path, got {len(path)} hashes")
-    _demand_root(f"{what}, old root", old_root, old)
-    _demand_root(f"{what}, new root", new_root, new)
+    _require_root(f"{what}, old root", old_root, old)
+    _require_root(f"{what}, new root", new_root, new)
 
 
 def _split(count: int) -> int:
@@ -293,13 +293,13 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def _demand_hashes(what: str, hashes: Sequence[bytes]) -> None:
+def _require_hashes(what: str, hashes: Sequence[bytes]) -> None:
     # Without this an empty "hash" could equal an empty root.
     for value in hashes:
         if len(value) != HASH_SIZE_BYTES:
             raise DamagedError(f"{what}: expected hashes of {HASH_SIZE_BYTES} bytes, got one of {len(value)}")
 
 
-def _demand_root(what: str, expected: bytes, got: bytes) -> None:
+def _require_root(what: str, expected: bytes, got: bytes) -> None:
     if expected != got:
         raise DamagedError(f"{what}: expected root {expected.hex()}, got {got.hex()}")

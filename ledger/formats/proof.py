@@ -104,7 +104,7 @@ class IssueProver:
                 f"it promises {self.issued.chunks} and {self.issued.root.hex()}"
             )
         known = parse_checkpoint(parse_note(checkpoint)[0])
-        _demand_origin(known, self.issued)
+        _require_origin(known, self.issued)
         if index >= known.size:
             raise NotFound(f"entry {index}: not in the checkpoint of {known.size} entries yet")
         self._path = tuple(inclusion_path(index, known.size, node))
@@ -153,7 +153,9 @@ def build_proof(entry: bytes, index: int, blob: bytes, node: NodeReader, checkpo
     >>> numbers = np.array([[1250]])
     >>> chunks = encode_chunks(ForecastColumns(np.array([7], np.uint64), (15,), *[numbers] * 6, np.zeros(1, np.uint8)))
     >>> none, root = b"", leaf_hash(chunks[0])
-    >>> entry = encode(ForecastIssued(region="nyc", measure="pickups", slot=1, target_us=600, horizons_min=(15,), models=(), features_digest=none, family="", spread=(), cells=1, chunks=1, root=root, blob=none, fallbacks={}, universe_version=1, slot_status="observed"))
+    >>> place = dict(region="nyc", measure="pickups", slot=1, target_us=600, horizons_min=(15,), cells=1, chunks=1, root=root, blob=none)
+    >>> rest = dict(models=(), features_digest=none, family="", spread=(), fallbacks={}, universe_version=1, slot_status="observed")
+    >>> entry = encode(ForecastIssued(**place, **rest))
     >>> signer = Signer("ridecast/local", bytes(32))
     >>> note = sign_note(Checkpoint(origin_of("local", "region/nyc"), 1, leaf_hash(entry)).body(), signer)
     >>> text = build_proof(entry, 0, pack_blob(chunks), Tree([leaf_hash(entry)]).node, note, cell=7, horizon_min=15)
@@ -226,7 +228,7 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
     checkpoint, signatures = _checkpoint(proof.checkpoint, verifier, witnesses, quorum)
     verify_inclusion(proof.index, checkpoint.size, leaf_hash(fields["entry"]), proof.path, checkpoint.root)
     issued = _issued(fields["entry"])
-    _demand_origin(checkpoint, issued)
+    _require_origin(checkpoint, issued)
     path = [fields["path"][at : at + HASH_SIZE_BYTES] for at in range(0, len(fields["path"]), HASH_SIZE_BYTES)]
     verify_inclusion(fields["chunk_index"], issued.chunks, leaf_hash(fields["chunk"]), path, issued.root)
     columns = decode_chunk(fields["chunk"], issued.horizons_min)
@@ -259,7 +261,7 @@ def _issued(entry: bytes) -> ForecastIssued:
     return record
 
 
-def _demand_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
+def _require_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
     """A region's forecasts count only from that region's log."""
     log = region_log(issued.region)
     if not (checkpoint.origin.startswith("ridecast/") and checkpoint.origin.endswith(f"/{log}")):

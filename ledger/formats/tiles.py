@@ -107,11 +107,11 @@ def _tiles_of_level(level: int | None, old_count: int, count: int) -> Iterator[T
         yield Tile(level, count // TILE_WIDTH, count % TILE_WIDTH)
 
 
-def demand_tile(tile: Tile, size: int) -> None:
+def require_tile(tile: Tile, size: int) -> None:
     """Raise NotFound unless a log of that size has the tile, or had it at a smaller size.
 
-    >>> demand_tile(Tile(0, 0, 3), 5)
-    >>> demand_tile(Tile(0, 0, 6), 5)
+    >>> require_tile(Tile(0, 0, 3), 5)
+    >>> require_tile(Tile(0, 0, 6), 5)
     Traceback (most recent call last):
         ...
     schemas.errors.NotFound: tile/0/000.p/6: expected a tile of a log of 5 entries

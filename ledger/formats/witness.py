@@ -124,7 +124,7 @@ def trusted_for(origin: str, verifiers: Sequence[Verifier]) -> list[Verifier]:
     return [key for key in verifiers if origin == key.name or origin.startswith((f"{key.name}/", f"{key.name}@"))]
 
 
-def vet(submission: Submission, verifiers: Sequence[Verifier]) -> Checkpoint | Refusal:
+def check_submission(submission: Submission, verifiers: Sequence[Verifier]) -> Checkpoint | Refusal:
     """The submitted checkpoint, if one of our logs signed it: before anything is remembered, or looked up.
 
     Args:
@@ -169,7 +169,7 @@ def consider(submission: Submission, found: Checkpoint, last: Checkpoint | None,
         why = f"{found.origin}: a fork: at size {known} root {root.hex()} was cosigned, now it is {found.root.hex()}"
         return Refusal(Refused.CONFLICT, why, known, suspicious=True)
     try:
-        _demand_continuation(submission, known, root, found)
+        _require_continuation(submission, known, root, found)
     except DamagedError as damage:
         return Refusal(Refused.INCONSISTENT, f"{found.origin}: {damage}", suspicious=True)
     note = cosign_note(submission.note, witness, time_s)
@@ -177,7 +177,7 @@ def consider(submission: Submission, found: Checkpoint, last: Checkpoint | None,
     return Cosigned(found, note, mine[-1].line())
 
 
-def _demand_continuation(submission: Submission, known: int, root: bytes, found: Checkpoint) -> None:
+def _require_continuation(submission: Submission, known: int, root: bytes, found: Checkpoint) -> None:
     if known == 0:
         if submission.path:
             raise DamagedError(f"consistency proof from 0: expected an empty path, got {len(submission.path)} hashes")

@@ -12,7 +12,7 @@ from pathlib import Path
 from ledger.formats.merkle import leaf_hash
 from ledger.formats.tiles import CHECKPOINT_PATH, TILE_WIDTH, Tile, decode_bundle
 from ledger.store.blobs import BlobFolder, Blobs, Retention, open_blobs
-from ledger.store.tables import spoken
+from ledger.store.tables import display_name
 from schemas.errors import DamagedError, NotFound, StoreUnavailable
 
 EMPTY_LEAF = leaf_hash(b"")
@@ -47,7 +47,7 @@ class Archive:
             payloads = self._bundle(log, index, Tile(None, number))
             self._last = log, number, payloads
         if at >= len(payloads):
-            raise DamagedError(f"{spoken(log)}: entry {index}: its bundle in the archive holds {len(payloads)} entries")
+            raise DamagedError(f"{display_name(log)}: entry {index}: its bundle in the archive holds {len(payloads)} entries")
         return payloads[at]
 
     def _bundle(self, log: str, index: int, tile: Tile) -> list[bytes]:
@@ -55,20 +55,20 @@ class Archive:
         try:
             return decode_bundle(path.read_bytes())
         except DamagedError as damage:
-            raise DamagedError(f"{spoken(log)}: entry {index}: {path}: {damage}") from damage
+            raise DamagedError(f"{display_name(log)}: entry {index}: {path}: {damage}") from damage
         except FileNotFoundError as cause:
             if not (self._folder / log / CHECKPOINT_PATH).is_file():
                 raise missing(log, index, str(self._folder)) from cause
-            raise DamagedError(f"{spoken(log)}: entry {index}: the archive has lost {path}") from cause
+            raise DamagedError(f"{display_name(log)}: entry {index}: the archive has lost {path}") from cause
         except OSError as cause:
-            raise StoreUnavailable(f"{spoken(log)}: entry {index}: archive {path}: {cause.strerror or cause}") from cause
+            raise StoreUnavailable(f"{display_name(log)}: entry {index}: archive {path}: {cause.strerror or cause}") from cause
 
 
 def missing(log: str, index: int, folder: str) -> StoreUnavailable:
     """What is said when an archived entry is asked for and there is no archive."""
     where = f"no archive of this log is in {folder}" if folder else "no archive is known"
     return StoreUnavailable(
-        f"{spoken(log)}: entry {index} lies in the archive, and {where}: mount it, and set RIDECAST_ARCHIVE to the folder "
+        f"{display_name(log)}: entry {index} lies in the archive, and {where}: mount it, and set RIDECAST_ARCHIVE to the folder "
         "that `ridecast ledger archive` wrote"
     )
 

@@ -11,7 +11,7 @@ from ledger.formats.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note, parse_note, sign_note
 from ledger.store.files import write_durably
-from ledger.store.tables import file_stem, spoken, translated
+from ledger.store.tables import display_name, file_stem, translated
 from schemas.errors import BootRefused, DamagedError
 
 # Who writes signs. Who reads gives a way to find the public key, since its file may come later than the reader.
@@ -93,8 +93,8 @@ class CheckpointFiles:
         if not isinstance(self._key, Signer):
             known = self._key()
             raise BootRefused(
-                f"{spoken(log)}: expected the private key {known.text() if known else 'of this instance'} to sign its checkpoint with, "
-                f"got none. {WAY_OUT}, after `ridecast ledger key new`"
+                f"{display_name(log)}: expected the private key {known.text() if known else 'of this instance'} to sign its checkpoint "
+                f"with, got none. {WAY_OUT}, after `ridecast ledger key new`"
             )
         return self._key
 
@@ -104,25 +104,25 @@ class CheckpointFiles:
             found = parse_checkpoint(text)
             signers = ", ".join(f"{made.name}+{made.key_id.hex()}" for made in parse_note(text)[1]) if found.signatures else ""
         except (DamagedError, UnicodeDecodeError) as cause:
-            raise BootRefused(f"{spoken(log)}: {name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
+            raise BootRefused(f"{display_name(log)}: {name} cannot be read as a checkpoint ({cause}). {WAY_OUT}") from cause
         if found.origin != origin:
             raise BootRefused(
-                f"{spoken(log)}: {name} belongs to another log: expected origin {origin}, got {found.origin}, "
+                f"{display_name(log)}: {name} belongs to another log: expected origin {origin}, got {found.origin}, "
                 f"signed by {signers or 'nobody'}. {WAY_OUT}"
             )
         verifier = self._key.verifier if isinstance(self._key, Signer) else self._key()
         if verifier is None:
             raise BootRefused(
-                f"{spoken(log)}: no public key is known here to check {name} with, which {signers or 'nobody'} signed. "
+                f"{display_name(log)}: no public key is known here to check {name} with, which {signers or 'nobody'} signed. "
                 f"Put keys/checkpoint.pub back into home. {WAY_OUT}"
             )
         wanted = f"{verifier.name}+{verifier.key_id.hex()}"
         if not found.signatures:
-            raise BootRefused(f"{spoken(log)}: {name} is not signed: expected a signature of {wanted}. {WAY_OUT}")
+            raise BootRefused(f"{display_name(log)}: {name} is not signed: expected a signature of {wanted}. {WAY_OUT}")
         try:
             open_note(text, (verifier,))
         except DamagedError as cause:
             raise BootRefused(
-                f"{spoken(log)}: {name}: expected a good signature of {wanted}, found {signers} ({cause}). {WAY_OUT}"
+                f"{display_name(log)}: {name}: expected a good signature of {wanted}, found {signers} ({cause}). {WAY_OUT}"
             ) from cause
         return found

@@ -13,9 +13,9 @@ from ledger.formats.checkpoint import Checkpoint, number_of, origin_of, parse_ch
 from ledger.store.files import write_durably
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
-from ledger.store.tables import spoken, translated
+from ledger.store.tables import display_name, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, NotFound, UsageError
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued
 
 LARGEST_REASON_BYTES = 2_000  # a paragraph; an entry has room for thirty times as much
@@ -53,7 +53,7 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
         raise UsageError(f"--reason: expected a sentence of at most {LARGEST_REASON_BYTES} bytes, got {len(reason.encode())}")
     if not path.exists():
         known = ", ".join(ledger.logs()) or "none"
-        raise NotFound(f"{spoken(log)}: expected a checkpoint to continue from, found no {path.name}; there are these logs: {known}")
+        raise NotFound(f"{display_name(log)}: expected a checkpoint to continue from, found no {path.name}; there are these logs: {known}")
     guard.files.signer(log)
     with translated(str(path)):
         refused_bytes = path.read_bytes()
@@ -64,12 +64,12 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
     except BootRefused as refused:
         refusal = str(refused)
     else:
-        raise LedgerError(f"{spoken(log)}: nothing to continue from: the database and {path.name} belong together")
+        raise LedgerError(f"{display_name(log)}: nothing to continue from: the database and {path.name} belong together")
     with guard.continuing(log):
         with translated(str(path)):
             data = path.read_bytes()
         if data != refused_bytes:
-            raise LedgerError(f"{spoken(log)}: {path.name} has changed while we looked: another process has continued the log")
+            raise LedgerError(f"{display_name(log)}: {path.name} has changed while we looked: another process has continued the log")
         cited, head = _cited(data), ledger.head(log)
         digest = hashlib.sha256(data).digest()
         record = _unfinished(ledger, log, digest)
@@ -111,8 +111,8 @@ def _holds_another(path: Path, data: bytes) -> bool:
 
 def _unfinished(ledger: Ledger, log: str, digest: bytes) -> LogContinued | None:
     """The last continuation, if it cites this very file: then only the new checkpoint is missing."""
-    stored = ledger.find(log, LogContinued.__name__)
+    stored = ledger.entry(log, LogContinued)
     if stored is None:
         return None
-    record: LogContinued = decode(stored.payload)
+    record = stored.record
     return record if record.evidence == digest else None

@@ -18,7 +18,7 @@ from ledger.formats.merkle import Frontier, leaf_hash
 from ledger.store.checkpoint_files import WAY_OUT, CheckpointFiles, Key
 from ledger.store.files import locked, make_folder
 from ledger.store.statements import entries
-from ledger.store.tables import reading, spoken, translated
+from ledger.store.tables import display_name, reading, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
 SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
@@ -185,7 +185,7 @@ class Guard:
         try:
             return self._ledger.number(log)
         except DamagedError as cause:
-            raise BootRefused(f"{spoken(log)}: the database cannot say which origin the log has ({cause}). {WAY_OUT}") from cause
+            raise BootRefused(f"{display_name(log)}: the database cannot say which origin the log has ({cause}). {WAY_OUT}") from cause
 
     # --- the boot rule ----------------------------------------------------------------------------
 
@@ -209,24 +209,25 @@ class Guard:
             self._read_back(log, checked, stored)
             self._grown.add(log)
         elif stored.root() != checked.root():
-            raise BootRefused(f"{spoken(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
+            raise BootRefused(f"{display_name(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
         self._checked[log] = checked
 
     def _agreed(self, log: str, known: Checkpoint, size: int, name: str) -> Frontier:
         """The database's frontier at a checkpoint, which it must continue."""
         if known.size > size:
             raise BootRefused(
-                f"{spoken(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. {WAY_OUT}"
+                f"{display_name(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, "
+                f"the database {size}. {WAY_OUT}"
             )
         try:
             frontier = self._ledger.frontier_at(log, known.size)
         except DamagedError as cause:
             raise BootRefused(
-                f"{spoken(log)}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}"
+                f"{display_name(log)}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}"
             ) from cause
         if frontier.root() != known.root:
             raise BootRefused(
-                f"{spoken(log)}: the database (size {size}) contradicts {name} at size {known.size}: "
+                f"{display_name(log)}: the database (size {size}) contradicts {name} at size {known.size}: "
                 f"expected root {known.root.hex()}, got {frontier.root().hex()}. {WAY_OUT}"
             )
         return frontier
@@ -259,7 +260,7 @@ class Guard:
             stored = self._ledger.frontier(log)
             checked = self._checked.get(log, Frontier()).copy()
             if known is not None and known.size > stored.size:
-                raise BootRefused(f"{spoken(log)}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
+                raise BootRefused(f"{display_name(log)}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
             if known is not None and known.size > checked.size:
                 self._read_back(log, checked, Frontier(known.size), until_root=known.root)
             self._read_back(log, checked, stored)
@@ -272,12 +273,12 @@ class Guard:
         for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
             found = leaf_hash(payload)
             if index != checked.size or found != leaf:
-                raise DamagedError(f"{spoken(log)}: entry {checked.size} does not read back as it was written. {REPAIR}")
+                raise DamagedError(f"{display_name(log)}: entry {checked.size} does not read back as it was written. {REPAIR}")
             checked.append(found)
         expected = until_root if until_root is not None else stored.root()
         if checked.size != stored.size or checked.root() != expected:
             raise DamagedError(
-                f"{spoken(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
+                f"{display_name(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
                 f"got size {checked.size} and root {checked.root().hex()}. {REPAIR}"
             )
 

@@ -8,7 +8,7 @@ from ledger.formats.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, NodeReader
 from ledger.formats.tiles import TILE_WIDTH, Tile, encode_bundle, parse_path, tile_nodes
 from ledger.store import statements
 from ledger.store.log import Ledger
-from ledger.store.tables import reading, spoken
+from ledger.store.tables import display_name, reading
 from schemas.errors import DamagedError
 
 
@@ -18,7 +18,7 @@ def stored_tile(ledger: Ledger, log: str, tile: Tile) -> bytes:
     Args:
         ledger: Open.
         log: Name of the log.
-        tile: Within the log's size (`ledger.formats.tiles.demand_tile`).
+        tile: Within the log's size (`ledger.formats.tiles.require_tile`).
     Raises:
         NotFound: there is no such log.
         DamagedError: the database does not hold all of it, or an entry does not hash to what was promised.
@@ -62,5 +62,5 @@ def stored_nodes(ledger: Ledger, log: str, size: int) -> NodeReader:
 def _demand(log: str, tile: Tile, found: int) -> None:
     if found != tile.width:
         raise DamagedError(
-            f"{spoken(log)}: {tile.path()}: expected {tile.width} in the database, got {found}: run `ridecast ledger verify`"
+            f"{display_name(log)}: {tile.path()}: expected {tile.width} in the database, got {found}: run `ridecast ledger verify`"
         )

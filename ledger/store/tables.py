@@ -167,10 +167,10 @@ def file_stem(log: str) -> str:
     return log.replace("/", "__", 1)
 
 
-def spoken(log: str) -> str:
-    """A log's name as messages say it.
+def display_name(log: str) -> str:
+    """A log's name as messages show it.
 
-    >>> spoken("region/nyc")
+    >>> display_name("region/nyc")
     'region nyc'
     """
     return log.replace("/", " ")

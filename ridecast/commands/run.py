@@ -67,7 +67,7 @@ def run_region(
     """
     from api.serve import bind
     from dataflows.connectors.reachable import check_servers
-    from dataflows.connectors.sources import open_rides, said_source, same_source
+    from dataflows.connectors.sources import describe_source, open_rides, same_source
     from dataflows.stream.resume import check_held, plan_resume
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
@@ -96,7 +96,7 @@ def run_region(
         before = last.source if last else ""
         if before and not same_source(before, now):
             warnings.append(
-                f"region {region.id}: its last run read {said_source(before)}, this one reads {said_source(now)}; "
+                f"region {region.id}: its last run read {describe_source(before)}, this one reads {describe_source(now)}; "
                 "it goes on at the offsets where that one stopped"
             )
         for warning in warnings:

@@ -129,7 +129,7 @@ class Forecaster:
             weights_milli=self._weights_milli(),
         )
 
-    def pass_over(self, history: CountHistory, slot: int) -> None:
+    def skip_issue(self, history: CountHistory, slot: int) -> None:
         """Keep of an issue what correctors need of it later; in place of the numbers that were served stand zeros."""
         view = self._view(history, slot)
         parts = [(model, rows) for model, rows in self._divide(view) if model.corrected]

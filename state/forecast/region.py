@@ -143,7 +143,7 @@ class RegionFold:
         digested = self.digest(closed.slot) if end_min % DIGEST_EVERY_MIN == 0 else None
         return SlotOutcome(closed, status, universe, self.universe_version, tuple(scores), tuple(issues), digested)
 
-    def pass_over(self, closed: ClosedSlot) -> SlotOutcome:
+    def fast_forward(self, closed: ClosedSlot) -> SlotOutcome:
         """Fold one closed slot without saying what it leads to: much faster, and what follows is forecast as after `apply`.
 
         What was served at it is not known then: scores and digests are right again `memory_slots` slots later.
@@ -154,7 +154,7 @@ class RegionFold:
         status, universe = self._count(closed)
         for history, forecaster in zip(self.histories, self.forecasters, strict=True):
             forecaster.score(history, closed.slot, self.settle_slots)
-            forecaster.pass_over(history, closed.slot)
+            forecaster.skip_issue(history, closed.slot)
             forecaster.learn(history, closed.slot)
         return SlotOutcome(closed, status, universe, self.universe_version, (), (), None)
 

@@ -157,10 +157,10 @@ Message = tuple[bytes, str]  # the entry's index and the cell, with all that is 
 def due(stores: Stores) -> Counter[str]:
     """What a consumer must have seen of every recorded issue."""
     found: Counter[str] = Counter()
-    for stored in stores.ledger.scan(LOG, kind=ForecastIssued.__name__):
-        record: ForecastIssued = decode(stored.payload)
+    for stored in stores.ledger.scan(LOG, kind=ForecastIssued):
+        record = decode(stored.payload, ForecastIssued)
         columns = unpack_blob(stores.blobs.get(record.blob)).columns(record.horizons_min)
-        found.update(_spoken(decode_demand_forecast(value)) for _, value in encode_demand_forecasts(columns, record, stored.index, 6))
+        found.update(_as_text(decode_demand_forecast(value)) for _, value in encode_demand_forecasts(columns, record, stored.index, 6))
     return found
 
 
@@ -169,15 +169,15 @@ def published(stores: Stores) -> Counter[str]:
     settings = stores.settings
     if settings.kafka:
         messages = committed(settings.kafka, FORECASTS.name_of(settings.instance), 90.0)
-        return Counter(_spoken(decode_demand_forecast(value)) for _, value in messages if value is not None)
+        return Counter(_as_text(decode_demand_forecast(value)) for _, value in messages if value is not None)
     found: Counter[str] = Counter()
     for path in sorted((settings.home / "forecasts" / LOG.replace("/", "__")).glob("*.avro")):
         with path.open("rb") as file:
-            found.update(_spoken(fields) for fields in fastavro.reader(file))  # type: ignore[arg-type]  # records are dicts here
+            found.update(_as_text(fields) for fields in fastavro.reader(file))  # type: ignore[arg-type]  # records are dicts here
     return found
 
 
-def _spoken(fields: dict[str, object]) -> str:
+def _as_text(fields: dict[str, object]) -> str:
     at = fields["target"]
     if isinstance(at, datetime):
         fields = fields | {"target": round(at.timestamp() * 1e6)}

@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.jobs.exports.tiles import export_blobs, export_tiles
 from dataflows.stream.signing import verifier_of
 from dataflows.stream.stores import Stores, open_stores
@@ -84,13 +84,13 @@ class SmallLedger:
         stores = open_stores(self.settings(), reading=True, verifier=verifier)
         try:
             keys = (verifier,) if verifier else (self.key(),) if against else ()
-            return _said(verify_house(stores, Wanted(log, against, keys), silent))
+            return _said(verify_stores(stores, VerifyOptions(log, against, keys), silent))
         finally:
             stores.close()
 
     def tiles_verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
         """What the verifier says of the tiles."""
-        return _said(verify_folder(self.tiles, Wanted(against=against, verifiers=(verifier or self.key(),)), silent))
+        return _said(verify_folder(self.tiles, VerifyOptions(against=against, verifiers=(verifier or self.key(),)), silent))
 
     def export(self) -> None:
         """Write the tiles, and keep a checkpoint."""

@@ -72,7 +72,7 @@ class RideLogWriter:
                 tail.open()
             _sync_folder(self.directory)
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def ends(self) -> list[int]:
@@ -107,9 +107,9 @@ class RideLogWriter:
         try:
             self.flush()
         finally:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         for tail in self._tails:
             if tail.file is not None:
                 tail.file.close()

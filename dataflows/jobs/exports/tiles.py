@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.check.blob_check import blobs_named
+from ledger.check.blob_check import blobs_of_record
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.merkle import TILE_HEIGHT, leaf_hash, range_root, root
 from ledger.formats.note import parse_note
@@ -19,7 +19,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.files import locked, make_folder, sync_folder, write_durably
 from ledger.store.log import Ledger
 from ledger.store.stored_tiles import stored_hashes, stored_payloads
-from ledger.store.tables import spoken, translated
+from ledger.store.tables import display_name, translated
 from schemas.errors import DamagedError, LedgerError, NotFound
 from schemas.records.record_codec import decode
 
@@ -91,13 +91,13 @@ def _known_size(ledger: Ledger, log: str, checkpoint: Checkpoint, place: Path) -
     known = parse_checkpoint(parse_note(text)[0])
     way_out = "keep this folder as evidence, and export to an empty one"
     if known.origin != checkpoint.origin:
-        raise LedgerError(f"{spoken(log)}: {place} holds {known.origin}, expected {checkpoint.origin}; {way_out}")
+        raise LedgerError(f"{display_name(log)}: {place} holds {known.origin}, expected {checkpoint.origin}; {way_out}")
     if known.size > checkpoint.size:
         raise LedgerError(
-            f"{spoken(log)}: {place} holds {known.size} entries, the checkpoint only {checkpoint.size}: the log went back; {way_out}"
+            f"{display_name(log)}: {place} holds {known.size} entries, the checkpoint only {checkpoint.size}: the log went back; {way_out}"
         )
     if ledger.root_at(log, known.size) != known.root:
-        raise LedgerError(f"{spoken(log)}: {place} holds other entries than the database, below size {known.size}; {way_out}")
+        raise LedgerError(f"{display_name(log)}: {place} holds other entries than the database, below size {known.size}; {way_out}")
     return known.size
 
 
@@ -130,7 +130,7 @@ class _Export:
         found = range_root(0, checkpoint.size, tile_nodes(self._read, checkpoint.size))
         if found != checkpoint.root:
             raise DamagedError(
-                f"{spoken(self._log)}: at size {checkpoint.size} the tiles in {self._place} hash to {found.hex()}, "
+                f"{display_name(self._log)}: at size {checkpoint.size} the tiles in {self._place} hash to {found.hex()}, "
                 f"the checkpoint says {checkpoint.root.hex()}: run `ridecast ledger verify`; if that is clean, {ANEW}"
             )
 
@@ -153,7 +153,9 @@ class _Export:
             level = (tile.level or 0) + 1
             node = root(hashes)
             if node != self._ledger.node(self._log, level * TILE_HEIGHT, tile.index):
-                raise DamagedError(f"{spoken(self._log)}: {tile.path()} does not hash to its stored node: run `ridecast ledger verify`")
+                raise DamagedError(
+                    f"{display_name(self._log)}: {tile.path()} does not hash to its stored node: run `ridecast ledger verify`"
+                )
             self._nodes[level, tile.index] = node
         self._file(tile, b"".join(hashes))
 
@@ -227,7 +229,7 @@ def export_blobs(ledger: Ledger, blobs: Blobs, log: str, size: int, folder: Path
                 on_entries(stored.index + 1, size)
             if stored.kind == UNKNOWN:
                 continue  # Written by a newer version, which can name its blobs.
-            for _, digest in blobs_named(decode(stored.payload)):
+            for _, digest in blobs_of_record(decode(stored.payload)):
                 if digest.hex() in there or digest in gone:
                     continue
                 try:

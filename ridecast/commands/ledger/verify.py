@@ -12,7 +12,7 @@ from ridecast.screen import bars
 from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from dataflows.audit.verification import OnLog, Wanted
+    from dataflows.audit.verification import OnLog, VerifyOptions
     from ledger.check.verify import Progress, Report
 
 CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
@@ -63,10 +63,10 @@ def command(
     Example: ridecast ledger verify --home home --against kept-checkpoint.txt
              ridecast ledger verify --tiles tiles --key ridecast/local+1a2b3c4d+AQ...
     """
-    from dataflows.audit.verification import Wanted, report_json
+    from dataflows.audit.verification import VerifyOptions, report_json
     from ledger.formats.keys import parse_verifier
 
-    wanted = Wanted(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
+    chosen = VerifyOptions(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
     try:
         with bars() as progress:
 
@@ -74,7 +74,7 @@ def command(
                 task: TaskID = progress.add_task(log, total=None)
                 return lambda done, total: progress.update(task, completed=done, total=max(total, 1))
 
-            reports = _of_tiles(tiles, home, wanted, on_log) if tiles is not None else _of_home(home, wanted, on_log)
+            reports = _of_tiles(tiles, home, chosen, on_log) if tiles is not None else _of_home(home, chosen, on_log)
     except (NotFound, StoreUnavailable) as error:
         click.echo(f"ridecast: {error}", err=True)
         ctx.exit(COULD_NOT_RUN)
@@ -86,26 +86,26 @@ def command(
     ctx.exit(DAMAGED if any(report.problems for report in reports) else CLEAN)
 
 
-def _of_home(home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
+def _of_home(home: str | None, chosen: "VerifyOptions", on_log: "OnLog") -> "list[Report]":
     from dataclasses import replace
 
-    from dataflows.audit.verification import verify_house
+    from dataflows.audit.verification import verify_stores
     from dataflows.stream.signing import public_path
     from dataflows.stream.stores import open_stores
     from ledger.store.key_files import read_verifier
 
     settings = options.settings_of_home(home=home)
     known = read_verifier(public_path(settings))
-    if not wanted.verifiers and known is not None:
-        wanted = replace(wanted, verifiers=(known,))
-    stores = open_stores(settings, reading=True, verifier=wanted.verifiers[0] if wanted.verifiers else None)
+    if not chosen.verifiers and known is not None:
+        chosen = replace(chosen, verifiers=(known,))
+    stores = open_stores(settings, reading=True, verifier=chosen.verifiers[0] if chosen.verifiers else None)
     try:
-        return verify_house(stores, wanted, on_log)
+        return verify_stores(stores, chosen, on_log)
     finally:
         stores.close()
 
 
-def _of_tiles(tiles: Path, home: str | None, wanted: "Wanted", on_log: "OnLog") -> "list[Report]":
+def _of_tiles(tiles: Path, home: str | None, chosen: "VerifyOptions", on_log: "OnLog") -> "list[Report]":
     from dataclasses import replace
 
     from dataflows.audit.verification import verify_folder
@@ -114,12 +114,12 @@ def _of_tiles(tiles: Path, home: str | None, wanted: "Wanted", on_log: "OnLog") 
 
     if not tiles.is_dir():
         raise UsageError(f"--tiles: expected a directory, got {str(tiles)!r}")
-    if not wanted.verifiers:
+    if not chosen.verifiers:
         known = read_verifier(public_path(options.settings_of(home=home)))
         if known is None:
             raise UsageError("--key: expected the key that signed the export's checkpoints, since there is no home with one")
-        wanted = replace(wanted, verifiers=(known,))
-    return verify_folder(tiles, wanted, on_log)
+        chosen = replace(chosen, verifiers=(known,))
+    return verify_folder(tiles, chosen, on_log)
 
 
 def _lines(report: "Report") -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.audit.deep import fold_again
-from dataflows.audit.verification import Wanted, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.stream.stores import open_stores
 from ledger.store.log import open_embedded
 from ledger.store.tables import file_stem
@@ -43,7 +43,7 @@ def rewritten(place: Place, folder: Path, kind: type, change: dict[str, object],
     """A home whose log says something else in an entry of a kind, and hashes well all the same; and the entry's index."""
     entries = payloads_at(place)
     at = [index for index, payload in enumerate(entries) if isinstance(decode(payload), kind)][which]
-    entries[at] = encode(dataclasses.replace(decode(entries[at]), **change))
+    entries[at] = encode(dataclasses.replace(decode(entries[at], kind), **change))
     forged = copied(place, folder)
     for path in [*(folder / "ledger").glob(f"{file_stem(LOG)}*"), *(folder / "checkpoints").glob(f"{file_stem(LOG)}*")]:
         path.unlink()
@@ -58,7 +58,7 @@ def test_an_honest_log_folds_again(ran: Place) -> None:
     assert any(isinstance(decode(payload), StateDigested) for payload in payloads_at(ran))
     assert [] == problems(ran) == problems(ran, b"another environment")
     stores = open_stores(ran.settings(), reading=True)
-    reports = verify_house(stores, Wanted(deep=True), silent)
+    reports = verify_stores(stores, VerifyOptions(deep=True), silent)
     stores.close()
     assert [()] * len(reports) == [report.problems for report in reports]
 

@@ -4,15 +4,18 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dataflows.audit import verification
 from dataflows.audit.blob_pool import BlobPool
-from dataflows.audit.verification import Wanted, verify_folder, verify_house
+from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.stream.stores import open_stores
-from ledger.check.blob_check import COUNTS, Named
+from ledger.check.blob_check import COUNTS, NamedBlob
+from ledger.check.tile_check import TileReport, check_export
 from ledger.check.verify import Report
+from ledger.formats.checkpoint import Checkpoint
 from ledger.formats.keys import Signer
 from ledger.store.blobs import BlobFolder
 from schemas.errors import BootRefused, NotFound, StoreUnavailable, UsageError
@@ -40,7 +43,7 @@ def reports(small: SmallLedger, **wanted: object) -> dict[str, Report]:
     """The reports on a home, by log."""
     stores = open_stores(small.settings(), reading=True)
     try:
-        return {report.log: report for report in verify_house(stores, Wanted(**wanted), silent)}  # type: ignore[arg-type]  # by name
+        return {report.log: report for report in verify_stores(stores, VerifyOptions(**wanted), silent)}  # type: ignore[arg-type]  # by name
     finally:
         stores.close()
 
@@ -75,21 +78,21 @@ def test_growth_behind_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> Non
 
 def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tiles are replaced during the check, it is made again before anything is called wrong."""
-    check, calls = verification.check_export, []
+    calls = []
 
-    def late(*arguments: object) -> object:
+    def late(*arguments: Any) -> tuple[Checkpoint, TileReport]:
         calls.append(arguments)
         if len(calls) == 1:
             small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 5))
             (small.tiles / LOG / "tile/entries/000.p/12").unlink()
-            found = check(*arguments)  # type: ignore[arg-type]  # handed on
+            found = check_export(*arguments)
             assert found[1].problems
             small.export()
             return found
-        return check(*arguments)  # type: ignore[arg-type]
+        return check_export(*arguments)
 
     monkeypatch.setattr(verification, "check_export", late)
-    [report] = verify_folder(small.tiles, Wanted(LOG, (), (small.key(),)), silent)
+    [report] = verify_folder(small.tiles, VerifyOptions(LOG, (), (small.key(),)), silent)
     assert (15, (), 2) == (report.entries, report.problems, len(calls))
 
 
@@ -171,10 +174,10 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
 
 def test_an_export_may_be_one_log(small: SmallLedger) -> None:
     """The folder of one log is verified under its name, and a folder without any is not an export."""
-    [report] = verify_folder(small.tiles / LOG, Wanted("", (small.kept,), (small.key(),)), silent)
+    [report] = verify_folder(small.tiles / LOG, VerifyOptions("", (small.kept,), (small.key(),)), silent)
     assert (LOG, 12, 6, ()) == (report.log, report.entries, report.blobs, report.problems)
     with pytest.raises(NotFound, match="--tiles: expected an export below"):
-        verify_folder(small.home, Wanted(), silent)
+        verify_folder(small.home, VerifyOptions(), silent)
 
 
 def test_a_swapped_export_is_named(small: SmallLedger) -> None:
@@ -205,7 +208,7 @@ def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
     """Blobs are checked alike here and in other processes, and a process that dies is said to have died."""
     folder = small.tiles / LOG / "blobs"
     good = next(path for path in folder.iterdir() if path.stat().st_size == 40)
-    batch = [Named(1, COUNTS, bytes.fromhex(good.name)), Named(2, COUNTS, bytes(32))]
+    batch = [NamedBlob(1, COUNTS, bytes.fromhex(good.name)), NamedBlob(2, COUNTS, bytes(32))]
     with BlobPool(_Folder(folder), 1) as here, BlobPool(_Folder(folder), 3, batches_here=1) as pool:
         expected = here.check(batch)()
         assert [(2, True)] == [(fault.named.index, fault.missing) for fault in expected]
@@ -221,7 +224,7 @@ def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
         while not pool._has_room():
             time.sleep(0.01)
         with pytest.raises(StoreUnavailable, match="was killed"):
-            pool.check([Named(1, COUNTS, bytes(32))])()
+            pool.check([NamedBlob(1, COUNTS, bytes(32))])()
 
 
 class _Folder:

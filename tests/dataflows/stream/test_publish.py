@@ -204,7 +204,7 @@ def test_the_store_is_refreshed_even_if_all_is_published(city: City) -> None:
     found = store.get("nyc", "pickups")
     assert found is not None
     assert found.index == index
-    assert found.blob == city.blobs.get(decode(found.entry).blob)
+    assert found.blob == city.blobs.get(decode(found.entry, ForecastIssued).blob)
 
 
 def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
@@ -307,7 +307,7 @@ def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFact
     assert [key for key, value in table.items() if value is not None] == [
         forecast_key("nyc", cell_text(FIRST_CELL + 3 * i, 6)) for i in range(cells)
     ]
-    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind="ForecastIssued")]
+    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind=ForecastIssued)]
     indexes = sink.indexes()
     assert indexes == sorted(set(indexes))
     assert indexes[-1] == issued[-1]

@@ -24,7 +24,7 @@ WORLD = make_world(7, hours=3)
 HORIZON = 50
 
 
-class Kept:
+class RejectList:
     """Rejects in a list; may refuse."""
 
     def __init__(self) -> None:
@@ -36,7 +36,9 @@ class Kept:
             raise StoreUnavailable("rejects: full")
         self.rejects += rejects
 
-    def read(self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None) -> list[Rejected]:
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
         return self.rejects
 
     def counts(self) -> dict[Reason, int]:
@@ -64,12 +66,12 @@ def pump_of(
     bounded: bool,
     batch_events: int = 30,
     clock: Callable[[], float] = lambda: 0.0,
-    kept: Kept | None = None,
+    kept: RejectList | None = None,
 ) -> PartitionPump:
     """A pump over partition 0 of a log in files."""
     limits = PumpLimits(batch_events, idle_after_s=5.0, progress_every_s=1.0, poll_s=0.0)
     rules = IntakeRules(dedup_horizon_events=HORIZON)
-    return PartitionPump(FileRides(folder), 0, [plan], Decoder(("small",)), rules, kept or Kept(), limits, clock, bounded=bounded)
+    return PartitionPump(FileRides(folder), 0, [plan], Decoder(("small",)), rules, kept or RejectList(), limits, clock, bounded=bounded)
 
 
 def written(folder: Path, entries: Sequence[Entry]) -> LiveFiles:
@@ -104,7 +106,7 @@ def test_a_bounded_pump_stops_at_the_end_that_it_pinned(tmp_path: Path) -> None:
 def test_partials_continue_each_other(tmp_path: Path) -> None:
     """Ranges of offsets follow one another without a hole, and rejects carry their bytes."""
     written(tmp_path, WORLD.logs[0]).close()
-    kept = Kept()
+    kept = RejectList()
     partials = drained(pump_of(tmp_path, plan_at(FRESH), bounded=True, batch_events=7, kept=kept))
     assert all(one.to_offset == other.from_offset for one, other in itertools.pairwise(partials))
     expected = {offset: entry.value for offset, entry in enumerate(WORLD.logs[0]) if entry.event.reason is not None}
@@ -175,7 +177,7 @@ def test_a_partial_waits_for_its_rejects(tmp_path: Path) -> None:
     """When rejects cannot be kept no partial goes on that counts them."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, np.array([1]), [b""], [b"no ride"])
-    kept = Kept()
+    kept = RejectList()
     kept.refuses = True
     pump = pump_of(tmp_path, plan_at(FRESH), bounded=True, kept=kept)
     with pytest.raises(StoreUnavailable, match="full"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.check.blob_check import blobs_named
-from ledger.check.kept import Kept, open_kept
+from ledger.check.blob_check import blobs_of_record
+from ledger.check.stored_checkpoints import StoredCheckpoint, open_stored_checkpoint
 from ledger.check.verify import Problem, verify_log
 from ledger.formats.checkpoint import Checkpoint, origin_of
 from ledger.formats.keys import Signer
@@ -166,10 +166,10 @@ def test_other_types_are_damage(tmp_path: Path) -> None:
     place.abandon()
 
 
-def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> Kept:
+def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> StoredCheckpoint:
     """A checkpoint of a log of these entries, as somebody may have kept it."""
     checkpoint = Checkpoint(origin_of("local", LOG), size, root([leaf_hash(payload) for payload in payloads[:size]]))
-    return open_kept(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
+    return open_stored_checkpoint(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 599, 600])
@@ -201,7 +201,7 @@ def test_what_no_checkpoint_is_cannot_be_held_against_a_log() -> None:
     """A file that is no signed checkpoint is wrong usage, not damage."""
     for text in ("", "hello\n", "ridecast/local/region/nyc\n7\nAAAA\n"):
         with pytest.raises(UsageError, match=r"kept.txt: expected a signed checkpoint"):
-            open_kept(text, "kept.txt", [SIGNER.verifier])
+            open_stored_checkpoint(text, "kept.txt", [SIGNER.verifier])
 
 
 def test_unknown_log(place: Place) -> None:
@@ -304,4 +304,4 @@ def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_empty_digests_name_nothing() -> None:
     """A record without a blob names none."""
-    assert blobs_named(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()
+    assert blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")) == ()

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from ledger.formats import merkle
 from ledger.formats.merkle import Tree, leaf_hash, node_hash
-from ledger.formats.tiles import Tile, decode_bundle, demand_tile, encode_bundle, fetch, parse_path, tile_bytes, tile_nodes, tiles_between
+from ledger.formats.tiles import Tile, decode_bundle, encode_bundle, fetch, parse_path, require_tile, tile_bytes, tile_nodes, tiles_between
 from schemas.errors import ContractError, DamagedError, NotFound
 from tests.ledger.exports import Export, exported
 
@@ -104,7 +104,7 @@ def test_growth_writes_what_is_new(old_size: int, more: int) -> None:
         return
     assert set(tiles_between(0, size)) - set(tiles_between(0, old_size)) == set(tiles_between(old_size, size))
     for tile in tiles_between(0, size):
-        demand_tile(tile, size)
+        require_tile(tile, size)
 
 
 @given(sizes, st.data())
@@ -112,9 +112,9 @@ def test_only_tiles_of_a_log_are_its_own(size: int, data: st.DataObject) -> None
     """A tile with one hash more than the log fills is not the log's."""
     level = data.draw(st.none() | st.integers(0, 8))
     filled = size >> (level or 0) * 8
-    demand_tile(Tile(level, max(filled - 1, 0) // 256, max(filled - 1, 0) % 256 + 1), max(size, 1 << (level or 0) * 8))
+    require_tile(Tile(level, max(filled - 1, 0) // 256, max(filled - 1, 0) % 256 + 1), max(size, 1 << (level or 0) * 8))
     with pytest.raises(NotFound, match=f"of a log of {size} entries"):
-        demand_tile(Tile(level, filled // 256, filled % 256 + 1), size)
+        require_tile(Tile(level, filled // 256, filled % 256 + 1), size)
 
 
 def test_tiles_hold_subtrees() -> None:

@@ -7,7 +7,7 @@ from ledger.formats.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from ledger.formats.keys import Signer
 from ledger.formats.merkle import Tree, consistency_path, leaf_hash
 from ledger.formats.note import open_note, sign_note
-from ledger.formats.witness import Cosigned, Refusal, Refused, Submission, consider, parse_submission, vet, with_cosignature
+from ledger.formats.witness import Cosigned, Refusal, Refused, Submission, check_submission, consider, parse_submission, with_cosignature
 from schemas.errors import DamagedError
 
 LOG = Signer("ridecast/test", bytes(32))
@@ -29,7 +29,7 @@ def submission(old: int, size: int, leaves: list[bytes] = LEAVES) -> Submission:
 
 def answer(asked: Submission, last: int | None, leaves: list[bytes] = LEAVES) -> Cosigned | Refusal:
     """What a witness says that cosigned a size last."""
-    found = vet(asked, [LOG.verifier])
+    found = check_submission(asked, [LOG.verifier])
     if isinstance(found, Refusal):
         return found
     known = None if last is None else parse_checkpoint(signed(last, leaves))

@@ -15,7 +15,7 @@ from schemas.errors import DamagedError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredCheckpoint:
     """A checkpoint with what it is called in messages, and what is wrong with its signature (empty when nothing is)."""
 
     source: str
@@ -23,7 +23,7 @@ class Kept:
     fault: str = ""
 
 
-def open_kept(text: str, source: str, verifiers: Sequence[Verifier]) -> Kept:
+def open_stored_checkpoint(text: str, source: str, verifiers: Sequence[Verifier]) -> StoredCheckpoint:
     """A checkpoint that somebody kept; one that no known key signed is kept with that fault.
 
     Args:
@@ -36,7 +36,7 @@ def open_kept(text: str, source: str, verifiers: Sequence[Verifier]) -> Kept:
     >>> from ledger.formats.keys import Signer
     >>> from ledger.formats.note import sign_note
     >>> old, new = Signer("log", bytes(32)), Signer("log", bytes(31) + b"1")
-    >>> print(open_kept(sign_note("log\\n1\\nAAAA\\n", old), "kept.txt", [new.verifier]).fault)
+    >>> print(open_stored_checkpoint(sign_note("log\\n1\\nAAAA\\n", old), "kept.txt", [new.verifier]).fault)
     signed by log+07108162, expected log+d215f131: another key signed this log, or its key was replaced
     """
     try:
@@ -49,21 +49,21 @@ def open_kept(text: str, source: str, verifiers: Sequence[Verifier]) -> Kept:
         made = {f"{signature.name}+{signature.key_id.hex()}" for signature in parse_note(text)[1]}
         wanted = {f"{verifier.name}+{verifier.key_id.hex()}" for verifier in verifiers}
         if made & wanted:
-            return Kept(source, checkpoint, str(damage))
+            return StoredCheckpoint(source, checkpoint, str(damage))
         named = f"signed by {', '.join(sorted(made))}, expected {', '.join(sorted(wanted)) or 'a known key'}"
-        return Kept(source, checkpoint, f"{named}: another key signed this log, or its key was replaced")
-    return Kept(source, checkpoint)
+        return StoredCheckpoint(source, checkpoint, f"{named}: another key signed this log, or its key was replaced")
+    return StoredCheckpoint(source, checkpoint)
 
 
 @dataclass(slots=True)
-class Vouchers:
+class CheckpointComparison:
     """Holds a growing tree against checkpoints at their sizes.
 
     Args:
         kept: Checkpoints of one log.
     """
 
-    kept: Sequence[Kept]
+    kept: Sequence[StoredCheckpoint]
     roots: dict[int, bytes] = field(default_factory=dict)
 
     def next_size(self, size: int) -> int | None:
@@ -104,5 +104,5 @@ class Vouchers:
                 others = [other.source for other in self.kept if self._agrees(other) and other.checkpoint.size >= known.size]
                 yield one.source, f"{text}; {others[0]} vouches for what is stored: a fork" if others else text
 
-    def _agrees(self, one: Kept) -> bool:
+    def _agrees(self, one: StoredCheckpoint) -> bool:
         return self.roots.get(one.checkpoint.size) == one.checkpoint.root
