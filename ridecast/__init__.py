@@ -1,3 +1,3 @@
-"""The command line: the one place above all others."""
+"""The command line; imports from every other package."""
 
 __version__ = "0.1.0"
