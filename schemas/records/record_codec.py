@@ -1,8 +1,8 @@
-"""Records to bytes and back: Avro single-object encoding, so that every entry names its own schema.
+"""Encodes and decodes records: Avro single-object encoding, so that every entry names its own schema.
 
 A record's Avro schema is derived from its dataclass, written once to `avro/records/` by
 `python -m schemas.records.record_codec --write`, and never edited after release: a changed record gets the
-next version number, and an upcaster that lifts the old one.
+next version number, and an upcaster from the old version.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from schemas.errors import ContractError, DamagedError
 from schemas.records.records import BLOB_RECORDS, RECORDS, Record
 from schemas.records.upcasters import UPCASTERS, AvroDict
 
-VERSIONS = {"RegionBootstrapped": 2}  # current version where it is not 1
+VERSIONS = {"RegionBootstrapped": 2}  # current version, if it is not 1
 
 
 def _avro_type(annotation: Any, seen: set[str]) -> Any:
@@ -56,7 +56,7 @@ def _record_type(cls: type, seen: set[str]) -> AvroDict:
 
 @cache
 def schema_of(cls: Any) -> AvroDict:
-    """The Avro schema of a record's dataclass; the namespace carries its version."""
+    """The Avro schema of a record's dataclass; its namespace contains the version."""
     version = VERSIONS.get(cls.__name__, 1)
     return {**_record_type(cls, set()), "namespace": f"ridecast.v{version}"}
 
@@ -81,7 +81,7 @@ def _readers() -> dict[bytes, tuple[type, int, Any]]:
 
 
 def encode(record: object) -> bytes:
-    """A record's exact bytes: marker, schema fingerprint, Avro body."""
+    """Encode a record: marker, schema fingerprint, Avro body."""
     cls: Any = type(record)
     head, schema = _writer(cls)
     out = io.BytesIO()
@@ -96,7 +96,7 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value] if value and dataclasses.is_dataclass(value[0]) else value
     if isinstance(value, dict):
-        return dict(sorted(value.items()))  # A map's order reaches the bytes, so it must not depend on insertion.
+        return dict(sorted(value.items()))  # The order of a map affects the bytes, so it must not depend on insertion order.
     return value
 
 
@@ -117,10 +117,10 @@ def _builder(annotation: Any) -> Callable[[Any], Any]:
 
 
 def decode(payload: bytes) -> Any:
-    """The record that some bytes hold, lifted to its current version.
+    """Decode a record, and upcast it to its current version.
 
     Raises:
-        DamagedError: no released schema has that fingerprint, or the body does not fit it.
+        DamagedError: no released schema has that fingerprint, or the body does not match it.
     """
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     if known is None:
@@ -130,7 +130,7 @@ def decode(payload: bytes) -> Any:
     source.seek(10)
     try:
         fields = fastavro.schemaless_reader(source, schema, None)
-    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
+    except Exception as cause:  # fastavro's C code raises various exceptions; all mean the same here.
         raise DamagedError(f"entry: {cls.__name__} v{version} does not decode: {cause}") from cause
     if source.tell() != len(payload) or not isinstance(fields, dict):
         raise DamagedError(f"entry: {cls.__name__} v{version}: expected {source.tell()} bytes, got {len(payload)}")
@@ -140,7 +140,7 @@ def decode(payload: bytes) -> Any:
 
 
 def decode_if_known(payload: bytes) -> Any:
-    """As `decode`, or None for what a newer version wrote: bytes that hash as promised are good, though their meaning is not known here.
+    """As `decode`, or None for a record of a newer version, which may be valid although this version cannot decode it.
 
     >>> decode_if_known(b"a record of tomorrow") is None
     True
@@ -152,20 +152,20 @@ def decode_if_known(payload: bytes) -> Any:
 
 
 def kind_of(payload: bytes) -> str:
-    """Name of the record that some bytes hold, without decoding its body."""
+    """Name of the encoded record, without decoding its body."""
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     return known[0].__name__ if known else "unknown"
 
 
 def place_of(record: Record) -> tuple[int | None, str]:
-    """(slot, subject) under which a log indexes a record: derived, never stored truth."""
+    """(slot, subject) under which a log indexes a record; always derived from the record."""
     slot = getattr(record, "slot", None)
     return (slot if isinstance(slot, int) else None), str(getattr(record, "measure", ""))
 
 
 @cache
 def _place_readers() -> dict[bytes, tuple[str, Any]]:
-    """Fingerprint -> (kind, schema of the fields up to the last that gives a place, or None)."""
+    """Fingerprint -> (kind, schema of the fields up to the last one needed for the place, or None)."""
     found: dict[bytes, tuple[str, Any]] = {}
     for item in (resources.files("schemas") / "avro" / "records").iterdir():
         if item.name.endswith(".avsc"):
@@ -178,9 +178,9 @@ def _place_readers() -> dict[bytes, tuple[str, Any]]:
 
 
 def place_in(payload: bytes) -> tuple[str, int | None, str]:
-    """(kind, slot, subject) of a record's bytes: what `kind_of` and `place_of` say, decoding the first fields only.
+    """(kind, slot, subject) of an encoded record: as `kind_of` and `place_of`, but decodes only the first fields.
 
-    Bytes that are no record of ours have the kind "unknown" and no place.
+    Bytes that are not a known record have the kind "unknown" and no place.
     """
     kind, start = _place_readers().get(payload[2:10], ("unknown", None)) if payload[:2] == MARKER else ("unknown", None)
     if start is None:
@@ -194,7 +194,7 @@ def place_in(payload: bytes) -> tuple[str, int | None, str]:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write the schema of each current record that has no file yet; refuse to change one that has."""
+    """Write the schema of each current record that has no file yet; refuse to change an existing file."""
     written = []
     cls: Any
     for cls in (*RECORDS, *BLOB_RECORDS):

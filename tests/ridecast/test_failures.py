@@ -38,7 +38,7 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
         (
             ("run", "--region", "tehran", "--home", "home"),
             2,
-            "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; give it or set RIDECAST_RIDES",
+            "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; pass it or set RIDECAST_RIDES",
         ),
         ((*RUN, "--region", "atlantis"), 2, "--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"),
         (

@@ -117,7 +117,7 @@ def test_out_names_the_file(town: Town, run: Run, tmp_path: Path) -> None:
         ({"--horizon": "20"}, 1, "it has (15, 30, 60)"),
         ({"--target": "2014-05-06T00:31"}, 2, "--target: expected a boundary of a 5-minute slot"),
         ({"--target": "yesterday"}, 2, "--target: expected an ISO time"),
-        ({"--target": "2014-11-02T01:30"}, 2, "happens twice"),
+        ({"--target": "2014-11-02T01:30"}, 2, "is ambiguous"),
         (
             {"--target": "2014-06-06T00:30"},
             1,
