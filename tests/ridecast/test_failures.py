@@ -190,7 +190,7 @@ def test_a_port_in_use_is_said_before_anything_starts(at_small: Small, call: Cal
     assert (1, "") == (done.status, done.out)
     assert done.err == (
         f"ridecast: api_port: expected a free port, got {port}, which is in use at 127.0.0.1; "
-        "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT\n"
+        "stop the program that uses it, or set another with --port or RIDECAST_API_PORT\n"
     )
     assert not (at_small.folder / "new").exists()
 
