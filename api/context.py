@@ -1,4 +1,4 @@
-"""What every resource has at hand: open stores, the regions, the clock; and the checks that several share."""
+"""The context that every resource receives: open stores, regions, settings, the clock; and shared checks of parameters."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ class ApiContext:
     """Open stores of one application.
 
     Args:
-        ledger, blobs, store: Open; closed by who opened them.
+        ledger, blobs, store: Open; the caller closes them.
         regions: Names of the regions that are served.
-        settings: Parsed once by the shell.
+        settings: Parsed by the caller.
         clock: Seconds since 1970, UTC.
     """
 
@@ -46,7 +46,7 @@ class ApiContext:
         return int(self._clock() * US_PER_S)
 
     def view(self, name: str) -> RegionView | None:
-        """The region as its log tells it up to now, or None before it is bootstrapped."""
+        """The current view of a region's log, or None before it is bootstrapped."""
         with self._lock:
             view = self._views.get(name)
             if view is None:
@@ -71,7 +71,7 @@ class ApiContext:
         """
         if name not in self.regions:
             known = ", ".join(self.regions) or "none"
-            raise Problem(404, "unknown-region", f"region: no region {name!r} here; known: {known}", field="region")
+            raise Problem(404, "unknown-region", f"region: expected one of {known}, got {name!r}", field="region")
         view = self.view(name)
         if view is None:
             detail = f"region {name} is not bootstrapped yet; run `ridecast bootstrap --region {name} --until DATE`"
@@ -80,7 +80,7 @@ class ApiContext:
 
 
 def measure_of(request: Request, region: Region) -> str:
-    """The measure that the query names, or the region's first.
+    """The measure in the query, or the region's first.
 
     Raises:
         Problem: the region does not have it.
@@ -107,7 +107,7 @@ def cell_of(text: str, region: Region) -> int:
 
 
 def horizon_of(request: Request, region: Region) -> int | None:
-    """Position of the horizon that the query names, or None for all.
+    """Position of the horizon in the query, or None for all.
 
     Raises:
         Problem: the region does not forecast it.

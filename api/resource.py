@@ -1,4 +1,4 @@
-"""What a resource is: a path, its parameters, its answer; routes and the OpenAPI document both come from here."""
+"""Operations of the API: path, parameters, response; source of both the routes and the OpenAPI document."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Handler = Callable[[ApiContext, Request], Response]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One value that a client may give, or must; `schema` is JSON Schema, path parameters are always required."""
+    """One parameter; `schema` is JSON Schema, path parameters are always required."""
 
     name: str
     meaning: str
@@ -30,18 +30,18 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One GET.
+    """One GET operation.
 
     Attributes:
-        path: Starlette's form, such as /v1/ledger/{log:path}/entries/{index}.
+        path: In Starlette's form, such as /v1/ledger/{log:path}/entries/{index}.
         name: Unique; the OpenAPI operationId.
-        summary: One line for a person.
-        handler: Makes the answer; runs in a thread, so it may wait for a store.
-        body: JSON Schema of the answer.
-        parameters: All that it takes; any other name in the query is refused.
-        problems: Statuses other than 200 that it may answer with.
-        media_type: Of the answer.
-        documented: Whether the OpenAPI document lists it.
+        summary: One line of description.
+        handler: Makes the response; runs in a thread, so it may wait for a store.
+        body: JSON Schema of the response.
+        parameters: All parameters; any other name in the query is refused.
+        problems: Possible error statuses.
+        media_type: Media type of the response.
+        documented: Whether the OpenAPI document includes it.
     """
 
     path: str
@@ -60,15 +60,15 @@ class Operation:
         return re.sub(r"\{(\w+):\w+\}", r"{\1}", self.path)
 
     def route(self, context: ApiContext) -> Route:
-        """The route that answers it."""
+        """The route of the operation."""
         known = {parameter.name for parameter in self.parameters if parameter.where == "query"}
 
         def endpoint(request: Request) -> Response:
             require_accept(request, self.media_type)
-            for name, values in _given(request).items() if self.documented else ():  # A page ignores what it does not know.
+            for name, values in _given(request).items() if self.documented else ():  # A page ignores unknown parameters.
                 if name not in known:
                     expected = ", ".join(sorted(known)) or "none"
-                    raise Problem(422, "unknown-parameter", f"{name}: no such parameter here; known: {expected}", field=name)
+                    raise Problem(422, "unknown-parameter", f"{name}: unknown parameter; known: {expected}", field=name)
                 if len(values) > 1:
                     raise Problem(422, "repeated-parameter", f"{name}: expected once, got {len(values)} times", field=name)
             return self.handler(context, request)
@@ -82,9 +82,9 @@ def _given(request: Request) -> dict[str, list[str]]:
 
 # --- parameters and schemas that several resources share ---------------------------------------
 
-REGION = Parameter("region", "Name of a region, as /v1/regions lists it.", {"type": "string"}, "path", "nyc")
-CELL = Parameter("cell", "Geohash text of a cell, as long as the region's precision.", {"type": "string"}, "path", "dr5ru7")
-MEASURE = Parameter("measure", "What is counted; the region's first measure if not given.", {"type": "string"}, example="pickups")
+REGION = Parameter("region", "Name of a region, as listed by /v1/regions.", {"type": "string"}, "path", "nyc")
+CELL = Parameter("cell", "Geohash of a cell, with as many letters as the region's precision.", {"type": "string"}, "path", "dr5ru7")
+MEASURE = Parameter("measure", "Measure of demand; default: the region's first.", {"type": "string"}, example="pickups")
 
 TEXT: JsonSchema = {"type": "string"}
 TIME: JsonSchema = {"type": "string", "format": "date-time"}
@@ -101,12 +101,12 @@ def maybe(schema: JsonSchema) -> JsonSchema:
 
 
 def array_of(items: JsonSchema) -> JsonSchema:
-    """A list of them."""
+    """An array of items of that schema."""
     return {"type": "array", "items": items}
 
 
 def record_of(**fields: JsonSchema) -> JsonSchema:
-    """An object with exactly these members, all always there."""
+    """An object with exactly these members, all required."""
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
@@ -114,7 +114,7 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     """A whole number from the query.
 
     Raises:
-        Problem: not one, or out of bounds.
+        Problem: not a whole number, or out of bounds.
     """
     text = request.query_params.get(name)
     if text is None:

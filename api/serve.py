@@ -1,4 +1,4 @@
-"""The API as a process: opens what the settings name, serves until SIGTERM, closes what it opened."""
+"""The API process: opens the configured stores, serves until SIGTERM, closes them."""
 
 import errno
 import logging
@@ -26,14 +26,14 @@ from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 5  # how long an open request may take to end after SIGTERM
+DRAIN_S = 5  # time for open requests to finish after SIGTERM
 
 
 def serve(settings: Settings, regions: Sequence[str]) -> None:
     """Serve until SIGTERM or Ctrl-C, then return.
 
     Raises:
-        RidecastError: the port is in use or the address is not ours; a store does not open.
+        RidecastError: the port is in use or the address is not of this machine; a store does not open.
     """
     listener = bind(settings.api_host, settings.api_port)
     stop = threading.Event()
@@ -70,10 +70,10 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
 
 
 class handled_signals:
-    """While open, SIGTERM and SIGINT do nothing of their own.
+    """Inside this context, SIGTERM and SIGINT have no default action.
 
-    uvicorn takes both, shuts down, and then raises them again for whoever listened before; without this,
-    a clean stop would look like a death by signal.
+    uvicorn handles both, shuts down, and then raises them again for the previous handler; without this,
+    a clean stop would look like an exit by signal.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -87,11 +87,11 @@ class handled_signals:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; with port 0 the system picks one.
+    """A listening socket; with port 0 the system chooses one.
 
     Raises:
         RidecastError: the port is in use.
-        ConfigError: the address is not one of this machine, or the port needs more rights.
+        ConfigError: the address is not one of this machine, or the port needs more permissions.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -104,7 +104,7 @@ def bind(host: str, port: int) -> socket.socket:
         if cause.errno == errno.EADDRINUSE:
             raise RidecastError(
                 f"api_port: expected a free port, got {port}, which is in use at {host}; "
-                "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT"
+                "stop the program that uses it, or set another with --port or RIDECAST_API_PORT"
             ) from cause
         raise ConfigError(
             f"api_host, api_port: expected an address of this machine, got {host}:{port}: {os.strerror(cause.errno or 0)}"
@@ -113,7 +113,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger that the settings name, to read: the API never sees the private key."""
+    """The configured ledger, read-only: the API never reads the private key."""
 
     def public_key() -> Verifier | None:
         return read_verifier(settings.home / PUBLIC_KEY)
@@ -128,7 +128,7 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def open_store(settings: Settings) -> OnlineStore:
-    """Redis if it is set, else a store in this process."""
+    """Redis if configured, else a store in this process."""
     if not settings.redis:
         return MemoryStore()
     import redis

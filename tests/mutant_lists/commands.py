@@ -2,11 +2,11 @@
 
 from tests.mutant_lists.mutant import Mutant
 
-SUPERVISE, LANDING = "ridecast/supervise.py", "ridecast/landing.py"
-OCCUPANCY = "ridecast/occupancy.py"
+SUPERVISE, LANDING = "ridecast/supervise.py", "ridecast/ride_output.py"
+OCCUPANCY = "ridecast/home_lock.py"
 KEPT_ALIVE = "tests/ridecast/test_supervise.py"
-LANDED = "tests/ridecast/test_landing.py"
-ALONE = "tests/ridecast/test_occupancy.py"
+LANDED = "tests/ridecast/test_ride_output.py"
+ALONE = "tests/ridecast/test_home_lock.py"
 
 MUTANTS = (
     Mutant(
