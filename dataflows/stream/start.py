@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
-from dataflows.connectors.sources import RideSource, describe_source
+from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
@@ -76,7 +76,7 @@ def start_region(
         snapshot_every_s=stores.settings.snapshot_every_s,
         on_refold=on_refold,
     )
-    stores.runs.append(record_start(stores, f"run {region}", describe_source(source.identity()), processes))
+    stores.runs.append(record_start(stores, f"run {region}", source.identity().to_json(), processes))
     return run
 
 

@@ -24,7 +24,7 @@ from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
 from ledger.views.regions import last_run
 from schemas.errors import BootRefused, NotFound, StoreUnavailable
 from schemas.records.record_codec import decode
-from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.records.records import RUNS_LOG, Record, RunStarted, RunStopped
 from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.faults.small_ledger import make_small_ledger
@@ -47,9 +47,9 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     opened.close()
 
 
-def runs(stores: Stores, kind: type) -> list[object]:
+def runs(stores: Stores, kind: type[Record]) -> list[Record]:
     """Records of a kind in the `runs` log."""
-    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind.__name__)]
+    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind)]
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path
     [started] = runs(stores, RunStarted)
     assert isinstance(started, RunStarted)
     assert ("run small", 2) == (started.command, started.processes)
-    assert all(f"{name}={value}" in started.source for name, value in source.identity().items())
+    assert source.identity().to_json() == started.source
     assert stores.ledger.head(LOG).size == run.size
     source.close()
     stores.close()
