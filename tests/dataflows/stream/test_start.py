@@ -19,12 +19,13 @@ from dataflows.jobs.learn import train_region
 from dataflows.stream.environment import describe_environment, environment_digest
 from dataflows.stream.resume import plan_resume
 from dataflows.stream.start import limits_of, open_pumps, record_start, record_stops, rules_of, run_embedded, start_region
+from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
+from ledger.store.log import R
 from ledger.views.regions import last_run
 from schemas.errors import BootRefused, NotFound, StoreUnavailable
-from schemas.records.record_codec import decode
-from schemas.records.records import RUNS_LOG, Record, RunStarted, RunStopped
+from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.faults.small_ledger import make_small_ledger
@@ -47,9 +48,9 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     opened.close()
 
 
-def runs(stores: Stores, kind: type[Record]) -> list[Record]:
+def runs(stores: Stores, kind: type[R]) -> list[R]:
     """Records of a kind in the `runs` log."""
-    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind)]
+    return list(stores.ledger.records(RUNS_LOG, kind))
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -271,15 +272,18 @@ def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> Non
     """A run that came to its end says so in `runs`; one that failed says only that it began."""
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
 
-    def fail() -> bool:
-        raise RuntimeError("a fault")
+    class Failing(StopEvent):
+        def is_set(self) -> bool:
+            raise RuntimeError("a fault")
 
     with pytest.raises(RuntimeError, match="a fault"):
-        run_embedded(stores, source, ["small"], bounded=True, stopped=fail)
+        run_embedded(stores, source, ["small"], bounded=True, stop=Failing())
     stores.runs.clear()
-    run_embedded(stores, source, ["small"], bounded=True, stopped=lambda: True)
-    started, stopped = (runs(stores, kind) for kind in (RunStarted, RunStopped))
-    assert [record.run for record in started][1:] == [record.run for record in stopped]  # type: ignore[attr-defined]
+    stop = StopEvent()
+    stop.set()
+    run_embedded(stores, source, ["small"], bounded=True, stop=stop)
+    started, stopped = runs(stores, RunStarted), runs(stores, RunStopped)
+    assert [record.run for record in started][1:] == [record.run for record in stopped]
     source.close()
     stores.close()
 
