@@ -1,13 +1,13 @@
-"""The API process: opens the configured stores, serves until SIGTERM, closes them."""
+"""The API process: opens the configured stores, serves until told to stop, closes them."""
 
 import errno
 import logging
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +17,7 @@ from ledger.formats.keys import Verifier
 from ledger.store.archive import Archive, blobs_at
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
 from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.views.follow import Stop
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
@@ -26,17 +27,17 @@ from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 5  # time for open requests to finish after SIGTERM
+DRAIN_S = 5  # time for open requests to finish after the stop
 
 
-def serve(settings: Settings, regions: Sequence[str]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then return.
+def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
+    """Serve until told to stop, then return.
 
     Raises:
         RidecastError: the port is in use or the address is not of this machine; a store does not open.
     """
     listener = bind(settings.api_host, settings.api_port)
-    stop = threading.Event()
+    ended = threading.Event()  # as well when the server fails
     ledger = open_ledger(settings)
     blobs = blobs_at(settings.home, settings.database, settings.archive)
     threads: list[threading.Thread] = []
@@ -44,7 +45,7 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         store = open_store(settings)
         if not settings.redis:
             follower = StoreFollower(ledger, blobs, store, regions)
-            threads.append(threading.Thread(target=follower.run, args=(stop,), name="store follower"))
+            threads.append(threading.Thread(target=follower.run, args=(ended,), name="store follower"))
         app = create_app(ledger, blobs, store, regions, settings, time.time)
         config = uvicorn.Config(
             app,
@@ -57,10 +58,9 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         for thread in threads:
             thread.start()
         log.info("listening at http://%s:%d", *listener.getsockname()[:2])
-        with handled_signals():
-            uvicorn.Server(config).run(sockets=[listener])
+        StoppableServer(config, stop).run(sockets=[listener])
     finally:
-        stop.set()
+        ended.set()
         for thread in threads:
             if thread.is_alive():
                 thread.join()
@@ -69,21 +69,19 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         ledger.close()
 
 
-class handled_signals:
-    """Inside this context, SIGTERM and SIGINT have no default action.
+class StoppableServer(uvicorn.Server):
+    """A server that finishes open requests and exits when an event is set; it handles no signals."""
 
-    uvicorn handles both, shuts down, and then raises them again for the previous handler; without this,
-    a clean stop would look like an exit by signal.
-    """
+    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+        super().__init__(config)
+        self._stop = stop
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
-    def __enter__(self) -> None:
-        self._before = [signal.signal(number, lambda *_: None) for number in self.SIGNALS]
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in zip(self.SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._stop.is_set()
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -19,13 +19,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.serve import DRAIN_S, bind, handled_signals
+from api.serve import DRAIN_S, StoppableServer, bind
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note
 from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, check_submission, consider, parse_submission
 from ledger.store.files import locked, make_folder, write_durably
 from ledger.store.tables import translated
+from ledger.views.follow import Stop
 from schemas.errors import DamagedError, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,9 @@ def create_witness(witness: Witness) -> Starlette:
 
 
 def serve_witness(
-    host: str, port: int, folder: Path, signer: Signer, verifiers: Sequence[Verifier], on_listening: Callable[[str], None]
+    host: str, port: int, folder: Path, signer: Signer, verifiers: Sequence[Verifier], stop: Stop, on_listening: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then return.
+    """Serve until told to stop, then return.
 
     Raises:
         RidecastError: the port is in use, or the folder cannot be used.
@@ -136,7 +137,6 @@ def serve_witness(
             app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
         on_listening("http://{}:{}".format(*listener.getsockname()[:2]))
-        with handled_signals():
-            uvicorn.Server(config).run(sockets=[listener])
+        StoppableServer(config, stop).run(sockets=[listener])
     finally:
         listener.close()

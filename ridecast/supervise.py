@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+from dataflows.stream.stopping import StopEvent
 from ridecast.relay import Relay
 from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError
 
@@ -114,6 +115,7 @@ class Supervisor:
         companions: Roles to keep running beside the forecasters.
         relay: Passes on the children's output.
         inherited: Descriptors that children keep open while they run.
+        stop: Set by SIGTERM and SIGINT while it runs.
     """
 
     environment: dict[str, str]
@@ -123,10 +125,9 @@ class Supervisor:
     companions: Sequence[str]
     relay: Relay
     inherited: Sequence[int] = ()
+    stop: StopEvent = field(default_factory=StopEvent)
     _forecasters: list[Child] = field(default_factory=list)
     _others: list[Child] = field(default_factory=list)
-    _stopping: bool = False
-    _signal: int = 0
 
     def run(self, on_tick: Callable[[], None]) -> None:
         """Run to the end; `on_tick` is called several times a second.
@@ -135,16 +136,15 @@ class Supervisor:
             RidecastError: children keep dying, or one reports a permanent error; or a bounded run was stopped before its
                 end. It carries the exit code.
         """
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
-        signal.signal(signal.SIGINT, self._ask_to_stop)
+        self.stop.listen()
         self._others = [Child(role, [role, "--regions", ",".join(self.regions)]) for role in self.companions]
         for child in self._others:
             child.start(self.environment, self.relay, self.inherited)
         restarts, started = 0, time.monotonic()
         self._start_forecasters()
         try:
-            while not self._stopping:
-                time.sleep(0.1)
+            while not self.stop.is_set():
+                self.stop.wait(0.1)
                 on_tick()
                 statuses = [child.poll() for child in self._forecasters]
                 # A forecaster may end on its own only in a bounded run.
@@ -155,8 +155,8 @@ class Supervisor:
                     worst = max((status for status in statuses if status), key=lambda s: (s in (2, PERMANENT_STATUS), s), default=0)
                     if worst in (2, PERMANENT_STATUS) or restarts > MOST_RESTARTS:
                         raise _ended("forecaster", worst, restarts)
-                    time.sleep(RESTART_AFTER_S)
-                    if not self._stopping:
+                    self.stop.wait(RESTART_AFTER_S)
+                    if not self.stop.is_set():
                         started = time.monotonic()
                         self._start_forecasters()
                 elif all(status == 0 for status in statuses):
@@ -166,10 +166,10 @@ class Supervisor:
         finally:
             self._stop(self._forecasters)
             self._stop(self._others)
-        if self.bounded and not self._stopping:
+        if self.bounded and not self.stop.is_set():
             self._drain()
-        if self.bounded and self._stopping:
-            raise _stopped(self._signal)
+        if self.bounded and self.stop.is_set():
+            raise _stopped(self.stop.number)
 
     def _start_forecasters(self) -> None:
         addresses = free_addresses(self.processes) if self.processes > 1 else []
@@ -198,14 +198,11 @@ class Supervisor:
         """Publish everything that the run has recorded, then end."""
         child = Child("publish", ["publish", "--regions", ",".join(self.regions), "--drain"])
         child.start(self.environment, self.relay, self.inherited)
-        while (status := child.poll()) is None and not self._stopping:
-            time.sleep(0.05)
+        while (status := child.poll()) is None and not self.stop.is_set():
+            self.stop.wait(0.05)
         self._stop([child])
         if status:
             raise _ended("publisher", status, 1)
-
-    def _ask_to_stop(self, number: int, *_: object) -> None:
-        self._stopping, self._signal = True, number
 
     def _stop(self, children: Sequence[Child]) -> None:
         running = [child.process for child in children if child.process is not None and child.process.poll() is None]

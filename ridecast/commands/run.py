@@ -67,7 +67,8 @@ def run_region(
     """
     from api.serve import bind
     from dataflows.connectors.reachable import check_servers
-    from dataflows.connectors.sources import describe_source, open_rides, same_source
+    from dataflows.connectors.source_identity import SourceIdentity
+    from dataflows.connectors.sources import open_rides
     from dataflows.stream.resume import check_held, plan_resume
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
@@ -93,10 +94,10 @@ def run_region(
         bounds = {partition: source.bounds(partition) for partition in source.partitions()}
         warnings = warnings_of(settings, region, plan.region)
         last, now = last_run(stores.ledger, region.id), source.identity()
-        before = last.source if last else ""
-        if before and not same_source(before, now):
+        before = SourceIdentity.from_text(last.source) if last and last.source else None
+        if before is not None and not before.may_be(now):
             warnings.append(
-                f"region {region.id}: its last run read {describe_source(before)}, this one reads {describe_source(now)}; "
+                f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
                 "it resumes at the offsets where that one stopped"
             )
         for warning in warnings:

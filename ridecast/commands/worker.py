@@ -28,13 +28,15 @@ def command(tied: bool) -> None:
 def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
     """Read rides, close slots, record forecasts."""
     from dataflows.stream.forecast import run_process
+    from dataflows.stream.stopping import stop_on_signals
     from ridecast.main import report_error
 
     def leave(error: Exception) -> None:
         os._exit(report_error(permanent(error)))
 
     with mark_permanent_errors():
-        run_process(Settings.from_env(os.environ), regions.split(","), processes, process, addresses, bounded=until_end, leave=leave)
+        settings = Settings.from_env(os.environ)
+        run_process(settings, regions.split(","), processes, process, addresses, stop_on_signals(), bounded=until_end, leave=leave)
 
 
 @command.command()
@@ -43,9 +45,10 @@ def forecast(regions: str, processes: int, process: int | None, addresses: str, 
 def publish(regions: str, drain: bool) -> None:
     """Follow the regions' logs; publish forecasts to their topic and the online store."""
     from dataflows.stream.publish_process import run_publisher
+    from dataflows.stream.stopping import stop_on_signals
 
     with mark_permanent_errors():
-        run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
+        run_publisher(Settings.from_env(os.environ), regions.split(","), stop_on_signals(), drain=drain)
 
 
 @command.command()
@@ -53,9 +56,10 @@ def publish(regions: str, drain: bool) -> None:
 def api(regions: str) -> None:
     """Serve the REST API."""
     from api.serve import serve
+    from dataflows.stream.stopping import stop_on_signals
 
     with mark_permanent_errors():
-        serve(Settings.from_env(os.environ), regions.split(","))
+        serve(Settings.from_env(os.environ), regions.split(","), stop_on_signals())
 
 
 @command.command()
@@ -63,7 +67,8 @@ def api(regions: str) -> None:
 def feed(regions: str) -> None:
     """Copy a past log into the live one in step with the clock, for demonstrations."""
     from dataflows.connectors.feed import run_feed
+    from dataflows.stream.stopping import stop_on_signals
 
     settings = Settings.from_env(os.environ)
     with mark_permanent_errors():
-        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]))
+        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]), stop_on_signals())

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from schemas.errors import ContractError
 from schemas.records.records import (
+    AccessesCounted,
+    Acknowledged,
     BlobsExpired,
     EntriesArchived,
     EnvironmentChanged,
@@ -39,6 +41,8 @@ class LogFamily(StrEnum):
     REGION = "region"
     CONTROL = "control"
     RUNS = "runs"
+    ACCESS = "access"
+    ALERTS = "alerts"
 
 
 class ClosePart(StrEnum):
@@ -175,6 +179,8 @@ ROWS = (
     ),
     Kind(record=BlobsExpired, log=LogFamily.RUNS, shown=("region", "retention", "count")),
     Kind(record=EntriesArchived, log=LogFamily.RUNS, shown=("log", "start", "stop")),
+    Kind(record=AccessesCounted, log=LogFamily.ACCESS, shown=("from_us", "until_us", "dropped")),
+    Kind(record=Acknowledged, log=LogFamily.ALERTS, shown=("log", "index", "outcome")),
 )
 
 KINDS = MappingProxyType({row.name: row for row in ROWS})

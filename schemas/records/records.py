@@ -1,14 +1,15 @@
 """Every record that a log may hold, as a frozen dataclass.
 
-Times inside records are event time (microseconds, UTC) or slots; wall-clock time, hosts and run ids appear only in
-the records of the `runs` log. True counts are in rides, forecasts and errors in 1/1000 ride. The encoding is in
-`schemas.records.record_codec`.
+Times inside records are event time (microseconds, UTC) or slots; hosts and run ids appear only in the records of the
+`runs` log, wall-clock time only there and in `access` and `alerts`. True counts are in rides, forecasts and errors in
+1/1000 ride. The encoding is in `schemas.records.record_codec`.
 """
 
 import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from schemas.records.api_records import AccessCount as AccessCount, AccessesCounted as AccessesCounted, Acknowledged as Acknowledged
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
     EntriesArchived as EntriesArchived,
@@ -289,6 +290,8 @@ Record = (
     | SnapshotTaken
     | BlobsExpired
     | EntriesArchived
+    | AccessesCounted
+    | Acknowledged
 )
 
 RECORDS: tuple[type[Record], ...] = typing.get_args(Record)
@@ -306,3 +309,5 @@ def region_log(region: str) -> str:
 
 CONTROL_LOG = "control"
 RUNS_LOG = "runs"
+ACCESS_LOG = "access"
+ALERTS_LOG = "alerts"

@@ -198,6 +198,8 @@ def _rules(found: "Trace") -> JsonDict:
 
 
 def _environment(writer: "Writer") -> JsonDict:
+    from dataflows.connectors.source_identity import SourceIdentity
+
     started = writer.started
     return {
         "digest": started.environment.hex(),
@@ -205,5 +207,5 @@ def _environment(writer: "Writer") -> JsonDict:
         "run": started.run,
         "host": started.host,
         "started": f"{datetime.fromtimestamp(started.started_at_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "rides": started.source,
+        "rides": SourceIdentity.from_text(started.source).line(),
     }

@@ -29,6 +29,7 @@ def command(name: str, log_keys: tuple[str, ...], state: Path, host: str, port: 
       ridecast ledger witness --name witness.example.com/one --log-key "$(ridecast ledger key show --home home)" --state witness
     """
     from api.witness import serve_witness
+    from dataflows.stream.stopping import stop_on_signals
 
     path = state / "witness.key"
     signer = read_signer(path)
@@ -47,4 +48,4 @@ def command(name: str, log_keys: tuple[str, ...], state: Path, host: str, port: 
     def on_start(url: str) -> None:
         click.echo(f"witness {name} at {url}; its key: {signer.cosigner().verifier.text()}")
 
-    serve_witness(host, port, state, signer.cosigner(), verifiers, on_start)
+    serve_witness(host, port, state, signer.cosigner(), verifiers, stop_on_signals(), on_start)
