@@ -21,11 +21,11 @@ class LedgerCollector(Collector):
     """Reads every region's view; counters go from the region's first slot on, so they survive a restart."""
 
     def __init__(self, context: ApiContext) -> None:
-        self._desk = context
+        self._context = context
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from one reading of the regions."""
-        views = [view for name in self._desk.regions if (view := self._desk.view(name)) is not None]
+        views = [view for name in self._context.regions if (view := self._context.view(name)) is not None]
         yield self._heads()
         yield from self._slots(views)
         yield from _events(views)
@@ -37,8 +37,8 @@ class LedgerCollector(Collector):
 
     def _heads(self) -> Metric:
         family = GaugeMetricFamily("ridecast_log_size_entries", "Entries of a log.", labels=["log"])
-        for log in self._desk.ledger.logs():
-            family.add_metric([log], self._desk.ledger.head(log).size)
+        for log in self._context.ledger.logs():
+            family.add_metric([log], self._context.ledger.head(log).size)
         return family
 
     def _slots(self, views: list[RegionView]) -> Iterator[Metric]:
@@ -49,7 +49,7 @@ class LedgerCollector(Collector):
         for view in views:
             if view.newest is not None:
                 end_us = (view.newest.slot + 1) * view.region.slot_us
-                lag.add_metric([view.region.id], (self._desk.now_us() - end_us) / US_PER_S)
+                lag.add_metric([view.region.id], (self._context.now_us() - end_us) / US_PER_S)
                 slot.add_metric([view.region.id], end_us / US_PER_S)
             with view.lock:
                 for status, count in sorted(view.slots_of_status.items()):

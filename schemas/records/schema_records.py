@@ -57,8 +57,8 @@ def fingerprints_of(payload: bytes) -> Iterator[bytes]:
     """Fingerprints of the schemas that a reader of an entry and of its blobs needs; none for bytes that are no record.
 
     >>> from schemas.records.records import ModelPromoted
-    >>> promoted = ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")
-    >>> [found.hex() for found in fingerprints_of(encode(promoted))]
+    >>> record = ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")
+    >>> [found.hex() for found in fingerprints_of(encode(record))]
     ['7d358c4a4a79145a']
     """
     own = payload[2:10]

@@ -351,3 +351,15 @@ def test_two_measures_of_a_cell_do_not_replace_each_other(city: City) -> None:
     assert both == [key for key, _ in sink.transactions[0]]
     gone = cell_text(FIRST_CELL + 300, 6)
     assert [forecast_key("nyc", gone), forecast_key("nyc", gone, "requests")] == [k for k, v in sink.transactions[1] if v is None]
+
+
+def test_a_restart_between_two_measures_publishes_the_second_only(city: City) -> None:
+    """A publisher that ended behind the first of a slot's two issues, and starts again, publishes the other one and not both."""
+    region = replace(NYC, measures=("pickups", "requests"))
+    pickups, _ = city.issued(cells=2)
+    index = city.append(pickups, replace(pickups, measure="requests"))
+    sink = Recorded(next_index=index + 1)
+    assert 1 == Publisher(city.ledger, city.blobs, sink, MemoryStore(), region, "latest").step()
+    cells = [cell_text(FIRST_CELL + 3 * i, 6) for i in range(2)]
+    assert [[forecast_key("nyc", cell, "requests") for cell in cells]] == [[key for key, _ in sent] for sent in sink.transactions]
+    assert index + 2 == sink.next_index

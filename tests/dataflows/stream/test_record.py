@@ -73,9 +73,12 @@ def plain(closed: ClosedSlot) -> tuple[object, ...]:
 numbers = st.integers(0, 2**40)
 cuts = st.builds(
     PartitionCut,
-    *(st.integers(0, 3), numbers, st.integers(-1, 2**55), numbers, st.booleans(), numbers, numbers, numbers, numbers),
-    st.dictionaries(st.sampled_from(["bad_id", "undecodable"]), st.integers(1, 9)),
-    st.dictionaries(st.just("other_kind"), st.integers(1, 9)),
+    partition=st.integers(0, 3),
+    largest_us=st.integers(-1, 2**55),
+    excused=st.booleans(),
+    **dict.fromkeys(("cut", "open_from", "received", "accepted", "duplicate", "counted"), numbers),
+    rejected=st.dictionaries(st.sampled_from(["bad_id", "undecodable"]), st.integers(1, 9)),
+    uncounted=st.dictionaries(st.just("other_kind"), st.integers(1, 9)),
 )
 counts = st.dictionaries(st.tuples(st.just(START), st.integers(0, 20)), st.integers(1, 10**6), max_size=9).map(columns)
 late = st.dictionaries(st.tuples(st.sampled_from(SLOTS), st.integers(0, 20)), st.integers(1, 99), max_size=9).map(columns)
