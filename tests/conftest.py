@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.api.fixtures import client, growing_town, town
 from tests.services.fixtures import (
@@ -41,6 +42,23 @@ __all__ = [
     "town",
     "written",
 ]
+
+
+# An example that takes long is no failure, since the machine may be busy; a failure prints what repeats it. Under CI
+# Hypothesis starts from its own profile, where the same commit draws the same examples.
+settings.register_profile("ridecast", settings(deadline=None, print_blob=True))
+# Whether a mutant is noticed, not what is the smallest example: the same examples every time, none made smaller.
+settings.register_profile("mutants", settings(deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ridecast"))
+
+SHRINKING_S = 300  # how long Hypothesis looks for a smaller example; the time of a test (pyproject.toml) alone would cut it off unseen
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a property the time to make a failing example smaller, and to show it."""
+    for item in items:
+        if item.get_closest_marker("hypothesis") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(2 * SHRINKING_S))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, 
 from state.demand.features import NAMES, build
 from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
 from state.forecast.training import KnownSlot
+from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, town_model, town_slots
 
 WARM = 400  # slots of history before the first live one
@@ -294,7 +295,7 @@ def test_resumed_from_arrays_it_says_the_same_to_the_last_bit(seed: int) -> None
             broken.from_arrays(arrays, {measure: Champion(digest, town_model().artefact) for measure, digest in named.items()})
         for fold in (whole, broken):
             fold.use(models)
-        assert said(whole.apply(closed(known))) == said(broken.apply(closed(known)))
+        assert_same(said(whole.apply(closed(known))), said(broken.apply(closed(known))), f"slot {known.slot}")
         assert whole.digest(known.slot) == broken.digest(known.slot)
     assert restored > 5
 
