@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.api.fixtures import client, growing_town, town
 from tests.order import needs_server, shuffled
@@ -44,21 +45,33 @@ __all__ = [
 ]
 
 
+# An example that takes long is no failure, since the machine may be busy; a failure prints what repeats it. Under CI
+# Hypothesis starts from its own profile, where the same commit draws the same examples.
+settings.register_profile("ridecast", settings(deadline=None, print_blob=True))
+# Whether a mutant is noticed, not what is the smallest example: the same examples every time, none made smaller.
+settings.register_profile("mutants", settings(deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ridecast"))
+
+SHRINKING_S = 300  # how long Hypothesis looks for a smaller example; the time of a test (pyproject.toml) alone would cut it off unseen
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--shuffle SEED`: an order of tests that the seed decides."""
-    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, in an order that SEED decides")
+    """`--shuffle SEED`: run the tests in random order."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, shuffled by SEED")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say the seed, so that an order that fails can be run again."""
+    """Print the seed, so that a failing order can be repeated."""
     seed = config.getoption("shuffle")
     return None if seed is None else f"shuffled: --shuffle {seed} gives this order again"
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs a server, and shuffle where it was asked for. pytest groups tests by their parametrized fixtures afterwards."""
+    """Mark what needs a server, give properties time to shrink, and shuffle if asked; pytest then groups by parametrized fixtures."""
     for item in items:
+        if item.get_closest_marker("hypothesis") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(2 * SHRINKING_S))
         if needs_server(item):
             item.add_marker("servers")
     seed = config.getoption("shuffle")

@@ -84,7 +84,12 @@ def _run_here(place: Path, command: list[str], out: int, *, compiled: bool) -> N
         os.dup2(out, 2)
         os.chdir(place)
         sys.dont_write_bytecode = not compiled
-        os.environ |= {"PYTHONPATH": str(place), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "" if compiled else "1"}
+        os.environ |= {
+            "PYTHONPATH": str(place),
+            "OMP_NUM_THREADS": "1",
+            "HYPOTHESIS_PROFILE": "mutants",
+            "PYTHONDONTWRITEBYTECODE": "" if compiled else "1",
+        }
         os.environ.setdefault("RIDECAST_SHARED", str(ROOT.parent / "shared"))
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]

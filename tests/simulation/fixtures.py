@@ -1,6 +1,6 @@
 """The small world that most simulations share, with the payloads of its uninterrupted run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -15,7 +15,7 @@ class Settled:
     """A place whose live hours have not been run, and what an uninterrupted run of them records."""
 
     place: Place
-    expected: list[bytes]
+    expected: list[bytes] = field(repr=False)  # a failing property prints what it was given
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ The live hours begin at the local midnight before Berlin's clocks change.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class World:
 
     seed: int
     region: Region
-    logs: tuple[tuple[Entry, ...], ...]
+    logs: tuple[tuple[Entry, ...], ...] = field(repr=False)  # the seed stands for them
 
     @property
     def lateness_us(self) -> int:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 from dataflows.stream.forecast import flow_from_environment
 from schemas.errors import ConfigError
+from tests.differences import assert_same_payloads
 from tests.simulation.fixtures import Settled
 from tests.simulation.reference import assert_rejects_kept
 from tests.simulation.runs import Place, copied, finish, kill, last_words, payloads_at, start_cluster, wait_until, watching
@@ -47,7 +48,7 @@ def test_any_processes_batches_and_kills_record_the_same(
             run_until(place, until, running)
             kill(running)
         finish(place, *start_cluster(place, *last))
-        assert settled.expected == payloads_at(place)
+        assert_same_payloads(settled.expected, payloads_at(place))
         stores = place.open()
         assert_rejects_kept(place.world, stores)
         stores.close()
@@ -63,7 +64,7 @@ def test_when_one_process_dies_the_others_end(settled: Settled, tmp_path: Path) 
     [other] = [process for process in running if process is not victim]
     assert other.wait(60) != 0, last_words(place)
     found = payloads_at(place)
-    assert settled.expected[: len(found)] == found
+    assert_same_payloads(settled.expected[: len(found)], found)
 
 
 def test_asked_to_stop_it_saves_and_closes_nothing_more(settled: Settled, tmp_path: Path) -> None:
@@ -76,10 +77,10 @@ def test_asked_to_stop_it_saves_and_closes_nothing_more(settled: Settled, tmp_pa
     finish(place, *running)
     found = payloads_at(place)
     assert len(found) < len(settled.expected)
-    assert settled.expected[: len(found)] == found
+    assert_same_payloads(settled.expected[: len(found)], found)
     time.sleep(0.1)
     finish(place, *start_cluster(place, 3, 5_000))
-    assert settled.expected == payloads_at(place)
+    assert_same_payloads(settled.expected, payloads_at(place))
 
 
 def test_a_flow_without_regions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

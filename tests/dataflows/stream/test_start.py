@@ -28,6 +28,7 @@ from schemas.errors import BootRefused, NotFound, StoreUnavailable
 from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.regions import load_region
 from schemas.settings import Settings
+from tests.differences import assert_same_payloads
 from tests.faults.small_ledger import make_small_ledger
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, copied, payloads
@@ -231,9 +232,9 @@ def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path,
             run_embedded(stores, source, ["small"], bounded=True, on_slot=on_slot)
         assert ["PartitionPump"] * 3 + ["FileRejects"] == closed
         found = payloads(stores.ledger)
-        assert settled.expected[: len(found)] == found
+        assert_same_payloads(settled.expected[: len(found)], found)
         closed.clear()
-    assert settled.expected == found
+    assert_same_payloads(settled.expected, found)
     source.close()
     stores.close()
 

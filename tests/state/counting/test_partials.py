@@ -13,7 +13,7 @@ from schemas.events.rides import no_rides
 from schemas.regions import load_region
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import NO_ROWS, Partial, ResumePoint, Rows, Standing
-from state.counting.slots import ClosedSlot, OpenSlots
+from state.counting.slots import ClosedSlot, GapFound, HorizonFound, OpenSlots
 
 SLOT_US = 300_000_000
 FIRST = 100  # first slot counted live
@@ -144,3 +144,13 @@ def test_an_end_behind_the_position_is_said() -> None:
     intake = PartitionIntake(3, [region], IntakeRules(), [ResumePoint(7, 7, 0, -1, 0)], 7)
     with pytest.raises(DiscontinuityError, match=r"partition 3: expected offsets in \[7, 5\), got 5 as their end and events at none"):
         intake.absorb(no_rides(3), [], 5)
+
+
+def test_what_the_source_lost_is_told_at_the_next_close() -> None:
+    """A gap and a short horizon that a partial names are findings of the slot that closes next, once."""
+    slots = fresh()
+    slots.absorb(
+        dataclasses.replace(partial_of([(FIRST, 5), (FIRST + 1, 9), (FIRST + 2, 5)], 0, 3), gap_until=2, wanted_from=0, short_from=1)
+    )
+    assert (GapFound(0, 0, 2), HorizonFound(0, 0, 1)) == slots.close().findings
+    assert () == slots.close().findings

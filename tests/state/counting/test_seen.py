@@ -90,3 +90,11 @@ def test_nothing_marked_is_nothing_said() -> None:
     seen = Seen(horizon=5)
     assert [] == seen.mark(np.empty(0, U64), np.empty(0, np.int64)).tolist()
     assert [False, True] == seen.mark(np.array([1, 1], U64), np.array([0, 1])).tolist()
+
+
+def test_a_hash_of_zero_is_an_id_like_any_other() -> None:
+    """Zero marks an empty place in the table, but an id whose hash is zero is new the first time and known the second."""
+    seen = Seen(100)
+    assert [False] == seen.mark(np.array([9], np.uint64), np.array([1])).tolist()
+    assert [False] == seen.mark(np.array([0], np.uint64), np.array([2])).tolist()
+    assert [True] == seen.mark(np.array([0], np.uint64), np.array([3])).tolist()

@@ -66,3 +66,11 @@ def test_where_midnight_is_skipped_the_day_begins_after_it() -> None:
     first = Calendar(region).first_slot("2014-03-22")
     assert datetime(2014, 3, 22, 1) == PlainClock(region).wall(first)
     assert datetime(2014, 3, 21, 23, 45) == PlainClock(region).wall(first - 1)
+
+
+def test_where_midnight_lies_within_a_slot_the_day_begins_with_the_next() -> None:
+    """In slots of an hour Kathmandu's begin at a quarter to; the first slot of a day is the first that starts on it."""
+    region = zoned(HOUR, "Asia/Kathmandu")
+    first = Calendar(region).first_slot("2014-05-01")
+    assert datetime(2014, 5, 1, 0, 45) == PlainClock(region).wall(first)
+    assert 0 == Calendar(region).local(first).slot_of_day

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from schemas.errors import ContractError, DamagedError
-from schemas.events.cells import neighbours, parents
+from schemas.events.cells import encode, neighbours, parents
 from schemas.regions import Region, RegionId
 from state.demand.history import HISTORY_DAYS, CountHistory
+from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, fold, town_slots
 
 COARSE = Region(id=RegionId("coarse"), timezone="UTC", polygon=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)), slot_min=720, horizons_min=(720,))
@@ -131,7 +132,7 @@ def test_what_left_after_29_days_left_the_hash_too() -> None:
     for slot in range(80):
         history.close(slot, CELLS[slot % 3 : slot % 3 + 2], np.array([1 + slot % 5, 2]), observed=True)
         if slot == 75:
-            history.correct(np.array([70, 20]), CELLS[:2], np.array([3, 3]))  # the second is forgotten already
+            history.correct(np.array([70, 3]), CELLS[:2], np.array([3, 3]))  # the second is forgotten already
     kept = history.to_arrays()
     restored = CountHistory(COARSE)
     restored.from_arrays(kept)
@@ -141,6 +142,13 @@ def test_what_left_after_29_days_left_the_hash_too() -> None:
     for one in (history, again):
         one.close(80, CELLS[:1], np.array([4]), observed=True)
     assert history.digest() == again.digest()
-    assert {name: array.tolist() for name, array in history.to_arrays().items()} == {
-        name: array.tolist() for name, array in again.to_arrays().items()
-    }
+    assert_same(again.to_arrays(), history.to_arrays())
+
+
+def test_a_cell_is_not_its_own_neighbour() -> None:
+    """At a pole, where a cell stands in for neighbours that do not exist, its own rides are not those around it."""
+    history = CountHistory(HOURLY)
+    pole = encode(np.array([89.9999]), np.array([0.0]), HOURLY.cell_bits)
+    history.close(7, pole, np.array([5]), observed=True)
+    before, after = history.neighbour_cumulative((7, 8), np.array([0]))
+    assert [0] == (after - before).tolist()

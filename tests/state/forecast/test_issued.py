@@ -11,6 +11,7 @@ from state.demand.history import CountHistory
 from state.forecast.issued import Issued, IssuedQueue
 from state.models.protocol import Correction
 from state.models.table import MODELS
+from tests.differences import assert_same
 from tests.state.model_city import CELLS, HOURLY
 
 HORIZONS_MIN = HOURLY.horizons_min
@@ -68,7 +69,7 @@ def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
     held.forget_inputs(100)
     restored = again(held)
     for one in issues:
-        assert content(held.at(one.slot)) == content(restored.at(one.slot))
+        assert_same(content(held.at(one.slot)), content(restored.at(one.slot)), f"issue of slot {one.slot}")
         assert held.columns(one.slot, history).tolist() == restored.columns(one.slot, history).tolist()
     assert held.digest() == restored.digest()
     for each in (held, restored):

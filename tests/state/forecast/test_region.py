@@ -13,6 +13,7 @@ from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, 
 from state.demand.features import NAMES, build
 from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
 from state.forecast.training import KnownSlot
+from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, town_model, town_slots
 
 WARM = 400  # slots of history before the first live one
@@ -171,6 +172,31 @@ def test_measures_have_their_own_counts_and_one_universe() -> None:
     assert UniverseChanged(region=HOURLY.id, slot=0, version=1, cells=2, added=(first, second - first), retired=()) == outcome.universe
 
 
+def test_corrections_go_to_their_measure() -> None:
+    """A late ride of one measure changes the counts of that measure and of no other."""
+    fold = RegionFold(TWO_MEASURES, 0)
+    one, other = CountColumns(np.array([0]), CELLS[:1], np.array([3])), CountColumns(np.array([0]), CELLS[:1], np.array([5]))
+    fold.apply(ClosedSlot(0, (cut(),), (one, other), (NO_COUNTS, NO_COUNTS)))
+    late = CountColumns(np.array([0]), CELLS[:1], np.array([2]))
+    fold.apply(ClosedSlot(1, (cut(),), (NO_COUNTS, NO_COUNTS), (NO_COUNTS, late)))
+    assert [[3], [7]] == [history.window(0, 1).tolist() for history in fold.histories]
+    fold.apply(ClosedSlot(2, (cut(),), (NO_COUNTS, NO_COUNTS), (late, NO_COUNTS)))
+    assert [[5], [7]] == [history.window(0, 1).tolist() for history in fold.histories]
+
+
+def test_the_digest_holds_universe_and_version() -> None:
+    """A snapshot with another universe, or another version of it, has another digest of its integers."""
+    fold = warm(town_slots(30))
+    fold.apply(closed(town_slots(31)[30]))
+    arrays = fold.to_arrays()
+    digests = set()
+    for changes in ({}, {"universe": arrays["universe"][1:]}, {"universe_version": arrays["universe_version"] + 1}):
+        again = RegionFold(HOURLY, FIRST_SLOT)
+        again.from_arrays(arrays | changes, {})
+        digests.add(again.digest(0).integers)
+    assert 3 == len(digests)
+
+
 # --- outages ---------------------------------------------------------------------------------------------
 
 
@@ -294,7 +320,7 @@ def test_resumed_from_arrays_it_says_the_same_to_the_last_bit(seed: int) -> None
             broken.from_arrays(arrays, {measure: Champion(digest, town_model().artefact) for measure, digest in named.items()})
         for fold in (whole, broken):
             fold.use(models)
-        assert said(whole.apply(closed(known))) == said(broken.apply(closed(known)))
+        assert_same(said(whole.apply(closed(known))), said(broken.apply(closed(known))), f"slot {known.slot}")
         assert whole.digest(known.slot) == broken.digest(known.slot)
     assert restored > 5
 

@@ -46,3 +46,9 @@ def test_dispersion_is_found_again() -> None:
     assert 300 == pytest.approx(dispersion_of(rng.negative_binomial(size, size / (size + means)).astype(float), means), abs=12)
     assert 8 > dispersion_of(rng.poisson(means).astype(float), means)
     assert 0 == dispersion_of(np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize(("truth", "milli"), [(0.0, 0), (2.0, 0), (4.0, 8_000), (5.0, 15_000), (10.0, 20_000)])
+def test_dispersion_lies_between_0_and_20(truth: float, milli: int) -> None:
+    """Of one count with mean 1 it is the squared error less the mean, up to the bound and not below nothing."""
+    assert milli == dispersion_of(np.array([truth]), np.array([1.0]))

@@ -7,6 +7,7 @@ from river import linear_model
 
 from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, set_weights
 from state.models.protocol import Outcome
+from tests.differences import assert_same
 from tests.state.model_city import CELLS
 
 DISPERSION = (100, 100, 100)
@@ -60,9 +61,7 @@ def test_a_restored_learner_goes_on_bit_by_bit() -> None:
     seeds = np.random.default_rng(5), np.random.default_rng(5)
     for _ in range(20):
         assert step(one, seeds[0], 1.3)[1].tobytes() == step(other, seeds[1], 1.3)[1].tobytes()
-    assert {name: array.tobytes() for name, array in one.to_arrays().items()} == {
-        name: array.tobytes() for name, array in other.to_arrays().items()
-    }
+    assert_same(one.to_arrays(), other.to_arrays())
 
 
 def test_cells_that_left_are_forgotten() -> None:
