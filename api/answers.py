@@ -20,7 +20,7 @@ class Keep(StrEnum):
     NEVER = "no-store"  # holds an age
 
 
-def answer(request: Request, body: object, keep: Keep, version: str | None = None) -> Response:
+def answer(request: Request, body: object, keep: Keep, version: str | None = None, status: int = 200) -> Response:
     """A JSON answer, or 304 when the client holds this version.
 
     Args:
@@ -28,19 +28,20 @@ def answer(request: Request, body: object, keep: Keep, version: str | None = Non
         body: Anything that json.dumps takes.
         keep: How long it may be kept.
         version: Text that changes exactly when the answer does, without quotes.
+        status: Of an answer that is not 304.
     """
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    return answer_bytes(request, data, JSON, keep, version)
+    return answer_bytes(request, data, JSON, keep, version, status)
 
 
-def answer_bytes(request: Request, data: bytes, media_type: str, keep: Keep, version: str | None = None) -> Response:
+def answer_bytes(request: Request, data: bytes, media_type: str, keep: Keep, version: str | None = None, status: int = 200) -> Response:
     """An answer of any kind, or 304; texts are UTF-8. Arguments as of `answer`."""
     headers = {"cache-control": keep.value}
     if version is not None:
         headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same answer
         if _holds(request.headers.get("if-none-match", ""), headers["etag"]):
             return Response(status_code=304, headers=headers)
-    return Response(data, 200, headers, media_type)
+    return Response(data, status, headers, media_type)
 
 
 def _holds(if_none_match: str, etag: str) -> bool:
