@@ -20,7 +20,7 @@ class CachePolicy(StrEnum):
     NO_STORE = "no-store"  # contains an age
 
 
-def answer(request: Request, body: object, cache: CachePolicy, version: str | None = None) -> Response:
+def answer(request: Request, body: object, cache: CachePolicy, version: str | None = None, status: int = 200) -> Response:
     """A JSON response, or 304 if the client has this version.
 
     Args:
@@ -28,19 +28,22 @@ def answer(request: Request, body: object, cache: CachePolicy, version: str | No
         body: Anything that json.dumps accepts.
         cache: How long it may be cached.
         version: Text that changes exactly when the response does, without quotes.
+        status: Status of a response that is not 304.
     """
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    return answer_bytes(request, data, JSON, cache, version)
+    return answer_bytes(request, data, JSON, cache, version, status)
 
 
-def answer_bytes(request: Request, data: bytes, media_type: str, cache: CachePolicy, version: str | None = None) -> Response:
+def answer_bytes(
+    request: Request, data: bytes, media_type: str, cache: CachePolicy, version: str | None = None, status: int = 200
+) -> Response:
     """A response of any media type, or 304; texts are UTF-8. Arguments as for `answer`."""
     headers = {"cache-control": cache.value}
     if version is not None:
         headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same response
         if _holds(request.headers.get("if-none-match", ""), headers["etag"]):
             return Response(status_code=304, headers=headers)
-    return Response(data, 200, headers, media_type)
+    return Response(data, status, headers, media_type)
 
 
 def _holds(if_none_match: str, etag: str) -> bool:

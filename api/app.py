@@ -8,13 +8,28 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import forecasts, health, history, ledger_entries, ledger_tiles, metrics, models, page_files, proofs, regions, tracks
+from api import (
+    acknowledgements,
+    forecasts,
+    health,
+    history,
+    ledger_entries,
+    ledger_tiles,
+    metrics,
+    models,
+    page_files,
+    proofs,
+    regions,
+    tracks,
+)
+from api.access import AccessCounter
 from api.context import ApiContext
 from api.openapi import openapi_operation
 from api.problems import HANDLERS, CatchAll
 from api.resource import Operation
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
+from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
 
@@ -32,6 +47,7 @@ RESOURCES: tuple[Operation, ...] = (
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
+    *acknowledgements.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 
@@ -52,7 +68,14 @@ class NoSniff:
 
 
 def create_app(
-    ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str], settings: Settings, clock: Callable[[], float]
+    ledger: Ledger,
+    blobs: Blobs,
+    store: OnlineStore,
+    regions: Sequence[str],
+    settings: Settings,
+    clock: Callable[[], float],
+    accesses: AccessCounter | None = None,
+    spool: Spool | None = None,
 ) -> Starlette:
     """The API over open stores.
 
@@ -61,8 +84,10 @@ def create_app(
         regions: Names of the regions to serve, bootstrapped or not.
         settings: Parsed by the caller.
         clock: Seconds since 1970, UTC, such as time.time.
+        accesses: Counts every answer, if accesses are recorded.
+        spool: Takes what clients may write, if they may.
     """
-    context = ApiContext(ledger, blobs, store, regions, settings, clock)
+    context = ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool)
     middleware = [
         Middleware(NoSniff),
         Middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=COMPRESSION),

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
+from api.access import AccessCounter
 from api.points import Points
 from api.problems import Problem, bad_value
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.provers import Provers
+from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
 from schemas.errors import UsageError
@@ -27,14 +29,25 @@ class ApiContext:
         regions: Names of the regions that are served.
         settings: Parsed by the caller.
         clock: Seconds since 1970, UTC.
+        accesses: Counts every answer, where accesses are recorded.
+        spool: Takes what this process has to say, where it may say something.
     """
 
     def __init__(
-        self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str], settings: Settings, clock: Callable[[], float]
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        store: OnlineStore,
+        regions: Sequence[str],
+        settings: Settings,
+        clock: Callable[[], float],
+        accesses: AccessCounter | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.ledger, self.blobs, self.store = ledger, blobs, store
         self.regions = tuple(regions)
         self.settings = settings
+        self.accesses, self.spool = accesses, spool
         self.points = Points(blobs)
         self.provers = Provers(ledger, blobs)
         self._clock = clock

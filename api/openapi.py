@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer
+from api.answers import JSON, CachePolicy, answer
 from api.context import ApiContext
 from api.problems import MEDIA_TYPE
 from api.resource import JsonSchema, Operation, Parameter
@@ -39,27 +39,38 @@ def document(operations: Sequence[Operation]) -> dict[str, object]:
             "description": "Forecasts of ride demand per geohash cell, each with its ledger entry.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {operation.openapi_path: {"get": _get(operation)} for operation in operations if operation.documented},
+        "paths": _paths(operation for operation in operations if operation.documented),
         "components": {
             "schemas": {"Problem": PROBLEM, **{operation.name: operation.body for operation in operations if operation.documented}}
         },
     }
 
 
-def _get(operation: Operation) -> dict[str, object]:
+def _paths(operations: Iterable[Operation]) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for operation in operations:
+        found.setdefault(operation.openapi_path, {})[operation.method.lower()] = _member(operation)
+    return found
+
+
+def _member(operation: Operation) -> dict[str, object]:
     responses: dict[str, object] = {
-        "200": {"description": operation.summary, "content": {operation.media_type: {"schema": _ref(operation.name)}}},
-        "304": {"description": "the client has this version (If-None-Match)"},
+        str(operation.status): {"description": operation.summary, "content": {operation.media_type: {"schema": _ref(operation.name)}}},
     }
+    if operation.method == "GET":
+        responses["304"] = {"description": "the client has this version (If-None-Match)"}
     for status in operation.problems:
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
     responses["default"] = {"description": "any other error", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
-    return {
+    members: dict[str, object] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": responses,
     }
+    if operation.takes is not None:
+        members["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.takes}}}
+    return members
 
 
 def _parameter(parameter: Parameter) -> dict[str, object]:

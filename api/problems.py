@@ -60,6 +60,13 @@ def bad_value(field: str, detail: str) -> Problem:
     return Problem(422, "bad-value", f"{field}: {detail}", field=field)
 
 
+def status_of(cause: Exception) -> int:
+    """The status that an exception of a resource is answered with."""
+    if isinstance(cause, Problem):
+        return cause.status
+    return 503 if isinstance(cause, StoreUnavailable) else 500
+
+
 def respond(request: Request, problem: Problem) -> Response:
     """The problem as a response."""
     body = json.dumps(problem.body(request.url.path), ensure_ascii=False).encode()

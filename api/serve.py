@@ -12,11 +12,13 @@ from pathlib import Path
 
 import uvicorn
 
+from api.access import AccessCounter
 from api.app import create_app
 from ledger.formats.keys import Verifier
 from ledger.store.archive import Archive, blobs_at
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
 from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
@@ -46,7 +48,11 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         if not settings.redis:
             follower = StoreFollower(ledger, blobs, store, regions)
             threads.append(threading.Thread(target=follower.run, args=(ended,), name="store follower"))
-        app = create_app(ledger, blobs, store, regions, settings, time.time)
+        spool = Spool(settings.home / FOLDER, os.urandom(WRITER_ID_BYTES)) if "on" in (settings.access_log, settings.api_writes) else None
+        accesses = AccessCounter(spool, regions, time.time) if spool is not None and settings.access_log == "on" else None
+        if accesses is not None:
+            threads.append(threading.Thread(target=accesses.run, args=(ended,), name="accesses"))
+        app = create_app(ledger, blobs, store, regions, settings, time.time, accesses, spool)
         config = uvicorn.Config(
             app,
             log_level=settings.log_level,

@@ -144,6 +144,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("mlflow", "", "", None, None, "MLflow tracking; empty: SQLite in home", r"(?:[a-z+0-9]+://.+)?", "a URL", secret=True),
     Setting("api_host", "127.0.0.1", "", None, None, "address that the API listens on", r"[A-Za-z0-9.:-]+", "a host or address"),
     Setting("api_port", 8000, "", 0, 65_535, "port that the API listens on; 0: any free one"),
+    Setting("access_log", "off", "", None, None, "whether who read what is recorded in the log `access`", r"off|on", "off or on"),
+    Setting("api_writes", "off", "", None, None, "whether clients of the API may write, such as acknowledge", r"off|on", "off or on"),
     Setting(
         "publish_backlog",
         "latest",
@@ -211,6 +213,8 @@ class Settings:
     mlflow: str
     api_host: str
     api_port: int
+    access_log: Literal["off", "on"]
+    api_writes: Literal["off", "on"]
     publish_backlog: Literal["latest", "all"]
     idle_after_s: float
     skew_s: int
