@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 CODE := schemas state ledger dataflows api ridecast
+CORE := $(CODE) tests/schemas tests/state tests/ledger
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
@@ -13,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test lint bench faults mutants interop servers constraints wheel clean
+.PHONY: help demo test core lint bench faults mutants interop servers constraints wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -24,6 +25,10 @@ demo: $(VENV)/ready ## run the whole pipeline on a simulated city, with a page a
 
 test: lint ## lint and all tests, with real Kafka, PostgreSQL and Redis
 	$(BIN)/python -m pytest --cov --cov-report=term --durations=15 $(ARGS)
+
+core: $(VENV)/ready ## the part that needs no server: PYTHON=python3.12 VENV=.venv-3.12 tries another Python
+	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	$(BIN)/python -m pytest -m 'not servers and not bench and not long and not interop' --durations=5 $(CORE) $(ARGS)
 
 lint: $(VENV)/ready ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(CODE) tests
@@ -67,5 +72,5 @@ constraints: ## rebuild constraints.txt from pyproject.toml; needs uv
 	{ sed -n '/^#/p' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
 	mv $(VENV)/constraints.new constraints.txt
 
-clean: ## remove .venv, dist and caches, but no data
-	rm -rf $(VENV) dist build .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove .venv, .venv-3.12, dist and caches, but no data
+	rm -rf $(VENV) .venv-3.12 dist build .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,7 +14,6 @@ from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
 from schemas.errors import UsageError
 from schemas.events.cells import cell_code
-from schemas.records.record_codec import decode
 from schemas.records.records import RegionBootstrapped, region_log
 from schemas.regions import US_PER_S, Region, region_from_json
 from schemas.settings import Settings
@@ -51,10 +50,10 @@ class ApiContext:
         with self._lock:
             view = self._views.get(name)
             if view is None:
-                stored = self.ledger.find(region_log(name), RegionBootstrapped.__name__)
+                stored = self.ledger.entry(region_log(name), RegionBootstrapped)
                 if stored is None:
                     return None
-                boot: RegionBootstrapped = decode(stored.payload)
+                boot = stored.record
                 region = region_from_json(boot.definition, where=f"{region_log(name)} entry {stored.index}")
                 view = self._views[name] = RegionView(self.ledger, self.blobs, region, boot)
         if not view.refresh():

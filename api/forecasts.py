@@ -91,7 +91,7 @@ def _select_issue(context: ApiContext, view: RegionView, measure: str, request: 
     if known_us is not None:
         return _known(context, view, measure, known_us)
     if wanted is not None and len(wanted) == 1 and (held := context.store.cell(region.id, measure, wanted[0])) is not None:
-        record: ForecastIssued = decode(held.entry)
+        record = decode(held.entry, ForecastIssued)
         return SelectedIssue(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), context.now_us(), False)
     issue = context.store.get(region.id, measure)
     if issue is None:  # The store is filled from the ledger, possibly a moment later.
@@ -103,7 +103,7 @@ def _select_issue(context: ApiContext, view: RegionView, measure: str, request: 
 
 
 def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> SelectedIssue:
-    record: ForecastIssued = decode(issue.entry)
+    record = decode(issue.entry, ForecastIssued)
     return SelectedIssue(issue.index, record, blob_of(issue.blob).columns(record.horizons_min), at_us, fixed)
 
 
@@ -112,7 +112,7 @@ def _targeted(context: ApiContext, view: RegionView, measure: str, target_us: in
     return _whole(load_issue(context, stored.index, stored.payload), known_us or target_us, fixed=True)
 
 
-def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored:
+def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored[ForecastIssued]:
     """The entry that issued the forecasts of a target.
 
     Raises:
@@ -145,7 +145,7 @@ def _known(context: ApiContext, view: RegionView, measure: str, known_us: int) -
     return _whole(load_issue(context, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
 
 
-def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored:
+def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored[ForecastIssued]:
     stored = view.issue(measure, slot)
     if stored is None:
         raise Problem(404, "no-forecast", f"{field}: slot {slot} of {view.region.id} issued no forecast of {measure}", field=field)
@@ -159,7 +159,7 @@ def _not_yet(view: RegionView, state: str, field: str | None = None) -> Problem:
 
 def load_issue(context: ApiContext, index: int, payload: bytes) -> StoredIssue:
     """An issue from its entry in the ledger, its chunks from the blob store."""
-    record: ForecastIssued = decode(payload)
+    record = decode(payload, ForecastIssued)
     return StoredIssue(index, payload, context.blobs.get(record.blob) if record.blob else b"")
 
 

@@ -15,7 +15,6 @@ from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, 
 from api.times import iso, local_iso, parse_target
 from ledger.views.region_view import RegionView
 from schemas.records.count_table import from_table, tables_of
-from schemas.records.record_codec import decode
 from schemas.records.records import CountTable, SlotClosed
 from schemas.regions import US_PER_S
 
@@ -109,13 +108,13 @@ def bootstrapped(view: RegionView, measure: str, cell: int, start: int, stop: in
 
 def scanned(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
     """Counts of older slots, read from the log: each slot's own, and the corrections up to the settling time."""
-    found = context.ledger.find(view.log, SlotClosed.__name__, start)
+    found = context.ledger.entry(view.log, SlotClosed, start)
     last_slot = late_bound(view, stop) // view.region.slot_us - 1
     counted: Counted = {}
     if found is None:
         return counted
-    for stored in context.ledger.scan(view.log, found.index, kind=SlotClosed.__name__):
-        record: SlotClosed = decode(stored.payload)
+    for stored in context.ledger.scan(view.log, found.index, kind=SlotClosed):
+        record = stored.record
         if record.slot > last_slot:
             break
         counts, corrections = tables_of(record, context.blobs.get)

@@ -8,7 +8,6 @@ from api.context import ApiContext
 from api.problems import bad_value
 from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
 from api.times import iso
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
 
 
@@ -18,18 +17,13 @@ def get_models(context: ApiContext, request: Request) -> Response:
     if wanted is not None and wanted not in context.regions:
         raise bad_value("region", f"expected one of {', '.join(context.regions) or 'none'}, got {wanted!r}")
     size = context.ledger.head(CONTROL_LOG).size
-    trained = [(s.index, _trained(s.payload)) for s in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained.__name__)]
+    trained = [(s.index, s.record) for s in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained)]
     promoted: dict[tuple[str, str], tuple[int, ModelPromoted]] = {}
-    for stored in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted.__name__):
-        record: ModelPromoted = decode(stored.payload)
+    for stored in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted):
+        record = stored.record
         promoted[record.region, record.measure] = stored.index, record
     models = [_model(context, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
     return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, CachePolicy.REVALIDATE, f"{size}")
-
-
-def _trained(payload: bytes) -> ModelTrained:
-    record: ModelTrained = decode(payload)
-    return record
 
 
 def _model(

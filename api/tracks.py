@@ -11,8 +11,7 @@ from api.problems import Problem
 from api.resource import CELL, INTEGER, MEASURE, REGION, RIDES, TEXT, TIME, Operation, Parameter, array_of, maybe, record_of, whole_number
 from api.times import iso
 from ledger.views.region_view import RegionView
-from schemas.records.record_codec import decode
-from schemas.records.records import ForecastIssued, SlotStatus
+from schemas.records.records import SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 6, 48
 
@@ -30,7 +29,7 @@ def get_track(context: ApiContext, request: Request) -> Response:
     points = []
     for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
         stored = view.issue(measure, slot)
-        record: ForecastIssued | None = decode(stored.payload) if stored else None
+        record = stored.record if stored else None
         numbers = context.points.numbers(record, cell, horizon) if record else None
         points.append(_point(view, measure, cell, slot, region.horizons[horizon], numbers, stored.index if stored else None))
     if not any(point["mean"] is not None for point in points):

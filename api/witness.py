@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import uvicorn
 from starlette.applications import Starlette
@@ -65,10 +66,14 @@ class Witness:
         # From reading the last checkpoint until the new one is on disk, no other process may cosign for this origin.
         with translated(str(path)), locked(path.with_suffix(".lock")):
             answer = consider(submission, found, self._last(path, found.origin), self._signer, int(self._clock()))
-            if isinstance(answer, Cosigned):
-                write_durably(path, answer.note.encode())
-            elif answer.suspicious:
-                self._keep(found, submission)
+            match answer:
+                case Cosigned():
+                    write_durably(path, answer.note.encode())
+                case Refusal():
+                    if answer.suspicious:
+                        self._keep(found, submission)
+                case _:
+                    assert_never(answer)
         return answer
 
     def _last(self, path: Path, origin: str) -> Checkpoint | None:

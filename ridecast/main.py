@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import click
 
-from ridecast import __version__
 from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
 
@@ -38,7 +37,7 @@ BUG = "This is a bug in Ridecast; set RIDECAST_TRACEBACK=1 for a traceback"
     hidden_names=HIDDEN,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="ridecast")
+@click.version_option(package_name="ridecast", prog_name="ridecast")  # from the metadata, read only when it is asked for
 def cli() -> None:
     """Forecast ride demand per geohash cell, with forecasts that can be proved and replayed.
 

@@ -1,97 +1,100 @@
-"""Small ways to break the verifier, each of which some test must notice: `python -m tests.mutants` (`make mutants`).
+"""Small ways to break the code, each of which some test must notice: `python -m tests.mutants` (`make mutants`).
 
 Every mutant is one edit, made in a copy of the tree in a temporary folder; then the tests that should notice it run.
-It fails when a mutant survives, or when the text that it replaces no longer occurs exactly once.
+It fails when a mutant survives without an argument why it must, or when the text that it replaces no longer occurs
+exactly once.
+
+    python -m tests.mutants            all of them
+    python -m tests.mutants drift lag  those whose description holds one of the words
+    python -m tests.mutants --third    a third: first what changed lately, then by turns from commit to commit
 """
 
-import os
-import re
-import shutil
+import hashlib
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
 
-from tests.mutant_list import MUTANTS, Mutant
+from tests.mutant_lists import MUTANTS, Mutant
+from tests.mutant_worker import NO_TESTS, ROOT, Outcome, attempt, settle, unbroken
 
-ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("schemas", "state", "ledger", "dataflows", "ridecast", "tests", "pyproject.toml")
 AT_ONCE = 2
-LIMIT_S = 120.0  # a mutant that runs on for ever is caught, too
+LATELY = 20  # commits
+MAIN = "origin/main"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How it went: the test that noticed, or why none did."""
+def third(mutants: Sequence[Mutant], changed: set[str], turn: str) -> list[Mutant]:
+    """A third of them: those in changed files first, then the others, both in an order that `turn` decides."""
 
-    mutant: Mutant
-    caught_by: str
-    wrong: str
-    seconds: float
+    def order(mutant: Mutant) -> tuple[bool, bytes]:
+        return mutant.file not in changed, hashlib.sha256(f"{turn} {mutant.what}".encode()).digest()
 
-
-def attempt(mutant: Mutant, home: Path) -> Outcome:
-    """Make one mutant and see which test notices it."""
-    began = time.monotonic()
-    text = (ROOT / mutant.file).read_text("utf-8")
-    if text.count(mutant.old) != 1:
-        return Outcome(mutant, "", f"its text occurs {text.count(mutant.old)} times in {mutant.file}, expected once", 0.0)
-    place = home / re.sub(r"\W+", "-", mutant.what)
-    copy_tree(place)
-    (place / mutant.file).write_text(text.replace(mutant.old, mutant.new), "utf-8")
-    status, said = run_tests(place, mutant.tests)
-    shutil.rmtree(place)
-    spent = time.monotonic() - began
-    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said, re.MULTILINE)
-    if status == 1 and failed:
-        return Outcome(mutant, failed[1], "", spent)
-    if status == -1:
-        return Outcome(mutant, f"runs on for more than {LIMIT_S:g} s", "", spent)
-    return Outcome(mutant, "", "SURVIVED" if status == 0 else f"pytest ended with {status}: {said[-300:]}", spent)
+    return sorted(mutants, key=order)[: -(-len(mutants) // 3)]
 
 
-def copy_tree(place: Path) -> None:
-    """The code and its tests, without what was made of them."""
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            place.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, place / name)
+def changed_lately() -> tuple[set[str], str]:
+    """Files that differ from where this branch left the main one, or from some commits ago, and the commit that we are at.
+
+    In a shallow clone the oldest commit that is there stands in; without git nothing has changed.
+    """
+    here = git("rev-parse", "HEAD")
+    base = git("merge-base", "HEAD", MAIN)
+    if not base or base == here:
+        known = git("rev-list", "--first-parent", f"--max-count={LATELY + 1}", "HEAD").split()
+        base = known[-1] if known else ""
+    return set(git("diff", "--name-only", base).splitlines()) if base else set(), here
 
 
-def run_tests(place: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """pytest's status, -1 when it does not end, and what it printed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-k", "not postgres", *tests]
-    known = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    known.setdefault("RIDECAST_SHARED", str(ROOT.parent / "shared"))
+def git(*command: str) -> str:
+    """What git says, or nothing where it does not know or is not there."""
     try:
-        done = subprocess.run(command, cwd=place, env=known, capture_output=True, text=True, check=False, timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return -1, ""
-    return done.returncode, done.stdout
+        done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Try all mutants, or those whose description holds one of the words; 1 when one survives."""
+    """Try mutants; 1 when one survives unargued."""
+    began = time.monotonic()
     chosen = [mutant for mutant in MUTANTS if not wanted or any(word in mutant.what for word in wanted)]
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+    if list(wanted) == ["--third"]:
+        chosen = third(MUTANTS, *changed_lately())
+    names = sorted({name for mutant in chosen for name in mutant.tests})
+    outcomes = []
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(AT_ONCE, context, settle, (folder,)) as pool:
         # Unbroken, everything passes: else a failure would prove nothing.
-        copy_tree(Path(folder) / "unbroken")
-        status, said = run_tests(Path(folder) / "unbroken", sorted({name for mutant in chosen for name in mutant.tests}))
-        if status != 0:
-            print(f"the tests fail before anything is broken:\n{said[-2_000:]}")
-            return 1
-        survivors = 0
-        for outcome in pool.map(lambda mutant: attempt(mutant, Path(folder)), chosen):
-            survivors += not outcome.caught_by
-            print(f"{outcome.mutant.what:<52} {outcome.seconds:5.1f} s  {outcome.caught_by or outcome.wrong}", flush=True)
-    print(f"{len(chosen)} mutants, {len(chosen) - survivors} caught")
-    return 1 if survivors else 0
+        for status, said in pool.map(unbroken, [names[turn::AT_ONCE] for turn in range(AT_ONCE)]):
+            if status not in (0, NO_TESTS):
+                print(f"the tests fail before anything is broken:\n{said[-2_000:]}")
+                return 1
+        print(f"unbroken, {len(names)} files of tests or single tests pass; {time.monotonic() - began:.0f} s", flush=True)
+        for outcome in pool.map(attempt, chosen):
+            show(outcome)
+            outcomes.append(outcome)
+    return summary(outcomes, time.monotonic() - began)
+
+
+def show(outcome: Outcome) -> None:
+    """One line for each mutant."""
+    argued = f"argued: {outcome.mutant.argued}" if outcome.mutant.argued and outcome.wrong == "SURVIVED" else ""
+    print(f"{outcome.mutant.what:<52} {outcome.seconds:5.1f} s  {outcome.noticed_by or argued or outcome.wrong}", flush=True)
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> int:
+    """What it came to; 1 when one survived unargued."""
+    noticed = [outcome for outcome in outcomes if outcome.noticed_by]
+    argued = [outcome for outcome in outcomes if outcome.wrong == "SURVIVED" and outcome.mutant.argued]
+    for outcome in noticed:
+        if outcome.mutant.argued:
+            print(f"{outcome.mutant.what}: was noticed; its argument can go")
+    left = len(outcomes) - len(noticed) - len(argued)
+    print(f"{len(outcomes)} mutants in {seconds:.0f} s: {len(noticed)} noticed, {len(argued)} argued, {left} neither")
+    return 1 if left else 0
 
 
 if __name__ == "__main__":

@@ -3,12 +3,25 @@
 import ast
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.tree import PACKAGES, ROOT, defined_names, files, imported_packages, python_files, text_of, tree_of, uses, words_of
+from tests.tree import (
+    PACKAGES,
+    ROOT,
+    defined_names,
+    files,
+    foreign_private_names,
+    imported_packages,
+    own_private_names,
+    python_files,
+    requirements,
+    text_of,
+    tree_of,
+    uses,
+    words_of,
+)
 
 MOST_LINES = 400  # the guideline is 80 to 300: past that a file answers more than one question
 LONGER: dict[str, str] = {}  # path: why it may be longer
@@ -60,6 +73,12 @@ PLACES = re.compile(r"(?<![\w.~$}-])/(?:root|work|Users|opt/wheels)/|(?<![\w.~$}
 # Packages that are needed without being imported: by name in a connection URL, as data, or by another package.
 NOT_IMPORTED = {"alembic", "tzdata", "pg8000", "pandas-stubs", "ruff", "mypy", "import-linter", "pytest-cov", "pytest-timeout", "coverage"}
 NOT_IMPORTED |= {"editables", "hatchling", "httpx"}
+# Private names of other packages, each with the only file that uses it; the test beside it fails when the name goes.
+PRIVATE = {
+    "_core": "dataflows/stream/environment.py",  # NumPy: the features of the CPU; test_numpy_still_names_the_features_of_the_cpu
+    "_multiarray_umath": "dataflows/stream/environment.py",
+    "_weights": "state/models/online.py",  # River: a linear model's; test_river_still_lets_its_weights_be_set
+}
 OURS = {*PACKAGES, "tests", *sys.stdlib_module_names}
 IMPORT_NAMES = {"mlflow-skinny": "mlflow", "xgboost-cpu": "xgboost"}
 
@@ -173,6 +192,14 @@ def test_every_dependency_is_pinned_with_a_digest() -> None:
     assert (runtime | extra) - set(pins) == set()
 
 
+def test_private_names_of_others_stand_in_one_file_each() -> None:
+    """What another package calls private is used in the one file that the table names, behind a function of ours."""
+    ours = own_private_names()
+    found = {(name, str(path)) for path in python_files() for _, name in foreign_private_names(tree_of(path), ours)}
+    # os._exit is in Python's manual; librdkafka's manual lists the errors of the client itself, and all begin so.
+    assert {(name, path) for name, path in found if name != "_exit" and not re.fullmatch("_[A-Z_]+", name)} == set(PRIVATE.items())
+
+
 def catches_all(handler: ast.ExceptHandler) -> bool:
     """Whether it is a bare except or names Exception or its base, and does not raise again what it caught."""
     last = handler.body[-1]
@@ -193,10 +220,8 @@ def impure_uses(tree: ast.Module) -> list[tuple[int, str]]:
 
 def declared() -> tuple[set[str], set[str]]:
     """Names of the packages that Ridecast needs, and of those that only its tests need."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lists = (project["dependencies"], project["optional-dependencies"]["test"])
-    runtime, extra = ({re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines} for lines in lists)
-    return runtime, extra
+    runtime, extra = requirements()
+    return set(runtime), set(extra)
 
 
 def modules_of(packages: set[str]) -> set[str]:
@@ -211,3 +236,14 @@ def test_documents_name_what_is_there() -> None:
     found = [(str(page), place) for page in pages for place in named.findall(text_of(page))]
     assert len(found) > 50
     assert [(page, place) for page, place in found if not (ROOT / place).exists()] == []
+
+
+def test_decision_records_have_date_and_status() -> None:
+    """Every decision record begins with its number, title, date and status, and the index repeats exactly that."""
+    head = re.compile(r"# (\d+)\. (.+)\n\n- Date: (\d{4}-\d\d-\d\d)\n- Status: (proposed|accepted|superseded by \d{4})\n\n\*\*Context")
+    records = [path for path in files() if re.fullmatch(r"docs/adr/\d{4}-[a-z0-9-]+\.md", str(path))]
+    found = {path: head.match(text_of(path)) for path in records}
+    assert [str(path) for path, parts in found.items() if parts is None] == []
+    expected = [f"| {parts[1]} | [{parts[2]}]({path.name}) | {parts[3]} | {parts[4]} |" for path, parts in found.items() if parts]
+    assert expected == [line for line in text_of(Path("docs/adr/README.md")).splitlines() if re.match(r"\| \d", line)]
+    assert [str(number) for number in range(1, len(records) + 1)] == [parts[1] for parts in found.values() if parts]

@@ -3,9 +3,11 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("schemas", "state", "ledger", "dataflows", "api", "ridecast")
@@ -52,6 +54,42 @@ def defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 pass
 
 
+def own_private_names() -> frozenset[str]:
+    """Private names that some file of ours defines; any other private name belongs to somebody else."""
+    return frozenset(name for path in python_files() for _, name in defined_names(tree_of(path)) if is_private(name))
+
+
+def is_private(name: str) -> bool:
+    """Whether a name begins with one underscore, or is a double one that no Python manual describes.
+
+    >>> [is_private(name) for name in ("_weights", "__init__", "weights", "_", "_TIMED_OUT")]
+    [True, False, False, False, True]
+    """
+    return name.startswith("_") and name != "_" and not name.startswith("__")
+
+
+def foreign_private_names(tree: ast.Module, ours: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """(line, name) of every use of a private name of another package: imported, as an attribute, or in a text to patch.
+
+    >>> code = "from numpy._core import _x; a._ours = b._theirs; setattr('river.base._y')"
+    >>> list(foreign_private_names(ast.parse(code), frozenset(["_ours"])))
+    [(1, '_core'), (1, '_x'), (1, '_theirs'), (1, '_y')]
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found = [part for alias in names for part in alias.name.split(".")]
+            case ast.ImportFrom(module=module, names=names):
+                found = [*(module or "").split("."), *(alias.name for alias in names)]
+            case ast.Attribute(attr=name):
+                found = [name]
+            case ast.Constant(value=str(text)) if re.fullmatch(r"[A-Za-z]\w*(\.\w+)+", text):
+                found = text.split(".")
+            case _:
+                continue
+        yield from ((node.lineno, name) for name in found if is_private(name) and name not in ours)
+
+
 def words_of(name: str) -> list[str]:
     """The words of an identifier, in lower case.
 
@@ -87,6 +125,20 @@ def uses(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
             place = place.value
         if isinstance(place, ast.Name) and place.id in origin:
             yield node.lineno, ".".join([origin[place.id], *reversed(parts)]), id(node) in bare
+
+
+def project() -> dict[str, Any]:
+    """The table `project` of pyproject.toml."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return found
+
+
+def requirements() -> tuple[dict[str, str], dict[str, str]]:
+    """Packages that Ridecast needs, and those that only its tests need: name -> versions that will do, such as `>=2.4`."""
+    table, name = project(), re.compile(r"[A-Za-z0-9-]+")
+    lists = (table["dependencies"], table["optional-dependencies"]["test"])
+    runtime, extra = ({name.findall(line)[0]: name.sub("", line, count=1) for line in lines} for lines in lists)
+    return runtime, extra
 
 
 def imported_packages(tree: ast.Module) -> set[str]:

@@ -8,13 +8,12 @@ from dataflows.stream.record import closed_of, history_by_slot
 from ledger.check.verify import Problem, Progress
 from ledger.formats.merkle import EMPTY_ROOT
 from ledger.store.blobs import Blobs
-from ledger.store.log import Ledger
+from ledger.store.log import Ledger, holds
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
 from ledger.views.regions import bootstrap_of
 from ledger.views.writers import environments_at, writers_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, StateDigested, region_log
 from schemas.regions import region_from_json
 from state.forecast.region import Champion, RegionFold
@@ -71,7 +70,7 @@ class _Fold:
         self._fold.use(self._in_force(control))
         mine = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
         index, theirs = next(
-            ((stored.index, decode(stored.payload)) for stored in close.after if stored.kind == StateDigested.__name__),
+            ((stored.index, stored.record) for stored in close.after if holds(stored, StateDigested)),
             (close.closed.index, None),
         )
         if mine is None or theirs is None:

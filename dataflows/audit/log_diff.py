@@ -12,6 +12,7 @@ from dataflows.audit.differences import field_differences
 from ledger.store.log import Ledger, Stored
 from schemas.errors import NotFound
 from schemas.records.record_codec import decode
+from schemas.records.records import Record
 
 MOST_FIELDS = 10
 
@@ -107,12 +108,12 @@ def _first_other(first: Ledger, second: Ledger, log: str, size: int) -> int | No
     return same
 
 
-def _entry(ledger: Ledger, log: str, index: int) -> Stored:
+def _entry(ledger: Ledger, log: str, index: int) -> Stored[Record]:
     [stored] = ledger.read(log, index, index + 1)
     return stored
 
 
-def _parting(first: Stored, second: Stored) -> Parting:
+def _parting(first: Stored[Record], second: Stored[Record]) -> Parting:
     fields: tuple[tuple[str, str, str], ...] = ()
     if first.kind == second.kind:
         fields = tuple(field_differences(decode(first.payload), decode(second.payload)))[:MOST_FIELDS]

@@ -60,7 +60,7 @@ class FoundIssue:
     measure: str
     cell: int
     target_us: int
-    stored: Stored
+    stored: Stored[ForecastIssued]
 
 
 def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> FoundIssue:
@@ -82,9 +82,9 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
     except UsageError as cause:
         raise UsageError(f"--target: {cause}") from None
     log = region_log(name)
-    stored = ledger.find(log, ForecastIssued.__name__, target_us // region.slot_us - 1, chosen)
+    stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
     if stored is None:
-        newest = ledger.find(log, ForecastIssued.__name__, subject=chosen)
+        newest = ledger.entry(log, ForecastIssued, subject=chosen)
         said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
         raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
     return FoundIssue(region, chosen, code, target_us, stored)

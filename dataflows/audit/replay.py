@@ -88,17 +88,17 @@ def replay_region(
 def _bounds(ledger: Ledger, boot: RegionBootstrapped, from_slot: int | None, until_slot: int | None) -> tuple[int, int, int]:
     """(first slot, slot after the last, size of the log behind it)."""
     log = region_log(boot.region)
-    newest = ledger.find(log, SlotClosed.__name__)
+    newest = ledger.entry(log, SlotClosed)
     if newest is None:
         raise NotFound(f"region {boot.region}: no slot has closed yet, so there is nothing to replay")
-    last: SlotClosed = decode(newest.payload)
+    last = newest.record
     first = boot.start_slot if from_slot is None else from_slot
     until = last.slot + 1 if until_slot is None else until_slot
     if not boot.start_slot <= first < until <= last.slot + 1:
         raise UsageError(
             f"--from, --to: expected slots within [{boot.start_slot}, {last.slot + 1}), which are closed, got [{first}, {until})"
         )
-    after = ledger.find(log, SlotClosed.__name__, until) if until <= last.slot else None
+    after = ledger.entry(log, SlotClosed, until) if until <= last.slot else None
     return first, until, after.index if after is not None else ledger.head(log).size
 
 

@@ -11,7 +11,6 @@ from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
 from schemas.regions import Region, region_from_json
 from state.counting.intake import IntakeRules
@@ -108,13 +107,13 @@ class CountsFromRides:
             self.notes.append(f"counts are taken as recorded: {NO_RIDES}")
             return
         log = region_log(region.id)
-        at = ledger.find(log, SlotClosed.__name__, from_slot - 1)
+        at = ledger.entry(log, SlotClosed, from_slot - 1)
         recorded = [close for close in closes(ledger, log, at.index if at is not None else 0, stop) if close.record.slot < until_slot]
         before = recorded.pop(0).record if at is not None else None
         wanted, known = sorted(source.partitions()), sorted(cut.partition for cut in recorded[0].record.partitions)
         if wanted != known:
             raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {wanted}")
-        shorts = [decode(stored.payload) for stored in ledger.scan(log, 0, recorded[0].entries[0].index, HorizonShort.__name__)]
+        shorts = list(ledger.records(log, HorizonShort, 0, recorded[0].entries[0].index))
         self._stretches = plan_stretches(boot, before, shorts, recorded, source)
         gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
         if gone:

@@ -19,7 +19,6 @@ from ledger.views.regions import bootstrap_of
 from ledger.views.writers import Writer, may_have_written, writers_of
 from schemas.errors import DamagedError, NotFound
 from schemas.forecasts.chunks import decode_chunk, unpack_blob
-from schemas.records.record_codec import decode
 from schemas.records.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import DAY_MIN, Region
 from state.demand.history import HISTORY_DAYS
@@ -98,14 +97,14 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         DamagedError: the chunks are not those that the entry promises.
     """
     found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
-    issued: ForecastIssued = decode(found.stored.payload)
+    issued = found.stored.record
     log, index, slot = found.stored.log, found.stored.index, issued.slot
     boot = bootstrap_of(ledger, name)
-    booted = ledger.find(log, RegionBootstrapped.__name__)
-    closed = ledger.find(log, SlotClosed.__name__, slot)
+    booted = ledger.entry(log, RegionBootstrapped)
+    closed = ledger.entry(log, SlotClosed, slot)
     if closed is None or booted is None:
         raise DamagedError(f"{log} entry {index}: expected an entry that closes slot {slot}, found none: run `ridecast ledger verify`")
-    record: SlotClosed = decode(closed.payload)
+    record = closed.record
     change = fold_change_at(ledger, name, slot, record.control_size)
     return Trace(
         found.region,
@@ -149,8 +148,8 @@ def _counted(ledger: Ledger, log: str, region: Region, boot: RegionBootstrapped,
     """What the history of the fold held after a slot."""
     first = max(boot.first_slot, record.slot + 1 - HISTORY_DAYS * DAY_MIN // region.slot_min)
     live_from = max(first, boot.start_slot)
-    before = ledger.find(log, SlotClosed.__name__, live_from - 1)
-    begun = {cut.partition: cut.cut for cut in decode(before.payload).partitions} if before is not None else {}
+    before = ledger.find(log, SlotClosed, live_from - 1)
+    begun = {cut.partition: cut.cut for cut in before.partitions} if before is not None else {}
     offsets = {cut.partition: (begun.get(cut.partition, 0), cut.cut) for cut in record.partitions}
     return Counted(first, record.slot + 1 - live_from, index, record, offsets)
 

@@ -24,7 +24,6 @@ from ledger.store.blobs import BlobFolder, Retention
 from ledger.store.log import Ledger
 from ledger.store.tables import display_name, file_stem, translated
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.record_skim import skim
 from schemas.records.records import RUNS_LOG, BlobsExpired, region_log
 
@@ -231,7 +230,7 @@ def _expired(ledger: Ledger, log: str) -> Callable[[NamedBlob], bool]:
             # What nobody signed excuses nothing: anyone who can write the database could say it.
             vouched = ledger.guard.read(RUNS_LOG)
             signed = vouched.size if vouched is not None else 0
-            known.extend(decode(stored.payload) for stored in ledger.scan(RUNS_LOG, 0, signed, kind=BlobsExpired.__name__))
+            known.extend(ledger.records(RUNS_LOG, BlobsExpired, 0, signed))
         if named.slot is None or named.retention != Retention.FORECAST:
             return False  # Counts and models never expire, whatever a record says.
         return any(

@@ -19,21 +19,17 @@ from ledger.store.tables import translated
 from ledger.views.append import append_shared
 from ledger.views.regions import bootstrap_of
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
-from schemas.records.record_codec import decode
+from schemas.records.kinds import ROWS
 from schemas.records.record_skim import skim
 from schemas.records.records import (
     RUNS_LOG,
     EntriesArchived,
-    ForecastIssued,
     SlotClosed,
-    SlotScored,
-    StateDigested,
-    UniverseChanged,
     region_log,
 )
 from schemas.regions import region_from_json
 
-KINDS = tuple(cls.__name__ for cls in (SlotClosed, ForecastIssued, SlotScored, UniverseChanged, StateDigested))  # nearly every byte
+ARCHIVED = tuple(row.name for row in ROWS if row.archived)  # nearly every byte
 OnEntries = Callable[[int, int], None]
 
 
@@ -55,7 +51,7 @@ def archive_region(
     """
     log = region_log(region)
     definition = region_from_json(bootstrap_of(stores.ledger, region).definition, where=log)
-    first = stores.ledger.find(log, SlotClosed.__name__, slot_of_midnight(definition, until))
+    first = stores.ledger.entry(log, SlotClosed, slot_of_midnight(definition, until))
     past = _archived(stores, log)
     stores.ledger.flush()
     known, note = stores.ledger.guard.read(log), stores.ledger.guard.note(log)
@@ -75,7 +71,7 @@ def archive_region(
         past = EntriesArchived(log=log, start=start, stop=stop, root=stores.ledger.root_at(log, stop), blobs=len(digests), digests=named)
         append_shared(stores.ledger, RUNS_LOG, past)
         stores.ledger.flush()
-    stores.ledger.drop_payloads(log, stop, KINDS)
+    stores.ledger.drop_payloads(log, stop, ARCHIVED)
     for digest in digests:
         stores.blobs.remove(digest)
     stores.ledger.shrink(log)
@@ -83,7 +79,7 @@ def archive_region(
 
 
 def _archived(stores: Stores, log: str) -> EntriesArchived | None:
-    records = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)]
+    records = stores.ledger.records(RUNS_LOG, EntriesArchived)
     return max((one for one in records if one.log == log), key=lambda one: one.stop, default=None)
 
 
@@ -93,7 +89,7 @@ def _blobs_before(stores: Stores, log: str, stop: int) -> set[bytes]:
     for every in stores.ledger.logs():
         for stored in stores.ledger.scan(every):
             for one in blobs_of_entry(stored.index, skim(stored.payload)):
-                goes = every == log and stored.index < stop and stored.kind in KINDS and one.what in (CHUNKS, COUNTS)
+                goes = every == log and stored.index < stop and stored.kind in ARCHIVED and one.what in (CHUNKS, COUNTS)
                 (old if goes else needed).add(one.digest)
     present = set(stores.blobs.digests())
     return (old - needed) & present

@@ -19,7 +19,7 @@ from schemas.errors import UsageError
 from schemas.events.codec import Decoder
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import to_table
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
 from state.counting.intake import YEAR_2000_US, IntakeRules
@@ -107,9 +107,9 @@ def bootstrap_region(
         fold_version=FOLD_VERSION,
     )
     log = region_log(region.id)
-    stored = stores.ledger.find(log, RegionBootstrapped.__name__)
+    stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
-        held: RegionBootstrapped = decode(stored.payload)
+        held = stored.record
         # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
         # A region keeps the fold that it began with; `ledger upgrade` moves it.
         if replace(held, files=record.files, fold_version=record.fold_version) != record:

@@ -13,7 +13,6 @@ from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region, region_from_json
 from state.demand.calendar import Calendar
@@ -99,8 +98,8 @@ def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measur
     for slot, counts, observed in remembering(histories, Calendar(region), history_by_slot(region, boot, stores.blobs)):
         yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
     control = ControlView(stores.ledger).latest()
-    for stored in stores.ledger.scan(region_log(region.id), 0, size, SlotClosed.__name__):
-        record: SlotClosed = decode(stored.payload)
+    for stored in stores.ledger.scan(region_log(region.id), 0, size, SlotClosed):
+        record = stored.record
         closed = closed_of(region, record, (), stores.blobs)
         now, late = closed.counts[measure], closed.corrections[measure]
         observed = record.status != SlotStatus.UNOBSERVED
@@ -127,8 +126,8 @@ def champions(stores: Stores) -> dict[tuple[str, str], bytes]:
 
 def next_slot(stores: Stores, boot: RegionBootstrapped, size: int) -> int:
     """The first slot that was not closed yet when the region's log had that size."""
-    stored = stores.ledger.find(region_log(boot.region), SlotClosed.__name__)
+    stored = stores.ledger.entry(region_log(boot.region), SlotClosed)
     while stored is not None and stored.index >= size:  # it grew since
         assert stored.slot is not None
-        stored = stores.ledger.find(region_log(boot.region), SlotClosed.__name__, stored.slot - 1)
+        stored = stores.ledger.entry(region_log(boot.region), SlotClosed, stored.slot - 1)
     return boot.start_slot if stored is None or stored.slot is None else stored.slot + 1

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from dataflows.stream.stores import Stores
 from ledger.check.blob_check import CHUNKS, blobs_of_entry
 from ledger.store.blobs import Retention
-from ledger.store.log import Ledger
+from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
 from ledger.views.regions import bootstrap_of
-from schemas.records.record_codec import decode
 from schemas.records.record_skim import skim
 from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_log
 from schemas.regions import DAY_MIN, region_from_json
@@ -65,7 +64,7 @@ def plan_expiry(stores: Stores, forecasts_days: int, now_s: float) -> list[Expir
     stores.ledger.admit_all()
     present = {kept: set(stores.blobs.digests(kept)) for kept in Retention}  # Before the logs: what comes meanwhile is named by then.
     named = _named(stores.ledger)
-    past = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__)]
+    past = list(stores.ledger.records(RUNS_LOG, BlobsExpired))
     found = _forecasts(stores, named, past, forecasts_days, present[Retention.FORECAST])
     for region, taken in sorted(named.snapshots.items()):
         newest = {taken[-1][1]}
@@ -97,7 +96,7 @@ def expire(stores: Stores, plan: Iterable[Expiry], on_removed: Callable[[int], N
 
 def expired_until(ledger: Ledger, region: str) -> int:
     """First slot whose forecast chunks are not on record as expired; 0 when none are."""
-    records: Iterable[BlobsExpired] = (decode(stored.payload) for stored in ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__))
+    records = ledger.records(RUNS_LOG, BlobsExpired)
     return max((one.until_slot for one in records if (one.region, one.retention) == (region, Retention.FORECAST)), default=0)
 
 
@@ -109,8 +108,8 @@ def _named(ledger: Ledger) -> _Named:
                 found.every.add(one.digest)
                 if one.what == CHUNKS and one.slot is not None:
                     found.chunks.setdefault(log.removeprefix(region_log("")), []).append((one.slot, one.digest))
-            if stored.kind == SnapshotTaken.__name__:
-                taken: SnapshotTaken = decode(stored.payload)
+            if holds(stored, SnapshotTaken):
+                taken = stored.record
                 found.snapshots.setdefault(taken.region, []).append((taken.slot, taken.blob))
     return found
 
@@ -133,7 +132,7 @@ def _forecasts(stores: Stores, named: _Named, past: list[BlobsExpired], days: in
 
 
 def _first_kept(ledger: Ledger, region: str, days: int) -> int:
-    closed = ledger.find(region_log(region), SlotClosed.__name__)
+    closed = ledger.entry(region_log(region), SlotClosed)
     if closed is None or closed.slot is None:
         return 0
     definition = region_from_json(bootstrap_of(ledger, region).definition, where=region)

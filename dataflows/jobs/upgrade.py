@@ -10,7 +10,6 @@ from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
 from schemas.errors import UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, FoldChanged, SlotClosed, region_log
 from schemas.regions import region_from_json
 from state.forecast.region import FOLD_VERSION
@@ -36,8 +35,8 @@ def upgrade_fold(stores: Stores, region: str) -> FoldChanged | None:
         return None
     if known > FOLD_VERSION:
         raise UsageError(f"region {region}: expected a fold up to version {FOLD_VERSION}, the ledger is at {known}: run a newer Ridecast")
-    stored = stores.ledger.find(region_log(region), SlotClosed.__name__)
-    next_slot = boot.start_slot if stored is None else decode(stored.payload).slot + 1
+    last = stores.ledger.find(region_log(region), SlotClosed)
+    next_slot = boot.start_slot if last is None else last.slot + 1
     slot_min = region_from_json(boot.definition, where=region_log(region)).slot_min
     changed = FoldChanged(region=region, slot=next_slot + max(1, AHEAD_MIN // slot_min), version=FOLD_VERSION)
     append_shared(stores.ledger, CONTROL_LOG, changed)

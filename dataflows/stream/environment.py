@@ -10,11 +10,19 @@ PACKAGES = ("numpy", "scipy", "pandas", "river", "xgboost-cpu", "tzdata")
 
 def describe_environment() -> str:
     """One line that names everything the digest covers."""
-    from numpy._core._multiarray_umath import __cpu_features__ as features  # type: ignore[import-not-found]
-
     packages = " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
-    cpu = ",".join(sorted(name for name, has in features.items() if has))
+    cpu = ",".join(sorted(name for name, has in cpu_features().items() if has))
     return f"python={platform.python_version()} {sys.platform} {platform.machine()} {packages} cpu={cpu}"
+
+
+def cpu_features() -> dict[str, bool]:
+    """Whether this CPU has each feature that NumPy knows.
+
+    `numpy.show_config` shows groups of them only; the single ones stand under a private name of NumPy's.
+    """
+    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
+
+    return dict(__cpu_features__)
 
 
 def environment_digest() -> bytes:

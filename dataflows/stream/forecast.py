@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import bytewax.operators as op
-from bytewax._bytewax import cli_main
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.run import cli_main
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink

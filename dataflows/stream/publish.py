@@ -17,7 +17,6 @@ from ledger.views.online.protocol import OnlineStore, StoredIssue, chunks_of
 from schemas.errors import LedgerError
 from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
-from schemas.records.record_codec import decode
 from schemas.records.records import ForecastIssued, LogContinued, UniverseChanged, region_log
 from schemas.regions import Region
 
@@ -66,7 +65,7 @@ class Publisher:
         newest = self._newest()
         self._refresh_store(newest)
         if self._backlog == "all":
-            due = [[issue] for issue in self._ledger.read(self._log, self._cursor, kind=ForecastIssued.__name__, limit=ISSUES_PER_STEP)]
+            due = [[issue] for issue in self._ledger.read(self._log, self._cursor, kind=ForecastIssued, limit=ISSUES_PER_STEP)]
         else:
             fresh = [issue for issue in newest if issue.index >= self._cursor]
             due = [fresh] if fresh else []
@@ -91,8 +90,8 @@ class Publisher:
 
     def _checked_cursor(self) -> int:
         cursor, size = self._sink.cursor(self._log), self._ledger.head(self._log).size
-        for stored in self._ledger.scan(self._log, kind=LogContinued.__name__):
-            continued: LogContinued = decode(stored.payload)
+        for stored in self._ledger.scan(self._log, kind=LogContinued):
+            continued = stored.record
             # What was published behind this point is not in the log any more, and other entries have its indexes.
             cursor = self._sink.cursor(cursor_name(self._log, continued.number)) or min(cursor, continued.database_size)
         if cursor > size:
@@ -102,28 +101,28 @@ class Publisher:
             )
         return cursor
 
-    def _newest(self) -> list[Stored]:
+    def _newest(self) -> list[Stored[ForecastIssued]]:
         """The issues of the newest slot that has any, in order of the log."""
-        last = self._ledger.find(self._log, ForecastIssued.__name__)
+        last = self._ledger.entry(self._log, ForecastIssued)
         if last is None:
             return []
         # A slot's issues are appended together: found by slot, none is missed that comes while we look.
-        found = [self._ledger.find(self._log, ForecastIssued.__name__, slot=last.slot, subject=name) for name in self._region.measures]
+        found = [self._ledger.entry(self._log, ForecastIssued, slot=last.slot, subject=name) for name in self._region.measures]
         return sorted((issue for issue in found if issue is not None), key=lambda issue: issue.index)
 
-    def _refresh_store(self, newest: Sequence[Stored]) -> None:
+    def _refresh_store(self, newest: Sequence[Stored[ForecastIssued]]) -> None:
         if self._store is None:
             return
         for issue in newest:
-            record: ForecastIssued = decode(issue.payload)
+            record = issue.record
             if self._store.newest(self._region.id, record.measure) < (self._number, issue.index):
                 self._store.put(StoredIssue(issue.index, issue.payload, self._blob_of(record), self._number))
 
-    def _publish(self, issues: Sequence[Stored], cursor: int) -> None:
+    def _publish(self, issues: Sequence[Stored[ForecastIssued]], cursor: int) -> None:
         messages: list[tuple[bytes, bytes | None]] = []
         served: set[int] = set()
         for issue in issues:
-            record: ForecastIssued = decode(issue.payload)
+            record = issue.record
             columns = chunks_of(StoredIssue(issue.index, issue.payload, self._blob_of(record))).columns(record.horizons_min)
             served.update(columns.cells.tolist())
             further = record.measure != self._region.measures[0]
@@ -139,8 +138,8 @@ class Publisher:
 
     def _retired(self, start: int, stop: int) -> set[int]:
         retired: set[int] = set()
-        for stored in self._ledger.read(self._log, start, stop, kind=UniverseChanged.__name__):
-            record: UniverseChanged = decode(stored.payload)
+        for stored in self._ledger.read(self._log, start, stop, kind=UniverseChanged):
+            record = stored.record
             retired.update(np.cumsum(np.array(record.retired, np.int64)).tolist())
         return retired
 

@@ -14,13 +14,11 @@ from ledger.store.recording import Recorder
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
 from schemas.errors import DamagedError, DivergenceError
-from schemas.records.record_codec import decode, encode
+from schemas.records.kinds import ROWS
+from schemas.records.record_codec import encode
 from schemas.records.records import (
     EnvironmentChanged,
-    ForecastIssued,
-    SlotScored,
     SlotStatus,
-    StateDigested,
     region_log,
 )
 from schemas.regions import Region
@@ -31,7 +29,7 @@ from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_o
 log = logging.getLogger(__name__)
 
 # What floating point reaches may differ in another environment; counts may not, anywhere.
-FLOATING = (ForecastIssued.__name__, SlotScored.__name__, StateDigested.__name__)
+FLOATING = frozenset(row.name for row in ROWS if row.floating)
 NONE_OURS = 1 << 62  # an index that no log reaches
 
 
@@ -142,10 +140,10 @@ class RegionRun:
 
     def _environment_changed(self) -> int | None:
         """Index of the record that this very environment took over; None if the last one to be recorded is another, or none is."""
-        stored = self._ledger.find(self._log, EnvironmentChanged.__name__)
+        stored = self._ledger.entry(self._log, EnvironmentChanged)
         if stored is None:
             return None
-        record: EnvironmentChanged = decode(stored.payload)
+        record = stored.record
         return stored.index if record.environment == self._environment else None
 
     def _restore(self, on_refold: Callable[[int, int], None] | None) -> int:

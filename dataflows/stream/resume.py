@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from ledger.store.log import Ledger
 from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
 from schemas.regions import Region, region_from_json
 from state.counting.partials import ResumePoint
@@ -37,16 +36,15 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
     """
     boot = bootstrap_of(ledger, region)
     definition = region_from_json(boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
-    stored = ledger.find(region_log(region), SlotClosed.__name__)
-    if stored is None:
+    last = ledger.find(region_log(region), SlotClosed)
+    if last is None:
         fresh = ResumePoint(FROM_LOWEST, 0, boot.start_slot - 1, -1, boot.start_slot)
         return ResumePlan(definition, boot, boot.start_slot, dict.fromkeys(partitions, fresh))
-    last: SlotClosed = decode(stored.payload)
     wanted, known = sorted(partitions), sorted(cut.partition for cut in last.partitions)
     if wanted != known:
         raise UsageError(f"region {region}: expected a source with partitions {known}, as in the ledger, got {wanted}")
     points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
-    shorts: Iterable[HorizonShort] = (decode(found.payload) for found in ledger.scan(region_log(region), kind=HorizonShort.__name__))
+    shorts = ledger.records(region_log(region), HorizonShort)
     return ResumePlan(definition, boot, last.slot + 1, points, {short.partition: short.found_offset for short in shorts})
 
 

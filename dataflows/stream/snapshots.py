@@ -5,10 +5,9 @@ import io
 import numpy as np
 
 from ledger.store.blobs import Blobs, Retention
-from ledger.store.log import Ledger
+from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
 from schemas.errors import DamagedError, NotFound
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, SnapshotTaken, region_log
 from state.forecast.region import Arrays
 
@@ -29,11 +28,7 @@ def save_snapshot(ledger: Ledger, blobs: Blobs, region: str, slot: int, arrays: 
 def load_snapshot(ledger: Ledger, blobs: Blobs, region: str, environment: bytes) -> tuple[SnapshotTaken, Arrays] | None:
     """The newest snapshot that belongs to this very log and environment, or None."""
     size = ledger.head(RUNS_LOG).size
-    recent = [
-        decode(stored.payload)
-        for stored in ledger.read(RUNS_LOG, max(0, size - LOOK_BACK_ENTRIES), size)
-        if stored.kind == SnapshotTaken.__name__
-    ]
+    recent = [stored.record for stored in ledger.read(RUNS_LOG, max(0, size - LOOK_BACK_ENTRIES), size) if holds(stored, SnapshotTaken)]
     head = ledger.head(region_log(region))
     for taken in reversed(recent):
         if taken.region != region or taken.environment != environment or taken.size > head.size:

@@ -12,28 +12,12 @@ from ledger.formats.merkle import root
 from ledger.store.blobs import ReadBlobs, Retention
 from schemas.errors import DamagedError, NotFound
 from schemas.forecasts.chunks import chunks_in
+from schemas.records.kinds import KINDS, BlobContent
 from schemas.records.record_skim import Skimmed, skim
-from schemas.records.records import (
-    ForecastIssued,
-    ModelPromoted,
-    ModelTrained,
-    Record,
-    RegionBootstrapped,
-    SlotClosed,
-    SlotCounts,
-    SnapshotTaken,
-)
+from schemas.records.records import Record, SlotCounts
 
-COUNTS, CHUNKS, MODEL, SNAPSHOT = "counts", "chunks", "model", "snapshot"
+COUNTS, CHUNKS, MODEL, SNAPSHOT = BlobContent.COUNTS, BlobContent.CHUNKS, BlobContent.MODEL, BlobContent.SNAPSHOT
 RETENTIONS = {COUNTS: Retention.PERMANENT, CHUNKS: Retention.FORECAST, MODEL: Retention.MODEL, SNAPSHOT: Retention.SNAPSHOT}
-NAMING = {  # kind -> (field with one digest or several, what the blob is)
-    RegionBootstrapped.__name__: (("counts_blob", COUNTS),),
-    SlotClosed.__name__: (("counts_blob", COUNTS),),
-    ForecastIssued.__name__: (("blob", CHUNKS), ("models", MODEL)),
-    ModelTrained.__name__: (("model", MODEL),),
-    ModelPromoted.__name__: (("model", MODEL),),
-    SnapshotTaken.__name__: (("blob", SNAPSHOT),),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +33,7 @@ class NamedBlob:
     """
 
     index: int
-    what: str
+    what: BlobContent
     digest: bytes
     slot: int | None = None
     root: bytes = b""
@@ -77,25 +61,35 @@ class Fault:
 CheckBlobs = Callable[[Sequence[NamedBlob]], Callable[[], Sequence[Fault]]]
 
 
+def blobs_of_kind(kind: str) -> tuple[tuple[str, BlobContent], ...]:
+    """(field, content) of each field of a kind that names blobs; none for a kind that this version does not know.
+
+    >>> blobs_of_kind("ModelPromoted")
+    (('model', <BlobContent.MODEL: 'model'>),)
+    """
+    return KINDS[kind].blobs if kind in KINDS else ()
+
+
 def blobs_of_record(record: Record) -> tuple[tuple[str, bytes], ...]:
     """(what it is, digest) of each blob that a record names.
 
+    >>> from schemas.records.records import ModelPromoted
     >>> blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
-    (('model', b'digest'),)
+    ((<BlobContent.MODEL: 'model'>, b'digest'),)
     """
     kind = type(record).__name__
-    return tuple((what, digest) for field, what in NAMING.get(kind, ()) for digest in _digests(getattr(record, field)))
+    return tuple((what, digest) for field, what in blobs_of_kind(kind) for digest in _digests(getattr(record, field)))
 
 
 def blobs_of_entry(index: int, seen: Skimmed) -> list[NamedBlob]:
     """The blobs that an entry names, from a look at its bytes.
 
     >>> blobs_of_entry(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
-    [NamedBlob(index=7, what='model', digest=b'digest', slot=None, root=b'')]
+    [NamedBlob(index=7, what=<BlobContent.MODEL: 'model'>, digest=b'digest', slot=None, root=b'')]
     """
     return [
         NamedBlob(index, what, digest, seen.slot, seen.fields["root"] if what == CHUNKS else b"")
-        for field, what in NAMING.get(seen.kind, ())
+        for field, what in blobs_of_kind(seen.kind)
         for digest in _digests(seen.fields[field])
     ]
 

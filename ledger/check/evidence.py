@@ -23,7 +23,7 @@ def evidence_faults(ledger: Ledger, log: str, index: int, payload: bytes) -> lis
         DamagedError: the entry does not decode.
         StoreUnavailable: the disk or the database does not answer.
     """
-    record: LogContinued = decode(payload)
+    record = decode(payload, LogContinued)
     path = ledger.guard.files.evidence_path(log, record.number)
     faults = []
     with translated(str(path)):

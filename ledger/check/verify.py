@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Row
 
-from ledger.check.blob_check import CHUNKS, MODEL, NAMING, SNAPSHOT, CheckBlobs, Fault, NamedBlob, blobs_of_entry, checks_here
+from ledger.check.blob_check import CHUNKS, MODEL, SNAPSHOT, CheckBlobs, Fault, NamedBlob, blobs_of_entry, blobs_of_kind, checks_here
 from ledger.check.evidence import evidence_faults
 from ledger.check.stored_checkpoints import CheckpointComparison, StoredCheckpoint
 from ledger.formats.merkle import TILE_HEIGHT, Frontier, leaf_hash
@@ -296,7 +296,7 @@ class _Check:
             if seen.kind == LogContinued.__name__:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
                     self.say(index, what)
-            if seen.kind in NAMING:
+            if blobs_of_kind(seen.kind):
                 self.blobs.add(blobs_of_entry(index, seen))
         self._grow(leaves)
 

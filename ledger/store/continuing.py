@@ -15,7 +15,7 @@ from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from ledger.store.tables import display_name, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, NotFound, UsageError
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued
 
 LARGEST_REASON_BYTES = 2_000  # a paragraph; an entry has room for thirty times as much
@@ -111,8 +111,8 @@ def _holds_another(path: Path, data: bytes) -> bool:
 
 def _unfinished(ledger: Ledger, log: str, digest: bytes) -> LogContinued | None:
     """The last continuation, if it cites this very file: then only the new checkpoint is missing."""
-    stored = ledger.find(log, LogContinued.__name__)
+    stored = ledger.entry(log, LogContinued)
     if stored is None:
         return None
-    record: LogContinued = decode(stored.payload)
+    record = stored.record
     return record if record.evidence == digest else None

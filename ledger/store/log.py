@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeGuard, TypeVar, cast, overload
 
 from sqlalchemy.engine import Connection, Engine, Row
 
@@ -19,7 +20,7 @@ from ledger.store.guard import Guard
 from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
-from schemas.records.records import LogContinued
+from schemas.records.records import LogContinued, Record
 
 LARGEST_ENTRY_BYTES = 65_535  # C2SP tlog-tiles: an entry bundle gives an entry's size in two bytes
 PAGE_ENTRIES = 1_000  # entries fetched at once by `scan`; 64 MB at most
@@ -38,8 +39,12 @@ class Head:
     root: bytes
 
 
+R = TypeVar("R", bound=Record)
+R_co = TypeVar("R_co", bound=Record, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Generic[R_co]):
     """One entry as it lies in a log. Only the payload is hashed; kind, slot and subject are derived from it."""
 
     log: str
@@ -48,6 +53,24 @@ class Stored:
     slot: int | None
     subject: str
     payload: bytes
+
+    @property
+    def record(self) -> R_co:
+        """The record that the payload holds, decoded at each call.
+
+        Raises:
+            DamagedError: a version of Ridecast wrote it that this one does not know.
+        """
+        return cast(R_co, decode(self.payload))
+
+
+def holds(stored: Stored[Record], kind: type[R]) -> TypeGuard[Stored[R]]:
+    """Whether an entry is of a kind; where it is, its `record` is of that type.
+
+    >>> holds(Stored("control", 0, "ModelPromoted", None, "pickups", b""), LogContinued)
+    False
+    """
+    return stored.kind == kind.__name__
 
 
 def open_embedded(home: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
@@ -205,7 +228,13 @@ class Ledger:
             raise NotFound(f"{display_name(log)}: no complete subtree at level {level}, index {index}")
         return root(hashes)
 
-    def read(self, log: str, start: int, stop: int | None = None, kind: str | None = None, limit: int | None = None) -> list[Stored]:
+    @overload
+    def read(self, log: str, start: int, stop: int | None = None, *, limit: int | None = None) -> list[Stored[Record]]: ...
+    @overload
+    def read(self, log: str, start: int, stop: int | None, kind: type[R], limit: int | None = None) -> list[Stored[R]]: ...
+    @overload
+    def read(self, log: str, start: int, stop: int | None = None, *, kind: type[R], limit: int | None = None) -> list[Stored[R]]: ...
+    def read(self, log: str, start: int, stop: int | None = None, kind: type[R] | None = None, limit: int | None = None) -> list[Stored[R]]:
         """Entries with start <= index < stop, in order; of one kind, and no more than `limit`, when given.
 
         Raises:
@@ -216,33 +245,51 @@ class Ledger:
             return []
         engine, log_id = known
         bounds = {"log_id": log_id, "start": start, "stop": 1 << 62 if stop is None else stop, "limit": 1 << 62 if limit is None else limit}
+        wanted = {} if kind is None else {"kind": kind.__name__}
         with reading(engine, log) as connection:
-            return [self._stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | {"kind": kind})]
+            return [self._stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | wanted)]
 
-    def scan(self, log: str, start: int = 0, stop: int | None = None, kind: str | None = None) -> Iterator[Stored]:
+    @overload
+    def scan(self, log: str, start: int = 0, stop: int | None = None) -> Iterator[Stored[Record]]: ...
+    @overload
+    def scan(self, log: str, start: int, stop: int | None, kind: type[R]) -> Iterator[Stored[R]]: ...
+    @overload
+    def scan(self, log: str, start: int = 0, stop: int | None = None, *, kind: type[R]) -> Iterator[Stored[R]]: ...
+    def scan(self, log: str, start: int = 0, stop: int | None = None, kind: type[R] | None = None) -> Iterator[Stored[Any]]:
         """As `read`, in constant memory: entries are fetched a page at a time, and the log may grow meanwhile."""
-        while page := self.read(log, start, stop, kind, PAGE_ENTRIES):
+        while page := self._page(log, start, stop, kind):
             yield from page
             start = page[-1].index + 1
 
-    def find(self, log: str, kind: str, slot: int | None = None, subject: str | None = None, last: bool = True) -> Stored | None:
-        """The last entry (or the first) of a kind, of a slot and of a subject where they are given; None when there is none."""
+    def _page(self, log: str, start: int, stop: int | None, kind: type[R] | None) -> Sequence[Stored[Any]]:
+        if kind is None:
+            return self.read(log, start, stop, limit=PAGE_ENTRIES)
+        return self.read(log, start, stop, kind, PAGE_ENTRIES)
+
+    def records(self, log: str, kind: type[R], start: int = 0, stop: int | None = None) -> Iterator[R]:
+        """The records of one kind among the entries [start, stop), in order and in constant memory."""
+        return (stored.record for stored in self.scan(log, start, stop, kind))
+
+    def find(self, log: str, kind: type[R], slot: int | None = None, subject: str | None = None) -> R | None:
+        """The last record of a kind, of a slot and of a subject where they are given; None when there is none."""
+        stored = self.entry(log, kind, slot, subject)
+        return stored.record if stored is not None else None
+
+    def entry(self, log: str, kind: type[R], slot: int | None = None, subject: str | None = None, last: bool = True) -> Stored[R] | None:
+        """As `find`, the whole entry: the last one, or the first."""
         known = self._known(log)
         if known is None:
             return None
         engine, log_id = known
-        wanted = {"log_id": log_id, "kind": kind, "slot": slot, "subject": subject}
+        wanted = {"log_id": log_id, "kind": kind.__name__, "slot": slot, "subject": subject}
         with reading(engine, log) as connection:
             row = connection.execute(statements.finder(slot is not None, subject is not None, last), wanted).one_or_none()
         return self._stored(log, row) if row else None
 
     def number(self, log: str) -> int:
         """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
-        stored = self.find(log, LogContinued.__name__)
-        if stored is None:
-            return 1
-        record: LogContinued = decode(stored.payload)
-        return record.number
+        record = self.find(log, LogContinued)
+        return record.number if record is not None else 1
 
     # --- keep -----------------------------------------------------------------------------------
 
@@ -320,7 +367,7 @@ class Ledger:
             self._ids[log] = row.id  # A log's id never changes, so it is asked for once.
         return engine, self._ids[log]
 
-    def _stored(self, log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored:
+    def _stored(self, log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored[Any]:
         index, kind, slot, subject, leaf, kept = row
         payload = kept or self.bytes_of(log, index, leaf, kept)
         if leaf_hash(payload) != leaf:

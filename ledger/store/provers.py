@@ -13,7 +13,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
 from ledger.store.stored_tiles import stored_nodes
 from schemas.errors import NotFound
-from schemas.records.record_codec import decode
+from schemas.records.records import ForecastIssued
 
 KEPT_ISSUES = 64  # of 3,100 cells about 0.2 MB each
 
@@ -33,7 +33,7 @@ class Provers:
         self._held: OrderedDict[Key, IssueProver] = OrderedDict()
         self._lock = threading.Lock()
 
-    def proof(self, stored: Stored, note: str, *, cell: int, horizon_min: int) -> str:
+    def proof(self, stored: Stored[ForecastIssued], note: str, *, cell: int, horizon_min: int) -> str:
         """The proof of one number.
 
         Args:
@@ -47,7 +47,7 @@ class Provers:
         """
         return self._prover(stored, note).proof(cell, horizon_min)
 
-    def _prover(self, stored: Stored, note: str) -> IssueProver:
+    def _prover(self, stored: Stored[ForecastIssued], note: str) -> IssueProver:
         key = stored.log, stored.index, note
         with self._lock:
             if key in self._held:
@@ -60,8 +60,8 @@ class Provers:
                 self._held.popitem(last=False)
         return made
 
-    def _make(self, stored: Stored, note: str) -> IssueProver:
-        digest = decode(stored.payload).blob
+    def _make(self, stored: Stored[ForecastIssued], note: str) -> IssueProver:
+        digest = stored.record.blob
         if not digest:
             raise NotFound(f"entry {stored.index}: it issued no forecasts: the region had no cells")
         size = parse_checkpoint(parse_note(note)[0]).size

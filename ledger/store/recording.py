@@ -7,7 +7,6 @@ size and from nothing else: the same append again is the same entries again, in 
 from collections.abc import Iterator, Sequence
 
 from ledger.store.log import Head, Ledger
-from schemas.records.record_codec import decode
 from schemas.records.records import SchemaRecorded
 from schemas.records.schema_records import fingerprints_of, own_fingerprint, schema_entries
 
@@ -43,8 +42,8 @@ class Recorder:
     def _look(self, size: int) -> None:
         if size <= self._looked_until:
             return
-        for stored in self._ledger.scan(self._log, self._looked_until, size, SchemaRecorded.__name__):
-            record: SchemaRecorded = decode(stored.payload)
+        for stored in self._ledger.scan(self._log, self._looked_until, size, SchemaRecorded):
+            record = stored.record
             self._held[record.fingerprint] = min(stored.index, self._held.get(record.fingerprint, stored.index))
 
     def _missing(self, size: int, payloads: Sequence[bytes]) -> Iterator[bytes]:

@@ -3,22 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ledger.store.log import Ledger, Stored
+from ledger.store.log import Ledger, Stored, holds
 from schemas.errors import DamagedError
-from schemas.records.record_codec import decode
-from schemas.records.records import (
-    ForecastIssued,
-    HorizonShort,
-    SlotClosed,
-    SlotScored,
-    SourceGap,
-    StateDigested,
-    UniverseChanged,
-)
+from schemas.records.kinds import ClosePart, names_in
+from schemas.records.records import Record, SlotClosed
 
-FINDINGS = (SourceGap.__name__, HorizonShort.__name__)  # stand before the slot that they belong to
-AFTER = (UniverseChanged.__name__, SlotScored.__name__, ForecastIssued.__name__, StateDigested.__name__)
-OF_A_CLOSE = frozenset((*FINDINGS, SlotClosed.__name__, *AFTER))
+BEFORE, AFTER = frozenset(names_in(ClosePart.BEFORE)), frozenset(names_in(ClosePart.AFTER))
+OF_A_CLOSE = BEFORE | AFTER | set(names_in(ClosePart.SLOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +22,13 @@ class Close:
         after: What followed from it.
     """
 
-    before: tuple[Stored, ...]
-    closed: Stored
+    before: tuple[Stored[Record], ...]
+    closed: Stored[SlotClosed]
     record: SlotClosed
-    after: tuple[Stored, ...]
+    after: tuple[Stored[Record], ...]
 
     @property
-    def entries(self) -> tuple[Stored, ...]:
+    def entries(self) -> tuple[Stored[Record], ...]:
         """All of them, in order."""
         return (*self.before, self.closed, *self.after)
 
@@ -50,9 +41,9 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
     Raises:
         DamagedError: an entry's bytes do not hash to what was promised, or it follows no slot.
     """
-    before: list[Stored] = []
-    closed: Stored | None = None
-    after: list[Stored] = []
+    before: list[Stored[Record]] = []
+    closed: Stored[SlotClosed] | None = None
+    after: list[Stored[Record]] = []
     begun = start == 0
     for stored in ledger.scan(log, start, stop):
         if stored.kind not in OF_A_CLOSE:
@@ -60,9 +51,9 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
         if closed is not None and stored.kind not in AFTER:
             yield _close(before, closed, after)
             before, closed, after = [], None, []
-        if stored.kind == SlotClosed.__name__:
+        if holds(stored, SlotClosed):
             closed, begun = stored, True
-        elif stored.kind in FINDINGS:
+        elif stored.kind in BEFORE:
             before.append(stored)
         elif closed is not None:
             after.append(stored)
@@ -72,5 +63,5 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
         yield _close(before, closed, after)
 
 
-def _close(before: list[Stored], closed: Stored, after: list[Stored]) -> Close:
-    return Close(tuple(before), closed, decode(closed.payload), tuple(after))
+def _close(before: list[Stored[Record]], closed: Stored[SlotClosed], after: list[Stored[Record]]) -> Close:
+    return Close(tuple(before), closed, closed.record, tuple(after))

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ledger.store.log import Ledger
-from schemas.records.record_codec import decode
+from ledger.store.log import Ledger, holds
 from schemas.records.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped
 
 
@@ -48,10 +47,10 @@ class ControlView:
         champions, folds = dict(start.champions), dict(start.folds)
         if size > start.size:
             for stored in self._ledger.read(CONTROL_LOG, start.size, size):
-                if stored.kind == ModelPromoted.__name__:
-                    record = decode(stored.payload)
+                if holds(stored, ModelPromoted):
+                    record = stored.record
                     champions[record.region, record.measure] = record.model
-                elif stored.kind == FoldChanged.__name__:
-                    changed: FoldChanged = decode(stored.payload)
+                elif holds(stored, FoldChanged):
+                    changed = stored.record
                     folds[changed.region] = (*folds.get(changed.region, ()), changed)
         return Control(size, root, champions, folds)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ledger.store.log import Ledger, Stored
+from schemas.records.records import Record
 
 BATCH_ENTRIES = 1_000  # a close is a few entries, so this is hours of a region in one question
 
@@ -20,7 +21,7 @@ class Stop(Protocol):
         ...
 
 
-def follow(ledger: Ledger, log: str, start: int, stop: Stop, poll_s: float) -> Iterator[list[Stored]]:
+def follow(ledger: Ledger, log: str, start: int, stop: Stop, poll_s: float) -> Iterator[list[Stored[Record]]]:
     """Entries of a log in order, without gaps, in batches that are never empty; ends only when told to stop.
 
     Args:

@@ -11,7 +11,6 @@ from ledger.views.closes import closes
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound
-from schemas.records.record_codec import decode
 from schemas.records.records import (
     CONTROL_LOG,
     FoldChanged,
@@ -87,25 +86,22 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
     if at_us < boot.start_slot * region.slot_us:
         raise NotFound(f"--at: region {name} is counted live from {boot.until}, local midnight, on; before, nothing was known")
     visible = (at_us - region.issue_lateness_s * US_PER_S) // region.slot_us - 1
-    newest = ledger.find(log, SlotClosed.__name__)
-    last: SlotClosed | None = decode(newest.payload) if newest is not None else None
+    last = ledger.find(log, SlotClosed)
     closed: tuple[int, SlotClosed] | None = None
     if last is not None and visible >= boot.start_slot:
-        stored = ledger.find(log, SlotClosed.__name__, min(visible, last.slot))
+        stored = ledger.entry(log, SlotClosed, min(visible, last.slot))
         if stored is None:
             raise NotFound(f"{log}: no entry closes slot {min(visible, last.slot)}; run `ridecast ledger verify`")
-        closed = stored.index, decode(stored.payload)
+        closed = stored.index, stored.record
     size = _size_behind(ledger, log, closed[0] if closed else None)
     counted = sum(
-        cut.counted
-        for found in ledger.scan(log, 0, closed[0] + 1 if closed else 0, SlotClosed.__name__)
-        for cut in decode(found.payload).partitions
+        cut.counted for found in ledger.scan(log, 0, closed[0] + 1 if closed else 0, SlotClosed) for cut in found.record.partitions
     )
-    universes = ledger.read(log, 0, size, UniverseChanged.__name__)
+    universes = ledger.read(log, 0, size, UniverseChanged)
     control_size, control_root = (closed[1].control_size, closed[1].control_root) if closed else (0, ledger.root_at(CONTROL_LOG, 0))
     control = ControlView(ledger).at(control_size, control_root)
     next_slot = closed[1].slot + 1 if closed else boot.start_slot
-    issued = [ledger.find(log, ForecastIssued.__name__, next_slot - 1, measure) for measure in region.measures] if closed else []
+    issued = [ledger.entry(log, ForecastIssued, next_slot - 1, measure) for measure in region.measures] if closed else []
     return Known(
         region,
         boot,
@@ -113,13 +109,13 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
         size,
         closed,
         (next_slot, max(next_slot, at_us // region.slot_us + 1)),
-        decode(universes[-1].payload) if universes else None,
+        universes[-1].record if universes else None,
         counted,
         control_size,
         control_root,
         tuple(found for measure in region.measures if (found := champion_at(ledger, name, measure, control_size)) is not None),
         control.fold_version(boot, next_slot - 1),
-        tuple((found.index, decode(found.payload)) for found in issued if found is not None),
+        tuple((found.index, found.record) for found in issued if found is not None),
         last is None or visible > last.slot,
     )
 
@@ -127,7 +123,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
 def _size_behind(ledger: Ledger, log: str, closed: int | None) -> int:
     """Size of a log right behind the close whose slot is at an index, or behind the bootstrap."""
     if closed is None:
-        stored = ledger.find(log, RegionBootstrapped.__name__)
+        stored = ledger.entry(log, RegionBootstrapped)
         assert stored is not None  # `bootstrap_of` has found it
         return stored.index + 1
     return next(closes(ledger, log, closed, closed + MOST_OF_A_CLOSE)).entries[-1].index + 1
@@ -138,7 +134,7 @@ def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) ->
     found: InForce | None = None
     trained: dict[bytes, tuple[int, ModelTrained]] = {}
     for stored in ledger.scan(CONTROL_LOG, 0, control_size):
-        record = decode(stored.payload)
+        record = stored.record
         if isinstance(record, ModelTrained) and (record.region, record.measure) == (region, measure):
             trained[record.model] = stored.index, record
         elif isinstance(record, ModelPromoted) and (record.region, record.measure) == (region, measure):
@@ -151,8 +147,8 @@ def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) ->
 def fold_change_at(ledger: Ledger, region: str, slot: int, control_size: int) -> tuple[int, FoldChanged] | None:
     """The record, with its index, that put the fold of a slot in force; None for the bootstrap."""
     found = None
-    for stored in ledger.scan(CONTROL_LOG, 0, control_size, FoldChanged.__name__):
-        record: FoldChanged = decode(stored.payload)
+    for stored in ledger.scan(CONTROL_LOG, 0, control_size, FoldChanged):
+        record = stored.record
         if record.region == region and record.slot <= slot:
             found = stored.index, record
     return found

@@ -12,13 +12,14 @@ from itertools import islice
 import numpy as np
 
 from ledger.store.blobs import Blobs
-from ledger.store.log import Ledger, Stored
+from ledger.store.log import Ledger, Stored, holds
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import from_table, tables_of
 from schemas.records.record_codec import decode
 from schemas.records.records import (
     ForecastIssued,
     PartitionCut,
+    Record,
     RegionBootstrapped,
     ScoreRow,
     SlotClosed,
@@ -111,7 +112,7 @@ class RegionView:
         self._ledger, self._blobs = ledger, blobs
         self._slots: deque[SlotFacts] = deque(maxlen=self.kept_slots)
         self._scores: deque[SlotScored] = deque(maxlen=self.kept_slots * len(region.measures))
-        self._issues: dict[tuple[str, int], Stored] = {}
+        self._issues: dict[tuple[str, int], Stored[ForecastIssued]] = {}
         self._history: dict[str, tuple[Int64s, UInt64s, Int64s]] | None = None
         self.lock = threading.RLock()  # hold it to read totals and sums that must fit together
 
@@ -136,14 +137,14 @@ class RegionView:
                 self.size = stop
         return True
 
-    def _take(self, stored: Stored) -> None:
-        if stored.kind == ForecastIssued.__name__ and stored.slot is not None:
+    def _take(self, stored: Stored[Record]) -> None:
+        if holds(stored, ForecastIssued) and stored.slot is not None:
             self._issues[stored.subject, stored.slot] = stored
             self._issues.pop((stored.subject, stored.slot - self.kept_slots), None)
-        elif stored.kind == SlotClosed.__name__:
-            self._close(stored.index, decode(stored.payload))
-        elif stored.kind == SlotScored.__name__:
-            self._score(decode(stored.payload))
+        elif holds(stored, SlotClosed):
+            self._close(stored.index, stored.record)
+        elif holds(stored, SlotScored):
+            self._score(stored.record)
 
     def _close(self, index: int, record: SlotClosed) -> None:
         counts, corrections = tables_of(record, self._blobs.get)
@@ -194,13 +195,13 @@ class RegionView:
         with self.lock:
             return self._place(slot)
 
-    def issue(self, measure: str, slot: int) -> Stored | None:
+    def issue(self, measure: str, slot: int) -> Stored[ForecastIssued] | None:
         """The entry of the forecasts that a slot issued."""
         if slot >= self.first_kept_slot:
             return self._issues.get((measure, slot))
-        return self._ledger.find(self.log, ForecastIssued.__name__, slot, measure)
+        return self._ledger.entry(self.log, ForecastIssued, slot, measure)
 
-    def newest_issue(self, measure: str) -> Stored | None:
+    def newest_issue(self, measure: str) -> Stored[ForecastIssued] | None:
         """The entry of the newest forecasts."""
         newest = self.newest
         return self.issue(measure, newest.slot) if newest else None
@@ -227,7 +228,7 @@ class RegionView:
     def _read_history(self) -> dict[str, tuple[Int64s, UInt64s, Int64s]]:
         if not self.boot.counts_blob:
             return {}
-        body: SlotCounts = decode(self._blobs.get(self.boot.counts_blob))
+        body = decode(self._blobs.get(self.boot.counts_blob), SlotCounts)
         return {table.measure: from_table(table) for table in body.counts}
 
     def visible_us(self, slot: int) -> int:

@@ -2,7 +2,6 @@
 
 from ledger.store.log import Ledger
 from schemas.errors import NotFound
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, RegionBootstrapped, RunStarted, region_log
 
 
@@ -12,18 +11,16 @@ def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
     Raises:
         NotFound: the region was never bootstrapped here.
     """
-    stored = ledger.find(region_log(region), RegionBootstrapped.__name__)
-    if stored is None:
+    record = ledger.find(region_log(region), RegionBootstrapped)
+    if record is None:
         raise NotFound(f"region {region}: not bootstrapped in this home; run `ridecast bootstrap --region {region} --until DATE` first")
-    record: RegionBootstrapped = decode(stored.payload)
     return record
 
 
 def last_run(ledger: Ledger, region: str) -> RunStarted | None:
     """What the newest run of a region said when it began; None if there was none. Runs of other regions say nothing of it."""
     found = None
-    for stored in ledger.scan(RUNS_LOG, kind=RunStarted.__name__):
-        started: RunStarted = decode(stored.payload)
+    for started in ledger.records(RUNS_LOG, RunStarted):
         if started.command == f"run {region}":
             found = started
     return found

@@ -7,7 +7,6 @@ were, and in which environment each began. Where both leave it open, an entry ha
 from dataclasses import dataclass
 
 from ledger.store.log import Ledger
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, EnvironmentChanged, RunStarted, SnapshotTaken, region_log
 
 
@@ -31,15 +30,15 @@ def writers_of(ledger: Ledger, region: str) -> tuple[Writer, ...]:
     found: list[tuple[RunStarted, int]] = []
     size = 0
     for stored in ledger.scan(RUNS_LOG):
-        record = decode(stored.payload)
+        record = stored.record
         if isinstance(record, SnapshotTaken) and record.region == region:
             size = max(size, record.size)
         elif isinstance(record, RunStarted) and record.command == f"run {region}":
             found.append((record, size))
     writers = [Writer(started, least) for started, least in found]
     first = 0
-    for stored in ledger.scan(region_log(region), kind=EnvironmentChanged.__name__):
-        change: EnvironmentChanged = decode(stored.payload)
+    for stored in ledger.scan(region_log(region), kind=EnvironmentChanged):
+        change = stored.record
         # A run appends the change before it says that it has started.
         taken_over = [i for i in range(first, len(writers)) if writers[i].started.environment == change.environment]
         if taken_over:

@@ -8,7 +8,6 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
-from schemas.records.record_codec import decode
 from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import region_from_json
 
@@ -35,13 +34,11 @@ def command(home: str | None) -> None:
         for log in logs:
             if not log.startswith("region/"):
                 continue
-            stored = ledger.find(log, RegionBootstrapped.__name__)
-            if stored is None:
+            boot = ledger.find(log, RegionBootstrapped)
+            if boot is None:
                 continue
-            boot: RegionBootstrapped = decode(stored.payload)
             region = region_from_json(boot.definition, where=log)
-            newest = ledger.find(log, SlotClosed.__name__)
-            closed: SlotClosed | None = decode(newest.payload) if newest else None
+            closed = ledger.find(log, SlotClosed)
             ends = ""
             if closed is not None:
                 end = datetime.fromtimestamp((closed.slot + 1) * region.slot_us / 1e6, ZoneInfo(region.timezone))
@@ -54,8 +51,8 @@ def command(home: str | None) -> None:
         console = output_console()
         console.print(regions)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
-        for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__):
-            record: ModelTrained = decode(entry.payload)
+        for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
+            record = entry.record
             models.add_row(
                 record.model.hex()[:12],
                 record.region,

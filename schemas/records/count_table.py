@@ -72,7 +72,7 @@ def tables_of(record: SlotClosed, read: Callable[[bytes], bytes]) -> tuple[tuple
     """
     if not record.counts_blob:
         return record.counts, record.corrections
-    body: SlotCounts = decode(read(record.counts_blob))
+    body = decode(read(record.counts_blob), SlotCounts)
     return body.counts, body.corrections
 
 

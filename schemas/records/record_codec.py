@@ -14,16 +14,18 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import fastavro
 
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.errors import ContractError, DamagedError
+from schemas.records.kinds import ROWS
 from schemas.records.records import BLOB_RECORDS, RECORDS, Record
 from schemas.records.upcasters import UPCASTERS, AvroDict
 
-VERSIONS = {"RegionBootstrapped": 2}  # current version, if it is not 1
+R = TypeVar("R")
+VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version, if it is not 1
 
 
 def _avro_type(annotation: Any, seen: set[str]) -> Any:
@@ -116,16 +118,25 @@ def _builder(annotation: Any) -> Callable[[Any], Any]:
     return lambda value: value
 
 
-def decode(payload: bytes) -> Any:
+@overload
+def decode(payload: bytes) -> Record: ...
+@overload
+def decode(payload: bytes, kind: type[R]) -> R: ...
+def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
     """Decode a record, and upcast it to its current version.
 
+    Args:
+        payload: Exact bytes of an entry, or of a blob that holds a record.
+        kind: The class of record that must come out; any if None.
     Raises:
-        DamagedError: no released schema has that fingerprint, or the body does not match it.
+        DamagedError: no released schema has that fingerprint, the body does not match it, or it is of another kind.
     """
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     if known is None:
         raise DamagedError(f"entry: expected a released schema's fingerprint, got {payload[:10].hex()}")
     cls, version, schema = known
+    if kind is not None and cls is not kind:
+        raise DamagedError(f"entry: expected a {kind.__name__}, got a {cls.__name__}")
     source = io.BytesIO(payload)
     source.seek(10)
     try:
@@ -139,7 +150,7 @@ def decode(payload: bytes) -> Any:
     return _builder(cls)(fields)
 
 
-def decode_if_known(payload: bytes) -> Any:
+def decode_if_known(payload: bytes) -> Record | None:
     """As `decode`, or None for a record of a newer version, which may be valid although this version cannot decode it.
 
     >>> decode_if_known(b"a record of tomorrow") is None

@@ -13,8 +13,9 @@ from importlib import resources
 import fastavro
 
 from schemas.encoding.avro_files import MARKER, AvroSchema, fingerprint, released
+from schemas.records.kinds import ROWS, BlobContent
 from schemas.records.record_codec import VERSIONS, encode, schema_of
-from schemas.records.records import ForecastIssued, RegionBootstrapped, SchemaRecorded, SlotClosed, SlotCounts
+from schemas.records.records import SchemaRecorded, SlotCounts
 
 CHUNK = "forecast_chunk.v1"
 
@@ -45,7 +46,8 @@ def own_fingerprint() -> bytes:
 def _of_blobs() -> dict[bytes, bytes]:
     """Fingerprint of a record -> fingerprint of the schema of the blobs that it names."""
     counts, chunk = fingerprint(schema_of(SlotCounts)), fingerprint(released(CHUNK))
-    kinds = {RegionBootstrapped.__name__: counts, SlotClosed.__name__: counts, ForecastIssued.__name__: chunk}
+    contents = {BlobContent.COUNTS: counts, BlobContent.CHUNKS: chunk}
+    kinds = {row.name: contents[what] for row in ROWS for _, what in row.blobs if what in contents}
     folder = resources.files("schemas") / "avro" / "records"
     versions = [(kind, number) for kind in kinds for number in range(1, VERSIONS.get(kind, 1) + 1)]
     return {fingerprint(json.loads((folder / f"{kind}.v{number}.avsc").read_text("utf-8"))): kinds[kind] for kind, number in versions}

@@ -69,7 +69,8 @@ class Calendar:
     def seasonal(self, slot: int, days: int) -> int:
         """The slot that started at the same local time that many local days before.
 
-        A local time that did not exist, or existed twice, is taken at the offset that the naive lag has.
+        A local time that existed twice is taken at the offset of the slot that many times 24 hours before; where it
+        did not exist, that slot itself is taken.
 
         >>> from schemas.regions import load_region
         >>> calendar = Calendar(load_region("nyc"))

@@ -5,6 +5,7 @@ over the last windows and over the last days. How much of its prediction enters 
 learned from how well it would have done. River does the learning, in one mini-batch per close.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from state.demand.history import Arrays
 
 if TYPE_CHECKING:
     import pandas as pd
+    from river.linear_model import LinearRegression
 
 INPUTS = (
     "scale",  # mean over its standard deviation: what a relative error of one means in standard errors
@@ -229,14 +231,19 @@ class OnlineCorrection:
             self._scaler.counts.update({name: int(count) for name, count in zip(INPUTS, counts, strict=True)})
             self._scaler.means.update(zip(INPUTS, means, strict=True))
             self._scaler.vars.update(zip(INPUTS, variances, strict=True))
-            for name, weight in zip(INPUTS, weights, strict=True):
-                self._linear._weights[name] = weight
+            set_weights(self._linear, dict(zip(INPUTS, weights, strict=True)))
             self._linear.intercept = intercept
             self._linear.optimizer.n_iterations = steps
         self._loss = arrays["online_loss"].astype(np.float64)
         self._region = arrays["online_region"].astype(np.float64)
         self._cells = arrays["online_cells"].astype(np.uint64)
         self._errors = arrays["online_errors"].astype(np.float64)
+
+
+def set_weights(linear: "LinearRegression", weights: Mapping[str, float]) -> None:
+    """Give a linear model of River's these weights. River shows them as `weights`, but sets them under a private name only."""
+    for name, weight in weights.items():
+        linear._weights[name] = weight
 
 
 def deviations(means: Float64s, dispersion_milli: int) -> Float64s:

@@ -1,12 +1,18 @@
 """Forecasts are the ones that the ledger holds: newest from the store, past ones as issued, and nothing else."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from api.times import iso
+from ledger.store.blobs import Retention
 from ledger.views.online.memory import MemoryStore
+from ledger.views.online.protocol import StoredIssue
 from schemas.events.cells import cell_texts
+from schemas.forecasts.chunks import encode_chunks, pack_blob
+from schemas.records.record_codec import encode
 from schemas.records.records import FALLBACKS
 from tests.api.client import Client
 from tests.api.town import MODEL, SLOT_S, START_SLOT, Town, status_of
@@ -67,6 +73,28 @@ def test_top_picks_the_largest_means(town: Town, client: Client) -> None:
     means = [row["horizons"][0]["mean"] for row in client.get(f"{PATH}?top=4&horizon_min=60").json()["forecasts"]]
     every = sorted((row[60][0] for row in expected_rows(town, town.newest).values()), reverse=True)
     assert every[:4] == means
+
+
+def test_the_first_horizon_can_be_asked_for_alone(town: Town, client: Client) -> None:
+    """Every single horizon comes alone when it is named, the first one too."""
+    for horizon_min in town.region.horizons_min:
+        rows = said_rows(client.get(f"{PATH}?horizon_min={horizon_min}").json())
+        assert {cell: {horizon_min: row[horizon_min]} for cell, row in expected_rows(town, town.newest).items()} == rows
+
+
+def test_top_sorts_by_the_horizon_that_is_asked_for(growing_town: Town) -> None:
+    """Where the order of cells differs between horizons, each horizon has its own top, and without one the first decides."""
+    columns = growing_town.columns(growing_town.newest)
+    columns.mean[:, 2] = columns.mean[::-1, 0]  # the quietest first
+    issued = replace(
+        growing_town._issued(growing_town.newest), blob=growing_town.blobs.put(pack_blob(encode_chunks(columns)), Retention.FORECAST)
+    )
+    growing_town.store.put(StoredIssue(10**6, encode(issued), pack_blob(encode_chunks(columns))))
+    client = growing_town.client()
+    texts = cell_texts(columns.cells, 6).tolist()
+    for query, column in (("&horizon_min=60", 2), ("&horizon_min=15", 0), ("", 0)):
+        busiest = [texts[row] for row in np.argsort(-columns.mean[:, column], kind="stable")[:5]]
+        assert busiest == [row["cell"] for row in client.get(f"{PATH}?top=5{query}").json()["forecasts"]]
 
 
 def test_target_gives_what_its_slot_issued_and_may_be_kept(town: Town, client: Client) -> None:

@@ -142,11 +142,9 @@ def test_consistency_between_any_two_sizes(town: Town, client: Client) -> None:
     for old_size in (1, 2, 3, 64, 100, 120, 121):
         for size in (old_size, 121):
             body = client.get(f"/v1/ledger/region/nyc/consistency?from={old_size}&to={size}").json()
-            roots = [town.ledger.root_at("region/nyc", each) for each in (old_size, size)]
-            assert [(old_size, roots[0].hex()), (size, roots[1].hex())] == [
-                (body[end]["size"], body[end]["root"]) for end in ("from", "to")
-            ]
-            verify_consistency(old_size, size, *roots, [bytes.fromhex(value) for value in body["path"]])
+            old_root, root = (town.ledger.root_at("region/nyc", each) for each in (old_size, size))
+            assert [(old_size, old_root.hex()), (size, root.hex())] == [(body[end]["size"], body[end]["root"]) for end in ("from", "to")]
+            verify_consistency(old_size, size, old_root, root, [bytes.fromhex(value) for value in body["path"]])
 
 
 def test_consistency_up_to_now_is_asked_again(client: Client) -> None:

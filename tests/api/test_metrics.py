@@ -3,7 +3,6 @@
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town
@@ -17,7 +16,7 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 def test_totals_are_those_of_the_closed_slots(town: Town, client: Client) -> None:
     """Each partition's counters are the sums over every SlotClosed, and received = accepted + duplicate + rejected."""
     found = samples(client.get("/metrics").text)
-    closed = [decode(stored.payload) for stored in town.ledger.read("region/nyc", 0, kind=SlotClosed.__name__)]
+    closed = list(town.ledger.records("region/nyc", SlotClosed))
     for partition in (0, 1):
         cuts = [record.partitions[partition] for record in closed]
         place = {("region", "nyc"), ("partition", str(partition))}

@@ -122,7 +122,7 @@ def test_a_newer_cosignature_is_served(growing_town: Town, monkeypatch: pytest.M
 def test_a_gone_blob_is_said(growing_town: Town) -> None:
     """Where the chunks have expired there is no proof any more, and the answer says which blob is missing."""
     town = growing_town
-    stored = town.ledger.find(LOG, ForecastIssued.__name__, START_SLOT, MEASURE)
+    stored = town.ledger.entry(LOG, ForecastIssued, START_SLOT, MEASURE)
     assert stored is not None
     digest = next(digest for digest in town.blobs.digests() if digest in stored.payload)
     town.blobs.remove(digest)
@@ -136,7 +136,7 @@ def test_the_last_issues_stay_at_hand(town: Town, monkeypatch: pytest.MonkeyPatc
     read: list[bytes] = []
     really = town.blobs.get
     monkeypatch.setattr(town.blobs, "get", lambda digest: read.append(digest) or really(digest))  # type: ignore[func-returns-value]
-    issues = [town.ledger.find(LOG, ForecastIssued.__name__, START_SLOT + at, MEASURE) for at in range(3)]
+    issues = [town.ledger.entry(LOG, ForecastIssued, START_SLOT + at, MEASURE) for at in range(3)]
     cell = int(town.cells[0])
     for at, reads in ((0, 1), (0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
         stored = issues[at]

@@ -7,7 +7,6 @@ import pytest
 
 from ledger.store.log import Head
 from ledger.views.region_view import RegionView
-from schemas.records.record_codec import decode
 from schemas.records.records import RegionBootstrapped
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town, build_town
@@ -47,8 +46,8 @@ def test_a_region_without_slots_waits(tmp_path: Path) -> None:
 
 def test_two_that_look_at_once_fold_one_after_the_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """The size is read under the lock: a thread that was overtaken must not take the log for one that was set back."""
-    [boot] = town.ledger.read("region/nyc", 0, kind=RegionBootstrapped.__name__, limit=1)
-    view = RegionView(town.ledger, town.blobs, town.region, decode(boot.payload))
+    [boot] = town.ledger.read("region/nyc", 0, kind=RegionBootstrapped, limit=1)
+    view = RegionView(town.ledger, town.blobs, town.region, boot.record)
     head = town.ledger.head
     free: list[bool] = []
 

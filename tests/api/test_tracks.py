@@ -39,14 +39,16 @@ def test_a_cell_that_was_never_forecast_is_unknown(client: Client) -> None:
 @pytest.mark.parametrize("what", ["track", "history"])
 def test_an_answer_is_never_older_than_its_tag(growing_town: Town, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """A slot that closes once an answer is begun does not lend it its tag: asked again, it is not said to be unchanged."""
-    client, newest, grown = growing_town.client(), RegionView.newest, []
+    client, newest = growing_town.client(), RegionView.newest
+    grown: list[int] = []
     cell = cell_texts(growing_town.cells, 6)[1]
     address = f"/v1/regions/nyc/cells/{cell}/{what}"
 
     def overtaken(view: RegionView) -> SlotFacts | None:
         found = newest.fget(view)  # type: ignore[attr-defined]
         if not grown:
-            grown.append(growing_town.close())
+            growing_town.close()
+            grown.append(growing_town.newest)
             assert view.refresh()
         return found  # type: ignore[no-any-return]
 

@@ -164,9 +164,24 @@ class Town:
         blob = self.blobs.put(pack_blob(chunks), Retention.FORECAST)
         fallbacks = {fallback.value: int((columns.fallback == code).sum()) for code, fallback in enumerate(FALLBACKS)}
         return ForecastIssued(
-            region="nyc", measure=MEASURE, slot=slot, target_us=(slot + 1) * SLOT_S * US_PER_S, horizons_min=self.region.horizons_min, models=(MODEL,), features_digest=bytes(32), family="negative_binomial",
-            spread=spread, cells=len(columns), chunks=len(chunks), root=root([leaf_hash(chunk) for chunk in chunks]), blob=blob, fallbacks=fallbacks, universe_version=1, slot_status=status_of(slot), online_weight_milli=250,
-        )  # fmt: skip
+            region="nyc",
+            measure=MEASURE,
+            slot=slot,
+            target_us=(slot + 1) * SLOT_S * US_PER_S,
+            horizons_min=self.region.horizons_min,
+            models=(MODEL,),
+            features_digest=bytes(32),
+            family="negative_binomial",
+            spread=spread,
+            cells=len(columns),
+            chunks=len(chunks),
+            root=root([leaf_hash(chunk) for chunk in chunks]),
+            blob=blob,
+            fallbacks=fallbacks,
+            universe_version=1,
+            slot_status=status_of(slot),
+            online_weight_milli=250,
+        )
 
     def columns(self, slot: int) -> ForecastColumns:
         """What the town forecasts at a slot: the mean of the last hour, spread out."""
@@ -176,9 +191,16 @@ class Town:
         spread = np.rint(1280 * np.sqrt(np.maximum(mean, 1) / 1000)).astype(np.int64)
         fallback = np.where(rate > 0.02, 0, 3).astype(np.uint8)
         return ForecastColumns(
-            self.cells, self.region.horizons_min, mean, mean // 1000 * 1000, np.maximum(0, mean - spread), mean + spread,
-            np.full_like(mean, 20), mean * 9 // 10, fallback,
-        )  # fmt: skip
+            self.cells,
+            self.region.horizons_min,
+            mean,
+            mean // 1000 * 1000,
+            np.maximum(0, mean - spread),
+            mean + spread,
+            np.full_like(mean, 20),
+            mean * 9 // 10,
+            fallback,
+        )
 
 
 def status_of(slot: int) -> str:

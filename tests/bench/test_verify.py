@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -87,9 +88,23 @@ def close_of(slot: int, blob: bytes, chunks: int, chunks_root: bytes) -> list[by
         for minutes in HORIZONS_MIN
     )
     issued = ForecastIssued(
-        region="nyc", measure="pickups", slot=slot, target_us=slot * 300_000_000, horizons_min=HORIZONS_MIN, models=(), features_digest=bytes(32), family="negative_binomial", spread=spread, cells=CELLS, chunks=chunks, root=chunks_root,
-        blob=blob, fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000}, universe_version=17, slot_status="observed",
-    )  # fmt: skip
+        region="nyc",
+        measure="pickups",
+        slot=slot,
+        target_us=slot * 300_000_000,
+        horizons_min=HORIZONS_MIN,
+        models=(),
+        features_digest=bytes(32),
+        family="negative_binomial",
+        spread=spread,
+        cells=CELLS,
+        chunks=chunks,
+        root=chunks_root,
+        blob=blob,
+        fallbacks={Fallback.NONE: 1_000, Fallback.QUIET: 2_000},
+        universe_version=17,
+        slot_status="observed",
+    )
     return [
         encode(
             SlotClosed(
@@ -217,14 +232,14 @@ def test_verify_is_half_as_fast_as_hashing(tmp_path: Path, chunks: bool) -> None
     digests = export(made)
     processors = os.cpu_count() or 1
     ratios = {}
-    for name, tiles, hashed in (
+    works: tuple[tuple[str, bool, Callable[[], int]], ...] = (
         ("SQLite", False, lambda: hashed_database(made, digests)),
         ("tiles", True, lambda: hashed_tiles(made, 5 * closes, digests)),
-    ):
+    )
+    for name, tiles, hashed in works:
         total = hashed()
-        least, one, all_of_them = fastest(
-            hashed, lambda tiles=tiles: verified(made, 1, tiles=tiles), lambda tiles=tiles: verified(made, processors, tiles=tiles)
-        )
+        by_one, by_all = (partial(verified, made, processes, tiles=tiles) for processes in (1, processors))
+        least, one, all_of_them = fastest(hashed, by_one, by_all)
         ratios[name] = least / all_of_them
         print(
             f"\n{name}: {5 * closes:,} entries, {len(digests):,} blobs, {total / 1e6:,.0f} MB: hashed in {least:.2f} s, "

@@ -12,7 +12,7 @@ from ledger.formats import merkle
 from ledger.store.log import LARGEST_ENTRY_BYTES, Head
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import encode
-from schemas.records.records import ModelPromoted
+from schemas.records.records import ModelPromoted, SlotClosed, SlotScored
 from tests.ledger.places import LOG, Place, scored
 
 LOG_NUMBERS = itertools.count()
@@ -38,7 +38,7 @@ def test_empty_ledger(place: Place) -> None:
     assert ledger.logs() == ()
     assert ledger.head(LOG) == Head(0, merkle.EMPTY_ROOT)
     assert ledger.read(LOG, 0) == []
-    assert ledger.find(LOG, "SlotScored") is None
+    assert ledger.find(LOG, SlotScored) is None
     assert ledger.root_at(LOG, 0) == merkle.EMPTY_ROOT
     with pytest.raises(NotFound, match="region nyc: no such log"):
         ledger.root_at(LOG, 1)
@@ -185,7 +185,7 @@ def test_find(place: Place) -> None:
     ledger.append(LOG, 0, [scored(slot, measure) for slot in range(5) for measure in ("pickups", "requests")])
 
     def index_of(slot: int | None = None, subject: str | None = None, last: bool = True) -> int | None:
-        found = ledger.find(LOG, "SlotScored", slot, subject, last)
+        found = ledger.entry(LOG, SlotScored, slot, subject, last)
         return found.index if found else None
 
     assert index_of() == 9
@@ -196,8 +196,8 @@ def test_find(place: Place) -> None:
     assert index_of(slot=2, subject="requests") == 5
     assert index_of(slot=7) is None
     assert index_of(subject="nothing") is None
-    assert ledger.find(LOG, "SlotClosed") is None
-    assert ledger.find("region/other", "SlotScored") is None
+    assert ledger.find(LOG, SlotClosed) is None
+    assert ledger.find("region/other", SlotScored) is None
 
 
 def test_read_ranges(place: Place) -> None:
@@ -206,12 +206,12 @@ def test_read_ranges(place: Place) -> None:
     promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"\x01" * 32, alias="champion", reason="first"))
     ledger.append(LOG, 0, [promoted if number % 3 == 0 else scored(number) for number in range(2100)])
     assert [stored.index for stored in ledger.read(LOG, 3, 6)] == [3, 4, 5]
-    assert [stored.index for stored in ledger.read(LOG, 3, 12, "ModelPromoted")] == [3, 6, 9]
+    assert [stored.index for stored in ledger.read(LOG, 3, 12, ModelPromoted)] == [3, 6, 9]
     assert [stored.index for stored in ledger.read(LOG, 2098)] == [2098, 2099]
     assert [stored.index for stored in ledger.read(LOG, 1, limit=2)] == [1, 2]
     assert ledger.read(LOG, 2100) == []
     assert list(range(2100)) == [stored.index for stored in ledger.scan(LOG)]
-    assert list(range(3, 2100, 3)) == [stored.index for stored in ledger.scan(LOG, 1, kind="ModelPromoted")]
+    assert list(range(3, 2100, 3)) == [stored.index for stored in ledger.scan(LOG, 1, kind=ModelPromoted)]
 
 
 def test_large_trees(place: Place) -> None:

@@ -157,8 +157,8 @@ Message = tuple[bytes, str]  # the entry's index and the cell, with all that is 
 def due(stores: Stores) -> Counter[str]:
     """What a consumer must have seen of every recorded issue."""
     found: Counter[str] = Counter()
-    for stored in stores.ledger.scan(LOG, kind=ForecastIssued.__name__):
-        record: ForecastIssued = decode(stored.payload)
+    for stored in stores.ledger.scan(LOG, kind=ForecastIssued):
+        record = decode(stored.payload, ForecastIssued)
         columns = unpack_blob(stores.blobs.get(record.blob)).columns(record.horizons_min)
         found.update(_as_text(decode_demand_forecast(value)) for _, value in encode_demand_forecasts(columns, record, stored.index, 6))
     return found

@@ -54,12 +54,12 @@ class Outsiders:
         key_file.write_text(key, "utf-8")
         # With one worker fsck 1.0.4 waits for ever once that worker has found a bad tile.
         words = ["--ui=false", "-v=0", "-N=16", f"--storage_url={place}/", f"--public_key={key_file}", f"--origin={origin_of(log)}"]
-        done = subprocess.run([self.folder / "fsck", *words], capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run([str(self.folder / "fsck"), *words], capture_output=True, text=True, check=False, timeout=120)
         return "" if "Successfully fsck'd log" in done.stderr and "fsck failed" not in done.stderr else done.stderr or "nothing was said"
 
     def sumdb(self, what: str, key: str, log: str, place: object) -> str:
         """What the program over golang.org/x/mod/sumdb says of a log or a proof, nothing if it is content."""
-        words = [self.folder / "interop", what, key, origin_of(log), str(place)]
+        words = [str(self.folder / "interop"), what, key, origin_of(log), str(place)]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
         return "" if done.returncode == 0 and done.stdout.startswith("proved ") else done.stderr or "nothing was said"
 
@@ -254,7 +254,7 @@ def test_others_verify_a_proof(outsiders: Outsiders, proof: Path, key: str, tmp_
 def test_the_proof_of_a_real_home_is_checked_without_us(proof: Path, key: str) -> None:
     """The page of plain Python, run as a program, and the command both read the number that was served."""
     mean = (proof.parent / "mean.txt").read_text("utf-8")
-    page = [sys.executable, "-I", ROOT / "docs" / "check_proof.py", proof, key]
+    page = [sys.executable, "-I", str(ROOT / "docs" / "check_proof.py"), str(proof), key]
     done = subprocess.run(page, capture_output=True, text=True, check=False, timeout=60)
     assert (0, [f"mean_milli       {mean}"]) == (done.returncode, [line for line in done.stdout.splitlines() if line.startswith("mean")])
     said = ridecast("ledger", "check-proof", proof, "--key", key, cwd=proof.parent)

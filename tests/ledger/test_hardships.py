@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ledger.check.verify import verify_log
-from ledger.store import files, guard, tables
+from ledger.store import guard, tables
 from ledger.store.files import locked
 from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, StoreUnavailable
 from tests.ledger.places import LOG, Place, scored
@@ -178,7 +178,7 @@ def test_a_full_disk_under_the_checkpoint(place: Place, monkeypatch: pytest.Monk
     ledger = place.open()
     with ledger.guard._writing:
         ledger.append(LOG, 3, [scored(3)])
-        monkeypatch.setattr(files.os, "write", _full)
+        monkeypatch.setattr(os, "write", _full)
     with pytest.raises(StoreUnavailable, match=r"region__nyc\.txt: .*No space left on device; the disk is full: make room, then try again"):
         ledger.flush()
     with pytest.raises(StoreUnavailable, match="nothing that was acknowledged is lost"):

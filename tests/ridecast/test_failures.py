@@ -12,6 +12,7 @@ import pytest
 
 from ledger.store.log import Head
 from ridecast.home_lock import lock_home
+from schemas.records.records import SlotClosed
 from tests.ledger.places import Place
 from tests.ridecast.calls import ROOT, environment, ridecast
 from tests.ridecast.conftest import Call, Small
@@ -239,7 +240,7 @@ def set_back(home: Path, size: int) -> tuple[int, int]:
     place = Place(home)
     ledger = place.open()
     had = ledger.head(LOG).size
-    size = max(stored.index for stored in ledger.scan(LOG, kind="SlotClosed") if stored.index <= size)
+    size = max(stored.index for stored in ledger.scan(LOG, kind=SlotClosed) if stored.index <= size)
     older = ledger.frontier_at(LOG, size)
     place.close()
     place.tamper('DELETE FROM entries WHERE "index" >= :size', log=LOG, size=size)

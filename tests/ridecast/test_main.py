@@ -6,11 +6,11 @@ import sys
 import click
 import pytest
 
-from ridecast import __version__
 from ridecast.main import COMMANDS, HIDDEN, cause_chain, cli, report_error
 from schemas.errors import ConfigError, ContractError, RidecastError, StoreUnavailable, UsageError
 from tests.ridecast.calls import environment
 from tests.ridecast.conftest import Call
+from tests.tree import project
 
 
 def wrapped(inner: BaseException, *, explicit: bool) -> BaseException:
@@ -97,8 +97,8 @@ def test_every_command_has_a_help_and_its_line(call: Call) -> None:
 
 
 def test_the_version_is_said(call: Call) -> None:
-    """`--version` prints name and version."""
-    assert call("--version").out.split() == ["ridecast,", "version", __version__]
+    """`--version` prints name and version, and the version is that of pyproject.toml."""
+    assert call("--version").out.split() == ["ridecast,", "version", project()["version"]]
 
 
 def test_a_command_names_the_exit_code(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dataflows.connectors.files.ridelog import PARTITIONS, partitions
+from dataflows.connectors.sources import ORIGIN_FILE
 from ridecast import ride_output
 from schemas.errors import StoreUnavailable, UsageError
 
@@ -24,7 +25,7 @@ def test_a_directory_appears_with_its_origin(tmp_path: Path) -> None:
     """Partitions and origin stand in the directory when the block ends, and nothing beside it."""
     land(tmp_path / "deep" / "rides")
     assert tuple(range(PARTITIONS)) == partitions(tmp_path / "deep" / "rides")
-    assert ORIGIN == json.loads((tmp_path / "deep" / "rides" / ride_output.ORIGIN_FILE).read_text("utf-8"))
+    assert ORIGIN == json.loads((tmp_path / "deep" / "rides" / ORIGIN_FILE).read_text("utf-8"))
     assert [tmp_path / "deep" / "rides"] == list((tmp_path / "deep").iterdir())
 
 
@@ -41,7 +42,7 @@ def test_a_directory_with_anything_else_is_refused(tmp_path: Path, content: byte
     """Files without an origin that can be read are somebody's, and stay as they are."""
     (tmp_path / "notes.txt").write_text("mine", "utf-8")
     if content is not None:
-        (tmp_path / ride_output.ORIGIN_FILE).write_bytes(content)
+        (tmp_path / ORIGIN_FILE).write_bytes(content)
     with pytest.raises(UsageError, match=r"which is not empty$"):
         land(tmp_path)
     assert (tmp_path / "notes.txt").read_text("utf-8") == "mine"
@@ -117,7 +118,8 @@ def test_one_place_is_chosen(out: str | None, kafka: str | None, said: str) -> N
     with pytest.raises(UsageError) as caught:
         ride_output.check_choice(out, kafka)
     assert said == str(caught.value)
-    assert ride_output.check_choice("a", None) is ride_output.check_choice(None, "h:1") is None
+    ride_output.check_choice("a", None)
+    ride_output.check_choice(None, "h:1")
 
 
 def test_the_current_directory_is_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ class Play:
     said: list[str] = field(default_factory=list)
     tick: Callable[[], None] = lambda: None
 
-    def run(self, *, processes: int = 1, bounded: bool = False, companions: tuple[str, ...] = (), **acts: list[object]) -> None:
+    def run(self, *, processes: int = 1, bounded: bool = False, companions: tuple[str, ...] = (), **acts: Sequence[object]) -> None:
         """Run the supervisor; `acts` gives, per actor, an exit status or a word for each of its starts, the last for all that follow."""
         (self.folder / "play.json").write_text(json.dumps(acts), "utf-8")
         begun = time.monotonic()
@@ -156,8 +157,9 @@ def test_deaths_far_apart_are_each_the_first(play: Play, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("role", "called"), [("forecast", "forecaster"), ("api", "api")])
 def test_a_lasting_error_ends_the_run_at_once(play: Play, role: str, called: str, status: int, code: int) -> None:
     """What starting again does not heal is not tried again, in a forecaster or a companion; wrong usage stays wrong usage."""
+    acts: dict[str, Any] = {role: [status]}
     with pytest.raises(RidecastError, match=f"^{called} ended with the error above$") as caught:
-        play.run(companions=("api",), **{role: [status]})
+        play.run(companions=("api",), **acts)
     assert caught.value.exit_code == code
     assert 1 == play.starts().count(role)
     assert play.said == [f"ridecast: {role} ends with {status}"]

@@ -33,8 +33,8 @@ def released_records() -> dict[str, Schema]:
 def sample(kind: Any, seed: int, types: dict[str, Any]) -> Any:
     """Some value of an Avro type, the same for the same seed."""
     if isinstance(kind, str):
-        simple = {"long": seed * 1_000_003 % 5_000_000, "string": f"text {seed}", "bytes": hashlib.sha256(b"%d" % seed).digest()}
-        simple["boolean"] = seed % 2 == 1  # type: ignore[assignment]
+        simple: dict[str, object] = {"long": seed * 1_000_003 % 5_000_000, "string": f"text {seed}", "boolean": seed % 2 == 1}
+        simple["bytes"] = hashlib.sha256(b"%d" % seed).digest()
         return simple[kind] if kind in simple else sample(types[kind], seed, types)
     match kind["type"]:
         case "record":

@@ -48,10 +48,10 @@ def test_what_is_written_has_the_schema_and_key_of_its_row() -> None:
     """Values begin with the head of the topic's schema, and keys have the form that the table says."""
     key, value = encode_reject(Rejected(2, 41, 5, Reason.BAD_ID, b"", ""))
     assert (b"2/41", True) == (key, value is not None and value.startswith(head(REJECTED.schema)))
-    key, value = sample_messages(3)[0]
+    key, message = sample_messages(3)[0]
     assert re.fullmatch(rb"[a-z]+/[0-9a-z]+", key)
-    assert value is not None
-    assert value.startswith(head(FORECASTS.schema))
+    assert message is not None
+    assert message.startswith(head(FORECASTS.schema))
     assert encode_cursor("region/nyc", 4).startswith(head(CURSORS.schema))
 
 

@@ -12,7 +12,6 @@ from confluent_kafka.admin import AdminClient
 from dataflows.connectors.files.ridelog import RideLogWriter
 from dataflows.connectors.kafka.producer import KafkaRideSink
 from dataflows.connectors.sources import open_rides
-from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed
 from tests.simulation.runs import LOG, Place
 from tests.simulation.world import MIN_US, START_SLOT, START_US, Entry, World, append
@@ -115,8 +114,7 @@ def last_closed(place: Place) -> SlotClosed | None:
     """The newest closed slot of a region that others may be writing."""
     stores = place.open()
     try:
-        stored = stores.ledger.find(LOG, SlotClosed.__name__)
-        return decode(stored.payload) if stored else None
+        return stores.ledger.find(LOG, SlotClosed)
     finally:
         stores.close()
 

@@ -53,7 +53,7 @@ def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], stor
     for said, record in zip(plain, records, strict=True):
         counts, corrections = record.counts, record.corrections
         if record.counts_blob:
-            body: SlotCounts = decode(stores.blobs.get(record.counts_blob))
+            body = decode(stores.blobs.get(record.counts_blob), SlotCounts)
             counts, corrections = body.counts, body.corrections
         assert {(said.slot, CODES[place]): n for place, n in said.counts.items()} == _counts(counts)
         assert {(slot, CODES[place]): n for (slot, place), n in said.corrections.items()} == _counts(corrections)

@@ -51,18 +51,18 @@ def export_control(ledger: Ledger, regions: Mapping[str, Region], folder: Path) 
     return {"models": len(models), "control": len(control)}
 
 
-def _entries(ledger: Ledger) -> Iterator[tuple[Stored, Record | None]]:
+def _entries(ledger: Ledger) -> Iterator[tuple[Stored[Record], Record | None]]:
     """Every entry with its record; None for one that a newer version wrote."""
     for stored in ledger.scan(CONTROL_LOG):
         yield stored, decode_if_known(stored.payload)
 
 
-def _control_row(stored: Stored, record: Record | None) -> dict[str, object]:
+def _control_row(stored: Stored[Record], record: Record | None) -> dict[str, object]:
     said = {name: _text(getattr(record, name, None)) for name in SAID}
     return {"index": stored.index, "kind": stored.kind, **said, "record": _json(dataclasses.asdict(record)) if record else None}
 
 
-def _model_row(stored: Stored, record: ModelTrained, region: Region | None) -> dict[str, object]:
+def _model_row(stored: Stored[Record], record: ModelTrained, region: Region | None) -> dict[str, object]:
     return {
         "region": record.region,
         "measure": record.measure,

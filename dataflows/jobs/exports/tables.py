@@ -14,13 +14,12 @@ from dataflows.jobs.retention import expired_until
 from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
 from ledger.store.files import sync_folder
-from ledger.store.log import Ledger, Stored
+from ledger.store.log import Ledger, Stored, holds
 from ledger.views.regions import bootstrap_of
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import unpack_blob
-from schemas.records.record_codec import decode
-from schemas.records.records import FALLBACKS, ForecastIssued, RegionBootstrapped, SlotClosed, SlotScored, region_log
+from schemas.records.records import FALLBACKS, ForecastIssued, Record, RegionBootstrapped, SlotClosed, SlotScored, region_log
 from schemas.regions import Region, region_from_json
 from state.counting.slots import CountColumns, merge_counts
 
@@ -118,14 +117,14 @@ def _write_regions(
             size = ledger.head(region_log(name)).size
             expired = expired_until(ledger, name)
             for stored in _entries(ledger, region_log(name), size):
-                if stored.kind in (RegionBootstrapped.__name__, SlotClosed.__name__):
-                    _collect(region, decode(stored.payload), blobs, parts)
-                elif stored.kind == ForecastIssued.__name__ and (stored.slot or 0) >= expired:
-                    issued: ForecastIssued = decode(stored.payload)
+                if holds(stored, RegionBootstrapped) or holds(stored, SlotClosed):
+                    _collect(region, stored.record, blobs, parts)
+                elif holds(stored, ForecastIssued) and (stored.slot or 0) >= expired:
+                    issued = stored.record
                     if first_us <= issued.target_us < until_us:
                         tables.write("forecasts", _forecasts(region, issued, stored.index, blobs))
-                elif stored.kind == SlotScored.__name__:
-                    scored: SlotScored = decode(stored.payload)
+                elif holds(stored, SlotScored):
+                    scored = stored.record
                     if first_us <= scored.slot * region.slot_us < until_us:
                         tables.write("scores", _scores(region, scored, stored.index))
                 if on_entries is not None:
@@ -171,7 +170,7 @@ class _Tables:
             writer.close()
 
 
-def _entries(ledger: Ledger, log: str, size: int) -> Iterator[Stored]:
+def _entries(ledger: Ledger, log: str, size: int) -> Iterator[Stored[Record]]:
     for page in range(0, size, PAGE_ENTRIES):
         yield from ledger.read(log, page, min(size, page + PAGE_ENTRIES))
 

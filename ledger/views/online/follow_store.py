@@ -9,8 +9,7 @@ from ledger.store.log import Head, Ledger
 from ledger.views.online.protocol import OnlineStore, StoredIssue
 from schemas.errors import RidecastError
 from schemas.forecasts.chunks import pack_blob
-from schemas.records.record_codec import decode
-from schemas.records.records import ForecastIssued, region_log
+from schemas.records.records import ForecastIssued, RegionBootstrapped, region_log
 from schemas.regions import region_from_json
 
 log = logging.getLogger(__name__)
@@ -42,17 +41,17 @@ class StoreFollower:
                 continue
             number = self._ledger.number(name)
             for measure in self._measures(name):
-                stored = self._ledger.find(name, ForecastIssued.__name__, subject=measure)
+                stored = self._ledger.entry(name, ForecastIssued, subject=measure)
                 if stored is not None and (number, stored.index) > self._store.newest(region, measure):
-                    record: ForecastIssued = decode(stored.payload)
+                    record = stored.record
                     blob = self._blobs.get(record.blob) if record.blob else pack_blob([])
                     put += self._store.put(StoredIssue(stored.index, stored.payload, blob, number))
             self._seen[region] = head
         return put
 
     def _measures(self, name: str) -> tuple[str, ...]:
-        boot = self._ledger.find(name, "RegionBootstrapped")
-        return region_from_json(decode(boot.payload).definition, where=name).measures if boot else ()
+        boot = self._ledger.find(name, RegionBootstrapped)
+        return region_from_json(boot.definition, where=name).measures if boot else ()
 
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop; a store that does not answer is waited for."""

@@ -1,16 +1,16 @@
 """`ridecast ledger tail`: prints the newest entries of a log, and follows it."""
 
-import dataclasses
 import threading
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
 from ledger.store.log import Stored
 from ridecast import options
 from ridecast.commands.ledger.log_choice import log_option, pick_log
+from schemas.records.kinds import kind_of_record
 from schemas.records.record_codec import decode_if_known
+from schemas.records.records import Record
 
 POLL_S = 0.25
 UNKNOWN = "(a record that this version does not know)"
@@ -48,24 +48,20 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
         stores.close()
 
 
-def line_of(stored: Stored) -> str:
+def line_of(stored: Stored[Record]) -> str:
     """An entry in one line."""
     record = decode_if_known(stored.payload)
     summary = _summary(record) if record is not None else UNKNOWN
     return f"{stored.index:>8}  {stored.kind:<18} {summary}"
 
 
-def _summary(record: Any) -> str:
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    parts = []
-    if fields.get("target_us"):
-        parts.append(f"target={datetime.fromtimestamp(fields['target_us'] / 1e6, UTC):%Y-%m-%dT%H:%M}Z")
-    for name in ("slot", "measure", "status", "cells", "settled", "version", "until", "rides", "alias", "algorithm", "command", "reason"):
-        if name in fields:
-            parts.append(f"{name}={fields[name]}")
-    for name in ("model", "root"):
-        if fields.get(name):
-            parts.append(f"{name}={fields[name].hex()[:12]}")
-    if "partitions" in fields and isinstance(fields["partitions"], tuple):
-        parts.append(f"counted={sum(cut.counted for cut in fields['partitions'])}")
-    return " ".join(parts)
+def _summary(record: Record) -> str:
+    return " ".join(_shown(name, getattr(record, name)) for name in kind_of_record(type(record)).shown)
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "target_us" and isinstance(value, int):
+        return f"target={datetime.fromtimestamp(value / 1e6, UTC):%Y-%m-%dT%H:%M}Z"
+    if name == "partitions" and isinstance(value, tuple):
+        return f"counted={sum(cut.counted for cut in value)}"
+    return f"{name}={value.hex()[:12] if isinstance(value, bytes) else value}"

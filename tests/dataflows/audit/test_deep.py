@@ -43,7 +43,7 @@ def rewritten(place: Place, folder: Path, kind: type, change: dict[str, object],
     """A home whose log says something else in an entry of a kind, and hashes well all the same; and the entry's index."""
     entries = payloads_at(place)
     at = [index for index, payload in enumerate(entries) if isinstance(decode(payload), kind)][which]
-    entries[at] = encode(dataclasses.replace(decode(entries[at]), **change))
+    entries[at] = encode(dataclasses.replace(decode(entries[at], kind), **change))
     forged = copied(place, folder)
     for path in [*(folder / "ledger").glob(f"{file_stem(LOG)}*"), *(folder / "checkpoints").glob(f"{file_stem(LOG)}*")]:
         path.unlink()

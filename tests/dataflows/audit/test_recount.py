@@ -13,7 +13,7 @@ from ledger.views.closes import Close
 from schemas.events.codec import Decoder
 from schemas.events.rides import RawBatch, no_rides
 from schemas.records.record_codec import encode
-from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.records.records import HorizonShort, Record, RegionBootstrapped, SlotClosed
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint, Standing
 from state.counting.slots import ClosedSlot, OpenSlots
@@ -115,7 +115,7 @@ def _partials(world: World, partition: int, point: ResumePoint, rng: random.Rand
 
 def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) -> list[Close]:
     """What a log holds of closed slots, without their counts: a second count must not need them."""
-    out = []
+    out: list[Close] = []
     for found in closed:
         record = SlotClosed(
             region="small",
@@ -128,7 +128,9 @@ def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) 
             control_size=0,
             control_root=b"",
         )
-        before = tuple(Stored("region/small", 0, "HorizonShort", None, "", encode(short)) for short in shorts) if not out else ()
+        before: tuple[Stored[Record], ...] = (
+            tuple(Stored("region/small", 0, "HorizonShort", None, "", encode(short)) for short in shorts) if not out else ()
+        )
         out.append(Close(before, Stored("region/small", 1, "SlotClosed", found.slot, "", encode(record)), record, ()))
     return out
 

@@ -154,7 +154,7 @@ def test_another_environment_is_told_apart(written: Place) -> None:
     """What another environment wrote need not be equal to the last bit, and the answer says which were at work."""
     found = replay(written, environment=bytes(32), until_slot=START_SLOT + 3)
     stores = written.open()
-    started = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=RunStarted.__name__)]
+    started = list(stores.ledger.records(RUNS_LOG, RunStarted))
     stores.close()
     assert found.recorded_in == {record.environment for record in started}
     assert not any(slot.ours for slot in found.slots)

@@ -102,7 +102,9 @@ def test_a_forged_digest_of_features_breaks_their_arrow(written: Place, tmp_path
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at = index_of(records, ForecastIssued, START_SLOT + 55)
-        return {at: dataclasses.replace(records[at], features_digest=bytes(32))}  # type: ignore[call-arg]
+        issued = records[at]
+        assert isinstance(issued, ForecastIssued)
+        return {at: dataclasses.replace(issued, features_digest=bytes(32))}
 
     found = replay(forged(written, tmp_path / "home", forge))
     bad = found.first_bad
@@ -133,14 +135,17 @@ def test_whatever_else_a_close_says_is_compared(written: Place, tmp_path: Path) 
         scored = next(i for i, record in enumerate(records) if isinstance(record, SlotScored) and i > 100)
         digested = next(i for i, record in enumerate(records) if isinstance(record, StateDigested) and i > 100)
         closed, issued = index_of(records, SlotClosed, START_SLOT + 1), index_of(records, ForecastIssued, START_SLOT + 2)
-        score, digest = records[scored], records[digested]
+        score, digest, close, issue = (records[at] for at in (scored, digested, closed, issued))
         assert isinstance(score, SlotScored)
+        assert isinstance(digest, StateDigested)
+        assert isinstance(close, SlotClosed)
+        assert isinstance(issue, ForecastIssued)
         row = dataclasses.replace(score.rows[0], covered=score.rows[0].covered + 1)
         return {
             scored: dataclasses.replace(score, rows=(row, *score.rows[1:])),
-            digested: dataclasses.replace(digest, integers=bytes(32)),  # type: ignore[call-arg]
-            closed: dataclasses.replace(records[closed], control_root=bytes(32)),  # type: ignore[call-arg]
-            issued: dataclasses.replace(records[issued], fallbacks={"none": 14}),  # type: ignore[call-arg]
+            digested: dataclasses.replace(digest, integers=bytes(32)),
+            closed: dataclasses.replace(close, control_root=bytes(32)),
+            issued: dataclasses.replace(issue, fallbacks={"none": 14}),
         }
 
     found = replay(forged(written, tmp_path / "home", forge))

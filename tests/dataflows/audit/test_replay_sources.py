@@ -11,7 +11,6 @@ from dataflows.connectors.sources import open_rides
 from dataflows.jobs.bootstrap import bootstrap_region
 from dataflows.stream.start import run_embedded
 from schemas.errors import UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed, region_log
 from schemas.regions import RegionId
 from tests.services.fixtures import TopicFactory
@@ -38,7 +37,7 @@ def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Pat
     bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
     run_embedded(stores, source, ["small", "smaller"], bounded=True)
-    closed = [decode(stored.payload) for stored in stores.ledger.scan(region_log("small"), kind=SlotClosed.__name__)]
+    closed = list(stores.ledger.records(region_log("small"), SlotClosed))
     source.close()
     stores.close()
     assert any(cut.uncounted.get("other_region") for record in closed for cut in record.partitions)

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,9 @@ from dataflows.audit.blob_pool import BlobPool
 from dataflows.audit.verification import VerifyOptions, verify_folder, verify_stores
 from dataflows.stream.stores import open_stores
 from ledger.check.blob_check import COUNTS, NamedBlob
+from ledger.check.tile_check import TileReport, check_export
 from ledger.check.verify import Report
+from ledger.formats.checkpoint import Checkpoint
 from ledger.formats.keys import Signer
 from ledger.store.blobs import BlobFolder
 from schemas.errors import BootRefused, NotFound, StoreUnavailable, UsageError
@@ -75,18 +78,18 @@ def test_growth_behind_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> Non
 
 def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tiles are replaced during the check, it is made again before anything is called wrong."""
-    check, calls = verification.check_export, []
+    calls = []
 
-    def late(*arguments: object) -> object:
+    def late(*arguments: Any) -> tuple[Checkpoint, TileReport]:
         calls.append(arguments)
         if len(calls) == 1:
             small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 5))
             (small.tiles / LOG / "tile/entries/000.p/12").unlink()
-            found = check(*arguments)  # type: ignore[arg-type]  # handed on
+            found = check_export(*arguments)
             assert found[1].problems
             small.export()
             return found
-        return check(*arguments)  # type: ignore[arg-type]
+        return check_export(*arguments)
 
     monkeypatch.setattr(verification, "check_export", late)
     [report] = verify_folder(small.tiles, VerifyOptions(LOG, (), (small.key(),)), silent)

@@ -12,7 +12,7 @@ import pytest
 from dataflows.connectors.tracking import EXPERIMENT, track_promotion, track_training
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
-from tests.dataflows.conftest import MOST_ROWS, Learned
+from tests.simulation.homes import MOST_ROWS, Learned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

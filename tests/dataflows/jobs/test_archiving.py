@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from dataflows.audit.verification import VerifyOptions, verify_stores
-from dataflows.jobs.archiving import KINDS, archive_region
+from dataflows.jobs.archiving import ARCHIVED, archive_region
 from dataflows.stream.signing import verifier_of
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import Retention
@@ -17,7 +17,7 @@ from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from ridecast.main import cli
 from schemas.errors import StoreUnavailable, UsageError
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import RUNS_LOG, EntriesArchived, ForecastIssued, RegionBootstrapped, SlotClosed, SlotScored
 from schemas.settings import Settings
 from tests.simulation.world import make_region
@@ -133,7 +133,8 @@ def size_bytes(stores: Stores) -> int:
 def problems(stores: Stores) -> list[str]:
     """What a verification finds, over all logs."""
     stores.ledger.flush()
-    return [str(one) for report in verify_stores(stores, VerifyOptions(), lambda log: lambda done, total: None) for one in report.problems]
+    reports = verify_stores(stores, VerifyOptions(), lambda log: lambda done, total: None)
+    return [str(one) for report in reports for one in report.problems]
 
 
 def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> None:
@@ -148,7 +149,7 @@ def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> 
     assert (0, first // 256 * 256) == (record.start, record.stop)
     assert (before, head) == (contents(stores.ledger), stores.ledger.head(LOG))
     assert stores.ledger.root_at(LOG, record.stop) == record.root
-    assert emptied(stores) == sum(index < record.stop and kind in KINDS for index, kind, _, _ in before)
+    assert emptied(stores) == sum(index < record.stop and kind in ARCHIVED for index, kind, _, _ in before)
     assert size_bytes(stores) < 0.75 * size
     gone = blobs.keys() - set(stores.blobs.digests())
     assert len(gone) == record.blobs == 6  # Five issues with chunks, and the first slot's counts.
@@ -169,7 +170,7 @@ def test_a_log_goes_on_and_is_archived_further(stores: Stores) -> None:
     second = archive_region(stores, "small", Path(stores.settings.archive), "2024-04-02", [verifier_of(stores.settings)])
     assert second is not None
     assert first.stop == second.start < second.stop
-    assert [first, second] == [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)]
+    assert [first, second] == list(stores.ledger.records(RUNS_LOG, EntriesArchived))
     assert [] == problems(stores)
 
 
@@ -179,8 +180,8 @@ def test_a_missing_archive_is_said(stores: Stores, tmp_path: Path) -> None:
     (tmp_path / "archive").rename(tmp_path / "unmounted")
     with pytest.raises(StoreUnavailable, match=r"entry \d+ lies in the archive, and no archive of this log is in .*archive: mount it"):
         problems(stores)
-    assert stores.ledger.find(LOG, RegionBootstrapped.__name__) is not None
-    last = stores.ledger.find(LOG, SlotClosed.__name__)
+    assert stores.ledger.entry(LOG, RegionBootstrapped) is not None
+    last = stores.ledger.entry(LOG, SlotClosed)
     assert last is not None
     assert START + SLOTS - 1 == last.slot
     stores.ledger.archive = None
@@ -204,7 +205,7 @@ def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
     said = problems(stores)
     assert any(line.startswith("entry 255: the bytes hash to") for line in said), said[:5]
     assert sum("the archive has lost" in line for line in said) == sum(
-        stored in KINDS for stored in [kind for index, kind in kinds_of(stores) if 256 <= index < 512]
+        stored in ARCHIVED for stored in [kind for index, kind in kinds_of(stores) if 256 <= index < 512]
     )
     assert any(blob.name in line and "is missing" in line for line in said) or any("the archive has lost" in line for line in said)
 
@@ -251,7 +252,7 @@ def test_a_crash_after_the_record_is_made_good(stores: Stores, dies_in: str, mon
     assert archived(stores) is not None
     assert emptied(stores) > 0
     assert before == contents(stores.ledger)
-    assert 1 == len(list(stores.ledger.scan(RUNS_LOG, kind=EntriesArchived.__name__)))
+    assert 1 == len(list(stores.ledger.scan(RUNS_LOG, kind=EntriesArchived)))
 
 
 def test_the_command_asks_for_the_setting_first(stores: Stores, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from dataflows.jobs.exports.tables import export_parquet
 from dataflows.jobs.learn import train_region
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
-from schemas.records.record_codec import decode
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
 from schemas.settings import Settings
 from state.forecast.evaluation import BANDS, MODELS
 from state.models import boosted
@@ -82,7 +81,7 @@ def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> Non
         assert all(isinstance(row[name], int) for name in ("horizon_min", "cells", "issues"))
         assert all(isinstance(row[name], float) and np.isfinite(row[name]) for name in ("rmse_mean", "wape_median", "bias"))
         assert (row["model"] == "served") == (row["coverage80"] is not None)
-    rest = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
+    rest: tuple[object, ...] = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
     names = ("region", "train_until", "test_until", "measure", "train_slots", "test_slots", "other_measures")
     assert rest == tuple(said[name] for name in names)
 
@@ -124,10 +123,10 @@ def test_served_rows_are_those_of_the_ledger(said: dict[str, Any], tested: tuple
 def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]) -> None:
     """The model of the kept home knows nothing of the test period, and was promoted before it."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
-    [trained] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__)]
-    [promoted] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    models = {decode(found.payload).models for found in stores.ledger.scan(LOG, kind="ForecastIssued")}
-    last = stores.ledger.find(LOG, "SlotClosed")
+    [trained] = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
+    [promoted] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
+    models = {found.record.models for found in stores.ledger.scan(LOG, kind=ForecastIssued)}
+    last = stores.ledger.entry(LOG, SlotClosed)
     stores.close()
     assert (START_SLOT - TRAIN_SLOTS, START_SLOT) == (trained.first_slot, trained.until_slot)
     assert (trained.model, "backtest") == (promoted.model, promoted.reason)

@@ -14,7 +14,7 @@ from dataflows.stream.stores import Stores, open_stores
 from schemas.errors import UsageError
 from schemas.records.count_table import from_table
 from schemas.records.record_codec import decode
-from schemas.records.records import SlotCounts
+from schemas.records.records import RegionBootstrapped, SlotCounts
 from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.simulation.reference import CODES
@@ -62,7 +62,7 @@ def test_every_ride_before_the_midnight_is_counted(stores: Stores, rides: FileRi
     record, fresh = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert fresh
     assert record.start_slot == START_SLOT + 23 * 12  # Clocks went forward.
-    body: SlotCounts = decode(stores.blobs.get(record.counts_blob))
+    body = decode(stores.blobs.get(record.counts_blob), SlotCounts)
     [table] = body.counts
     slots, cells, counts = from_table(table)
     expected = plain_counts(record.start_slot)
@@ -96,7 +96,7 @@ def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None
     """The same bootstrap again says that it was made before; the log keeps one record of it."""
     first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
-    assert len(stores.ledger.read(LOG, 0, kind="RegionBootstrapped")) == 1
+    assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
     stores.close()
 
 
@@ -115,7 +115,7 @@ def test_another_history_is_refused(stores: Stores, rides: FileRides, until: str
     bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     with pytest.raises(UsageError, match=rf"small: bootstrapped already until {NEXT_DAY} .* got until {until} .* use another --home"):
         bootstrap_region(stores, WORLD.region, rides, until)
-    assert len(stores.ledger.read(LOG, 0, kind="RegionBootstrapped")) == 1
+    assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
     stores.close()
 
 

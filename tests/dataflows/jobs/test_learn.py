@@ -26,8 +26,8 @@ from state.demand.features import NAMES
 from state.demand.history import CountHistory
 from state.forecast.region import RegionFold
 from state.models.boosted import ALGORITHM, PARAMETERS, Boosted
-from tests.dataflows.conftest import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.fixtures import Settled
+from tests.simulation.homes import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.runs import LOG, copied, run_here
 from tests.simulation.world import HISTORY_DAYS, START_SLOT
 
@@ -50,7 +50,7 @@ def promoted(number: int) -> ModelPromoted:
 
 def test_the_record_says_what_was_trained_on_what(learned: Learned, stores: Stores) -> None:
     """Data range, digest of the data, features, parameters and errors stand in `ModelTrained`, as the training gave them."""
-    stored = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelTrained.__name__)]
+    stored = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
     assert [learned.first.record, learned.second.record] == stored
     record, model = learned.second.record, learned.second.model
     root = stores.ledger.root_at(LOG, learned.before)
@@ -133,8 +133,8 @@ def test_a_promotion_is_in_force_from_the_next_close(learned: Learned, tmp_path:
 def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
     """The first training changed nothing that is in force; the second says who serves, and why."""
     view = ControlView(stores.ledger)
-    at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    [promotion] = [decode(found.payload) for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
+    at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
+    [promotion] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
     assert (
         ModelPromoted(region="small", measure="requests", model=learned.second.record.model, alias="champion", reason="a test") == promotion
     )
@@ -144,14 +144,14 @@ def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
 
 def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
     """Processes that append to the control log at once try again on conflict: every record is there, once."""
-    houses = [open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
+    homes = [open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
     start, failed = threading.Barrier(2), list[BaseException]()
 
     def write(number: int) -> None:
         try:
             start.wait()
             for i in range(15):
-                append_shared(houses[number].ledger, CONTROL_LOG, promoted(100 * number + i))
+                append_shared(homes[number].ledger, CONTROL_LOG, promoted(100 * number + i))
         except BaseException as error:
             failed.append(error)
             raise
@@ -162,8 +162,8 @@ def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert [] == failed
-    found = [decode(stored.payload).region for stored in houses[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted.__name__)]
-    for stores in houses:
+    found = [stored.record.region for stored in homes[0].ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
+    for stores in homes:
         stores.close()
     assert [f"region{i}" for i in range(15)] == [name for name in found if int(name[6:]) < 100]
     assert [f"region{100 + i}" for i in range(15)] == [name for name in found if int(name[6:]) >= 100]
@@ -184,7 +184,7 @@ def test_training_sees_what_the_stream_saw(finished: Stores, monkeypatch: pytest
             history.correct(known.late_slots, known.late_cells, known.late_counts)
         history.close(known.slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
         outage += not known.observed
-    closes = [decode(found.payload) for found in finished.ledger.scan(LOG, kind=SlotClosed.__name__)]
+    closes = list(finished.ledger.records(LOG, SlotClosed))
     assert sum(record.status == SlotStatus.UNOBSERVED for record in closes) == outage > 0
     assert run.fold.histories[0].digest() == history.digest()
 
@@ -225,6 +225,6 @@ def test_an_outage_in_history_is_not_learned_as_no_demand(finished: Stores, monk
 def test_a_log_that_grows_meanwhile_is_not_trained_on(finished: Stores) -> None:
     """Training ends at the last slot of the log that it read, however many closed since."""
     boot = bootstrap_of(finished.ledger, "small")
-    closes = list(finished.ledger.scan(LOG, kind=SlotClosed.__name__))
+    closes = list(finished.ledger.scan(LOG, kind=SlotClosed))
     expected = {0: boot.start_slot, closes[0].index + 1: boot.start_slot + 1, closes[-1].index + 1: START_SLOT + len(closes)}
     assert expected == {size: next_slot(finished, boot, size) for size in expected}

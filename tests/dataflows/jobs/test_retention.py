@@ -19,7 +19,7 @@ from schemas.errors import BootRefused, StoreUnavailable
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, BlobsExpired, ForecastIssued, SlotClosed, SnapshotTaken
-from tests.dataflows.conftest import Learned
+from tests.simulation.homes import Learned
 from tests.simulation.runs import LOG, Place, copied, payloads, run_here
 
 DAY_SLOTS = 288
@@ -66,13 +66,13 @@ def verified(stores: Stores) -> dict[str, tuple[int, tuple[object, ...]]]:
 
 def records(stores: Stores) -> list[BlobsExpired]:
     """What is on record as expired."""
-    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=BlobsExpired.__name__)]
+    return list(stores.ledger.records(RUNS_LOG, BlobsExpired))
 
 
 def test_old_chunks_go_and_are_said_to_have_expired(stores: Stores) -> None:
     """Chunks of slots before the last N days go, later ones stay, and verify counts them as expired, not as broken."""
     held = chunks(stores)
-    last = max(decode(stored.payload).slot for stored in stores.ledger.scan(LOG, kind=SlotClosed.__name__))
+    last = max(stored.record.slot for stored in stores.ledger.scan(LOG, kind=SlotClosed))
     until = last + 1 - 30
     assert min(held) < until < max(held)
     expire(stores, plan_expiry(stores, 3, NOW_S))
@@ -112,7 +112,7 @@ def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
 
 def test_only_the_newest_snapshot_stays(stores: Stores, finished: Place) -> None:
     """A region keeps its newest snapshot, which is all that a resume needs."""
-    taken = [decode(stored.payload).blob for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    taken = [stored.record.blob for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken)]
     assert len(set(taken)) > 2
     expire(stores, plan_expiry(stores, 1_000, NOW_S))
     assert {taken[-1]} == set(stores.blobs.digests(Retention.SNAPSHOT))

@@ -189,7 +189,7 @@ def test_the_command_says_from_when_on(settled: Settled, tmp_path: Path, old: bo
     assert "version 2 of the fold: partial slots are neither scored nor learned from" in done.output
     assert before == payloads_at(place)
     ledger = open_embedded(place.home, instance="local", clock=lambda: 0.0, signer=lambda: None)
-    assert old == bool(ledger.find(CONTROL_LOG, FoldChanged.__name__))
+    assert old == bool(ledger.entry(CONTROL_LOG, FoldChanged))
     ledger.close()
 
 

@@ -2,16 +2,15 @@
 
 import hashlib
 import platform
-import tomllib
 from collections.abc import Callable
 from importlib import metadata
 
 import numpy as np
 import pytest
-from numpy._core import _multiarray_umath
 
-from dataflows.stream.environment import PACKAGES, describe_environment, environment_digest
-from tests.tree import ROOT
+from dataflows.stream import environment
+from dataflows.stream.environment import PACKAGES, cpu_features, describe_environment, environment_digest
+from tests.tree import requirements
 
 
 def test_the_description_names_what_the_digest_covers() -> None:
@@ -22,8 +21,17 @@ def test_the_description_names_what_the_digest_covers() -> None:
     assert f" {platform.machine()} " in text
     assert f"numpy={np.__version__} " in text
     assert [f"{name}={metadata.version(name)}" for name in PACKAGES] == [word for word in text.split() if word.split("=")[0] in PACKAGES]
-    has = {name for name, present in _multiarray_umath.__cpu_features__.items() if present}
+    has = {name for name, present in cpu_features().items() if present}
     assert has == set(text.rpartition(" cpu=")[2].split(",")) - {""}
+
+
+def test_numpy_still_names_the_features_of_the_cpu() -> None:
+    """The private name under which NumPy keeps them is there, and agrees with what NumPy shows in public."""
+    shown: dict[str, list[str]] = np.show_config(mode="dicts")["SIMD Extensions"]  # type: ignore[assignment]
+    features = cpu_features()
+    assert any(features.values())
+    assert dict.fromkeys([*shown["baseline"], *shown["found"]], True).items() <= features.items()
+    assert [] == [name for name in shown.get("not found", []) if features.get(name)]
 
 
 def test_the_digest_is_that_of_the_description() -> None:
@@ -31,6 +39,7 @@ def test_the_digest_is_that_of_the_description() -> None:
     assert hashlib.sha256(describe_environment().encode()).digest() == environment_digest() == environment_digest()
 
 
+FEATURES = cpu_features()
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "another wheel": lambda patch: patch.setattr(
         "dataflows.stream.environment.metadata.version",
@@ -38,9 +47,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "another interpreter": lambda patch: patch.setattr(platform, "python_version", lambda: "3.12.99"),
     "another machine": lambda patch: patch.setattr(platform, "machine", lambda: "abacus"),
-    "another CPU": lambda patch: patch.setattr(
-        _multiarray_umath, "__cpu_features__", _multiarray_umath.__cpu_features__ | {"SSE2": False, "ABACUS": True}
-    ),
+    "another CPU": lambda patch: patch.setattr(environment, "cpu_features", lambda: FEATURES | {"SSE2": False, "ABACUS": True}),
 }
 
 
@@ -62,6 +69,5 @@ def test_a_host_or_a_variable_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_computes_numbers_is_covered() -> None:
     """Every numeric package that the core needs is in the digest, by the name under which it is declared."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    assert set(PACKAGES) <= set(declared)
+    assert set(PACKAGES) <= set(requirements()[0])
     assert {"numpy", "scipy", "river", "xgboost-cpu", "tzdata"} <= set(PACKAGES)

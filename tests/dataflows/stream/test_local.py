@@ -56,7 +56,7 @@ def test_without_snapshots_the_state_is_folded_anew(settled: Settled, tmp_path: 
     with contextlib.suppress(Killed):
         run_here(place, killed_after(40), snapshot_every_s=0.05, batch_events=20)
     stores = place.open()
-    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    taken = list(stores.ledger.records(RUNS_LOG, SnapshotTaken))
     assert taken
     for snapshot in taken:
         stores.blobs.remove(snapshot.blob)

@@ -204,7 +204,7 @@ def test_the_store_is_refreshed_even_if_all_is_published(city: City) -> None:
     found = store.get("nyc", "pickups")
     assert found is not None
     assert found.index == index
-    assert found.blob == city.blobs.get(decode(found.entry).blob)
+    assert found.blob == city.blobs.get(decode(found.entry, ForecastIssued).blob)
 
 
 def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
@@ -307,7 +307,7 @@ def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFact
     assert [key for key, value in table.items() if value is not None] == [
         forecast_key("nyc", cell_text(FIRST_CELL + 3 * i, 6)) for i in range(cells)
     ]
-    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind="ForecastIssued")]
+    issued = [stored.index for stored in city.ledger.read(LOG, 0, kind=ForecastIssued)]
     indexes = sink.indexes()
     assert indexes == sorted(set(indexes))
     assert indexes[-1] == issued[-1]
@@ -351,3 +351,15 @@ def test_two_measures_of_a_cell_do_not_replace_each_other(city: City) -> None:
     assert both == [key for key, _ in sink.transactions[0]]
     gone = cell_text(FIRST_CELL + 300, 6)
     assert [forecast_key("nyc", gone), forecast_key("nyc", gone, "requests")] == [k for k, v in sink.transactions[1] if v is None]
+
+
+def test_a_restart_between_two_measures_publishes_the_second_only(city: City) -> None:
+    """A publisher that ended behind the first of a slot's two issues, and starts again, publishes the other one and not both."""
+    region = replace(NYC, measures=("pickups", "requests"))
+    pickups, _ = city.issued(cells=2)
+    index = city.append(pickups, replace(pickups, measure="requests"))
+    sink = Recorded(next_index=index + 1)
+    assert 1 == Publisher(city.ledger, city.blobs, sink, MemoryStore(), region, "latest").step()
+    cells = [cell_text(FIRST_CELL + 3 * i, 6) for i in range(2)]
+    assert [[forecast_key("nyc", cell, "requests") for cell in cells]] == [[key for key, _ in sent] for sent in sink.transactions]
+    assert index + 2 == sink.next_index

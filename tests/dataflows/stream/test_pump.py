@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
-from dataflows.connectors.sources import FileRides
+from dataflows.connectors.sources import FileReader, FileRides
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from schemas.errors import StoreUnavailable
@@ -36,7 +36,9 @@ class RejectList:
             raise StoreUnavailable("rejects: full")
         self.rejects += rejects
 
-    def read(self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None) -> list[Rejected]:
+    def read(
+        self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
+    ) -> list[Rejected]:
         return self.rejects
 
     def counts(self) -> dict[Reason, int]:
@@ -65,11 +67,13 @@ def pump_of(
     batch_events: int = 30,
     clock: Callable[[], float] = lambda: 0.0,
     kept: RejectList | None = None,
+    source: FileRides | None = None,
 ) -> PartitionPump:
     """A pump over partition 0 of a log in files."""
     limits = PumpLimits(batch_events, idle_after_s=5.0, progress_every_s=1.0, poll_s=0.0)
     rules = IntakeRules(dedup_horizon_events=HORIZON)
-    return PartitionPump(FileRides(folder), 0, [plan], Decoder(("small",)), rules, kept or RejectList(), limits, clock, bounded=bounded)
+    source = source or FileRides(folder)
+    return PartitionPump(source, 0, [plan], Decoder(("small",)), rules, kept or RejectList(), limits, clock, bounded=bounded)
 
 
 def written(folder: Path, entries: Sequence[Entry]) -> LiveFiles:
@@ -130,6 +134,32 @@ def test_silence_is_told_after_its_time_and_not_too_often(tmp_path: Path) -> Non
     assert [] == pump.step()  # Silence begins anew.
     pump.close()
     log.close()
+
+
+class Farther(FileRides):
+    """A log whose end lies farther than its readers get, as on a broker that answers slowly."""
+
+    more = 0
+
+    def open(self, partition: int, offset: int) -> FileReader:
+        reader = super().open(partition, offset)
+        end = reader.end
+        reader.end = lambda: end() + self.more  # type: ignore[method-assign]
+        return reader
+
+
+def test_silence_counts_only_at_an_end_that_was_asked_for(tmp_path: Path) -> None:
+    """A partition from which nothing comes is not idle while its end lies ahead; the time of silence begins when it was last there."""
+    written(tmp_path, WORLD.logs[0][:10]).close()
+    now = [0.0]
+    source = Farther(tmp_path)
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=False, clock=lambda: now[0], source=source)
+    pump.step()
+    said = []
+    for now[0], source.more in ((0.0, 0), (6.0, 3), (7.0, 0), (10.9, 0), (11.0, 0)):
+        said.append([partial.standing for partial in pump.step()])
+    assert [[], [], [], [], [Standing.IDLE]] == said
+    pump.close()
 
 
 def test_a_gap_is_told_with_the_first_partial(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from schemas.records.records import (
     ForecastIssued,
     HorizonShort,
     PartitionCut,
+    Record,
     RegionBootstrapped,
     SlotClosed,
     SlotCounts,
@@ -49,7 +50,7 @@ def fold() -> RegionFold:
     return new
 
 
-def stored(payloads: list[bytes]) -> list[Stored]:
+def stored(payloads: list[bytes]) -> list[Stored[Record]]:
     """Payloads as a ledger hands them out."""
     return [Stored("region/town", i, type(decode(payload)).__name__, None, "", payload) for i, payload in enumerate(payloads)]
 
@@ -72,9 +73,12 @@ def plain(closed: ClosedSlot) -> tuple[object, ...]:
 numbers = st.integers(0, 2**40)
 cuts = st.builds(
     PartitionCut,
-    *(st.integers(0, 3), numbers, st.integers(-1, 2**55), numbers, st.booleans(), numbers, numbers, numbers, numbers),
-    st.dictionaries(st.sampled_from(["bad_id", "undecodable"]), st.integers(1, 9)),
-    st.dictionaries(st.just("other_kind"), st.integers(1, 9)),
+    partition=st.integers(0, 3),
+    largest_us=st.integers(-1, 2**55),
+    excused=st.booleans(),
+    **dict.fromkeys(("cut", "open_from", "received", "accepted", "duplicate", "counted"), numbers),
+    rejected=st.dictionaries(st.sampled_from(["bad_id", "undecodable"]), st.integers(1, 9)),
+    uncounted=st.dictionaries(st.just("other_kind"), st.integers(1, 9)),
 )
 counts = st.dictionaries(st.tuples(st.just(START), st.integers(0, 20)), st.integers(1, 10**6), max_size=9).map(columns)
 late = st.dictionaries(st.tuples(st.sampled_from(SLOTS), st.integers(0, 20)), st.integers(1, 99), max_size=9).map(columns)
@@ -99,7 +103,7 @@ def test_what_was_recorded_comes_back(blobs: Blobs, closed: ClosedSlot, in_blobs
         payloads = payloads_of(REGION, fold().apply(closed), CONTROL, blobs)
     found = stored(payloads)
     at = next(i for i, entry in enumerate(found) if entry.kind == SlotClosed.__name__)
-    record: SlotClosed = decode(payloads[at])
+    record = decode(payloads[at], SlotClosed)
     assert len(closed.findings) == at
     assert plain(closed) == plain(closed_of(REGION, record, found[:at], blobs))
     assert (7, b"c" * 32) == (record.control_size, record.control_root)
@@ -164,7 +168,7 @@ def test_a_slot_as_large_as_new_york_fits_its_entry(tmp_path: Path) -> None:
     closed = dataclasses.replace(few, counts=(many, NO_COUNTS))
     outcome = dataclasses.replace(fold().apply(few), closed=closed)  # what is forecast for them does not matter here
     first = payloads_of(REGION, outcome, CONTROL, store)[0]
-    record: SlotClosed = decode(first)
+    record = decode(first, SlotClosed)
     assert len(first) < 1_000
     assert plain(closed) == plain(closed_of(REGION, record, (), store))
 
@@ -188,7 +192,7 @@ def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
     assert list(range(START - 6, START)) == [slot for slot, _ in found]
     said = {slot: [list(zip(c.cells.tolist(), c.counts.tolist(), strict=True)) for c in counts] for slot, counts in found}
     one, two, zero = int(CELLS[1]), int(CELLS[2]), int(CELLS[0])
-    silent = {slot: [[], []] for slot in range(START - 6, START)}
+    silent: dict[int, list[list[tuple[int, int]]]] = {slot: [[], []] for slot in range(START - 6, START)}
     assert silent | {START - 6: [[(one, 3), (two, 1)], []], START - 2: [[(one, 9)], []], START - 1: [[], [(zero, 4)]]} == said
     assert all((c.slots == slot).all() for slot, counts in found for c in counts)
 

@@ -40,7 +40,7 @@ def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path)
     entries = payloads(stores.ledger)
     stores.close()
     last = max(index for index, payload in enumerate(entries) if isinstance(decode(payload), kind))
-    entries[last] = encode(dataclasses.replace(decode(entries[last]), **change))
+    entries[last] = encode(dataclasses.replace(decode(entries[last], kind), **change))
     forged = without_log(place, folder)
     stores = forged.open()
     stores.ledger.append(LOG, 0, entries)
@@ -111,7 +111,7 @@ def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch
     inline = {record.slot: (record.counts, record.corrections) for record in closed_slots(settled.expected)}
     for record in closed_slots(whole):
         body = (
-            decode(stores.blobs.get(record.counts_blob))
+            decode(stores.blobs.get(record.counts_blob), SlotCounts)
             if record.counts_blob
             else SlotCounts(counts=record.counts, corrections=record.corrections)
         )

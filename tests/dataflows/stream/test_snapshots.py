@@ -13,7 +13,6 @@ from dataflows.stream.snapshots import LOOK_BACK_ENTRIES, load_snapshot, save_sn
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, RunStopped, SnapshotTaken
 from schemas.settings import Settings
 from tests.dataflows.stream.test_local import Killed, killed_after
@@ -91,7 +90,7 @@ def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
 
 def blob_file(stores: Stores, slot: int) -> Path:
     """Where the snapshot of a slot lies."""
-    taken = [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken.__name__)]
+    taken = list(stores.ledger.records(RUNS_LOG, SnapshotTaken))
     name = next(record.blob for record in taken if record.slot == slot).hex()
     [path] = (stores.settings.home / "blobs").glob(f"**/{name}")
     return path

@@ -21,9 +21,9 @@ from dataflows.stream.resume import plan_resume
 from dataflows.stream.start import limits_of, open_pumps, record_start, record_stops, rules_of, run_embedded, start_region
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
+from ledger.store.log import R
 from ledger.views.regions import last_run
 from schemas.errors import BootRefused, NotFound, StoreUnavailable
-from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.regions import load_region
 from schemas.settings import Settings
@@ -47,9 +47,9 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     opened.close()
 
 
-def runs(stores: Stores, kind: type) -> list[object]:
+def runs(stores: Stores, kind: type[R]) -> list[R]:
     """Records of a kind in the `runs` log."""
-    return [decode(stored.payload) for stored in stores.ledger.scan(RUNS_LOG, kind=kind.__name__)]
+    return list(stores.ledger.records(RUNS_LOG, kind))
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -206,8 +206,8 @@ def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path
 def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended, or stopped by an error, every pump and the rejects are closed; what was recorded stays a beginning of the whole."""
     closed: list[str] = []
-    for name in ("dataflows.stream.stores.PartitionPump", "dataflows.stream.stores.FileRejects"):
-        original = getattr(sys.modules["dataflows.stream.stores"], name.rpartition(".")[2]).close
+    for name in ("dataflows.stream.start.PartitionPump", "dataflows.connectors.rejects_at.FileRejects"):
+        original = getattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]).close
 
         def close(self: object, original: object = original, name: str = name) -> None:
             closed.append(name.rpartition(".")[2])
@@ -220,7 +220,7 @@ def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path,
 
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.stream.stores.start_region", burst)
+        patch.setattr("dataflows.stream.start.start_region", burst)
         with pytest.raises(StoreUnavailable, match="nobody listens"):
             run_embedded(stores, source, ["small"], bounded=True)
     assert ["FileRejects"] == closed
@@ -278,8 +278,8 @@ def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> Non
         run_embedded(stores, source, ["small"], bounded=True, stopped=fail)
     stores.runs.clear()
     run_embedded(stores, source, ["small"], bounded=True, stopped=lambda: True)
-    started, stopped = (runs(stores, kind) for kind in (RunStarted, RunStopped))
-    assert [record.run for record in started][1:] == [record.run for record in stopped]  # type: ignore[attr-defined]
+    started, stopped = runs(stores, RunStarted), runs(stores, RunStopped)
+    assert [record.run for record in started][1:] == [record.run for record in stopped]
     source.close()
     stores.close()
 

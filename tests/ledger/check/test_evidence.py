@@ -7,7 +7,7 @@ import pytest
 from ledger.check.evidence import evidence_faults
 from ledger.check.verify import verify_log
 from ledger.store.continuing import continue_log
-from schemas.records.record_codec import decode, encode
+from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued
 from tests.ledger.places import LOG, Place, scored
 
@@ -38,10 +38,10 @@ def problems(place: Place) -> list[str]:
 
 def continued(place: Place) -> tuple[int, LogContinued]:
     """The continuation and its index."""
-    stored = place.open().find(LOG, LogContinued.__name__)
+    stored = place.open().entry(LOG, LogContinued)
     assert stored is not None
     place.close()
-    return stored.index, decode(stored.payload)
+    return stored.index, stored.record
 
 
 def test_a_continued_log_is_clean(place: Place) -> None:
@@ -73,6 +73,6 @@ def test_what_the_record_says_is_checked(place: Place, change: dict[str, object]
     """Size, root and name in the record are those of the log."""
     index, record = continued(place)
     said = {name: getattr(record, name) for name in record.__slots__} | change
-    [fault] = evidence_faults(place.open(), LOG, index, encode(LogContinued(**said)))  # type: ignore[arg-type]  # by name
+    [fault] = evidence_faults(place.open(), LOG, index, encode(LogContinued(**said)))
     assert expected in fault
     place.close()

@@ -13,7 +13,6 @@ from ledger.formats.note import open_note
 from ledger.store.continuing import LARGEST_REASON_BYTES, continue_log
 from ledger.store.log import Ledger
 from schemas.errors import BootRefused, DamagedError, LedgerError, NotFound, RidecastError, StoreUnavailable, UsageError
-from schemas.records.record_codec import decode
 from schemas.records.records import LogContinued
 from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, Place, scored
@@ -39,7 +38,7 @@ def origin_of_file(place: Place, signer: Signer = SIGNER) -> str:
 
 def records(ledger: Ledger) -> list[LogContinued]:
     """Every continuation of the log."""
-    return [decode(stored.payload) for stored in ledger.read(LOG, 0, kind="LogContinued")]
+    return list(ledger.records(LOG, LogContinued))
 
 
 def test_going_on_with_an_older_database(place: Place) -> None:

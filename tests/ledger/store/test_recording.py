@@ -7,16 +7,17 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ledger.store.log import Ledger, Stored
+from ledger.store.log import Ledger, Stored, holds
 from ledger.store.recording import Recorder
 from schemas.errors import DivergenceError, ExpectedSizeError, StoreUnavailable
 from schemas.records.record_codec import decode, encode, kind_of
-from schemas.records.records import ModelPromoted, RegionBootstrapped, RunStopped, SchemaRecorded, SlotCounts, SlotScored
+from schemas.records.records import ModelPromoted, Record, RegionBootstrapped, RunStopped, SchemaRecorded, SlotCounts, SlotScored
 from schemas.records.schema_records import schema_entries
 from tests.ledger.places import LOG, Place, scored
 from tests.simulation.fixtures import Settled
@@ -41,9 +42,9 @@ def kinds(ledger: Ledger, log: str = LOG) -> list[str]:
     return [said(stored) for stored in ledger.scan(log)]
 
 
-def said(stored: Stored) -> str:
+def said(stored: Stored[Record]) -> str:
     """The kind of an entry."""
-    return f"schema of {decode(stored.payload).kind}" if stored.kind == SchemaRecorded.__name__ else stored.kind
+    return f"schema of {stored.record.kind}" if holds(stored, SchemaRecorded) else stored.kind
 
 
 def test_schemas_stand_before_what_they_read(place: Place) -> None:
@@ -148,7 +149,7 @@ def test_two_writers_of_one_log_record_each_schema_once(place: Place) -> None:
 
 def plainly_decoded(payloads: Sequence[bytes]) -> list[dict[str, object]]:
     """Every entry of a log read by Avro alone, knowing only what the log says; nothing of ours is used here."""
-    schemas: dict[bytes, object] = {}
+    schemas: dict[bytes, Any] = {}
     found = []
     for payload in payloads:
         head, body = payload[2:10], payload[10:]
@@ -180,28 +181,28 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
             ]
             recorded = [record.fingerprint for record in ours if isinstance(record, SchemaRecorded)]
             assert len(recorded) == len(set(recorded))
-        boot = stores.ledger.find(LOG.replace("nyc", "small"), RegionBootstrapped.__name__)
+        boot = stores.ledger.entry(LOG.replace("nyc", "small"), RegionBootstrapped)
         assert boot is not None
-        blob = stores.blobs.get(decode(boot.payload).counts_blob)
+        blob = stores.blobs.get(boot.record.counts_blob)
         [text] = [r.text for r in ours_of(stores.ledger, "region/small") if r.fingerprint == blob[2:10]]
         read = fastavro.schemaless_reader(io.BytesIO(blob[10:]), fastavro.parse_schema(json.loads(text)), None)
     finally:
         stores.close()
-    counts: SlotCounts = decode(blob)
+    counts = decode(blob, SlotCounts)
     assert isinstance(read, dict)
     assert [list(table.counts) for table in counts.counts] == [table["counts"] for table in read["counts"]]
 
 
 def ours_of(ledger: Ledger, log: str) -> list[SchemaRecorded]:
     """The schemas that a log holds."""
-    return [decode(stored.payload) for stored in ledger.scan(log, kind=SchemaRecorded.__name__)]
+    return list(ledger.records(log, SchemaRecorded))
 
 
 def test_a_schema_is_its_own_fingerprint() -> None:
     """What stands behind each fingerprint is a schema that has it."""
     for found, entry in schema_entries().items():
-        canonical = fastavro.schema.to_parsing_canonical_form(json.loads(decode(entry).text))
-        assert (canonical, found.hex()) == (decode(entry).text, fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+        canonical = fastavro.schema.to_parsing_canonical_form(json.loads(decode(entry, SchemaRecorded).text))
+        assert (canonical, found.hex()) == (decode(entry, SchemaRecorded).text, fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def test_every_writer_appends_through_the_recorder() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # there, but not in its __all__
 
 from dataflows.connectors.files.ridelog import RideLogReader, partitions
 from dataflows.connectors.kafka.rides import KafkaRides

@@ -14,7 +14,16 @@ from ledger.store.log import Stored
 from ridecast.commands.ledger.tail import UNKNOWN, line_of
 from schemas.events.cells import cell_text
 from schemas.records.record_codec import decode, encode
-from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RunStarted, SlotClosed, UniverseChanged
+from schemas.records.records import (
+    CONTROL_LOG,
+    ForecastIssued,
+    ModelPromoted,
+    ModelTrained,
+    Record,
+    RunStarted,
+    SlotClosed,
+    UniverseChanged,
+)
 from schemas.settings import Settings
 from tests.ridecast.calls import environment
 from tests.ridecast.commands.test_replay import forge
@@ -36,10 +45,12 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
 def in_control(home: Path) -> tuple[tuple[int, ModelTrained], tuple[int, ModelPromoted], int]:
     """The training and the promotion in the control log, each with its index; and how long that log is."""
     stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
-    found = {stored.kind: (stored.index, decode(stored.payload)) for stored in stores.ledger.scan(CONTROL_LOG)}
+    trained, promoted = stores.ledger.entry(CONTROL_LOG, ModelTrained), stores.ledger.entry(CONTROL_LOG, ModelPromoted)
     size = stores.ledger.head(CONTROL_LOG).size
     stores.close()
-    return found[ModelTrained.__name__], found[ModelPromoted.__name__], size
+    assert trained is not None
+    assert promoted is not None
+    return (trained.index, trained.record), (promoted.index, promoted.record), size
 
 
 # --- show -----------------------------------------------------------------------------------------
@@ -191,7 +202,7 @@ def test_the_first_difference_is_named(copy: Small, small: Small, call: Call) ->
     done = call("ledger", "diff", small.home, copy.home, "--log", LOG)
     [said] = json.loads(call("ledger", "diff", small.home, copy.home, "--log", LOG, "--json").out)
     stores = open_stores(Settings.from_env({}, {"home": str(copy.home)}), reading=True)
-    found = stores.ledger.find(LOG, SlotClosed.__name__, slot)
+    found = stores.ledger.entry(LOG, SlotClosed, slot)
     stores.close()
     assert found is not None
     assert 1 == done.status
@@ -243,10 +254,10 @@ def test_diff_that_cannot_run_is_2(at_small: Small, call: Call, words: tuple[str
 def a_cell(home: Path) -> str:
     """The first cell with a forecast."""
     stores = open_stores(Settings.from_env({}, {"home": str(home)}), reading=True)
-    stored = stores.ledger.find(LOG, UniverseChanged.__name__, last=False)
+    stored = stores.ledger.entry(LOG, UniverseChanged, last=False)
     stores.close()
     assert stored is not None
-    return cell_text(decode(stored.payload).added[0], 6)
+    return cell_text(stored.record.added[0], 6)
 
 
 def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -> None:
@@ -257,12 +268,12 @@ def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -
     said = json.loads(done.out)
     stores = open_stores(Settings.from_env({}, {"home": "home"}), reading=True)
     [entry] = stores.ledger.read(LOG, said["entry"]["index"], said["entry"]["index"] + 1)
-    closed = stores.ledger.find(LOG, SlotClosed.__name__, NOON)
-    [started] = [decode(stored.payload) for stored in stores.ledger.scan("runs", kind=RunStarted.__name__)]
+    closed = stores.ledger.entry(LOG, SlotClosed, NOON)
+    [started] = list(stores.ledger.records("runs", RunStarted))
     stores.close()
-    issued: ForecastIssued = decode(entry.payload)
+    issued = decode(entry.payload, ForecastIssued)
     assert closed is not None
-    record: SlotClosed = decode(closed.payload)
+    record = decode(closed.payload, SlotClosed)
     assert (NOON, issued.root.hex(), issued.features_digest.hex()) == (
         issued.slot,
         said["entry"]["root_of_chunks"],
@@ -328,5 +339,5 @@ def test_trace_without_chunks_says_they_are_gone(copy: Small, call: Call) -> Non
 
 def test_an_entry_of_a_newer_version_is_shown_by_its_bytes() -> None:
     """Who looks with an older Ridecast sees that there is an entry, and every other one."""
-    stored = Stored("control", 7, "", None, "", b"a record of tomorrow")
+    stored: Stored[Record] = Stored("control", 7, "", None, "", b"a record of tomorrow")
     assert line_of(stored).split(maxsplit=1) == ["7", UNKNOWN]

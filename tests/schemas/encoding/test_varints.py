@@ -59,6 +59,9 @@ def test_only_the_shortest_form_is_read(data: bytes) -> None:
         ("80", "expected the last of 1 bytes"),
         ("0180", "expected the last of 2 bytes"),
         ("8000", "byte 0"),
+        ("028100", "byte 1"),  # one, padded
+        ("ffffffffffffffffff0104" + "80808080808080808000", "byte 11"),  # zero in ten bytes
+        ("02ffffffffffffffffffff01", "byte 1"),  # eleven bytes
         ("02ffffffffffffffffff02", "byte 1"),
     ],
 )

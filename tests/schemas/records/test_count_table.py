@@ -26,7 +26,7 @@ def test_rows_come_back_through_the_bytes_of_a_record(rows: dict[tuple[int, int]
     keys = sorted(rows)
     slots, cells = [slot for slot, _ in keys], [cell for _, cell in keys]
     counts = [rows[key] for key in keys]
-    back = from_table(decode(encode(to_table("pickups", slots, cells, counts))))
+    back = from_table(decode(encode(to_table("pickups", slots, cells, counts)), CountTable))
     assert [slots, cells, counts] == [column.tolist() for column in back]
     assert [np.int64, np.uint64, np.int64] == [column.dtype for column in back]
 

@@ -15,6 +15,7 @@ from tests.schemas.record_golden import FILE, encoded, golden, released_records
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(FILE.read_text("utf-8"))
 RELEASED = released_records()
+KINDS: tuple[Any, ...] = (*RECORDS, *BLOB_RECORDS)
 LONGS = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -45,7 +46,7 @@ def test_a_version_is_what_was_released(name: str) -> None:
 
 def test_each_record_has_its_current_version_on_file() -> None:
     """The dataclass of every record is the schema of its highest released version."""
-    for cls in (*RECORDS, *BLOB_RECORDS):
+    for cls in KINDS:
         version = VERSIONS.get(cls.__name__, 1)
         assert RELEASED[f"{cls.__name__}.v{version}"] == schema_of(cls)
         assert f"{cls.__name__}.v{version + 1}" not in RELEASED

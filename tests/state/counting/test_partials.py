@@ -39,9 +39,9 @@ def partial_of(events: list[Event], start: int, stop: int, standing: Standing = 
         counts[piece, slot, cell] = counts.get((piece, slot, cell), 0) + 1
         lowest.setdefault((piece, slot), offset)
     keys = sorted(counts)
-    piece, slot, cell = (np.array([key[i] for key in keys], np.int64) for i in range(3))
+    in_piece, slots, cells = (np.array([key[i] for key in keys], np.int64) for i in range(3))
     values = np.array([counts[key] for key in keys], np.int64)
-    rows = Rows(piece.astype(np.int32), slot, np.zeros(len(keys), np.uint8), cell.astype(np.uint64), values)
+    rows = Rows(in_piece.astype(np.int32), slots, np.zeros(len(keys), np.uint8), cells.astype(np.uint64), values)
     low = sorted(lowest)
     events_per_piece = np.bincount(pieces, minlength=len(first_uncut)).astype(np.int64)
     ends = [*cuts, stop]
@@ -72,7 +72,7 @@ def told(closed: ClosedSlot) -> tuple[object, ...]:
     return closed.slot, closed.cuts, columns, closed.findings
 
 
-def closed_by(events: list[Event], bounds: list[int]) -> list[tuple[object, ...]]:
+def closed_by(events: list[Event], bounds: list[tuple[int, int]]) -> list[tuple[object, ...]]:
     """All slots that close when the log comes in these pieces and then ends."""
     slots, out = fresh(), []
     for start, stop in bounds:

@@ -123,3 +123,24 @@ def test_a_changed_snapshot_is_refused() -> None:
     arrays["count"] = arrays["count"] + (np.arange(len(arrays["count"])) == 4)
     with pytest.raises(DamagedError, match="hash"):
         CountHistory(HOURLY).from_arrays(arrays)
+
+
+def test_what_left_after_29_days_left_the_hash_too() -> None:
+    """A history of forty days comes back from its snapshot, and its digest is that of the counts which are still known."""
+    history = CountHistory(COARSE)
+    for slot in range(80):
+        history.close(slot, CELLS[slot % 3 : slot % 3 + 2], np.array([1 + slot % 5, 2]), observed=True)
+        if slot == 75:
+            history.correct(np.array([70, 20]), CELLS[:2], np.array([3, 3]))  # the second is forgotten already
+    kept = history.to_arrays()
+    restored = CountHistory(COARSE)
+    restored.from_arrays(kept)
+    assert history.digest() == restored.digest()
+    again = CountHistory(COARSE)
+    again.from_arrays(kept)
+    for one in (history, again):
+        one.close(80, CELLS[:1], np.array([4]), observed=True)
+    assert history.digest() == again.digest()
+    assert {name: array.tolist() for name, array in history.to_arrays().items()} == {
+        name: array.tolist() for name, array in again.to_arrays().items()
+    }

@@ -57,8 +57,8 @@ def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
         assert content(held.at(one.slot)) == content(restored.at(one.slot))
         assert held.columns(one.slot, history).tolist() == restored.columns(one.slot, history).tolist()
     assert held.digest() == restored.digest()
-    for one in (held, restored):
-        one.push(issue(200, 3), history, history.columns_of(CELLS[:3]))
+    for each in (held, restored):
+        each.push(issue(200, 3), history, history.columns_of(CELLS[:3]))
     assert held.digest() == restored.digest()
 
 

@@ -1,8 +1,11 @@
 """The online learner: it learns a bias, stays out of the way of noise, and survives a snapshot bit by bit."""
 
 import numpy as np
+import pandas as pd
+import pytest
+from river import linear_model
 
-from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, Outcome
+from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, Outcome, set_weights
 from tests.state.model_city import CELLS
 
 DISPERSION = (100, 100, 100)
@@ -70,3 +73,12 @@ def test_cells_that_left_are_forgotten() -> None:
     inputs = learner.inputs(CELLS, np.ones((len(CELLS), 3)), DISPERSION)
     assert not inputs[:4, :, INPUTS.index("cell_first")].any()
     assert inputs[4:8, 0, INPUTS.index("cell_first")].any()
+
+
+def test_river_still_lets_its_weights_be_set() -> None:
+    """The private name under which River keeps its weights is there: what is set is shown, and predicts."""
+    linear = linear_model.LinearRegression()
+    set_weights(linear, {"a": 2.0, "b": -0.5})
+    assert {"a": 2.0, "b": -0.5} == linear.weights
+    frame = pd.DataFrame({"a": [3.0], "b": [4.0]})
+    assert [pytest.approx(2.0 * 3.0 - 0.5 * 4.0)] == list(linear.predict_many(frame))

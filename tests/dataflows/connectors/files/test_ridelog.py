@@ -4,6 +4,7 @@ import io
 import json
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import numpy as np
@@ -30,15 +31,19 @@ def rows(n: int, first: int = 0) -> tuple[np.ndarray, list[bytes], list[bytes]]:
 
 def read_all(directory: Path, partition: int, limit: int = 700) -> tuple[list[int], list[int], list[bytes]]:
     """Offsets, times and values of a whole partition, read in steps."""
-    reader, out = RideLogReader(directory, partition), ([], [], [])
+    offsets: list[int] = []
+    times: list[int] = []
+    values: list[bytes] = []
+    reader = RideLogReader(directory, partition)
     offset = reader.start()
     while (batch := reader.read(offset, limit)) is not None:
-        for column, part in zip(out, (batch.offsets.tolist(), batch.logged_at_us.tolist(), batch.values), strict=True):
-            column.extend(part)
+        offsets += batch.offsets.tolist()
+        times += batch.logged_at_us.tolist()
+        values += batch.values
         offset = int(batch.offsets[-1]) + 1
     assert offset == reader.end()
     reader.close()
-    return out
+    return offsets, times, values
 
 
 def only_file(directory: Path) -> Path:
@@ -94,7 +99,7 @@ def test_other_software_reads_it(tmp_path: Path) -> None:
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(3))
     with open(only_file(tmp_path), "rb") as file:
-        entries = list(fastavro.reader(file))
+        entries: list[Any] = list(fastavro.reader(file))
     assert [entry["value"] for entry in entries] == [b"value 0", b"value 1", b"value 2"]
     assert [entry["key"] for entry in entries] == [b"k0", b"k1", b"k2"]
 

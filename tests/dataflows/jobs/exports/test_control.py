@@ -2,7 +2,7 @@
 
 import json
 
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from dataflows.jobs.exports.tables import export_parquet

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from dataflows.jobs.exports.tables import export_parquet

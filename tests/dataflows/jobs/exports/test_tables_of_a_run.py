@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from dataflows.jobs.exports.tables import COUNTS, FORECASTS, SCORES, export_parquet
 from dataflows.stream.stores import Stores
-from ledger.store.log import Stored
+from ledger.store.log import R, Stored
 from schemas.errors import NotFound
 from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import decode_chunk, unpack_blob
@@ -37,9 +37,9 @@ def tables(finished: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stored(stores: Stores, kind: type) -> list[Stored]:
+def stored(stores: Stores, kind: type[R]) -> list[Stored[R]]:
     """The region's entries of a kind."""
-    return list(stores.ledger.scan(LOG, kind=kind.__name__))
+    return list(stores.ledger.scan(LOG, kind=kind))
 
 
 def utc(slot: int) -> pd.Timestamp:
@@ -50,11 +50,11 @@ def utc(slot: int) -> pd.Timestamp:
 def test_counts_are_settled_and_hold_the_history(finished: Stores, tables: Path) -> None:
     """Bootstrapped history, counts at the cut and corrections add up per slot and cell, each once, in order."""
     expected: dict[tuple[pd.Timestamp, str], int] = {}
-    [boot] = [decode(found.payload) for found in stored(finished, RegionBootstrapped)]
-    history: SlotCounts = decode(finished.blobs.get(boot.counts_blob))
+    [boot] = [found.record for found in stored(finished, RegionBootstrapped)]
+    history = decode(finished.blobs.get(boot.counts_blob), SlotCounts)
     held = list(history.counts)
     for found in stored(finished, SlotClosed):
-        record: SlotClosed = decode(found.payload)
+        record = decode(found.payload, SlotClosed)
         held += [*record.counts, *record.corrections]
         assert not record.counts_blob
     for table in held:
@@ -66,7 +66,7 @@ def test_counts_are_settled_and_hold_the_history(finished: Stores, tables: Path)
     assert not frame.duplicated(["slot", "cell"]).any()
     assert expected == {(row.slot, row.cell): row.count_ for row in frame.rename(columns={"count": "count_"}).itertuples()}
     assert frame["slot"].is_monotonic_increasing
-    assert boot.rides + sum(cut.counted for found in stored(finished, SlotClosed) for cut in decode(found.payload).partitions) == int(
+    assert boot.rides + sum(cut.counted for found in stored(finished, SlotClosed) for cut in found.record.partitions) == int(
         frame["count"].sum()
     )
 
@@ -75,9 +75,9 @@ def test_forecasts_are_the_chunks(finished: Stores, tables: Path) -> None:
     """Every cell and horizon of every issue is a row, in rides, with its target, its fallback and the index of its entry."""
     frame = pd.read_parquet(tables / "forecasts.parquet")
     issues = stored(finished, ForecastIssued)
-    assert [found.index for found in issues if decode(found.payload).cells] == frame["index"].unique().tolist()
+    assert [found.index for found in issues if found.record.cells] == frame["index"].unique().tolist()
     for found in issues[::9]:
-        record: ForecastIssued = decode(found.payload)
+        record = decode(found.payload, ForecastIssued)
         rows = frame[frame["index"] == found.index]
         assert record.cells * 3 == len(rows)
         assert {pd.Timestamp(record.target_us, unit="us", tz="UTC")} == set(rows["target"])
@@ -109,7 +109,7 @@ def test_scores_are_the_records(finished: Stores, tables: Path) -> None:
             *(row.baseline_abs_error_milli, row.baseline_square_error_micro, row.covered, found.index),
         )
         for found in stored(finished, SlotScored)
-        for record in [decode(found.payload)]
+        for record in [found.record]
         for row in record.rows
     ]
     for name in ("forecast_mean", "abs_error", "baseline_abs_error"):

@@ -1,11 +1,13 @@
 """What only Redis can do to an online store: go away, be emptied, change under a reader."""
 
+import numpy as np
 import pytest
 from redis import Redis
 
 from ledger.views.online.protocol import StoredIssue
 from ledger.views.online.redis import RedisStore
 from schemas.errors import StoreUnavailable
+from schemas.forecasts.chunks import NUMBERS, ForecastColumns, decode_chunk
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_entry
 from tests.services.redis import RedisServer
 
@@ -59,4 +61,38 @@ def test_two_instances_share_a_redis(redis_url: str) -> None:
     client = Redis.from_url(redis_url)
     RedisStore(client, "production").put(issue(1))
     assert RedisStore(client, "staging").get("nyc", "pickups") is None
+    client.close()
+
+
+def test_a_reader_never_takes_a_chunk_by_the_contents_of_an_older_issue(redis_url: str) -> None:
+    """Where a newer issue has other cells in a chunk, who knew the older one finds each cell in its new chunk, and no cell that is gone."""
+    client = Redis.from_url(redis_url)
+    writer, reader = RedisStore(client), RedisStore(client)
+    old, new = sample_columns(40, seed=1), sample_columns(80, seed=2)
+    later = np.arange(24, 80)  # The first 24 cells retire: every chunk begins elsewhere.
+    shifted = ForecastColumns(new.cells[later], new.horizons_min, *(getattr(new, name)[later] for name in (*NUMBERS, "fallback")))
+    writer.put(StoredIssue(1, sample_entry(old), sample_blob(old)))
+    assert reader.cell("nyc", "pickups", int(old.cells[20])) is not None
+    writer.put(StoredIssue(2, sample_entry(shifted), sample_blob(shifted)))
+    for row, cell in enumerate(new.cells.tolist()):
+        held = reader.cell("nyc", "pickups", cell)
+        if row < 24:
+            assert held is None
+        else:
+            assert held is not None
+            assert cell in decode_chunk(held.chunk, new.horizons_min).cells.tolist()
+            assert 2 == held.log_index
+    client.close()
+
+
+def test_a_chunk_is_not_read_under_a_stale_index(redis_url: str) -> None:
+    """The first question after a newer issue names the newer entry and its chunk, never the old place with new bytes."""
+    client = Redis.from_url(redis_url)
+    writer, reader = RedisStore(client), RedisStore(client)
+    writer.put(issue(1))
+    assert reader.cell("nyc", "pickups", FIRST_CELL) is not None
+    writer.put(issue(2))
+    held = reader.cell("nyc", "pickups", FIRST_CELL)
+    assert held is not None
+    assert (2, sample_entry(sample_columns(seed=2))) == (held.log_index, held.entry)
     client.close()

@@ -1,6 +1,6 @@
-"""Which small ways to break the verifier are kept, and which tests should notice each; `tests.mutants` tries them."""
+"""Small ways to break the verifier of the ledger."""
 
-from dataclasses import dataclass
+from tests.mutant_lists.mutant import Mutant
 
 VERIFY = "tests/ledger/check/test_verify.py"
 TILES = "tests/ledger/check/test_tile_check.py"
@@ -11,24 +11,6 @@ DEEP = "tests/dataflows/audit/test_deep.py"
 EVIDENCE = "tests/ledger/check/test_evidence.py"
 SKIM = "tests/schemas/records/test_record_skim.py"
 SPEAK = "tests/ridecast/commands/test_verify.py"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One way to break something.
-
-    Attributes:
-        what: In a few words.
-        file: Where, below the root.
-        old, new: The edit; `old` occurs exactly once.
-        tests: Which test files should notice.
-    """
-
-    what: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
 
 
 MUTANTS = (
@@ -157,9 +139,9 @@ MUTANTS = (
     Mutant("root over chunks not compared", "ledger/check/blob_check.py", "if found != named.root:", "if False:", (VERIFY,)),
     Mutant(
         "models of an issue not looked for",
-        "ledger/check/blob_check.py",
-        '(("blob", CHUNKS), ("models", MODEL))',
-        '(("blob", CHUNKS),)',
+        "schemas/records/kinds.py",
+        '(("blob", BlobContent.CHUNKS), ("models", BlobContent.MODEL))',
+        '(("blob", BlobContent.CHUNKS),)',
         (VERIFY,),
     ),
     Mutant("answers of a pool not read", "ledger/check/verify.py", "while self._answers:", "while False:", (VERIFY,)),

@@ -1,12 +1,12 @@
-"""Homes that several tests of dataflows look at: one whose run is over, and one where models were trained."""
+"""Homes that several tests read: one whose run is over, and ones where models were trained."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from dataflows.jobs import learn
 from dataflows.jobs.learn import Trained, train_region
 from dataflows.stream.stores import Stores
 from tests.dataflows.stream.test_local import Killed, killed_after
@@ -50,7 +50,7 @@ def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learn
         run_here(place, killed_after(LIVE_SLOTS), batch_events=20)
     stores = place.open()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn.os, "cpu_count", lambda: 1)  # on cores that others use too, several threads wait for each other
+        patch.setattr(os, "cpu_count", lambda: 1)  # on cores that others use too, several threads wait for each other
         first = train_region(stores, None, promote=False, most_rows=MOST_ROWS)
         second = train_region(stores, place.world.region, promote=True, reason="a test", most_rows=MOST_ROWS)
     before = stores.ledger.head("region/small").size

@@ -1,0 +1,204 @@
+"""What is true of each kind of record, one row per kind: its log, its part of a close, its blobs, how it is shown.
+
+Whoever treats kinds differently asks this table, so that a new kind is a class, a schema file and a row.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from schemas.errors import ContractError
+from schemas.records.records import (
+    BlobsExpired,
+    EntriesArchived,
+    EnvironmentChanged,
+    FoldChanged,
+    ForecastIssued,
+    HorizonShort,
+    LogContinued,
+    ModelPromoted,
+    ModelTrained,
+    Record,
+    RegionBootstrapped,
+    RunStarted,
+    RunStopped,
+    SchemaRecorded,
+    SlotClosed,
+    SlotScored,
+    SnapshotTaken,
+    SourceGap,
+    StateDigested,
+    UniverseChanged,
+)
+
+
+class LogFamily(StrEnum):
+    """Which logs hold a kind."""
+
+    ANY = "any"
+    REGION = "region"
+    CONTROL = "control"
+    RUNS = "runs"
+
+
+class ClosePart(StrEnum):
+    """Where in a close an entry stands."""
+
+    NONE = "none"  # it belongs to no close
+    BEFORE = "before"  # found since the last close
+    SLOT = "slot"  # the slot itself
+    AFTER = "after"  # a consequence of the slot
+
+
+class BlobContent(StrEnum):
+    """What a blob holds that an entry names by its digest."""
+
+    COUNTS = "counts"
+    CHUNKS = "chunks"
+    MODEL = "model"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of record.
+
+    Attributes:
+        record: Its class.
+        log: Which logs hold it.
+        version: Of its current schema.
+        indexed: Fields under which a log finds it: `slot`, and `measure` as the subject.
+        close: Its part of a close.
+        floating: Whether floating-point results reach its bytes, so that another environment may differ in the last bit.
+        archived: Whether `ledger archive` moves its payload to the archive.
+        blobs: (field that holds one digest or several, what the blob is).
+        shown: Fields that one line about it shows, in order.
+    """
+
+    record: type[Record]
+    log: LogFamily
+    version: int = 1
+    indexed: tuple[str, ...] = ()
+    close: ClosePart = ClosePart.NONE
+    floating: bool = False
+    archived: bool = False
+    blobs: tuple[tuple[str, BlobContent], ...] = ()
+    shown: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the kind, as schemas and databases have it."""
+        return self.record.__name__
+
+
+ROWS = (
+    Kind(record=SchemaRecorded, log=LogFamily.ANY, shown=("kind", "version")),
+    Kind(record=LogContinued, log=LogFamily.ANY, shown=("number", "database_size", "reason")),
+    Kind(
+        record=RegionBootstrapped,
+        log=LogFamily.REGION,
+        version=2,
+        blobs=(("counts_blob", BlobContent.COUNTS),),
+        shown=("until", "rides"),
+    ),
+    Kind(
+        record=SlotClosed,
+        log=LogFamily.REGION,
+        indexed=("slot",),
+        close=ClosePart.SLOT,
+        archived=True,
+        blobs=(("counts_blob", BlobContent.COUNTS),),
+        shown=("slot", "status", "partitions"),
+    ),
+    Kind(
+        record=UniverseChanged,
+        log=LogFamily.REGION,
+        indexed=("slot",),
+        close=ClosePart.AFTER,
+        archived=True,
+        shown=("slot", "cells", "version"),
+    ),
+    Kind(
+        record=ForecastIssued,
+        log=LogFamily.REGION,
+        indexed=("slot", "measure"),
+        close=ClosePart.AFTER,
+        floating=True,
+        archived=True,
+        blobs=(("blob", BlobContent.CHUNKS), ("models", BlobContent.MODEL)),
+        shown=("target_us", "slot", "measure", "cells", "root"),
+    ),
+    Kind(
+        record=SlotScored,
+        log=LogFamily.REGION,
+        indexed=("slot", "measure"),
+        close=ClosePart.AFTER,
+        floating=True,
+        archived=True,
+        shown=("slot", "measure", "settled"),
+    ),
+    Kind(
+        record=StateDigested,
+        log=LogFamily.REGION,
+        indexed=("slot",),
+        close=ClosePart.AFTER,
+        floating=True,
+        archived=True,
+        shown=("slot",),
+    ),
+    Kind(record=SourceGap, log=LogFamily.REGION, close=ClosePart.BEFORE, shown=("partition", "from_offset", "to_offset")),
+    Kind(record=HorizonShort, log=LogFamily.REGION, close=ClosePart.BEFORE, shown=("partition", "wanted_offset", "found_offset")),
+    Kind(record=EnvironmentChanged, log=LogFamily.REGION, indexed=("slot",), shown=("slot", "environment")),
+    Kind(
+        record=ModelTrained,
+        log=LogFamily.CONTROL,
+        indexed=("measure",),
+        blobs=(("model", BlobContent.MODEL),),
+        shown=("measure", "algorithm", "model"),
+    ),
+    Kind(
+        record=ModelPromoted,
+        log=LogFamily.CONTROL,
+        indexed=("measure",),
+        blobs=(("model", BlobContent.MODEL),),
+        shown=("measure", "alias", "reason", "model"),
+    ),
+    Kind(record=FoldChanged, log=LogFamily.CONTROL, indexed=("slot",), shown=("region", "slot", "version")),
+    Kind(record=RunStarted, log=LogFamily.RUNS, shown=("command", "processes")),
+    Kind(record=RunStopped, log=LogFamily.RUNS, shown=("run",)),
+    Kind(
+        record=SnapshotTaken,
+        log=LogFamily.RUNS,
+        indexed=("slot",),
+        blobs=(("blob", BlobContent.SNAPSHOT),),
+        shown=("region", "slot", "root"),
+    ),
+    Kind(record=BlobsExpired, log=LogFamily.RUNS, shown=("region", "retention", "count")),
+    Kind(record=EntriesArchived, log=LogFamily.RUNS, shown=("log", "start", "stop")),
+)
+
+KINDS = MappingProxyType({row.name: row for row in ROWS})
+
+
+def kind_of_record(record: type[Record]) -> Kind:
+    """The row of a class of records.
+
+    Raises:
+        ContractError: it has none.
+
+    >>> kind_of_record(SlotClosed).close.value
+    'slot'
+    """
+    try:
+        return KINDS[record.__name__]
+    except KeyError:
+        raise ContractError(f"{record.__name__}: expected a row in schemas/records/kinds.py, found none") from None
+
+
+def names_in(*parts: ClosePart) -> tuple[str, ...]:
+    """Names of the kinds that stand in these parts of a close.
+
+    >>> names_in(ClosePart.BEFORE)
+    ('SourceGap', 'HorizonShort')
+    """
+    return tuple(row.name for row in ROWS if row.close in parts)

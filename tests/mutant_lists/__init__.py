@@ -1,0 +1,20 @@
+"""All small ways to break the code that are kept; `tests.mutants` tries them."""
+
+from tests.mutant_lists import answers, commands, connectors, counting, demand, encoding, forecast, models, store, stream, verifier
+from tests.mutant_lists.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *counting.MUTANTS,
+    *demand.MUTANTS,
+    *models.MUTANTS,
+    *forecast.MUTANTS,
+    *encoding.MUTANTS,
+    *store.MUTANTS,
+    *verifier.MUTANTS,
+    *connectors.MUTANTS,
+    *stream.MUTANTS,
+    *answers.MUTANTS,
+    *commands.MUTANTS,
+)
+
+__all__ = ["MUTANTS", "Mutant"]

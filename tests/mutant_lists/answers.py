@@ -1,0 +1,67 @@
+"""Small ways to answer wrongly: the API and the online store."""
+
+from tests.mutant_lists.mutant import Mutant
+
+FORECASTS, ROWS, HISTORY = "api/forecasts.py", "api/forecast_rows.py", "api/history.py"
+ASKED = "tests/api/test_forecasts.py"
+COUNTED = "tests/api/test_history.py"
+STALE = "tests/ledger/views/online/test_redis.py"
+
+MUTANTS = (
+    Mutant("top sorted by the first horizon", FORECASTS, "-columns.mean[:, horizon]", "-columns.mean[:, 0]", (ASKED,)),
+    Mutant("top of the quietest", FORECASTS, "np.argsort(-columns.mean", "np.argsort(columns.mean", (ASKED,)),
+    Mutant(
+        "horizon_min of the first horizon ignored", ROWS, "if horizon is None else [horizon]", "if not horizon else [horizon]", (ASKED,)
+    ),
+    Mutant(
+        "the model named for the baseline", ROWS, "None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model", "model", (ASKED,)
+    ),
+    Mutant("lower for upper in answers", ROWS, '"lower": lower[h]', '"lower": upper[h]', (ASKED,)),
+    Mutant(
+        "target of the slot itself", FORECASTS, "slot = target_us // region.slot_us - 1", "slot = target_us // region.slot_us", (ASKED,)
+    ),
+    Mutant("known before it was issued", FORECASTS, "if known_us is not None and known_us < view.visible_us(slot):", "if False:", (ASKED,)),
+    Mutant("known without issue lateness", FORECASTS, "(known_us - view.region.issue_lateness_s * US_PER_S)", "known_us", (ASKED,)),
+    Mutant(
+        "what may change kept for ever",
+        FORECASTS,
+        "CachePolicy.IMMUTABLE if selected.fixed else",
+        "CachePolicy.IMMUTABLE if True else",
+        (ASKED,),
+    ),
+    Mutant("stale answers not marked", FORECASTS, "stale = not selected.fixed and age_s >", "stale = False and age_s >", (ASKED,)),
+    Mutant(
+        "cells in order of codes, not as asked",
+        FORECASTS,
+        "cells = np.array(wanted, np.uint64)",
+        "cells = np.array(sorted(wanted), np.uint64)",
+        (ASKED,),
+    ),
+    Mutant(
+        "any version is held",
+        "api/answers.py",
+        'return "*" in held or etag',
+        "return bool(if_none_match) or etag",
+        ("tests/api/test_app.py", ASKED),
+    ),
+    Mutant("corrections left out of history", HISTORY, "counted[slot][0] + rides", "counted[slot][0]", (COUNTED,)),
+    Mutant("rides of all measures in history", HISTORY, "if table.measure == measure:", "if True:", (COUNTED,)),
+    Mutant(
+        "truth of an outage is zero",
+        "api/tracks.py",
+        "fact is None or fact.status is SlotStatus.UNOBSERVED",
+        "fact is None",
+        ("tests/api/test_tracks.py",),
+    ),
+    Mutant("healthy without its stores", "api/health.py", "    if failed:", "    if False:", ("tests/api/test_health.py",)),
+    Mutant(
+        "chunk read under a stale index", "ledger/views/online/redis.py", "if place == contents.place:", "if place is not None:", (STALE,)
+    ),
+    Mutant(
+        "older issue put over a newer",
+        "ledger/views/online/memory.py",
+        "if issue.place <= self.newest(*place):",
+        "if issue.place == self.newest(*place):",
+        ("tests/contract/test_store.py",),
+    ),
+)

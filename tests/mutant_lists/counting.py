@@ -1,0 +1,115 @@
+"""Small ways to miscount rides: intake, deduplication, cuts, and the closing of slots."""
+
+from tests.mutant_lists.mutant import Mutant
+
+INTAKE, SEEN, OPEN = "state/counting/intake.py", "state/counting/seen.py", "state/counting/slots.py"
+SLOTS = "tests/state/counting/test_slots.py"
+RULES = "tests/state/counting/test_partials.py"
+AGAIN = "tests/state/counting/test_seen.py"
+EXCUSES = "tests/state/counting/test_excuses.py"
+BOTH = "tests/state/counting/test_two_measures.py"
+
+MUTANTS = (
+    Mutant("skew taken off instead of added", INTAKE, "YEAR_2100_US) + skew_s", "YEAR_2100_US) - skew_s", (RULES,)),
+    Mutant("first moment of 2100 accepted", INTAKE, "at >= YEAR_2100_US", "at > YEAR_2100_US", (RULES,)),
+    Mutant("last broken rule named, not the first", INTAKE, "verdict[broken & (verdict == _OK)]", "verdict[broken]", (RULES,)),
+    Mutant("duplicates accepted", INTAKE, "accepted = valid & ~duplicate", "accepted = valid", (SLOTS,)),
+    Mutant("rejected events remembered as seen", INTAKE, "if every else (batch.offset[valid], batch.event_hash[valid])", "", (SLOTS,)),
+    Mutant("cuts without issue lateness", INTAKE, "(largest_us - self.region.issue_lateness_s * US_PER_S)", "largest_us", (SLOTS,)),
+    Mutant(
+        "cuts by the latest event, not the largest",
+        INTAKE,
+        "np.maximum.accumulate(np.concatenate([[self.largest_us], occurred_at]))",
+        "np.concatenate([[self.largest_us], occurred_at])",
+        (SLOTS,),
+    ),
+    Mutant(
+        "ride at a cut counted below it",
+        INTAKE,
+        'piece = np.searchsorted(cuts, offset, side="right")',
+        "piece = np.searchsorted(cuts, offset)",
+        (SLOTS,),
+    ),
+    Mutant(
+        "event at a cut tallied below it", INTAKE, 'np.searchsorted(cuts, fresh, side="right")', "np.searchsorted(cuts, fresh)", (SLOTS,)
+    ),
+    Mutant("counted again after a resume", INTAKE, "keep &= ~masked", "pass", (SLOTS,)),
+    Mutant("masked by offset alone", INTAKE, " & (slot <= self.closed_through)", "", (SLOTS,)),
+    Mutant("totals again after a resume", INTAKE, "new_from = max(self.counted_until, from_offset)", "new_from = from_offset", (SLOTS,)),
+    Mutant(
+        "rides before the start counted",
+        INTAKE,
+        "keep = ~(elsewhere | other_kind | early)",
+        "keep = ~(elsewhere | other_kind)",
+        (SLOTS, BOTH),
+    ),
+    Mutant(
+        "rides of another region counted", INTAKE, "keep = ~(elsewhere | other_kind | early)", "keep = ~(other_kind | early)", (RULES, BOTH)
+    ),
+    Mutant("measures counted as one", INTAKE, " + measure.astype(np.uint64)", "", (BOTH,)),
+    Mutant("an id may recur at the horizon", SEEN, "<= self.horizon)", "< self.horizon)", (AGAIN,)),
+    Mutant("generation before not asked", SEEN, "known[missing] = self._before.find(heads[missing])", "pass", (AGAIN,)),
+    Mutant(
+        "first offset remembered, not the last",
+        SEEN,
+        "self._present.put(sorted_ids[last], sorted_offsets[last])",
+        "self._present.put(sorted_ids[first], sorted_offsets[first])",
+        (AGAIN,),
+    ),
+    Mutant("an id whose hash is zero is always known", SEEN, "np.where(ids == _EMPTY, np.uint64(1), ids)", "ids", (AGAIN,)),
+    Mutant(
+        "stale generation asked",
+        SEEN,
+        " if number == self._number + 1 else _Generation()",
+        "",
+        (AGAIN,),
+        argued="Offsets are compared with the horizon too, so what a stale generation knows never makes a duplicate; it only costs memory.",
+    ),
+    Mutant(
+        "correction counted for another measure", OPEN, "mine = (within == slot) & (measures == measure)", "mine = within == slot", (BOTH,)
+    ),
+    Mutant("counts of the first measure only", OPEN, "self._counts[slot].append((measure,", "self._counts[slot].append((0,", (BOTH,)),
+    Mutant(
+        "corrections of another slot", OPEN, "mine = (within == slot) & (measures == measure)", "mine = measures == measure", (SLOTS, BOTH)
+    ),
+    Mutant(
+        "hole in the offsets accepted",
+        OPEN,
+        "if partial.from_offset != lane.position:",
+        "if partial.from_offset < lane.position:",
+        (RULES, EXCUSES),
+    ),
+    Mutant(
+        "gap not told",
+        OPEN,
+        "if partial.gap_until > partial.from_offset:",
+        "if False:",
+        (RULES, EXCUSES, "tests/dataflows/stream/test_pump.py"),
+    ),
+    Mutant("an excuse excuses others", OPEN, "max(lane.own_uncut for lane", "max(lane.first_uncut for lane", (EXCUSES, SLOTS)),
+    Mutant(
+        "old news of standing idle", OPEN, "(lane is heard and lane.standing is Standing.IDLE)", "lane.standing is Standing.IDLE", (SLOTS,)
+    ),
+    Mutant(
+        "late for an excused slot, counted in it",
+        OPEN,
+        "late = rows.slot < uncut[rows.piece]",
+        "late = rows.slot < partial.first_uncut[rows.piece]",
+        (SLOTS,),
+    ),
+    Mutant(
+        "resume behind a ride of an open slot",
+        OPEN,
+        "open_from = min(lane.lowest.values(), default=cut.offset)",
+        "open_from = cut.offset",
+        (SLOTS,),
+    ),
+    Mutant(
+        "largest time forgotten at a quiet end",
+        OPEN,
+        "max(lane.largest_us, int(partial.largest_us[-1]))",
+        "int(partial.largest_us[-1])",
+        (SLOTS,),
+        argued="The largest accepted time in a partial runs on from the one before, so it never falls.",
+    ),
+)

@@ -1,0 +1,81 @@
+"""Small ways to run wrongly: pumps, resuming, recording, publishing."""
+
+from tests.mutant_lists.mutant import Mutant
+
+PUBLISH, PUMP = "dataflows/stream/publish.py", "dataflows/stream/pump.py"
+RESUME, RECORD, RUN = "dataflows/stream/resume.py", "dataflows/stream/record.py", "dataflows/stream/region_run.py"
+TOLD = "tests/dataflows/stream/test_publish.py"
+PUMPED = "tests/dataflows/stream/test_pump.py"
+RECORDED = "tests/dataflows/stream/test_record.py"
+RESUMED = "tests/dataflows/stream/test_region_run.py"
+LOCAL = "tests/dataflows/stream/test_local.py"
+
+MUTANTS = (
+    Mutant(
+        "published twice after a restart between two measures",
+        PUBLISH,
+        "[issue for issue in newest if issue.index >= self._cursor]",
+        "newest if newest and newest[-1].index >= self._cursor else []",
+        (TOLD,),
+    ),
+    Mutant(
+        "tombstone for a cell that came back",
+        PUBLISH,
+        "sorted(self._retired(cursor, next_index) - served)",
+        "sorted(self._retired(cursor, next_index))",
+        (TOLD,),
+    ),
+    Mutant("tombstone of the first measure only", PUBLISH, 'names = ("", *self._region.measures[1:])', 'names = ("",)', (TOLD,)),
+    Mutant(
+        "published under the key of another measure",
+        PUBLISH,
+        "further = record.measure != self._region.measures[0]",
+        "further = False",
+        (TOLD,),
+    ),
+    Mutant("a sink that is ahead accepted", PUBLISH, "if cursor > size:", "if False:", (TOLD,)),
+    Mutant("cursor behind a cut that is gone", PUBLISH, "or min(cursor, continued.database_size)", "or cursor", (TOLD,)),
+    Mutant(
+        "store refreshed with an older issue",
+        PUBLISH,
+        "< (self._number, issue.index):",
+        "!= (0, issue.index):",
+        (TOLD,),
+        argued="The store itself refuses what is not newer, so that this only costs a question; tests/contract/test_store.py checks it.",
+    ),
+    Mutant("idle without asking the end", PUMP, "if self._reader.end() > position:", "if False:", (PUMPED,)),
+    Mutant("silence told at every step", PUMP, " or now - self._told_at < self._limits.progress_every_s", "", (PUMPED,)),
+    Mutant("silence from the last idle time on", PUMP, "self._quiet_since, self.idle = None, False", "self.idle = False", (PUMPED,)),
+    Mutant("read beyond the pinned end", PUMP, "raw.offsets[-1] >= self._end", "raw.offsets[-1] > self._end", (PUMPED,)),
+    Mutant("deduplication not warmed", PUMP, "max(0, open_from - rules.dedup_horizon_events)", "open_from", (PUMPED,)),
+    Mutant("a gap told for every start", PUMP, "if FROM_LOWEST != point.open_from < lowest", "if point.open_from < lowest", (PUMPED,)),
+    Mutant("resume at the cut", RESUME, "ResumePoint(cut.open_from, cut.cut,", "ResumePoint(cut.cut, cut.cut,", (RECORDED, RESUMED, LOCAL)),
+    Mutant(
+        "a source with other partitions accepted",
+        RESUME,
+        "if wanted != known:",
+        "if False:",
+        (RECORDED, RESUMED, LOCAL, "tests/dataflows/stream/test_start.py"),
+    ),
+    Mutant(
+        "a source that ends earlier accepted",
+        RESUME,
+        "(expected := plan.points[partition].counted_until) > end",
+        "(expected := plan.points[partition].counted_until) > end + 10**9",
+        ("tests/dataflows/stream/test_start.py", LOCAL, "tests/ridecast/test_failures.py"),
+    ),
+    Mutant(
+        "target a slot early", RECORD, "(outcome.closed.slot + 1) * region.slot_us", "outcome.closed.slot * region.slot_us", (RECORDED,)
+    ),
+    Mutant("large counts kept inline", RECORD, "if len(body) > INLINE_LIMIT_BYTES:", "if len(body) > 4 * INLINE_LIMIT_BYTES:", (RECORDED,)),
+    Mutant("one table for two measures", RECORD, "to_table(name, c.slots", "to_table(region.measures[0], c.slots", (RECORDED,)),
+    Mutant(
+        "root of the chunks' bytes",
+        RECORD,
+        "root([leaf_hash(chunk) for chunk in chunks])",
+        "root([leaf_hash(chunk) for chunk in chunks[:1]])",
+        (RECORDED, RESUMED),
+    ),
+    Mutant("own floating point may differ", RUN, "stored.index >= self._ours_from or ", "", (RESUMED, LOCAL)),
+    Mutant("a difference of counts is an environment's", RUN, " or stored.kind not in FLOATING)", ")", (RESUMED, LOCAL)),
+)
