@@ -7,6 +7,9 @@ exactly once.
     python -m tests.mutants            all of them
     python -m tests.mutants drift lag  those whose description holds one of the words
     python -m tests.mutants --third    a third: first what changed lately, then by turns from commit to commit
+    python -m tests.mutants --green    all of them, without running their tests unbroken before
+
+A third is for who has just seen the whole suite pass, as CI has, so it does not run tests unbroken either.
 """
 
 import hashlib
@@ -24,6 +27,7 @@ from tests.mutant_worker import NO_TESTS, ROOT, Outcome, attempt, settle, unbrok
 AT_ONCE = 2
 LATELY = 20  # commits
 MAIN = "origin/main"
+OPTIONS = ("--third", "--green")  # both take the tests to pass when nothing is broken
 
 
 def third(mutants: Sequence[Mutant], changed: set[str], turn: str) -> list[Mutant]:
@@ -60,10 +64,11 @@ def git(*command: str) -> str:
 def main(wanted: Sequence[str]) -> int:
     """Try mutants; 1 when one survives unargued."""
     began = time.monotonic()
-    chosen = [mutant for mutant in MUTANTS if not wanted or any(word in mutant.what for word in wanted)]
-    if list(wanted) == ["--third"]:
-        chosen = third(MUTANTS, *changed_lately())
-    names = sorted({name for mutant in chosen for name in mutant.tests})
+    words = [word for word in wanted if word not in OPTIONS]
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.what for word in words)]
+    if "--third" in wanted:
+        chosen = third(chosen, *changed_lately())
+    names = [] if set(wanted) & set(OPTIONS) else sorted({name for mutant in chosen for name in mutant.tests})
     outcomes = []
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(AT_ONCE, context, settle, (folder,)) as pool:
@@ -72,7 +77,7 @@ def main(wanted: Sequence[str]) -> int:
             if status not in (0, NO_TESTS):
                 print(f"the tests fail before anything is broken:\n{said[-2_000:]}")
                 return 1
-        print(f"unbroken, {len(names)} files of tests or single tests pass; {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{len(chosen)} mutants of {len(MUTANTS)}; ready after {time.monotonic() - began:.0f} s", flush=True)
         for outcome in pool.map(attempt, chosen):
             show(outcome)
             outcomes.append(outcome)

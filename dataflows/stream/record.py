@@ -105,7 +105,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         fallbacks=draft.fallbacks,
         universe_version=outcome.universe_version,
         slot_status=outcome.status,
-        online_weight_milli=draft.online_weight_milli,
+        **draft.weights_milli,
     )
 
 

@@ -123,6 +123,9 @@ def parse_note(note: str) -> tuple[str, tuple[Signature, ...]]:
 def open_note(note: str, verifiers: Sequence[Verifier]) -> Note:
     """The text of a note that at least one known key signed.
 
+    A line is a known key's if it has its name and id; then its signature must fit, or the note is refused, whatever
+    other lines hold. Lines of other keys are passed over and listed as `unknown`.
+
     Raises:
         DamagedError: not a signed note, a known key's signature does not fit, or there is none of a known key.
         UsageError: two of the keys have the name and id of a signature, so that it is not clear which one is meant.

@@ -202,6 +202,10 @@ class ProvedForecast:
 def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] = (), quorum: int = 0) -> ProvedForecast:
     """Demand that a text proves a number, and say which.
 
+    Of the checkpoint's signature lines those of unknown keys are passed over: they neither count nor spoil. A line with
+    the name and id of a known key must fit, or the proof is damaged, be it the log's or a witness's. So a letter changed
+    in a witness's name makes its line a stranger's; who wants every witness to count asks for them in `quorum`.
+
     Args:
         text: As `build_proof` makes it.
         verifier: The key of the log's operator, from a place that is trusted.
