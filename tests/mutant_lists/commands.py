@@ -1,4 +1,4 @@
-"""Small ways to command wrongly: supervising, occupying a home, landing rides, options."""
+"""Small ways to break the command line: supervision, the lock of a home, the output of rides, options."""
 
 from tests.mutant_lists.mutant import Mutant
 
