@@ -46,7 +46,7 @@ interop: $(VENV)/ready ## third-party programs verify our exports and our API; n
 	@command -v go > /dev/null || { echo "go is missing: install Go 1.24 or newer (Debian: golang-go)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/interop -m interop -s $(ARGS)
 
-mutants: $(VENV)/ready ## mutation tests: break the verifier in small ways; each must be detected
+mutants: $(VENV)/ready ## mutation tests: small changes that break the code; a test must detect each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 servers: $(VENV)/ready ## run Kafka, PostgreSQL and Redis on loopback until Ctrl-C

@@ -107,7 +107,7 @@ def bootstrapped(view: RegionView, measure: str, cell: int, start: int, stop: in
 
 
 def scanned(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
-    """Counts of older slots, read from the log: each slot's own, and what the slots until the settling time corrected."""
+    """Counts of older slots, read from the log: each slot's own, and the corrections up to the settling time."""
     found = context.ledger.entry(view.log, SlotClosed, start)
     last_slot = late_bound(view, stop) // view.region.slot_us - 1
     counted: Counted = {}

@@ -1,6 +1,6 @@
-"""What is true of each kind of record, one row per kind: its log, its part of a close, its blobs, how it is shown.
+"""The table of record kinds, one row per kind: its log, its part of a close, its blobs, and how it is shown.
 
-Whoever treats kinds differently asks this table, so that a new kind is a class, a schema file and a row.
+Code that treats kinds differently reads this table, so that a new kind needs only a class, a schema file and a row.
 """
 
 from dataclasses import dataclass
@@ -46,16 +46,16 @@ class LogFamily(StrEnum):
 
 
 class ClosePart(StrEnum):
-    """Where in a close an entry stands."""
+    """Position of an entry in a close."""
 
-    NONE = "none"  # it belongs to no close
+    NONE = "none"  # not part of a close
     BEFORE = "before"  # found since the last close
     SLOT = "slot"  # the slot itself
     AFTER = "after"  # a consequence of the slot
 
 
 class BlobContent(StrEnum):
-    """What a blob holds that an entry names by its digest."""
+    """Contents of a blob that an entry names by its digest."""
 
     COUNTS = "counts"
     CHUNKS = "chunks"
@@ -71,12 +71,12 @@ class Kind:
         record: Its class.
         log: Which logs hold it.
         version: Of its current schema.
-        indexed: Fields under which a log finds it: `slot`, and `measure` as the subject.
+        indexed: Fields by which a log finds it: `slot`, and `measure` as the subject.
         close: Its part of a close.
-        floating: Whether floating-point results reach its bytes, so that another environment may differ in the last bit.
+        floating: Whether its bytes contain floating-point results, which may differ in the last bit in another environment.
         archived: Whether `ledger archive` moves its payload to the archive.
-        blobs: (field that holds one digest or several, what the blob is).
-        shown: Fields that one line about it shows, in order.
+        blobs: (field with one or more digests, contents of the blob).
+        shown: Fields shown in a one-line summary, in order.
     """
 
     record: type[Record]
@@ -91,7 +91,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """Name of the kind, as schemas and databases have it."""
+        """Name of the kind, as in schemas and databases."""
         return self.record.__name__
 
 
@@ -190,7 +190,7 @@ def kind_of_record(record: type[Record]) -> Kind:
     """The row of a class of records.
 
     Raises:
-        ContractError: it has none.
+        ContractError: there is no row.
 
     >>> kind_of_record(SlotClosed).close.value
     'slot'
@@ -202,7 +202,7 @@ def kind_of_record(record: type[Record]) -> Kind:
 
 
 def names_in(*parts: ClosePart) -> tuple[str, ...]:
-    """Names of the kinds that stand in these parts of a close.
+    """Names of the kinds in these parts of a close.
 
     >>> names_in(ClosePart.BEFORE)
     ('SourceGap', 'HorizonShort')

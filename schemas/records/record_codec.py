@@ -25,7 +25,7 @@ from schemas.records.records import BLOB_RECORDS, RECORDS, Record
 from schemas.records.upcasters import UPCASTERS, AvroDict
 
 R = TypeVar("R")
-VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version where it is not 1
+VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version, if it is not 1
 
 
 def _avro_type(annotation: Any, seen: set[str]) -> Any:
@@ -123,13 +123,13 @@ def decode(payload: bytes) -> Record: ...
 @overload
 def decode(payload: bytes, kind: type[R]) -> R: ...
 def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
-    """The record that some bytes hold, lifted to its current version.
+    """Decode a record, and upcast it to its current version.
 
     Args:
         payload: Exact bytes of an entry, or of a blob that holds a record.
         kind: The class of record that must come out; any if None.
     Raises:
-        DamagedError: no released schema has that fingerprint, the body does not fit it, or it is of another kind.
+        DamagedError: no released schema has that fingerprint, the body does not match it, or it is of another kind.
     """
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     if known is None:
@@ -151,7 +151,7 @@ def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
 
 
 def decode_if_known(payload: bytes) -> Record | None:
-    """As `decode`, or None for what a newer version wrote: bytes that hash as promised are good, though their meaning is not known here.
+    """As `decode`, or None for a record of a newer version, which may be valid although this version cannot decode it.
 
     >>> decode_if_known(b"a record of tomorrow") is None
     True

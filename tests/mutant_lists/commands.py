@@ -1,4 +1,4 @@
-"""Small ways to command wrongly: supervising, occupying a home, landing rides, options."""
+"""Small ways to break the command line: supervision, the lock of a home, the output of rides, options."""
 
 from tests.mutant_lists.mutant import Mutant
 
@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "a lasting error tried again",
         SUPERVISE,
-        "if worst in (2, LASTING_STATUS) or restarts > MOST_RESTARTS:",
+        "if worst in (2, PERMANENT_STATUS) or restarts > MOST_RESTARTS:",
         "if restarts > MOST_RESTARTS:",
         (KEPT_ALIVE,),
     ),
@@ -20,8 +20,8 @@ MUTANTS = (
     Mutant(
         "a companion that always fails started again",
         SUPERVISE,
-        "if status in (2, LASTING_STATUS):\n                child.hear_out()",
-        "if False:\n                child.hear_out()",
+        "if status in (2, PERMANENT_STATUS):\n                child.finish_output()",
+        "if False:\n                child.finish_output()",
         (KEPT_ALIVE,),
     ),
     Mutant(
