@@ -4,7 +4,8 @@ The publisher follows a region's log and has no memory of its own: its place is 
 may be killed and started anywhere. It publishes numbers that are recorded, never ones that are about to be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from dataflows.connectors.sinks import ForecastSink
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
-from ledger.views.follow import Stop
+from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, KeptPlace, Pace, Place, Stop
 from ledger.views.online.protocol import OnlineStore, StoredIssue, chunks_of
+from ledger.views.online.refresh import blob_of, newest_issues, refresh
 from schemas.errors import LedgerError
 from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
@@ -21,9 +23,9 @@ from schemas.records.records import ForecastIssued, LogContinued, UniverseChange
 from schemas.regions import Region
 
 Backlog = Literal["latest", "all"]
+Messages = Sequence[tuple[bytes, bytes | None]]
 
 ISSUES_PER_STEP = 32  # of a backlog that is published whole, so that a stop is seen soon
-POLL_S = 0.05
 # A replay issues hundreds of times a second; who subscribes can use a few, and the rest is superseded anyway.
 PAUSE_S = 0.25
 
@@ -42,11 +44,13 @@ class Publisher:
     def __init__(
         self, ledger: Ledger, blobs: Blobs, sink: ForecastSink, store: OnlineStore | None, region: Region, backlog: Backlog = "latest"
     ) -> None:
-        self._ledger, self._blobs, self._sink, self._store, self._region = ledger, blobs, sink, store, region
-        self._backlog = backlog
-        self._log = region_log(region.id)
-        self._number = 0
-        self._cursor = 0
+        self._ledger, self._blobs, self._store, self._region = ledger, blobs, store, region
+        self.backlog = backlog
+        self.log = region_log(region.id)
+        self._kept: KeptPlace[Messages] = SinkPlace(ledger, sink, self.log)
+        self._published = NOWHERE  # as the sink has it; the follower may be further, behind entries that are not published
+        self._follower = Follower(ledger, self.log)
+        self._newest: list[Stored[ForecastIssued]] | None = None
 
     def step(self) -> int:
         """Publish what is due, if anything.
@@ -58,93 +62,127 @@ class Publisher:
             Fenced: another publisher of this region runs.
             StoreUnavailable: the sink or the store does not answer.
         """
-        number = self._ledger.number(self._log)
-        if number != self._number:
-            self._cursor = self._checked_cursor()
-            self._number = number
-        newest = self._newest()
-        self._refresh_store(newest)
-        if self._backlog == "all":
-            due = [[issue] for issue in self._ledger.read(self._log, self._cursor, kind=ForecastIssued, limit=ISSUES_PER_STEP)]
-        else:
-            fresh = [issue for issue in newest if issue.index >= self._cursor]
-            due = [fresh] if fresh else []
+        seen = self._follower.look()
+        while seen is not None and seen.change is not Change.NONE:
+            self._published = self._kept.load()
+            self._follower.move(self._published)
+            self._newest = None
+            seen = self._follower.look()
+        if seen is not None or self._newest is None:
+            self._newest = newest_issues(self._ledger, self._region)
+        if self._store is not None:
+            refresh(self._store, self._blobs, self._newest, self._published.number)
+        if seen is None:
+            return 0
+        due = self._due(self._newest)
         for issues in due:
-            self._publish(issues, self._cursor)
-            self._cursor = issues[-1].index + 1
+            self._publish(issues)
+        if self.backlog == "latest" or len(due) < ISSUES_PER_STEP:
+            self._follower.move(seen.next)
         return sum(map(len, due))
 
-    def run(self, stop: Stop, poll_s: float = POLL_S, pause_s: float = PAUSE_S) -> None:
+    def run(self, stop: Stop, poll_s: float = SHORTEST_WAIT_S, pause_s: float = PAUSE_S) -> None:
         """Publish until told to stop.
 
         Args:
             stop: Set by whoever wants this to end.
-            poll_s: How often to look when there is nothing new.
+            poll_s: How soon to look again when there is nothing new and the database wakes nobody; it grows while nothing comes.
             pause_s: Shortest time between two issues when only the latest counts.
         """
-        while not stop.is_set():
-            if not self.step():
-                stop.wait(poll_s)
-            elif self._backlog == "latest":
-                stop.wait(pause_s)
+        run_publishers(self._ledger, [self], stop, poll_s=poll_s, pause_s=pause_s)
 
-    def _checked_cursor(self) -> int:
-        cursor, size = self._sink.cursor(self._log), self._ledger.head(self._log).size
-        for stored in self._ledger.scan(self._log, kind=LogContinued):
-            continued = stored.record
+    def _due(self, newest: Sequence[Stored[ForecastIssued]]) -> list[list[Stored[ForecastIssued]]]:
+        """What goes out next, a transaction each."""
+        if self.backlog == "all":
+            start = self._published.index
+            return [[issue] for issue in self._ledger.read(self.log, start, kind=ForecastIssued, limit=ISSUES_PER_STEP)]
+        fresh = [issue for issue in newest if issue.index >= self._published.index]
+        return [fresh] if fresh else []
+
+    def _publish(self, issues: Sequence[Stored[ForecastIssued]]) -> None:
+        messages: list[tuple[bytes, bytes | None]] = []
+        served: set[int] = set()
+        for issue in issues:
+            record = issue.record
+            columns = chunks_of(StoredIssue(issue.index, issue.payload, blob_of(self._blobs, record))).columns(record.horizons_min)
+            served.update(columns.cells.tolist())
+            further = record.measure != self._region.measures[0]
+            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further)
+        behind = Place(self._published.number, issues[-1].index + 1)
+        # A cell that retired and came back meanwhile has a forecast again: no tombstone.
+        gone = sorted(self._retired(self._published.index, behind.index) - served)
+        names = ("", *self._region.measures[1:])
+        messages += [
+            (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
+        ]
+        self._kept.save(messages, behind)
+        self._published = behind
+
+    def _retired(self, start: int, stop: int) -> set[int]:
+        retired: set[int] = set()
+        for stored in self._ledger.read(self.log, start, stop, kind=UniverseChanged):
+            record = stored.record
+            retired.update(np.cumsum(np.array(record.retired, np.int64)).tolist())
+        return retired
+
+
+class SinkPlace:
+    """A publisher's place, as the cursor that a sink moves in the transaction of the forecasts; see `KeptPlace`."""
+
+    def __init__(self, ledger: Ledger, sink: ForecastSink, log: str) -> None:
+        self._ledger, self._sink, self._log = ledger, sink, log
+
+    def load(self) -> Place:
+        """How far the log is published under its origin.
+
+        Raises:
+            LedgerError: the sink holds more than this ledger ever had.
+        """
+        number, cursor, size = 1, self._sink.cursor(self._log), self._ledger.head(self._log).size
+        for continued in self._ledger.records(self._log, LogContinued):
+            number = continued.number
             # What was published behind this point is not in the log any more, and other entries have its indexes.
-            cursor = self._sink.cursor(cursor_name(self._log, continued.number)) or min(cursor, continued.database_size)
+            cursor = self._sink.cursor(cursor_name(self._log, number)) or min(cursor, continued.database_size)
         if cursor > size:
             raise LedgerError(
                 f"publishing {self._log}: forecasts of its first {cursor} entries are published, but the log has {size}: "
                 "another ledger has published there; choose another RIDECAST_INSTANCE, or the ledger that belongs to it"
             )
-        return cursor
+        return Place(number, cursor)
 
-    def _newest(self) -> list[Stored[ForecastIssued]]:
-        """The issues of the newest slot that has any, in order of the log."""
-        last = self._ledger.entry(self._log, ForecastIssued)
-        if last is None:
-            return []
-        # A slot's issues are appended together: found by slot, none is missed that comes while we look.
-        found = [self._ledger.entry(self._log, ForecastIssued, slot=last.slot, subject=name) for name in self._region.measures]
-        return sorted((issue for issue in found if issue is not None), key=lambda issue: issue.index)
+    def save(self, written: Messages, place: Place) -> None:
+        """Publish, and move the cursor."""
+        self._sink.publish(written, cursor_name(self._log, place.number), place.index)
 
-    def _refresh_store(self, newest: Sequence[Stored[ForecastIssued]]) -> None:
-        if self._store is None:
-            return
-        for issue in newest:
-            record = issue.record
-            if self._store.newest(self._region.id, record.measure) < (self._number, issue.index):
-                self._store.put(StoredIssue(issue.index, issue.payload, self._blob_of(record), self._number))
 
-    def _publish(self, issues: Sequence[Stored[ForecastIssued]], cursor: int) -> None:
-        messages: list[tuple[bytes, bytes | None]] = []
-        served: set[int] = set()
-        for issue in issues:
-            record = issue.record
-            columns = chunks_of(StoredIssue(issue.index, issue.payload, self._blob_of(record))).columns(record.horizons_min)
-            served.update(columns.cells.tolist())
-            further = record.measure != self._region.measures[0]
-            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further)
-        next_index = issues[-1].index + 1
-        # A cell that retired and came back meanwhile has a forecast again: no tombstone.
-        gone = sorted(self._retired(cursor, next_index) - served)
-        names = ("", *self._region.measures[1:])
-        messages += [
-            (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
-        ]
-        self._sink.publish(messages, cursor_name(self._log, self._number), next_index)
+def run_publishers(
+    ledger: Ledger,
+    publishers: Sequence[Publisher],
+    stop: Stop,
+    *,
+    drain: bool = False,
+    poll_s: float = SHORTEST_WAIT_S,
+    pause_s: float = PAUSE_S,
+    beside: Callable[[], int] = lambda: 0,
+) -> None:
+    """Publish until told to stop, or with `drain` until everything recorded so far is published; see `Publisher.run`.
 
-    def _retired(self, start: int, stop: int) -> set[int]:
-        retired: set[int] = set()
-        for stored in self._ledger.read(self._log, start, stop, kind=UniverseChanged):
-            record = stored.record
-            retired.update(np.cumsum(np.array(record.retired, np.int64)).tolist())
-        return retired
-
-    def _blob_of(self, record: ForecastIssued) -> bytes:
-        return self._blobs.get(record.blob) if record.blob else b""
+    Args:
+        beside: Other work of this process, done once per round; returns how much it did.
+    """
+    with closing(ledger.wakeup(*(publisher.log for publisher in publishers))) as wakeup:
+        pace = Pace(wakeup, poll_s, max(poll_s, LONGEST_WAIT_S))
+        while not stop.is_set():
+            published = [publisher for publisher in publishers if publisher.step()]
+            done_beside = beside()
+            if published or done_beside:
+                pace.restart()
+                if published and not drain and all(publisher.backlog == "latest" for publisher in published):
+                    stop.wait(pause_s)
+            elif drain:
+                return
+            else:
+                pace.wait(stop)
 
 
 def cursor_name(log: str, number: int) -> str:

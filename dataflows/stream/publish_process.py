@@ -4,14 +4,13 @@ import time
 
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.sinks import FileForecasts, ForecastSink
-from dataflows.stream.publish import PAUSE_S, POLL_S, Publisher
+from dataflows.stream.publish import Publisher, run_publishers
 from dataflows.stream.spooled import SpoolDuty
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
-from ledger.views.regions import bootstrap_of
-from schemas.regions import region_from_json
+from ledger.views.regions import region_of
 from schemas.settings import Settings
 
 
@@ -35,12 +34,7 @@ def run_publisher(settings: Settings, regions: list[str], stop: Stop, *, drain: 
     spool = SpoolDuty(stores, time.monotonic)
     try:
         publishers = [_publisher(stores, region) for region in regions]
-        while not stop.is_set():
-            published = sum(publisher.step() for publisher in publishers)
-            spooled = spool.step()
-            if not (published or spooled) and drain:
-                return
-            stop.wait(0.0 if drain else PAUSE_S if published and settings.publish_backlog == "latest" else POLL_S)
+        run_publishers(stores.ledger, publishers, stop, drain=drain, beside=spool.step)
     finally:
         spool.close()
         stores.close()
@@ -48,6 +42,6 @@ def run_publisher(settings: Settings, regions: list[str], stop: Stop, *, drain: 
 
 def _publisher(stores: Stores, region_name: str) -> Publisher:
     settings = stores.settings
-    region = region_from_json(bootstrap_of(stores.ledger, region_name).definition, where=region_name)
+    region = region_of(stores.ledger, region_name)
     sink = open_forecasts(settings, region.id)
     return Publisher(stores.ledger, stores.blobs, sink, open_online_store(settings), region, settings.publish_backlog)

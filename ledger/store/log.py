@@ -5,7 +5,7 @@ the boot rule are in `ledger.store.guard`; that what is stored still hashes to w
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar, cast, overload
@@ -18,6 +18,7 @@ from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
 from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
+from ledger.store.wakeups import Wakeup, open_wakeup
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
 from schemas.records.records import LogContinued, Record
@@ -240,14 +241,18 @@ class Ledger:
         Raises:
             DamagedError: an entry's bytes do not hash to what was promised.
         """
+        return self.read_kinds(log, start, stop, () if kind is None else (kind,), limit)
+
+    def read_kinds(self, log: str, start: int, stop: int | None, kinds: Collection[type], limit: int | None = None) -> list[Stored[Any]]:
+        """As `read`, of several kinds; of all when none is given."""
         known = self._known(log)
         if known is None:
             return []
         engine, log_id = known
         bounds = {"log_id": log_id, "start": start, "stop": 1 << 62 if stop is None else stop, "limit": 1 << 62 if limit is None else limit}
-        wanted = {} if kind is None else {"kind": kind.__name__}
+        wanted = {"kinds": [kind.__name__ for kind in kinds]} if kinds else {}
         with reading(engine, log) as connection:
-            return [self._stored(log, row) for row in connection.execute(statements.entries(kind is not None), bounds | wanted)]
+            return [self._stored(log, row) for row in connection.execute(statements.entries(bool(kinds)), bounds | wanted)]
 
     @overload
     def scan(self, log: str, start: int = 0, stop: int | None = None) -> Iterator[Stored[Record]]: ...
@@ -290,6 +295,10 @@ class Ledger:
         """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
         record = self.find(log, LogContinued)
         return record.number if record is not None else 1
+
+    def wakeup(self, *logs: str) -> Wakeup:
+        """What tells that one of some logs may have grown, for `ledger.views.follow`; close it before the ledger."""
+        return open_wakeup(self._stores, logs)
 
     # --- keep -----------------------------------------------------------------------------------
 

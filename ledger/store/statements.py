@@ -12,6 +12,8 @@ from sqlalchemy.sql import Select
 from ledger.formats.merkle import TILE_HEIGHT, Frontier
 from ledger.store.tables import ENTRIES, LOGS, NODES
 
+CHANNEL = "ridecast_log"  # on which PostgreSQL tells the names of logs that grew
+
 
 class EntryValues(TypedDict):
     """The columns of one entry that do not depend on where it comes to lie."""
@@ -59,9 +61,9 @@ def stray_nodes() -> Select[int, int]:
 
 @cache
 def entries(of_kind: bool) -> Select[int, str, int | None, str, bytes, bytes]:
-    """Entries of :log_id with :start <= index < :stop, of :kind if asked, in order, at most :limit."""
+    """Entries of :log_id with :start <= index < :stop, of :kinds if asked, in order, at most :limit."""
     found = sa.select(*_ENTRY).where(*_bounds(ENTRIES)).order_by(ENTRIES.c.index).limit(sa.bindparam("limit", type_=sa.BigInteger))
-    return found.where(ENTRIES.c.kind == sa.bindparam("kind")) if of_kind else found
+    return found.where(ENTRIES.c.kind.in_(sa.bindparam("kinds", expanding=True))) if of_kind else found
 
 
 @cache
@@ -115,7 +117,7 @@ def insert_entries(connection: Connection, log_id: int, frontier: Frontier, rows
     numbered = [{"log_id": log_id, "index": index, **row} for index, row in enumerate(rows, start)]
     _insert(connection, ENTRIES, numbered)
     _insert(connection, NODES, [{"log_id": log_id, "level": level, "index": index, "hash": node} for level, index, node in kept])
-    connection.execute(_move(), {"log_id": log_id, "new_size": frontier.size, "new_frontier": frontier.to_bytes()})
+    connection.execute(_move(connection.dialect.name), {"log_id": log_id, "new_size": frontier.size, "new_frontier": frontier.to_bytes()})
 
 
 _ENTRY = (ENTRIES.c.index, ENTRIES.c.kind, ENTRIES.c.slot, ENTRIES.c.subject, ENTRIES.c.leaf, ENTRIES.c.payload)
@@ -142,12 +144,14 @@ def _begin_log(dialect: str) -> sa.Insert:
 
 
 @cache
-def _move() -> sa.Update:
-    return (
+def _move(dialect: str) -> sa.Update:
+    moved = (
         sa.update(LOGS)
         .where(LOGS.c.id == sa.bindparam("log_id"))
         .values(size=sa.bindparam("new_size"), frontier=sa.bindparam("new_frontier"))
     )
+    # PostgreSQL delivers it when the transaction commits, to those who listen (`ledger.store.wakeups`).
+    return moved if dialect == "sqlite" else moved.returning(sa.func.pg_notify(CHANNEL, LOGS.c.name))
 
 
 def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:

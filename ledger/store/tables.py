@@ -5,7 +5,7 @@ and `nodes` saves reading a million leaf hashes for one proof; `ledger.check.ver
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -244,7 +244,15 @@ def _prepare_postgres(connection: object, _record: object) -> None:
 
 
 def _connect_at_once(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
-    """A connection of pg8000 on a socket that does not hold back the end of a large statement."""
+    return connect_postgres(parameters)[1]
+
+
+def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg8000.legacy.Connection]:
+    """A connection of pg8000, and its socket, which does not hold back the end of a large statement.
+
+    Raises:
+        StoreUnavailable: nobody answers at the address.
+    """
     host, port = parameters.get("host") or "localhost", int(parameters.get("port") or 5432)
     try:
         connected = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
@@ -255,7 +263,7 @@ def _connect_at_once(_dialect: object, _record: object, _arguments: object, para
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
     try:
-        return pg8000.legacy.Connection(**parameters, sock=connected)
+        return connected, pg8000.legacy.Connection(**parameters, sock=connected)
     except BaseException:
         connected.close()
         raise

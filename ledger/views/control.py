@@ -1,8 +1,9 @@
 """What is in force: the control log folded up to any size."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ledger.store.log import Ledger, holds
+from ledger.store.log import Head, Ledger, holds
+from ledger.views.follow import Batch, Change, Follower, Place
 from schemas.records.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped
 
 
@@ -25,32 +26,41 @@ class ControlView:
     """Follows the control log; asks the ledger only for what it has not folded yet."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._follower = Follower(ledger, CONTROL_LOG, kinds=(ModelPromoted, FoldChanged))
         self._now = Control(0, b"")
 
     def latest(self) -> Control:
-        """The control log as it stands now."""
-        head = self._ledger.head(CONTROL_LOG)
-        if head.size != self._now.size or not self._now.root:
-            self._now = self._fold(self._now, head.size, head.root)
+        """The control log as it stands now; folded from its beginning when it was set back or continued."""
+        for batch in self._follower.catch_up():
+            if batch.change is Change.NONE:
+                self._take(batch, batch.head)
+            else:
+                self._restart(Place(batch.next.number, 0), batch.head)
         return self._now
 
     def at(self, size: int, root: bytes) -> Control:
         """The control log as a slot cited it."""
-        if size == self._now.size and root == self._now.root:
-            return self._now
-        start = self._now if size >= self._now.size else Control(0, b"")
-        self._now = self._fold(start, size, root)
+        cited = Head(size, root)
+        if size < self._now.size:
+            self._restart(Place(self._follower.place.number, 0), cited)
+        while (batch := self._follower.step_to(cited)) is not None:
+            self._take(batch, cited)
+        if root != self._now.root:
+            self._now = replace(self._now, root=root)
         return self._now
 
-    def _fold(self, start: Control, size: int, root: bytes) -> Control:
-        champions, folds = dict(start.champions), dict(start.folds)
-        if size > start.size:
-            for stored in self._ledger.read(CONTROL_LOG, start.size, size):
-                if holds(stored, ModelPromoted):
-                    record = stored.record
-                    champions[record.region, record.measure] = record.model
-                elif holds(stored, FoldChanged):
-                    changed = stored.record
-                    folds[changed.region] = (*folds.get(changed.region, ()), changed)
-        return Control(size, root, champions, folds)
+    def _restart(self, place: Place, head: Head) -> None:
+        self._follower.move(place)
+        self._now = Control(0, head.root)
+
+    def _take(self, batch: Batch, head: Head) -> None:
+        champions, folds = dict(self._now.champions), dict(self._now.folds)
+        for stored in batch.entries:
+            if holds(stored, ModelPromoted):
+                record = stored.record
+                champions[record.region, record.measure] = record.model
+            elif holds(stored, FoldChanged):
+                changed = stored.record
+                folds[changed.region] = (*folds.get(changed.region, ()), changed)
+        self._now = Control(batch.next.index, head.root, champions, folds)
+        self._follower.move(batch.next)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.store.log import Ledger
-from schemas.records.record_codec import decode
+from ledger.views.follow import Follower, Place
 from schemas.records.records import ForecastIssued, SlotClosed, SlotScored, region_log
 
 PAGE_ENTRIES = 5_000
@@ -68,21 +68,23 @@ class ProgressWatch:
     """
 
     def __init__(self, ledger: Ledger, regions: Sequence[str]) -> None:
-        self._ledger = ledger
         self.regions = [RegionProgress(region, ledger.head(region_log(region)).size) for region in regions]
+        self._followers = [_follower(ledger, progress) for progress in self.regions]
 
     def look(self) -> list[RegionProgress]:
-        """Fold in what was appended since the last look."""
-        for progress in self.regions:
-            log = region_log(progress.region)
-            size = self._ledger.head(log).size
-            while progress.size < size:
-                page = self._ledger.read(log, progress.size, min(size, progress.size + PAGE_ENTRIES))
-                for stored in page:
-                    progress.size = stored.index + 1
-                    if stored.kind in _FOLDS:
-                        _FOLDS[stored.kind](progress, decode(stored.payload))
+        """Fold in what was appended since the last look; behind a log that was set back or continued, from where it was cut."""
+        for progress, follower in zip(self.regions, self._followers, strict=True):
+            for batch in follower.catch_up(PAGE_ENTRIES):
+                for stored in batch.entries:
+                    _FOLDS[stored.kind](progress, stored.record)
+                follower.move(batch.next)
+                progress.size = batch.next.index
         return self.regions
+
+
+def _follower(ledger: Ledger, progress: RegionProgress) -> Follower:
+    log = region_log(progress.region)
+    return Follower(ledger, log, Place(ledger.number(log), progress.size), kinds=(SlotClosed, SlotScored, ForecastIssued))
 
 
 def _closed(progress: RegionProgress, record: SlotClosed) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored, holds
+from ledger.views.follow import Change, Follower, Place
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import from_table, tables_of
 from schemas.records.record_codec import decode
@@ -102,8 +103,7 @@ class RegionView:
     def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
         self.region, self.boot = region, boot
         self.log = region_log(region.id)
-        self.size = 0
-        self.number = ledger.number(self.log)
+        self._follower = Follower(ledger, self.log, Place(ledger.number(self.log), 0), kinds=(ForecastIssued, SlotClosed, SlotScored))
         self.kept_slots = int(KEPT_DAYS * 24 * 60 / region.slot_min)
         self.partitions: dict[int, PartitionTotals] = {}
         self.score_sums: dict[tuple[str, int, bool], Counter[str]] = {}  # (measure, horizon, settled)
@@ -125,17 +125,18 @@ class RegionView:
             False when the log was set back or continued under another origin: what is folded here is no longer its past.
         """
         with self.lock:  # Before the look: another thread may fold further meanwhile, and the log would seem set back.
-            size = self._ledger.head(self.log).size
-            if size == self.size:
-                return True
-            if size < self.size or self._ledger.number(self.log) != self.number:
-                return False
-            while self.size < size:
-                stop = min(size, self.size + PAGE_ENTRIES)
-                for stored in self._ledger.read(self.log, self.size, stop):
+            for batch in self._follower.catch_up(PAGE_ENTRIES):
+                if batch.change is not Change.NONE:
+                    return False
+                for stored in batch.entries:
                     self._take(stored)
-                self.size = stop
+                self._follower.move(batch.next)
         return True
+
+    @property
+    def size(self) -> int:
+        """How many entries of the log are folded here."""
+        return self._follower.place.index
 
     def _take(self, stored: Stored[Record]) -> None:
         if holds(stored, ForecastIssued) and stored.slot is not None:

@@ -1,8 +1,28 @@
-"""What a ledger says of a region as a whole: how it began, and its last run."""
+"""What a ledger says of regions as a whole: which there are, how each is defined and began, and its last run."""
 
 from ledger.store.log import Ledger
 from schemas.errors import NotFound
-from schemas.records.records import RUNS_LOG, RegionBootstrapped, RunStarted, region_log
+from schemas.records.records import RUNS_LOG, RegionBootstrapped, RunStarted, region_in, region_log
+from schemas.regions import Region, region_from_json
+
+
+def regions_of(ledger: Ledger) -> tuple[str, ...]:
+    """Names of the regions that have a log, sorted."""
+    return tuple(name for log in ledger.logs() if (name := region_in(log)) is not None)
+
+
+def region_of(ledger: Ledger, name: str) -> Region:
+    """A region as its bootstrap recorded it.
+
+    Raises:
+        NotFound: it was never bootstrapped here.
+    """
+    return defined_by(bootstrap_of(ledger, name))
+
+
+def defined_by(boot: RegionBootstrapped) -> Region:
+    """The definition that a bootstrap recorded."""
+    return region_from_json(boot.definition, where=f"{region_log(boot.region)}, RegionBootstrapped")
 
 
 def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:

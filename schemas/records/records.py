@@ -298,13 +298,25 @@ RECORDS: tuple[type[Record], ...] = typing.get_args(Record)
 BLOB_RECORDS = (CountTable, SlotCounts)
 
 
+REGION_LOGS = "region/"  # what the names of regions' logs begin with
+
+
 def region_log(region: str) -> str:
     """Name of a region's log.
 
     >>> region_log("nyc")
     'region/nyc'
     """
-    return f"region/{region}"
+    return f"{REGION_LOGS}{region}"
+
+
+def region_in(log: str) -> str | None:
+    """Name of the region whose log this is; None for another log.
+
+    >>> region_in("region/nyc"), region_in("control")
+    ('nyc', None)
+    """
+    return log.removeprefix(REGION_LOGS) if log.startswith(REGION_LOGS) else None
 
 
 CONTROL_LOG = "control"

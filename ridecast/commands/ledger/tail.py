@@ -12,7 +12,6 @@ from schemas.records.kinds import kind_of_record
 from schemas.records.record_codec import decode_if_known
 from schemas.records.records import Record
 
-POLL_S = 0.25
 UNKNOWN = "(a record that this version does not know)"
 
 
@@ -27,7 +26,14 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
     Example: ridecast ledger tail --home home --log control -f
     """
     from dataflows.stream.stores import open_stores
-    from ledger.views.follow import follow
+    from ledger.views.follow import Batch, Change, Follower, Place
+
+    def show(batch: Batch) -> Place:
+        if batch.change is Change.WENT_BACK:
+            click.echo(f"{log}: the log went back from {batch.start:,} entries to {batch.head.size:,}", err=True)
+        for stored in batch.entries:
+            click.echo(line_of(stored))
+        return batch.next
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
@@ -38,9 +44,8 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
         if not live:
             click.echo(f"{log}: {head.size:,} entries, root {head.root.hex()}")
             return
-        for batch in follow(stores.ledger, log, head.size, threading.Event(), POLL_S):
-            for stored in batch:
-                click.echo(line_of(stored))
+        place = Place(stores.ledger.number(log), head.size)
+        Follower(stores.ledger, log, place).run(threading.Event(), show)
     except KeyboardInterrupt:
         if not live:
             raise

@@ -99,6 +99,6 @@ def test_nothing_is_read_twice(stores: Stores, monkeypatch: pytest.MonkeyPatch) 
     """Asked for what it has folded already, a view does not read entries again."""
     view = ControlView(stores.ledger)
     first = view.latest()
-    monkeypatch.setattr(type(stores.ledger), "read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(type(stores.ledger), "read_kinds", lambda *_: pytest.fail("read again"))
     assert first == view.latest() == view.at(first.size, first.root)
     assert isinstance(first, Control)
