@@ -191,8 +191,8 @@ MUTANTS = (
         "if not checkpoint.origin:",
         (WHOLE,),
     ),
-    Mutant("integer state not compared", "dataflows/audit/deep.py", "if mine.integers != theirs.integers:", "if False:", (DEEP,)),
-    Mutant("model state not compared", "dataflows/audit/deep.py", "if ours and mine.models != theirs.models:", "if False:", (DEEP,)),
+    Mutant("integer state not compared", "dataflows/audit/deep.py", "if folded.integers != recorded.integers:", "if False:", (DEEP,)),
+    Mutant("model state not compared", "dataflows/audit/deep.py", "if ours and folded.models != recorded.models:", "if False:", (DEEP,)),
     Mutant(
         "integer decoded without its sign",
         "schemas/records/record_skim.py",
