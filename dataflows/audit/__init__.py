@@ -1,1 +1,1 @@
-"""Looking back: verify, replay, prove, trace and compare what a ledger holds."""
+"""Audits of a ledger: verify, replay, prove, trace and compare its records."""

@@ -1,6 +1,6 @@
-"""Asks witnesses to cosign a log's checkpoint, and keeps what they answer beside it.
+"""Asks witnesses to cosign a log's checkpoint, and stores their cosignatures next to it.
 
-The client of C2SP tlog-witness: submit the signed checkpoint with the proof that it continues what the witness saw last.
+The client of C2SP tlog-witness: submits the signed checkpoint with a consistency proof from the last one that the witness cosigned.
 """
 
 import urllib.error
@@ -24,24 +24,24 @@ LARGEST_ANSWER_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WitnessPlace:
-    """A witness: where it answers, and the key that its answers are checked with."""
+    """A witness: its URL, and the key that verifies its answers."""
 
     url: str
     verifier: Verifier
 
 
 def cosign(ledger: Ledger, log: str, witnesses: Sequence[WitnessPlace]) -> str:
-    """The log's newest checkpoint with a cosignature of each witness; kept as `<log>.cosigned.txt` beside the checkpoint.
+    """Have each witness cosign the log's newest checkpoint; store and return it as `<log>.cosigned.txt` next to the checkpoint.
 
     Raises:
         NotFound: the log has no checkpoint.
-        DamagedError: a witness refuses: it has seen another past of this log, or does not know its key.
+        DamagedError: a witness refuses: it cosigned another history of this log, or does not know the log's key.
         StoreUnavailable: a witness does not answer, or the file cannot be written.
     """
     note = ledger.guard.note(log)
     if note is None:
         raise NotFound(f"{log}: no checkpoint to cosign yet")
-    size = parse_checkpoint(parse_note(note)[0]).size  # Of this very note: the file may grow while witnesses are asked.
+    size = parse_checkpoint(parse_note(note)[0]).size  # Size of this note: the file may be replaced while witnesses are asked.
     for witness in witnesses:
         note = with_cosignature(note, _ask(ledger, log, size, note, witness), witness.verifier)
     path = ledger.guard.files.cosigned_path(log)
@@ -51,14 +51,14 @@ def cosign(ledger: Ledger, log: str, witnesses: Sequence[WitnessPlace]) -> str:
 
 
 def _ask(ledger: Ledger, log: str, size: int, note: str, witness: WitnessPlace) -> str:
-    """The witness's answer: asked with nothing known, it says from which size the proof must begin."""
+    """The witness's answer; a first request with old size 0 learns the size from which the proof must start."""
     status, text = _post(witness.url, Submission(0, (), note))
     if status == Refused.CONFLICT:
         last = _size(text, witness)
         if last > size:
             raise DamagedError(
-                f"{log}: witness {witness.verifier.name} has cosigned size {last}, the checkpoint here has {size}: "
-                "this log went back; `ridecast ledger verify` and `ridecast ledger continue` say more"
+                f"{log}: witness {witness.verifier.name} has cosigned size {last}, the checkpoint here has size {size}: "
+                "this log was rolled back; run `ridecast ledger verify`, then see `ridecast ledger continue --help`"
             )
         path = consistency_path(last, size, lambda level, index: ledger.node(log, level, index))
         status, text = _post(witness.url, Submission(last, tuple(path), note))
@@ -84,5 +84,5 @@ def _post(url: str, submission: Submission) -> tuple[int, str]:
 def _size(text: str, witness: WitnessPlace) -> int:
     number = text.removesuffix("\n")
     if not (number.isascii() and number.isdecimal() and len(number) < 20):
-        raise DamagedError(f"witness {witness.verifier.name}: expected the size that it cosigned last, got {text[:80]!r}")
+        raise DamagedError(f"witness {witness.verifier.name}: expected the last cosigned size, got {text[:80]!r}")
     return int(number)

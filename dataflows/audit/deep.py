@@ -1,7 +1,7 @@
-"""Whether a region's state follows from its records: everything folded again from the bootstrap, each digest compared.
+"""Whether a region's state follows from its records: everything is folded again from the bootstrap, and each digest compared.
 
-Snapshots are not looked at. Counts and cells are integers and must come out the same anywhere; what floating point
-reaches is compared where this very environment wrote it. Whether forecasts come out again is asked by `dataflows.audit.replay`.
+Snapshots are not read. Counts and cells are integers and must be equal in any environment; floating-point state is compared
+only if this environment wrote it. `dataflows.audit.replay` checks the forecasts.
 """
 
 from dataflows.stream.record import closed_of, history_by_slot
@@ -20,13 +20,13 @@ from state.forecast.region import Champion, RegionFold
 
 
 def fold_again(ledger: Ledger, blobs: Blobs, environment: bytes, region: str, on_progress: Progress) -> list[Problem]:
-    """What of a region's recorded state does not follow from its records.
+    """The problems where a region's recorded state does not follow from its records.
 
     Args:
-        ledger, blobs: Open; what they hold was verified before.
+        ledger, blobs: Open and already verified.
         environment: Digest of this environment.
-        region: Bootstrapped, or there is nothing to fold.
-        on_progress: Called with (entries folded, entries in all) at each close.
+        region: Name of a bootstrapped region.
+        on_progress: Called with (entries folded, entries in total) at each close.
     Raises:
         StoreUnavailable: a store does not answer.
     """
@@ -45,7 +45,7 @@ def fold_again(ledger: Ledger, blobs: Blobs, environment: bytes, region: str, on
 
 
 class _Fold:
-    """A region's fold on its way through the log."""
+    """The state of one pass over a region's log."""
 
     def __init__(self, ledger: Ledger, blobs: Blobs, environment: bytes, region: str) -> None:
         self._blobs, self._environment = blobs, environment
@@ -59,42 +59,42 @@ class _Fold:
         self._fold.remember(history_by_slot(self._region, self._boot, blobs))
 
     def problems(self, close: Close) -> list[Problem]:
-        """Fold one close; what it recorded of the state and does not come out."""
+        """Fold one close, and return the recorded state digests that do not match."""
         record = close.record
         found: list[Problem] = []
         if record.control_size > self._ledger.head(CONTROL_LOG).size or record.control_root != self._root(record.control_size):
-            what = f"cites the control log at size {record.control_size} with root {record.control_root.hex()}, which it never had"
+            what = f"cites the control log at size {record.control_size} with root {record.control_root.hex()}: no such size and root"
             found.append(Problem(close.closed.index, what))
         control = self._control.at(record.control_size, record.control_root)
         self._fold.follow(control.fold_version(self._boot, record.slot))
         self._fold.use(self._in_force(control))
-        mine = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
-        index, theirs = next(
+        folded = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
+        index, recorded = next(
             ((stored.index, stored.record) for stored in close.after if holds(stored, StateDigested)),
             (close.closed.index, None),
         )
-        if mine is None or theirs is None:
-            if mine is not theirs:
-                said = "no digest where one is due" if theirs is None else "a digest where none is due"
-                found.append(Problem(index, f"state after slot {record.slot}: {said}"))
+        if folded is None or recorded is None:
+            if folded is not recorded:
+                fault = "expected a digest, got none" if recorded is None else "expected no digest, got one"
+                found.append(Problem(index, f"state after slot {record.slot}: {fault}"))
             return found
-        if mine.integers != theirs.integers:
-            what = f"integer state after slot {record.slot}: folding gives {mine.integers.hex()}, recorded is {theirs.integers.hex()}"
+        if folded.integers != recorded.integers:
+            what = f"integer state after slot {record.slot}: expected {folded.integers.hex()} from folding, got {recorded.integers.hex()}"
             found.append(Problem(index, what))
         ours = environments_at(self._writers, index) <= {self._environment}
-        if ours and mine.models != theirs.models:
-            what = f"model state after slot {record.slot}: folding gives {mine.models.hex()}, recorded is {theirs.models.hex()}"
+        if ours and folded.models != recorded.models:
+            what = f"model state after slot {record.slot}: expected {folded.models.hex()} from folding, got {recorded.models.hex()}"
             found.append(Problem(index, what))
         return found
 
     def _root(self, size: int) -> bytes:
-        """Root of the control log at a size; most closes cite the same."""
+        """Root of the control log at a size; cached, since most closes cite the same size."""
         if size != self._cited[0]:
             self._cited = size, self._ledger.root_at(CONTROL_LOG, size)
         return self._cited[1]
 
     def _in_force(self, control: Control) -> dict[str, Champion]:
-        """Measure -> model in force; artefacts are read once while they serve."""
+        """Measure -> model in force; an artefact is read once and cached while its model is in force."""
         digests = {measure: control.champions.get((self._region.id, measure), b"") for measure in self._region.measures}
         self._champions = {
             digest: self._champions.get(digest) or Champion(digest, self._blobs.get(digest)) for digest in digests.values() if digest

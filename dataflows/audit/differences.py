@@ -1,7 +1,7 @@
-"""Where a recomputed close and the recorded one part: which arrow broke, at which number, and by how much.
+"""Where a recomputed close differs from the recorded one: which arrow broke, at which number, and by how much.
 
-Counts are a function of the rides, features of the counts, forecasts of the features and the models: each record of a
-close stands at the end of one arrow. Numbers are compared as they were served, integers in 1/1000 ride.
+An arrow is one step of the computation: counts follow from the rides, features from the counts, forecasts from the features
+and the models. Each record of a close is the result of one arrow. Numbers are compared as served, integers in 1/1000 ride.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,31 +34,31 @@ from schemas.regions import Region
 from state.models.intervals import MEDIAN_MILLI, quantiles
 
 ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight
-INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # what the last bit of a float reaches in an issue
+INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # fields of an issue that depend on the last bit of a float
 NOTHING = "nothing"
 
 
 class Arrow(StrEnum):
-    """What broke, in the order in which one follows from the other."""
+    """The step that broke, in order of dependency."""
 
     COUNTS = "counts"  # from the rides and their cuts
-    UNIVERSE = "universe"  # cells that are forecast, from the counts
+    UNIVERSE = "universe"  # forecast cells, from the counts
     FEATURES = "features"  # from the counts
     FORECAST = "forecast"  # from the features and the models
-    SCORES = "scores"  # from the counts and what was served
-    STATE = "state"  # digest of everything that the fold keeps
+    SCORES = "scores"  # from the counts and the served forecasts
+    STATE = "state"  # digest of the whole state of the fold
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that comes out differently.
+    """One difference between a recorded and a recomputed entry.
 
     Attributes:
-        index: Of the recorded entry; of the slot's first one if there is none.
-        where: Which field, cell, column.
-        recorded, recomputed: What stands there.
-        units: How far apart served numbers are at most, 1/1000; -1 where nothing was served, or it is no number.
-        floating: Whether another environment may make it.
+        index: Index of the recorded entry; of the slot's first entry if there is none.
+        where: Field, cell or column.
+        recorded, recomputed: The two values.
+        units: Largest difference of served numbers, in 1/1000; -1 if nothing was served or the value is not a number.
+        floating: Whether floating-point arithmetic in another environment can cause it.
     """
 
     arrow: Arrow
@@ -89,13 +89,13 @@ ARROWS: dict[type[Record], Arrow] = {
 def differences(
     region: Region, recorded: Sequence[tuple[int, bytes]], recomputed: Sequence[bytes], blobs: Blobs, remade: Chunks
 ) -> list[Difference]:
-    """What differs between the entries of one close, the first broken arrow first.
+    """The differences between the entries of one close, the first broken arrow first.
 
     Args:
-        recorded: (index, payload) of each.
-        recomputed: Payloads.
-        blobs: What recorded entries name.
-        remade: What recomputed entries name.
+        recorded: (index, payload) of each recorded entry.
+        recomputed: Payloads of the recomputed entries.
+        blobs: Blobs that recorded entries name.
+        remade: Blobs that recomputed entries name.
     """
     theirs = {_key(decode(payload)): (index, decode(payload)) for index, payload in recorded}
     mine = {_key(record): record for record in map(decode, recomputed)}
@@ -108,20 +108,20 @@ def differences(
         if there is None or here is None:
             present = there if there is not None else here
             assert present is not None
-            said = type(present).__name__
-            found.append(Difference(ARROWS[type(present)], index, said, said if there else NOTHING, said if here else NOTHING))
+            kind = type(present).__name__
+            found.append(Difference(ARROWS[type(present)], index, kind, kind if there else NOTHING, kind if here else NOTHING))
         else:
-            found += _parted(region, index, there, here, blobs, remade)
+            found += _record_differences(region, index, there, here, blobs, remade)
     return sorted(found, key=lambda difference: list(Arrow).index(difference.arrow))
 
 
 def _key(record: Record) -> tuple[object, ...]:
-    """What makes a record the only one of its kind in a close."""
+    """The fields that identify a record within a close."""
     names = ("measure", "settled", "partition")
     return (type(record), *(getattr(record, name, None) for name in names))
 
 
-def _parted(region: Region, index: int, there: Record, here: Record, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
+def _record_differences(region: Region, index: int, there: Record, here: Record, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
     if isinstance(there, SlotClosed) and isinstance(here, SlotClosed):
         yield from _counts(region, index, there, here, blobs, remade)
     elif isinstance(there, ForecastIssued) and isinstance(here, ForecastIssued):
@@ -133,7 +133,7 @@ def _parted(region: Region, index: int, there: Record, here: Record, blobs: Blob
 
 
 def field_differences(there: object, here: object) -> Iterator[tuple[str, str, str]]:
-    """(name, there, here) of each field of two records that differs, first place first where it is a sequence."""
+    """(name, there, here) of each field that differs between two records; of a sequence, only the first element that differs."""
     for field in fields(there):  # type: ignore[arg-type]  # records are dataclasses
         a, b = getattr(there, field.name), getattr(here, field.name)
         if a == b:
@@ -206,8 +206,8 @@ def _issue(region: Region, index: int, there: ForecastIssued, here: ForecastIssu
             yield Difference(Arrow.FORECAST, index, f"{there.measure}, {name}", a, b)
     apart = abs(there.online_weight_milli - here.online_weight_milli)
     if apart:
-        said = (str(there.online_weight_milli), str(here.online_weight_milli))
-        yield Difference(Arrow.FORECAST, index, f"{there.measure}, online_weight_milli", *said, units=apart, floating=apart <= ONE_UNIT)
+        values = (str(there.online_weight_milli), str(here.online_weight_milli))
+        yield Difference(Arrow.FORECAST, index, f"{there.measure}, online_weight_milli", *values, units=apart, floating=apart <= ONE_UNIT)
     if there.root != here.root:
         yield _chunks(region, index, there, here, blobs, remade)
     elif there.blob != here.blob:
@@ -215,12 +215,12 @@ def _issue(region: Region, index: int, there: ForecastIssued, here: ForecastIssu
 
 
 def _chunks(region: Region, index: int, there: ForecastIssued, here: ForecastIssued, blobs: Blobs, remade: Chunks) -> Difference:
-    """The first number that differs between two issues whose roots do."""
+    """The first number that differs between two issues whose roots differ."""
     try:
-        held = unpack_blob(blobs.get(there.blob)) if there.blob else None
-        if held is None or root([leaf_hash(chunk) for chunk in held.chunks]) != there.root:
-            raise DamagedError("other chunks than the entry promises")
-        theirs = held.columns(there.horizons_min)
+        stored = unpack_blob(blobs.get(there.blob)) if there.blob else None
+        if stored is None or root([leaf_hash(chunk) for chunk in stored.chunks]) != there.root:
+            raise DamagedError("the stored chunks do not match the root in the entry")
+        theirs = stored.columns(there.horizons_min)
     except (NotFound, DamagedError) as cause:
         return Difference(Arrow.FORECAST, index, f"{there.measure}, root of the chunks", f"{there.root.hex()} ({cause})", here.root.hex())
     data = remade(here.blob)
@@ -228,7 +228,7 @@ def _chunks(region: Region, index: int, there: ForecastIssued, here: ForecastIss
     if mine is None or not np.array_equal(theirs.cells, mine.cells) or theirs.horizons_min != mine.horizons_min:
         other = np.setxor1d(theirs.cells, mine.cells if mine is not None else theirs.cells[:0])
         first = cell_text(int(other[0]), region.precision) if len(other) else "none"
-        where = f"{there.measure}, cells of the issue, the first of {len(other)} that only one has: {first}"
+        where = f"{there.measure}, cells of the issue, the first of {len(other)} in only one of them: {first}"
         return Difference(Arrow.FORECAST, index, where, str(len(theirs)), str(len(mine) if mine is not None else 0))
     return _number(region, index, there, theirs, mine)
 
@@ -257,9 +257,9 @@ def _number(region: Region, index: int, issued: ForecastIssued, theirs: Forecast
 
 
 def _quantiles_explained(issued: ForecastIssued, theirs: ForecastColumns, mine: ForecastColumns) -> Bools:
-    """Which numbers are quantiles that differ only because a mean within one unit passes a threshold: bool[n, columns, h].
+    """Which numbers are quantiles that differ only because a mean within one unit crosses a threshold: bool[n, columns, h].
 
-    A quantile is a whole ride: where a mean lies at the edge between two of them, its last bit moves it by a thousand units.
+    A quantile is a whole number of rides: at the edge between two of them, the last bit of the mean moves it by a thousand units.
     """
     explained = np.zeros((len(mine), len(NUMBERS), len(mine.horizons_min)), np.bool_)
     for i, spread in enumerate(issued.spread):

@@ -1,7 +1,7 @@
-"""Whether two logs say the same: as far as the shorter one reaches, and if not, where they part and over what.
+"""Whether two logs are identical up to the shorter size, and otherwise the first entry and fields that differ.
 
-Trees are compared by their roots at the same size, so that two logs of millions of entries take a few questions; the
-roots are made of stored hashes, and that these belong to the entries is what `ledger verify` answers.
+Trees are compared by their roots at the same size, so that two logs of millions of entries take a few queries. The roots
+are computed from stored hashes; `ledger verify` checks that these match the entries.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ class Parting:
     """The first entry at which two logs differ.
 
     Attributes:
-        kinds: Of the entry in each.
-        fields: (field, in the first, in the second) of what their records say differently; empty if they are of two kinds.
+        kinds: Kind of the entry in each log.
+        fields: (field, value in the first, value in the second) of each field that differs; empty if the kinds differ.
     """
 
     index: int
@@ -33,12 +33,12 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class LogDiff:
-    """Two states of one log.
+    """The comparison of two states of one log.
 
     Attributes:
-        sizes, roots: Of each.
-        parting: Where they differ below the shorter size; None if one continues the other.
-        more: Kinds of what only the longer one has, when one continues the other.
+        sizes, roots: Size and root of each.
+        parting: First difference below the shorter size; None if one is a prefix of the other.
+        more: Number of additional entries in the longer log by kind, if the other is a prefix of it.
     """
 
     log: str
@@ -57,41 +57,41 @@ def diff_logs(first: Ledger, second: Ledger, log: str, sizes: tuple[int | None, 
     """Compare a log of two ledgers.
 
     Args:
-        sizes: How much of each to look at; all of it where None.
+        sizes: Size up to which to compare each; all of it if None.
     Raises:
-        NotFound: a ledger's log is shorter than that.
-        DamagedError: an entry does not hash to what was promised.
+        NotFound: a log is shorter than the given size.
+        DamagedError: an entry does not match its stored hash.
     """
     ledgers = (first, second)
     heads = [ledger.head(log).size for ledger in ledgers]
-    wanted = [head if size is None else size for head, size in zip(heads, sizes, strict=True)]
-    for head, size in zip(heads, wanted, strict=True):
+    compared = [head if size is None else size for head, size in zip(heads, sizes, strict=True)]
+    for head, size in zip(heads, compared, strict=True):
         if size > head:
             raise NotFound(f"{log}: expected a size up to {head}, got {size}")
-    roots = tuple(ledger.root_at(log, size) for ledger, size in zip(ledgers, wanted, strict=True))
-    shorter = min(wanted)
+    roots = tuple(ledger.root_at(log, size) for ledger, size in zip(ledgers, compared, strict=True))
+    shorter = min(compared)
     index = _first_other(first, second, log, shorter)
     parting = None if index is None else _parting(_entry(first, log, index), _entry(second, log, index))
-    longer = ledgers[wanted.index(max(wanted))]
+    longer = ledgers[compared.index(max(compared))]
     more: Counter[str] = Counter()
     if parting is None:
-        more.update(stored.kind for stored in longer.scan(log, shorter, max(wanted)))
-    return LogDiff(log, (wanted[0], wanted[1]), (roots[0], roots[1]), parting, more)
+        more.update(stored.kind for stored in longer.scan(log, shorter, max(compared)))
+    return LogDiff(log, (compared[0], compared[1]), (roots[0], roots[1]), parting, more)
 
 
 def logs_in_both(ledgers: Sequence[Ledger], names: Sequence[str] = ()) -> tuple[str, ...]:
-    """The logs to compare: those named, or every log of `region/*` and `control`, which alone can be identical.
+    """The logs to compare: those named, or all of `region/*` and `control`, the only ones that can be identical.
 
     Raises:
-        NotFound: a log is not in each of them.
+        NotFound: a log is missing from one of the ledgers.
     """
-    held = [set(ledger.logs()) for ledger in ledgers]
-    wanted = tuple(names) or tuple(sorted(name for name in set().union(*held) if name == "control" or name.startswith("region/")))
-    for number, there in enumerate(held, 1):
-        absent = [name for name in wanted if name not in there]
+    existing = [set(ledger.logs()) for ledger in ledgers]
+    chosen = tuple(names) or tuple(sorted(name for name in set().union(*existing) if name == "control" or name.startswith("region/")))
+    for number, there in enumerate(existing, 1):
+        absent = [name for name in chosen if name not in there]
         if absent:
             raise NotFound(f"ledger {number}: expected the log {absent[0]}, found {', '.join(sorted(there)) or 'none'}")
-    return wanted
+    return chosen
 
 
 def _first_other(first: Ledger, second: Ledger, log: str, size: int) -> int | None:

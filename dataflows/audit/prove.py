@@ -16,13 +16,13 @@ from schemas.records.records import ForecastIssued, region_log
 from schemas.regions import Region, region_from_json
 from schemas.times import iso, local_iso, parse_target
 
-PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
+PATIENCE_S = 1.5  # a checkpoint is written within a second of its entries
 PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof, the name of a file for it, and the entry that issued the number."""
+    """A proof, a file name for it, and the entry that issued the number."""
 
     text: str
     file_name: str
@@ -34,15 +34,15 @@ def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
     """The proof of one number.
 
     Args:
-        ledger, blobs: Open, to read.
-        name: Of a region that is bootstrapped.
-        cell: Geohash, as long as the region's precision.
+        ledger, blobs: Open for reading.
+        name: Name of a bootstrapped region.
+        cell: Geohash with the region's precision.
         target: Start of the window; without a zone it is the region's local time.
         horizon_min: Length of the window, minutes.
-        measure: One of the region's; its first if None.
+        measure: A measure of the region; its first if None.
     Raises:
         NotFound: no such number was issued, its chunks have expired, or no checkpoint covers it.
-        UsageError: cell, target or measure cannot be one of this region.
+        UsageError: cell, target or measure is invalid for this region.
     """
     found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
     log, stored = found.stored.log, found.stored
@@ -54,7 +54,7 @@ def prove(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
 
 @dataclass(frozen=True, slots=True)
 class FoundIssue:
-    """A forecast that a command names: its region, measure and cell, the start of its window, and the entry that issued it."""
+    """A forecast: its region, measure and cell, the start of its window, and the entry that issued it."""
 
     region: Region
     measure: str
@@ -64,11 +64,11 @@ class FoundIssue:
 
 
 def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> FoundIssue:
-    """The issue that a person means; arguments as `prove` takes them.
+    """Find the issue of a forecast; arguments as for `prove`.
 
     Raises:
         NotFound: nothing was issued for that target.
-        UsageError: cell, target or measure cannot be one of this region.
+        UsageError: cell, target or measure is invalid for this region.
     """
     region = region_from_json(bootstrap_of(ledger, name).definition, where=name)
     chosen = region.measures[0] if measure is None else measure
@@ -85,19 +85,19 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
     stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
     if stored is None:
         newest = ledger.entry(log, ForecastIssued, subject=chosen)
-        said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
-        raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
+        known = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
+        raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {known}")
     return FoundIssue(region, chosen, code, target_us, stored)
 
 
 def _covering_note(ledger: Ledger, log: str, index: int) -> str:
-    """The newest signed checkpoint, once it covers an entry."""
+    """The newest signed checkpoint; waits until it covers an entry."""
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         note = ledger.guard.note(log)
         if note is not None and parse_checkpoint(parse_note(note)[0]).size > index:
             return note
         if time.monotonic() >= deadline_s:
-            what = "has no checkpoint" if note is None else f"has no checkpoint that covers entry {index}"
-            raise NotFound(f"{log}: it {what}: one is signed within a second of an append, while Ridecast runs on this home")
+            what = "no checkpoint" if note is None else f"no checkpoint covers entry {index} yet"
+            raise NotFound(f"{log}: {what}: it is signed within a second of an append, while Ridecast runs on this home")
         time.sleep(PAUSE_S)

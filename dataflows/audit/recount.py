@@ -1,8 +1,8 @@
-"""What the rides alone say of past slots: cuts, counts and corrections, read again by the live code of intake.
+"""Recomputes cuts, counts and corrections of past slots from the rides, with the same intake code as a live run.
 
-The record gives where to begin (the cuts of the slot before, as a resume has them), which partitions were excused where,
-and which offsets could not be read: nothing else follows from anything but the rides. Where the source no longer holds
-what was read then, including the horizon of deduplication, a stretch cannot be counted again.
+The ledger provides only the start (the cuts of the slot before, as for a resume), the excused partitions and their offsets,
+and the offsets that could not be read. Everything else follows from the rides. A stretch cannot be counted again if the
+source no longer has the events that were read then, including those in the deduplication horizon.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,18 +27,18 @@ POLL_S = 0.5
 
 
 class RidesEnded(NotFound):
-    """The rides end before the offsets that the record says were read."""
+    """The rides end before the offsets that were read according to the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Slots [first_slot, until_slot) that one reading of the rides gives.
+    """Slots [first_slot, until_slot) that are counted in one pass over the rides.
 
     Attributes:
-        points: Partition -> where the region's counts go on, as after a resume.
+        points: Partition -> where counting starts, as after a resume.
         read_from: Partition -> first offset that deduplication saw.
         excuses: Partition -> (offset, slots below it are excused), ascending.
-        held: Whether the source still holds all of it.
+        held: Whether the source still has all of these events.
     """
 
     first_slot: int
@@ -55,14 +55,14 @@ class Stretch:
 def plan_stretches(
     boot: RegionBootstrapped, before: SlotClosed | None, shorts: Sequence[HorizonShort], found: Sequence[Close], source: RideSource
 ) -> list[Stretch]:
-    """How the slots of some recorded closes are to be read.
+    """Divide the slots of recorded closes into stretches.
 
     Args:
         boot: The region's bootstrap.
-        before: The slot before the first of them; None if that is the first of all.
-        shorts: Short horizons on record before them, in order.
-        found: The closes, at least one, of consecutive slots.
-        source: Where the rides are.
+        before: The slot before the first close; None if that is the region's first slot.
+        shorts: Short horizons recorded before the closes, in order.
+        found: The closes of consecutive slots, at least one.
+        source: The rides.
     """
     lowest = {partition: source.bounds(partition)[0] for partition in source.partitions()}
     warmed = {short.partition: short.found_offset for short in shorts}
@@ -70,11 +70,11 @@ def plan_stretches(
     for close in found:
         news = [decode(stored.payload) for stored in close.before]
         warmed |= {short.partition: short.found_offset for short in news if isinstance(short, HorizonShort)}
-        # A run that met a gap or a short horizon had just begun to read anew: so do we.
+        # A gap or a short horizon is recorded when a run has just restarted its reads, so a new stretch starts here too.
         if not out or news or not out[-1].held:
-            begun = _begin(boot, before, warmed, close.record, lowest)
-            if not out or news or begun.held:
-                out.append(begun)
+            started = _begin(boot, before, warmed, close.record, lowest)
+            if not out or news or started.held:
+                out.append(started)
         out[-1] = replace(out[-1], until_slot=close.record.slot + 1, excuses=_excused(out[-1], close.record))
         before = close.record
     return out
@@ -83,7 +83,7 @@ def plan_stretches(
 def _begin(
     boot: RegionBootstrapped, before: SlotClosed | None, warmed: Mapping[int, int], record: SlotClosed, lowest: Mapping[int, int]
 ) -> Stretch:
-    """A stretch that starts with this slot, still without an end."""
+    """A new stretch that starts with this slot; its end is set later."""
     points: dict[int, ResumePoint] = {}
     if before is None:
         for partition in lowest:
@@ -107,18 +107,18 @@ def _excused(stretch: Stretch, record: SlotClosed) -> dict[int, tuple[tuple[int,
     return excuses
 
 
-# --- reading it -----------------------------------------------------------------------------------
+# --- reading and counting -------------------------------------------------------------------------
 
 
 def recount(
     source: RideSource, region: Region, others: Sequence[Region], rules: IntakeRules, stretch: Stretch, batch_events: int = BATCH_EVENTS
 ) -> Iterator[ClosedSlot]:
-    """The slots of a stretch, in order, as the rides give them; without findings, which are no matter of rides.
+    """The slots of a stretch, in order, counted from the rides; without findings, which do not follow from rides.
 
     Args:
         others: Other regions whose rides the run accepted: they move cuts too.
     Raises:
-        RidesEnded: a slot needs more rides than there are.
+        RidesEnded: a slot needs more rides than the source has.
     """
     slots = OpenSlots(region.id, len(region.measures), stretch.first_slot, stretch.points)
     readers = {p: _Reading(source, p, (region, *others), rules, stretch, batch_events) for p in stretch.points}
@@ -133,7 +133,7 @@ def recount(
 
 
 class _Reading:
-    """One partition, read forward from excuse to excuse."""
+    """Reads one partition from excuse to excuse."""
 
     def __init__(
         self, source: RideSource, partition: int, regions: Sequence[Region], rules: IntakeRules, stretch: Stretch, batch_events: int
@@ -145,12 +145,12 @@ class _Reading:
         self._decoder = Decoder(tuple(region.id for region in regions))
         self._intake = PartitionIntake(partition, regions, rules, [point] * len(regions), min(read_from, point.open_from))
         self._excuses = sorted(stretch.excuses.get(partition, ()))
-        self._left: RawBatch | None = None  # read, but behind the next excuse
+        self._left: RawBatch | None = None  # already read, but after the next excuse
 
     def step(self, slots: OpenSlots) -> None:
-        """Take the excuse that is due here, or else read a batch that ends at the next one at the latest."""
+        """Apply the excuse at this offset, or read a batch up to the next excuse at most."""
         while self._excuses and self._excuses[0][0] < self._intake.position:
-            self._excuses.pop(0)  # Recorded at an offset that was never stood at: the counts will tell.
+            self._excuses.pop(0)  # The excuse is at an offset already passed: the counts will differ.
         if self._excuses and self._excuses[0][0] == self._intake.position:
             slots.excuse(self._partition, self._excuses.pop(0)[1])
             return
@@ -171,7 +171,7 @@ class _Reading:
         return [partial for partial in partials if partial.region == self._region]
 
     def _without_rides(self, until: int | None) -> list[Partial]:
-        """Go on to where the reader stands, though there is no ride; or find that there never will be one."""
+        """Advance to the reader's position without a ride; raise RidesEnded if it is at the end of the rides."""
         position = self._reader.position() if until is None else min(self._reader.position(), until)
         if position <= self._intake.position and self._reader.position() >= self._reader.end():
             raise RidesEnded(f"partition {self._partition}: the rides end at offset {self._reader.position()}")
@@ -179,7 +179,7 @@ class _Reading:
         return [partial for partial in partials if partial.region == self._region]
 
     def close(self) -> None:
-        """Let go of the reader."""
+        """Close the reader."""
         self._reader.close()
 
 

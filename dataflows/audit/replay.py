@@ -1,17 +1,17 @@
-"""Does the record follow from what it names? Past slots computed again, and held against what was written.
+"""Recomputes past slots and compares them with the recorded ones: does the record follow from its inputs?
 
-Three arrows are recomputed for the slots that are asked for: counts from the rides and their cuts, features from the
-counts, forecasts from the features and the models that the issues name by digest. Snapshots are never read, and what
-the log says of counts within these slots is looked at only after the rides have given them.
+Three steps are recomputed for the requested slots: counts from the rides and their cuts, features from the counts,
+forecasts from the features and the models that the issues name by digest. Snapshots are never read. The recorded counts
+of these slots are read only after the counts from the rides.
 
-Trusted are: the bootstrap (definition, rules, history), the counts of slots before the first one asked for and the cuts
-of the last of these, where reading begins; which partitions were excused at which offset, and what the source had lost
-by then; the models' artefacts, which their digests name, and the control records that a slot cites by size and root,
-which is checked. Where the rides are gone, counts are taken as recorded, and the answer says so. That all of this still
-hashes to the checkpoints is what `ledger verify` answers.
+Trusted inputs: the bootstrap (definition, rules, history); the counts of slots before the first requested one, and the
+last cuts among them, where reading starts; which partitions were excused at which offset, and what the source had lost
+by then; the models' artefacts, identified by digest; and the control records that a slot cites by size and root, which
+is checked. If the rides are no longer available, counts are taken as recorded, and the result notes it. `ledger verify`
+checks that all of these still match the checkpoints.
 
-State of the fold (histories, the online learner, issues that wait for their truth) is folded from the bootstrap.
-Slots before the first one are passed over: folded without the numbers that nobody asks about.
+The state of the fold (histories, the online learner, issues that are not yet scored) is folded from the bootstrap.
+Slots before the first requested one are fast-forwarded: folded without the numbers that are not compared.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from schemas.records.records import ForecastIssued, HorizonShort, RegionBootstra
 from schemas.regions import Region, region_from_json
 from state.forecast.region import RegionFold, SlotOutcome
 
-# Compared in every slot, and what a slot between others that are passed over still gives.
+# Compared in every slot, including those that are fast-forwarded.
 ALWAYS = tuple(kind.__name__ for kind in (SlotClosed, UniverseChanged, SourceGap, HorizonShort))
 SAMPLED = (*ALWAYS, ForecastIssued.__name__)
 
@@ -57,36 +57,36 @@ def replay_region(
     clock: Callable[[], float] = time.monotonic,
     on_slot: Callable[[int, int, SlotReplay | None], None] = lambda done, total, slot: None,
 ) -> Replay:
-    """Compute slots again and compare them with the record.
+    """Recompute slots and compare them with the recorded ones.
 
     Args:
         environment: Digest of this environment.
-        source: Where the rides are; None takes counts as recorded.
-        from_slot, until_slot: Slots [from, until); all that are closed by default.
+        source: The rides; None takes counts as recorded.
+        from_slot, until_slot: Slots [from, until); by default all closed slots.
         share: Share of the slots whose features and forecasts are compared; counts are compared in all.
-        seed: Of the choice of these.
-        on_slot: Told (slots folded, slots to fold, the slot if it was asked for).
+        seed: Seed of the sample of these slots.
+        on_slot: Called with (slots folded, slots to fold, the slot if it was requested).
     Raises:
-        NotFound: the region, or the artefact of a model that is named, is not here.
-        UsageError: these slots are not all closed, or the source has other partitions.
-        DamagedError: the log skips a slot, or stored bytes are not what they were.
+        NotFound: the region, or the artefact of a named model, is missing.
+        UsageError: some of these slots are not closed, or the source has other partitions.
+        DamagedError: the log skips a slot, or stored bytes were altered.
     """
     boot = bootstrap_of(ledger, region)
     first, until, stop = _bounds(ledger, boot, from_slot, until_slot)
     found = Replay(region, first, until, environment)
-    began = clock()
+    started_s = clock()
     run = _Run(ledger, blobs, boot, found, source, (share, seed), stop)
-    for slot in run.slots(lambda: setattr(found, "fold_s", clock() - began)):
+    for slot in run.slots(lambda: setattr(found, "fold_s", clock() - started_s)):
         if slot is not None:
             found.slots.append(slot)
         on_slot(run.fold.next_slot - boot.start_slot, until - boot.start_slot, slot)
     found.notes = run.counts.notes
-    found.replay_s = clock() - began - found.fold_s
+    found.replay_s = clock() - started_s - found.fold_s
     return found
 
 
 def _bounds(ledger: Ledger, boot: RegionBootstrapped, from_slot: int | None, until_slot: int | None) -> tuple[int, int, int]:
-    """(first slot, slot after the last, size of the log behind it)."""
+    """(first slot, slot after the last, size of the log after the last slot's entries)."""
     log = region_log(boot.region)
     newest = ledger.entry(log, SlotClosed)
     if newest is None:
@@ -103,7 +103,7 @@ def _bounds(ledger: Ledger, boot: RegionBootstrapped, from_slot: int | None, unt
 
 
 class _Run:
-    """One replay on its way."""
+    """The state of one replay."""
 
     def __init__(
         self,
@@ -127,10 +127,10 @@ class _Run:
         self.counts = CountsFromRides(ledger, boot, self.region, source, found.from_slot, found.until_slot, stop)
 
     def slots(self, on_start: Callable[[], None]) -> Iterator[SlotReplay | None]:
-        """Each slot that is asked for, and None for each before."""
+        """Each requested slot, and None for each slot before them."""
         self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
         started = False
-        # With every slot compared, scores and digests are too: the issues that they need must be known whole.
+        # If every slot is compared, so are scores and digests, which need the complete issues of earlier slots.
         full_from = self._found.from_slot - (self.fold.memory_slots if self._sample is None else 0)
         for close in closes(self._ledger, self._log, 0, self._stop):
             slot = close.record.slot
@@ -157,7 +157,7 @@ class _Run:
         from_rides = counted is not None
         if counted is None:
             closed = closed_of(self.region, close.record, close.before, self._blobs)
-        else:  # What the source had lost is no matter of rides: it is told.
+        else:  # What the source had lost does not follow from the rides, so it is taken from the log.
             closed = replace(counted, findings=findings_of(close.before))
         whole = self._chosen is None or close.record.slot in self._chosen
         outcome: SlotOutcome = (self.fold.apply if whole else self.fold.fast_forward)(closed)
@@ -169,15 +169,15 @@ class _Run:
         environments = environments_at(self._writers, close.closed.index)
         self._found.recorded_in |= environments
         ours = environments <= {self._found.environment}
-        apart = [problem] if problem is not None else []
+        found = [problem] if problem is not None else []
         wrong_root = self._control.wrong_root(close)
-        apart += [wrong_root] if wrong_root is not None else []
+        found += [wrong_root] if wrong_root is not None else []
         if [payload for _, payload in entries] != again:
-            apart += differences(self.region, entries, again, self._blobs, self._remade.get) or [
+            found += differences(self.region, entries, again, self._blobs, self._remade.get) or [
                 _misplaced(close, len(entries), len(again))
             ]
-        verdict = _verdict(apart, ours=ours)
-        return SlotReplay(close.record.slot, close.closed.index, verdict, from_rides, whole, ours, tuple(apart))
+        verdict = _verdict(found, ours=ours)
+        return SlotReplay(close.record.slot, close.closed.index, verdict, from_rides, whole, ours, tuple(found))
 
 
 def _of(payload: bytes, kinds: Sequence[str] | None) -> bool:
@@ -185,23 +185,23 @@ def _of(payload: bytes, kinds: Sequence[str] | None) -> bool:
 
 
 def _misplaced(close: Close, recorded: int, recomputed: int) -> Difference:
-    """Entries that say what they should, but in another order, or more than once."""
-    said = (f"{recorded} entries", f"{recomputed} entries")
-    return Difference(Arrow.FORECAST, close.entries[0].index, "entries of the close, their order and number", *said)
+    """The difference between entries that are equal except for their order or number."""
+    counts = (f"{recorded} entries", f"{recomputed} entries")
+    return Difference(Arrow.FORECAST, close.entries[0].index, "entries of the close, their order and number", *counts)
 
 
-def _verdict(apart: Sequence[Difference], *, ours: bool) -> Verdict:
-    if not apart:
+def _verdict(found: Sequence[Difference], *, ours: bool) -> Verdict:
+    if not found:
         return Verdict.IDENTICAL
-    if not all(difference.floating for difference in apart):
+    if not all(difference.floating for difference in found):
         return Verdict.DIFFERENT
-    # In one environment a digest that differs cannot be the last bit's fault.
-    served = all(0 <= difference.units <= ONE_UNIT for difference in apart)
+    # In the same environment, floating-point rounding cannot explain a digest that differs.
+    served = all(0 <= difference.units <= ONE_UNIT for difference in found)
     return Verdict.WITHIN if served or not ours else Verdict.DIFFERENT
 
 
 def _sampled(first: int, until: int, share: float, seed: int) -> frozenset[int] | None:
-    """The slots that are compared in full, at least one; None for all.
+    """The slots to compare in full, at least one; None for all.
 
     >>> len(_sampled(0, 288, 0.05, seed=1))
     15
@@ -212,21 +212,21 @@ def _sampled(first: int, until: int, share: float, seed: int) -> frozenset[int] 
 
 
 class ReplayedBlobs:
-    """Takes what recomputed entries name, and keeps the last close's only: nothing is stored."""
+    """Holds in memory the blobs that the recomputed entries of one close name; nothing is stored."""
 
     def __init__(self) -> None:
-        self._held: dict[bytes, bytes] = {}
+        self._blobs: dict[bytes, bytes] = {}
 
     def put(self, data: bytes, retention: Retention) -> bytes:
-        """Digest of the bytes, as a store of blobs would give it."""
+        """Keep a blob, and return its digest as a blob store would."""
         digest = hashlib.sha256(data).digest()
-        self._held[digest] = data
+        self._blobs[digest] = data
         return digest
 
     def get(self, digest: bytes) -> bytes | None:
-        """What was put since the last `clear`."""
-        return self._held.get(digest)
+        """A blob put since the last `clear`; None if there is none."""
+        return self._blobs.get(digest)
 
     def clear(self) -> None:
-        """Forget."""
-        self._held.clear()
+        """Remove all blobs."""
+        self._blobs.clear()

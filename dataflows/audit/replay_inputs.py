@@ -1,4 +1,4 @@
-"""What a replay starts from: the models that were in force, and counts from the rides where they can be had."""
+"""The inputs of a replay: the models that were in force, and counts from the rides where the rides are available."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ from state.counting.slots import ClosedSlot
 from state.forecast.region import Champion
 
 NO_RIDES = "no rides were given"
-GONE = "the source no longer holds them, or the events that deduplication saw before them"
+GONE = "the source no longer has their rides, or the events in the deduplication horizon before them"
 
 
 class ModelsInForce:
-    """The models in force as slots cite them, and the version of the fold."""
+    """The models in force and the version of the fold, at the control log that each slot cites."""
 
     def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
         self._ledger, self._blobs, self._region, self._boot = ledger, blobs, region, boot
@@ -34,7 +34,7 @@ class ModelsInForce:
         """Measure -> champion, at the size of the control log that a slot cites.
 
         Raises:
-            NotFound: an artefact is gone.
+            NotFound: an artefact is missing.
         """
         control = self._view.at(record.control_size, record.control_root)
         found = {}
@@ -46,7 +46,7 @@ class ModelsInForce:
         return found
 
     def fold_version(self, record: SlotClosed) -> int:
-        """Which version of the fold closed a slot, by the control log that it cites."""
+        """The version of the fold that closed a slot, from the control log that it cites."""
         return self._view.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
 
     def _artefact(self, digest: bytes) -> bytes:
@@ -55,12 +55,12 @@ class ModelsInForce:
                 self._artefacts[digest] = self._blobs.get(digest)
             except NotFound as cause:
                 raise NotFound(
-                    f"model {digest.hex()}: its artefact is gone, so no forecast since it was promoted can be replayed"
+                    f"model {digest.hex()}: its artefact is missing, so no forecast since its promotion can be replayed"
                 ) from cause
         return self._artefacts[digest]
 
     def wrong_root(self, close: Close) -> Difference | None:
-        """What is wrong with a slot's citation of the control log."""
+        """The difference if the root that a slot cites for the control log is wrong."""
         size, root = close.record.control_size, close.record.control_root
         if size not in self._roots:
             try:
@@ -69,22 +69,22 @@ class ModelsInForce:
                 self._roots[size] = b""
         if self._roots[size] == root:
             return None
-        there = self._roots[size].hex() or "no such size"
-        return Difference(Arrow.COUNTS, close.closed.index, f"citation of {CONTROL_LOG} at size {size}", root.hex(), there)
+        actual = self._roots[size].hex() or "no such size"
+        return Difference(Arrow.COUNTS, close.closed.index, f"citation of {CONTROL_LOG} at size {size}", root.hex(), actual)
 
 
 class CountsFromRides:
-    """Counts from the rides, slot after slot, where they can be had.
+    """Counts from the rides, slot by slot, where the rides are available.
 
     Args:
-        source: Where the rides are, None for nowhere.
-        from_slot, until_slot: Slots [from, until), all on record.
-        stop: Size of the region's log behind the last of them.
+        source: The rides; None if there are none.
+        from_slot, until_slot: Slots [from, until), all closed.
+        stop: Size of the region's log after the last of them.
     Raises:
-        UsageError: the source has other partitions than the ledger knows.
+        UsageError: the source has other partitions than the ledger.
 
     Attributes:
-        notes: What is taken as recorded, and why.
+        notes: Which counts are taken as recorded, and why.
     """
 
     def __init__(
@@ -110,20 +110,20 @@ class CountsFromRides:
         at = ledger.entry(log, SlotClosed, from_slot - 1)
         recorded = [close for close in closes(ledger, log, at.index if at is not None else 0, stop) if close.record.slot < until_slot]
         before = recorded.pop(0).record if at is not None else None
-        wanted, known = sorted(source.partitions()), sorted(cut.partition for cut in recorded[0].record.partitions)
-        if wanted != known:
-            raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {wanted}")
+        given, known = sorted(source.partitions()), sorted(cut.partition for cut in recorded[0].record.partitions)
+        if given != known:
+            raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {given}")
         shorts = list(ledger.records(log, HorizonShort, 0, recorded[0].entries[0].index))
         self._stretches = plan_stretches(boot, before, shorts, recorded, source)
         gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
         if gone:
             self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")
-        # Rides of another region move cuts if the run knew that region, and are rejected if it did not; the totals tell which.
+        # Rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals show which.
         if any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
             self._others = _other_regions(ledger, region.id)
 
     def next(self, close: Close) -> tuple[ClosedSlot | None, Difference | None]:
-        """The slot of a close from the rides, None where it is to be taken as recorded; and what is wrong with that."""
+        """The slot of a close counted from the rides, or None if it is taken as recorded; and a difference if the rides ended early."""
         slot = close.record.slot
         while self._stretches and self._stretches[0].until_slot <= slot:
             self._stretches.pop(0)

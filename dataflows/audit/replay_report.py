@@ -1,4 +1,4 @@
-"""What a replay found: slot by slot, and in sum."""
+"""The result of a replay: slot by slot, and in total."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,22 +8,22 @@ from dataflows.audit.differences import Difference
 
 
 class Verdict(StrEnum):
-    """What became of one slot."""
+    """The result of one slot."""
 
     IDENTICAL = "identical"
-    WITHIN = "within one unit"  # of 1/1000 ride, in every number that was served
+    WITHIN = "within one unit"  # of 1/1000 ride, in every served number
     DIFFERENT = "different"
 
 
 @dataclass(frozen=True, slots=True)
 class SlotReplay:
-    """One slot, computed again.
+    """One recomputed slot.
 
     Attributes:
-        index: Of its `SlotClosed`.
-        from_rides: Whether its counts came from the rides.
-        whole: Whether features and forecasts were computed too, not counts alone.
-        ours: Whether this very environment is the only one that may have written it, so that bytes must be equal.
+        index: Index of its `SlotClosed`.
+        from_rides: Whether its counts were computed from the rides.
+        whole: Whether features and forecasts were recomputed, not only counts.
+        ours: Whether only this environment may have written it, so that bytes must be equal.
     """
 
     slot: int
@@ -36,19 +36,19 @@ class SlotReplay:
 
     @property
     def good(self) -> bool:
-        """Whether it may count as reproduced."""
+        """Whether the slot counts as reproduced."""
         return self.verdict is Verdict.IDENTICAL or (self.verdict is Verdict.WITHIN and not self.ours)
 
 
 @dataclass(slots=True)
 class Replay:
-    """What a replay found.
+    """The result of a replay.
 
     Attributes:
         environment: Digest of the environment that replayed.
-        recorded_in: Digests of those that may have written.
+        recorded_in: Digests of the environments that may have written the slots.
         notes: What was not recomputed, and why.
-        folded_slots: Slots before the first one, which were folded to get there.
+        folded_slots: Number of slots before the first one that had to be folded.
     """
 
     region: str
@@ -64,15 +64,15 @@ class Replay:
 
     @property
     def good(self) -> bool:
-        """Whether every slot is reproduced, as far as its environment allows."""
+        """Whether every slot was reproduced, as far as its environment allows."""
         return all(slot.good for slot in self.slots)
 
     @property
     def verdicts(self) -> Counter[Verdict]:
-        """How many slots came out how."""
+        """Number of slots by verdict."""
         return Counter(slot.verdict for slot in self.slots)
 
     @property
     def first_bad(self) -> SlotReplay | None:
-        """The first slot that is not reproduced."""
+        """The first slot that was not reproduced; None if all were."""
         return next((slot for slot in self.slots if not slot.good), None)

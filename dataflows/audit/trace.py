@@ -1,7 +1,7 @@
-"""Where one served number comes from: every record between the rides and the number, by index, offset and digest.
+"""The lineage of one served number: every record between the rides and the number, by index, offset and digest.
 
-Nothing is recomputed here (`dataflows.audit.replay` does) and nothing is proved (`ledger prove` does): this is the way from
-the number to what both of them look at.
+Nothing is recomputed (see `dataflows.audit.replay`) or proved (see `ledger prove`): a trace names the records that both
+of them use.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ NUMBERS = ("mean", "median", "lower", "upper", "dispersion", "baseline")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The number itself, in 1/1000, and the chunk that holds it."""
+    """The served numbers, in 1/1000, and the chunk that contains them."""
 
     cell: int
     horizon_min: int
@@ -41,14 +41,14 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The counts behind a forecast: slots [first_slot, slot], of which those below `start_slot` are the bootstrap's.
+    """The counts behind a forecast: slots [first_slot, slot]; those below `start_slot` come from the bootstrap.
 
     Attributes:
-        first_slot: Oldest slot that the fold still knew.
-        live_slots: How many of them were counted live.
-        index: Of the newest slot's entry.
+        first_slot: Oldest slot in the history of the fold.
+        live_slots: Number of these slots that were counted live.
+        index: Index of the newest slot's `SlotClosed`.
         closed: That entry.
-        offsets: Partition -> rides at offsets [from, to) were counted live in these slots; their cuts.
+        offsets: Partition -> offsets [from, to) of the rides counted live in these slots, from their cuts.
     """
 
     first_slot: int
@@ -63,10 +63,11 @@ class Trace:
     """The lineage of one number.
 
     Attributes:
-        index: Of the issue's entry; `checkpoint` is the newest signed one that covers it, if any does.
-        champion: The promotion and the training of the model in force, None if there was none.
-        bootstrapped: Index of the bootstrap record, and what it says: definition, rules, history.
-        fold: The record that put the fold's rules in force, None for the bootstrap's own.
+        index: Index of the issue's entry.
+        checkpoint: The newest signed checkpoint if it covers the entry, otherwise None.
+        champion: The promotion and the training of the model in force; None if there was none.
+        bootstrapped: Index of the bootstrap record, and the record: definition, rules, history.
+        fold: The record that put the fold's rules in force; None for the bootstrap's own.
         writers: The runs that may have written the entry, with their environments.
     """
 
@@ -88,13 +89,13 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
     """The lineage of one number.
 
     Args:
-        name: Of a region that is bootstrapped.
-        cell, target, measure: As `dataflows.audit.prove.find_issue` takes them.
+        name: Name of a bootstrapped region.
+        cell, target, measure: As for `dataflows.audit.prove.find_issue`.
         horizon_min: Length of the window, minutes.
     Raises:
         NotFound: no such number was issued, or its chunks have expired.
-        UsageError: cell, target or measure cannot be one of this region.
-        DamagedError: the chunks are not those that the entry promises.
+        UsageError: cell, target or measure is invalid for this region.
+        DamagedError: the stored chunks do not match the root in the entry.
     """
     found = find_issue(ledger, name, cell=cell, target=target, measure=measure)
     issued = found.stored.record
@@ -124,13 +125,13 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
 
 def _served(blobs: Blobs, index: int, issued: ForecastIssued, cell: int, horizon_min: int) -> Served:
     if horizon_min not in issued.horizons_min or not issued.blob:
-        raise NotFound(f"entry {index}: no forecast for {horizon_min} min; it has {', '.join(map(str, issued.horizons_min))}")
+        raise NotFound(f"entry {index}: no forecast for {horizon_min} min; its horizons are {', '.join(map(str, issued.horizons_min))}")
     blob = unpack_blob(blobs.get(issued.blob))
     if root([leaf_hash(chunk) for chunk in blob.chunks]) != issued.root:
-        raise DamagedError(f"entry {index}: its chunks do not hash to the root that it promises: run `ridecast ledger verify`")
+        raise DamagedError(f"entry {index}: the stored chunks do not match its root: run `ridecast ledger verify`")
     found = blob.chunk_of(cell)
     if found is None:
-        raise NotFound(f"entry {index}: no forecast for that cell: no ride there in the 28 days before")
+        raise NotFound(f"entry {index}: no forecast for that cell: it had no ride in the 28 days before")
     number, chunk = found
     columns = decode_chunk(chunk, issued.horizons_min)
     row, column = int(np.flatnonzero(columns.cells == np.uint64(cell))[0]), issued.horizons_min.index(horizon_min)
@@ -145,12 +146,12 @@ def _checkpoint(ledger: Ledger, log: str, index: int) -> Checkpoint | None:
 
 
 def _counted(ledger: Ledger, log: str, region: Region, boot: RegionBootstrapped, index: int, record: SlotClosed) -> Counted:
-    """What the history of the fold held after a slot."""
+    """The counts in the history of the fold after a slot."""
     first = max(boot.first_slot, record.slot + 1 - HISTORY_DAYS * DAY_MIN // region.slot_min)
     live_from = max(first, boot.start_slot)
     before = ledger.find(log, SlotClosed, live_from - 1)
-    begun = {cut.partition: cut.cut for cut in before.partitions} if before is not None else {}
-    offsets = {cut.partition: (begun.get(cut.partition, 0), cut.cut) for cut in record.partitions}
+    first_offsets = {cut.partition: cut.cut for cut in before.partitions} if before is not None else {}
+    offsets = {cut.partition: (first_offsets.get(cut.partition, 0), cut.cut) for cut in record.partitions}
     return Counted(first, record.slot + 1 - live_from, index, record, offsets)
 
 

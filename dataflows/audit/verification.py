@@ -1,6 +1,6 @@
-"""Which logs there are to verify, in a home or among exported tiles, and what each is held against.
+"""Which logs to verify, in a home or among exported tiles, and which checkpoints to compare each with.
 
-How a log is derived again from its bytes is in `ledger.check.verify` and `ledger.check.tile_check`.
+How a log is recomputed from its bytes is in `ledger.check.verify` and `ledger.check.tile_check`.
 """
 
 import json
@@ -29,22 +29,22 @@ from schemas.records.records import RUNS_LOG, BlobsExpired, region_log
 
 ORIGIN = re.compile(r"ridecast/[^/@\n]+(?:@[0-9]+)?/([a-z][a-z0-9_/-]*)")
 REGION = region_log("")
-BLOBS = "blobs"  # beside a log's tiles, see `dataflows.jobs.exports.tiles`
-MOST_TRIES = 3  # of an export that somebody brings up to date meanwhile
+BLOBS = "blobs"  # folder next to a log's tiles, see `dataflows.jobs.exports.tiles`
+MOST_TRIES = 3  # for an export that is updated during the check
 
-OnLog = Callable[[str], Progress]  # a log is begun -> what to call with (entries done, entries in all)
+OnLog = Callable[[str], Progress]  # log about to be checked -> callback for (entries done, entries in total)
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What to verify, and against what.
+    """What to verify, and against which checkpoints.
 
     Attributes:
-        log: The only log; empty for all.
-        against: Files with checkpoints that somebody kept.
+        log: The only log to verify; empty for all.
+        against: Files with checkpoints saved elsewhere.
         verifiers: Keys that may have signed, the log's own first.
-        processes: That check blobs at once.
-        deep: Whether regions are folded again from their records, and the roots of all issues derived from their chunks.
+        processes: Number of processes that check blobs.
+        deep: Whether to fold regions again from their records, and to recompute the roots of all issues from their chunks.
     """
 
     log: str = ""
@@ -59,28 +59,28 @@ def verify_stores(stores: Stores, options: VerifyOptions, on_log: OnLog) -> list
 
     Raises:
         UsageError: there is no such log.
-        UsageError: a file to hold against is no checkpoint, or of no log here.
+        UsageError: a file in `against` is not a checkpoint, or belongs to no log here.
         StoreUnavailable: the database does not answer.
     """
     logs = _logs_of(stores)
-    kept = _kept_by_log(options, logs)
+    saved = _saved_by_log(options, logs)
     opened = partial(blobs_at, stores.settings.home, stores.settings.database, stores.settings.archive)
     reports = []
     with BlobPool(opened, options.processes) as pool:
-        for log in _chosen(sorted(kept), options.log):
+        for log in _chosen(sorted(saved), options.log):
             has_expired = _expired(stores.ledger, log)
             try:
                 report = verify_log(
                     stores.ledger,
                     log,
                     on_progress=on_log(log),
-                    against=kept[log],
+                    against=saved[log],
                     check_blobs=pool.check,
                     has_expired=has_expired,
                     every_root=options.deep,
                 )
             except NotFound:
-                report = _absent(stores.ledger, log, kept[log])
+                report = _absent(stores.ledger, log, saved[log])
             if options.deep and log.startswith(REGION):
                 report = _folded(stores, report, on_log(f"{log}, folding"))
             reports.append(report)
@@ -88,8 +88,8 @@ def verify_stores(stores: Stores, options: VerifyOptions, on_log: OnLog) -> list
 
 
 def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
-    """A region's report with what folding its records again says; damaged records are not folded."""
-    from dataflows.audit.deep import fold_again  # It draws in the whole core, which takes a second.
+    """A region's report with the problems found by folding its records again; damaged records are not folded."""
+    from dataflows.audit.deep import fold_again  # Imports the whole core, which takes a second.
 
     if report.problems or not report.entries:
         return report
@@ -98,40 +98,40 @@ def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
 
 
 def verify_folder(folder: Path, options: VerifyOptions, on_log: OnLog) -> list[Report]:
-    """Verify exported tiles: one log's, or those of every log below a folder.
+    """Verify exported tiles: those of one log, or of every log below a folder.
 
     Raises:
         UsageError: there is no such log.
-        NotFound: there is no export at all.
-        UsageError: a file to hold against is no checkpoint, or of no log here.
+        NotFound: there is no export below the folder.
+        UsageError: a file in `against` is not a checkpoint, or belongs to no log here.
         StoreUnavailable: the disk does not answer.
     """
     places = {_name_of(path.parent, folder): path.parent for path in sorted(folder.rglob(CHECKPOINT_PATH)) if path.is_file()}
     if not places:
         raise NotFound(f"--tiles: expected an export below {folder}, found no file named {CHECKPOINT_PATH}")
-    kept = _kept_by_log(options, sorted(places))
+    saved = _saved_by_log(options, sorted(places))
     return [
-        _export(log, places[log], options, kept[log], on_log(log)) if log in places else _lost(log, kept[log], "the export")
-        for log in _chosen(sorted(kept), options.log)
+        _export(log, places[log], options, saved[log], on_log(log)) if log in places else _lost(log, saved[log], "the export")
+        for log in _chosen(sorted(saved), options.log)
     ]
 
 
-def _export(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
-    """One export; looked at again when it grew meanwhile and seems to be wrong."""
+def _export(log: str, place: Path, options: VerifyOptions, saved: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
+    """Check one export; if it has problems and was updated during the check, check it again."""
     for left in range(MOST_TRIES - 1, -1, -1):
         before = _read(place, CHECKPOINT_PATH)
-        report = _export_once(log, place, options, kept, on_progress)
+        report = _export_once(log, place, options, saved, on_progress)
         if not report.problems or not left or _read(place, CHECKPOINT_PATH) == before:
             break
     return report
 
 
-def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
+def _export_once(log: str, place: Path, options: VerifyOptions, saved: Sequence[StoredCheckpoint], on_progress: Progress) -> Report:
     problems: list[Problem] = []
     with BlobPool(partial(BlobFolder, place / BLOBS), options.processes) as pool:
         checks = BlobChecks(pool.check if (place / BLOBS).is_dir() else None, every_root=options.deep)
 
-        def look(index: int, payload: bytes) -> None:
+        def on_entry(index: int, payload: bytes) -> None:
             if index % 1_000 == 0:
                 on_progress(index, index + 1)
             try:
@@ -140,13 +140,13 @@ def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[S
                 problems.append(Problem(index, str(damage)))
 
         try:
-            checkpoint, found = check_export(partial(_read, place), options.verifiers, look, kept)
+            checkpoint, found = check_export(partial(_read, place), options.verifiers, on_entry, saved)
         except DamagedError as damage:
             return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {damage}"),))
         checks.finish()
-    mine = [Problem(None, str(problem)) for problem in found.problems]
+    tile_problems = [Problem(None, str(problem)) for problem in found.problems]
     if not checkpoint.origin.endswith(f"/{log}"):
-        mine.append(Problem(None, f"{CHECKPOINT_PATH}: expected the checkpoint of {log}, got one of {checkpoint.origin}"))
+        tile_problems.append(Problem(None, f"{CHECKPOINT_PATH}: expected the checkpoint of {log}, got one of {checkpoint.origin}"))
     on_progress(found.size, found.size)
     return Report(
         log,
@@ -154,85 +154,85 @@ def _export_once(log: str, place: Path, options: VerifyOptions, kept: Sequence[S
         found.root.hex(),
         checkpoint.size,
         checks.count,
-        (*mine, *problems, *checks.problems),
+        (*tile_problems, *problems, *checks.problems),
         checks.expired,
         checks.roots,
     )
 
 
-# --- which logs, and what they are held against -----------------------------------------------------------
+# --- which logs, and the checkpoints to compare them with --------------------------------------------------
 
 
 def _logs_of(stores: Stores) -> list[str]:
-    """Names of the logs that are there, and of those that should be because a checkpoint vouches for them."""
+    """Names of the logs that exist, and of those that should exist because they have a checkpoint."""
     home = stores.settings.home
     stems = {file_stem(log) for log in stores.ledger.guard.files.logs()}
     if not stores.settings.database:
         stems |= {path.stem for path in (home / "ledger").glob("*.sqlite")}
         return sorted(stem.replace("__", "/", 1) for stem in stems)
-    with suppress(DamagedError):  # One log's row cannot be read; its name is known from its checkpoint.
+    with suppress(DamagedError):  # The row of a log cannot be read; its name is known from its checkpoint.
         stems |= {file_stem(log) for log in stores.ledger.logs()}
     return sorted(stem.replace("__", "/", 1) for stem in stems)
 
 
-def _chosen(logs: Sequence[str], wanted: str) -> Sequence[str]:
-    if wanted and wanted not in logs:
-        raise UsageError(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {wanted!r}")
-    return [wanted] if wanted else logs
+def _chosen(logs: Sequence[str], name: str) -> Sequence[str]:
+    if name and name not in logs:
+        raise UsageError(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {name!r}")
+    return [name] if name else logs
 
 
-def _absent(ledger: Ledger, log: str, kept: Sequence[StoredCheckpoint]) -> Report:
-    """A log of which the database knows nothing: no loss if no checkpoint vouches for an entry."""
+def _absent(ledger: Ledger, log: str, saved: Sequence[StoredCheckpoint]) -> Report:
+    """A log that is not in the database; nothing is lost if no checkpoint covers an entry."""
     try:
-        vouching = [*own_checkpoint(ledger, log), *kept]
+        checkpoints = [*own_checkpoint(ledger, log), *saved]
     except BootRefused as refusal:
         return Report(log, 0, "", None, 0, (Problem(None, f"{CHECKPOINT_PATH}: {refusal}"),))
-    return _lost(log, vouching, "the database")
+    return _lost(log, checkpoints, "the database")
 
 
-def _lost(log: str, vouching: Sequence[StoredCheckpoint], held: str) -> Report:
+def _lost(log: str, checkpoints: Sequence[StoredCheckpoint], store: str) -> Report:
     lost = [
-        Problem(None, f"{one.source}: it vouches for {one.checkpoint.size} entries, {held} holds no {display_name(log)}: it is gone")
-        for one in vouching
+        Problem(None, f"{one.source}: it covers {one.checkpoint.size} entries, {store} has no {display_name(log)}: the log is missing")
+        for one in checkpoints
         if one.checkpoint.size
     ]
-    return Report(log, 0, "", vouching[0].checkpoint.size if vouching else None, 0, tuple(lost))
+    return Report(log, 0, "", checkpoints[0].checkpoint.size if checkpoints else None, 0, tuple(lost))
 
 
-def _kept_by_log(options: VerifyOptions, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
-    """The checkpoints of the files that somebody kept, each with the log that it is of."""
+def _saved_by_log(options: VerifyOptions, logs: Sequence[str]) -> dict[str, list[StoredCheckpoint]]:
+    """Log -> the checkpoints of it in the files of `against`."""
     found: dict[str, list[StoredCheckpoint]] = {log: [] for log in logs}
     for path in options.against:
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UsageError(f"--against {path}: expected a file with a signed checkpoint: {cause}") from cause
-        kept = open_stored_checkpoint(text, path.name, options.verifiers)
-        named = ORIGIN.fullmatch(kept.checkpoint.origin)
-        log = named[1] if named else ""
-        stranger = log not in found and bool(kept.fault)  # Of a log that is not here, and signed by nobody whom we know.
-        if not log or stranger or (options.log and log != options.log):
-            among = options.log or ", ".join(logs)
-            raise UsageError(f"--against {path}: expected a checkpoint of {among}, got one of {kept.checkpoint.origin}")
-        found.setdefault(log, []).append(kept)  # A log that is gone is damage, not a mistake of whoever kept its checkpoint.
+        saved = open_stored_checkpoint(text, path.name, options.verifiers)
+        origin = ORIGIN.fullmatch(saved.checkpoint.origin)
+        log = origin[1] if origin else ""
+        foreign = log not in found and bool(saved.fault)  # of a log that is not here, and not signed by a known key
+        if not log or foreign or (options.log and log != options.log):
+            expected = options.log or ", ".join(logs)
+            raise UsageError(f"--against {path}: expected a checkpoint of {expected}, got one of {saved.checkpoint.origin}")
+        found.setdefault(log, []).append(saved)  # A signed checkpoint of a missing log shows damage, not a wrong argument.
     return found
 
 
 def _expired(ledger: Ledger, log: str) -> Callable[[NamedBlob], bool]:
-    """Whether it is on record that a log's chunks of a slot expired; asked for only when something is missing."""
+    """Whether the ledger records that a log's chunks of a slot expired; the records are read when the first blob is missing."""
     known: list[BlobsExpired] = []
-    asked = False
+    loaded = False
 
     def has_expired(named: NamedBlob) -> bool:
-        nonlocal asked
-        if not asked:
-            asked = True
-            # What nobody signed excuses nothing: anyone who can write the database could say it.
-            vouched = ledger.guard.read(RUNS_LOG)
-            signed = vouched.size if vouched is not None else 0
+        nonlocal loaded
+        if not loaded:
+            loaded = True
+            # Only signed records count: anyone who can write to the database could add an unsigned one.
+            checkpoint = ledger.guard.read(RUNS_LOG)
+            signed = checkpoint.size if checkpoint is not None else 0
             known.extend(ledger.records(RUNS_LOG, BlobsExpired, 0, signed))
         if named.slot is None or named.retention != Retention.FORECAST:
-            return False  # Counts and models never expire, whatever a record says.
+            return False  # Counts and models never expire, even if a record claims it.
         return any(
             region_log(one.region) == log and one.retention == named.retention and one.from_slot <= named.slot < one.until_slot
             for one in known
@@ -242,11 +242,11 @@ def _expired(ledger: Ledger, log: str) -> Callable[[NamedBlob], bool]:
 
 
 def _name_of(place: Path, folder: Path) -> str:
-    """A log's name is where it lies below the folder; of a log that is the folder itself, what its checkpoint says."""
+    """A log's name: its path below the folder; if the folder itself is the export, the name in its checkpoint."""
     if place != folder:
         return place.relative_to(folder).as_posix()
-    named = ORIGIN.match(_read(place, CHECKPOINT_PATH).decode("utf-8", "replace"))
-    return named[1] if named else place.name
+    origin = ORIGIN.match(_read(place, CHECKPOINT_PATH).decode("utf-8", "replace"))
+    return origin[1] if origin else place.name
 
 
 def _read(place: Path, path: str) -> bytes:

@@ -1,1 +1,1 @@
-"""Verification: derive everything again from the stored bytes."""
+"""Verification: recompute everything from the stored bytes."""

@@ -1,6 +1,6 @@
-"""Which blobs an entry names, and whether each is there and is what the entry promises.
+"""Which blobs an entry names, and whether each is stored and matches what the entry records.
 
-Pure but for reading: where blobs lie is said by a `ReadBlobs`, and how many are read at once by whoever calls.
+Pure except for reads: a `ReadBlobs` fetches the bytes, and the caller decides how many blobs are read in parallel.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ class NamedBlob:
     """One blob that an entry names.
 
     Attributes:
-        index: Of the entry.
+        index: Index of the entry.
         what: counts, chunks, model or snapshot.
         digest: SHA-256 of its bytes.
-        slot: Of the entry, which says when chunks expire; None when it has none.
-        root: Over its chunks, as the entry promises; empty for all else, and where it is not to be derived.
+        slot: Slot of the entry, which determines when chunks expire; None if it has none.
+        root: Root over its chunks, as the entry records it; empty for other content, or when it is not to be recomputed.
     """
 
     index: int
@@ -50,19 +50,19 @@ class NamedBlob:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a blob; whether it may have expired is for others to say when it is only missing."""
+    """A problem with one blob. If the blob is missing, the caller decides whether it may have expired."""
 
     named: NamedBlob
     what: str
     missing: bool = False
 
 
-# A batch of blobs -> what is wrong with them, when it is asked for: a pool of processes works meanwhile.
+# Starts to check a batch of blobs; the returned function waits for the faults, so that a process pool can work in between.
 CheckBlobs = Callable[[Sequence[NamedBlob]], Callable[[], Sequence[Fault]]]
 
 
 def blobs_of_kind(kind: str) -> tuple[tuple[str, BlobContent], ...]:
-    """(field, content) of each field of a kind that names blobs; none for a kind that this version does not know.
+    """(field, content) of each field of a record kind that names blobs; empty for a kind that this version does not know.
 
     >>> blobs_of_kind("ModelPromoted")
     (('model', <BlobContent.MODEL: 'model'>),)
@@ -71,7 +71,7 @@ def blobs_of_kind(kind: str) -> tuple[tuple[str, BlobContent], ...]:
 
 
 def blobs_of_record(record: Record) -> tuple[tuple[str, bytes], ...]:
-    """(what it is, digest) of each blob that a record names.
+    """(content, digest) of each blob that a record names.
 
     >>> from schemas.records.records import ModelPromoted
     >>> blobs_of_record(ModelPromoted(region="nyc", measure="pickups", model=b"digest", alias="champion", reason="better"))
@@ -82,7 +82,7 @@ def blobs_of_record(record: Record) -> tuple[tuple[str, bytes], ...]:
 
 
 def blobs_of_entry(index: int, seen: Skimmed) -> list[NamedBlob]:
-    """The blobs that an entry names, from a look at its bytes.
+    """The blobs that an entry names, read from its skimmed bytes.
 
     >>> blobs_of_entry(7, Skimmed("ModelPromoted", None, "pickups", {"model": b"digest"}))
     [NamedBlob(index=7, what=<BlobContent.MODEL: 'model'>, digest=b'digest', slot=None, root=b'')]
@@ -95,10 +95,10 @@ def blobs_of_entry(index: int, seen: Skimmed) -> list[NamedBlob]:
 
 
 def check_blobs(blobs: ReadBlobs, batch: Sequence[NamedBlob]) -> list[Fault]:
-    """Read blobs, hash them again, and hold them against what their entries promise.
+    """Read blobs, hash them again, and compare them with what their entries record.
 
     Raises:
-        StoreUnavailable: the store does not answer, so nothing can be said.
+        StoreUnavailable: the store does not answer, so nothing can be checked.
     """
     faults = []
     for named in batch:
@@ -115,7 +115,7 @@ def check_blobs(blobs: ReadBlobs, batch: Sequence[NamedBlob]) -> list[Fault]:
 
 
 def checks_here(blobs: ReadBlobs) -> CheckBlobs:
-    """Check blobs at once, in this very process."""
+    """Check blobs immediately, in this process."""
 
     def check(batch: Sequence[NamedBlob]) -> Callable[[], Sequence[Fault]]:
         faults = check_blobs(blobs, batch)
@@ -125,16 +125,16 @@ def checks_here(blobs: ReadBlobs) -> CheckBlobs:
 
 
 def _content(named: NamedBlob, data: bytes) -> str:
-    """What is wrong with bytes that hash well; empty when nothing is."""
+    """What is wrong with bytes whose digest is right; empty if nothing is."""
     if named.what == CHUNKS and named.root:
         found = root([hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks_in(data)])  # as `leaf_hash`, without its call
         if found != named.root:
-            return f"its chunks hash to the root {found.hex()}, it promises {named.root.hex()}"
+            return f"its chunks: expected root {named.root.hex()}, got {found.hex()}"
     elif named.what == COUNTS and (kind := skim(data).kind) != SlotCounts.__name__:
         return f"its counts, blob {named.digest.hex()}: expected {SlotCounts.__name__}, got {kind}"
     return ""
 
 
 def _digests(value: Any) -> list[bytes]:
-    """The digests of a field; an empty one names nothing."""
+    """The digests in a field; an empty digest names no blob."""
     return [digest for digest in ([value] if isinstance(value, bytes) else value) if digest]

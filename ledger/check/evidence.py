@@ -1,4 +1,4 @@
-"""Whether what a continued log set aside is still there: the old checkpoint as evidence, and the history that it gave up.
+"""Whether the evidence of a continued log is intact: the old checkpoint, and the root of the database at that point.
 
 How a log is continued is in `ledger.store.continuing`.
 """
@@ -13,12 +13,12 @@ from schemas.records.records import LogContinued
 
 
 def evidence_faults(ledger: Ledger, log: str, index: int, payload: bytes) -> list[str]:
-    """What is wrong with a `LogContinued` and the file that it cites; nothing when all is as it says.
+    """What is wrong with a `LogContinued` entry and the file that it cites; empty if nothing is.
 
     Args:
-        ledger: Whose checkpoint folder holds the evidence.
+        ledger: The ledger whose checkpoint folder holds the evidence.
         log: Name of the log.
-        index, payload: Of the entry.
+        index, payload: Index and bytes of the entry.
     Raises:
         DamagedError: the entry does not decode.
         StoreUnavailable: the disk or the database does not answer.
@@ -30,19 +30,19 @@ def evidence_faults(ledger: Ledger, log: str, index: int, payload: bytes) -> lis
         try:
             found = hashlib.sha256(path.read_bytes()).digest()
         except FileNotFoundError:
-            faults.append(f"its evidence, {path.name}, is missing: the checkpoint that was set aside")
+            faults.append(f"its evidence, {path.name}, is missing: the checkpoint that this entry replaced")
         else:
             if found != record.evidence:
-                faults.append(f"its evidence, {path.name}, hashes to {found.hex()}, the entry says {record.evidence.hex()}")
+                faults.append(f"its evidence, {path.name}, hashes to {found.hex()}, the entry records {record.evidence.hex()}")
     if record.log != log:
-        faults.append(f"it continues {record.log}, in {log}")
+        faults.append(f"it continues log {record.log}, but is stored in {log}")
     if record.database_size > index:
-        faults.append(f"it says that it was written behind {record.database_size} entries")
+        faults.append(f"it records a log of {record.database_size} entries before it")
         return faults
     try:
         root = ledger.root_at(log, record.database_size)
     except (NotFound, DamagedError) as cause:
-        return [*faults, f"the root that it cites cannot be derived: {cause}"]
+        return [*faults, f"the root that it cites cannot be recomputed: {cause}"]
     if root != record.database_root:
-        faults.append(f"at size {record.database_size} it cites root {record.database_root.hex()}, stored is {root.hex()}")
+        faults.append(f"at size {record.database_size} it cites root {record.database_root.hex()}, the stored entries have {root.hex()}")
     return faults

@@ -1,7 +1,7 @@
-"""Checkpoints that lie outside of the log that they vouch for: the instance's own, and those that somebody else kept.
+"""Checkpoints stored outside the log that they cover: the instance's own, and copies saved elsewhere.
 
-Whether a stored log has the roots that they name is found by `ledger.check.verify` and `ledger.check.tile_check`, which see every
-size on their way; this file says what it means when it has not.
+`ledger.check.verify` and `ledger.check.tile_check` recompute a log's root at every size; this file compares those roots
+with the checkpoints and describes each mismatch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from schemas.errors import DamagedError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
-    """A checkpoint with what it is called in messages, and what is wrong with its signature (empty when nothing is)."""
+    """A checkpoint, its name in messages, and what is wrong with its signature (empty if nothing is)."""
 
     source: str
     checkpoint: Checkpoint
@@ -24,14 +24,14 @@ class StoredCheckpoint:
 
 
 def open_stored_checkpoint(text: str, source: str, verifiers: Sequence[Verifier]) -> StoredCheckpoint:
-    """A checkpoint that somebody kept; one that no known key signed is kept with that fault.
+    """Parse a saved checkpoint and check its signature; a signature fault is returned, not raised.
 
     Args:
         text: A signed note.
-        source: What it is called in messages, like the file's name.
+        source: Its name in messages, such as the file name.
         verifiers: Keys, one of which should have signed it.
     Raises:
-        UsageError: the text is no signed checkpoint, so that nothing can be held against it.
+        UsageError: the text is not a signed checkpoint, so it cannot be compared with a log.
 
     >>> from ledger.formats.keys import Signer
     >>> from ledger.formats.note import sign_note
@@ -46,18 +46,18 @@ def open_stored_checkpoint(text: str, source: str, verifiers: Sequence[Verifier]
     try:
         open_note(text, verifiers)
     except DamagedError as damage:
-        made = {f"{signature.name}+{signature.key_id.hex()}" for signature in parse_note(text)[1]}
-        wanted = {f"{verifier.name}+{verifier.key_id.hex()}" for verifier in verifiers}
-        if made & wanted:
+        signers = {f"{signature.name}+{signature.key_id.hex()}" for signature in parse_note(text)[1]}
+        expected = {f"{verifier.name}+{verifier.key_id.hex()}" for verifier in verifiers}
+        if signers & expected:
             return StoredCheckpoint(source, checkpoint, str(damage))
-        named = f"signed by {', '.join(sorted(made))}, expected {', '.join(sorted(wanted)) or 'a known key'}"
-        return StoredCheckpoint(source, checkpoint, f"{named}: another key signed this log, or its key was replaced")
+        mismatch = f"signed by {', '.join(sorted(signers))}, expected {', '.join(sorted(expected)) or 'a known key'}"
+        return StoredCheckpoint(source, checkpoint, f"{mismatch}: another key signed this log, or its key was replaced")
     return StoredCheckpoint(source, checkpoint)
 
 
 @dataclass(slots=True)
 class CheckpointComparison:
-    """Holds a growing tree against checkpoints at their sizes.
+    """Compares a growing tree with checkpoints at their sizes.
 
     Args:
         kept: Checkpoints of one log.
@@ -67,16 +67,16 @@ class CheckpointComparison:
     roots: dict[int, bytes] = field(default_factory=dict)
 
     def next_size(self, size: int) -> int | None:
-        """The smallest size above one at which the root must be looked at."""
+        """The next size above the given one at which a checkpoint needs the root; None if there is none."""
         return min((one.checkpoint.size for one in self.kept if one.checkpoint.size > size), default=None)
 
     def look(self, frontier: Frontier) -> None:
-        """Remember the root, if a checkpoint is of this size."""
+        """Record the root if a checkpoint has this size."""
         if any(one.checkpoint.size == frontier.size for one in self.kept):
             self.roots[frontier.size] = frontier.root()
 
     def extend(self, frontier: Frontier, leaves: Sequence[bytes], nodes: list[tuple[int, int, bytes]]) -> None:
-        """Grow the tree, with a look at every size that a checkpoint has."""
+        """Grow the tree, and record its root at the size of each checkpoint."""
         at = 0
         while at < len(leaves):
             stop = self.next_size(frontier.size)
@@ -86,23 +86,23 @@ class CheckpointComparison:
             at += len(part)
 
     def faults(self, size: int, held: str) -> Iterable[tuple[str, str]]:
-        """(source, what contradicts the log).
+        """(source, fault) of each checkpoint that does not match the log.
 
         Args:
-            size: How many entries the log has.
-            held: What holds them, like "the database".
+            size: Number of entries in the log.
+            held: Where the entries are stored, such as "the database".
         """
         for one in self.kept:
             known = one.checkpoint
             if one.fault:
                 yield one.source, one.fault
             if known.size > size:
-                yield one.source, f"it vouches for {known.size} entries, {held} holds {size}: it went back or was cut"
+                yield one.source, f"it covers {known.size} entries, {held} has {size}: rolled back or truncated"
             elif not self._agrees(one):
                 found = self.roots.get(known.size)
                 text = f"at size {known.size} expected root {known.root.hex()}, got {found.hex() if found else 'none'}"
                 others = [other.source for other in self.kept if self._agrees(other) and other.checkpoint.size >= known.size]
-                yield one.source, f"{text}; {others[0]} vouches for what is stored: a fork" if others else text
+                yield one.source, f"{text}; {others[0]} matches what is stored: the log was forked" if others else text
 
     def _agrees(self, one: StoredCheckpoint) -> bool:
         return self.roots.get(one.checkpoint.size) == one.checkpoint.root

@@ -1,7 +1,7 @@
-"""Whether exported tiles are the log that its checkpoint says: everything hashed again, in constant memory.
+"""Whether exported tiles match the log's checkpoint: everything is hashed again, in constant memory.
 
-Reads through a callable, so that a folder, an archive and a web server are checked alike. What the entries mean, and
-whether the blobs that they name are there, is left to others.
+Reads go through a callable, so a folder, an archive and a web server are checked alike. Other modules check what the entries
+mean and whether the blobs that they name are stored.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ OnEntry = Callable[[int, bytes], None]  # (index, payload)
 
 @dataclass(frozen=True, slots=True)
 class TileProblem:
-    """One thing that is wrong with an export: at an entry of the log (None: with more or other than one), in a file."""
+    """One problem in a file of an export: at an entry of the log, or not tied to a single entry (None)."""
 
     path: str
     index: int | None
@@ -32,13 +32,13 @@ class TileProblem:
 
 @dataclass(frozen=True, slots=True)
 class TileReport:
-    """What was checked: clean when there are no problems.
+    """The result of a check; clean if there are no problems.
 
     Attributes:
-        size: Entries that the tree should have.
-        entries: Entries that were there and were hashed again.
-        root: Root over them; where an entry is missing, over what its tile says.
-        problems: In the order of the log; those of the whole come last.
+        size: Number of entries that the tree should have.
+        entries: Number of entries that were found and hashed again.
+        root: Root over them; a missing entry is replaced by the hash in its tile.
+        problems: In log order; problems of the whole export come last.
     """
 
     size: int
@@ -50,18 +50,18 @@ class TileReport:
 def check_export(
     read: Read, verifiers: Sequence[Verifier], on_entry: OnEntry | None = None, against: Sequence[StoredCheckpoint] = ()
 ) -> tuple[Checkpoint, TileReport]:
-    """Check an exported log against the signed checkpoint that lies beside its tiles.
+    """Check an exported log against the signed checkpoint next to its tiles.
 
     Args:
         read: Reads below the log's prefix.
         verifiers: Keys, one of which must have signed the checkpoint.
-        on_entry: Sees every entry that is there, in order.
-        against: Checkpoints of this log that others kept.
+        on_entry: Called with every entry found, in order.
+        against: Checkpoints of this log saved elsewhere.
     Returns:
-        The checkpoint, and what was found; a root that is not the checkpoint's is a problem.
+        The checkpoint, and the report; a root that differs from the checkpoint's is a problem.
     Raises:
         NotFound: there is no checkpoint.
-        DamagedError: the checkpoint is no signed note of one of the keys, so that nothing can be said.
+        DamagedError: none of the keys signed the checkpoint, so nothing can be checked.
     Source:
         C2SP tlog-tiles, tlog-checkpoint.
 
@@ -82,20 +82,20 @@ def check_export(
 
 
 def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against: Sequence[StoredCheckpoint] = ()) -> TileReport:
-    """Hash the entries of a tree of tiles again, and demand that every tile says the same.
+    """Hash the entries of a tree of tiles again, and compare the result with every tile.
 
     Args:
         read: Reads below the log's prefix.
-        size: How many entries the tree should have.
-        on_entry: Sees every entry that is there, in order.
-        against: Checkpoints that the tree is held against.
+        size: Number of entries that the tree should have.
+        on_entry: Called with every entry found, in order.
+        against: Checkpoints to compare the tree with.
     Source:
         C2SP tlog-tiles, "Merkle Tree", "Partial Tiles", "Log entries".
 
     >>> from ledger.formats.tiles import encode_bundle
     >>> files = {"tile/entries/000.p/1": encode_bundle([b"a"]), "tile/0/000.p/1": leaf_hash(b"b")}
     >>> print(*check_tiles(files.__getitem__, 1).problems)
-    tile/0/000.p/1: entry 0: its bytes hash to 022a6979e6dab7aa, the tile says 57eb35615d47f34e
+    tile/0/000.p/1: entry 0: its bytes hash to 022a6979e6dab7aa, the tile has 57eb35615d47f34e
     """
     check = _Check(read, on_entry or (lambda index, payload: None), CheckpointComparison(against))
     for index in range(-(-size // TILE_WIDTH)):
@@ -106,7 +106,7 @@ def check_tiles(read: Read, size: int, on_entry: OnEntry | None = None, against:
 
 
 class _Check:
-    """The state of one check: a frontier, and at most a tile's hashes for each level."""
+    """The state of one check: a frontier, and at most one tile's hashes for each level."""
 
     def __init__(self, read: Read, on_entry: OnEntry, comparison: CheckpointComparison) -> None:
         self.read, self.on_entry, self.comparison = read, on_entry, comparison
@@ -114,31 +114,31 @@ class _Check:
         comparison.look(self.frontier)
         self.entries = 0
         self.problems: list[TileProblem] = []
-        self.open: dict[int, list[bytes]] = {}  # level of tiles above the lowest -> hashes of its tile that is not full yet
+        self.open: dict[int, list[bytes]] = {}  # tile level above 0 -> hashes of its tile that is not full yet
 
     def bundle(self, place: Tile) -> None:
-        """Check one bundle, the lowest tile over it, and the tiles that it completes."""
+        """Check one bundle, the level-0 tile over it, and the higher tiles that it completes."""
         first = place.index * TILE_WIDTH
         payloads = self._payloads(place)
         tile = Tile(0, place.index, place.width)
-        told = self._told(tile)
+        stored = self._hashes(tile)
         leaves = [leaf_hash(payload) for payload in payloads]
-        for at, (leaf, says) in enumerate(zip(leaves, told, strict=False)):
-            if leaf != says:
-                what = f"its bytes hash to {leaf.hex()[:16]}, the tile says {says.hex()[:16]}"
+        for at, (leaf, expected) in enumerate(zip(leaves, stored, strict=False)):
+            if leaf != expected:
+                what = f"its bytes hash to {leaf.hex()[:16]}, the tile has {expected.hex()[:16]}"
                 self.problems.append(TileProblem(tile.path(), first + at, what))
-        # Where entries are missing the tile is believed, and where it is missing too, a hash that nothing has.
-        leaves += told[len(leaves) :] or [bytes(HASH_SIZE_BYTES)] * (place.width - len(leaves))
-        kept: list[tuple[int, int, bytes]] = []
-        self.comparison.extend(self.frontier, leaves, kept)
-        for level, index, node in kept:
+        # A missing entry is replaced by its hash in the tile; if the tile is missing too, by a hash that no entry has.
+        leaves += stored[len(leaves) :] or [bytes(HASH_SIZE_BYTES)] * (place.width - len(leaves))
+        completed: list[tuple[int, int, bytes]] = []
+        self.comparison.extend(self.frontier, leaves, completed)
+        for level, index, node in completed:
             self._above(level // TILE_HEIGHT, index, node)
         for at, payload in enumerate(payloads):
             self.on_entry(first + at, payload)
         self.entries += len(payloads)
 
     def edge(self) -> None:
-        """Check the tiles that the tree leaves partial, above the lowest."""
+        """Check the partial tiles at the right edge of the tree, above level 0."""
         for level, hashes in sorted(self.open.items()):
             if hashes:
                 self._compare(Tile(level, (self.frontier.size >> level * TILE_HEIGHT) // TILE_WIDTH, len(hashes)), hashes)
@@ -152,14 +152,14 @@ class _Check:
 
     def _compare(self, tile: Tile, hashes: list[bytes]) -> None:
         span = 1 << (tile.level or 0) * TILE_HEIGHT
-        for at, (expected, says) in enumerate(zip(hashes, self._told(tile), strict=False)):
-            if expected != says:
+        for at, (expected, stored) in enumerate(zip(hashes, self._hashes(tile), strict=False)):
+            if expected != stored:
                 begin = (tile.index * TILE_WIDTH + at) * span
-                what = f"entries {begin} to {begin + span - 1} hash to {expected.hex()[:16]}, the tile says {says.hex()[:16]}"
+                what = f"entries {begin} to {begin + span - 1} hash to {expected.hex()[:16]}, the tile has {stored.hex()[:16]}"
                 self.problems.append(TileProblem(tile.path(), None, what))
 
-    def _told(self, tile: Tile) -> list[bytes]:
-        """The hashes of a tile as it lies there; none, and a problem, when it cannot be read."""
+    def _hashes(self, tile: Tile) -> list[bytes]:
+        """The hashes stored in a tile; none, and a problem, if it cannot be read."""
         try:
             data = fetch(self.read, tile)
         except (NotFound, DamagedError) as damage:
@@ -168,7 +168,7 @@ class _Check:
         return [data[at : at + HASH_SIZE_BYTES] for at in range(0, len(data), HASH_SIZE_BYTES)]
 
     def _payloads(self, place: Tile) -> list[bytes]:
-        """The entries of a bundle as it lies there; none, and a problem, when it cannot be read."""
+        """The entries stored in a bundle; none, and a problem, if it cannot be read."""
         width = place.width
         try:
             try:

@@ -1,7 +1,7 @@
-"""Whether a log still is what it was: every hash, node, root and index derived again from the stored bytes.
+"""Whether a log is unchanged: every hash, node, root and index is recomputed from the stored bytes.
 
-Reads the database as it lies there and trusts none of its columns. What no checkpoint vouches for, the entries
-behind the last one, is only checked against itself. Exported logs are checked by `ledger.check.tile_check`.
+Trusts no column of the database. Entries after the last checkpoint can only be checked for consistency.
+Exported logs are checked by `ledger.check.tile_check`.
 """
 
 from collections import deque
@@ -25,22 +25,22 @@ from schemas.records.records import LogContinued
 
 PAGE_ENTRIES = 1_024
 PAGE_NODES = 1_000
-BATCH_BLOBS = 32  # 3 MB of chunks; enough work to be worth handing to another process
-MOST_BATCHES = 256  # whose answers were not asked for yet; one process may be slow while others go on
-# Deriving the root over an issue's chunks takes four times as long as hashing its blob, which is what stored bytes can
-# be damaged in; that a root was recorded that never followed from the chunks is looked for in all when asked to.
-ROOTS_WITHIN_ENTRIES = 1_000  # from the start of a log: of all issues
-ROOTS_ONE_IN = 64  # behind that, by the first byte of the blob's digest
-MOST_DATABASE_PROBLEMS = 20  # of SQLite's own check; one cause often has many
+BATCH_BLOBS = 32  # 3 MB of chunks; enough work to send to another process
+MOST_BATCHES = 256  # in progress at once; allows one slow process while the others continue
+# Recomputing the root over an issue's chunks takes four times as long as hashing its blob. The blob's hash finds damaged
+# bytes; the root also finds issues that were recorded with a wrong root, and is recomputed for all issues on request only.
+ROOTS_WITHIN_ENTRIES = 1_000  # at the start of a log: every issue
+ROOTS_ONE_IN = 64  # after that, selected by the first byte of the blob's digest
+MOST_DATABASE_PROBLEMS = 20  # reported by SQLite's own check; one cause often gives many
 CHECKPOINT = "checkpoint"
 
-Progress = Callable[[int, int], None]  # (entries done, entries in all)
+Progress = Callable[[int, int], None]  # (entries done, entries in total)
 RawRow = Row[int, str, int | None, str, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: at an index of the log, or with the log as a whole (None)."""
+    """One problem: at an index of the log, or with the log as a whole (None)."""
 
     index: int | None
     what: str
@@ -51,17 +51,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and what was wrong; clean when there are no problems.
+    """What was checked, and the problems found; clean if there are none.
 
     Attributes:
         log: Name of the log.
-        entries: How many entries were hashed again.
+        entries: Number of entries hashed again.
         root: Root over them, in hexadecimal.
-        checkpoint_size: Size up to which the instance's own checkpoint vouches; None without one.
-        blobs: How many blobs that entries name were hashed again.
-        problems: In the order of the log, those of the whole and of blobs after it.
-        expired: How many of the blobs are gone because their time was over, which is on record.
-        roots: For how many issues the root over their chunks was derived again.
+        checkpoint_size: Size of the instance's own checkpoint; None without one.
+        blobs: Number of named blobs hashed again.
+        problems: In log order, then those of the whole log and of blobs.
+        expired: Number of blobs deleted because their retention ended, as the ledger records.
+        roots: Number of issues for which the root over their chunks was recomputed.
     """
 
     log: str
@@ -85,35 +85,35 @@ def verify_log(
     has_expired: Callable[[NamedBlob], bool] = lambda named: False,
     every_root: bool = False,
 ) -> Report:
-    """Derive a log again from its stored bytes.
+    """Recompute a log from its stored bytes.
 
     Args:
-        ledger: Where the log is; it may grow meanwhile, which is not looked at.
+        ledger: Holds the log; entries appended during the check are ignored.
         log: Name of the log.
-        blobs: Where the blobs are that its entries name; not checked without it.
+        blobs: Holds the blobs that the entries name; without it they are not checked.
         on_progress: Called with (done, total) entries, about once per thousand.
-        against: Checkpoints of this log that others kept.
-        check_blobs: Checks the blobs instead, on other processors perhaps.
-        has_expired: Whether a blob that is missing may be: its time was over.
-        every_root: Whether the root over the chunks of every issue is derived, and not of some only.
+        against: Checkpoints of this log saved elsewhere.
+        check_blobs: Checks the blobs instead, for example in other processes.
+        has_expired: Whether a missing blob may be missing, because its retention ended.
+        every_root: Whether to recompute the root over the chunks of every issue, not only of a sample.
     Raises:
         NotFound: there is no such log.
-        StoreUnavailable: the database does not answer, so nothing can be said.
+        StoreUnavailable: the database does not answer, so nothing can be checked.
     """
     blob_checks = BlobChecks(check_blobs or (checks_here(blobs) if blobs is not None else None), has_expired, every_root=every_root)
     check = _Check(ledger, log, blob_checks)
     try:
         check.run(on_progress or (lambda done, total: None), against)
     except DamagedError as damage:
-        check.say(None, str(damage))
+        check.add_problem(None, str(damage))
     return check.report()
 
 
 def own_checkpoint(ledger: Ledger, log: str) -> list[StoredCheckpoint]:
-    """The checkpoint that an instance itself keeps outside of its database; none if there is no file.
+    """The instance's own checkpoints outside the database, the cosigned copy last; empty if there is no file.
 
     Raises:
-        BootRefused: the file is not to be believed.
+        BootRefused: the file cannot be trusted.
     """
     checkpoint, cosigned = ledger.guard.read(log), ledger.guard.cosigned(log)
     found = [] if checkpoint is None else [StoredCheckpoint(CHECKPOINT, checkpoint)]
@@ -121,7 +121,7 @@ def own_checkpoint(ledger: Ledger, log: str) -> list[StoredCheckpoint]:
 
 
 class BlobChecks:
-    """The blobs of a log on their way through a check: in batches, a few of them at once."""
+    """Checks the blobs of a log in batches, several of them in parallel."""
 
     def __init__(
         self, check: CheckBlobs | None, has_expired: Callable[[NamedBlob], bool] = lambda named: False, *, every_root: bool = False
@@ -129,12 +129,12 @@ class BlobChecks:
         self._check, self._has_expired, self._every_root = check, has_expired, every_root
         self._batch: list[NamedBlob] = []
         self._answers: deque[Callable[[], Sequence[Fault]]] = deque()
-        self._models: set[bytes] = set()  # Every issue names the same few; each is read once.
+        self._models: set[bytes] = set()  # All issues name the same few models; each is read once.
         self.count = self.expired = self.roots = 0
         self.problems: list[Problem] = []
 
     def add(self, named: Sequence[NamedBlob]) -> None:
-        """Take the blobs of an entry."""
+        """Add the blobs of an entry."""
         if self._check is None:
             return
         for one in named:
@@ -148,7 +148,7 @@ class BlobChecks:
             self._hand_over()
 
     def finish(self) -> None:
-        """Wait for what is on its way."""
+        """Check the remaining blobs, and wait for all batches in progress."""
         self._hand_over()
         while self._answers:
             self._take()
@@ -171,7 +171,7 @@ class BlobChecks:
 
 
 class _Check:
-    """The state of one verification: constant but for the problems and the digests of models."""
+    """The state of one verification: constant size, except for the problems and the digests of models."""
 
     def __init__(self, ledger: Ledger, log: str, blobs: BlobChecks) -> None:
         self.ledger, self.log, self.blobs = ledger, log, blobs
@@ -182,36 +182,36 @@ class _Check:
         self.checkpoint_size: int | None = None
         self.entries = 0
 
-    def say(self, index: int | None, what: str) -> None:
-        """Report a problem."""
+    def add_problem(self, index: int | None, what: str) -> None:
+        """Add a problem to the report."""
         self.problems.append(Problem(index, what))
 
     def report(self) -> Report:
-        """What came out."""
+        """The result so far."""
         problems = (*self.problems, *self.blobs.problems)
         root = self.frontier.root().hex()
         return Report(self.log, self.entries, root, self.checkpoint_size, self.blobs.count, problems, self.blobs.expired, self.blobs.roots)
 
     def run(self, on_progress: Progress, against: Sequence[StoredCheckpoint]) -> None:
-        """Check everything, in the order in which one thing rests on another."""
+        """Check everything, in order of dependency."""
         engine, log_id = self.ledger.opened(self.log)
-        # Before the size: the file may grow while we look, and must not seem to be ahead.
+        # Read before the size: the log may grow in between, and the checkpoint must not seem to be ahead of it.
         self.comparison = CheckpointComparison([*self._own_checkpoint(), *against])
         self.comparison.look(self.frontier)
         with reading(engine, self.log) as connection:
             if engine.dialect.name == "sqlite":
                 for (fault,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_DATABASE_PROBLEMS})"):
                     if fault != "ok":
-                        self.say(None, f"database: {fault}")
+                        self.add_problem(None, f"database: {fault}")
             size, stored, count, largest = connection.execute(statements.extent(), {"name": self.log, "log_id": log_id}).one()
             for level, index in connection.execute(statements.stray_nodes(), {"name": self.log, "log_id": log_id}):
-                self.say(None, f"nodes: there is one at level {level}, index {index}, where the tree has none")
+                self.add_problem(None, f"nodes: unexpected node at level {level}, index {index}, outside the tree")
         if not (isinstance(size, int) and isinstance(largest, int) and isinstance(stored, bytes)):
             raise DamagedError(f"size: expected a number and a frontier, got {size!r}, {stored!r} and the largest index {largest!r}")
         if (count, largest) != (size, size - 1):
-            self.say(None, f"size: expected {size} entries up to index {size - 1}, got {count} up to index {largest}")
+            self.add_problem(None, f"size: expected {size} entries up to index {size - 1}, got {count} up to index {largest}")
         self.nodes = _StoredNodes(self.ledger, self.log)
-        self.nodes.at(TILE_HEIGHT, 0)  # A table that cannot be read is damage even before it holds anything.
+        self.nodes.at(TILE_HEIGHT, 0)  # An unreadable table is damage even if it is empty.
         there = min(size, largest + 1)  # A damaged size may be any number.
         for start in range(0, there, PAGE_ENTRIES):
             stop = min(start + PAGE_ENTRIES, there)
@@ -219,11 +219,13 @@ class _Check:
                 self._entries(rows)
             on_progress(start, size)
         if there < size:
-            self.say(there, _missing(there, size - 1))
+            self.add_problem(there, _missing(there, size - 1))
         else:
             self._skip_to(size)
         if stored != self.frontier.to_bytes():
-            self.say(None, f"root: the entries hash to {self.frontier.root().hex()}, the stored frontier of size {size} says otherwise")
+            self.add_problem(
+                None, f"root: the entries hash to {self.frontier.root().hex()}, which the stored frontier of size {size} does not match"
+            )
         self.problems += [Problem(None, f"{source}: {what}") for source, what in self.comparison.faults(size, "the database")]
         self.blobs.finish()
         on_progress(size, size)
@@ -232,17 +234,17 @@ class _Check:
         try:
             found = own_checkpoint(self.ledger, self.log)
         except BootRefused as refusal:
-            self.say(None, f"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}")
+            self.add_problem(None, f"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}")
             return []
         if not found:
             name = self.ledger.guard.path(self.log).name
-            self.say(None, f"{CHECKPOINT}: {name} is missing: nothing outside the database vouches for this log")
+            self.add_problem(None, f"{CHECKPOINT}: {name} is missing: no checkpoint outside the database confirms this log")
         else:
             self.checkpoint_size = found[0].checkpoint.size
         return found
 
     def _rows(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
-        """The rows that are there in [start, stop); where some cannot be read, the others all the same."""
+        """The stored rows in [start, stop), page by page; unreadable rows are reported and skipped."""
         engine, log_id = self.ledger.opened(self.log)
         bounds = {"log_id": log_id, "start": start, "stop": stop, "limit": stop - start}
         try:
@@ -250,7 +252,7 @@ class _Check:
                 rows: Sequence[RawRow] = connection.execute(statements.entries(of_kind=False), bounds).all()
         except DamagedError as damage:
             if stop - start == 1:
-                self.say(start, str(damage))
+                self.add_problem(start, str(damage))
                 return
             middle = (start + stop) // 2
             yield from self._rows(start, middle)
@@ -262,58 +264,58 @@ class _Check:
         leaves: list[bytes] = []
         for index, kind, slot, subject, leaf, payload in rows:
             if not isinstance(index, int) or index < self.frontier.size + len(leaves):
-                self.say(None, f"entries: one is indexed as {index!r} behind {self.frontier.size + len(leaves) - 1}")
+                self.add_problem(None, f"entries: index {index!r} stored after {self.frontier.size + len(leaves) - 1}")
                 continue
             if index != self.frontier.size + len(leaves):
                 self._grow(leaves)
                 leaves = []
                 self._skip_to(index)
             if not isinstance(payload, bytes):
-                self.say(index, f"expected bytes, got {type(payload).__name__}")
+                self.add_problem(index, f"expected bytes, got {type(payload).__name__}")
                 leaves.append(bytes(32))
                 continue
             try:
                 payload = payload or self.ledger.bytes_of(self.log, index, leaf, payload)
             except DamagedError as damage:
-                self.say(index, str(damage))
+                self.add_problem(index, str(damage))
                 leaves.append(bytes(32))
                 continue
             found = leaf_hash(payload)
             leaves.append(found)
             self.entries += 1
             if found != leaf:
-                self.say(
+                self.add_problem(
                     index, f"the bytes hash to {found.hex()}, the stored leaf hash is {leaf.hex() if isinstance(leaf, bytes) else leaf!r}"
                 )
                 continue
             try:
                 seen = skim(payload)
             except DamagedError as damage:
-                self.say(index, str(damage))
+                self.add_problem(index, str(damage))
                 continue
             if (seen.kind, seen.slot, seen.subject) != (kind, slot, subject):
-                self.say(index, f"indexed as {(kind, slot, subject)}, its bytes say {(seen.kind, seen.slot, seen.subject)}")
+                self.add_problem(index, f"indexed as {(kind, slot, subject)}, its bytes contain {(seen.kind, seen.slot, seen.subject)}")
             if seen.kind == LogContinued.__name__:
                 for what in evidence_faults(self.ledger, self.log, index, payload):
-                    self.say(index, what)
+                    self.add_problem(index, what)
             if blobs_of_kind(seen.kind):
                 self.blobs.add(blobs_of_entry(index, seen))
         self._grow(leaves)
 
     def _skip_to(self, index: int) -> None:
-        """Entries that are missing before an index; the tree goes on with a hash that nothing has."""
+        """Report the entries missing before an index, and fill the tree with a hash that no entry has."""
         if self.frontier.size < index:
-            self.say(self.frontier.size, _missing(self.frontier.size, index - 1))
+            self.add_problem(self.frontier.size, _missing(self.frontier.size, index - 1))
         while self.frontier.size < index:
             self._grow([bytes(32)] * min(PAGE_ENTRIES, index - self.frontier.size))
 
     def _grow(self, leaves: Sequence[bytes]) -> None:
-        kept: list[tuple[int, int, bytes]] = []
-        self.comparison.extend(self.frontier, leaves, kept)
+        completed: list[tuple[int, int, bytes]] = []
+        self.comparison.extend(self.frontier, leaves, completed)
         assert self.nodes is not None
-        for level, at, node in kept:
+        for level, at, node in completed:
             if self.nodes.at(level, at) != node:
-                self.say(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
+                self.add_problem(None, f"entries {at << level} to {(at + 1 << level) - 1} do not hash to the stored node at level {level}")
 
 
 def _missing(first: int, last: int) -> str:
@@ -321,14 +323,14 @@ def _missing(first: int, last: int) -> str:
 
 
 class _StoredNodes:
-    """The nodes that the database keeps, read a page at a time for each level."""
+    """The nodes stored in the database, read one page at a time per level."""
 
     def __init__(self, ledger: Ledger, log: str) -> None:
         self._ledger, self._log = ledger, log
         self._pages: dict[int, tuple[int, dict[int, bytes]]] = {}
 
     def at(self, level: int, index: int) -> bytes | None:
-        """One node's hash, None where there is none."""
+        """The hash of a node; None if it is not stored."""
         start, page = self._pages.get(level, (-PAGE_NODES, {}))
         if not start <= index < start + PAGE_NODES:
             engine, log_id = self._ledger.opened(self._log)

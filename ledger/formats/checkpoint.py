@@ -1,6 +1,6 @@
-"""What a log's size and root look like on paper: the text of a C2SP checkpoint.
+"""How a log's size and root are written: the text of a C2SP checkpoint.
 
-Parsing and formatting only. Who writes checkpoints, and what follows from one that disagrees, is in `ledger.store.guard`.
+Parsing and formatting only. Writing checkpoints, and handling one that does not match, is in `ledger.store.guard`.
 """
 
 import base64
@@ -15,14 +15,14 @@ LARGEST_SIZE = (1 << 63) - 1  # C2SP tlog-checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A claim about a log: that many entries, that root.
+    """A claim about a log: its number of entries and its root.
 
     Attributes:
-        origin: Which log of which instance, see `origin_of`.
+        origin: Identifies the log and instance, see `origin_of`.
         size: Number of entries.
         root: RFC 6962 root over them; the length is not checked here.
-        extensions: Further lines of the body.
-        signatures: Signature lines as they are; not verified here.
+        extensions: Additional lines of the body.
+        signatures: Signature lines, unmodified and not verified here.
     """
 
     origin: str
@@ -43,12 +43,12 @@ class Checkpoint:
         return "".join(f"{line}\n" for line in lines)
 
     def text(self) -> str:
-        """The body, and the signatures after an empty line when there are any."""
+        """The body, followed by an empty line and the signatures if there are any."""
         return self.body() + ("\n" + "".join(f"{line}\n" for line in self.signatures) if self.signatures else "")
 
 
 def origin_of(instance: str, log: str, number: int = 1) -> str:
-    """Origin line of a log; the number grows with each `ridecast ledger continue`, so that no origin ever forks.
+    """Origin line of a log; the number increases with each `ridecast ledger continue`, so that no origin ever forks.
 
     >>> origin_of("local", "region/nyc"), origin_of("local", "region/nyc", 2)
     ('ridecast/local/region/nyc', 'ridecast/local@2/region/nyc')
@@ -57,7 +57,7 @@ def origin_of(instance: str, log: str, number: int = 1) -> str:
 
 
 def number_of(origin: str, instance: str, log: str) -> int | None:
-    """Which origin of a log this is; None when it is no origin of this log and instance.
+    """The number of an origin; None if the origin is not of this log and instance.
 
     >>> number_of("ridecast/local@2/region/nyc", "local", "region/nyc")
     2
@@ -67,10 +67,10 @@ def number_of(origin: str, instance: str, log: str) -> int | None:
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """The checkpoint that a text holds.
+    """Parse a checkpoint.
 
     Raises:
-        DamagedError: the text is no checkpoint; the message says what is wrong with it.
+        DamagedError: the text is not a checkpoint; the message names the part that is wrong.
     Source:
         C2SP tlog-checkpoint and signed-note.
 
@@ -86,7 +86,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     origin, size, encoded, *extensions = lines
     if not origin:
         raise DamagedError("checkpoint: expected an origin in the first line, got an empty line")
-    short = size.isascii() and size.isdecimal() and len(size) <= len(str(LARGEST_SIZE))  # Python reads no longer one than 4,300 digits.
+    short = size.isascii() and size.isdecimal() and len(size) <= len(str(LARGEST_SIZE))  # Python's int() rejects more than 4,300 digits.
     if not short or str(int(size)) != size or int(size) > LARGEST_SIZE:
         raise DamagedError(f"checkpoint: expected a decimal size up to {LARGEST_SIZE}, got {size[:40]!r}")
     try:
@@ -95,5 +95,5 @@ def parse_checkpoint(text: str) -> Checkpoint:
         raise DamagedError(f"checkpoint: expected a root in base64, got {encoded[:60]!r}") from cause
     signatures = signed.split("\n") if separator else []
     if separator and (signatures.pop() != "" or not signatures or not all(line.startswith("— ") for line in signatures)):
-        raise DamagedError("checkpoint: expected signature lines that begin with a dash (U+2014) and a space")
+        raise DamagedError("checkpoint: expected signature lines that start with a dash (U+2014) and a space")
     return Checkpoint(origin, int(size), root, tuple(extensions), tuple(signatures))

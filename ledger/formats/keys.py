@@ -1,7 +1,7 @@
-"""Whose word counts: Ed25519 keys as the C2SP signed-note specification writes them, to sign and to check.
+"""Who signed a text: Ed25519 keys in the format of the C2SP signed-note specification, to sign and to verify.
 
-Pure: seeds and times are passed in; where a private key is kept, and who may read it, is left to the shells.
-What a signed note looks like is in `ledger.formats.note`.
+Pure: seeds and times are passed in; the shells decide where a private key is stored and who may read it.
+The format of signed notes is in `ledger.formats.note`.
 """
 
 import base64
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from schemas.errors import ContractError, DamagedError, UsageError
 
-KEY_SIZE_BYTES = 32  # RFC 8032 5.1.5: of a seed and of a public key alike
+KEY_SIZE_BYTES = 32  # RFC 8032 5.1.5: a seed and a public key have the same size
 SIGNATURE_SIZE_BYTES = 64  # RFC 8032 5.1.6
 ID_SIZE_BYTES = 4  # C2SP signed-note, "Signatures"
 TIME_SIZE_BYTES = 8  # C2SP tlog-cosignature, "Format"
@@ -29,17 +29,17 @@ class Algorithm(IntEnum):
     """What a key signs, by its signature type byte (C2SP signed-note, "Signature types")."""
 
     ED25519 = 0x01  # the text
-    COSIGNATURE = 0x04  # the text and a time, as a witness does: tlog-cosignature, cosignature/v1
+    COSIGNATURE = 0x04  # the text and a time, used by witnesses: tlog-cosignature, cosignature/v1
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A key that checks signatures; its text form may be given to anyone.
+    """A key that verifies signatures; its text form is public.
 
     Attributes:
-        name: Whose key it is, best a URL without its scheme; no spaces, no plus sign.
+        name: Owner of the key, preferably a URL without its scheme; no spaces, no plus sign.
         public_key: Ed25519, 32 bytes.
-        algorithm: What it checks.
+        algorithm: What it verifies.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Verifier:
 
     @property
     def key_id(self) -> bytes:
-        """Four bytes that tell this key from others of the same name (C2SP signed-note, "Signatures").
+        """Four bytes that distinguish this key from others of the same name (C2SP signed-note, "Signatures").
 
         >>> Verifier("EnochRoot", bytes(32)).key_id.hex()
         '61ba0c5e'
@@ -67,7 +67,7 @@ class Verifier:
         return _key_text(self.name, self.key_id, self.algorithm, self.public_key)
 
     def cosigner(self) -> "Verifier":
-        """The same key as a witness uses it; it has another id.
+        """The same key as a witness key; it has another id.
 
         >>> Verifier("EnochRoot", bytes(32)).cosigner().key_id.hex()
         '0e432414'
@@ -75,15 +75,15 @@ class Verifier:
         return Verifier(self.name, self.public_key, Algorithm.COSIGNATURE)
 
     def check(self, text: str, signature: bytes) -> int | None:
-        """Demand that a signature is this key's over a text.
+        """Verify that this key signed a text.
 
         Args:
-            text: What was signed, with its last newline.
+            text: The signed text, including its last newline.
             signature: Without the key's id; a cosignature begins with its time.
         Returns:
             The time of a cosignature, seconds since 1970; None for a plain signature.
         Raises:
-            DamagedError: it is not.
+            DamagedError: the signature is malformed or does not match the text.
         Source:
             C2SP signed-note, "Ed25519 signatures"; tlog-cosignature, "Ed25519 signed message".
 
@@ -99,8 +99,8 @@ class Verifier:
             )
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, _message(text, time_s))
-        except (InvalidSignature, ValueError) as cause:  # ValueError: the key is no point of the curve.
-            raise DamagedError(f"note: the signature of key {self._display_name()} does not fit the text") from cause
+        except (InvalidSignature, ValueError) as cause:  # ValueError: the key is not a point on the curve.
+            raise DamagedError(f"note: the signature of key {self._display_name()} does not match the text") from cause
         return time_s
 
     def _display_name(self) -> str:
@@ -109,11 +109,11 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A key that signs; whoever has its text form can sign in its name.
+    """A key that signs; its text form is secret, as anyone who has it can sign.
 
     Attributes:
         name: As in `Verifier`.
-        seed: 32 secret bytes from a good source of randomness (RFC 8032's private key).
+        seed: 32 secret bytes from a cryptographic source of randomness (RFC 8032's private key).
         algorithm: What it signs.
     """
 
@@ -126,7 +126,7 @@ class Signer:
 
     @property
     def verifier(self) -> Verifier:
-        """The key that checks what this one signs.
+        """The key that verifies what this key signs.
 
         >>> Signer("EnochRoot", bytes(32)).verifier.text()
         'EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop'
@@ -142,7 +142,7 @@ class Signer:
         return PRIVATE + _key_text(self.name, self.verifier.key_id, self.algorithm, self.seed)
 
     def cosigner(self) -> "Signer":
-        """The same key as a witness uses it.
+        """The same key as a witness key.
 
         >>> Signer("EnochRoot", bytes(32)).cosigner().verifier == Signer("EnochRoot", bytes(32)).verifier.cosigner()
         True
@@ -153,7 +153,7 @@ class Signer:
         """Sign a text; a cosignature begins with its time. See `Verifier.check`.
 
         Raises:
-            ContractError: a plain key was given a time, or a cosigner none in [0, 2^63).
+            ContractError: a time was given for a plain key, or no time in [0, 2^63) for a cosigner.
 
         >>> len(Signer("EnochRoot", bytes(32)).cosigner().signature("hello\\n", 1_400_000_000))
         72
@@ -165,10 +165,10 @@ class Signer:
 
 
 def parse_verifier(text: str) -> Verifier:
-    """The key that checks, from its text form.
+    """Parse a verifier key.
 
     Raises:
-        UsageError: not such a text, its id does not fit its key, or the algorithm is another.
+        UsageError: the text is not a verifier key, its id does not match its key, or the algorithm is not supported.
     Source:
         C2SP signed-note, "Verifier keys".
 
@@ -176,7 +176,7 @@ def parse_verifier(text: str) -> Verifier:
     'EnochRoot'
     """
     if PRIVATE in text:
-        raise UsageError("verifier key: expected name+id+key, got a private key, which nobody else may see")
+        raise UsageError("verifier key: expected name+id+key, got a private key: keep it secret, pass the public key instead")
     try:
         name, key_id, algorithm, public_key = _parse_key(text)
         verifier = Verifier(name, public_key, algorithm)
@@ -188,10 +188,10 @@ def parse_verifier(text: str) -> Verifier:
 
 
 def parse_signer(text: str) -> Signer:
-    """The key that signs, from its text form; no error shows the text.
+    """Parse a private key; no error message contains the text.
 
     Raises:
-        UsageError: not such a text, its id does not fit its key, or the algorithm is another.
+        UsageError: the text is not a private key, its id does not match its key, or the algorithm is not supported.
     Source:
         golang.org/x/mod/sumdb/note
 
@@ -200,21 +200,21 @@ def parse_signer(text: str) -> Signer:
     """
     try:
         if not text.startswith(PRIVATE):
-            raise ValueError(f"it does not begin with {PRIVATE}")
+            raise ValueError(f"it does not start with {PRIVATE}")
         name, key_id, algorithm, seed = _parse_key(text.removeprefix(PRIVATE))
         signer = Signer(name, seed, algorithm)
         if signer.verifier.key_id != key_id:
-            raise ValueError("its id does not fit its name and key")
+            raise ValueError("its id does not match its name and key")
     except (ValueError, ContractError) as cause:
         raise UsageError(f"private key: expected {PRIVATE}name+id+key of an Ed25519 key: {cause}") from None
     return signer
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of a base64 text, of which there is only one for the same bytes.
+    """Decode canonical base64: only one text is accepted for the same bytes.
 
     Raises:
-        ValueError: not base64 (RFC 4648 4), or with unused bits set, so that it could be changed unnoticed.
+        ValueError: not base64 (RFC 4648 4), or with unused bits set, which would allow unnoticed changes.
 
     >>> decode_base64("AAAB")
     b'\\x00\\x00\\x01'
@@ -229,10 +229,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def is_name(name: str) -> bool:
-    """Whether a key may be called that.
+    """Whether a text is a valid key name.
 
     Source:
-        C2SP signed-note, "Format": not empty, no Unicode spaces, no plus; and no control characters, as in the whole note.
+        C2SP signed-note, "Format": not empty, no Unicode spaces, no plus sign, and no control characters, as in the whole note.
 
     >>> is_name("example.com/log"), is_name("a log")
     (True, False)
@@ -241,7 +241,7 @@ def is_name(name: str) -> bool:
 
 
 def encodes(text: str) -> bool:
-    """Whether a text can be UTF-8: half of a surrogate pair cannot.
+    """Whether a text can be encoded as UTF-8; half of a surrogate pair cannot.
 
     >>> encodes("\\ud800")
     False
@@ -254,13 +254,13 @@ def encodes(text: str) -> bool:
 
 
 def _message(text: str, time_s: int | None) -> bytes:
-    """What is signed (C2SP tlog-cosignature, "Ed25519 signed message")."""
+    """The bytes that are signed (C2SP tlog-cosignature, "Ed25519 signed message")."""
     return (text if time_s is None else f"cosignature/v1\ntime {time_s}\n{text}").encode("utf-8")
 
 
 def _require_key(name: str, key: bytes) -> None:
     if not is_name(name):
-        raise ContractError(f"key name: expected letters without spaces and plus signs, got {name!r}")
+        raise ContractError(f"key name: expected a name without spaces or plus signs, got {name!r}")
     if len(key) != KEY_SIZE_BYTES:
         raise ContractError(f"key {name}: expected {KEY_SIZE_BYTES} bytes, got {len(key)}")
 
@@ -273,8 +273,8 @@ def _parse_key(text: str) -> tuple[str, bytes, Algorithm, bytes]:
     """(name, id, algorithm, key) of a text form; raises ValueError without showing the key."""
     parts = KEY.fullmatch(text)
     if parts is None:
-        raise ValueError("not three parts with a plus between them")
+        raise ValueError("not three parts separated by plus signs")
     data = decode_base64(parts[3])
     if data[0] not in list(Algorithm):
-        raise ValueError(f"signature type {data[0]} is not known here")
+        raise ValueError(f"signature type {data[0]} is not supported")
     return parts[1], bytes.fromhex(parts[2]), Algorithm(data[0]), data[1:]

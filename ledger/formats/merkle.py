@@ -1,7 +1,7 @@
-"""How a log becomes one hash, and how a part of it is proved: the Merkle trees of RFC 6962.
+"""How a log is summarized in one hash, and how inclusion and consistency are proved: the Merkle trees of RFC 6962.
 
-Pure functions over hashes. A perfect subtree is named by (level, index): it covers the leaves
-[index << level, index + 1 << level). Where nodes are kept is left to `ledger.store.log`; a `NodeReader` fetches them.
+Pure functions over hashes. A perfect subtree is identified by (level, index): it covers the leaves
+[index << level, index + 1 << level). Nodes are stored by `ledger.store.log`; a `NodeReader` fetches them.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from schemas.errors import ContractError, DamagedError
 
 HASH_SIZE_BYTES = 32  # SHA-256
 EMPTY_ROOT = hashlib.sha256(b"").digest()  # RFC 6962 2.1: the hash of an empty list is the hash of an empty string
-TILE_HEIGHT = 8  # C2SP tlog-tiles: a tile holds 2^8 hashes, so nodes at levels 8, 16, 24... are worth keeping
+TILE_HEIGHT = 8  # C2SP tlog-tiles: a tile holds 2^8 hashes, so nodes at levels 8, 16, 24... are stored
 
 NodeReader = Callable[[int, int], bytes]  # (level, index) -> root of that perfect subtree
 
@@ -23,7 +23,7 @@ def leaf_hash(payload: bytes) -> bytes:
     >>> leaf_hash(b"").hex()[:16]
     '6e340b9cffb37a98'
     """
-    # Leaves and nodes hash with different prefixes (RFC 6962 2.1), else a node passes as a leaf.
+    # Leaves and nodes hash with different prefixes (RFC 6962 2.1); otherwise a node could pass as a leaf.
     return hashlib.sha256(b"\x00" + payload).digest()
 
 
@@ -34,9 +34,9 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Frontier:
-    """The few hashes that a tree needs to keep growing: roots of its perfect subtrees, largest first.
+    """The hashes needed to append to a tree: the roots of its perfect subtrees, largest first.
 
-    One hash for each bit that is set in `size`: a log of a billion entries has at most thirty.
+    One hash for each bit set in `size`: a log of a billion entries has at most thirty.
 
     >>> frontier = Frontier()
     >>> for payload in (b"a", b"b", b"c"):
@@ -49,14 +49,14 @@ class Frontier:
     hashes: list[bytes] = field(default_factory=list)
 
     def append(self, leaf: bytes, kept: list[tuple[int, int, bytes]] | None = None) -> None:
-        """Grow by one leaf hash; completed nodes at multiples of TILE_HEIGHT go to `kept` as (level, index, hash)."""
+        """Append one leaf hash; completed nodes at levels that are multiples of TILE_HEIGHT are added to `kept` as (level, index, hash)."""
         self.grow(0, leaf, kept)
 
     def grow(self, level: int, node: bytes, kept: list[tuple[int, int, bytes]] | None = None) -> None:
-        """Grow by a perfect subtree of 2^level leaves.
+        """Append a perfect subtree of 2^level leaves.
 
         Raises:
-            ContractError: the present size is not a multiple of 2^level, so the subtree would not be aligned.
+            ContractError: the current size is not a multiple of 2^level, so the subtree would not be aligned.
         """
         if self.size & ((1 << level) - 1):
             raise ContractError(f"tree: expected a size that is a multiple of {1 << level}, got {self.size}")
@@ -70,7 +70,7 @@ class Frontier:
         self.hashes.append(node)
 
     def extend(self, leaves: Sequence[bytes], kept: list[tuple[int, int, bytes]] | None = None) -> None:
-        """Grow by many leaf hashes as `append` does by each; what fills a whole tile is hashed a level at a time, twice as fast."""
+        """Append many leaf hashes; same result as `append` for each, but full tiles are hashed level by level, twice as fast."""
         at = 0
         while at < len(leaves):
             if self.size % (1 << TILE_HEIGHT) or len(leaves) - at < 1 << TILE_HEIGHT:
@@ -81,7 +81,7 @@ class Frontier:
                 at += 1 << TILE_HEIGHT
 
     def root(self) -> bytes:
-        """Root of the tree over all leaves so far."""
+        """Root of the tree over all leaves."""
         if not self.hashes:
             return EMPTY_ROOT
         node = self.hashes[-1]
@@ -90,19 +90,19 @@ class Frontier:
         return node
 
     def copy(self) -> "Frontier":
-        """A frontier that grows on its own."""
+        """An independent copy."""
         return Frontier(self.size, list(self.hashes))
 
     def to_bytes(self) -> bytes:
-        """The hashes, one after the other; the size is kept beside them."""
+        """The concatenated hashes, without the size, which is stored separately."""
         return b"".join(self.hashes)
 
     @classmethod
     def from_bytes(cls, size: int, data: bytes) -> "Frontier":
-        """The frontier of a tree of that size.
+        """Parse the frontier of a tree of the given size.
 
         Raises:
-            DamagedError: not one hash for each bit of the size.
+            DamagedError: the number of hashes does not match the size.
         """
         if len(data) != HASH_SIZE_BYTES * size.bit_count():
             raise DamagedError(f"frontier of size {size}: expected {HASH_SIZE_BYTES * size.bit_count()} bytes, got {len(data)}")
@@ -110,7 +110,7 @@ class Frontier:
 
 
 def root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """Root of the tree over some leaf hashes (RFC 6962 2.1).
+    """Root of the tree over leaf hashes (RFC 6962 2.1).
 
     >>> root([]) == EMPTY_ROOT
     True
@@ -118,13 +118,13 @@ def root(leaf_hashes: Iterable[bytes]) -> bytes:
     nodes = list(leaf_hashes)
     while len(nodes) > 1:
         odd = nodes[-1:] if len(nodes) % 2 else []
-        # As `node_hash` of each pair; the verifier does little else, and the call would take a third of its time.
+        # Same as `node_hash` for each pair; inlined because the call would take a third of the verifier's time.
         nodes = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)] + odd
     return nodes[0] if nodes else EMPTY_ROOT
 
 
 class Tree:
-    """All nodes of a tree in memory, for trees that fit: the chunks of a blob, tests.
+    """All nodes of a tree in memory, for small trees such as the chunks of a blob, and for tests.
 
     >>> tree = Tree([leaf_hash(bytes([i])) for i in range(5)])
     >>> verify_inclusion(3, 5, leaf_hash(b"\\x03"), inclusion_path(3, 5, tree.node), tree.root())
@@ -151,7 +151,7 @@ class Tree:
 
 
 def perfect_subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """(level, index) of the perfect subtrees that cover the leaves [begin, end), left to right, as large as alignment allows.
+    """(level, index) of the largest aligned perfect subtrees that cover the leaves [begin, end), left to right.
 
     >>> list(perfect_subtrees(4, 7))
     [(1, 2), (0, 6)]
@@ -165,7 +165,7 @@ def perfect_subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def range_root(begin: int, end: int, node: NodeReader) -> bytes:
-    """Root over the leaves [begin, end), where begin is a multiple of the smallest power of two >= end - begin."""
+    """Root over the leaves [begin, end); begin must be a multiple of the smallest power of two >= end - begin."""
     parts = [node(level, index) for level, index in perfect_subtrees(begin, end)]
     if not parts:
         return EMPTY_ROOT
@@ -176,10 +176,10 @@ def range_root(begin: int, end: int, node: NodeReader) -> bytes:
 
 
 def inclusion_path(index: int, size: int, node: NodeReader) -> list[bytes]:
-    """Audit path of a leaf (RFC 6962 2.1.1): the siblings on the way to the root, lowest first.
+    """Audit path of a leaf (RFC 6962 2.1.1): the sibling hashes from the leaf to the root, lowest first.
 
     Raises:
-        ContractError: no such leaf in a tree of that size.
+        ContractError: a tree of that size has no such leaf.
     """
     if not 0 <= index < size:
         raise ContractError(f"inclusion path: expected an index in [0, {size}), got {index}")
@@ -197,7 +197,7 @@ def inclusion_path(index: int, size: int, node: NodeReader) -> list[bytes]:
 
 
 def consistency_path(old_size: int, size: int, node: NodeReader) -> list[bytes]:
-    """Proof that the tree of `size` continues the tree of `old_size` (RFC 6962 2.1.2).
+    """Proof that the tree of `old_size` is a prefix of the tree of `size` (RFC 6962 2.1.2).
 
     Raises:
         ContractError: not 0 <= old_size <= size.
@@ -205,10 +205,10 @@ def consistency_path(old_size: int, size: int, node: NodeReader) -> list[bytes]:
     if not 0 <= old_size <= size:
         raise ContractError(f"consistency path: expected an old size in [0, {size}], got {old_size}")
     if old_size in (0, size):
-        return []  # Any tree continues the empty one, and itself: nothing to show.
+        return []  # Every tree is consistent with the empty tree and with itself.
     path: list[bytes] = []
     begin, end = 0, size
-    whole = True  # RFC 6962 names this b: the old tree is still a complete subtree on the way down
+    whole = True  # b in RFC 6962: whether the old tree is still a complete subtree
     while old_size != end:
         middle = begin + _split(end - begin)
         if old_size <= middle:
@@ -223,10 +223,10 @@ def consistency_path(old_size: int, size: int, node: NodeReader) -> list[bytes]:
 
 
 def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], expected_root: bytes) -> None:
-    """Check that a leaf hash is at an index of the tree with that size and root.
+    """Check that the tree with the given size and root has a leaf hash at an index.
 
     Raises:
-        DamagedError: it is not, or the path has the wrong length.
+        DamagedError: the path does not lead to the root, or has the wrong length.
     Source:
         RFC 9162 2.1.3.2
     """
@@ -239,7 +239,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
             raise DamagedError(f"inclusion proof of {index} in {size}: expected a shorter path, got {len(path)} hashes")
         if at & 1 or at == last:
             node = node_hash(sibling, node)
-            while at and not at & 1:  # Levels where the right edge has no sibling.
+            while at and not at & 1:  # The right edge has no sibling at these levels.
                 at, last = at >> 1, last >> 1
         else:
             node = node_hash(node, sibling)
@@ -250,10 +250,10 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
 
 
 def verify_consistency(old_size: int, size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
-    """Check that a tree with that size and root continues an older one.
+    """Check that an older tree is a prefix of the tree with the given size and root.
 
     Raises:
-        DamagedError: it does not; or the old size is 0, from which nothing can be concluded.
+        DamagedError: the path does not lead to both roots, or the old size is 0, which proves nothing.
     Source:
         RFC 9162 2.1.4.2
     """
@@ -289,12 +289,12 @@ def verify_consistency(old_size: int, size: int, old_root: bytes, new_root: byte
 
 
 def _split(count: int) -> int:
-    """Largest power of two smaller than a count above one (RFC 6962's k)."""
+    """Largest power of two below a count of at least two (k in RFC 6962)."""
     return 1 << (count - 1).bit_length() - 1
 
 
 def _require_hashes(what: str, hashes: Sequence[bytes]) -> None:
-    # Without this an empty "hash" could equal an empty root.
+    # Without this check an empty "hash" could equal an empty root.
     for value in hashes:
         if len(value) != HASH_SIZE_BYTES:
             raise DamagedError(f"{what}: expected hashes of {HASH_SIZE_BYTES} bytes, got one of {len(value)}")

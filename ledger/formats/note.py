@@ -1,6 +1,6 @@
-"""Who vouches for a text: C2SP signed notes, and the timed cosignatures of witnesses.
+"""Who signed a text: C2SP signed notes, and the timestamped cosignatures of witnesses.
 
-Pure: times are passed in. Keys are in `ledger.formats.keys`; what a checkpoint's text means is in `ledger.formats.checkpoint`.
+Pure: times are passed in. Keys are in `ledger.formats.keys`; the text of a checkpoint is in `ledger.formats.checkpoint`.
 """
 
 import base64
@@ -12,9 +12,9 @@ from ledger.formats.checkpoint import parse_checkpoint
 from ledger.formats.keys import ID_SIZE_BYTES, Signer, Verifier, decode_base64, encodes, is_name
 from schemas.errors import ContractError, DamagedError, UsageError
 
-MOST_SIGNATURES = 100  # golang.org/x/mod/sumdb/note; C2SP demands at least 16
-MARK = "— "  # U+2014 and a space: how a signature line begins
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # C2SP signed-note, "Format": every one but the newline
+MOST_SIGNATURES = 100  # golang.org/x/mod/sumdb/note; C2SP requires at least 16
+MARK = "— "  # U+2014 and a space: start of a signature line
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # C2SP signed-note, "Format": all control characters except newline
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Signature:
     """One signature line.
 
     Attributes:
-        name: Of the key.
-        key_id: Of the key, 4 bytes.
-        data: What the key made of the text.
-        time_s: When a witness cosigned, seconds since 1970; None when plain, or when its key is unknown.
+        name: Name of the key.
+        key_id: Id of the key, 4 bytes.
+        data: The signature bytes.
+        time_s: When a witness cosigned, seconds since 1970; None for a plain signature or an unknown key.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Signature:
     time_s: int | None = None
 
     def line(self) -> str:
-        """The line as it stands in a note, with its newline.
+        """The signature line of a note, including its newline.
 
         >>> Signature("EnochRoot", bytes(4), b"data").line()
         '— EnochRoot AAAAAGRhdGE=\\n'
@@ -44,7 +44,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text with the signatures that were checked, each key once, and those of keys that nobody knows here."""
+    """A text with its verified signatures, one per key, and the signatures of unknown keys."""
 
     text: str
     signatures: tuple[Signature, ...]
@@ -52,13 +52,13 @@ class Note:
 
 
 def sign_note(text: str, *signers: Signer) -> str:
-    """A signed note.
+    """Sign a text as a note.
 
     Args:
-        text: Ends with a newline, and has no other control characters.
-        signers: At least one; cosigners come later, with `cosign_note`.
+        text: Ends with a newline and has no control characters other than newlines.
+        signers: At least one; cosignatures are added with `cosign_note`.
     Raises:
-        ContractError: a text or signers that no note can have.
+        ContractError: the text is invalid, or there is no signer.
     Source:
         C2SP signed-note, "Format".
 
@@ -73,13 +73,13 @@ def sign_note(text: str, *signers: Signer) -> str:
 
 
 def cosign_note(note: str, witness: Signer, time_s: int) -> str:
-    """The note of a checkpoint with a witness's cosignature; one that this key made before is replaced.
+    """Add a witness's cosignature to the note of a checkpoint; an earlier one of the same key is replaced.
 
-    Whether the checkpoint deserves it, and whether the other signatures are good, is for the caller to check first.
+    The caller must first check the checkpoint and the other signatures.
 
     Raises:
-        DamagedError: not a signed note, or its text is no checkpoint.
-        ContractError: the key is no cosigner, or the time is out of bounds.
+        DamagedError: not a signed note, or its text is not a checkpoint.
+        ContractError: the key is not a cosigner, or the time is out of bounds.
     Source:
         C2SP tlog-cosignature, "Format".
 
@@ -90,13 +90,13 @@ def cosign_note(note: str, witness: Signer, time_s: int) -> str:
     """
     text, signatures = parse_note(note)
     parse_checkpoint(text)
-    mine = Signature(witness.name, witness.verifier.key_id, witness.signature(text, time_s))
-    kept = [old for old in signatures if (old.name, old.key_id) != (mine.name, mine.key_id)]
-    return text + "\n" + "".join(signature.line() for signature in (*kept, mine))
+    added = Signature(witness.name, witness.verifier.key_id, witness.signature(text, time_s))
+    others = [old for old in signatures if (old.name, old.key_id) != (added.name, added.key_id)]
+    return text + "\n" + "".join(signature.line() for signature in (*others, added))
 
 
 def parse_note(note: str) -> tuple[str, tuple[Signature, ...]]:
-    """(text, signatures) of a note, nothing of it verified.
+    """(text, signatures) of a note; nothing is verified.
 
     Raises:
         DamagedError: not a signed note.
@@ -108,27 +108,27 @@ def parse_note(note: str) -> tuple[str, tuple[Signature, ...]]:
     """
     control = CONTROL.search(note)
     if control:
-        raise DamagedError(f"note: expected no control characters but newlines, got {control[0]!r}")
+        raise DamagedError(f"note: expected no control characters other than newlines, got {control[0]!r}")
     if not encodes(note):
         raise DamagedError("note: expected valid Unicode, got half of a surrogate pair")
     above, separator, below = note.rpartition("\n\n")
     lines = below.split("\n")
     if not separator or len(lines) < 2 or lines.pop() != "":
-        raise DamagedError("note: expected a text, an empty line, and whole signature lines")
+        raise DamagedError("note: expected a text, an empty line, and complete signature lines")
     if len(lines) > MOST_SIGNATURES:
         raise DamagedError(f"note: expected at most {MOST_SIGNATURES} signatures, got {len(lines)}")
     return above + "\n", tuple(_signature(line) for line in lines)
 
 
 def open_note(note: str, verifiers: Sequence[Verifier]) -> Note:
-    """The text of a note that at least one known key signed.
+    """Verify a note: at least one known key must have signed it.
 
     A line is a known key's if it has its name and id; then its signature must fit, or the note is refused, whatever
     other lines hold. Lines of other keys are passed over and listed as `unknown`.
 
     Raises:
-        DamagedError: not a signed note, a known key's signature does not fit, or there is none of a known key.
-        UsageError: two of the keys have the name and id of a signature, so that it is not clear which one is meant.
+        DamagedError: not a signed note, a known key's signature does not match, or no known key signed it.
+        UsageError: two of the keys have the name and id of a signature, so the key is ambiguous.
     Source:
         C2SP signed-note, "Signatures"; golang.org/x/mod/sumdb/note.
 

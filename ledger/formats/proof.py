@@ -1,8 +1,8 @@
-"""What proves one served number to somebody who has only a key: a text that holds the number and all that leads to the log.
+"""How one served number is proved to a verifier who has only a key: a text with the number and its path to the log.
 
-The number lies in a chunk, the chunk's hash under the root in a `ForecastIssued` entry, the entry's hash under the root
-in a signed checkpoint. The text is a C2SP tlog-proof; its `extra` line carries chunk and entry. Checking uses neither a
-database nor a network. A proof says what was served and when it was settled, not that it was right.
+The number is in a chunk; the root in a `ForecastIssued` entry covers the chunk; the root in a signed checkpoint covers the
+entry. The text is a C2SP tlog-proof; its `extra` line carries chunk and entry. Checking needs neither a database nor a
+network. A proof shows what was served and when it was signed, not that the forecast was right.
 """
 
 import base64
@@ -25,19 +25,19 @@ from schemas.records.records import FALLBACKS, Fallback, ForecastIssued, region_
 
 HEADER = "c2sp.org/tlog-proof@v1"  # C2SP tlog-proof, "Format"
 FORECAST_PROOF = "forecast_proof.v1"
-LONGEST_PATH = 63  # no log is larger than `LARGEST_SIZE`
-SUFFIX = ".tlog-proof"  # C2SP tlog-proof: of files
+LONGEST_PATH = 63  # a log has at most `LARGEST_SIZE` entries
+SUFFIX = ".tlog-proof"  # file suffix of C2SP tlog-proof
 
 
 @dataclass(frozen=True, slots=True)
 class LogProof:
-    """That an entry is in a log, as any reader of C2SP tlog-proof sees it; nothing of it verified.
+    """An inclusion proof of an entry in the format of C2SP tlog-proof; nothing is verified.
 
     Attributes:
-        index: Of the entry.
-        path: From the entry's sibling up, hashes of 32 bytes.
-        checkpoint: A signed note, word for word.
-        extra: What the application needs besides; not authenticated by itself.
+        index: Index of the entry.
+        path: Inclusion path from the entry's sibling up, hashes of 32 bytes.
+        checkpoint: A signed note, byte for byte.
+        extra: Application data; not authenticated by itself.
     """
 
     index: int
@@ -46,7 +46,7 @@ class LogProof:
     extra: bytes = b""
 
     def text(self) -> str:
-        """The proof as it is handed over (C2SP tlog-proof, "Format").
+        """The text form of the proof (C2SP tlog-proof, "Format").
 
         >>> print(LogProof(7, (), "checkpoint\\n", b"abc").text(), end="")
         c2sp.org/tlog-proof@v1
@@ -60,7 +60,7 @@ class LogProof:
 
 
 def parse_log_proof(text: str) -> LogProof:
-    """The proof that a text holds, its checkpoint not yet looked at.
+    """Parse a proof; its checkpoint is neither parsed nor verified.
 
     Raises:
         DamagedError: not a tlog-proof.
@@ -77,7 +77,7 @@ def parse_log_proof(text: str) -> LogProof:
     extra = _decoded(lines.pop(0).removeprefix("extra ")) if lines[0].startswith("extra ") else b""
     number = lines.pop(0).removeprefix("index ") if lines and lines[0].startswith("index ") else ""
     if not (number.isascii() and number.isdecimal()) or len(number) > len(str(LARGEST_SIZE)) or str(int(number)) != number:
-        raise DamagedError(f"proof: expected the word index and a decimal number, got {number[:40]!r}")
+        raise DamagedError(f"proof: expected a line with 'index' and a decimal number, got {number[:40]!r}")
     if len(lines) > LONGEST_PATH:
         raise DamagedError(f"proof: expected at most {LONGEST_PATH} hashes, got {len(lines)}")
     path = tuple(map(_decoded, lines))
@@ -90,7 +90,7 @@ def parse_log_proof(text: str) -> LogProof:
 
 
 class IssueProver:
-    """Makes the proofs of all numbers of one issue; what they share is derived once, and checked."""
+    """Makes the proofs of all numbers of one issue; the parts that they share are computed and checked once."""
 
     def __init__(self, entry: bytes, index: int, blob: bytes, node: NodeReader, checkpoint: str) -> None:
         """Raises as `build_proof` does."""
@@ -100,13 +100,13 @@ class IssueProver:
         self._tree = Tree([leaf_hash(chunk) for chunk in self._blob.chunks])
         if (self._tree.size, self._tree.root()) != (self.issued.chunks, self.issued.root):
             raise DamagedError(
-                f"entry {index}: its {self._tree.size} chunks hash to the root {self._tree.root().hex()}, "
-                f"it promises {self.issued.chunks} and {self.issued.root.hex()}"
+                f"entry {index}: expected {self.issued.chunks} chunks with root {self.issued.root.hex()}, "
+                f"got {self._tree.size} with root {self._tree.root().hex()}"
             )
         known = parse_checkpoint(parse_note(checkpoint)[0])
         _require_origin(known, self.issued)
         if index >= known.size:
-            raise NotFound(f"entry {index}: not in the checkpoint of {known.size} entries yet")
+            raise NotFound(f"entry {index}: not yet covered by the checkpoint of {known.size} entries")
         self._path = tuple(inclusion_path(index, known.size, node))
         verify_inclusion(index, known.size, leaf_hash(entry), self._path, known.root)
 
@@ -118,7 +118,9 @@ class IssueProver:
         """
         found = self._blob.chunk_of(cell)
         if found is None or horizon_min not in self.issued.horizons_min:
-            raise NotFound(f"entry {self._index}: no forecast for cell {cell:#x} and {horizon_min} min; it has {self.issued.horizons_min}")
+            raise NotFound(
+                f"entry {self._index}: no forecast for cell {cell:#x} and {horizon_min} min; its horizons are {self.issued.horizons_min}"
+            )
         chunk_index, chunk = found
         path = b"".join(inclusion_path(chunk_index, self._tree.size, self._tree.node))
         fields = {"cell": cell, "horizon_min": horizon_min, "chunk_index": chunk_index, "path": path, "chunk": chunk, "entry": self._entry}
@@ -126,21 +128,21 @@ class IssueProver:
 
 
 def build_proof(entry: bytes, index: int, blob: bytes, node: NodeReader, checkpoint: str, *, cell: int, horizon_min: int) -> str:
-    """The proof of one number; for many of one issue keep an `IssueProver`.
+    """The proof of one number; to prove several numbers of one issue, use an `IssueProver`.
 
     Args:
         entry: The exact bytes of the `ForecastIssued`.
-        index: Of the entry in its log.
+        index: Index of the entry in its log.
         blob: The exact bytes of the issue's chunks.
         node: Nodes of the log's tree: `Ledger.node` of the log, or `ledger.formats.tiles.tile_nodes`.
         checkpoint: A signed note of the log, of a size above the index.
         cell: Code of the cell.
         horizon_min: One of the issue's windows, minutes.
     Returns:
-        Text for a file that ends in `SUFFIX`.
+        Text for a file with the suffix `SUFFIX`.
     Raises:
-        NotFound: no such number in the issue, or the checkpoint is older than the entry.
-        DamagedError: entry, blob, nodes and checkpoint do not belong together.
+        NotFound: the issue has no such number, or the checkpoint is older than the entry.
+        DamagedError: entry, blob, nodes and checkpoint do not match.
     Source:
         C2SP tlog-proof.
 
@@ -166,17 +168,17 @@ def build_proof(entry: bytes, index: int, blob: bytes, node: NodeReader, checkpo
     return IssueProver(entry, index, blob, node, checkpoint).proof(cell, horizon_min)
 
 
-# --- checking them ----------------------------------------------------------------------------------------
+# --- checking proofs --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ProvedForecast:
-    """A number that was served, and what vouches for it; numbers in 1/1000 ride.
+    """A served number and the evidence for it; numbers in 1/1000 ride.
 
     Attributes:
-        checkpoint: The log as it was signed, of which the entry is a part.
-        signatures: Of the log, then of the witnesses, with the times at which they cosigned.
-        index: Of the entry in the log.
+        checkpoint: The signed checkpoint that covers the entry.
+        signatures: The log's signature, then those of the witnesses with their times.
+        index: Index of the entry in the log.
         issued: The entry: region, measure, target, models by digest, features, distribution.
         cell: Code of the cell.
         horizon_min: The window is [target, target + horizon_min).
@@ -200,7 +202,7 @@ class ProvedForecast:
 
 
 def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] = (), quorum: int = 0) -> ProvedForecast:
-    """Demand that a text proves a number, and say which.
+    """Verify a proof and return the number that it proves.
 
     Of the checkpoint's signature lines those of unknown keys are passed over: they neither count nor spoil. A line with
     the name and id of a known key must fit, or the proof is damaged, be it the log's or a witness's. So a letter changed
@@ -208,13 +210,13 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
 
     Args:
         text: As `build_proof` makes it.
-        verifier: The key of the log's operator, from a place that is trusted.
+        verifier: The key of the log's operator, from a trusted source.
         witnesses: Keys of witnesses, as cosigners.
         quorum: How many of them must have cosigned the checkpoint.
     Raises:
-        DamagedError: it proves nothing; the message says which step fails.
-        UsageError: the key of a witness as the log's, or the reverse.
-        ContractError: a quorum that so many witnesses cannot give.
+        DamagedError: the proof is invalid; the message names the step that failed.
+        UsageError: a witness key was passed as the log's key, or the reverse.
+        ContractError: the quorum is larger than the number of witnesses.
     Source:
         C2SP tlog-proof, signed-note, tlog-cosignature; RFC 6962 2.1.
 
@@ -224,7 +226,7 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
     schemas.errors.DamagedError: proof: expected c2sp.org/tlog-proof@v1, an index, an empty line and a checkpoint, got 'forecast: 3 rides'
     """
     if verifier.algorithm is not Algorithm.ED25519 or any(witness.algorithm is not Algorithm.COSIGNATURE for witness in witnesses):
-        raise UsageError("proof: expected the log's own key, and keys of witnesses, each in its place")
+        raise UsageError("proof: expected the log's own key as `verifier` and cosigner keys as `witnesses`")
     if not 0 <= quorum <= len(witnesses):
         raise ContractError(f"proof: expected a quorum of 0 to {len(witnesses)} witnesses, got {quorum}")
     proof = parse_log_proof(text)
@@ -247,7 +249,7 @@ def check_proof(text: str, verifier: Verifier, *, witnesses: Sequence[Verifier] 
 
 
 def _checkpoint(note: str, verifier: Verifier, witnesses: Sequence[Verifier], quorum: int) -> tuple[Checkpoint, tuple[Signature, ...]]:
-    """The checkpoint that the log signed, and enough witnesses; and the good signatures, the log's first."""
+    """The checkpoint, signed by the log and by enough witnesses; and the valid signatures, the log's first."""
     opened = open_note(note, [verifier, *witnesses])
     by_log = tuple(signature for signature in opened.signatures if (signature.name, signature.key_id) == (verifier.name, verifier.key_id))
     others = tuple(signature for signature in opened.signatures if signature not in by_log)
@@ -261,12 +263,12 @@ def _checkpoint(note: str, verifier: Verifier, witnesses: Sequence[Verifier], qu
 def _issued(entry: bytes) -> ForecastIssued:
     record = decode(entry)
     if not isinstance(record, ForecastIssued):
-        raise DamagedError(f"proof: expected an entry that issues forecasts, got {type(record).__name__}")
+        raise DamagedError(f"proof: expected an entry of kind ForecastIssued, got {type(record).__name__}")
     return record
 
 
 def _require_origin(checkpoint: Checkpoint, issued: ForecastIssued) -> None:
-    """A region's forecasts count only from that region's log."""
+    """A region's forecasts are valid only in that region's log."""
     log = region_log(issued.region)
     if not (checkpoint.origin.startswith("ridecast/") and checkpoint.origin.endswith(f"/{log}")):
         raise DamagedError(f"proof: expected a checkpoint of {log}, got one of {checkpoint.origin}")
@@ -285,8 +287,8 @@ def _decode_extra(extra: bytes) -> dict[str, Any]:
             raise ValueError(f"starts with {extra[:10].hex()}")
         fields = fastavro.schemaless_reader(io.BytesIO(extra[len(head(FORECAST_PROOF)) :]), plain_parsed(FORECAST_PROOF), None)
         if not isinstance(fields, dict) or _encode_extra(fields) != extra:
-            raise ValueError("other bytes than its fields make")
-    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
+            raise ValueError("bytes that its fields do not encode to")
+    except Exception as cause:  # fastavro's C code raises various types; all mean the same here.
         raise DamagedError(f"proof: expected {FORECAST_PROOF} in the extra line, got {cause}") from cause
     return fields
 
@@ -299,7 +301,7 @@ def _decoded(text: str) -> bytes:
     try:
         data = decode_base64(text)
         if not data:
-            raise ValueError("nothing")
+            raise ValueError("empty")
     except ValueError as cause:
         raise DamagedError(f"proof: expected base64, got {text[:60]!r} ({cause})") from cause
     return data

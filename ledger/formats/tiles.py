@@ -1,7 +1,7 @@
-"""Where the parts of an exported log lie, and what is in them: the layout of C2SP tlog-tiles.
+"""Paths and contents of the files of an exported log: the layout of C2SP tlog-tiles.
 
-Arithmetic and encodings only; hashes and entries come from callables. A checkpoint lies beside the tiles as a signed
-note (`ledger.formats.note`); whether a tree of tiles is what it should be is answered by `ledger.check.tile_check`.
+Arithmetic and encodings only; hashes and entries come from callables. The checkpoint next to the tiles is a signed
+note (`ledger.formats.note`); `ledger.check.tile_check` verifies a tree of tiles.
 """
 
 import re
@@ -16,10 +16,10 @@ TILE_WIDTH = 1 << TILE_HEIGHT  # hashes in a full tile, entries in a full bundle
 CHECKPOINT_PATH = "checkpoint"
 HIGHEST_LEVEL = 63  # C2SP tlog-tiles, "Merkle Tree"
 LENGTH_SIZE_BYTES = 2  # C2SP tlog-tiles, "Log entries": big-endian uint16 before each entry
-KEPT_TILES = 32  # by a `tile_nodes`; a path of a large log touches four
+KEPT_TILES = 32  # cached by `tile_nodes`; a path in a large log reads four
 PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
-Read = Callable[[str], bytes]  # path below the log's prefix -> bytes; raises NotFound where there is nothing
+Read = Callable[[str], bytes]  # path below the log's prefix -> bytes; raises NotFound if there is no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Tile:
     """One file of the layout: up to 256 hashes of a level, or up to 256 entries.
 
     Attributes:
-        level: Of the tile: its hashes are nodes at level x 8 of the tree; None for a bundle of entries.
-        index: Which tile of its level, from 0.
-        width: Hashes or entries in it; fewer than 256 only at the right edge of a tree.
+        level: Tile level: its hashes are nodes at level x 8 of the tree; None for a bundle of entries.
+        index: Position in its level, from 0.
+        width: Number of hashes or entries; fewer than 256 only at the right edge of a tree.
     """
 
     level: int | None
@@ -37,7 +37,7 @@ class Tile:
     width: int = TILE_WIDTH
 
     def path(self) -> str:
-        """Where it lies below the log's prefix (C2SP tlog-tiles, "Merkle Tree" and "Log entries").
+        """Path below the log's prefix (C2SP tlog-tiles, "Merkle Tree" and "Log entries").
 
         >>> Tile(0, 1_234_067).path(), Tile(None, 5, 17).path()
         ('tile/0/x001/x234/067', 'tile/entries/005.p/17')
@@ -51,7 +51,7 @@ class Tile:
         return f"tile/{folder}/{'/'.join(reversed(groups))}{'' if self.width == TILE_WIDTH else f'.p/{self.width}'}"
 
     def whole(self) -> "Tile":
-        """The full tile that stands in this one's place once the log has grown.
+        """The full tile that replaces this one once the log has grown.
 
         >>> Tile(1, 3, 7).whole()
         Tile(level=1, index=3, width=256)
@@ -60,10 +60,10 @@ class Tile:
 
 
 def parse_path(path: str) -> Tile:
-    """The tile that lies at a path.
+    """The tile at a path.
 
     Raises:
-        NotFound: no tile can lie there; there is one path only for each.
+        NotFound: the path is not the canonical path of a tile.
 
     >>> parse_path("tile/1/x003/x057/500.p/5")
     Tile(level=1, index=3057500, width=5)
@@ -78,7 +78,7 @@ def parse_path(path: str) -> Tile:
 
 
 def tiles_between(old_size: int, size: int) -> Iterator[Tile]:
-    """What must be written when a log has grown: the tiles and bundles of its new size that the old size had not.
+    """The tiles and bundles to write when a log has grown: those of its new size that the old size did not have.
 
     Raises:
         ContractError: not 0 <= old_size <= size.
@@ -100,7 +100,7 @@ def tiles_between(old_size: int, size: int) -> Iterator[Tile]:
 
 
 def _tiles_of_level(level: int | None, old_count: int, count: int) -> Iterator[Tile]:
-    """Tiles that hold the nodes [old_count, count) of a level."""
+    """Tiles that contain the nodes [old_count, count) of a level."""
     for index in range(old_count // TILE_WIDTH, count // TILE_WIDTH):
         yield Tile(level, index)
     if count % TILE_WIDTH and count > old_count:
@@ -108,7 +108,7 @@ def _tiles_of_level(level: int | None, old_count: int, count: int) -> Iterator[T
 
 
 def require_tile(tile: Tile, size: int) -> None:
-    """Raise NotFound unless a log of that size has the tile, or had it at a smaller size.
+    """Raise NotFound unless a log of the given size has the tile, or had it at a smaller size.
 
     >>> require_tile(Tile(0, 0, 3), 5)
     >>> require_tile(Tile(0, 0, 6), 5)
@@ -120,17 +120,17 @@ def require_tile(tile: Tile, size: int) -> None:
         raise NotFound(f"{tile.path()}: expected a tile of a log of {size} entries")
 
 
-# --- what is in them --------------------------------------------------------------------------------------
+# --- contents ---------------------------------------------------------------------------------------------
 
 
 def tile_bytes(tile: Tile, node: NodeReader) -> bytes:
-    """The hashes of a tile, from the nodes of its tree.
+    """The bytes of a tile of hashes, from the nodes of its tree.
 
     Args:
-        tile: Not a bundle.
-        node: (level, index) -> hash of a perfect subtree that the log has.
+        tile: A tile of hashes, not a bundle.
+        node: (level, index) -> hash of a perfect subtree of the log.
     Raises:
-        ContractError: a bundle.
+        ContractError: the tile is a bundle.
     Source:
         C2SP tlog-tiles, "Merkle Tree".
 
@@ -144,10 +144,10 @@ def tile_bytes(tile: Tile, node: NodeReader) -> bytes:
 
 
 def encode_bundle(payloads: Sequence[bytes]) -> bytes:
-    """Consecutive entries as a bundle.
+    """Encode consecutive entries as a bundle.
 
     Raises:
-        ContractError: none or more than 256, or one of more than 65,535 bytes.
+        ContractError: no entry, more than 256, or one of more than 65,535 bytes.
     Source:
         C2SP tlog-tiles, "Log entries".
 
@@ -163,7 +163,7 @@ def decode_bundle(data: bytes) -> list[bytes]:
     """The entries of a bundle.
 
     Raises:
-        DamagedError: cut within an entry.
+        DamagedError: the bundle ends within an entry.
 
     >>> decode_bundle(b"\\x00\\x01a\\x00\\x00")
     [b'a', b'']
@@ -174,17 +174,17 @@ def decode_bundle(data: bytes) -> list[bytes]:
         start = at + LENGTH_SIZE_BYTES
         at = start + int.from_bytes(data[at:start])
         if at > len(data) or start > len(data):
-            raise DamagedError(f"bundle: entry {len(payloads)} is cut: expected {at} bytes, got {len(data)}")
+            raise DamagedError(f"bundle: entry {len(payloads)} is truncated: expected {at} bytes, got {len(data)}")
         payloads.append(data[start:at])
     return payloads
 
 
 def fetch(read: Read, tile: Tile) -> bytes:
-    """The hashes of a tile, or of its place in the full tile when the partial one is gone (C2SP tlog-tiles, "Partial Tiles").
+    """The hashes of a tile; if a partial tile is missing, from the full tile (C2SP tlog-tiles, "Partial Tiles").
 
     Raises:
-        NotFound: neither is there.
-        DamagedError: not so many bytes as the tile has.
+        NotFound: neither exists.
+        DamagedError: the file has the wrong size.
 
     >>> len(fetch({"tile/0/000": bytes(8192)}.__getitem__, Tile(0, 0)))
     8192
@@ -203,11 +203,11 @@ def fetch(read: Read, tile: Tile) -> bytes:
 def tile_nodes(read: Read, size: int) -> NodeReader:
     """A reader of a tree's nodes from its tiles, for `ledger.formats.merkle.inclusion_path` and `consistency_path`.
 
-    The tiles are believed: what is made of them must be checked against a root.
+    The tiles are not verified: check the result against a root.
 
     Args:
-        read: Reads below the log's prefix; few tiles are read more than once.
-        size: Of the log whose tiles these are.
+        read: Reads below the log's prefix; recently read tiles are cached.
+        size: Size of the log.
 
     >>> node = tile_nodes({"tile/0/000.p/2": b"a" * 32 + b"b" * 32}.__getitem__, 2)
     >>> node(0, 1) == b"b" * 32, node(1, 0).hex()[:8]

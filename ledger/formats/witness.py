@@ -1,7 +1,7 @@
-"""Whether a witness may cosign: what it is asked, what it answers, and why it refuses.
+"""Whether a witness may cosign a checkpoint: requests, answers and reasons for refusal.
 
-Pure: the newest checkpoint that it cosigned and the time are passed in. Who keeps that checkpoint, and speaks HTTP, is
-`api.witness`; who asks is `dataflows.audit.cosign`. A witness vouches for one thing: that each checkpoint continues the last.
+Pure: the last cosigned checkpoint and the time are passed in. The HTTP server and its state are in `api.witness`; the client
+is `dataflows.audit.cosign`. A witness confirms one thing: that each checkpoint is consistent with the one before.
 """
 
 import base64
@@ -20,24 +20,24 @@ SIZE_MEDIA_TYPE = "text/x.tlog.size"
 
 
 class Refused(IntEnum):
-    """Why a checkpoint is not cosigned, by the status that C2SP tlog-witness gives each."""
+    """Why a checkpoint is not cosigned, as HTTP status codes of C2SP tlog-witness."""
 
     MALFORMED = 400
     UNTRUSTED = 403
     UNKNOWN_LOG = 404
-    CONFLICT = 409  # not the size that was cosigned last, or another root at that size
+    CONFLICT = 409  # not the last cosigned size, or another root at that size
     INCONSISTENT = 422
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no cosignature.
+    """A refusal to cosign.
 
     Attributes:
-        reason: Which rule.
-        why: A sentence for a person.
-        size: Size that was cosigned last, where the client needs it to go on.
-        suspicious: The log signed what contradicts its past: worth keeping as evidence.
+        reason: The rule that was broken.
+        why: Explanation for people.
+        size: Last cosigned size, if the client needs it to retry.
+        suspicious: The log signed a checkpoint that contradicts its history: keep it as evidence.
     """
 
     reason: Refused
@@ -48,12 +48,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
-    """A checkpoint that continues the last, with the cosignature.
+    """A checkpoint consistent with the last one, with the cosignature.
 
     Attributes:
-        checkpoint: What the witness must remember before it answers.
-        note: The submitted note with the cosignature, to remember it by.
-        line: The answer: the cosignature's line.
+        checkpoint: The witness must store it before it answers.
+        note: The submitted note with the cosignature, to be stored.
+        line: The answer: the signature line of the cosignature.
     """
 
     checkpoint: Checkpoint
@@ -63,12 +63,12 @@ class Cosigned:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A checkpoint that wants a cosignature.
+    """A request to cosign a checkpoint.
 
     Attributes:
-        old_size: Of the checkpoint that the witness cosigned last, as the client knows it.
-        path: Consistency proof from there, hashes of 32 bytes.
-        note: The signed checkpoint, word for word.
+        old_size: Size of the checkpoint that the witness cosigned last, as far as the client knows.
+        path: Consistency proof from that size, hashes of 32 bytes.
+        note: The signed checkpoint, byte for byte.
     """
 
     old_size: int
@@ -88,10 +88,10 @@ class Submission:
 
 
 def parse_submission(text: str) -> Submission:
-    """The submission that a request's body holds; the note is not looked at.
+    """Parse the body of a request; the note is not parsed.
 
     Raises:
-        DamagedError: not of the form that the specification gives.
+        DamagedError: the body does not have the specified form.
 
     >>> parse_submission("old 0\\n\\nnote\\n")
     Submission(old_size=0, path=(), note='note\\n')
@@ -113,9 +113,9 @@ def parse_submission(text: str) -> Submission:
 
 
 def trusted_for(origin: str, verifiers: Sequence[Verifier]) -> list[Verifier]:
-    """The keys that may sign for an origin: those whose name it is, or begins with.
+    """The keys that may sign for an origin: those whose name equals the origin or is a prefix of it.
 
-    A key is named after its instance, `ridecast/local`, and signs for all logs of it, and for what continues them.
+    A key is named after its instance, `ridecast/local`, and signs for all logs of the instance and their continuations.
 
     >>> key = Verifier("ridecast/local", bytes(32))
     >>> [bool(trusted_for(name, [key])) for name in ("ridecast/local/control", "ridecast/local@2/control", "ridecast/locality/control")]
@@ -125,10 +125,10 @@ def trusted_for(origin: str, verifiers: Sequence[Verifier]) -> list[Verifier]:
 
 
 def check_submission(submission: Submission, verifiers: Sequence[Verifier]) -> Checkpoint | Refusal:
-    """The submitted checkpoint, if one of our logs signed it: before anything is remembered, or looked up.
+    """The submitted checkpoint if a known log signed it; called before any state is read or written.
 
     Args:
-        submission: As it came.
+        submission: As received.
         verifiers: Keys of the logs that this witness watches.
     Source:
         C2SP tlog-witness, "add-checkpoint", in its order of checks.
@@ -139,7 +139,7 @@ def check_submission(submission: Submission, verifiers: Sequence[Verifier]) -> C
         return Refusal(Refused.MALFORMED, str(damage))
     trusted = trusted_for(found.origin, verifiers)
     if not trusted:
-        return Refusal(Refused.UNKNOWN_LOG, f"no key of {found.origin} is known here")
+        return Refusal(Refused.UNKNOWN_LOG, f"no key is known for {found.origin}")
     try:
         open_note(submission.note, trusted)
     except DamagedError as damage:
@@ -150,54 +150,54 @@ def check_submission(submission: Submission, verifiers: Sequence[Verifier]) -> C
 
 
 def consider(submission: Submission, found: Checkpoint, last: Checkpoint | None, witness: Signer, time_s: int) -> Cosigned | Refusal:
-    """Cosign a checkpoint that continues the last, or say why not.
+    """Cosign a checkpoint that is consistent with the last one, or return the reason for refusal.
 
     Args:
-        submission: As it came.
-        found: Its checkpoint, vetted.
-        last: The newest checkpoint of this origin that was cosigned; nobody else may cosign until the answer is kept.
+        submission: As received.
+        found: Its checkpoint, as `check_submission` returned it.
+        last: The newest cosigned checkpoint of this origin; the caller holds a lock until the result is stored.
         witness: The witness's own key, as a cosigner.
-        time_s: Now, seconds since 1970.
+        time_s: Current time, seconds since 1970.
     Source:
         C2SP tlog-witness, "add-checkpoint".
     """
     known, root = (last.size, last.root) if last is not None else (0, EMPTY_ROOT)
     if submission.old_size != known:
-        why = f"{found.origin}: the last cosigned size is {known}, the proof begins at {submission.old_size}"
+        why = f"{found.origin}: the last cosigned size is {known}, the proof starts at {submission.old_size}"
         return Refusal(Refused.CONFLICT, why, known)
     if found.size == known and found.root != root:
-        why = f"{found.origin}: a fork: at size {known} root {root.hex()} was cosigned, now it is {found.root.hex()}"
+        why = f"{found.origin}: the log was forked: root {root.hex()} was cosigned at size {known}, got {found.root.hex()}"
         return Refusal(Refused.CONFLICT, why, known, suspicious=True)
     try:
         _require_continuation(submission, known, root, found)
     except DamagedError as damage:
         return Refusal(Refused.INCONSISTENT, f"{found.origin}: {damage}", suspicious=True)
     note = cosign_note(submission.note, witness, time_s)
-    mine = [made for made in parse_note(note)[1] if (made.name, made.key_id) == (witness.name, witness.verifier.key_id)]
-    return Cosigned(found, note, mine[-1].line())
+    own = [made for made in parse_note(note)[1] if (made.name, made.key_id) == (witness.name, witness.verifier.key_id)]
+    return Cosigned(found, note, own[-1].line())
 
 
 def _require_continuation(submission: Submission, known: int, root: bytes, found: Checkpoint) -> None:
     if known == 0:
         if submission.path:
             raise DamagedError(f"consistency proof from 0: expected an empty path, got {len(submission.path)} hashes")
-        return  # Any log may begin; from here on it is held to what it said.
+        return  # The first checkpoint of a log is accepted; later ones must be consistent with it.
     verify_consistency(known, found.size, root, found.root, submission.path)
 
 
 def with_cosignature(note: str, answer: str, witness: Verifier) -> str:
-    """The note with the cosignature that a witness answered, which is checked; one of this key that was there is replaced.
+    """Verify a witness's cosignature and add it to the note; an earlier one of the same key is replaced.
 
     Args:
         note: The signed checkpoint that was submitted.
-        answer: Lines of the witness; those of other keys are ignored.
-        witness: Its key, as a cosigner.
+        answer: Signature lines from the witness; those of other keys are ignored.
+        witness: The witness's key, as a cosigner.
     Raises:
-        DamagedError: no line of it is a good signature of this key.
+        DamagedError: the answer contains no valid signature of this key.
     """
     text, signatures = parse_note(note)
-    place = witness.name, witness.key_id
-    kept = [made for made in signatures if (made.name, made.key_id) != place]
+    key = witness.name, witness.key_id
+    others = [made for made in signatures if (made.name, made.key_id) != key]
     opened = open_note(text + "\n" + answer, [witness])
-    mine: list[Signature] = [made for made in opened.signatures if (made.name, made.key_id) == place]
-    return text + "\n" + "".join(made.line() for made in (*kept, *mine))
+    cosignatures: list[Signature] = [made for made in opened.signatures if (made.name, made.key_id) == key]
+    return text + "\n" + "".join(made.line() for made in (*others, *cosignatures))

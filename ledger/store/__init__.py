@@ -1,1 +1,1 @@
-"""Where logs and blobs are stored: SQLite, PostgreSQL, folders; the guard of checkpoints; keys on disk; the archive."""
+"""Storage of logs and blobs: SQLite, PostgreSQL, folders; the checkpoint guard; keys on disk; the archive."""

@@ -1,8 +1,8 @@
-"""Where old entries and blobs lie when the database has let go of them: a folder of tlog-tiles on a cheaper disk.
+"""Where old entries and blobs are stored after their removal from the database: a folder of tlog-tiles on a cheaper disk.
 
-The database keeps every hash and every row; of an archived entry the payload is empty, which its leaf hash tells from
-an entry that is. What is read here is hashed by whoever asked for it, as if it came from the database. How a log gets
-into the folder is in `dataflows.jobs.archiving`.
+The database keeps every hash and every row. An archived entry has an empty payload there; its leaf hash distinguishes it
+from an entry that is really empty. Callers hash what they read here, as for bytes from the database. Archiving itself is in
+`dataflows.jobs.archiving`.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ EMPTY_LEAF = leaf_hash(b"")
 
 
 def is_archived(leaf: bytes, payload: bytes) -> bool:
-    """Whether an entry's bytes are gone from the database.
+    """Whether an entry's bytes were removed from the database.
 
     >>> is_archived(bytes(32), b""), is_archived(bytes(32), b"here"), is_archived(EMPTY_LEAF, b"")
     (True, False, False)
@@ -28,7 +28,7 @@ def is_archived(leaf: bytes, payload: bytes) -> bool:
 
 
 class Archive:
-    """Reads archived entries; the last bundle of entries is kept, as entries are mostly read in their order."""
+    """Reads archived entries; caches the last bundle, because entries are mostly read in order."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,16 +38,16 @@ class Archive:
         """The bytes of an entry.
 
         Raises:
-            StoreUnavailable: the archive is not there at all.
-            DamagedError: it is there, and does not hold the entry.
+            StoreUnavailable: there is no archive of this log.
+            DamagedError: the archive exists but does not contain the entry.
         """
         number, at = divmod(index, TILE_WIDTH)
-        known, held, payloads = self._last
-        if (known, held) != (log, number):
+        last_log, last_number, payloads = self._last
+        if (last_log, last_number) != (log, number):
             payloads = self._bundle(log, index, Tile(None, number))
             self._last = log, number, payloads
         if at >= len(payloads):
-            raise DamagedError(f"{display_name(log)}: entry {index}: its bundle in the archive holds {len(payloads)} entries")
+            raise DamagedError(f"{display_name(log)}: entry {index}: its bundle in the archive has {len(payloads)} entries")
         return payloads[at]
 
     def _bundle(self, log: str, index: int, tile: Tile) -> list[bytes]:
@@ -59,38 +59,38 @@ class Archive:
         except FileNotFoundError as cause:
             if not (self._folder / log / CHECKPOINT_PATH).is_file():
                 raise missing(log, index, str(self._folder)) from cause
-            raise DamagedError(f"{display_name(log)}: entry {index}: the archive has lost {path}") from cause
+            raise DamagedError(f"{display_name(log)}: entry {index}: {path} is missing from the archive") from cause
         except OSError as cause:
             raise StoreUnavailable(f"{display_name(log)}: entry {index}: archive {path}: {cause.strerror or cause}") from cause
 
 
 def missing(log: str, index: int, folder: str) -> StoreUnavailable:
-    """What is said when an archived entry is asked for and there is no archive."""
-    where = f"no archive of this log is in {folder}" if folder else "no archive is known"
+    """The error for an archived entry that is read when there is no archive."""
+    where = f"{folder} has no archive of this log" if folder else "no archive is configured"
     return StoreUnavailable(
-        f"{display_name(log)}: entry {index} lies in the archive, and {where}: mount it, and set RIDECAST_ARCHIVE to the folder "
+        f"{display_name(log)}: entry {index} is in the archive, but {where}: mount it, and set RIDECAST_ARCHIVE to the folder "
         "that `ridecast ledger archive` wrote"
     )
 
 
 def blobs_at(home: Path, database: str, archive: str) -> Blobs:
-    """The blobs of an instance, with those of its archive when there is one."""
+    """The blobs of an instance, including those of its archive if there is one."""
     store = open_blobs(home, database)
     return ArchivedBlobs(store, Path(archive)) if archive else store
 
 
 class ArchivedBlobs:
-    """A store of blobs that reads from an archive what the store has let go of; see `ledger.store.blobs.Blobs`."""
+    """A blob store that falls back to an archive for blobs removed from the store; see `ledger.store.blobs.Blobs`."""
 
     def __init__(self, store: Blobs, folder: Path) -> None:
         self._store, self._folder = store, folder
 
     def put(self, data: bytes, retention: Retention) -> bytes:
-        """Store them; nothing is written to the archive here."""
+        """Write to the store; the archive is not written here."""
         return self._store.put(data, retention)
 
     def get(self, digest: bytes) -> bytes:
-        """From the store, else from the archive, where they are hashed again."""
+        """Read from the store, otherwise from the archive; both verify the digest."""
         try:
             return self._store.get(digest)
         except NotFound:
@@ -100,23 +100,23 @@ class ArchivedBlobs:
             raise
 
     def has(self, digest: bytes) -> bool:
-        """In the store or in the archive."""
+        """Whether the store or the archive has the blob."""
         return self._store.has(digest) or any((folder / digest.hex()).is_file() for folder in self._folders())
 
     def retention(self, digest: bytes) -> Retention:
-        """Of a blob in the store."""
+        """Retention class of a blob in the store."""
         return self._store.retention(digest)
 
     def stored_at_s(self, digest: bytes) -> float:
-        """Of a blob in the store."""
+        """When a blob was put into the store."""
         return self._store.stored_at_s(digest)
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
-        """Those in the store."""
+        """Digests of the blobs in the store."""
         return self._store.digests(retention)
 
     def remove(self, digest: bytes) -> None:
-        """From the store; the archive keeps what it has."""
+        """Remove from the store; the archive is unchanged."""
         self._store.remove(digest)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Bytes too large for an entry: chunks, models, counts and snapshots, each named by the SHA-256 of its bytes.
+"""Bytes too large for an entry: chunks, models, counts and snapshots, each identified by its SHA-256 digest.
 
-A blob is durable before the entry that names it is appended; a blob that no entry names is not damage. How long a
-blob is kept is said by its retention class; what has had its time is found in `dataflows.jobs.retention`.
+A blob is durable before the entry that names it is appended; a blob that no entry names is not damage. The retention
+class sets how long a blob is kept; `dataflows.jobs.retention` finds the expired ones.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from schemas.errors import DamagedError, NotFound
 class Retention(StrEnum):
     """How long a blob is kept, shortest first."""
 
-    SNAPSHOT = "snapshot"  # a cache: any may be removed when a newer one exists
+    SNAPSHOT = "snapshot"  # a cache: may be removed once a newer one exists
     FORECAST = "forecast"  # the chunks of an issue
     MODEL = "model"  # outlives the forecasts that name it
-    PERMANENT = "permanent"  # counts: what everything else is recomputed from
+    PERMANENT = "permanent"  # counts, from which everything else is recomputed
 
 
 RANK = {retention: rank for rank, retention in enumerate(Retention)}
@@ -37,18 +37,18 @@ class Blobs(Protocol):
     """Content-addressed bytes. Threads and processes may share a store."""
 
     def put(self, data: bytes, retention: Retention) -> bytes:
-        """Store bytes durably and return their SHA-256; stored again, they keep the longer retention."""
+        """Store bytes durably and return their SHA-256; if stored before, the longer retention applies."""
 
     def get(self, digest: bytes) -> bytes:
-        """The bytes with that digest.
+        """The bytes with a digest.
 
         Raises:
-            NotFound: there are none.
-            DamagedError: the stored bytes do not hash to it.
+            NotFound: the store has no such blob.
+            DamagedError: the stored bytes do not have this digest.
         """
 
     def has(self, digest: bytes) -> bool:
-        """Whether bytes are stored under a digest; they are not read."""
+        """Whether a blob is stored; its bytes are not read."""
 
     def retention(self, digest: bytes) -> Retention:
         """The retention class of a blob; raises NotFound."""
@@ -57,22 +57,25 @@ class Blobs(Protocol):
         """When a blob was last put, seconds since 1970 by the store's own clock; raises NotFound."""
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
-        """Digests of all blobs, or of one class, in no order that means anything."""
+        """Digests of all blobs, or of one class, in no particular order."""
 
     def remove(self, digest: bytes) -> None:
-        """Forget a blob; quiet if it is gone."""
+        """Remove a blob; no error if it does not exist."""
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the store."""
 
 
 def open_blobs(home: Path, database: str) -> Blobs:
-    """The blobs of an instance, in PostgreSQL if there is an address, else files in `home/blobs`; for old ones `ledger.store.archive`."""
+    """The blobs of an instance: in PostgreSQL if an address is given, otherwise files in `home/blobs`.
+
+    Archived blobs are in `ledger.store.archive`.
+    """
     return DatabaseBlobs(database_engine(database)) if database else FileBlobs(home / "blobs")
 
 
 class FileBlobs:
-    """One file for each blob, `FOLDER/<retention>/<first byte>/<digest>`, all in hexadecimal."""
+    """One file for each blob, `FOLDER/<retention>/<first byte>/<digest>`; byte and digest in hexadecimal."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,8 +86,8 @@ class FileBlobs:
         found = self._find(digest)
         with translated(f"blob {digest.hex()}"):
             if found is not None and RANK[found[0]] >= RANK[retention] and found[1].read_bytes() == data:
-                os.utime(found[1])  # It is wanted again, and no orphan.
-                sync_folder(found[1].parent)  # Whoever wrote it may have been killed before its rename was flushed.
+                os.utime(found[1])  # It is in use again, so it is not an orphan.
+                sync_folder(found[1].parent)  # Its writer may have been killed before the rename was flushed.
                 return digest
             path = self._path(digest, retention)
             if not path.parent.is_dir():
@@ -102,7 +105,7 @@ class FileBlobs:
         with translated(f"blob {digest.hex()}"):
             try:
                 data = found[1].read_bytes()
-            except FileNotFoundError:  # Removed, or moved to a longer retention, since we looked.
+            except FileNotFoundError:  # Removed, or moved to a longer retention, since the check.
                 again = self._find(digest)
                 if again is None:
                     raise _unknown(digest) from None
@@ -128,14 +131,14 @@ class FileBlobs:
         with translated(f"blob {digest.hex()}"):
             try:
                 return found[1].stat().st_mtime
-            except FileNotFoundError:  # Removed, or moved to a longer retention, since we looked.
+            except FileNotFoundError:  # Removed, or moved to a longer retention, since the check.
                 raise _unknown(digest) from None
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """See `Blobs`."""
-        for kept in Retention if retention is None else (retention,):
-            for path in (self._folder / kept).glob("??/*"):
-                if len(path.name) == 64:  # Not a temporary file of a writer that was killed.
+        for folder in Retention if retention is None else (retention,):
+            for path in (self._folder / folder).glob("??/*"):
+                if len(path.name) == 64:  # Skips temporary files of writers that were killed.
                     with suppress(ValueError):
                         yield bytes.fromhex(path.name)
 
@@ -149,7 +152,7 @@ class FileBlobs:
         """See `Blobs`."""
 
     def _find(self, digest: bytes) -> tuple[Retention, Path] | None:
-        """Where a blob lies, the longest retention first."""
+        """Retention and path of a blob, longest retention first; None if it is not stored."""
         with translated(f"blob {digest.hex()}"):
             for retention in reversed(Retention):
                 path = self._path(digest, retention)
@@ -171,13 +174,13 @@ class DatabaseBlobs:
     def put(self, data: bytes, retention: Retention) -> bytes:
         """See `Blobs`."""
         digest = hashlib.sha256(data).digest()
-        wanted = insert(BLOBS).values(digest=digest, retention=retention.value, data=data)
-        stronger = [kept.value for kept in Retention if RANK[kept] > RANK[retention]]
-        kept = sa.case((BLOBS.c.retention.in_(stronger), BLOBS.c.retention), else_=wanted.excluded.retention)
+        statement = insert(BLOBS).values(digest=digest, retention=retention.value, data=data)
+        longer = [other.value for other in Retention if RANK[other] > RANK[retention]]
+        longest = sa.case((BLOBS.c.retention.in_(longer), BLOBS.c.retention), else_=statement.excluded.retention)
         with writing(self._engine, f"blob {digest.hex()}") as connection:
-            # The data too: putting a blob again heals one that was damaged.
-            changed = {"retention": kept, "data": wanted.excluded.data, "stored_at": sa.func.now()}
-            connection.execute(wanted.on_conflict_do_update(index_elements=["digest"], set_=changed))
+            # Also replace the data: putting a damaged blob again repairs it.
+            changed = {"retention": longest, "data": statement.excluded.data, "stored_at": sa.func.now()}
+            connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
         return digest
 
     def get(self, digest: bytes) -> bytes:
@@ -211,11 +214,11 @@ class DatabaseBlobs:
 
     def digests(self, retention: Retention | None = None) -> Iterator[bytes]:
         """See `Blobs`."""
-        wanted = sa.select(BLOBS.c.digest)
+        query = sa.select(BLOBS.c.digest)
         if retention is not None:
-            wanted = wanted.where(BLOBS.c.retention == retention.value)
+            query = query.where(BLOBS.c.retention == retention.value)
         with reading(self._engine, "blobs") as connection:
-            found = list(connection.execute(wanted).scalars())
+            found = list(connection.execute(query).scalars())
         yield from found
 
     def remove(self, digest: bytes) -> None:
@@ -229,17 +232,17 @@ class DatabaseBlobs:
 
 
 class ReadBlobs(Protocol):
-    """What a check needs of a store of blobs."""
+    """The part of a blob store that a check needs."""
 
     def get(self, digest: bytes) -> bytes:
-        """As `ledger.store.blobs.Blobs`."""
+        """See `Blobs`."""
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the store."""
 
 
 class BlobFolder:
-    """Blobs that were exported beside a log's tiles: files by their digest in hexadecimal."""
+    """Blobs exported next to a log's tiles: one file each, named by its digest in hexadecimal."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,8 +1,8 @@
-"""How a log goes on when its checkpoint and its database do not belong together, and somebody accepts that.
+"""How a log is continued after its checkpoint and its database no longer match and an operator accepts the loss.
 
-The boot rule refuses such a log. The way out is never silent: the log says in its next entry what was set aside and
-why, the old checkpoint is kept beside as evidence, and from there on the log has another origin, so that nobody who
-holds the old checkpoint takes the new log for its continuation.
+The boot rule refuses such a log. Continuing it leaves a record: the next entry states what was lost and why, the old
+checkpoint is kept as evidence, and the log gets a new origin, so that holders of the old checkpoint do not mistake the
+new log for its continuation.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from schemas.errors import BootRefused, DamagedError, LedgerError, NotFound, Usa
 from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued
 
-LARGEST_REASON_BYTES = 2_000  # a paragraph; an entry has room for thirty times as much
+LARGEST_REASON_BYTES = 2_000  # a paragraph; the limit of an entry is thirty times larger
 NOTHING = Checkpoint("", 0, b"")
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """What was done: the record, the refusal that it answers, where the evidence is, and the new origin."""
+    """The result: the record, the refusal that it resolves, the path of the evidence, and the new origin."""
 
     record: LogContinued
     refusal: str
@@ -33,18 +33,18 @@ class Continuation:
 
 
 def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
-    """Go on with a log that the boot rule refuses; what was interrupted half-way is completed.
+    """Continue a log that the boot rule refuses; an interrupted run is completed by running it again.
 
     Args:
-        ledger: Opened with the private key; no other process may write this log meanwhile.
-        log: Its name.
-        reason: Why the loss is accepted, for whoever reads the log later.
+        ledger: Opened with the private key; no other process may write this log at the same time.
+        log: Name of the log.
+        reason: Why the loss is accepted, for later readers of the log.
     Raises:
-        NotFound: there is neither such a log nor a checkpoint of it.
-        UsageError: no reason, or too long a one.
-        LedgerError: the log may be appended to, so there is nothing to continue from.
-        DamagedError: the database contradicts itself; restore an older copy that does not, and continue that.
-        BootRefused: the private key is not there.
+        NotFound: the log has no checkpoint.
+        UsageError: the reason is empty or too long.
+        LedgerError: the boot rule accepts the log, so there is nothing to continue from.
+        DamagedError: the database contradicts itself; restore an older consistent copy and continue that.
+        BootRefused: the private key is missing.
         StoreUnavailable: the disk or the database does not answer.
     """
     guard = ledger.guard
@@ -53,7 +53,7 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
         raise UsageError(f"--reason: expected a sentence of at most {LARGEST_REASON_BYTES} bytes, got {len(reason.encode())}")
     if not path.exists():
         known = ", ".join(ledger.logs()) or "none"
-        raise NotFound(f"{display_name(log)}: expected a checkpoint to continue from, found no {path.name}; there are these logs: {known}")
+        raise NotFound(f"{display_name(log)}: expected a checkpoint to continue from, found no {path.name}; existing logs: {known}")
     guard.files.signer(log)
     with translated(str(path)):
         refused_bytes = path.read_bytes()
@@ -64,19 +64,19 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
     except BootRefused as refused:
         refusal = str(refused)
     else:
-        raise LedgerError(f"{display_name(log)}: nothing to continue from: the database and {path.name} belong together")
+        raise LedgerError(f"{display_name(log)}: nothing to continue from: the database and {path.name} match")
     with guard.continuing(log):
         with translated(str(path)):
             data = path.read_bytes()
         if data != refused_bytes:
-            raise LedgerError(f"{display_name(log)}: {path.name} has changed while we looked: another process has continued the log")
+            raise LedgerError(f"{display_name(log)}: {path.name} was changed by another process, which has continued the log")
         cited, head = _cited(data), ledger.head(log)
         digest = hashlib.sha256(data).digest()
         record = _unfinished(ledger, log, digest)
         if record is None:
             number = 1 + max(ledger.number(log), number_of(cited.origin, guard.files.instance, log) or 1)
             while _holds_another(guard.files.evidence_path(log, number), data):
-                number += 1  # An older copy of the database does not remember every continuation; the folder does.
+                number += 1  # An older copy of the database may lack continuations whose evidence files exist.
             record = LogContinued(
                 log=log,
                 number=number,
@@ -97,7 +97,7 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
 
 
 def _cited(data: bytes) -> Checkpoint:
-    """What the old file says, whoever wrote it."""
+    """The checkpoint in the old file, signature unchecked; an empty one if it cannot be parsed."""
     try:
         return parse_checkpoint(data.decode("utf-8"))
     except (DamagedError, UnicodeDecodeError):
@@ -110,7 +110,7 @@ def _holds_another(path: Path, data: bytes) -> bool:
 
 
 def _unfinished(ledger: Ledger, log: str, digest: bytes) -> LogContinued | None:
-    """The last continuation, if it cites this very file: then only the new checkpoint is missing."""
+    """The last continuation, if it cites this file: then only the new checkpoint is missing."""
     stored = ledger.entry(log, LogContinued)
     if stored is None:
         return None

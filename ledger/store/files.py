@@ -1,4 +1,4 @@
-"""How a file is replaced so that a crash leaves the old one or the new one, never a part."""
+"""Crash-safe file replacement, which leaves the old file or the new one but never a part, and file locks."""
 
 import fcntl
 import os
@@ -9,19 +9,19 @@ from threading import get_ident
 from time import sleep
 from typing import IO
 
-LOOK_AGAIN_S = 0.02  # while another holds a lock; what is done under one takes a few milliseconds
+LOOK_AGAIN_S = 0.02  # polling interval for a lock; locks are held for a few milliseconds
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a file whole: beside, flushed, renamed, and the rename flushed.
+    """Write a file atomically: write a temporary file, flush it, rename it, and flush the rename.
 
     Raises:
-        OSError: as the disk says.
+        OSError: the file cannot be written.
     """
-    # Two writers of one path must not share the temporary file, or one would rename the other's half.
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
+    # Two writers of one path must not share the temporary file: one would rename the other's incomplete file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             rest = memoryview(data)
             while rest:
@@ -29,15 +29,15 @@ def write_durably(path: Path, data: bytes) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        beside.replace(path)
+        temporary.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's own entries, so that what was created or renamed in it stays."""
+    """Flush a folder's directory entries, so that files created or renamed in it survive a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -55,13 +55,13 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, patience_s: float | None = None) -> Iterator[None]:
-    """Hold a lock that other processes and threads respect; it ends with the process at the latest.
+    """Hold a lock between processes and threads; it is released at the latest when the process ends.
 
     Args:
-        path: Of the file that is the lock.
-        patience_s: How long to wait for another holder, about; for ever without it.
+        path: The lock file.
+        patience_s: Approximate time to wait for another holder; forever if None.
     Raises:
-        TimeoutError: somebody held it all that time: a process that was stopped, perhaps.
+        TimeoutError: another process held the lock all that time; it may be stopped or hung.
     """
     with path.open("a") as file:
         if patience_s is None:
@@ -72,21 +72,21 @@ def locked(path: Path, patience_s: float | None = None) -> Iterator[None]:
 
 
 class Held(Exception):
-    """Another process holds what can be held once; the text is what that one said."""
+    """Another process holds the file; the text is that process's description of itself."""
 
 
 @contextmanager
 def held_alone(path: Path, who: str) -> Iterator[int]:
-    """Hold a file that one process at a time may hold, and say in it who does.
+    """Hold a file that only one process may hold at a time, and write the holder's description into it.
 
     Args:
-        path: Of the file; it stays, and means nothing when nobody holds it.
-        who: What others are told.
+        path: The file; it is not deleted, and means nothing while no process holds it.
+        who: Description of the holder, shown to other processes.
     Yields:
-        Its descriptor: processes that inherit it hold it too, and the last of them that ends lets go.
+        Its descriptor: processes that inherit it hold it too; it is released when the last of them ends.
     Raises:
-        Held: somebody else holds it.
-        OSError: as the disk says.
+        Held: another process holds it.
+        OSError: the file cannot be opened or written.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -107,4 +107,6 @@ def _lock_within(file: IO[str], path: Path, patience_s: float) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         sleep(LOOK_AGAIN_S)
-    raise TimeoutError(f"another process has held {path.name} for {patience_s:g} s: is one stopped or hung? End it, and try again")
+    raise TimeoutError(
+        f"another process has held {path.name} for {patience_s:g} s: stop the process if it is suspended or hung, then try again"
+    )

@@ -1,8 +1,8 @@
-"""Who remembers how far a log was, outside the database: the checkpoint files, and the boot rule.
+"""How lost commits are detected: a checkpoint file outside the database for each log, and the boot rule.
 
-A checkpoint is signed and written within a second of an append, after what was stored has been read back and hashed again.
-Before the first append of a process the database must continue the checkpoint. Without this, a database that
-lost its last commits, or an old copy of it, would be continued as if nothing had happened.
+A checkpoint is signed and written within a second of an append, after the stored entries have been read back and hashed again.
+Boot rule: before the first append of a process, the database must be consistent with the checkpoint. Otherwise a database that
+lost its last commits, or was restored from an old copy, would be continued unnoticed.
 """
 
 import threading
@@ -21,18 +21,18 @@ from ledger.store.statements import entries
 from ledger.store.tables import display_name, reading, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
-SPACING_S = 0.5  # Between two rounds of checkpoints; a round takes a few flushes, so a second is kept.
+SPACING_S = 0.5  # between two rounds of checkpoints; a round takes a few flushes, so checkpoints follow within a second
 PATIENCE_S = 10.0  # for another process that holds the lock of a checkpoint; writing one takes milliseconds
-PAGE_ENTRIES = 1_000  # read back at once
+PAGE_ENTRIES = 1_000  # read back per page
 
 REPAIR = (
-    "Nothing more is appended. The disk or somebody changed what was stored: `ridecast ledger verify` names every bad entry; "
+    "Appends are refused. Stored entries were altered on disk: `ridecast ledger verify` lists every damaged entry; "
     "restore a copy that verifies"
 )
 
 
 class Readable(Protocol):
-    """What the guard needs of a ledger."""
+    """The part of a ledger that the guard needs."""
 
     def frontier(self, log: str) -> Frontier:
         """The stored frontier."""
@@ -41,31 +41,31 @@ class Readable(Protocol):
         """The frontier at a size, from stored hashes."""
 
     def number(self, log: str) -> int:
-        """Which origin of its name a log has."""
+        """The number of a log's origin."""
 
     def opened(self, log: str) -> tuple[Engine, int]:
         """Engine and row id of a log."""
 
     def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
-        """An entry's bytes, wherever they lie."""
+        """An entry's bytes, from the database or the archive."""
 
 
 class Guard:
-    """Writes the checkpoints of one ledger from a thread of its own, and admits appends.
+    """Writes the checkpoints of one ledger in a separate thread, and admits appends.
 
     Args:
-        ledger: Whose logs are guarded.
-        folder: Where the checkpoint files lie.
+        ledger: The ledger to guard.
+        folder: Folder of the checkpoint files.
         instance: Part of every origin.
-        clock: Monotonic seconds; spaces the checkpoints.
-        signer: The private key; or, for a ledger that is only read, what finds the public one.
+        clock: Monotonic seconds; sets the interval between checkpoints.
+        signer: The private key; for a ledger that is only read, a function that finds the public key.
     """
 
     def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._ledger = ledger
         self.files = CheckpointFiles(folder, instance, signer)
         self._clock = clock
-        self._checked: dict[str, Frontier] = {}  # per admitted log: what was read back and hashed by this process
+        self._checked: dict[str, Frontier] = {}  # per admitted log: the entries read back and hashed by this process
         self._grown: set[str] = set()
         self._failure: LedgerError | StoreUnavailable | None = None
         self._closing = False
@@ -76,22 +76,22 @@ class Guard:
     # --- for the ledger ---------------------------------------------------------------------------
 
     def admit(self, log: str) -> None:
-        """Let an append pass, or say why not.
+        """Return if the log may be appended to, raise otherwise.
 
         Raises:
             BootRefused: the checkpoint is ahead of the database, contradicts it, or belongs to another log.
-            DamagedError: what was stored since the last checkpoint does not read back as it was written.
+            DamagedError: entries stored since the last checkpoint read back altered.
             StoreUnavailable: the checkpoint cannot be written.
         """
         if self._failure is not None:
-            self.flush()  # Raises again, or the world is whole again.
+            self.flush()  # Raises again, or clears the failure.
         if log not in self._checked:
             with self._writing:
                 if log not in self._checked:
                     self._boot(log)
 
     def appended(self, log: str) -> None:
-        """A log grew: its checkpoint is due."""
+        """Schedule a checkpoint for a log that grew."""
         with self._wake:
             self._grown.add(log)
             if self._thread is None and not self._closing:
@@ -100,7 +100,7 @@ class Guard:
             self._wake.notify()
 
     def flush(self) -> None:
-        """Write every checkpoint that is due; raises as `admit` does."""
+        """Write every checkpoint that is due; raises the same errors as `admit`."""
         with self._writing:
             with self._wake:
                 due, self._grown = sorted(self._grown), set()
@@ -115,7 +115,7 @@ class Guard:
                     raise
 
     def close(self) -> None:
-        """Write what is due and end the thread."""
+        """Write due checkpoints and stop the thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -127,13 +127,13 @@ class Guard:
         """The checkpoint file of a log, if there is one.
 
         Raises:
-            BootRefused: it cannot be understood, is not signed by the known key, or belongs to another log or instance.
+            BootRefused: it cannot be parsed, is not signed by the known key, or belongs to another log or instance.
         """
         known = self.files.read(log, self._number(log))
         return known[1] if known is not None else None
 
     def note(self, log: str) -> str | None:
-        """The signed note of a log's checkpoint, exactly as it lies there; with cosignatures if they are not older.
+        """The signed note of a log's checkpoint, byte for byte; with cosignatures unless the cosigned copy is older.
 
         Raises:
             BootRefused: as `read`.
@@ -144,7 +144,7 @@ class Guard:
         return known[0] if known is not None else None
 
     def cosigned(self, log: str) -> Checkpoint | None:
-        """The newest checkpoint of a log that witnesses cosigned; a copy that is damaged, or of the origin before, is none."""
+        """The newest cosigned checkpoint of a log; None if the copy is damaged or has a previous origin."""
         found = self._cosigned(log)
         return found[1] if found is not None else None
 
@@ -154,19 +154,19 @@ class Guard:
         return None
 
     def path(self, log: str) -> Path:
-        """Where the checkpoint of a log lies."""
+        """Path of a log's checkpoint."""
         return self.files.path(log)
 
     def cosigned_path(self, log: str) -> Path:
-        """Where a witness's copy of a log's checkpoint lies, with its cosignature."""
+        """Path of the copy of a log's checkpoint with cosignatures."""
         return self.files.cosigned_path(log)
 
     @contextmanager
     def continuing(self, log: str) -> Iterator[None]:
-        """Let one append pass without a look at the checkpoint, then vouch for the log anew: for `ledger.store.continuing` alone.
+        """Allow one append without the boot rule, then write a new checkpoint; only for `ledger.store.continuing`.
 
         Raises:
-            DamagedError: the database contradicts itself: then there is nothing that could be continued.
+            DamagedError: the database contradicts itself, so it cannot be continued.
         """
         path = self.path(log)
         with self._writing, translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
@@ -185,7 +185,7 @@ class Guard:
         try:
             return self._ledger.number(log)
         except DamagedError as cause:
-            raise BootRefused(f"{display_name(log)}: the database cannot say which origin the log has ({cause}). {WAY_OUT}") from cause
+            raise BootRefused(f"{display_name(log)}: the log's origin cannot be read from the database ({cause}). {WAY_OUT}") from cause
 
     # --- the boot rule ----------------------------------------------------------------------------
 
@@ -202,18 +202,18 @@ class Guard:
         if known is not None:
             checked = self._agreed(log, known, stored.size, self.path(log).name)
         elif stored.size == 0:
-            # From its first entry on a log has a checkpoint, so that a missing file always means something.
+            # A log has a checkpoint before its first entry, so a missing file is always a fault.
             self._write(log)
         if stored.size > checked.size:
-            # A crash came between an append and its checkpoint, or the file is gone: read it all back now.
+            # A crash between an append and its checkpoint, or a missing file: read all entries back now.
             self._read_back(log, checked, stored)
             self._grown.add(log)
         elif stored.root() != checked.root():
-            raise BootRefused(f"{display_name(log)}: the database's own root at size {stored.size} contradicts its entries. {REPAIR}")
+            raise BootRefused(f"{display_name(log)}: the stored root at size {stored.size} contradicts the stored entries. {REPAIR}")
         self._checked[log] = checked
 
     def _agreed(self, log: str, known: Checkpoint, size: int, name: str) -> Frontier:
-        """The database's frontier at a checkpoint, which it must continue."""
+        """The database's frontier at a checkpoint's size; raises unless the two are consistent."""
         if known.size > size:
             raise BootRefused(
                 f"{display_name(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. "
@@ -223,7 +223,7 @@ class Guard:
             frontier = self._ledger.frontier_at(log, known.size)
         except DamagedError as cause:
             raise BootRefused(
-                f"{display_name(log)}: the database cannot show what {name} says of size {known.size} ({cause}). {WAY_OUT}"
+                f"{display_name(log)}: the root at size {known.size} cannot be computed to compare with {name} ({cause}). {WAY_OUT}"
             ) from cause
         if frontier.root() != known.root:
             raise BootRefused(
@@ -242,25 +242,27 @@ class Guard:
                     self._wake.wait()
                 if self._closing:
                     return
-                wait_s = min(SPACING_S, last_s + SPACING_S - self._clock())  # A clock that goes back must not make it days.
+                wait_s = min(SPACING_S, last_s + SPACING_S - self._clock())  # limits the wait if the clock goes back
                 if wait_s > 0:
                     self._wake.wait_for(lambda: self._closing, wait_s)
                     if self._closing:
                         return
-            # A failure is kept in _failure: the next append tries again and raises, because its caller must know.
+            # `flush` stores the failure in _failure: the next append retries and raises it to its caller.
             with suppress(LedgerError, StoreUnavailable):
                 self.flush()
             last_s = self._clock()
 
     def _write(self, log: str) -> None:
-        """Read back what came since the last checkpoint, then replace the file if the log grew."""
+        """Read back the entries since the last checkpoint, then replace the file if the log grew."""
         path = self.path(log)
         with translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
-            known = self.read(log)  # Another process may write the same log, and have written a later checkpoint.
+            known = self.read(log)  # Another process may have written a later checkpoint of this log.
             stored = self._ledger.frontier(log)
             checked = self._checked.get(log, Frontier()).copy()
             if known is not None and known.size > stored.size:
-                raise BootRefused(f"{display_name(log)}: the database went back from {known.size} to {stored.size} entries. {WAY_OUT}")
+                raise BootRefused(
+                    f"{display_name(log)}: the database was rolled back from {known.size} to {stored.size} entries. {WAY_OUT}"
+                )
             if known is not None and known.size > checked.size:
                 self._read_back(log, checked, Frontier(known.size), until_root=known.root)
             self._read_back(log, checked, stored)
@@ -269,22 +271,22 @@ class Guard:
             self._checked[log] = checked
 
     def _read_back(self, log: str, checked: Frontier, stored: Frontier, until_root: bytes | None = None) -> None:
-        """Grow a frontier from the stored payloads to a size, and demand that it meets the stored one."""
+        """Extend a frontier by the stored payloads, and raise unless the result equals the stored one."""
         for index, leaf, payload in raw_entries(self._ledger, log, checked.size, stored.size):
             found = leaf_hash(payload)
             if index != checked.size or found != leaf:
-                raise DamagedError(f"{display_name(log)}: entry {checked.size} does not read back as it was written. {REPAIR}")
+                raise DamagedError(f"{display_name(log)}: entry {checked.size} reads back altered. {REPAIR}")
             checked.append(found)
         expected = until_root if until_root is not None else stored.root()
         if checked.size != stored.size or checked.root() != expected:
             raise DamagedError(
-                f"{display_name(log)}: what was stored does not read back: expected size {stored.size} and root {expected.hex()}, "
-                f"got size {checked.size} and root {checked.root().hex()}. {REPAIR}"
+                f"{display_name(log)}: stored entries read back altered: expected size {stored.size}, root {expected.hex()}, "
+                f"got size {checked.size}, root {checked.root().hex()}. {REPAIR}"
             )
 
 
 def raw_entries(ledger: Readable, log: str, start: int, stop: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """(index, stored leaf hash, payload) of the entries that are there in [start, stop), unchecked, page by page."""
+    """(index, stored leaf hash, payload) of the entries stored in [start, stop), unchecked, page by page."""
     if start >= stop:
         return
     engine, log_id = ledger.opened(log)

@@ -1,7 +1,7 @@
-"""Append-only logs: the only memory of Ridecast. Append, read, find; on SQLite or PostgreSQL.
+"""Append-only logs, the only persistent state of Ridecast: append, read, find; on SQLite or PostgreSQL.
 
-Each log is one RFC 6962 tree. What a record means is in `schemas.records.records`; the checkpoint outside the database and
-the boot rule are in `ledger.store.guard`; that what is stored still hashes to what was promised is checked by `ledger.check.verify`.
+Each log is one RFC 6962 tree. Records are defined in `schemas.records.records`; the checkpoint outside the database and
+the boot rule are in `ledger.store.guard`; `ledger.check.verify` checks that the stored bytes still match the hashes.
 """
 
 import re
@@ -24,17 +24,17 @@ from schemas.records.record_codec import decode, place_in
 from schemas.records.records import LogContinued, Record
 
 LARGEST_ENTRY_BYTES = 65_535  # C2SP tlog-tiles: an entry bundle gives an entry's size in two bytes
-PAGE_ENTRIES = 1_000  # entries fetched at once by `scan`; 64 MB at most
+PAGE_ENTRIES = 1_000  # entries fetched per page by `scan`; at most 64 MB
 ANOTHER_WRITER = (
-    "Another process writes this log, or took it over meanwhile: end all writers but one and start that again; it goes on where "
-    "the log ends. If there was no other, something came out differently when it was done again: run `ridecast ledger verify`"
+    "Another process is writing this log or has taken it over: stop all writers but one and restart it; it resumes at the end of "
+    "the log. If there was no other writer, a rerun produced different records: run `ridecast ledger verify`"
 )
 LOG_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a log reaches: its size, and the root of its tree."""
+    """The size of a log and the root of its tree."""
 
     size: int
     root: bytes
@@ -46,7 +46,7 @@ R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R_co]):
-    """One entry as it lies in a log. Only the payload is hashed; kind, slot and subject are derived from it."""
+    """One stored entry of a log. Only the payload is hashed; kind, slot and subject are derived from it."""
 
     log: str
     index: int
@@ -57,16 +57,16 @@ class Stored(Generic[R_co]):
 
     @property
     def record(self) -> R_co:
-        """The record that the payload holds, decoded at each call.
+        """The decoded payload; it is decoded at each call.
 
         Raises:
-            DamagedError: a version of Ridecast wrote it that this one does not know.
+            DamagedError: this version of Ridecast cannot read the payload; a newer version may have written it.
         """
         return cast(R_co, decode(self.payload))
 
 
 def holds(stored: Stored[Record], kind: type[R]) -> TypeGuard[Stored[R]]:
-    """Whether an entry is of a kind; where it is, its `record` is of that type.
+    """Whether an entry is of a kind; if so, its `record` has that type.
 
     >>> holds(Stored("control", 0, "ModelPromoted", None, "pickups", b""), LogContinued)
     False
@@ -78,35 +78,35 @@ def open_embedded(home: Path, *, instance: str, clock: Callable[[], float], sign
     """A ledger of SQLite files, `home/ledger/*.sqlite`, with its checkpoints in `home/checkpoints`.
 
     Args:
-        home: Where everything embedded lives; created when the first entry is appended.
+        home: Folder of the embedded stores; created when the first entry is appended.
         instance: Part of every log's origin.
-        clock: Monotonic seconds; spaces the checkpoints.
-        signer: Signs the checkpoints; who only reads gives what finds the public key.
+        clock: Monotonic seconds; sets the interval between checkpoints.
+        signer: Signs the checkpoints; readers pass a function that finds the public key.
     """
     return Ledger(EmbeddedStores(home / "ledger"), home / "checkpoints", instance=instance, clock=clock, signer=signer)
 
 
 def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
-    """A ledger in PostgreSQL, with its checkpoints in a folder outside of it.
+    """A ledger in PostgreSQL, with its checkpoints in a folder outside the database.
 
     Raises:
-        UsageError: the address is not PostgreSQL's.
+        UsageError: the address is not a PostgreSQL address.
         StoreUnavailable: the server does not answer.
     """
     return Ledger(DatabaseStores(database_engine(url)), checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
 
 class Ledger:
-    """The logs of one instance. Threads may share it; processes open their own.
+    """The logs of one instance. Threads may share it; each process opens its own.
 
-    Every method raises StoreUnavailable when the database does not answer. After that an append may have
-    happened or not: append the same again, which returns quietly if it did.
+    Every method raises StoreUnavailable if the database does not answer. An append may then have succeeded or
+    not: repeat it with the same content, which has no effect if it succeeded.
     """
 
     def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._stores = stores
         self._ids: dict[str, int] = {}
-        self.archive: Archive | None = None  # Where the bytes of old entries lie; set by who opens the ledger.
+        self.archive: Archive | None = None  # holds the bytes of old entries; set by the code that opens the ledger
         self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
     # --- append ---------------------------------------------------------------------------------
@@ -115,16 +115,16 @@ class Ledger:
         """Append entries; they are durable when this returns.
 
         Args:
-            log: Name of the log, like `region/nyc`; it begins with its first entry.
+            log: Name of the log, such as `region/nyc`; its first append creates it.
             expected_size: Size of the log before the append, as the writer knows it.
             payloads: Exact bytes of each entry, at most LARGEST_ENTRY_BYTES each.
         Returns:
-            Head of the log right behind these entries. If they are there already, nothing is written.
+            Head of the log directly after these entries. If they are already stored, nothing is written.
         Raises:
-            DivergenceError: other content lies at that place: a second writer, or a rerun that came out differently.
-            ExpectedSizeError: the log is shorter than expected, or ends inside of what is appended.
+            DivergenceError: different content is stored there: a second writer, or a rerun with a different result.
+            ExpectedSizeError: the log is shorter than expected, or has only some of these entries.
             BootRefused: the checkpoint outside the database contradicts the database (first append only).
-            ContractError: an entry is too large, or the log's name cannot be one.
+            ContractError: an entry is too large, or the log's name is invalid.
         """
         if not LOG_NAME.fullmatch(log):
             raise ContractError(f"log name: expected lower-case letters, digits, - and _, with at most one /, got {log!r}")
@@ -154,7 +154,7 @@ class Ledger:
         return head
 
     def _require_rerun(self, connection: Connection, log: str, log_id: int, size: int, expected_size: int, leaves: list[bytes]) -> None:
-        """Return if these very entries lie at [expected_size, expected_size + n), raise otherwise."""
+        """Return if exactly these entries are stored at [expected_size, expected_size + n), raise otherwise."""
         sizes = f"{display_name(log)}: expected size {expected_size}, got {size}"
         if expected_size > size:
             raise ExpectedSizeError(f"{sizes}. {ANOTHER_WRITER}")
@@ -187,7 +187,7 @@ class Ledger:
         return Frontier.from_bytes(row.size, row.frontier) if row else Frontier()
 
     def frontier_at(self, log: str, size: int) -> Frontier:
-        """The frontier that a log had at a size, from stored hashes.
+        """The frontier of a log at a size, from stored hashes.
 
         Raises:
             NotFound: the log is shorter.
@@ -210,7 +210,7 @@ class Ledger:
         return frontier
 
     def root_at(self, log: str, size: int) -> bytes:
-        """Root that a log had at a size; raises as `frontier_at` does."""
+        """Root of a log at a size; raises the same errors as `frontier_at`."""
         return self.frontier_at(log, size).root() if size else EMPTY_ROOT
 
     def node(self, log: str, level: int, index: int) -> bytes:
@@ -236,10 +236,10 @@ class Ledger:
     @overload
     def read(self, log: str, start: int, stop: int | None = None, *, kind: type[R], limit: int | None = None) -> list[Stored[R]]: ...
     def read(self, log: str, start: int, stop: int | None = None, kind: type[R] | None = None, limit: int | None = None) -> list[Stored[R]]:
-        """Entries with start <= index < stop, in order; of one kind, and no more than `limit`, when given.
+        """Entries with start <= index < stop, in order; if given, only of one kind and at most `limit`.
 
         Raises:
-            DamagedError: an entry's bytes do not hash to what was promised.
+            DamagedError: an entry's bytes do not match its stored hash.
         """
         return self.read_kinds(log, start, stop, () if kind is None else (kind,), limit)
 
@@ -261,7 +261,7 @@ class Ledger:
     @overload
     def scan(self, log: str, start: int = 0, stop: int | None = None, *, kind: type[R]) -> Iterator[Stored[R]]: ...
     def scan(self, log: str, start: int = 0, stop: int | None = None, kind: type[R] | None = None) -> Iterator[Stored[Any]]:
-        """As `read`, in constant memory: entries are fetched a page at a time, and the log may grow meanwhile."""
+        """Like `read`, in constant memory: entries are fetched page by page, and the log may grow during the scan."""
         while page := self._page(log, start, stop, kind):
             yield from page
             start = page[-1].index + 1
@@ -276,23 +276,23 @@ class Ledger:
         return (stored.record for stored in self.scan(log, start, stop, kind))
 
     def find(self, log: str, kind: type[R], slot: int | None = None, subject: str | None = None) -> R | None:
-        """The last record of a kind, of a slot and of a subject where they are given; None when there is none."""
+        """The last record of a kind, and of a slot and subject if given; None if there is none."""
         stored = self.entry(log, kind, slot, subject)
         return stored.record if stored is not None else None
 
     def entry(self, log: str, kind: type[R], slot: int | None = None, subject: str | None = None, last: bool = True) -> Stored[R] | None:
-        """As `find`, the whole entry: the last one, or the first."""
+        """Like `find`, but returns the whole entry, the last or the first."""
         known = self._known(log)
         if known is None:
             return None
         engine, log_id = known
-        wanted = {"log_id": log_id, "kind": kind.__name__, "slot": slot, "subject": subject}
+        values = {"log_id": log_id, "kind": kind.__name__, "slot": slot, "subject": subject}
         with reading(engine, log) as connection:
-            row = connection.execute(statements.finder(slot is not None, subject is not None, last), wanted).one_or_none()
+            row = connection.execute(statements.finder(slot is not None, subject is not None, last), values).one_or_none()
         return self._stored(log, row) if row else None
 
     def number(self, log: str) -> int:
-        """Which origin of its name a log has: 1, or what its last `LogContinued` says."""
+        """The number of a log's origin: the one in its last `LogContinued`, otherwise 1."""
         record = self.find(log, LogContinued)
         return record.number if record is not None else 1
 
@@ -303,7 +303,7 @@ class Ledger:
     # --- keep -----------------------------------------------------------------------------------
 
     def admit_all(self) -> None:
-        """Hold every log against its checkpoint, not only the one that will be appended to: what others say is acted on.
+        """Compare every log with its checkpoint, because records of logs that are only read are acted on too.
 
         Raises:
             BootRefused: a log is behind its checkpoint, or contradicts it.
@@ -316,7 +316,7 @@ class Ledger:
         self.guard.flush()
 
     def close(self) -> None:
-        """Write what is pending and let go of every connection."""
+        """Write pending checkpoints and close all connections."""
         try:
             self.guard.close()
         finally:
@@ -330,15 +330,15 @@ class Ledger:
         """
         known = self._known(log)
         if known is None:
-            raise NotFound(f"{display_name(log)}: no such log; there are: {', '.join(self._stores.names()) or 'none'}")
+            raise NotFound(f"{display_name(log)}: no such log; existing logs: {', '.join(self._stores.names()) or 'none'}")
         return known
 
     def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
-        """An entry's bytes, from the archive if the database has let go of them; not hashed yet.
+        """An entry's bytes, from the archive if they were removed from the database; the hash is not checked.
 
         Raises:
-            StoreUnavailable: they are in an archive that is not there.
-            DamagedError: the archive does not hold them.
+            StoreUnavailable: they are archived, but the archive is not available.
+            DamagedError: the archive does not contain them.
         """
         if not is_archived(leaf, payload):
             return payload
@@ -347,7 +347,7 @@ class Ledger:
         return self.archive.payload(log, index)
 
     def drop_payloads(self, log: str, stop: int, kinds: Sequence[str]) -> None:
-        """Empty the payloads of some kinds below an index; who calls has made sure that an archive holds them."""
+        """Empty the payloads of some kinds below an index; the caller must ensure that an archive has them."""
         engine, log_id = self.opened(log)
         for start in range(0, stop, PAGE_ENTRIES):
             with writing(engine, log) as connection:
@@ -355,7 +355,7 @@ class Ledger:
                 connection.execute(statements.emptied(), bounds)
 
     def shrink(self, log: str) -> None:
-        """Give the room of what was let go of back to the disk; writers of the database wait meanwhile."""
+        """Return the space of removed payloads to the disk; this blocks writers of the database."""
         engine, _ = self.opened(log)
         with reading(engine, log) as connection:
             if engine.dialect.name == "sqlite":
@@ -373,12 +373,12 @@ class Ledger:
                 row = connection.execute(statements.log_row(), {"name": log}).one_or_none()
             if row is None:
                 return None
-            self._ids[log] = row.id  # A log's id never changes, so it is asked for once.
+            self._ids[log] = row.id  # A log's id never changes, so it is cached.
         return engine, self._ids[log]
 
     def _stored(self, log: str, row: Row[int, str, int | None, str, bytes, bytes]) -> Stored[Any]:
-        index, kind, slot, subject, leaf, kept = row
-        payload = kept or self.bytes_of(log, index, leaf, kept)
+        index, kind, slot, subject, leaf, stored = row
+        payload = stored or self.bytes_of(log, index, leaf, stored)
         if leaf_hash(payload) != leaf:
-            raise DamagedError(f"{display_name(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
+            raise DamagedError(f"{display_name(log)}: entry {index} does not match its stored hash: run `ridecast ledger verify`")
         return Stored(log, index, kind, slot, subject, payload)

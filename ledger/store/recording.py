@@ -1,7 +1,7 @@
-"""How records enter a log: behind the schemas that read them, so that a log explains itself.
+"""How records are appended to a log: each schema is stored before its first record, so that a log is self-describing.
 
-Every writer of records appends through here. Which schemas are missing follows from the entries below the expected
-size and from nothing else: the same append again is the same entries again, in any process, after any crash.
+Every writer of records uses this module. The entries below the expected size alone determine which schemas are missing, so
+repeating an append gives the same entries in any process and after any crash.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,28 +14,30 @@ from schemas.records.schema_records import fingerprints_of, own_fingerprint, sch
 class Recorder:
     """Appends records to one log.
 
-    It remembers which schemas the log holds, so keep one where appends are frequent; several may write the same log.
+    It caches which schemas the log has, so reuse one for frequent appends; several may write the same log.
     """
 
     def __init__(self, ledger: Ledger, log: str) -> None:
         self._ledger, self._log = ledger, log
-        self._held: dict[bytes, int] = {}  # fingerprint -> index of the entry that records it
+        self._recorded: dict[bytes, int] = {}  # fingerprint -> index of the entry that records it
         self._looked_until = 0
 
     def append(self, expected_size: int, payloads: Sequence[bytes]) -> Head:
-        """Append entries, and before them the schemas of theirs that the log does not hold yet; all or nothing.
+        """Append entries, preceded by those of their schemas that the log lacks; all or nothing.
+
+        Raises the same errors as `Ledger.append`.
 
         Args:
-            expected_size: Size of the log before, as in `Ledger.append`, which this raises as.
+            expected_size: Size of the log before the append, as in `Ledger.append`.
             payloads: Exact bytes of each record.
         Returns:
-            Head of the log behind the last entry.
+            Head of the log after the last entry.
         """
         self._look(expected_size)
         missing = list(self._missing(expected_size, payloads))
         head = self._ledger.append(self._log, expected_size, [*(schema_entries()[found] for found in missing), *payloads])
         for index, found in enumerate(missing, expected_size):
-            self._held[found] = min(index, self._held.get(found, index))
+            self._recorded[found] = min(index, self._recorded.get(found, index))
         self._looked_until = max(self._looked_until, head.size)
         return head
 
@@ -44,13 +46,13 @@ class Recorder:
             return
         for stored in self._ledger.scan(self._log, self._looked_until, size, SchemaRecorded):
             record = stored.record
-            self._held[record.fingerprint] = min(stored.index, self._held.get(record.fingerprint, stored.index))
+            self._recorded[record.fingerprint] = min(stored.index, self._recorded.get(record.fingerprint, stored.index))
 
     def _missing(self, size: int, payloads: Sequence[bytes]) -> Iterator[bytes]:
-        """Fingerprints to record first, each once; the schema of schemas before any."""
-        seen = {found for found, index in self._held.items() if index < size}
-        wanted = [found for payload in payloads for found in fingerprints_of(payload)]
-        for found in [own_fingerprint(), *wanted] if wanted else []:
+        """Fingerprints to record first, each once, starting with that of the schema record itself."""
+        seen = {found for found, index in self._recorded.items() if index < size}
+        needed = [found for payload in payloads for found in fingerprints_of(payload)]
+        for found in [own_fingerprint(), *needed] if needed else []:
             if found not in seen:
                 seen.add(found)
                 yield found

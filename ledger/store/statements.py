@@ -1,4 +1,4 @@
-"""What the ledger asks of its database: each statement, built once, the same for SQLite and PostgreSQL."""
+"""The SQL statements of the ledger, each built once, the same for SQLite and PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,7 +16,7 @@ CHANNEL = "ridecast_log"  # on which PostgreSQL tells the names of logs that gre
 
 
 class EntryValues(TypedDict):
-    """The columns of one entry that do not depend on where it comes to lie."""
+    """The columns of one entry that do not depend on its place in the log."""
 
     kind: str
     slot: int | None
@@ -51,7 +51,7 @@ def numbered_nodes() -> Select[int, bytes]:
 
 @cache
 def stray_nodes() -> Select[int, int]:
-    """(level, index) of a few nodes of :log_id that a tree of the size of the log :name does not have."""
+    """(level, index) of up to 20 nodes of :log_id outside the tree of the log :name at its size."""
     size = sa.select(LOGS.c.size).where(LOGS.c.name == sa.bindparam("name")).scalar_subquery()
     inside = (NODES.c.level % TILE_HEIGHT == 0, NODES.c.level > 0, NODES.c.level < 63, NODES.c.index >= 0)
     behind = NODES.c.index >= size.op(">>")(NODES.c.level)
@@ -61,15 +61,15 @@ def stray_nodes() -> Select[int, int]:
 
 @cache
 def entries(of_kind: bool) -> Select[int, str, int | None, str, bytes, bytes]:
-    """Entries of :log_id with :start <= index < :stop, of :kinds if asked, in order, at most :limit."""
+    """Entries of :log_id with :start <= index < :stop, of :kinds if requested, in order, at most :limit."""
     found = sa.select(*_ENTRY).where(*_bounds(ENTRIES)).order_by(ENTRIES.c.index).limit(sa.bindparam("limit", type_=sa.BigInteger))
     return found.where(ENTRIES.c.kind.in_(sa.bindparam("kinds", expanding=True))) if of_kind else found
 
 
 @cache
 def emptied() -> sa.Update:
-    """Let go of the payloads of :of_log with :start <= index < :stop of :kinds; :none takes their place."""
-    mine = ENTRIES.c.log_id == sa.bindparam("of_log")  # A column's own name is taken in an update.
+    """Replace the payloads of :of_log with :start <= index < :stop of :kinds by :none."""
+    mine = ENTRIES.c.log_id == sa.bindparam("of_log")  # An update reserves the names of columns.
     here = sa.and_(ENTRIES.c.index >= sa.bindparam("start"), ENTRIES.c.index < sa.bindparam("stop"))
     return (
         sa.update(ENTRIES)
@@ -80,7 +80,7 @@ def emptied() -> sa.Update:
 
 @cache
 def finder(of_slot: bool, of_subject: bool, last: bool) -> Select[int, str, int | None, str, bytes, bytes]:
-    """The last or first entry of :log_id of :kind, of :slot and :subject if asked."""
+    """The last or first entry of :log_id of :kind, and of :slot and :subject if requested."""
     found = sa.select(*_ENTRY).where(ENTRIES.c.log_id == sa.bindparam("log_id"), ENTRIES.c.kind == sa.bindparam("kind"))
     if of_slot:
         found = found.where(ENTRIES.c.slot == sa.bindparam("slot"))
@@ -91,7 +91,7 @@ def finder(of_slot: bool, of_subject: bool, last: bool) -> Select[int, str, int 
 
 @cache
 def extent() -> Select[int, bytes, int, int]:
-    """(size, frontier, number of entries, largest index or -1) of the log :name with :log_id, at one moment."""
+    """(size, frontier, number of entries, largest index or -1) of the log :name with :log_id, in one snapshot."""
     mine = ENTRIES.c.log_id == sa.bindparam("log_id")
     count = sa.select(sa.func.count()).where(mine).scalar_subquery()
     largest = sa.select(sa.func.coalesce(sa.func.max(ENTRIES.c.index), -1)).where(mine).scalar_subquery()
@@ -99,24 +99,24 @@ def extent() -> Select[int, bytes, int, int]:
 
 
 def lock_log(connection: Connection, log: str) -> tuple[int, Frontier]:
-    """Row id and frontier of a log, which no other transaction can move until this one ends; begun if new."""
+    """Lock a log's row until the end of the transaction and return its id and frontier; creates the row of a new log."""
     row = connection.execute(_locked_row(), {"name": log}).one_or_none()
     if row is None:
-        # Two writers may begin a log at once: the second finds the first one's row, and waits for it.
+        # Two writers may create a log at once: the second finds the first one's row, and waits for it.
         connection.execute(_begin_log(connection.dialect.name), {"name": log, "size": 0, "frontier": b""})
         row = connection.execute(_locked_row(), {"name": log}).one()
     return row.id, Frontier.from_bytes(row.size, row.frontier)
 
 
 def insert_entries(connection: Connection, log_id: int, frontier: Frontier, rows: Sequence[EntryValues]) -> None:
-    """Store entries behind the frontier, the nodes that they complete, and the log's new size; the frontier grows."""
+    """Store entries at the end of the log, the nodes that they complete, and the new size; updates the frontier."""
     start = frontier.size
-    kept: list[tuple[int, int, bytes]] = []
+    completed: list[tuple[int, int, bytes]] = []
     for row in rows:
-        frontier.append(row["leaf"], kept)
+        frontier.append(row["leaf"], completed)
     numbered = [{"log_id": log_id, "index": index, **row} for index, row in enumerate(rows, start)]
     _insert(connection, ENTRIES, numbered)
-    _insert(connection, NODES, [{"log_id": log_id, "level": level, "index": index, "hash": node} for level, index, node in kept])
+    _insert(connection, NODES, [{"log_id": log_id, "level": level, "index": index, "hash": node} for level, index, node in completed])
     connection.execute(_move(connection.dialect.name), {"log_id": log_id, "new_size": frontier.size, "new_frontier": frontier.to_bytes()})
 
 
@@ -133,7 +133,7 @@ def _bounds(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
 
 @cache
 def _locked_row() -> Select[int, int, bytes]:
-    return log_row().with_for_update()  # SQLite has no such clause and drops it; its lock came with BEGIN IMMEDIATE.
+    return log_row().with_for_update()  # SQLite ignores this clause; BEGIN IMMEDIATE has taken its lock.
 
 
 @cache
@@ -161,5 +161,5 @@ def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str,
 
 @cache
 def _insert_into(table: sa.Table, dialect: str) -> sa.Insert:
-    # pg8000 sends one statement for each row, and waits for each; with RETURNING, SQLAlchemy packs many rows into one.
+    # pg8000 sends one statement per row and waits for each; with RETURNING, SQLAlchemy puts many rows into one statement.
     return sa.insert(table) if dialect == "sqlite" else sa.insert(table).returning(table.c.index)

@@ -1,7 +1,7 @@
-"""What a ledger's database holds, as the tiles and bundles of C2SP tlog-tiles: what is served, and what is exported.
+"""Tiles and bundles of C2SP tlog-tiles from a ledger's database, to serve and to export.
 
-Tiles of hashes are the stored hashes as they are: a reader holds them against a checkpoint, as `ledger.check.tile_check` does.
-The entries of a bundle are hashed while they are read.
+Tiles contain the stored hashes without a check: readers compare them with a checkpoint, as `ledger.check.tile_check` does.
+The entries of a bundle are hashed and checked while they are read.
 """
 
 from ledger.formats.merkle import HASH_SIZE_BYTES, TILE_HEIGHT, NodeReader
@@ -21,45 +21,44 @@ def stored_tile(ledger: Ledger, log: str, tile: Tile) -> bytes:
         tile: Within the log's size (`ledger.formats.tiles.require_tile`).
     Raises:
         NotFound: there is no such log.
-        DamagedError: the database does not hold all of it, or an entry does not hash to what was promised.
+        DamagedError: part of it is missing from the database, or an entry does not match its stored hash.
     """
     return stored_bundle(ledger, log, tile) if tile.level is None else b"".join(stored_hashes(ledger, log, tile))
 
 
 def stored_bundle(ledger: Ledger, log: str, tile: Tile) -> bytes:
-    """The entries of a bundle; raises as `stored_tile` does."""
+    """The encoded entries of a bundle; raises the same errors as `stored_tile`."""
     return encode_bundle(stored_payloads(ledger, log, tile))
 
 
 def stored_payloads(ledger: Ledger, log: str, tile: Tile) -> list[bytes]:
-    """The entries of a bundle, one by one; raises as `stored_tile` does."""
+    """The entries of a bundle as a list; raises the same errors as `stored_tile`."""
     first = tile.index * TILE_WIDTH
     found = ledger.read(log, first, first + tile.width)
-    _demand(log, tile, len(found))
+    _require_count(log, tile, len(found))
     return [stored.payload for stored in found]
 
 
 def stored_hashes(ledger: Ledger, log: str, tile: Tile) -> list[bytes]:
-    """The hashes of a tile, in one query; raises as `stored_tile` does."""
+    """The hashes of a tile, in one query; raises the same errors as `stored_tile`."""
     engine, log_id = ledger.opened(log)
     level, first = (tile.level or 0) * TILE_HEIGHT, tile.index * TILE_WIDTH
     bounds = {"log_id": log_id, "level": level, "start": first, "stop": first + tile.width}
     with reading(engine, log) as connection:
         found = connection.execute(statements.nodes() if level else statements.leaves(), bounds).scalars().all()
-    _demand(log, tile, sum(len(value) == HASH_SIZE_BYTES for value in found))
+    _require_count(log, tile, sum(len(value) == HASH_SIZE_BYTES for value in found))
     return list(found)
 
 
 def stored_nodes(ledger: Ledger, log: str, size: int) -> NodeReader:
-    """A reader of a log's nodes at a size that asks for whole tiles: a path takes a few queries, not one for each hash.
+    """A reader of a log's nodes at a size that reads whole tiles: a path takes a few queries, not one per hash.
 
-    It keeps what it read, so one of them is for one size. The hashes are believed: what is made of them must be
-    checked against a root.
+    It caches tiles, so use one for each size. The hashes are not verified: check the result against a root.
     """
     return tile_nodes(lambda path: stored_tile(ledger, log, parse_path(path)), size)
 
 
-def _demand(log: str, tile: Tile, found: int) -> None:
+def _require_count(log: str, tile: Tile, found: int) -> None:
     if found != tile.width:
         raise DamagedError(
             f"{display_name(log)}: {tile.path()}: expected {tile.width} in the database, got {found}: run `ridecast ledger verify`"

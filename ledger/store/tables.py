@@ -1,7 +1,7 @@
-"""Where logs are kept: the tables of the ledger, and how SQLite and PostgreSQL are opened for them.
+"""The tables of the ledger, and how SQLite and PostgreSQL are opened for them.
 
-Only the payloads, the leaf hashes and a log's row are truth. Kind, slot and subject are an index over payloads,
-and `nodes` saves reading a million leaf hashes for one proof; `ledger.check.verify` derives both again.
+Only the payloads, the leaf hashes and a log's row are authoritative. Kind, slot and subject are an index over payloads,
+and `nodes` saves reading a million leaf hashes for one proof; `ledger.check.verify` recomputes both.
 """
 
 import socket
@@ -64,51 +64,51 @@ BLOBS = sa.Table(
     sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
 )
 
-CONNECT_TIMEOUT_S = 10  # A server that is there answers in milliseconds.
-BUSY_TIMEOUT_S = 30  # How long a writer waits for another; a close appends in milliseconds.
+CONNECT_TIMEOUT_S = 10  # a running server answers in milliseconds
+BUSY_TIMEOUT_S = 30  # how long a writer waits for another; appending a close takes milliseconds
 POOL_CONNECTIONS = 5
-OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads.
-# SQLite's words for a file that is not what it wrote; tables and columns are made before anything is asked of them.
+OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads
+# SQLite's error messages for a damaged file; missing tables and columns count, as they are created when a file is opened.
 DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode to UTF-8", "unsupported file format", "already exists")
-SCHEMA_LOCK = 0x52494445  # any number of our own for pg_advisory_xact_lock; "RIDE"
+SCHEMA_LOCK = 0x52494445  # arbitrary key for pg_advisory_xact_lock; "RIDE"
 
 
-# What SQLite, PostgreSQL and the system say -> what to do about it.
+# Error messages of SQLite, PostgreSQL and the system -> remedy.
 ADVICE = (
     (
         ("disk is full", "No space left on device", "Disk quota exceeded"),
-        "the disk is full: make room, then try again; nothing that was acknowledged is lost",
+        "the disk is full: free some space, then try again; no acknowledged data is lost",
     ),
     (
         ("readonly database", "read-only", "Read-only file system", "Permission denied", "unable to open database file"),
-        "the disk is read-only, or not ours to write: mount it writable, or give home to the user that runs Ridecast",
+        "the disk is read-only, or this user may not write to it: mount it writable, or give home to the user that runs Ridecast",
     ),
     (
         ("Connection reset", "Connection refused", "Broken pipe", "network error", "57P0"),
-        "the database went away: see that it runs, then try again; nothing that was acknowledged is lost",
+        "the database connection was lost: check that the database is running, then try again; no acknowledged data is lost",
     ),
     (
         ("database is locked", "lock timeout", "55P03"),
-        "another process has held the log for long: is one stopped or hung? End it, then try again",
+        "another process holds the lock of this log: stop it if it is suspended or hung, then try again",
     ),
 )
 
 
 class Stores(Protocol):
-    """Which database holds a log."""
+    """The databases that store logs."""
 
     def engine_of(self, log: str, *, create: bool) -> Engine | None:
-        """The engine of a log's database; None when there is no such database and none is to be created."""
+        """The engine of a log's database; None if the database does not exist and `create` is false."""
 
     def names(self) -> tuple[str, ...]:
         """Names of the logs that may exist, sorted."""
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close all connections."""
 
 
 class EmbeddedStores:
-    """One SQLite file for each log, so that writers of different logs never wait for each other."""
+    """One SQLite file per log, so that writers of different logs never wait for each other."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -168,7 +168,7 @@ def file_stem(log: str) -> str:
 
 
 def display_name(log: str) -> str:
-    """A log's name as messages show it.
+    """A log's name in messages.
 
     >>> display_name("region/nyc")
     'region nyc'
@@ -177,13 +177,13 @@ def display_name(log: str) -> str:
 
 
 def database_engine(url: str) -> Engine:
-    """An engine for PostgreSQL, with our tables.
+    """An engine for PostgreSQL; creates missing tables.
 
     Args:
         url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
     Raises:
         UsageError: not the address of a PostgreSQL database.
-        StoreUnavailable: it does not answer, or refuses us.
+        StoreUnavailable: the server does not answer, or refuses the connection.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
@@ -200,10 +200,10 @@ def database_engine(url: str) -> Engine:
     event.listen(engine, "do_connect", _connect_at_once)
     event.listen(engine, "connect", _prepare_postgres)
     with translated("database"), engine.begin() as connection:
-        # Two processes that start together would both find no table, and one would fail.
+        # Without the lock, two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
         METADATA.create_all(connection)
-        # Databases of the first release have no such column; what lies there then counts as stored now.
+        # Databases of the first release lack this column; their blobs count as stored now.
         if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
             connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
     return engine
@@ -214,14 +214,14 @@ def _open_sqlite(path: Path) -> Engine:
         make_folder(path.parent)
         engine = sa.create_engine(
             f"sqlite:///{path}",
-            isolation_level="AUTOCOMMIT",  # Reads need no transaction; `writing` begins its own, IMMEDIATE.
+            isolation_level="AUTOCOMMIT",  # Reads need no transaction; `writing` starts one with BEGIN IMMEDIATE.
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
             pool_size=POOL_CONNECTIONS,
             max_overflow=OVERFLOW_CONNECTIONS,
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        # The switch to WAL does not wait for a busy database as other statements do.
+        # Unlike other statements, the switch to WAL does not wait for a busy database.
         with locked(path.parent / ".lock"), engine.connect() as connection:
             METADATA.create_all(connection, tables=[LOGS, ENTRIES, NODES])
             sync_folder(path.parent)
@@ -231,12 +231,12 @@ def _open_sqlite(path: Path) -> Engine:
 def _prepare_sqlite(connection: object, _record: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # In WAL, NORMAL would lose the last commits at a power cut.
+    cursor.execute("PRAGMA synchronous=FULL")  # In WAL mode, NORMAL could lose the last commits in a power failure.
     cursor.close()
 
 
 def _prepare_postgres(connection: object, _record: object) -> None:
-    # A writer that was stopped inside of a transaction would hold up every other one, and none would say why.
+    # Without a timeout, a writer suspended inside a transaction would block all others without an error.
     cursor = connection.cursor()  # type: ignore[attr-defined]
     cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     cursor.close()
@@ -248,10 +248,10 @@ def _connect_at_once(_dialect: object, _record: object, _arguments: object, para
 
 
 def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg8000.legacy.Connection]:
-    """A connection of pg8000, and its socket, which does not hold back the end of a large statement.
+    """A connection of pg8000 and its socket, which does not delay the end of a large statement.
 
     Raises:
-        StoreUnavailable: nobody answers at the address.
+        StoreUnavailable: no server answers at the address.
     """
     host, port = parameters.get("host") or "localhost", int(parameters.get("port") or 5432)
     try:
@@ -270,14 +270,14 @@ def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg80
 
 
 def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:
-    # 57P01..57P03: the server is going down or not up yet. SQLAlchemy knows only pg8000's network errors.
+    # 57P01..57P03: the server is shutting down or starting up. SQLAlchemy only detects pg8000's network errors.
     if "57P0" in str(context.original_exception):
         context.is_disconnect = True
 
 
 @contextmanager
 def reading(engine: Engine, what: str) -> Iterator[Connection]:
-    """A connection on which every statement is a transaction of its own."""
+    """A connection on which every statement is a separate transaction."""
     with translated(what), engine.connect() as connection:
         if engine.dialect.name != "sqlite":
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -286,7 +286,7 @@ def reading(engine: Engine, what: str) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine, what: str) -> Iterator[Connection]:
-    """A transaction; on SQLite it holds the only write lock from its beginning, so it never fails half-way for being late."""
+    """A transaction; on SQLite it takes the write lock at the start, so that it cannot fail half-way for lack of it."""
     with translated(what), engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -295,10 +295,10 @@ def writing(engine: Engine, what: str) -> Iterator[Connection]:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn a driver's errors into ours.
+    """Translate errors of the driver and the disk into Ridecast's errors.
 
     Raises:
-        DamagedError: SQLite says that its file is not what it wrote.
+        DamagedError: SQLite reports that its file is damaged.
         StoreUnavailable: any other error of the driver or the disk.
     """
     try:
@@ -307,17 +307,17 @@ def translated(what: str) -> Iterator[None]:
         text = str(getattr(cause, "orig", None) or cause)
         if any(words in text for words in DAMAGE):
             raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
-        raise StoreUnavailable(f"{what}: the database does not answer as it should: {text}{advice(text)}") from cause
-    except UnicodeDecodeError as cause:  # of a name or a text in SQLite's file
+        raise StoreUnavailable(f"{what}: database error: {text}{advice(text)}") from cause
+    except UnicodeDecodeError as cause:  # invalid text in SQLite's file
         raise DamagedError(f"{what}: the database file is damaged: {cause}") from cause
     except OSError as cause:
         raise StoreUnavailable(f"{what}: {cause}{advice(str(cause))}") from cause
 
 
 def advice(text: str) -> str:
-    """What a person can do about a driver's or the system's error, as the end of a message; empty when that is not known.
+    """The remedy for an error of the driver or the system, to append to a message; empty if none is known.
 
     >>> advice("database or disk is full")
-    '; the disk is full: make room, then try again; nothing that was acknowledged is lost'
+    '; the disk is full: free some space, then try again; no acknowledged data is lost'
     """
-    return next((f"; {said}" for words, said in ADVICE if any(word in text for word in words)), "")
+    return next((f"; {remedy}" for words, remedy in ADVICE if any(word in text for word in words)), "")

@@ -123,7 +123,7 @@ def test_a_ledger_is_cosigned_as_it_grows_and_refused_when_it_went_back(tmp_path
     opened = open_note(note, [OPERATOR.verifier, running.verifier])
     assert [NAME, "w.example/one"] == [made.name for made in opened.signatures]
     assert "ridecast/local/runs\n12\n" == opened.text[: len("ridecast/local/runs\n12\n")]
-    with pytest.raises(DamagedError, match=r"has cosigned size 12, the checkpoint here has 8: this log went back"):
+    with pytest.raises(DamagedError, match=r"has cosigned size 12, the checkpoint here has size 8: this log was rolled back"):
         with_close(grown(tmp_path / "older", range(5, 8)), running)
     with pytest.raises(DamagedError, match=r"w\.example/one refuses with status 422"):
         with_close(grown(tmp_path / "older", range(108, 117)), running)

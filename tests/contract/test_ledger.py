@@ -258,7 +258,7 @@ def test_damaged_entry_is_not_served(place: Place) -> None:
     ledger.flush()  # Its checkpoint is written before the edit, not beside it.
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 1', forged=scored(2))
     assert len(ledger.read(LOG, 0, 1)) == 1
-    with pytest.raises(DamagedError, match="region nyc: entry 1 does not hash to what was promised"):
+    with pytest.raises(DamagedError, match="region nyc: entry 1 does not match its stored hash"):
         ledger.read(LOG, 0)
 
 

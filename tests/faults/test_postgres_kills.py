@@ -53,7 +53,9 @@ def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
         server.kill()
         said = [first, *program.stdout.readlines()]
     server.start()
-    assert re.match(r"StoreUnavailable .*the database went away: see that it runs, then try again", said[-1]), said[-1]
+    assert re.match(r"StoreUnavailable .*the database connection was lost: check that the database is running, then try again", said[-1]), (
+        said[-1]
+    )
     return max(int(line) for line in said if line.strip().isdecimal())
 
 

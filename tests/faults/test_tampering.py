@@ -131,7 +131,7 @@ def content_of(made: SmallLedger, part: str) -> object:
 
 PLACES = {
     "database": r"entry \d+|entries|size|root|database|nodes|no region nyc|damaged|cannot",
-    "wal": r"entry \d+|size|root|database|nodes|checkpoint: it vouches for|damaged",
+    "wal": r"entry \d+|size|root|database|nodes|checkpoint: it covers|damaged",
     "blobs": r"entry \d+: its (counts|chunks|model): blob [0-9a-f]{64}: the stored bytes hash to",
     "checkpoint": r"checkpoint",
     "key": r"checkpoint|public key",
@@ -196,11 +196,11 @@ HANDS: dict[str, tuple[Callable[[SmallLedger], object], str]] = {
         ),
         r"root: the entries hash to",
     ),
-    "truncate": (lambda made: run_sql(made, 'DELETE FROM entries WHERE "index" > 8', "UPDATE logs SET size = 9"), r"it vouches for 12"),
+    "truncate": (lambda made: run_sql(made, 'DELETE FROM entries WHERE "index" > 8', "UPDATE logs SET size = 9"), r"it covers 12"),
     "cut the file": (lambda made: _cut(made.folder / DATABASE, 8_192), r"database|damaged|malformed"),
-    "empty the file": (lambda made: _cut(made.folder / DATABASE, 0), r"it vouches for 12 entries, the database holds no region nyc"),
-    "remove the file": (lambda made: (made.folder / DATABASE).unlink(), r"it vouches for 12 entries, the database holds no region nyc"),
-    "rename the log": (lambda made: run_sql(made, "UPDATE logs SET name = 'region/oslo'"), r"the database holds no region nyc"),
+    "empty the file": (lambda made: _cut(made.folder / DATABASE, 0), r"it covers 12 entries, the database has no region nyc"),
+    "remove the file": (lambda made: (made.folder / DATABASE).unlink(), r"it covers 12 entries, the database has no region nyc"),
+    "rename the log": (lambda made: run_sql(made, "UPDATE logs SET name = 'region/oslo'"), r"the database has no region nyc"),
     "remove a blob": (
         lambda made: next((made.home / "blobs/forecast").rglob("??/*")).unlink(),
         r"entry \d+: its chunks, blob .* is missing",
@@ -211,7 +211,7 @@ HANDS: dict[str, tuple[Callable[[SmallLedger], object], str]] = {
         lambda made: _swap(made.home / "checkpoints/region__nyc.txt", made.home / "checkpoints/runs.txt"),
         r"expected origin ridecast/local/region/nyc",
     ),
-    "remove the key": (lambda made: public_path(made.settings()).unlink(), r"no public key is known here"),
+    "remove the key": (lambda made: public_path(made.settings()).unlink(), r"the public key to verify .* is missing"),
     "another's key": (lambda made: write_verifier(public_path(made.settings()), OTHER.verifier), r"expected a good signature of"),
 }
 
@@ -234,10 +234,10 @@ def test_an_older_copy_is_a_rollback(small: SmallLedger, tmp_path: Path, grown: 
     shutil.copyfile(small.kept, older.kept)
     assert [] == older.verified() + older.tiles_verified()
     size = 12 + 3 * grown
-    assert [f"{LOG}: kept.txt: it vouches for {size} entries, the database holds 12: it went back or was cut"] == older.verified(older.kept)
-    assert any(f"it vouches for {size} entries, the export holds 12" in line for line in older.tiles_verified(older.kept))
+    assert [f"{LOG}: kept.txt: it covers {size} entries, the database has 12: rolled back or truncated"] == older.verified(older.kept)
+    assert any(f"it covers {size} entries, the export has 12" in line for line in older.tiles_verified(older.kept))
     shutil.copyfile(small.home / "checkpoints/region__nyc.txt", older.home / "checkpoints/region__nyc.txt")
-    assert [f"{LOG}: checkpoint: it vouches for {size} entries, the database holds 12: it went back or was cut"] == older.verified()
+    assert [f"{LOG}: checkpoint: it covers {size} entries, the database has 12: rolled back or truncated"] == older.verified()
 
 
 def test_a_fork_meets_what_was_kept(small: SmallLedger, tmp_path: Path) -> None:
@@ -245,12 +245,12 @@ def test_a_fork_meets_what_was_kept(small: SmallLedger, tmp_path: Path) -> None:
     other = forked(small, tmp_path / "other")
     assert [] == other.verified()
     [said] = other.verified(other.kept)
-    assert re.search(r"kept.txt: at size 12 expected root \w+, got \w+; checkpoint vouches for what is stored: a fork", said)
+    assert re.search(r"kept.txt: at size 12 expected root \w+, got \w+; checkpoint matches what is stored: the log was forked", said)
     other.kept.unlink()
     shutil.rmtree(other.tiles)
     other.export()
     assert [] == other.tiles_verified()
-    assert any("a fork" in line for line in other.tiles_verified(small.kept))
+    assert any("the log was forked" in line for line in other.tiles_verified(small.kept))
 
 
 def test_signed_again_with_another_key(small: SmallLedger, tmp_path: Path) -> None:

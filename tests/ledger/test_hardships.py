@@ -105,8 +105,8 @@ def test_a_stale_process_that_wakes_after_a_failover(place: Place) -> None:
         assert taker.heard() == str(size)
     stale.process.send_signal(signal.SIGCONT)
     said = stale.heard()
-    assert said.startswith("DivergenceError region nyc: expected size 4, got 6, with other content at index 4. Another process writes")
-    assert "end all writers but one and start that again" in said
+    assert said.startswith("DivergenceError region nyc: expected size 4, got 6, with other content at index 4. Another process is writing")
+    assert "stop all writers but one and restart it" in said
     taker.tell("taker")
     assert taker.heard() == "7"
     for writer in (stale, taker):
@@ -121,9 +121,9 @@ def test_two_writers_on_one_log(place: Place) -> None:
     """Of two processes that write one log each entry is stored once, and the one that came late is told what to do."""
     one, two = place.open(), place.open()
     one.append(LOG, 3, [scored(3, "one")])
-    with pytest.raises(DivergenceError, match=r"other content at index 3\. Another process writes this log, or took it over"):
+    with pytest.raises(DivergenceError, match=r"other content at index 3\. Another process is writing this log or has taken it over"):
         two.append(LOG, 3, [scored(3, "two")])
-    with pytest.raises(ExpectedSizeError, match=r"expected size 9, got 4\. Another process writes this log"):
+    with pytest.raises(ExpectedSizeError, match=r"expected size 9, got 4\. Another process is writing this log"):
         two.append(LOG, 9, [scored(9, "two")])
     assert two.append(LOG, 4, [scored(4, "two")]).size == 5
     assert [stored.subject for stored in one.read(LOG, 3)] == ["one", "two"]
@@ -135,7 +135,7 @@ def test_a_writer_that_hangs_inside_an_append(place: Place, monkeypatch: pytest.
     engine = sa.create_engine(place.url or f"sqlite:///{place.home / 'ledger' / 'region__nyc.sqlite'}")
     with engine.connect() as hanging:
         hanging.execute(sa.text("UPDATE logs SET size = size"))
-        with pytest.raises(StoreUnavailable, match="another process has held the log for long: is one stopped or hung"):
+        with pytest.raises(StoreUnavailable, match="another process holds the lock of this log: stop it if it is suspended or hung"):
             place.open().append(LOG, 3, [scored(3)])
         hanging.rollback()
     engine.dispose()
@@ -148,9 +148,11 @@ def test_a_writer_that_hangs_at_its_checkpoint(place: Place, monkeypatch: pytest
     ledger = place.open()
     with locked(place.checkpoint().with_suffix(".lock")):
         ledger.append(LOG, 3, [scored(3)])
-        with pytest.raises(StoreUnavailable, match=r"another process has held region__nyc\.lock for 0\.2 s: is one stopped or hung"):
+        with pytest.raises(
+            StoreUnavailable, match=r"another process has held region__nyc\.lock for 0\.2 s: stop the process if it is suspended or hung"
+        ):
             ledger.flush()
-        with pytest.raises(StoreUnavailable, match="End it, and try again"):
+        with pytest.raises(StoreUnavailable, match="hung, then try again"):
             ledger.append(LOG, 4, [scored(4)])
     assert ledger.append(LOG, 4, [scored(4)]).size == 5
 
@@ -179,9 +181,11 @@ def test_a_full_disk_under_the_checkpoint(place: Place, monkeypatch: pytest.Monk
     with ledger.guard._writing:
         ledger.append(LOG, 3, [scored(3)])
         monkeypatch.setattr(os, "write", _full)
-    with pytest.raises(StoreUnavailable, match=r"region__nyc\.txt: .*No space left on device; the disk is full: make room, then try again"):
+    with pytest.raises(
+        StoreUnavailable, match=r"region__nyc\.txt: .*No space left on device; the disk is full: free some space, then try again"
+    ):
         ledger.flush()
-    with pytest.raises(StoreUnavailable, match="nothing that was acknowledged is lost"):
+    with pytest.raises(StoreUnavailable, match="no acknowledged data is lost"):
         ledger.append(LOG, 4, [scored(4)])
     monkeypatch.undo()
     assert ledger.append(LOG, 4, [scored(4)]).size == 5
@@ -201,7 +205,7 @@ def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
     def shrink(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own limit; it fails with the words of a full disk
 
-    with pytest.raises(StoreUnavailable, match="database or disk is full; the disk is full: make room, then try again"):
+    with pytest.raises(StoreUnavailable, match="database or disk is full; the disk is full: free some space, then try again"):
         ledger.append(LOG, 1, [scored(slot, size_bytes=60_000) for slot in range(1, 20)])
     sa.event.remove(engine, "begin", shrink)
     assert ledger.head(LOG).size == 1
@@ -225,7 +229,10 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert done.stdout.startswith("StoreUnavailable"), done.stdout + done.stderr
-    assert "the disk is read-only, or not ours to write: mount it writable, or give home to the user that runs Ridecast" in done.stdout
+    assert (
+        "the disk is read-only, or this user may not write to it: mount it writable, or give home to the user that runs Ridecast"
+        in done.stdout
+    )
     assert verify_log(place.open(), LOG).problems == ()
     place.close()
 
@@ -236,7 +243,7 @@ def test_a_store_that_lies_is_found(place: Place) -> None:
     with ledger.guard._writing:
         ledger.append(LOG, 3, [scored(3), scored(4)])
         place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 3', forged=scored(5))
-    with pytest.raises(DamagedError, match=r"entry 3 does not read back .*`ridecast ledger verify` names every bad entry"):
+    with pytest.raises(DamagedError, match=r"entry 3 reads back altered\. .*`ridecast ledger verify` lists every damaged entry"):
         ledger.flush()
     found = ledger.guard.read(LOG)
     assert found is not None

@@ -53,14 +53,14 @@ def test_an_unsigned_file_is_refused(place: Place) -> None:
 def test_another_keys_file_is_refused(place: Place) -> None:
     """A checkpoint that another key signed is refused with both keys and the way out."""
     place.checkpoint().write_text(sign_note(parse_checkpoint(place.checkpoint().read_text("utf-8")).body(), OTHER), "utf-8")
-    with pytest.raises(BootRefused, match=rf"expected a good signature of {said(SIGNER)}, found {said(OTHER)}.*key that belong together"):
+    with pytest.raises(BootRefused, match=rf"expected a good signature of {said(SIGNER)}, got {said(OTHER)}.*key so that all three match"):
         place.open().append(LOG, 3, [scored(3)])
 
 
 def test_a_changed_file_is_refused(place: Place) -> None:
     """A checkpoint whose text was changed under its signature is refused."""
     place.checkpoint().write_text(place.checkpoint().read_text("utf-8").replace("\n3\n", "\n2\n"), "utf-8")
-    with pytest.raises(BootRefused, match=r"expected a good signature .* does not fit the text"):
+    with pytest.raises(BootRefused, match=r"expected a good signature .* does not match the text"):
         place.open().append(LOG, 3, [scored(3)])
 
 
@@ -80,7 +80,7 @@ def test_no_key_at_all(place: Place) -> None:
     found: list[Verifier] = []
     ledger = place.open(signer=lambda: found[0] if found else None)
     assert len(ledger.read(LOG, 0)) == 3
-    with pytest.raises(BootRefused, match=rf"no public key is known here to check region__nyc\.txt with, which {said(SIGNER)} signed"):
+    with pytest.raises(BootRefused, match=rf"the public key to verify region__nyc\.txt is missing \(signed by {said(SIGNER)}\)"):
         ledger.guard.read(LOG)
     found.append(SIGNER.verifier)
     assert ledger.guard.read(LOG) is not None

@@ -35,7 +35,7 @@ MUTANTS = (
     Mutant(
         "entry of the wrong type passed over",
         "ledger/check/verify.py",
-        'self.say(index, f"expected bytes, got {type(payload).__name__}")',
+        'self.add_problem(index, f"expected bytes, got {type(payload).__name__}")',
         "pass",
         (VERIFY,),
     ),
@@ -56,11 +56,11 @@ MUTANTS = (
     Mutant(
         "missing entries not named",
         "ledger/check/verify.py",
-        "self.say(self.frontier.size, _missing(self.frontier.size, index - 1))",
+        "self.add_problem(self.frontier.size, _missing(self.frontier.size, index - 1))",
         "pass",
         (VERIFY,),
     ),
-    Mutant("missing tail not named", "ledger/check/verify.py", "self.say(there, _missing(there, size - 1))", "pass", (VERIFY,)),
+    Mutant("missing tail not named", "ledger/check/verify.py", "self.add_problem(there, _missing(there, size - 1))", "pass", (VERIFY,)),
     Mutant("size of the log ignored", "ledger/check/verify.py", "if (count, largest) != (size, size - 1):", "if False:", (VERIFY,)),
     Mutant(
         "stored frontier ignored",
@@ -88,7 +88,7 @@ MUTANTS = (
     Mutant(
         "refused checkpoint accepted",
         "ledger/check/verify.py",
-        "self.say(None, f\"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}\")",
+        "self.add_problem(None, f\"{CHECKPOINT}: {str(refusal).partition(f'. {WAY_OUT}')[0]}\")",
         "pass",
         (VERIFY,),
     ),
@@ -145,8 +145,8 @@ MUTANTS = (
         (VERIFY,),
     ),
     Mutant("answers of a pool not read", "ledger/check/verify.py", "while self._answers:", "while False:", (VERIFY,)),
-    Mutant("hash of a tile not compared", "ledger/check/tile_check.py", "if leaf != says:", "if False:", (TILES,)),
-    Mutant("upper tiles not compared", "ledger/check/tile_check.py", "if expected != says:", "if False:", (TILES,)),
+    Mutant("hash of a tile not compared", "ledger/check/tile_check.py", "if leaf != expected:", "if False:", (TILES,)),
+    Mutant("upper tiles not compared", "ledger/check/tile_check.py", "if expected != stored:", "if False:", (TILES,)),
     Mutant("last bundle skipped", "ledger/check/tile_check.py", "range(-(-size // TILE_WIDTH))", "range(size // TILE_WIDTH)", (TILES,)),
     Mutant("right edge of the tiles skipped", "ledger/check/tile_check.py", "    check.edge()\n", "", (TILES,)),
     Mutant(
@@ -173,8 +173,8 @@ MUTANTS = (
         "if not checkpoint.origin:",
         (WHOLE,),
     ),
-    Mutant("integer state not compared", "dataflows/audit/deep.py", "if mine.integers != theirs.integers:", "if False:", (DEEP,)),
-    Mutant("model state not compared", "dataflows/audit/deep.py", "if ours and mine.models != theirs.models:", "if False:", (DEEP,)),
+    Mutant("integer state not compared", "dataflows/audit/deep.py", "if folded.integers != recorded.integers:", "if False:", (DEEP,)),
+    Mutant("model state not compared", "dataflows/audit/deep.py", "if ours and folded.models != recorded.models:", "if False:", (DEEP,)),
     Mutant(
         "integer decoded without its sign",
         "schemas/records/record_skim.py",

@@ -129,7 +129,7 @@ def test_other_cells_are_named() -> None:
     fewer = ForecastColumns(CELLS[1:], (15,), *(np.zeros((19, 1), np.int64),) * 6, np.zeros(19, np.uint8))
     found = apart(fewer, columns())
     assert ("pickups, cells", "19", "20") == (found[0].where, found[0].recorded, found[0].recomputed)
-    assert any(f"the first of 1 that only one has: {cell_text(int(CELLS[0]), 6)}" in difference.where for difference in found)
+    assert any(f"the first of 1 in only one of them: {cell_text(int(CELLS[0]), 6)}" in difference.where for difference in found)
 
 
 def test_chunks_that_are_gone_or_others_are_said() -> None:
@@ -137,7 +137,7 @@ def test_chunks_that_are_gone_or_others_are_said() -> None:
     [gone] = apart(columns(mean=1), columns(), kept=False)
     assert "not in the store" in gone.recorded
     [other] = apart(columns(mean=1), columns(), root=bytes(32))
-    assert "other chunks than the entry promises" in other.recorded
+    assert "the stored chunks do not match the root in the entry" in other.recorded
 
 
 def test_what_is_missing_is_told() -> None:

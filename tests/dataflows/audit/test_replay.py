@@ -111,7 +111,7 @@ def test_rides_that_are_gone_are_said_to_be(written: Place, tmp_path: Path) -> N
     gone = from_rides.index(True) if True in from_rides else len(from_rides)
     assert gone > 0
     assert all(from_rides[gone:])
-    assert found.notes[0].startswith(f"counts of {gone} slots are taken as recorded: the source no longer holds them")
+    assert found.notes[0].startswith(f"counts of {gone} slots are taken as recorded: the source no longer has their rides")
 
 
 def test_rides_that_end_too_early_are_a_difference(written: Place, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_model_that_is_gone_is_said(written: Place, tmp_path: Path) -> None:
     for digest in list(stores.blobs.digests(Retention.MODEL)):
         stores.blobs.remove(digest)
     stores.close()
-    with pytest.raises(NotFound, match=f"model {model.hex()}: its artefact is gone"):
+    with pytest.raises(NotFound, match=f"model {model.hex()}: its artefact is missing"):
         replay(place)
 
 

@@ -59,7 +59,7 @@ def test_a_log_that_vanished_is_missed(small: SmallLedger) -> None:
     """Without its database, or its row there, a log that a checkpoint vouches for is not forgotten."""
     for path in (small.home / "ledger").glob("control*"):
         path.unlink()
-    assert ["control: checkpoint: it vouches for 1 entries, the database holds no control: it is gone"] == small.verified()
+    assert ["control: checkpoint: it covers 1 entries, the database has no control: the log is missing"] == small.verified()
     (small.home / "checkpoints" / "control.txt").unlink()
     assert [] == small.verified()
     with pytest.raises(UsageError, match="--log: expected one of region/nyc, runs, got 'control'"):
@@ -150,7 +150,7 @@ def test_a_log_of_which_only_a_kept_checkpoint_is_left_is_missed(small: SmallLed
     """A log whose database and checkpoint file are both gone is damage to whoever kept a checkpoint; in an export too."""
     for path in [*(small.home / "ledger").glob("region__nyc*"), small.home / "checkpoints" / "region__nyc.txt"]:
         path.unlink()
-    gone = f"{LOG}: kept.txt: it vouches for 12 entries, the database holds no region nyc: it is gone"
+    gone = f"{LOG}: kept.txt: it covers 12 entries, the database has no region nyc: the log is missing"
     assert [gone] == small.verified(small.kept)
     shutil.rmtree(small.tiles / LOG)
     assert [gone.replace("database", "export")] == small.tiles_verified(small.kept)
@@ -162,7 +162,7 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
     small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 6))
     cosigned = older.home / "checkpoints" / "region__nyc.cosigned.txt"
     cosigned.write_bytes((small.home / "checkpoints" / "region__nyc.txt").read_bytes())
-    said = f"{LOG}: region__nyc.cosigned.txt: it vouches for 18 entries, the database holds 12: it went back or was cut"
+    said = f"{LOG}: region__nyc.cosigned.txt: it covers 18 entries, the database has 12: rolled back or truncated"
     assert [said] == older.verified()
     stores = open_stores(older.settings())
     try:

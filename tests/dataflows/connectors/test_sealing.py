@@ -68,7 +68,7 @@ def test_the_key_is_for_its_owner_only(seals: Seals, tmp_path: Path) -> None:
     seals.seal(0, 0, "", b"")
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     path.chmod(0o640)
-    with pytest.raises(ConfigError, match=r"rejects.key: expected mode 600, got 640: others may have read it"):
+    with pytest.raises(ConfigError, match=r"rejects.key: expected mode 600, got 640: other users may have read it"):
         Seals(path)
     path.chmod(0o600)
     for text in ("", "no key", "00" * 31):

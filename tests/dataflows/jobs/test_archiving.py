@@ -178,14 +178,14 @@ def test_a_missing_archive_is_said(stores: Stores, tmp_path: Path) -> None:
     """What lies in the archive is asked for there, and the message says what to mount; what every start needs is still here."""
     assert archived(stores) is not None
     (tmp_path / "archive").rename(tmp_path / "unmounted")
-    with pytest.raises(StoreUnavailable, match=r"entry \d+ lies in the archive, and no archive of this log is in .*archive: mount it"):
+    with pytest.raises(StoreUnavailable, match=r"entry \d+ is in the archive, but .*archive has no archive of this log: mount it"):
         problems(stores)
     assert stores.ledger.entry(LOG, RegionBootstrapped) is not None
     last = stores.ledger.entry(LOG, SlotClosed)
     assert last is not None
     assert START + SLOTS - 1 == last.slot
     stores.ledger.archive = None
-    with pytest.raises(StoreUnavailable, match="no archive is known: mount it, and set RIDECAST_ARCHIVE"):
+    with pytest.raises(StoreUnavailable, match="no archive is configured: mount it, and set RIDECAST_ARCHIVE"):
         list(stores.ledger.scan(LOG))
 
 
@@ -204,10 +204,10 @@ def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
     blob.unlink()
     said = problems(stores)
     assert any(line.startswith("entry 255: the bytes hash to") for line in said), said[:5]
-    assert sum("the archive has lost" in line for line in said) == sum(
+    assert sum("is missing from the archive" in line for line in said) == sum(
         stored in ARCHIVED for stored in [kind for index, kind in kinds_of(stores) if 256 <= index < 512]
     )
-    assert any(blob.name in line and "is missing" in line for line in said) or any("the archive has lost" in line for line in said)
+    assert any(blob.name in line and "is missing" in line for line in said) or any("is missing from the archive" in line for line in said)
 
 
 def kinds_of(stores: Stores) -> list[tuple[int, str]]:

@@ -144,5 +144,5 @@ def test_a_new_key_never_overwrites(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """A home whose disk takes no key says which file."""
     (tmp_path / "safe").write_text("in the way", "utf-8")
-    with pytest.raises(StoreUnavailable, match=r"private key .*safe/key: cannot be made"):
+    with pytest.raises(StoreUnavailable, match=r"private key .*safe/key: cannot be created"):
         new_key(settings_in(tmp_path, signing_key=str(tmp_path / "safe" / "key")))

@@ -58,15 +58,15 @@ def test_evidence_that_was_changed_or_lost(place: Place) -> None:
     assert said.startswith(f"entry {index}: its evidence, region__nyc.2.txt, hashes to ")
     assert said.endswith(record.evidence.hex())
     path.unlink()
-    assert [f"entry {index}: its evidence, region__nyc.2.txt, is missing: the checkpoint that was set aside"] == problems(place)
+    assert [f"entry {index}: its evidence, region__nyc.2.txt, is missing: the checkpoint that this entry replaced"] == problems(place)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"database_root": bytes(32)}, "it cites root 0000"),
-        ({"database_size": 99}, "it says that it was written behind 99 entries"),
-        ({"log": "control"}, "it continues control, in region/nyc"),
+        ({"database_size": 99}, "it records a log of 99 entries before it"),
+        ({"log": "control"}, "it continues log control, but is stored in region/nyc"),
     ],
 )
 def test_what_the_record_says_is_checked(place: Place, change: dict[str, object], expected: str) -> None:

@@ -74,11 +74,11 @@ TAMPERINGS = {
     "a missing node": ("DELETE FROM nodes", r"entries 256 to 511 do not hash to the stored node"),
     "a node too many": (
         'INSERT INTO nodes (log_id, level, "index", hash) VALUES (1, 8, 2, :leaf)',
-        r"nodes: there is one at level 8, index 2, where the tree has none",
+        r"nodes: unexpected node at level 8, index 2, outside the tree",
     ),
     "a node between the levels": (
         'INSERT INTO nodes (log_id, level, "index", hash) VALUES (1, 9, 0, :leaf)',
-        r"nodes: there is one at level 9, index 0",
+        r"nodes: unexpected node at level 9, index 0",
     ),
     "the frontier": ("UPDATE logs SET frontier = :leaf", r"root: the entries hash to"),
     "the frontier, as long as it was": ("UPDATE logs SET frontier = :frontier", r"root: the entries hash to"),
@@ -129,7 +129,7 @@ def test_a_rollback_is_behind_the_checkpoint(place: Place) -> None:
     payloads = [scored(slot) for slot in range(500)]
     payloads[300] = FORGED
     rewrite(place, payloads)
-    assert problems(place) == ["checkpoint: it vouches for 600 entries, the database holds 500: it went back or was cut"]
+    assert problems(place) == ["checkpoint: it covers 600 entries, the database has 500: rolled back or truncated"]
 
 
 def test_missing_and_foreign_checkpoints(place: Place) -> None:
@@ -138,7 +138,7 @@ def test_missing_and_foreign_checkpoints(place: Place) -> None:
     place.checkpoint().write_text(text.replace("local", "other"), "utf-8")
     assert "expected origin ridecast/local/region/nyc, got ridecast/other/region/nyc" in problems(place)[0]
     place.checkpoint().unlink()
-    assert problems(place) == ["checkpoint: region__nyc.txt is missing: nothing outside the database vouches for this log"]
+    assert problems(place) == ["checkpoint: region__nyc.txt is missing: no checkpoint outside the database confirms this log"]
 
 
 def test_a_checkpoint_may_be_behind(place: Place) -> None:
@@ -181,7 +181,7 @@ def test_kept_checkpoints_are_met(place: Place, size: int) -> None:
     if size:
         forked = [*payloads[: size - 1], FORGED]
         [found] = verify_log(ledger, LOG, against=[kept(place, size, forked), kept(place, size, payloads)]).problems
-        assert re.match(rf"kept.txt: at size {size} expected root .*; checkpoint vouches for what is stored: a fork", str(found))
+        assert re.match(rf"kept.txt: at size {size} expected root .*; checkpoint matches what is stored: the log was forked", str(found))
 
 
 def test_kept_checkpoints_ahead_and_of_another_key(place: Place) -> None:
@@ -190,7 +190,7 @@ def test_kept_checkpoints_ahead_and_of_another_key(place: Place) -> None:
     other = Signer("ridecast/local", bytes(32))
     ledger = place.open()
     [ahead] = verify_log(ledger, LOG, against=[kept(place, ENTRIES + 1, payloads)]).problems
-    assert str(ahead) == "kept.txt: it vouches for 601 entries, the database holds 600: it went back or was cut"
+    assert str(ahead) == "kept.txt: it covers 601 entries, the database has 600: rolled back or truncated"
     signed, forked = verify_log(ledger, LOG, against=[kept(place, 7, [FORGED] * 7, other)]).problems
     assert str(signed).startswith(f"kept.txt: signed by ridecast/local+{other.verifier.key_id.hex()}, expected ridecast/local+")
     assert "kept.txt: at size 7 expected root" in str(forked)
@@ -276,7 +276,7 @@ def test_blobs(tmp_path: Path) -> None:
     report = verify_log(place.open(), LOG, blobs)
     assert report.blobs == 3
     assert [problem.index for problem in report.problems] == [1, 3]
-    assert "its chunks hash to the root" in report.problems[0].what
+    assert "its chunks: expected root" in report.problems[0].what
     assert report.problems[1] == Problem(3, f"its model, blob {gone.model.hex()}, is missing")
     gone_by_right = verify_log(place.open(), LOG, blobs, has_expired=lambda named: named.digest == gone.model)
     assert ([1], 1) == ([problem.index for problem in gone_by_right.problems], gone_by_right.expired)

@@ -58,7 +58,7 @@ def test_errors_keep_the_secret() -> None:
             parse_signer(wrong)
         assert secret[:12] not in str(raised.value)
         assert raised.value.__suppress_context__
-    with pytest.raises(UsageError, match="got a private key, which nobody else may see"):
+    with pytest.raises(UsageError, match="got a private key: keep it secret"):
         parse_verifier(text)
     assert "x01" not in repr(parse_signer(text))
 
@@ -111,7 +111,7 @@ def test_keys_have_32_bytes() -> None:
     """A key of another size is refused, and one that is no point of the curve signs nothing."""
     with pytest.raises(ContractError, match="expected 32 bytes, got 31"):
         Signer("log", bytes(31))
-    with pytest.raises(DamagedError, match="does not fit the text"):
+    with pytest.raises(DamagedError, match="does not match the text"):
         Verifier("log", b"\xff" * 32).check("text\n", bytes(64))
 
 

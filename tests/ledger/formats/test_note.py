@@ -108,11 +108,11 @@ def test_a_note_is_not_its_own_witness() -> None:
 def test_a_forged_line_spoils_the_note() -> None:
     """A good signature does not excuse a bad one of another known key, nor a second bad one of the same."""
     forged = Signature(WITNESS.name, WITNESS.verifier.key_id, bytes(72)).line()
-    with pytest.raises(DamagedError, match="does not fit the text"):
+    with pytest.raises(DamagedError, match="does not match the text"):
         open_note(SIGNED + forged, [LOG.verifier, WITNESS.verifier])
     assert open_note(SIGNED + forged, [LOG.verifier]).unknown
     again = Signature(LOG.name, LOG.verifier.key_id, bytes(64)).line()
-    with pytest.raises(DamagedError, match="does not fit the text"):
+    with pytest.raises(DamagedError, match="does not match the text"):
         open_note(SIGNED + again, [LOG.verifier])
 
 

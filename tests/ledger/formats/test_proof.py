@@ -189,12 +189,12 @@ def test_what_does_not_belong_together() -> None:
     other = Issued(cells=41)
     parts: dict[str, Any] = {"entry": CITY.entry, "index": CITY.index, "blob": CITY.blob, "node": CITY.node, "checkpoint": CITY.checkpoint}
     for name, wrong, message in (
-        ("blob", other.blob, "its 3 chunks hash to the root"),
+        ("blob", other.blob, "got 3 with root"),
         ("blob", CITY.blob[:-1], "blob: expected"),
         (
             "entry",
             encode(SlotScored(region="nyc", measure="pickups", slot=1, settled=False, rows=())),
-            "expected an entry that issues forecasts, got SlotScored",
+            "expected an entry of kind ForecastIssued, got SlotScored",
         ),
         ("node", Issued(index=4).node, "expected root"),
         ("index", CITY.index + 1, "expected root"),
@@ -204,7 +204,7 @@ def test_what_does_not_belong_together() -> None:
     ):
         with pytest.raises(DamagedError, match=message):
             IssueProver(**{**parts, name: wrong})
-    with pytest.raises(NotFound, match="entry 9: not in the checkpoint of 9 entries yet"):
+    with pytest.raises(NotFound, match="entry 9: not yet covered by the checkpoint of 9 entries"):
         IssueProver(**{**parts, "index": 9})
 
 
@@ -245,7 +245,7 @@ def test_another_kind_of_entry_proves_no_forecast() -> None:
     note = sign_note(Checkpoint(ORIGIN, 1, tree.root()).body(), SIGNER)
     extra = parse_log_proof(PROOF).extra.replace(sized(CITY.entry), sized(entry))
     forged = LogProof(0, (), note, extra)
-    with pytest.raises(DamagedError, match="expected an entry that issues forecasts, got SlotScored"):
+    with pytest.raises(DamagedError, match="expected an entry of kind ForecastIssued, got SlotScored"):
         check_proof(forged.text(), KEY)
 
 
@@ -260,7 +260,7 @@ def test_witnesses_are_counted() -> None:
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
         check_proof(PROOF, Signer("ridecast/local", bytes(32)).verifier)
     for log, witnesses in ((WITNESS_KEYS[0], []), (KEY.cosigner(), []), (KEY, [KEY])):
-        with pytest.raises(UsageError, match="each in its place"):
+        with pytest.raises(UsageError, match="expected the log's own key as `verifier`"):
             check_proof(PROOF, log, witnesses=witnesses)
     with pytest.raises(ContractError, match="expected a quorum of 0 to 1 witnesses, got 2"):
         check_proof(PROOF, KEY, witnesses=WITNESS_KEYS[:1], quorum=2)
@@ -325,5 +325,5 @@ def test_a_chunk_at_another_place() -> None:
     issued = Issued(64)
     chunks = encode_chunks(issued.columns)
     swapped = pack_blob([chunks[1], chunks[0], *chunks[2:]])
-    with pytest.raises(DamagedError, match="its 4 chunks hash to the root"):
+    with pytest.raises(DamagedError, match="got 4 with root"):
         IssueProver(issued.entry, issued.index, swapped, issued.node, issued.checkpoint)

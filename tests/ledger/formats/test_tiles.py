@@ -133,7 +133,7 @@ def test_bundles_round_trip(payloads: list[bytes]) -> None:
     data = encode_bundle(payloads)
     assert payloads == decode_bundle(data)
     if len(payloads[-1]):
-        with pytest.raises(DamagedError, match=f"entry {len(payloads) - 1} is cut"):
+        with pytest.raises(DamagedError, match=f"entry {len(payloads) - 1} is truncated"):
             decode_bundle(data[:-1])
 
 
@@ -144,7 +144,7 @@ def test_bundles_have_bounds() -> None:
     for wrong in ([], [b""] * 257, [bytes(65_536)]):
         with pytest.raises(ContractError, match="bundle: expected 1 to 256 entries"):
             encode_bundle(wrong)
-    with pytest.raises(DamagedError, match="entry 1 is cut"):
+    with pytest.raises(DamagedError, match="entry 1 is truncated"):
         decode_bundle(b"\0\0\0")
 
 

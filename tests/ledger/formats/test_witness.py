@@ -60,7 +60,7 @@ def test_a_fork_is_never_cosigned(old: int, size: int) -> None:
 
 def test_a_rollback_is_refused_with_the_size() -> None:
     """A smaller checkpoint than the last is refused, with the size that was cosigned; no proof can lead there."""
-    assert Refusal(Refused.CONFLICT, "ridecast/test/control: the last cosigned size is 40, the proof begins at 0", 40) == answer(
+    assert Refusal(Refused.CONFLICT, "ridecast/test/control: the last cosigned size is 40, the proof starts at 0", 40) == answer(
         submission(0, 30), 40
     )
     back = answer(Submission(40, (), signed(30)), 40)
@@ -123,5 +123,5 @@ def test_an_answer_of_another_witness_is_not_taken() -> None:
     other = Signer("witness.example/two", bytes(32)).cosigner()
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
         with_cosignature(signed(9), said.line, other.verifier)
-    with pytest.raises(DamagedError, match="does not fit the text"):
+    with pytest.raises(DamagedError, match="does not match the text"):
         with_cosignature(signed(8), said.line, WITNESS.verifier)

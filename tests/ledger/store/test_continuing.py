@@ -110,9 +110,9 @@ def test_a_file_of_nobody(place: Place, text: str) -> None:
 def test_nothing_to_continue_from(place: Place) -> None:
     """A log that may be appended to is not continued, nor one that does not exist; a reason is demanded."""
     ledger = place.open()
-    with pytest.raises(LedgerError, match=r"region nyc: nothing to continue from: the database and region__nyc\.txt belong together"):
+    with pytest.raises(LedgerError, match=r"region nyc: nothing to continue from: the database and region__nyc\.txt match"):
         continue_log(ledger, LOG, REASON)
-    with pytest.raises(NotFound, match=r"region paris: .* found no region__paris\.txt; there are these logs: region/nyc"):
+    with pytest.raises(NotFound, match=r"region paris: .* found no region__paris\.txt; existing logs: region/nyc"):
         continue_log(ledger, "region/paris", REASON)
     for reason in (" ", "x" * (LARGEST_REASON_BYTES + 1)):
         with pytest.raises(UsageError, match="--reason: expected a sentence"):
@@ -127,7 +127,7 @@ def test_a_database_that_contradicts_itself(place: Place) -> None:
     """Damage is no loss that could be accepted: a database whose entries do not hash is not continued."""
     place.set_back(260)
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 7', forged=scored(99))
-    with pytest.raises(DamagedError, match=r"entry 7 does not read back .*restore a copy that verifies"):
+    with pytest.raises(DamagedError, match=r"entry 7 reads back altered.*restore a copy that verifies"):
         continue_log(place.open(), LOG, REASON)
     assert not place.checkpoint().with_name("region__nyc.2.txt").exists()
     assert origin_of_file(place) == "ridecast/local/region/nyc"
@@ -198,6 +198,6 @@ def test_of_two_that_continue_one_does(place: Place, monkeypatch: pytest.MonkeyP
         raise BootRefused("as it was a moment ago")
 
     monkeypatch.setattr(ledger.guard, "admit", refused)
-    with pytest.raises(LedgerError, match="has changed while we looked: another process has continued the log"):
+    with pytest.raises(LedgerError, match="was changed by another process, which has continued the log"):
         continue_log(ledger, LOG, REASON)
     assert [] == records(ledger)

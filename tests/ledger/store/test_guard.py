@@ -52,7 +52,7 @@ def test_an_older_database_is_refused(place: Place) -> None:
     """A database that went back behind its checkpoint gets no further entry; the message names log, sizes and the way out."""
     place.set_back(2)
     with pytest.raises(
-        BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Put back .*ledger continue`"
+        BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Restore .*ledger continue`"
     ):
         place.open().append(LOG, 2, [scored(2)])
     assert place.open().head(LOG).size == 2
@@ -81,14 +81,14 @@ def test_a_forked_database_is_refused(place: Place) -> None:
 def test_a_wrong_own_root_is_refused(place: Place) -> None:
     """A stored frontier that its own entries do not have is not continued."""
     place.tamper("UPDATE logs SET frontier = :frontier", frontier=bytes(64))
-    with pytest.raises(BootRefused, match="the database's own root at size 3 contradicts its entries"):
+    with pytest.raises(BootRefused, match="the stored root at size 3 contradicts the stored entries"):
         place.open().append(LOG, 3, [scored(3)])
 
 
 def test_missing_hashes_are_refused(place: Place) -> None:
     """A hole in the entries below the checkpoint is noticed before an append."""
     place.tamper('DELETE FROM entries WHERE "index" = 1')
-    with pytest.raises(BootRefused, match=r"the database cannot show what region__nyc\.txt says of size 3"):
+    with pytest.raises(BootRefused, match=r"the root at size 3 cannot be computed to compare with region__nyc\.txt"):
         place.open().append(LOG, 3, [scored(3)])
 
 
@@ -102,7 +102,7 @@ def test_another_instances_checkpoint_is_refused(place: Place) -> None:
 def test_an_unreadable_checkpoint_is_refused(place: Place, content: bytes) -> None:
     """A file that is no checkpoint is not overwritten as if there had been none."""
     place.checkpoint().write_bytes(content)
-    with pytest.raises(BootRefused, match=r"region__nyc\.txt cannot be read as a checkpoint"):
+    with pytest.raises(BootRefused, match=r"region__nyc\.txt is not a valid checkpoint"):
         place.open().append(LOG, 3, [scored(3)])
     assert place.checkpoint().read_bytes() == content
 
@@ -115,7 +115,7 @@ def test_a_missing_checkpoint_is_written_again(place: Place) -> None:
     assert written(place).size == 4
     place.checkpoint().unlink()
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 1', forged=scored(9))
-    with pytest.raises(DamagedError, match="entry 1 does not read back as it was written"):
+    with pytest.raises(DamagedError, match="entry 1 reads back altered"):
         place.open().append(LOG, 4, [scored(4)])
 
 
@@ -130,7 +130,7 @@ def test_entries_behind_the_checkpoint_are_read_back(place: Place) -> None:
     assert written(place).size == 6
     place.checkpoint().write_bytes(old)
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 4', forged=scored(9))
-    with pytest.raises(DamagedError, match="entry 4 does not read back as it was written"):
+    with pytest.raises(DamagedError, match="entry 4 reads back altered"):
         place.open().append(LOG, 6, [scored(6)])
 
 
@@ -142,9 +142,9 @@ def test_a_bad_read_back_stops_the_next_append(place: Place) -> None:
     with ledger.guard._writing:
         ledger.append(LOG, 4, [scored(4)])
         place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 4', forged=scored(9))
-    with pytest.raises(DamagedError, match="entry 4 does not read back"):
+    with pytest.raises(DamagedError, match="entry 4 reads back altered"):
         ledger.flush()
-    with pytest.raises(DamagedError, match="entry 4 does not read back"):
+    with pytest.raises(DamagedError, match="entry 4 reads back altered"):
         ledger.append(LOG, 5, [scored(5)])
     assert written(place).size == 4
 
@@ -191,7 +191,7 @@ def test_going_back_under_a_running_process(place: Place) -> None:
     place.tamper('DELETE FROM entries WHERE "index" >= 2')
     place.tamper("UPDATE logs SET size = 2, frontier = :frontier", frontier=older.to_bytes())
     ledger.guard.appended(LOG)
-    with pytest.raises(BootRefused, match="region nyc: the database went back from 4 to 2 entries"):
+    with pytest.raises(BootRefused, match="region nyc: the database was rolled back from 4 to 2 entries"):
         ledger.flush()
 
 

@@ -314,7 +314,7 @@ def test_trace_is_a_tree_for_a_person(at_small: Small, call: Call) -> None:
             1,
             "--target: region tehran issued no forecast of requests for 2025-04-09T00:00",
         ),
-        ({"--horizon": "7"}, 1, "no forecast for 7 min; it has 15, 30, 60"),
+        ({"--horizon": "7"}, 1, "no forecast for 7 min; its horizons are 15, 30, 60"),
         ({"--measure": "taxis"}, 2, "--measure: expected one of requests, got 'taxis'"),
     ],
 )
