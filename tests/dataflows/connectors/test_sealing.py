@@ -53,11 +53,11 @@ def test_what_is_sealed_opens_at_its_place_only(seals: Seals, partition: int, of
     assert (detail, value) == seals.open(partition, offset, sealed)
     assert sealed != seals.seal(partition, offset, detail, value)
     for place in ((partition + 1, offset), (partition, offset + 1)):
-        with pytest.raises(DamagedError, match="belong to another place"):
+        with pytest.raises(DamagedError, match="belong to another offset"):
             seals.open(*place, sealed)
     changed = bytearray(sealed)
     changed[12 + at % (len(sealed) - 12)] ^= 1 << at % 8
-    with pytest.raises(DamagedError, match=f"rejects: {partition}/{offset}: the sealed bytes were changed"):
+    with pytest.raises(DamagedError, match=f"rejects: {partition}/{offset}: the encrypted bytes were changed"):
         seals.open(partition, offset, bytes(changed))
 
 
@@ -93,13 +93,13 @@ def test_without_its_key_a_reject_says_so(tmp_path: Path) -> None:
     sink.close()
     path.rename(tmp_path / "kept.key")
     without = FileRejects(tmp_path / "rejects.sqlite")
-    with pytest.raises(NotFound, match=r"their bytes are sealed, and the key .*rejects.key is missing"):
+    with pytest.raises(NotFound, match=r"their bytes are encrypted, and the key .*rejects.key is missing"):
         without.read()
     [sealed] = without.read(sealed=True)
     assert replace(REJECT, value=sealed.value, detail="") == sealed
     assert {Reason.BAD_FARE: 1} == without.counts()
     without.write([replace(REJECT, offset=42)])
-    with pytest.raises(NotFound, match=r"rejects: 1/41 is sealed with key [0-9a-f]{8}, and .* holds key [0-9a-f]{8}"):
+    with pytest.raises(NotFound, match=r"rejects: 1/41: expected key [0-9a-f]{8}, .* has key [0-9a-f]{8}"):
         without.read()
     without.close()
     (tmp_path / "kept.key").replace(path)
@@ -177,7 +177,7 @@ def test_the_command_opens_what_it_can(finished: Place, tmp_path: Path) -> None:
     (place.home / "keys" / "rejects.key").unlink()
     table = CliRunner().invoke(cli, words[:4])
     assert isinstance(table.exception, NotFound)
-    assert "is missing: nothing can open them without it" in str(table.exception)
+    assert "is missing: they cannot be read without it" in str(table.exception)
     assert "sealed" in table.output
     assert f"{len(expected)} rejected in all" in table.output
     assert isinstance(CliRunner().invoke(cli, words).exception, NotFound)

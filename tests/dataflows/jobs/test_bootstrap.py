@@ -113,7 +113,7 @@ def test_a_log_that_has_grown_since_is_the_same_history(stores: Stores, rides: F
 def test_another_history_is_refused(stores: Stores, rides: FileRides, until: str) -> None:
     """Another midnight is refused with both said, and what was recorded stays."""
     bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
-    with pytest.raises(UsageError, match=rf"small: bootstrapped already until {NEXT_DAY} .* got until {until} .* use another --home"):
+    with pytest.raises(UsageError, match=rf"small: already bootstrapped until {NEXT_DAY} .* got until {until} .* use another --home"):
         bootstrap_region(stores, WORLD.region, rides, until)
     assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
     stores.close()

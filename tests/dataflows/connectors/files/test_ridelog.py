@@ -280,10 +280,10 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
     first, second, _ = sorted((tmp_path / "0").iterdir())
     whole = first.read_bytes()
     first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DamagedError, match="expected the file's marker at byte"):
+    with pytest.raises(DamagedError, match="expected the sync marker at byte"):
         RideLogReader(tmp_path, 0)
     first.write_bytes(whole[:-1])
-    with pytest.raises(DamagedError, match="expected a whole block at byte"):
+    with pytest.raises(DamagedError, match="expected a complete block at byte"):
         RideLogReader(tmp_path, 0)
     first.write_bytes(whole)
     second.unlink()

@@ -43,7 +43,7 @@ def test_a_stale_publisher_is_fenced(kafka: str, kafka_topic: Topics) -> None:
     stale, new = KafkaForecasts(kafka, instance, "nyc"), KafkaForecasts(kafka, instance, "nyc")
     stale.publish(sample_messages(0), LOG, 1)
     assert new.cursor(LOG) == 1
-    with pytest.raises(Fenced, match=f"publisher ridecast-{instance}-nyc: another one has taken over"):
+    with pytest.raises(Fenced, match=f"publisher ridecast-{instance}-nyc: another publisher has taken over"):
         stale.publish(sample_messages(1), LOG, 2)
     assert new.publish(sample_messages(1), LOG, 2)
     assert issues_seen(kafka, instance) == {0: 40, 1: 40}
@@ -66,7 +66,7 @@ def test_a_fenced_publisher_is_fenced_though_its_client_forgot_the_error(
 
     with monkeypatch.context() as patched:
         patched.setattr(ours, "flush", forgetful)
-        with pytest.raises(Fenced, match="another one has taken over"):
+        with pytest.raises(Fenced, match="another publisher has taken over"):
             stale.publish(sample_messages(1), LOG, 2)
     assert new.publish(sample_messages(1), LOG, 2)
     assert issues_seen(kafka, instance) == {0: 40, 1: 40}
@@ -169,9 +169,9 @@ def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     """Sinks name the address where nobody listens."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic demand.forecasts"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic demand.forecasts"):
         KafkaForecasts(address, "local", "nyc").cursor(LOG)
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic rides.rejected"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic rides.rejected"):
         KafkaRejects(address, Seals(tmp_path / "rejects.key")).write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"")])
 
 

@@ -141,7 +141,7 @@ def test_a_broker_that_is_away_is_a_stall_and_never_the_end(kafka_server: KafkaS
     kafka_server.kill()
     for _ in range(3):
         assert reader.read(10, 0.2) is None
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: asked for the ends of {topic}/0"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: reading the ends of {topic}/0"):
         reader.end()
     kafka_server.start()
     monkeypatch.setattr(ours, "ANSWER_S", 20.0)
@@ -168,7 +168,7 @@ def test_patience_ends(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatc
         while time.monotonic() < give_up_at:
             reader.read(10, 0.1)
 
-    with pytest.raises(StoreUnavailable, match="asked for the ends"):
+    with pytest.raises(StoreUnavailable, match="reading the ends"):
         read_for(20)
     reader.close()
     source.close()
@@ -179,11 +179,11 @@ def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     source = KafkaRides(address, "rides.raw")
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: asked for the partitions of rides.raw"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: reading the partitions of rides.raw"):
         source.partitions()
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: asked for the identity of rides.raw"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: reading the identity of rides.raw"):
         source.identity()
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic x"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic x"):
         ours.ensure_topic(address, "x", 1, {})
     source.close()
 
@@ -193,9 +193,9 @@ def test_a_missing_topic_is_said_in_one_line(kafka: str, kafka_topic: Topics) ->
     topic = kafka_topic(0)
     source = KafkaRides(kafka, topic)
     for _ in range(2):
-        with pytest.raises(NotFound, match=f"expected a topic {topic}, and there is none"):
+        with pytest.raises(NotFound, match=f"expected a topic {topic}, found none"):
             source.partitions()
-    with pytest.raises(NotFound, match=f"expected a topic {topic}, and there is none"):
+    with pytest.raises(NotFound, match=f"expected a topic {topic}, found none"):
         source.identity()
     source.close()
 

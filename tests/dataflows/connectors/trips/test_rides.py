@@ -198,13 +198,13 @@ def test_parquet_with_zones_and_odd_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"", "expected a CSV file with a heading, got nothing"),
-        ("t.csv", b"\x00\x01\x02\n", "bytes that are no text"),
+        ("t.csv", b"", "expected a CSV file with a heading, got an empty file"),
+        ("t.csv", b"\x00\x01\x02\n", "binary data"),
         ("t.csv", b"time,lat,lat\n", "expected every column once, got 'lat' twice"),
         ("t.csv", b"when,lat,lon\n1,2,3\n", "found no time column; name it with --time; its columns are when, lat, lon"),
         ("t.csv", b"time,lat,east\n1,2,3\n", "found no lon column; name it with --lon"),
-        ("t.csv", b"time,lat,lon\n", "expected at least one usable trip, got no rows"),
-        ("t.csv", b"time,lat,lon\nx,1,1\ny,1,1\n", "expected at least one usable trip, got 2 bad_time"),
+        ("t.csv", b"time,lat,lon\n", "expected at least one valid trip, got no rows"),
+        ("t.csv", b"time,lat,lon\nx,1,1\ny,1,1\n", "expected at least one valid trip, got 2 bad_time"),
         ("t.csv", b"time,lat,lon\n\xff\xfe,1,1\n", "cannot be read"),
         ("t.parquet", b"time,lat,lon\n", "expected Parquet as its name says"),
         ("t.parquet", b"PAR1 and then nothing", "cannot be read"),
@@ -223,7 +223,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, me
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     """A missing file and a directory are told apart."""
-    with pytest.raises(UsageError, match=r"nothing\.csv: expected a Parquet or CSV file of trips, and there is none"):
+    with pytest.raises(UsageError, match=r"nothing\.csv: expected a Parquet or CSV file of trips, found no such file"):
         read_trips(tmp_path / "nothing.csv", ColumnNames(), NEW_YORK)
     with pytest.raises(UsageError, match="got a directory"):
         read_trips(tmp_path, ColumnNames(), NEW_YORK)

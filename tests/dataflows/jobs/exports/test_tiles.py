@@ -155,7 +155,7 @@ def test_another_history_is_refused(place: Place, tmp_path: Path) -> None:
     before = files_of(tmp_path / "out")
     with pytest.raises(LedgerError, match="holds other entries than the database, below size 10"):
         export_tiles(ledger, LOG, note_of(ledger, 10), tmp_path / "out")
-    with pytest.raises(LedgerError, match="holds 10 entries, the checkpoint only 4: the log went back"):
+    with pytest.raises(LedgerError, match="holds 10 entries, the checkpoint 4: the log was rolled back"):
         export_tiles(ledger, LOG, note_of(ledger, 4), tmp_path / "out")
     foreign = sign_note(Checkpoint(origin_of("staging", LOG), 10, ledger.root_at(LOG, 10)).body(), SIGNER)
     with pytest.raises(LedgerError, match="holds ridecast/local/region/nyc, expected ridecast/staging/region/nyc"):
