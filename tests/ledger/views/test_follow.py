@@ -1,4 +1,4 @@
-"""Following a log: everything once, in order, until told to stop."""
+"""Following a log: every entry once, in order, until told to stop."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ from schemas.records.records import ModelPromoted
 from tests.ledger.exports import SIGNER
 
 
-def test_what_is_there_and_what_comes_is_seen_once(tmp_path: Path) -> None:
-    """A follower that starts in the middle sees old and new entries in order, and ends when told to."""
+def test_old_and_new_entries_are_seen_once(tmp_path: Path) -> None:
+    """A follower that starts in the middle sees old and new entries in order, and stops when told to."""
     ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     entries = [encode(ModelPromoted(region="nyc", measure="pickups", model=b"%d" % i, alias="champion", reason="")) for i in range(9)]
     ledger.append("control", 0, entries[:5])
@@ -30,7 +30,7 @@ def test_what_is_there_and_what_comes_is_seen_once(tmp_path: Path) -> None:
 
 
 def test_a_log_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
-    """Following a log before its first entry gives nothing, and still stops."""
+    """Following a log before its first entry yields nothing, and still stops when told to."""
     ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     stop = threading.Event()
     timer = threading.Timer(0.1, stop.set)
@@ -40,7 +40,7 @@ def test_a_log_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_long_log_comes_in_batches(tmp_path: Path) -> None:
+def test_a_long_log_is_read_in_batches(tmp_path: Path) -> None:
     """No batch is larger than its bound."""
     ledger = open_embedded(tmp_path, instance="test", clock=time.monotonic, signer=SIGNER)
     n = 2 * following.BATCH_ENTRIES + 1
