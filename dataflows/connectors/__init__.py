@@ -1,1 +1,1 @@
-"""The ends: Kafka, files, trips, rejects. Nothing here knows what a forecast is made of."""
+"""Sources and sinks: Kafka, files, trips, rejects. Nothing here depends on how a forecast is made."""

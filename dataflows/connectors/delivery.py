@@ -1,6 +1,6 @@
-"""How events reach the ride log: which partition, at what time by the log's clock, in what order, how often.
+"""Simulates delivery of events to the ride log: partition, log time, order and duplicates.
 
-Without jitter an event is logged when it happened. With it, each is delayed by itself, so that a
+Without jitter an event is logged when it occurred. With jitter each event has its own delay, so that a
 partition's order is that of delivery, as in Kafka; some are delivered twice, as by a producer that retries.
 """
 
@@ -16,7 +16,7 @@ from schemas.events.partitioner import partition_of
 from schemas.events.rides import Int64s
 
 US_PER_MS = 1_000
-REPEAT_WITHIN_MS = 30_000  # a producer that has had no answer tries again within its request timeout (librdkafka: 30 s)
+REPEAT_WITHIN_MS = 30_000  # a producer without an answer retries within its request timeout (librdkafka: 30 s)
 
 
 class RideSink(Protocol):
@@ -33,12 +33,12 @@ class RideSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRules:
-    """What delivery does to events.
+    """Delays and duplicates of a delivery.
 
     Attributes:
         jitter_s: Largest delay; uniform from 0, in whole milliseconds.
         duplicates: Share of events that are delivered twice, the same bytes, up to 30 s later.
-        seed: Decides who is late and who comes twice.
+        seed: Determines which events are late and which are duplicated.
     """
 
     jitter_s: float = 0.0
@@ -58,33 +58,33 @@ Entries = tuple[int, Int64s, list[bytes], list[bytes]]  # partition, logged_at_u
 
 
 class Delivery:
-    """Brings events into the order of the log.
+    """Sorts events into the order of the log.
 
     Args:
         partitions: Number of partitions.
-        rules: Delays and repeats.
+        rules: Delays and duplicates.
 
-    Events are given in ascending order of time, some at a time; the same events give the same log however
-    they are cut up, since each is delayed by its own draw.
+    Events are pushed in ascending order of time, in batches; the same events give the same log for any
+    batches, since each event has its own random delay.
     """
 
     def __init__(self, partitions: int, rules: DeliveryRules) -> None:
         self._partitions, self._rules = partitions, rules
-        # One stream of numbers per question, so that asking for more in one does not move the other.
+        # One random stream per purpose, so that more draws from one do not shift the others.
         self._delays, self._repeats, self._waits = (np.random.default_rng([rules.seed, stream]) for stream in range(3))
         self._times: Int64s = np.empty(0, np.int64)
-        self._turns: Int64s = np.empty(0, np.int64)  # decides between equal times: an event before its repeat and before later events
+        self._turns: Int64s = np.empty(0, np.int64)  # order of equal times: an event before its duplicate and before later events
         self._given = 0
         self._entries: list[tuple[bytes, bytes]] = []
         self.delivered = 0
         self.repeated = 0
 
     def push(self, columns: EventColumns, until_us: int) -> Iterator[Entries]:
-        """Take more events, and give those that no later one can precede.
+        """Add events, and yield those that no later event can precede.
 
         Args:
-            columns: Events, each at or after all given before.
-            until_us: Every event still to come occurs at or after this.
+            columns: Events, none earlier than those pushed before.
+            until_us: Every later push has only events at or after this time.
         """
         times = _up_to_ms(columns.occurred_at_us)
         turns = 2 * np.arange(self._given, self._given + len(times))
@@ -103,7 +103,7 @@ class Delivery:
         yield from self._release(until_us)
 
     def finish(self) -> Iterator[Entries]:
-        """Give everything that is left."""
+        """Yield all remaining events."""
         yield from self._release(np.iinfo(np.int64).max)
 
     def _release(self, until_us: int) -> Iterator[Entries]:
@@ -125,5 +125,5 @@ class Delivery:
 
 
 def _up_to_ms(times_us: Int64s) -> Int64s:
-    """Kafka's clock has milliseconds; rounding up keeps an event from being logged before it happened."""
+    """Round up to Kafka's milliseconds, so that no event is logged before it occurred."""
     return -(-times_us // US_PER_MS) * US_PER_MS

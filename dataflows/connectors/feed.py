@@ -1,7 +1,7 @@
-"""Releases a finished ride log into a growing one, in step with a clock: a past that happens again.
+"""Replays a finished ride log into a growing one at a given speed.
 
-Offsets and partitions stay what they were, so where the copy ends says how far it is: a feed that was
-interrupted goes on by itself.
+Offsets and partitions are preserved, so the end of the copy is the progress of the feed: an interrupted
+feed resumes there.
 """
 
 import time
@@ -23,31 +23,31 @@ STEP_US = 15_000_000  # a tenth of a second at the demonstration's pace
 class _Lane:
     reader: RideLogReader
     position: int
-    held: RawBatch | None = None  # read, and partly released
+    batch: RawBatch | None = None  # read, and partly released
     used: int = 0
 
     def take_until(self, until_us: int) -> RawBatch | None:
         """Events logged before that time, at most one batch; None when there is none."""
-        if self.held is None or self.used == len(self.held):
-            self.held, self.used = self.reader.read(self.position, READ_EVENTS), 0
-        if self.held is None:
+        if self.batch is None or self.used == len(self.batch):
+            self.batch, self.used = self.reader.read(self.position, READ_EVENTS), 0
+        if self.batch is None:
             return None
-        stop = self.used + int(np.searchsorted(self.held.logged_at_us[self.used :], until_us))
+        stop = self.used + int(np.searchsorted(self.batch.logged_at_us[self.used :], until_us))
         if stop == self.used:
             return None
         part = slice(self.used, stop)
-        taken = RawBatch(self.held.partition, self.held.offsets[part], self.held.logged_at_us[part], self.held.values[part])
+        taken = RawBatch(self.batch.partition, self.batch.offsets[part], self.batch.logged_at_us[part], self.batch.values[part])
         self.used = stop
         self.position = int(taken.offsets[-1]) + 1
         return taken
 
 
 class Feed:
-    """Copies entries from one log to another as their time comes.
+    """Copies entries from one log to another as their log time is reached.
 
     Args:
         past: The finished log.
-        live: The growing one; made if it does not exist.
+        live: The growing log; created if missing.
     """
 
     def __init__(self, past: Path, live: Path) -> None:
@@ -71,33 +71,33 @@ class Feed:
         return min(times, default=None)
 
     def release(self, until_us: int) -> int:
-        """Release everything logged before that time; returns how many events that was."""
+        """Release everything logged before that time; returns the number of released events."""
         released = 0
         for partition, lane in enumerate(self._lanes):
             while (batch := lane.take_until(until_us)) is not None:
-                # Keys only choose partitions, and these are given: the copy does without.
+                # Keys only choose the partition, which is known here: the copy has empty keys.
                 self._writer.append(partition, batch.logged_at_us, [b""] * len(batch), batch.values)
                 released += len(batch)
         self._writer.flush()
         return released
 
     def run(self, speedup: float, step_us: int, stop: Stop) -> None:
-        """Release in steps of event time, `speedup` times as fast as it passed."""
+        """Release in steps of log time, `speedup` times faster than real time."""
         now_us = self.next_us()
-        begun, base_us = time.monotonic(), now_us
+        started_s, base_us = time.monotonic(), now_us
         while now_us is not None and base_us is not None and not self.done and not stop.is_set():
             now_us += step_us
             self.release(now_us)
-            while not stop.is_set() and (ahead_s := (now_us - base_us) / 1e6 / speedup - (time.monotonic() - begun)) > 0:
+            while not stop.is_set() and (ahead_s := (now_us - base_us) / 1e6 / speedup - (time.monotonic() - started_s)) > 0:
                 stop.wait(ahead_s)
 
     def close(self) -> None:
-        """Make what was released durable."""
+        """Make the released entries durable, and close the copy."""
         self._writer.close()
 
 
 def run_feed(past: str, live: str, speedup: float, stop: Stop) -> None:
-    """Feed until told to stop; at the end of the past it waits, so that nobody starts it again."""
+    """Feed until told to stop; at the end of the log it waits, so that its supervisor does not restart it."""
     feed = Feed(Path(past), Path(live))
     try:
         feed.run(speedup, STEP_US, stop)

@@ -1,6 +1,6 @@
-"""Whether the servers that the settings name answer at all: asked once, before anything starts.
+"""Checks once, before anything starts, that the servers in the settings answer.
 
-A server that goes away later is waited for; one that was never there is most likely a wrong address.
+A server that fails later is waited for; one that never answered is most likely a wrong address.
 """
 
 import re
@@ -16,10 +16,10 @@ ANSWER_S = 10.0
 
 
 def check_servers(settings: Settings) -> None:
-    """Ask Redis and the output brokers, if they are set, for a sign of life; the database says so when it is opened.
+    """Check that Redis and the output brokers answer, if they are set; opening the database checks the database.
 
     Raises:
-        StoreUnavailable: one of them does not answer; the text names its setting and address.
+        StoreUnavailable: one of them does not answer; the message names its setting and address.
     """
     if settings.redis:
         _check_redis(settings.redis)
@@ -47,5 +47,5 @@ def _check_kafka(bootstrap: str) -> None:
 
 
 def _unreachable(name: str, address: str, why: str) -> StoreUnavailable:
-    said = re.sub(r"\s+", " ", masked(why))
-    return StoreUnavailable(f"{setting_named(name).variable}: expected a server at {masked(address)}: {said}")
+    reason = re.sub(r"\s+", " ", masked(why))
+    return StoreUnavailable(f"{setting_named(name).variable}: expected a server at {masked(address)}: {reason}")

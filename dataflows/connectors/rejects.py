@@ -1,4 +1,4 @@
-"""Where rejected events go: a Kafka topic or a SQLite file, each event once, with its original bytes, sealed, for seven days."""
+"""Stores rejected events for seven days in a Kafka topic or a SQLite file: each event once, its original bytes encrypted."""
 
 import sqlite3
 import time
@@ -17,50 +17,50 @@ from schemas.events.rides import Reason, Rejected
 from schemas.forecasts.messages import decode_reject, encode_reject
 from schemas.topics import REJECTED
 
-KEPT_S = 7 * 86_400  # as the topic keeps them (`schemas.topics`): an event may name a person
+KEPT_S = 7 * 86_400  # same as the topic's retention (`schemas.topics`): an event may name a person
 PURGE_EVERY_S = 3_600
-PATIENCE_S = 60.0  # a rejected event may be lost no more than an accepted one, so this long a broker is waited for
+PATIENCE_S = 60.0  # how long to wait for a broker: a rejected event must not be lost, just like an accepted one
 
 
 class RejectSink(Protocol):
-    """Keeps rejected events; the same event of the same place again changes nothing."""
+    """Stores rejected events; writing the same event of the same offset again changes nothing."""
 
     def write(self, rejects: Sequence[Rejected]) -> None:
-        """Keep them; durable when it returns.
+        """Store them; durable when it returns.
 
         Raises:
-            StoreUnavailable: they are not kept.
+            StoreUnavailable: they could not be stored.
         """
         ...
 
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        """What is kept, by partition and offset.
+        """The stored events, by partition and offset.
 
         Args:
-            sealed: Leave the bytes as they are kept, and the detail empty, so that no key is needed.
+            sealed: Return encrypted bytes and an empty detail, so that no key is needed.
         Raises:
-            NotFound: the key that opens them is missing.
+            NotFound: the key to decrypt them is missing.
         """
         ...
 
     def counts(self) -> dict[Reason, int]:
-        """How many are kept, by reason."""
+        """Number of stored events, by reason."""
         ...
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...
 
 
 class FileRejects:
-    """Rejected events in a SQLite file; several processes may write it.
+    """Rejected events in a SQLite file; several processes may write to it.
 
     Args:
         path: The file.
-        seals: With which key; by default the one in `keys` beside the file.
-        clock: Seconds since 1970; events are kept for seven days by it.
+        seals: Encrypts them; by default with the key in `keys` beside the file.
+        clock: Seconds since 1970; determines when events expire.
     """
 
     def __init__(self, path: Path, seals: Seals | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -72,7 +72,7 @@ class FileRejects:
             self._base = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
-            self._base.execute("PRAGMA secure_delete=ON")  # What is purged is overwritten, not only forgotten.
+            self._base.execute("PRAGMA secure_delete=ON")  # Overwrite purged rows instead of only unlinking them.
             self._base.execute("BEGIN IMMEDIATE")
             self._base.execute(
                 "CREATE TABLE IF NOT EXISTS rejects ("
@@ -142,13 +142,13 @@ class FileRejects:
         self._purged_s = self._clock()
 
     def _add_time(self) -> None:
-        """A file of the first release has no time; what lies there counts as kept now."""
+        """Add the column that files of the first release lack; their rows count as stored now."""
         if all(column[1] != "kept_at_s" for column in self._base.execute("PRAGMA table_info(rejects)")):
             self._base.execute(f"ALTER TABLE rejects ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT {int(self._clock())}")
 
 
 class KafkaRejects:
-    """Rejected events in a topic, keyed by partition and offset, so that compaction and readers keep one of each."""
+    """Rejected events in a topic, keyed by partition and offset, so that compaction and readers remove duplicates."""
 
     def __init__(self, bootstrap: str, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
         self._bootstrap, self._seals = bootstrap, seals
@@ -172,8 +172,8 @@ class KafkaRejects:
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
         connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
-        kept = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
-        chosen = [r for _, r in sorted(kept.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
+        stored = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
+        chosen = [r for _, r in sorted(stored.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
         return chosen[:limit] if sealed else [_opened(self._seals, reject) for reject in chosen[:limit]]
 
     def counts(self) -> dict[Reason, int]:

@@ -1,7 +1,7 @@
-"""Bytes that may name a person, kept so that only who holds a key reads them: AES-256-GCM, bound to where they came from.
+"""Encrypts bytes that may name a person: AES-256-GCM, bound to the partition and offset that they came from.
 
-A rejected event lies sealed with its detail, which may quote it. The key is a file of its own: who copies the home
-without `keys/` has copied nothing that can be read, and removing the key destroys every copy of the bytes at once.
+A rejected event is sealed together with its detail, which may quote it. The key is a separate file: a copy of the home
+without `keys/` is unreadable, and deleting the key makes every copy of the bytes unreadable at once.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ DETAIL_SIZE_BYTES = 4
 
 
 class Seals:
-    """Seals and opens rejected events with the key of a file, which is made when the first is sealed.
+    """Seals and opens rejected events with the key in a file, which the first seal creates.
 
     Args:
-        path: The key's file, 64 hexadecimal digits, for its owner only.
+        path: The key file, 64 hexadecimal digits, readable by its owner only.
     Raises:
-        ConfigError: others may read the file, or it holds no key.
+        ConfigError: others may read the file, or it has no valid key.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,10 +37,10 @@ class Seals:
         self._known()
 
     def seal(self, partition: int, offset: int, detail: str, value: bytes) -> bytes:
-        """What is kept of an event; it opens at this very place only.
+        """The encrypted bytes of an event; they open only for this partition and offset.
 
         Raises:
-            StoreUnavailable: a key cannot be made.
+            StoreUnavailable: a key cannot be created.
         """
         key = self._known()
         if key is None:
@@ -48,29 +48,29 @@ class Seals:
             key = self._known()  # Another process may have been first.
             assert key is not None
         nonce = os.urandom(NONCE_SIZE_BYTES)
-        said = detail.encode("utf-8", "replace")
-        plain = len(said).to_bytes(DETAIL_SIZE_BYTES, "big") + said + value
+        text = detail.encode("utf-8", "replace")
+        plain = len(text).to_bytes(DETAIL_SIZE_BYTES, "big") + text + value
         return MAGIC + key_id(key) + nonce + AESGCM(key).encrypt(nonce, plain, _place(partition, offset))
 
     def open(self, partition: int, offset: int, sealed: bytes) -> tuple[str, bytes]:
-        """(detail, bytes) of an event as they were.
+        """The original (detail, bytes) of an event.
 
         Raises:
-            NotFound: the key is not here, or another is.
-            DamagedError: the bytes were changed, or come from another place.
+            NotFound: the key is missing, or is another one.
+            DamagedError: the bytes were changed, or belong to another offset.
         """
         key = self._known()
         if key is None:
-            raise NotFound(f"rejects: their bytes are sealed, and the key {self._path} is missing: nothing can open them without it")
+            raise NotFound(f"rejects: their bytes are encrypted, and the key {self._path} is missing: they cannot be read without it")
         head = len(MAGIC) + KEY_ID_SIZE_BYTES
         mine, theirs = key_id(key), sealed[len(MAGIC) : head]
         if mine != theirs:
-            raise NotFound(f"rejects: {partition}/{offset} is sealed with key {theirs.hex()}, and {self._path} holds key {mine.hex()}")
+            raise NotFound(f"rejects: {partition}/{offset}: expected key {theirs.hex()}, {self._path} has key {mine.hex()}")
         nonce = sealed[head : head + NONCE_SIZE_BYTES]
         try:
             plain = AESGCM(key).decrypt(nonce, sealed[head + NONCE_SIZE_BYTES :], _place(partition, offset))
         except (InvalidTag, ValueError) as cause:
-            raise DamagedError(f"rejects: {partition}/{offset}: the sealed bytes were changed, or belong to another place") from cause
+            raise DamagedError(f"rejects: {partition}/{offset}: the encrypted bytes were changed, or belong to another offset") from cause
         until = DETAIL_SIZE_BYTES + int.from_bytes(plain[:DETAIL_SIZE_BYTES], "big")
         return plain[DETAIL_SIZE_BYTES:until].decode("utf-8"), plain[until:]
 
@@ -89,17 +89,17 @@ class Seals:
 
 
 def seals_of(settings: Settings) -> Seals:
-    """The seals of this installation; forecasters on several machines share one file."""
+    """The seals of this installation; forecasters on several machines share one key file."""
     return Seals(Path(settings.rejects_key) if settings.rejects_key else settings.home / "keys" / "rejects.key")
 
 
 def is_sealed(value: bytes) -> bool:
-    """Whether bytes are sealed; the first release kept them as they came, for seven days."""
+    """Whether bytes are sealed; the first release stored them unencrypted, for seven days."""
     return value.startswith(MAGIC)
 
 
 def key_id(key: bytes) -> bytes:
-    """How a key is named where it must not be said.
+    """A public id of a key, which does not reveal the key.
 
     >>> key_id(bytes(32)).hex()
     'bf03229d'

@@ -1,7 +1,7 @@
-"""Where forecasts go: a Kafka topic, or a directory of Avro files; each log entry exactly once.
+"""Sinks of forecasts: a Kafka topic, or a directory of Avro files; each log entry exactly once.
 
-A sink keeps the cursor of what it holds together with what it holds, so that neither a crash nor a second
-publisher can separate them. What the messages say is decided in `dataflows.stream.publish`.
+A sink stores its cursor together with the forecasts, so that neither a crash nor a second publisher
+can separate them. `dataflows.stream.publish` decides what the messages contain.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from schemas.encoding.varints import encode_longs
 from schemas.errors import ContractError, StoreUnavailable
 from schemas.forecasts.messages import DEMAND_FORECAST
 
-KEEP_ISSUES = 288  # files of a log; each holds the whole universe, so older ones are history, and the ledger has that
+KEEP_ISSUES = 288  # files of a log; each has all cells, so older ones are only history, which the ledger has too
 
 
 class ForecastMessage(NamedTuple):
@@ -30,7 +30,7 @@ class ForecastMessage(NamedTuple):
 
     Attributes:
         key: "region/cell", and "/measure" where the measure is not the region's first.
-        value: A `DemandForecast`, single-object encoding; None when the cell retires.
+        value: A `DemandForecast`, single-object encoding; None if the cell retires.
     """
 
     key: bytes
@@ -38,13 +38,13 @@ class ForecastMessage(NamedTuple):
 
 
 class ForecastSink(Protocol):
-    """Takes forecasts, exactly once."""
+    """Stores each forecast exactly once."""
 
     def cursor(self, log: str) -> int:
-        """Index of the first entry of a log that is not published yet; 0 when none is.
+        """Index of the first entry of a log that is not published yet; 0 if none is.
 
         Raises:
-            StoreUnavailable: the sink can not be read.
+            StoreUnavailable: the sink cannot be read.
         """
         ...
 
@@ -53,26 +53,26 @@ class ForecastSink(Protocol):
 
         Args:
             messages: Keys and values, see `ForecastMessage`.
-            log: Log that they come from.
-            next_index: The cursor afterwards.
+            log: Their log.
+            next_index: The cursor after this call.
         Returns:
-            False if the cursor is there already: then nothing was written.
+            False if the cursor is already there, and nothing was written.
         Raises:
             Fenced: another publisher has taken over; stop.
-            StoreUnavailable: it was not possible within the sink's patience. Whether it happened shows the cursor.
+            StoreUnavailable: the sink did not confirm in time. The cursor shows whether the messages are visible.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...
 
 
 class FileForecasts:
     """One Avro container for each published entry, `DIR/<log, / as __>/<20-digit index>.avro`.
 
-    The container holds `DemandForecast` records; cells that retired stand in its header under `ridecast.retired`.
-    A file appears whole or not at all, and its name is the cursor.
+    The container has `DemandForecast` records; its header lists retired cells under `ridecast.retired`.
+    A file appears complete or not at all, and its name is the cursor.
     """
 
     def __init__(self, folder: Path, keep_issues: int = KEEP_ISSUES) -> None:
@@ -114,7 +114,7 @@ class FileForecasts:
 
 
 def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bytes:
-    """An Avro object container of messages that are encoded already: their bodies need only be put in a row.
+    """An Avro object container of encoded messages: their bodies are only concatenated.
 
     Source:
         Avro 1.12 specification, "Object Container Files".
@@ -135,7 +135,7 @@ def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_in
     }
     named = b"".join(_sized(name.encode()) + _sized(value) for name, value in meta.items())
     block = _deflate(b"".join(bodies))
-    # The same content is the same file: the mark between blocks is a digest, not a random number.
+    # The same content gives the same file: the sync marker is a digest, not a random number.
     sync = hashlib.blake2b(named + block, digest_size=16).digest()
     parts = [b"Obj\x01", _long(len(meta)), named, _long(0), sync]
     if bodies:
@@ -144,7 +144,7 @@ def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_in
 
 
 def _deflate(data: bytes) -> bytes:
-    packer = compressobj(level=1, wbits=-15)  # Avro wants RFC 1951 without a header
+    packer = compressobj(level=1, wbits=-15)  # Avro requires RFC 1951 data without a header
     return packer.compress(data) + packer.flush()
 
 

@@ -1,7 +1,7 @@
-"""Where ride events are read from: partitions of a Kafka topic, or of a directory of event files.
+"""Sources of ride events: partitions of a Kafka topic, or of a directory of event files.
 
-A source hands out the bytes in batches of one partition and says where each partition begins and ends.
-It decodes nothing and remembers nothing: positions belong to the ledger.
+A source reads bytes in batches of one partition and knows where each partition starts and ends.
+It decodes nothing and stores nothing: positions belong to the ledger.
 """
 
 import hashlib
@@ -15,42 +15,42 @@ from dataflows.connectors.kafka.rides import KafkaRides, require_held
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.events.rides import RawBatch
 
-ORIGIN_FILE = "origin.json"  # in a directory that was made in one go: what it was made from
-POLL_S = 0.02  # how often a live directory is looked at
+ORIGIN_FILE = "origin.json"  # in a directory that one command created: what it was created from
+POLL_S = 0.02  # how often a live directory is polled
 
 
 class PartitionReader(Protocol):
     """One partition, read forward from an offset."""
 
     def read(self, limit: int, timeout_s: float) -> RawBatch | None:
-        """Up to `limit` events from the position on, or None if none came in time.
+        """Up to `limit` events from the position on, or None if none arrived in time.
 
-        None says nothing about why: only a `position()` that has reached a fresh `end()` is silence.
+        None does not mean the end of the input: only a `position()` that has reached a fresh `end()` does.
 
         Raises:
-            NotFound: the position is not in the log: too old to be held still, or never written.
-            StoreUnavailable: the log can not be read.
+            NotFound: the position is not in the log: no longer retained, or never written.
+            StoreUnavailable: the log cannot be read.
         """
         ...
 
     def position(self) -> int:
-        """Every offset below it was read, or holds no event (markers of transactions, compacted events)."""
+        """Every lower offset was read, or has no event (transaction markers, compacted events)."""
         ...
 
     def start(self) -> int:
-        """Lowest offset that the log still holds, freshly asked."""
+        """Lowest offset that the log still has, read from it now."""
         ...
 
     def end(self) -> int:
-        """The high watermark: the offset that the next event will get, freshly asked.
+        """The high watermark, read from the log now: the offset of the next event to be written.
 
         Raises:
-            StoreUnavailable: no answer. An end that nobody confirms is no end.
+            StoreUnavailable: no answer; an unconfirmed end is never returned.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...
 
 
@@ -62,24 +62,24 @@ class RideSource(Protocol):
         ...
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        """(start, end) of a partition, as its reader would say."""
+        """(start, end) of a partition, same as its reader's."""
         ...
 
     def open(self, partition: int, offset: int) -> PartitionReader:
-        """A reader that stands at an offset. Whether the log holds it shows at the first read."""
+        """A reader positioned at an offset. Its first read checks that the log has that offset."""
         ...
 
     def identity(self) -> SourceIdentity:
-        """What tells this log from another one under the same name."""
+        """Identifies this log, also among others of the same name."""
         ...
 
     def close(self) -> None:
-        """Let go of connections; readers are closed by whoever opened them."""
+        """Close connections; callers close the readers that they opened."""
         ...
 
 
 def open_rides(where: str) -> RideSource:
-    """The source that a person names: a directory, or kafka://HOST:PORT/TOPIC.
+    """The source at an address: a directory, or kafka://HOST:PORT/TOPIC.
 
     Raises:
         UsageError: it is neither.
@@ -132,12 +132,12 @@ class FileReader:
         self._log = ridelog.RideLogReader(folder, partition)
         self._partition = partition
         self._position = offset
-        self._held = False  # whether the position was seen to lie in the log
+        self._checked = False  # whether the log is known to have the position
 
     def read(self, limit: int, timeout_s: float) -> RawBatch | None:
-        if not self._held:
+        if not self._checked:
             require_held(f"partition {self._partition}", self._position, self.start(), self.end())
-            self._held = True
+            self._checked = True
         give_up_at = time.monotonic() + timeout_s
         while (batch := self._log.read(self._position, limit)) is None:
             left_s = give_up_at - time.monotonic()

@@ -1,4 +1,4 @@
-"""MLflow: each training is a run with its parameters, metrics and artefact, and a version in the registry."""
+"""Tracks training in MLflow: one run with parameters, metrics and artefact, and one version in the model registry."""
 
 import logging
 import os
@@ -19,9 +19,9 @@ EXPERIMENT = "ridecast"
 def track_training(settings: Settings, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:
     """Log one training and register its model as a version of `<region>.<measure>`; returns the run's id.
 
-    The ledger is the record; MLflow is where people compare runs. Embedded it is SQLite and a folder in home.
-    The run is found by its parameter `model`, the artefact's digest: a run's own id never enters the ledger,
-    so that two ledgers of the same rides are the same.
+    The ledger is the record; MLflow is for comparing runs. The embedded MLflow is SQLite and a folder in home.
+    To find a run, search for its parameter `model`, the artefact's digest: the run's id never enters the ledger,
+    so that two ledgers of the same rides are equal.
 
     Raises:
         StoreUnavailable: the tracking server does not answer.
@@ -31,7 +31,7 @@ def track_training(settings: Settings, region: str, measure: str, model: Trained
 
 
 def track_promotion(settings: Settings, region: str, measure: str) -> None:
-    """Point the alias `champion` at the newest version, after the ledger has recorded the promotion.
+    """Set the alias `champion` to the newest version, after the ledger has recorded the promotion.
 
     Raises:
         StoreUnavailable: the tracking server does not answer.
@@ -43,13 +43,13 @@ def track_promotion(settings: Settings, region: str, measure: str) -> None:
 
 @contextmanager
 def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
-    """A client of MLflow, and where artefacts go if it is embedded; what goes wrong with it becomes StoreUnavailable."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # A forecaster tells nobody what it forecasts.
+    """An MLflow client, and the artefact folder if MLflow is embedded; its failures are raised as StoreUnavailable."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # A forecaster sends no usage data to third parties.
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     folder = settings.home.resolve() / "mlflow"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Third-party deprecations at import say nothing to our users.
+        warnings.simplefilter("ignore")  # Third-party deprecations at import do not concern users.
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow import MlflowClient

@@ -1,1 +1,1 @@
-"""Work that is asked for and ends: bootstrap, train, backtest, expire, archive, upgrade, exports."""
+"""Batch jobs, which run on request and end: bootstrap, train, backtest, expire, archive, upgrade, exports."""

@@ -1,7 +1,7 @@
-"""How old entries and blobs leave the database for a cheaper disk: written there, read back, recorded, and only then let go.
+"""Moves old entries and blobs from the database to a cheaper disk: write, read back, record, and only then delete.
 
-A crash at any point leaves them in both places or in the archive, never in neither; the next run goes on. Records that
-every start needs (bootstrap, schemas, environments) and what a model or a history is made of stay in the database too.
+A crash at any point leaves them in both places or in the archive, never in neither; the next run resumes. Records that
+every start needs (bootstrap, schemas, environments) and the data of models and histories stay in the database too.
 """
 
 import hashlib
@@ -40,14 +40,14 @@ def archive_region(
 
     Args:
         stores: Open for writing.
-        folder: The archive, which every reader of the home must know.
+        folder: The archive; every reader of the home needs its path.
         until: Local date, YYYY-MM-DD.
         verifiers: Keys that sign the log.
     Returns:
-        What is on record as archived now; None when there is nothing so old.
+        The latest archive record; None when no entry is that old.
     Raises:
         UsageError: not a date.
-        DamagedError: what was written does not read back; nothing was let go of.
+        DamagedError: the archive does not read back; nothing was deleted.
     """
     log = region_log(region)
     definition = region_from_json(bootstrap_of(stores.ledger, region).definition, where=log)
@@ -56,10 +56,10 @@ def archive_region(
     stores.ledger.flush()
     known, note = stores.ledger.guard.read(log), stores.ledger.guard.note(log)
     if first is None:
-        raise UsageError(f"--until: expected a day of which region {region} has closed the first slot, got {until}")
+        raise UsageError(f"--until: expected a day whose first slot region {region} has closed, got {until}")
     if known is None or note is None:
-        raise BootRefused(f"{log}: no checkpoint vouches for what would be archived")
-    start, stop = past.stop if past else 0, min(first.index, known.size) // TILE_WIDTH * TILE_WIDTH  # Only full bundles stay as they are.
+        raise BootRefused(f"{log}: no checkpoint covers the entries to archive")
+    start, stop = past.stop if past else 0, min(first.index, known.size) // TILE_WIDTH * TILE_WIDTH  # Only full bundles never change.
     if stop < start or not stop:
         return past
     export_tiles(stores.ledger, log, note, folder, on_entries)
@@ -105,7 +105,7 @@ def _read_back(stores: Stores, place: Path, verifiers: Sequence[Verifier], diges
 
     _, found = check_export(read, verifiers)
     if found.problems:
-        raise DamagedError(f"archive {place}: what was written does not read back: {found.problems[0]}. Nothing was let go of")
+        raise DamagedError(f"archive {place}: the written files do not read back: {found.problems[0]}. Nothing was deleted")
     for digest in digests:
         if hashlib.sha256(read(f"{BLOBS}/{digest.hex()}")).digest() != digest:
-            raise DamagedError(f"archive {place}: blob {digest.hex()} does not read back. Nothing was let go of")
+            raise DamagedError(f"archive {place}: blob {digest.hex()} does not read back. Nothing was deleted")

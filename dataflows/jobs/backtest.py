@@ -1,4 +1,4 @@
-"""Past rides as if they came now: bootstrap and train on what was before a date, then run the live code."""
+"""Backtest on past rides: bootstrap and train on the data before a date, then run the live code on the rest."""
 
 import tempfile
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from state.forecast.evaluation import Evaluation, EvaluationRow
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest found, per measure of the region.
+    """The result of a backtest, per measure of the region.
 
     Attributes:
-        test_slots: How many slots were tested: fewer than the dates span where the rides end before them.
+        test_slots: Number of tested slots; fewer than the dates span if the rides end earlier.
     """
 
     region: str
@@ -46,20 +46,20 @@ def backtest(
     on_step: Callable[[str], None] = lambda step: None,
     on_slot: Callable[[int, int], None] = lambda done, total: None,
 ) -> BacktestResult:
-    """Run the live code over the test period and hold what it served against settled truth.
+    """Run the live code over the test period and compare its forecasts with settled truth.
 
     Args:
-        home: Where to keep what is made; a temporary directory if None.
-        on_step: Told what begins.
-        on_slot: Told (slots closed, slots in all).
+        home: Where to keep the stores; a temporary directory if None.
+        on_step: Called with the name of each step as it starts.
+        on_slot: Called with (slots closed, slots in total).
     Raises:
-        UsageError: the test period is empty, or the training period holds no rides.
+        UsageError: the test period is empty, or the training period has no rides.
     """
     start, end = slot_of_midnight(region, train_until), slot_of_midnight(region, test_until)
     if end <= start:
         raise UsageError(f"--test-until: expected a date after {train_until}, got {test_until}")
     with tempfile.TemporaryDirectory(prefix="ridecast-") if home is None else nullcontext(str(home)) as folder:
-        # The embedded stores, whatever the environment names: a backtest writes to no server.
+        # Embedded stores, whatever the environment sets: a backtest writes to no server.
         stores = open_stores(
             replace(
                 settings,
@@ -85,7 +85,7 @@ def backtest(
 
             def evaluate(report: SlotReport) -> None:
                 nonlocal done
-                if report.slot >= end:  # one batch may close slots beyond the test before the run is asked to stop
+                if report.slot >= end:  # one batch may close slots after the test period before the run is told to stop
                     return
                 done += 1
                 if done >= end - start:

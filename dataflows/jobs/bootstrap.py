@@ -1,4 +1,4 @@
-"""History becomes counts, once: every ride before a local midnight, from the same intake as the live stream."""
+"""Counts history once: every ride before a local midnight, through the same intake as the live stream."""
 
 import hashlib
 import time
@@ -29,18 +29,18 @@ from state.demand.calendar import Calendar
 from state.forecast.region import FOLD_VERSION
 
 MERGE_EVERY_BATCHES = 200
-MOST_FILES = 500  # named one by one
+MOST_FILES = 500  # listed individually; more are summarised per partition
 MOST_DAYS_AFTER = 2  # from the last ride's day to --until: its midnight is one, a quiet last day another
 
 
 @dataclass(frozen=True, slots=True)
 class CountedRides:
-    """What a source holds of one region.
+    """The rides of one region in a source.
 
     Attributes:
-        counts: Per measure, rides of the slots that were asked for.
-        events: All events that were read, whatever they were.
-        span: First and last slot of any of the region's rides, also past those asked for; None without a ride.
+        counts: Per measure, rides of the requested slots.
+        events: Number of events read, of any kind and region.
+        span: First and last slot with a ride of the region, including slots after the requested ones; None without a ride.
     """
 
     counts: list[CountColumns]
@@ -49,7 +49,7 @@ class CountedRides:
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
-    """The slot that begins at that local midnight.
+    """The slot that starts at that local midnight.
 
     Raises:
         UsageError: not a date.
@@ -68,19 +68,19 @@ def slot_of_midnight(region: Region, day: str) -> int:
 def bootstrap_region(
     stores: Stores, region: Region, source: RideSource | None, until: str, *, on_rides: Callable[[int, int], None] | None = None
 ) -> tuple[RegionBootstrapped, bool]:
-    """Count history and record it at the beginning of the region's log.
+    """Count history and record it at the start of the region's log.
 
     Args:
         stores: Open stores.
         region: What to count.
         source: Rides, or None for a region that starts without history.
         until: Local date; slots from its midnight on are counted live.
-        on_rides: Called with (events read, events in all).
+        on_rides: Called with (events read, events in total).
     Returns:
-        The record, and whether it was made now (False: the same one was there already).
+        The record, and whether this call wrote it (False: the log already has the same record).
     Raises:
-        UsageError: the source has no ride of the region before that date, or none for days before it; or the region is
-            bootstrapped with other content already.
+        UsageError: the source has no ride of the region before that date, or none on the last days before it; or the
+            region is already bootstrapped with other content.
     """
     partitions = source.partitions() if source else ()
     rules = _rules(stores, len(partitions))
@@ -109,15 +109,15 @@ def bootstrap_region(
     log = region_log(region.id)
     stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
-        held = stored.record
-        # A ride log grows: its files may hold later rides by now, and the history in them is still the same.
-        # A region keeps the fold that it began with; `ledger upgrade` moves it.
-        if replace(held, files=record.files, fold_version=record.fold_version) != record:
+        known = stored.record
+        # A ride log grows: its files may now have later rides, while the history in them is unchanged.
+        # A region keeps the fold version that it started with; `ledger upgrade` changes it.
+        if replace(known, files=record.files, fold_version=record.fold_version) != record:
             raise UsageError(
-                f"region {region.id}: bootstrapped already until {held.until} with {held.rides:,} rides, and that cannot be changed; "
+                f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"
             )
-        return held, False
+        return known, False
     Recorder(stores.ledger, log).append(0, [encode(record)])
     return record, True
 
@@ -125,8 +125,8 @@ def bootstrap_region(
 def count_rides(
     stores: Stores, region: Region, source: RideSource, until_slot: int, on_rides: Callable[[int, int], None] | None = None
 ) -> CountedRides:
-    """Rides of every slot before that one, per measure: all that the source holds now, late ones included."""
-    # Nothing closes here: every slot counts from the year 2000 on, and only the region's start bounds it.
+    """Rides of every slot before that one, per measure: all that the source has now, including late rides."""
+    # No slot closes here: every slot counts from the year 2000 on, limited only by the region's start.
     first = YEAR_2000_US // region.slot_us
     point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
     partitions = source.partitions()
@@ -151,44 +151,44 @@ def count_rides(
                 rows = partial.rows
                 if len(rows):
                     seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
-                for number, held in enumerate(parts):
+                for number, pieces in enumerate(parts):
                     mine = (rows.measure == number) & (rows.slot < until_slot)
                     if mine.any():
-                        held.append((rows.slot[mine], rows.cell[mine], rows.count[mine]))
+                        pieces.append((rows.slot[mine], rows.cell[mine], rows.count[mine]))
             batches += 1
             if batches % MERGE_EVERY_BATCHES == 0:
-                parts = [_merged(held) for held in parts]
+                parts = [_merged(pieces) for pieces in parts]
             if on_rides is not None:
                 on_rides(done + pump.received, total)
         done += pump.received
         pump.close()
     rejects.close()
-    return CountedRides([merge_counts(held) for held in parts], done, (seen[0], seen[1]) if seen else None)
+    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None)
 
 
 def _check_span(region: Region, counted: CountedRides, until: str) -> None:
-    """That there is history before a date, and that it reaches the date: days without rides would be learnt as zeros."""
+    """Check that history exists before a date and reaches it: a model would learn days without rides as zeros."""
     if counted.span is None:
         raise UsageError(
             f"region {region.id}: expected rides before {until}, found none of this region among {counted.events:,} events; "
-            "give the --region that they were made for, or begin with --no-history"
+            "give the --region that they belong to, or start with --no-history"
         )
     zone = ZoneInfo(region.timezone)
     first, last = (datetime.fromtimestamp(slot * region.slot_us / 1e6, UTC).astimezone(zone).date() for slot in counted.span)
     if not any(len(c) for c in counted.counts):
         raise UsageError(
             f"region {region.id}: expected rides before {until}, found none: they span {first} to {last}; "
-            "give a later date, or begin with --no-history"
+            "give a later date, or start with --no-history"
         )
     if (date.fromisoformat(until) - last).days > MOST_DAYS_AFTER:
         raise UsageError(
             f"region {region.id}: expected rides up to {until}, found none after {last}: they span {first} to {last}; "
-            f"give {last + timedelta(days=1)} or earlier, or begin with --no-history"
+            f"give {last + timedelta(days=1)} or earlier, or start with --no-history"
         )
 
 
 def _rules(stores: Stores, partitions: int) -> IntakeRules:
-    """Rules as settings give them; without a source its partitions are taken to be four, the default."""
+    """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
     return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
 
@@ -199,24 +199,24 @@ def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, U
 
 
 def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
-    """Name, digest and events of every file behind the history; a topic has its identity instead."""
+    """Name, digest and event count of every file of the history; for a topic, its identity instead."""
     if source is None:
         return ()
     if not isinstance(source, FileRides):
-        said = source.identity().line()
+        name = source.identity().line()
         return (
             SourceFile(
-                name=said, sha256=hashlib.sha256(said.encode()).digest(), rows=sum(source.bounds(p)[1] for p in source.partitions())
+                name=name, sha256=hashlib.sha256(name.encode()).digest(), rows=sum(source.bounds(p)[1] for p in source.partitions())
             ),
         )
     files = []
     for partition in source.partitions():
         mine = []
         for path, rows in source.files(partition):
-            with path.open("rb") as held:
-                mine.append(SourceFile(name=f"{partition}/{path.name}", sha256=hashlib.file_digest(held, "sha256").digest(), rows=rows))
+            with path.open("rb") as data:
+                mine.append(SourceFile(name=f"{partition}/{path.name}", sha256=hashlib.file_digest(data, "sha256").digest(), rows=rows))
         files.append(mine)
-    if sum(map(len, files)) > MOST_FILES:  # An entry has its bounds: then a partition's digests are digested once more.
+    if sum(map(len, files)) > MOST_FILES:  # The size of an entry is bounded: record one digest per partition, over its files' digests.
         return tuple(_together(f"{partition}/*", mine) for partition, mine in zip(source.partitions(), files, strict=True))
     return tuple(file for mine in files for file in mine)
 

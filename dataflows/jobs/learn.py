@@ -1,4 +1,4 @@
-"""Training as a shell: counts out of the ledger, a model into the blobs, its record into the control log."""
+"""Trains a region: reads counts from the ledger, stores the model as a blob and records it in the control log."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model that training recorded."""
+    """A trained model and its record."""
 
     record: ModelTrained
     model: TrainedModel
@@ -44,11 +44,11 @@ def train_region(
     most_rows: int = MOST_ROWS,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> list[Trained]:
-    """Train a model per measure on everything counted so far, record it, and promote it if asked.
+    """Train a model per measure on everything counted so far, record it, and promote it if `promote` is set.
 
     Args:
         region: Which region, or None for the only one in this home.
-        most_rows: Bound of the sample that is fitted, and so of time and memory.
+        most_rows: Largest sample to fit; bounds time and memory.
     Raises:
         NotFound: the region is not bootstrapped here.
         UsageError: too little history.
@@ -59,10 +59,10 @@ def train_region(
     definition = region_from_json(boot.definition, where=name)
     head = stores.ledger.head(region_log(name))
     out = []
-    until = next_slot(stores, boot, head.size)  # The region may be running: all measures learn from the same slots.
+    until = next_slot(stores, boot, head.size)  # The region may be running: all measures must train on the same slots.
     for number, measure in enumerate(definition.measures):
         slots = known_slots(stores, definition, boot, number, head.size)
-        # The last bit of a tree depends on how many threads grew it, so their number is part of the record.
+        # The last bit of a tree depends on how many threads trained it, so the record includes their number.
         threads = max(1, os.cpu_count() or 1)
         model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
@@ -93,7 +93,7 @@ def train_region(
 
 def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
     """Every counted slot of one measure in order, as it was known at its cut."""
-    # Outages by the rule of the fold that serves: a model must not learn them as no demand.
+    # Outages follow the rule of the serving fold: a model must not learn them as zero demand.
     histories = [CountHistory(region) for _ in region.measures]
     for slot, counts, observed in remembering(histories, Calendar(region), history_by_slot(region, boot, stores.blobs)):
         yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
@@ -108,7 +108,7 @@ def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measur
 
 
 def only_region(stores: Stores) -> str:
-    """The one region that is bootstrapped in this home.
+    """The only bootstrapped region in this home.
 
     Raises:
         NotFound: there is none, or more than one.
@@ -125,9 +125,9 @@ def champions(stores: Stores) -> dict[tuple[str, str], bytes]:
 
 
 def next_slot(stores: Stores, boot: RegionBootstrapped, size: int) -> int:
-    """The first slot that was not closed yet when the region's log had that size."""
+    """The first slot that was still open when the region's log had that size."""
     stored = stores.ledger.entry(region_log(boot.region), SlotClosed)
-    while stored is not None and stored.index >= size:  # it grew since
+    while stored is not None and stored.index >= size:  # the log has grown since
         assert stored.slot is not None
         stored = stores.ledger.entry(region_log(boot.region), SlotClosed, stored.slot - 1)
     return boot.start_slot if stored is None or stored.slot is None else stored.slot + 1

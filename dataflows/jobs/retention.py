@@ -1,7 +1,7 @@
-"""Which blobs have had their time, and how they go: recorded first, then removed, so that a missing blob is never a riddle.
+"""Expires old blobs: records each expiry first, then removes the blobs, so that every missing blob is explained.
 
-Counts and models stay: counts are what everything else is recomputed from, and a model outlives the forecasts that name
-it. Age is event time where there is one: how many days a region has closed since, whatever the clock on the wall says.
+Counts and models stay: everything else is recomputed from counts, and a model outlives the forecasts that name it.
+Age is measured in event time where there is one: the days that a region has closed since, not wall-clock days.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, Snapshot
 from schemas.regions import DAY_MIN, region_from_json
 
 ORPHAN = "orphan"
-ORPHAN_AFTER_S = 86_400  # A writer names what it stored within seconds; after a crash it stores it again first.
+ORPHAN_AFTER_S = 86_400  # A writer appends the entry that names a blob within seconds; after a crash it stores the blob again first.
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """One class of blobs whose time is over.
+    """One class of expired blobs.
 
     Attributes:
-        record: What is recorded of it.
-        recorded: Whether that was recorded before, by a run that did not come to its end.
-        digests: Those that are in the store, to be removed.
+        record: The record of their expiry.
+        recorded: Whether an earlier, interrupted run already wrote that record.
+        digests: Blobs still in the store, to be removed.
     """
 
     record: BlobsExpired
@@ -39,9 +39,10 @@ class Expiry:
 
 @dataclass(slots=True)
 class _Named:
-    """What the logs name.
+    """The blobs that the logs name.
 
     Attributes:
+        every: Digests of all of them.
         chunks: Per region, (slot, digest) of every issue.
         snapshots: Per region, (slot, digest) of every snapshot, oldest first.
     """
@@ -52,17 +53,17 @@ class _Named:
 
 
 def plan_expiry(stores: Stores, forecasts_days: int, now_s: float) -> list[Expiry]:
-    """What has had its time; nothing is changed.
+    """List what has expired; changes nothing.
 
     Args:
         stores: Open for writing.
         forecasts_days: Days of event time for which forecast chunks are kept.
         now_s: Seconds since 1970, for blobs that no entry names.
     Raises:
-        BootRefused: a log is not what its checkpoint vouches for: then what it names could be taken for an orphan.
+        BootRefused: a log does not match its checkpoint: blobs that it names could then be mistaken for orphans.
     """
     stores.ledger.admit_all()
-    present = {kept: set(stores.blobs.digests(kept)) for kept in Retention}  # Before the logs: what comes meanwhile is named by then.
+    present = {kept: set(stores.blobs.digests(kept)) for kept in Retention}  # Before the logs: a blob stored from now on is named later.
     named = _named(stores.ledger)
     past = list(stores.ledger.records(RUNS_LOG, BlobsExpired))
     found = _forecasts(stores, named, past, forecasts_days, present[Retention.FORECAST])
@@ -81,12 +82,12 @@ def plan_expiry(stores: Stores, forecasts_days: int, now_s: float) -> list[Expir
 
 
 def expire(stores: Stores, plan: Iterable[Expiry], on_removed: Callable[[int], None] = lambda count: None) -> int:
-    """Record what expires, then remove it; returns how many blobs went."""
+    """Record what expires, then remove it; returns the number of removed blobs."""
     removed = 0
     for expiry in plan:
         if not expiry.recorded:
             append_shared(stores.ledger, RUNS_LOG, expiry.record)
-            stores.ledger.flush()  # The record is vouched for before the first blob goes.
+            stores.ledger.flush()  # A checkpoint covers the record before the first blob is removed.
         for digest in expiry.digests:
             stores.blobs.remove(digest)
             removed += 1
@@ -95,7 +96,7 @@ def expire(stores: Stores, plan: Iterable[Expiry], on_removed: Callable[[int], N
 
 
 def expired_until(ledger: Ledger, region: str) -> int:
-    """First slot whose forecast chunks are not on record as expired; 0 when none are."""
+    """First slot whose forecast chunks are not recorded as expired; 0 if none are."""
     records = ledger.records(RUNS_LOG, BlobsExpired)
     return max((one.until_slot for one in records if (one.region, one.retention) == (region, Retention.FORECAST)), default=0)
 
@@ -116,14 +117,14 @@ def _named(ledger: Ledger) -> _Named:
 
 def _forecasts(stores: Stores, named: _Named, past: list[BlobsExpired], days: int, present: set[bytes]) -> list[Expiry]:
     bounds = {region: (expired_until(stores.ledger, region), _first_kept(stores.ledger, region, days)) for region in sorted(named.chunks)}
-    # The same chunks may be issued twice, where nothing ever happens: they stay as long as one entry needs them.
+    # In a region without rides the same chunks may be issued twice: keep them as long as one entry needs them.
     needed = {digest for region, (old, new) in bounds.items() for slot, digest in named.chunks[region] if slot >= max(old, new)}
     found = []
     for region, (old, new) in bounds.items():
         fresh = {digest for slot, digest in named.chunks[region] if old <= slot < new} - needed
         if fresh:
             found.append(_expiry(region, Retention.FORECAST, (old, new), fresh, past, present))
-        # A resume that folds from the beginning makes them again, and a crash may have kept some.
+        # A resume that folds from the start stores them again, and a crash may have left some.
         left = ({digest for slot, digest in named.chunks[region] if slot < old} - needed) & present
         if left:
             [last] = [one for one in past if (one.region, one.retention, one.until_slot) == (region, Retention.FORECAST, old)][-1:]
@@ -142,7 +143,7 @@ def _first_kept(ledger: Ledger, region: str, days: int) -> int:
 def _expiry(
     region: str, retention: str, slots: tuple[int, int], wanted: set[bytes], past: list[BlobsExpired], present: set[bytes]
 ) -> Expiry:
-    """What goes of a class; of chunks all that the log says, of all else what is there now."""
+    """The expiry of one class: for chunks, all that the log names; for the others, what the store has now."""
     going = wanted if retention == Retention.FORECAST else wanted & present
     digests = hashlib.sha256(b"".join(sorted(going))).digest()
     record = BlobsExpired(

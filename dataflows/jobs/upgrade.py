@@ -1,8 +1,8 @@
-"""How a region moves to a newer version of the fold: by a record that says from which slot on.
+"""Moves a region to a newer fold version with a record that names the first slot to use it.
 
-The record lies in `control`, as a promotion does: nobody but the forecaster writes a region's log, and each close
-cites how much of `control` it saw. A close folds by the last version that is recorded for its slot or an earlier one
-in what it cites, so that a refold, a replay and a verification all see the same.
+The record is in `control`, as a promotion is: only the forecaster writes a region's log, and each close cites the
+size of `control` that it read. A close uses the last version recorded for its slot or an earlier one within that
+size, so that a refold, a replay and a verification all use the same version.
 """
 
 from dataflows.stream.stores import Stores
@@ -14,19 +14,19 @@ from schemas.records.records import CONTROL_LOG, FoldChanged, SlotClosed, region
 from schemas.regions import region_from_json
 from state.forecast.region import FOLD_VERSION
 
-AHEAD_MIN = 60  # A forecaster that runs sees the record at its next close; until then a slot or two may close.
+AHEAD_MIN = 60  # A running forecaster reads the record at its next close; until then a slot or two may close.
 END_OF_TIME = 1 << 62
 
 
 def upgrade_fold(stores: Stores, region: str) -> FoldChanged | None:
-    """Record that a region follows the newest fold, from an hour behind its last closed slot on.
+    """Record that a region uses the newest fold version, starting an hour after its last closed slot.
 
     Returns:
-        What was recorded, or None when the region follows it already, or is about to.
+        The new record, or None if the region already uses that version or is scheduled to.
     Raises:
         NotFound: the region is not bootstrapped here.
         UsageError: the ledger is ahead of this code.
-        BootRefused: a log went back behind its checkpoint, or contradicts it.
+        BootRefused: a log is shorter than its checkpoint, or contradicts it.
     """
     stores.ledger.admit_all()
     boot = bootstrap_of(stores.ledger, region)

@@ -1,7 +1,7 @@
-"""What one partition's events add up to: validate, deduplicate, find cells and cuts, count.
+"""Counts one partition's events: validate, deduplicate, find cells and cuts, count.
 
-Decoding is done before (`schemas.events.codec`); merging partitions comes after (`state.counting.slots`). Everything
-here depends on the partition's log and the recorded rules alone, never on how it was cut into batches.
+Decoding comes before (`schemas.events.codec`), merging partitions after (`state.counting.slots`). Everything here
+depends only on the partition's log and the recorded rules, never on how the log was split into batches.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ _OK = -1
 
 @dataclass(frozen=True, slots=True)
 class IntakeRules:
-    """Recorded rules of acceptance.
+    """Recorded rules for accepting events.
 
     Attributes:
         skew_s: An event further ahead of its `logged_at` is rejected.
-        dedup_horizon_events: Offsets of one partition within which an id may not recur.
+        dedup_horizon_events: Within so many offsets of one partition, an event that repeats an id is a duplicate.
     """
 
     skew_s: int = 300
@@ -69,10 +69,10 @@ class PartitionIntake:
 
     Args:
         partition: Its number.
-        regions: Configured regions, in the order that the decoder was given.
+        regions: Configured regions, in the decoder's order.
         rules: Recorded rules.
         resume: One point per region, in the same order; `open_from` must be resolved (>= 0).
-        read_from: First offset that will be absorbed; below every `open_from` it only warms deduplication.
+        read_from: First offset to absorb; events below every `open_from` only warm deduplication.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class PartitionIntake:
         Args:
             batch: Decoded events, ascending offsets within the range.
             undecodable: Events of the range that did not decode.
-            to_offset: Where the range ends; beyond the last event when offsets at its end hold none.
-            standing: What is known of the input at `to_offset`.
+            to_offset: End of the range; after the last event if the last offsets have no event.
+            standing: State of the input at `to_offset`.
         Returns:
             One partial per region that is past its resume point, and the rejected events that are not
-            yet on record (without their bytes' copies: `value` of decoded events is empty, the shell has it).
+            yet recorded (`value` of decoded events is empty: the caller has their bytes).
         Raises:
-            DiscontinuityError: an event lies outside of the range.
+            DiscontinuityError: an event is outside the range.
         """
         if to_offset < self.position or (len(batch) and not (batch.offset[0] >= self.position and batch.offset[-1] < to_offset)):
             raise DiscontinuityError(
@@ -155,7 +155,7 @@ class _Events:
 
 
 class _RegionIntake:
-    """One region's view of one partition: its running maximum, its cuts, its mask after a resume."""
+    """Counts one region in one partition: its running maximum, its cuts, its mask after a resume."""
 
     def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint) -> None:
         self.partition, self.index, self.region = partition, index, region
@@ -170,7 +170,7 @@ class _RegionIntake:
         self.first_uncut = self._uncut(np.array([resume.largest_us]))[0]
 
     def _uncut(self, largest_us: Int64s) -> Int64s:
-        """First slot whose cut lies beyond, given the largest accepted event time."""
+        """First slot not yet cut, given the largest accepted event time."""
         uncut = (largest_us - self.region.issue_lateness_s * US_PER_S) // self.region.slot_us
         return np.maximum(uncut, self.closed_through + 1)
 
@@ -198,7 +198,7 @@ class _RegionIntake:
         new_from = max(self.counted_until, from_offset)
 
         def tally(offsets: Int64s) -> Int64s:
-            """How many of these offsets, of those not counted before, lie in each piece."""
+            """Number of these offsets in each piece, without those counted before."""
             fresh = offsets[offsets >= new_from] if len(offsets) and offsets.min() < new_from else offsets
             return np.bincount(np.searchsorted(cuts, fresh, side="right"), minlength=pieces).astype(np.int64)
 
@@ -227,13 +227,13 @@ class _RegionIntake:
     def _count(
         self, batch: RideBatch, accepted: Bools, offset: Int64s, occurred_at: Int64s, cuts: Int64s
     ) -> tuple[Rows, tuple[Int32s, Int64s, Int64s], Int64s, dict[Uncounted, Int64s]]:
-        """Rows, lowest offsets, offsets of counted rides, and offsets of the uncounted by reason."""
+        """Rows, lowest offsets, offsets of counted rides, and offsets of uncounted rides by reason."""
         measure = self.measure_of_kind[batch.kind[accepted]]
         elsewhere = batch.region[accepted] != self.index
         slot = occurred_at // self.region.slot_us
         masked = (offset < self.counted_until) & (slot <= self.closed_through)
         other_kind = ~elsewhere & (measure < 0)
-        # Slots before the bootstrap's end are in history already; later a slot below is a correction.
+        # History already has the slots before the bootstrap's end; rides of later closed slots are corrections.
         early = ~elsewhere & ~other_kind & (slot < self.start_slot)
         uncounted = {
             Uncounted.OTHER_REGION: offset[elsewhere],
@@ -248,7 +248,7 @@ class _RegionIntake:
         offset, slot, measure = offset[keep], slot[keep], measure[keep]
         cell = encode(batch.lat[accepted][keep], batch.lon[accepted][keep], self.region.cell_bits)
         piece = np.searchsorted(cuts, offset, side="right")
-        # Slots of one batch span less than 2^40 and pieces are fewer than 2^20, so a pair fits 64 bits.
+        # Slots of one batch span less than 2^40 and pieces are fewer than 2^20, so a pair fits in 64 bits.
         base = int(slot.min())
         pair, first, inverse = np.unique(piece << 40 | (slot - base), return_index=True, return_inverse=True)
         group = inverse.astype(np.uint64) * np.uint64(len(self.region.measures)) + measure.astype(np.uint64)
@@ -262,5 +262,5 @@ class _RegionIntake:
             keys & np.uint64((1 << self.region.cell_bits) - 1),
             counts.astype(np.int64),
         )
-        # Offsets ascend, so the first row of a pair has its lowest one.
+        # Offsets ascend, so the first row of a pair has its lowest offset.
         return rows, ((pair >> 40).astype(np.int32), (pair & (1 << 40) - 1) + base, offset[first]), counted, uncounted

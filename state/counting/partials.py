@@ -1,8 +1,8 @@
-"""What crosses from a partition to a region: partial counts over a range of offsets, in columns.
+"""What a partition passes to a region: partial counts over a range of offsets, in columns.
 
-A partial covers offsets [from_offset, to_offset) without a hole. Where the partition's own log cuts
-slots inside that range the partial has several pieces: piece j lies below `cuts[j]`, and
-`first_uncut[j]` is the first slot that the partition had not cut while it lasted.
+A partial covers offsets [from_offset, to_offset) without a hole. If the partition's own log cuts
+slots within that range, the partial has several pieces: piece j ends before offset `cuts[j]`, and
+`first_uncut[j]` is the first slot that the partition had not yet cut during piece j.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ Int32s = npt.NDArray[np.int32]
 
 
 class Standing(StrEnum):
-    """What is known of the input behind a partial."""
+    """State of a partition's input at the end of a partial."""
 
     FLOWING = "flowing"
-    IDLE = "idle"  # stood at a freshly read end offset for idle_after_s
-    ENDED = "ended"  # stands at the end offset that a bounded run pinned at its start
+    IDLE = "idle"  # has been at a freshly read end offset for idle_after_s
+    ENDED = "ended"  # has reached the end offset that a bounded run pinned at its start
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Partial:
         rows: counts, see `Rows`.
         lowest: (piece int32[k], slot int64[k], offset int64[k]): lowest offset of a ride per piece and slot.
         totals: name -> int64[m + 1]: received, accepted, duplicate, counted, rejected.<reason>, uncounted.<reason>.
-        gap_until: offsets [from_offset, gap_until) are no longer held by the source; -1 for no gap.
-        short_from, wanted_from: deduplication was warmed from the first instead of the second; -1 if it was warmed in full.
+        gap_until: the source no longer has offsets [from_offset, gap_until); -1 for no gap.
+        short_from, wanted_from: deduplication was warmed from `short_from` instead of `wanted_from`; -1 if fully warmed.
     """
 
     region: str
@@ -87,14 +87,14 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where one region goes on in one partition.
+    """Where one region resumes in one partition.
 
     Attributes:
         open_from: First offset to read; -1 to start at the source's lowest.
-        counted_until: Rides below it are counted already unless their slot is later than `closed_through`.
+        counted_until: Rides below this offset are already counted unless their slot is later than `closed_through`.
         closed_through: Last closed slot.
         largest_us: Largest accepted event time below `counted_until`, -1 for none.
-        start_slot: First slot counted live; the bootstrap holds what is before.
+        start_slot: First slot counted live; earlier slots are in the bootstrap.
     """
 
     open_from: int

@@ -1,8 +1,8 @@
-"""Which event ids occurred lately: the memory of deduplication, as two generations of a hash table.
+"""Recently seen event ids, for deduplication: two generations of a hash table.
 
-A table maps a 64-bit hash of an event id to the last offset at which a valid event had it. One
-generation covers `horizon` offsets; a lookup asks the present and the one before, so an id is known
-for at least `horizon` offsets and forgotten without ever deleting a key.
+A table maps a 64-bit hash of an event id to the last offset of a valid event with that id. One
+generation covers `horizon` offsets; a lookup checks the current generation and the one before, so an
+id is kept for at least `horizon` offsets and expires without deleting any key.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from schemas.events.rides import Bools, Int64s, UInt64s
 
 _EMPTY = np.uint64(0)
 _FIRST_CAPACITY = 1 << 12
-_FULL = 0.5  # Linear probing slows down steeply past half.
+_FULL = 0.5  # Linear probing slows down steeply above half full.
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth, TAOCP 3, 6.4
 
 
@@ -32,24 +32,23 @@ class _Generation:
         at = (keys * _MIX >> np.uint64(20)) & mask
         left = np.arange(len(keys))
         while len(left):
-            held = self.keys[at]
-            hit = held == keys[left]
+            stored = self.keys[at]
+            hit = stored == keys[left]
             found[left[hit]] = self.last[at[hit]]
-            go_on = ~hit & (held != _EMPTY)
-            left, at = left[go_on], (at[go_on] + np.uint64(1)) & mask
+            unresolved = ~hit & (stored != _EMPTY)
+            left, at = left[unresolved], (at[unresolved] + np.uint64(1)) & mask
         return found
 
     def put(self, keys: UInt64s, offsets: Int64s) -> None:
-        """Remember distinct keys with their last offsets."""
+        """Store distinct keys with their last offsets."""
         while (self.used + len(keys)) > _FULL * len(self.keys):
             self._grow()
         mask = np.uint64(len(self.keys) - 1)
         at = (keys * _MIX >> np.uint64(20)) & mask
         left = np.arange(len(keys))
         while len(left):
-            held = self.keys[at]
-            empty = held == _EMPTY
-            # Several keys may claim one empty place: the last write stays, the others see it and go on.
+            empty = self.keys[at] == _EMPTY
+            # Several keys may claim one empty slot of the table: the last write wins, the others probe further.
             self.keys[at[empty]] = keys[left[empty]]
             mine = self.keys[at] == keys[left]
             self.last[at[mine]] = offsets[left[mine]]
@@ -57,8 +56,8 @@ class _Generation:
             left, at = left[~mine], (at[~mine] + np.uint64(1)) & mask
 
     def _grow(self) -> None:
-        held = self.keys != _EMPTY
-        keys, last = self.keys[held], self.last[held]
+        occupied = self.keys != _EMPTY
+        keys, last = self.keys[occupied], self.last[occupied]
         capacity = 4 * len(self.keys)
         self.used = 0
         self.keys, self.last = np.zeros(capacity, np.uint64), np.zeros(capacity, np.int64)
@@ -66,7 +65,7 @@ class _Generation:
 
 
 class Seen:
-    """Ids of valid events within the preceding `horizon` offsets of one partition.
+    """Ids of valid events within the last `horizon` offsets of one partition.
 
     >>> seen = Seen(horizon=100)
     >>> seen.mark(np.array([7, 8, 7], np.uint64), np.array([0, 1, 2]))
@@ -82,11 +81,11 @@ class Seen:
         self._before = _Generation()
 
     def mark(self, ids: UInt64s, offsets: Int64s) -> Bools:
-        """Which events repeat an id of the preceding horizon; all are remembered.
+        """Mark events that repeat an id seen within the horizon, and store all ids.
 
         Args:
             ids: uint64[n], hashes of event ids of valid events.
-            offsets: int64[n], ascending, above all offsets marked before.
+            offsets: int64[n], ascending, above all offsets of earlier calls.
         Returns:
             bool[n], True for a duplicate.
         """

@@ -1,8 +1,8 @@
-"""When a slot closes and what it holds: merge partials, keep cuts, excuse partitions, close in order.
+"""Closes slots in order: merges partials, keeps cuts and excuses partitions that have no more input.
 
 count(s) is every ride of s below the cut of s in its partition; a ride of s at or above that cut is a
-correction and belongs to the slot whose offsets it came with. Nothing here knows a clock: an excuse is
-an input, evaluated when a partial says that its partition stands at its end.
+correction and belongs to the slot whose range of offsets contains it. Nothing here reads a clock: an excuse
+depends on input alone, evaluated when a partial reports that its partition has reached its end.
 """
 
 from collections import defaultdict, deque
@@ -37,7 +37,7 @@ NO_COUNTS = CountColumns(NO_INTS, NO_CELLS, NO_INTS)
 
 @dataclass(frozen=True, slots=True)
 class GapFound:
-    """A partition's source no longer held offsets [from_offset, to_offset)."""
+    """A partition's source no longer has offsets [from_offset, to_offset)."""
 
     partition: int
     from_offset: int
@@ -46,7 +46,7 @@ class GapFound:
 
 @dataclass(frozen=True, slots=True)
 class HorizonFound:
-    """Deduplication of a partition was warmed from `found_offset` only."""
+    """Deduplication of a partition was warmed only from `found_offset`, not from `wanted_offset`."""
 
     partition: int
     wanted_offset: int
@@ -61,8 +61,8 @@ class ClosedSlot:
         slot: Its number.
         cuts: One per partition, ascending by partition.
         counts: Per measure of the region, rides of this slot.
-        corrections: Per measure, rides of earlier slots that came since the last cut.
-        findings: Gaps and short horizons met since the last close.
+        corrections: Per measure, rides of earlier slots that arrived since the last cut.
+        findings: Gaps and short horizons found since the last close.
     """
 
     slot: int
@@ -103,7 +103,7 @@ class OpenSlots:
         region: Its id, for messages.
         measures: How many measures it has.
         next_slot: First slot to close.
-        resume: partition -> where it goes on; `open_from` -1 takes the first partial's start.
+        resume: partition -> where it resumes; with `open_from` -1, at the first partial's start.
     """
 
     def __init__(self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint]) -> None:
@@ -120,7 +120,7 @@ class OpenSlots:
 
     @property
     def partitions(self) -> tuple[int, ...]:
-        """Partitions that take part."""
+        """Numbers of the partitions, ascending."""
         return tuple(self._lanes)
 
     def absorb(self, partial: Partial) -> None:
@@ -132,7 +132,7 @@ class OpenSlots:
         lane = self._lanes.get(partial.partition)
         if lane is None:
             raise DiscontinuityError(f"region {self.region}: expected partitions {list(self._lanes)}, got {partial.partition}")
-        if lane.position < 0:  # The region has never seen this partition: it starts wherever the source does.
+        if lane.position < 0:  # New to the region: the partition starts where its source starts.
             lane.position = partial.from_offset
         if partial.from_offset != lane.position:
             raise DiscontinuityError(
@@ -148,7 +148,7 @@ class OpenSlots:
         self._excuse(lane)
 
     def _merge(self, lane: _Lane, partial: Partial) -> None:
-        # An excuse may be ahead of the partition's own cuts: then what comes is late for those slots.
+        # An excuse may be ahead of the partition's own cuts: rides of those slots are then late.
         uncut = np.maximum(partial.first_uncut, lane.first_uncut)
         for piece, offset in enumerate(partial.cuts.tolist()):
             until = int(partial.first_uncut[piece + 1])
@@ -175,10 +175,10 @@ class OpenSlots:
         names = list(totals)
         table = np.array([totals[name] for name in names])
         for piece in np.flatnonzero(table.any(axis=0)).tolist():
-            held = lane.totals.setdefault(int(uncut[piece]), {})
+            sums = lane.totals.setdefault(int(uncut[piece]), {})
             for name, number in zip(names, table[:, piece].tolist(), strict=True):
                 if number:
-                    held[name] = held.get(name, 0) + number
+                    sums[name] = sums.get(name, 0) + number
 
     def _add_counts(self, slots: Int64s, measures: UInt8s, cells: UInt64s, counts: Int64s) -> None:
         if not len(slots):
@@ -198,15 +198,15 @@ class OpenSlots:
             mine = (within == slot) & (measures == measure)
             self._corrections[slot].append((measure, slots[mine], cells[mine], counts[mine]))
 
-    def _excuse(self, heard: _Lane) -> None:
-        """Excuse partitions that stand at their end from slots that another has cut.
+    def _excuse(self, updated: _Lane) -> None:
+        """Excuse partitions that have reached their end from slots that another partition has cut.
 
-        An ended one stands there for good; an idle one only as far as it has just said so itself.
+        An ended partition stays at its end; an idle one is excused only when its own partial has just reported it.
         """
         ahead = max(lane.own_uncut for lane in self._lanes.values())
         for lane in self._lanes.values():
-            stands = lane.standing is Standing.ENDED or (lane is heard and lane.standing is Standing.IDLE)
-            if stands:
+            at_end = lane.standing is Standing.ENDED or (lane is updated and lane.standing is Standing.IDLE)
+            if at_end:
                 self.excuse(lane.partition, ahead)
 
     def close_rest(self, through_slot: int) -> None:
@@ -216,7 +216,7 @@ class OpenSlots:
                 self.excuse(lane.partition, through_slot + 1)
 
     def excuse(self, partition: int, until_slot: int) -> None:
-        """Excuse a partition where it stands from slots below `until_slot`; a replay says so where the record does."""
+        """Excuse a partition at its current position from slots below `until_slot`; a replay calls this where the record does."""
         lane = self._lanes[partition]
         if lane.first_uncut < until_slot:
             lane.cuts.append(_Cut(until_slot, lane.position, lane.largest_us, True))
@@ -229,7 +229,7 @@ class OpenSlots:
 
     @property
     def ended(self) -> bool:
-        """Whether every partition stands at its pinned end."""
+        """Whether every partition has reached its pinned end."""
         return all(lane.standing is Standing.ENDED for lane in self._lanes.values())
 
     @property

@@ -1,6 +1,6 @@
-"""A made-up city: where its people are, when they ride, its weather and its events; all from one seed.
+"""A simulated city: where people are, when they ride, weather and events; all from one seed.
 
-What a simulated ride goes through is `state.simulation.simulate`'s affair.
+The steps of a simulated ride are in `state.simulation.simulate`.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ KM_PER_DEGREE = 111.2  # of latitude
 WEEKENDS = {"Asia/Tehran": (3, 4)}  # Thursday and Friday; elsewhere Saturday and Sunday
 WEEKEND = (5, 6)
 
-# Rides by local hour for four sorts of neighbourhood; the first half of each pair is a working day. Only shapes matter.
+# Rides by local hour for four kinds of neighbourhood: a working day, then a day off. Only the shapes matter.
 _HOME = (
     [1, 1, 0, 0, 1, 3, 9, 14, 13, 8, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 4, 3, 2, 1],
     [2, 1, 1, 0, 0, 1, 2, 4, 6, 8, 9, 9, 8, 8, 8, 8, 8, 8, 8, 7, 6, 5, 4, 3],
@@ -54,14 +54,14 @@ SHAPES = _shapes()
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """What does not change while a city is simulated.
+    """The constant part of a simulated city.
 
     Attributes:
         cells: uint64[n], busiest first.
-        lat, lon: float64[n], their middles.
+        lat, lon: float64[n], their centres.
         weight: float64[n], share of rides; sums to 1.
-        sort: float64[n, SORTS], what each cell is made of; rows sum to 1.
-        hub_cells: int64[HUBS], positions of the cells around which things happen.
+        sort: float64[n, SORTS], share of each kind of neighbourhood in a cell; rows sum to 1.
+        hub_cells: int64[HUBS], positions in `cells` of the cells at hubs.
         box: Lowest and highest latitude and longitude of the region.
     """
 
@@ -96,7 +96,7 @@ def build_city(region: Region, seed: int) -> City:
     n = len(busiest)
     weight = (np.arange(n) + RANK_OFFSET) ** -RANK_POWER * rng.lognormal(0.0, 0.25, n)
     weight = weight / weight.sum()
-    # A cell takes after its hub, and a little after the others.
+    # A cell resembles its hub, with a part of its own.
     hub_sort = rng.dirichlet(np.full(SORTS, 0.7), HUBS)
     sort = 0.75 * hub_sort[hub[within][first[busiest]]] + 0.25 * rng.dirichlet(np.full(SORTS, 1.0), n)
     middle = centres(codes[busiest], region.cell_bits)
@@ -106,10 +106,10 @@ def build_city(region: Region, seed: int) -> City:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day's demand before chance.
+    """One day's expected demand, before random draws.
 
     Attributes:
-        start_us: Its first moment, UTC.
+        start_us: Its start, UTC.
         expected: float64[slots, n], rides requested.
         usual: float64[slots, n], the same without weather and events.
         hour: int64[slots], local.
@@ -126,7 +126,7 @@ class Day:
 
 
 class Climate:
-    """What changes from day to day: how busy the city is, and whether it rains."""
+    """The part of a city that changes from day to day: level of demand, and rain."""
 
     def __init__(self) -> None:
         self.level = 0.0  # of log demand
@@ -186,7 +186,7 @@ def _add_event(expected: Float64s, city: City, hour: Int64s, rides_per_day: floa
     crowd = float(rng.uniform(0.003, 0.015)) * rides_per_day
     near = np.argsort((city.lat - city.lat[place]) ** 2 + (city.lon - city.lon[place]) ** 2, kind="stable")[:4]
     after = np.flatnonzero(hour == end_hour)
-    if not len(after):  # the clocks skipped that hour
+    if not len(after):  # daylight saving time skipped that hour
         return
     slots = np.arange(after[0], min(after[0] + len(after) * 3 // 2, len(expected)))
     fade = np.exp(-np.arange(len(slots)) / max(1.0, len(after) / 3))

@@ -1,6 +1,6 @@
-"""A city's rides, each with its whole life: requested, accepted, started, completed, cancelled or unserved.
+"""Simulates a city's rides, each with all its steps: requested, accepted, started, completed, cancelled or unserved.
 
-The same seed gives the same events. Each day draws from a stream of its own, so a longer simulation begins
+The same seed gives the same events. Each day draws from its own random stream, so a longer simulation starts
 with exactly the events of a shorter one. Randomness comes from the seed alone, time from `start_us`.
 """
 
@@ -20,8 +20,8 @@ from state.simulation.city import KM_PER_DEGREE, SHAPES, City, Climate, Day, bui
 RIDES_PER_DAY = 20_000
 DAY_US = 86_400 * US_PER_S
 US_PER_MS = 1_000
-ELSEWHERE = 0.02  # share of rides from anywhere in the region: cells that nobody has seen before keep appearing
-DETOUR = 1.3  # a street's length over a straight line's
+ELSEWHERE = 0.02  # share of rides from anywhere in the region, so that new cells keep appearing
+DETOUR = 1.3  # length of a route over the straight line's
 SPEED_KMH = np.array([38, 40, 42, 42, 40, 36, 28, 21, 19, 22, 24, 24, 23, 23, 24, 23, 20, 17, 18, 22, 26, 30, 33, 36], np.float64)
 CLASSES = ("eco", "comfort", "van")
 CLASS_SHARES = (0.8, 0.15, 0.05)
@@ -31,7 +31,7 @@ _CODES = {kind: KINDS.index(kind) for kind in KINDS}
 
 @dataclass(frozen=True, slots=True)
 class _Rides:
-    """One day's requests, n rows in no order; times in microseconds."""
+    """One day's requests, n unordered rows; times in microseconds."""
 
     number: Int64s
     requested_at: Int64s
@@ -49,9 +49,9 @@ def simulate_city(region: Region, start_us: int, days: int, seed: int, rides_per
     Args:
         region: Where; its timezone and holidays shape demand.
         start_us: First moment, a whole slot, UTC.
-        days: How many times 24 hours; steps of rides that would come later are left out.
-        seed: Makes the city, its weather and every ride.
-        rides_per_day: Requests on an average day, about.
+        days: Number of 24-hour days; steps of rides after the last one are left out.
+        seed: Determines the city, its weather and every ride.
+        rides_per_day: Approximate requests on an average day.
     Returns:
         One EventColumns per day, without `logged_at_us`.
     Raises:
@@ -91,7 +91,7 @@ def _days(region: Region, start_us: int, days: int, seed: int, rides_per_day: in
 
 
 def _requests(city: City, region: Region, plan: Day, first_number: int, rng: np.random.Generator) -> _Rides:
-    """Who asks for a ride, when, where and whereto."""
+    """Draw the day's requests: time, place and destination."""
     counts = rng.poisson(plan.expected)
     slot, cell = (np.repeat(axis, counts[counts > 0]) for axis in np.nonzero(counts))
     n = len(slot)
@@ -105,7 +105,7 @@ def _requests(city: City, region: Region, plan: Day, first_number: int, rng: np.
     hour = plan.hour[slot]
     to_lat, to_lon = _destinations(city, region, lat, lon, hour, plan.weekend[slot], rng)
     crowding = (plan.expected[slot, cell] / plan.usual[slot, cell]) * (1 + 0.3 * plan.rain[slot])
-    inner = inside(region.polygon, np.round(lat, 6), np.round(lon, 6))  # a point at the rim of a cell at the rim may lie outside
+    inner = inside(region.polygon, np.round(lat, 6), np.round(lon, 6))  # a point in a border cell may be outside the region
     return _Rides(
         number=first_number + np.arange(int(inner.sum())),
         requested_at=at[inner],
@@ -119,7 +119,7 @@ def _requests(city: City, region: Region, plan: Day, first_number: int, rng: np.
 
 
 def _scatter(city: City, region: Region, cell: Int64s, rng: np.random.Generator) -> tuple[Float64s, Float64s]:
-    """Points anywhere in the given cells."""
+    """Random points in the given cells."""
     lon_bits, lat_bits = (region.cell_bits + 1) // 2, region.cell_bits // 2
     lat = city.lat[cell] + (rng.random(len(cell)) - 0.5) * (180.0 / (1 << lat_bits))
     lon = city.lon[cell] + (rng.random(len(cell)) - 0.5) * (360.0 / (1 << lon_bits))
@@ -129,7 +129,7 @@ def _scatter(city: City, region: Region, cell: Int64s, rng: np.random.Generator)
 def _destinations(
     city: City, region: Region, lat: Float64s, lon: Float64s, hour: Int64s, weekend: Int64s, rng: np.random.Generator
 ) -> tuple[Float64s, Float64s]:
-    """Where people go: to places that will be busy some hours later, and rather near than far."""
+    """Draw destinations: places that will be busy some hours later, preferring near ones."""
     n = len(lat)
     draws = rng.random((2, n))
     chosen = np.zeros((2, n), np.int64)
@@ -143,7 +143,7 @@ def _destinations(
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """Steps of rides, m rows; `ride` are the rides' ids, other columns as in EventColumns."""
+    """Steps of rides, m rows; `ride` has the rides' ids, other columns are as in EventColumns."""
 
     at: Int64s
     ride: Int64s
@@ -158,7 +158,7 @@ class _Events:
         return _Events(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def followed_by(self, more: "_Events") -> "_Events":
-        """Both together, ascending by time, those of one ride in their order."""
+        """Both merged, ascending by time, with the steps of one ride in their order."""
         both = [np.concatenate([getattr(self, name), getattr(more, name)]) for name in self.__slots__]
         order = np.lexsort((both[2], both[1], both[0]))
         return _Events(*(column[order] for column in both))
@@ -186,7 +186,7 @@ def _lives(rides: _Rides, seed: int, rides_per_day: int, rng: np.random.Generato
     """Every step of every ride, ascending by time."""
     n = len(rides.number)
     chance = rng.random((3, n))
-    # Where more people ask than usual, more of them find no car and more give up.
+    # Where demand is above usual, more requests go unserved and more are cancelled.
     short = np.clip(rides.crowding - 1, 0, 2)
     unserved = chance[0] < 0.03 + 0.12 * short
     gave_up = ~unserved & (chance[1] < 0.02 + 0.02 * short)
@@ -208,14 +208,14 @@ def _lives(rides: _Rides, seed: int, rides_per_day: int, rng: np.random.Generato
     rider, driver = rng.integers(0, 15 * rides_per_day, n), rng.integers(0, max(1, rides_per_day // 8), n)
     ride = _mixed(seed, rides.number)
     places = np.stack([rides.lat, rides.lon, rides.to_lat, rides.to_lon], axis=1)
-    nobody, free = np.full(n, -1), np.full(n, np.nan)
+    no_driver, no_fare = np.full(n, -1), np.full(n, np.nan)
     steps = (
-        (RideKind.REQUESTED, np.ones(n, np.bool_), rides.requested_at, nobody, free),
-        (RideKind.UNSERVED, unserved, unserved_at, nobody, free),
-        (RideKind.CANCELLED, gave_up, given_up_at, nobody, free),
-        (RideKind.ACCEPTED, accepted, accepted_at, driver, free),
-        (RideKind.CANCELLED, cancelled, cancelled_at, driver, free),
-        (RideKind.STARTED, started, started_at, driver, free),
+        (RideKind.REQUESTED, np.ones(n, np.bool_), rides.requested_at, no_driver, no_fare),
+        (RideKind.UNSERVED, unserved, unserved_at, no_driver, no_fare),
+        (RideKind.CANCELLED, gave_up, given_up_at, no_driver, no_fare),
+        (RideKind.ACCEPTED, accepted, accepted_at, driver, no_fare),
+        (RideKind.CANCELLED, cancelled, cancelled_at, driver, no_fare),
+        (RideKind.STARTED, started, started_at, driver, no_fare),
         (RideKind.COMPLETED, started, completed_at, driver, fare),
     )
     parts = [
@@ -228,12 +228,12 @@ def _lives(rides: _Rides, seed: int, rides_per_day: int, rng: np.random.Generato
 
 
 def _wait(seconds: Float64s) -> Int64s:
-    """Microseconds, whole milliseconds."""
+    """Seconds as microseconds, rounded to whole milliseconds."""
     return np.round(seconds * 1_000).astype(np.int64) * US_PER_MS
 
 
 def _mixed(seed: int, number: Int64s) -> Int64s:
-    """Ids that look like chance but never repeat within a seed: splitmix64 of a counter is a bijection."""
+    """Ids that look random but never repeat within a seed: splitmix64 of a counter is a bijection."""
     x = number.astype(np.uint64) + np.uint64(1) + np.uint64(seed % (1 << 32)) * np.uint64(1 << 31)
     x = x * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)

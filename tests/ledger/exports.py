@@ -1,4 +1,4 @@
-"""Logs exported as tiles, in memory: what the tests of tiles and proofs read, and damage."""
+"""Logs exported as tiles in memory, for the tests of tiles and proofs to read and damage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Export:
 
 
 def exported(payloads: Sequence[bytes], old_size: int = 0) -> Export:
-    """A log of these entries, with what its growth from an older size wrote."""
+    """The files of a log of these entries after growing from an older size."""
     tree = Tree([leaf_hash(payload) for payload in payloads])
     export = Export()
     for tile in tiles_between(old_size, len(payloads)):

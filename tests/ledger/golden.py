@@ -1,4 +1,4 @@
-"""What the ledger hands to others, as it was released: files in `tests/golden/ledger`.
+"""Golden files of the ledger's public formats, as released: `tests/golden/ledger`.
 
 `python -m tests.ledger.golden --write` regenerates them; do so only when a format changes on purpose, with a
 new version of its schema and a decision record.
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "golden" / "ledger"
 
 
 def files() -> dict[str, str]:
-    """What the code makes now: file name -> text."""
+    """The files that the current code gives: file name -> text."""
     issued = Issued()
     export = exported([index.to_bytes(4, "big") for index in range(700)])
     tiles = {path: hashlib.sha256(data).hexdigest() for path, data in export.files.items()}

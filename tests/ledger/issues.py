@@ -1,4 +1,4 @@
-"""Forecasts of a made-up city in a log of any size: what the tests of proofs prove."""
+"""Forecasts of a generated city in a log of any size, for the tests of proofs."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ WITNESSES = tuple(Signer(f"witness.example/w{number}", bytes([number] * 32)).cos
 
 def city(cells: int) -> ForecastColumns:
     """Forecasts of so many cells, with numbers as large as a busy city's."""
-    row = np.arange(cells, dtype=np.int64)  # Arithmetic, not chance: golden files hang on it.
+    row = np.arange(cells, dtype=np.int64)  # Arithmetic, not random: golden files depend on it.
     codes = (0x1A2B3C40 + np.cumsum(1 + row * row % 41)).astype(np.uint64)
     mean = (row * row * 811 % 30_011)[:, None] * np.array([1, 2, 4]) + 1
     dispersion = np.full((cells, 3), 214)
@@ -32,7 +32,7 @@ def city(cells: int) -> ForecastColumns:
 
 @dataclass
 class Issued:
-    """One issue at an index of a log whose other entries are all alike, so that a log of millions costs nothing."""
+    """One issue at an index of a log whose other entries are all equal, so that a log of millions is cheap."""
 
     cells: int = 40
     index: int = 5

@@ -1,4 +1,4 @@
-"""Where the tests of the ledger put their logs: on SQLite and on PostgreSQL, to open, to close, and to damage."""
+"""Ledgers for tests, on SQLite and on PostgreSQL: to open, close and damage."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,17 +56,17 @@ class Place:
         self.tamper("UPDATE logs SET size = :size, frontier = :frontier", log, size=size, frontier=older.to_bytes())
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         while self.opened:
             self.opened.pop().close()
 
     def abandon(self) -> None:
-        """Let go of everything, whatever a test broke on purpose."""
+        """Close everything, ignoring errors that a test caused on purpose."""
         while self.opened:
             with suppress(RidecastError):
                 self.opened.pop().close()
 
 
 def scored(slot: int, measure: str = "pickups", size_bytes: int = 0) -> bytes:
-    """A record of a slot, as bytes; longer when asked."""
+    """A record of a slot, as bytes; longer on request."""
     return encode(SlotScored(region="nyc", measure=measure, slot=slot, settled=False, rows=())) + bytes(size_bytes)

@@ -1,4 +1,4 @@
-"""A process or a server that is killed at the worst moment loses nothing that was acknowledged, and stores nothing twice."""
+"""A process or server killed at any moment loses nothing acknowledged, and stores nothing twice."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ from tests.services.postgres import PostgresServer
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Appends five entries at a time for as long as it lives; says each size that was acknowledged; dies where it is told to.
+# Appends five entries at a time until killed; prints each acknowledged size; kills itself where it is told to.
 WRITER = """
 import os, signal, sys
 from pathlib import Path
@@ -57,7 +57,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def run_writer(place: Place, moment: str, rounds: int) -> int:
-    """Run a writer until it kills itself; returns the last size that it was told."""
+    """Run a writer until it kills itself; returns the last acknowledged size."""
     words = [sys.executable, "-c", WRITER, str(place.home), place.url, moment, str(rounds)]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -66,7 +66,7 @@ def run_writer(place: Place, moment: str, rounds: int) -> int:
 
 @pytest.mark.parametrize("moment", ["between rows", "before commit"])
 def test_killed_inside_an_append(place: Place, moment: str) -> None:
-    """An append that was killed before its commit left nothing: the rerun stores it once, and all is clean."""
+    """An append killed before its commit leaves nothing: the rerun stores it once, and verify is clean."""
     assert run_writer(place, moment, 3) == 15
     ledger = place.open()
     assert ledger.head(LOG).size == 15
@@ -77,7 +77,7 @@ def test_killed_inside_an_append(place: Place, moment: str) -> None:
 
 
 def test_killed_between_append_and_checkpoint(place: Place) -> None:
-    """What was acknowledged but has no checkpoint yet is there, is read back, and gets one."""
+    """Acknowledged entries without a checkpoint are there, are read back, and get one."""
     place.open().append(LOG, 0, [scored(slot) for slot in range(5)])
     place.close()
     run_writer(place, "before checkpoint", 0)
@@ -91,7 +91,7 @@ def test_killed_between_append_and_checkpoint(place: Place) -> None:
 
 
 def test_killed_at_any_moment(place: Place) -> None:
-    """Writers that are killed from outside, again and again, leave every acknowledged entry once."""
+    """Writers that are killed repeatedly from outside leave every acknowledged entry once."""
     acknowledged = 0
     for wanted in (5, 20, 35):
         words = [sys.executable, "-c", WRITER, str(place.home), place.url, "from outside", "-1"]
@@ -112,7 +112,7 @@ def test_killed_at_any_moment(place: Place) -> None:
 
 
 def test_killed_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
-    """When PostgreSQL is killed an append says so; once it is back the same ledger goes on, with nothing lost."""
+    """While PostgreSQL is down an append raises; once it is back the same ledger continues, with nothing lost."""
     place = Place(tmp_path, postgres_url)
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
@@ -133,7 +133,7 @@ def test_killed_server(tmp_path: Path, postgres_url: str, postgres_server: Postg
 
 
 def test_restarted_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
-    """A server that was restarted between two appends costs one failed try at most."""
+    """A server that was restarted between two appends costs at most one failed append."""
     place = Place(tmp_path, postgres_url)
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0)])

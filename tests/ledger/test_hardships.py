@@ -1,4 +1,4 @@
-"""What goes wrong on a real machine, each with the message that says what to do; a restart is never the whole answer."""
+"""Failures of a real machine, each with a message that tells what to do, not only to restart."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from schemas.errors import DamagedError, DivergenceError, ExpectedSizeError, Sto
 from tests.ledger.places import LOG, Place, scored
 from tests.tree import ROOT
 
-# Appends one entry for each line that it is told, as one that knows the size from before; says the size or the refusal.
+# Appends one entry for each input line, with the size known from before; prints the new size or the refusal.
 WRITER = """
 import sys
 from pathlib import Path
@@ -36,7 +36,7 @@ for line in sys.stdin:
         print(type(refusal).__name__, refusal, flush=True)
 """
 
-# Opens the ledger as a user who may write nothing there, everything being imported before.
+# Opens the ledger as a user without write access, after importing everything.
 STRANGER = """
 import os, sys
 from pathlib import Path
@@ -68,31 +68,31 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 class Writer:
-    """A process that appends when it is told to."""
+    """A process that appends on request."""
 
     def __init__(self, place: Place) -> None:
         words = [sys.executable, "-c", WRITER, str(place.home), place.url]
         self.process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def tell(self, measure: str) -> None:
-        """Ask for an append, without waiting for it."""
+        """Request an append, without waiting for it."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{measure}\n")
         self.process.stdin.flush()
 
     def heard(self) -> str:
-        """What it says next."""
+        """Its next line of output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def end(self) -> None:
-        """Let it end."""
+        """End it."""
         self.process.send_signal(signal.SIGCONT)
         self.process.communicate(timeout=30)
 
 
 def test_a_stale_process_that_wakes_after_a_failover(place: Place) -> None:
-    """A writer that was stopped while another took over stores nothing when it wakes, says so, and sets no checkpoint back."""
+    """A writer paused during a failover stores nothing when it wakes, reports that, and overwrites no newer checkpoint."""
     stale, taker = Writer(place), Writer(place)
     stale.tell("stale")
     assert stale.heard() == "4"
@@ -118,7 +118,7 @@ def test_a_stale_process_that_wakes_after_a_failover(place: Place) -> None:
 
 
 def test_two_writers_on_one_log(place: Place) -> None:
-    """Of two processes that write one log each entry is stored once, and the one that came late is told what to do."""
+    """With two writers of one log each entry is stored once, and the late one's error tells what to do."""
     one, two = place.open(), place.open()
     one.append(LOG, 3, [scored(3, "one")])
     with pytest.raises(DivergenceError, match=r"other content at index 3\. Another process is writing this log or has taken it over"):
@@ -130,7 +130,7 @@ def test_two_writers_on_one_log(place: Place) -> None:
 
 
 def test_a_writer_that_hangs_inside_an_append(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that was stopped in the middle of a transaction makes others wait for a while only, and then say why."""
+    """A process stopped within a transaction blocks others only until their timeout, and their error names the cause."""
     monkeypatch.setattr(tables, "BUSY_TIMEOUT_S", 0.3)
     engine = sa.create_engine(place.url or f"sqlite:///{place.home / 'ledger' / 'region__nyc.sqlite'}")
     with engine.connect() as hanging:
@@ -143,7 +143,7 @@ def test_a_writer_that_hangs_inside_an_append(place: Place, monkeypatch: pytest.
 
 
 def test_a_writer_that_hangs_at_its_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint that another process keeps locked is not waited for for ever, and nothing more is appended without it."""
+    """A checkpoint locked by another process is waited for only until a timeout, and nothing is appended without it."""
     monkeypatch.setattr(guard, "PATIENCE_S", 0.2)
     ledger = place.open()
     with locked(place.checkpoint().with_suffix(".lock")):
@@ -159,7 +159,7 @@ def test_a_writer_that_hangs_at_its_checkpoint(place: Place, monkeypatch: pytest
 
 @pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
 def test_a_clock_that_jumps_a_day(place: Place, jump_s: float) -> None:
-    """Checkpoints keep coming within a second although the clock that spaces them goes back, or forth, by a day."""
+    """Checkpoints keep coming within a second although their clock jumps a day back or forward."""
     offset_s = [0.0]
     ledger = place.open(clock=lambda: time.monotonic() + offset_s[0])
     ledger.append(LOG, 3, [scored(3)])
@@ -172,11 +172,11 @@ def test_a_clock_that_jumps_a_day(place: Place, jump_s: float) -> None:
             time.sleep(0.01)
         assert found is not None
         assert found.size == size + 1
-        assert time.monotonic() - begun_s < 1.5  # a second, and what a busy machine adds
+        assert time.monotonic() - begun_s < 1.5  # a second, and the delay of a busy machine
 
 
 def test_a_full_disk_under_the_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk of the checkpoints is full the next append says so and what to do; with room again it goes on."""
+    """If the checkpoints' disk is full the next append reports it and tells what to do; with free space appends succeed."""
     ledger = place.open()
     with ledger.guard._writing:
         ledger.append(LOG, 3, [scored(3)])
@@ -194,7 +194,7 @@ def test_a_full_disk_under_the_checkpoint(place: Place, monkeypatch: pytest.Monk
 
 
 def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
-    """A database that may not grow refuses the append with the way out, and keeps what it has."""
+    """A database that cannot grow refuses the append with the way out, and keeps its entries."""
     place = Place(tmp_path)
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0)])
@@ -203,7 +203,7 @@ def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def shrink(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own limit; it fails with the words of a full disk
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own limit; it fails with the message of a full disk
 
     with pytest.raises(StoreUnavailable, match="database or disk is full; the disk is full: free some space, then try again"):
         ledger.append(LOG, 1, [scored(slot, size_bytes=60_000) for slot in range(1, 20)])
@@ -216,7 +216,7 @@ def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
 
 
 def test_a_read_only_disk(tmp_path: Path) -> None:
-    """Where nothing can be written an append says that, and what to do; nothing is lost."""
+    """On a read-only disk an append reports it and tells what to do; nothing is lost."""
     tmp_path.chmod(0o755)
     for parent in list(tmp_path.parents)[:3]:
         if parent.owner() == tmp_path.owner() and parent != Path("/"):
@@ -238,7 +238,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
 
 
 def test_a_store_that_lies_is_found(place: Place) -> None:
-    """Entries that a store acknowledged and did not keep as they were get no checkpoint, and nothing is built on them."""
+    """Entries that a store acknowledged but changed get no checkpoint, and nothing is appended after them."""
     ledger = place.open()
     with ledger.guard._writing:
         ledger.append(LOG, 3, [scored(3), scored(4)])

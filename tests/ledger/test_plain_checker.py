@@ -1,4 +1,4 @@
-"""The page that checks a proof without Ridecast agrees with Ridecast, and believes nothing more."""
+"""The page that checks a proof without Ridecast accepts exactly what Ridecast accepts."""
 
 import runpy
 import subprocess
@@ -26,7 +26,7 @@ NUMBERS = ("mean_milli", "median_milli", "lower_milli", "upper_milli", "dispersi
 
 
 def expected(text: str) -> dict[str, object]:
-    """What Ridecast's own check says, in the page's words."""
+    """The result of Ridecast's own check, in the page's format."""
     proved = check_proof(text, SIGNER.verifier, witnesses=WITNESS_KEYS, quorum=2)
     issued = proved.issued
     return {
@@ -49,12 +49,12 @@ def expected(text: str) -> dict[str, object]:
 
 
 def test_the_page_knows_the_schemas() -> None:
-    """The fingerprints on the page are those of the schemas that we write."""
+    """The fingerprints on the page are those of the current schemas."""
     assert (head(FORECAST_PROOF), head(FORECAST_CHUNK), CITY.entry[:10]) == (PLAIN["PROOF"], PLAIN["CHUNK"], PLAIN["ENTRY"])
 
 
 def test_both_read_the_same_numbers() -> None:
-    """Every cell and horizon of an issue comes out alike."""
+    """Both give the same number for every cell and horizon of an issue."""
     for cell in CITY.columns.cells.tolist():
         for horizon_min in HORIZONS_MIN:
             text = PROVER.proof(cell, horizon_min)
@@ -63,7 +63,7 @@ def test_both_read_the_same_numbers() -> None:
 
 @pytest.mark.parametrize(("index", "size"), [(0, 1), (1, 2), (6, 7), (0, 10_000_000), (9_999_999, 10_000_000)])
 def test_both_walk_the_same_paths(index: int, size: int) -> None:
-    """Short and long paths, at the left and the right edge of a tree, lead both to the root."""
+    """Short and long paths, at the left and the right edge of a tree, give the root in both."""
     issued = Issued(130, index, size)
     text = issued.proof(int(issued.columns.cells[-1]), 15)
     assert expected(text) == check(text, *KEYS)
@@ -80,9 +80,9 @@ def test_the_page_refuses_changed_letters(at: int, letter: str) -> None:
 
 
 def test_the_page_refuses_flipped_bits() -> None:
-    """The page takes a changed record only when it selects another number that is proved, as Ridecast does."""
+    """Like Ridecast, the page accepts a changed record only if it selects another proved number."""
     proof = parse_log_proof(PROOF)
-    for at in range(0, len(proof.extra) * 8, 7):  # Every byte, in bits that differ.
+    for at in range(0, len(proof.extra) * 8, 7):  # Every byte, with a varying bit.
         extra = bytearray(proof.extra)
         extra[at // 8] ^= 1 << at % 8
         text = LogProof(proof.index, proof.path, proof.checkpoint, bytes(extra)).text()
@@ -93,8 +93,8 @@ def test_the_page_refuses_flipped_bits() -> None:
         assert expected(text) == found
 
 
-def test_the_page_wants_every_witness() -> None:
-    """A proof without the cosignature of a witness that was named is refused."""
+def test_the_page_requires_every_witness() -> None:
+    """A proof without the cosignature of a named witness is refused."""
     _, _, note = PROOF.rpartition("— witness.example/w2")
     without = PROOF.removesuffix("— witness.example/w2" + note)
     assert [] == check(without, KEYS[0])["cosigned_s"]
@@ -103,7 +103,7 @@ def test_the_page_wants_every_witness() -> None:
 
 
 def test_the_page_runs() -> None:
-    """As a program it prints what was proved and ends with 0, or says why not and ends with 1."""
+    """As a program it prints the proved number and exits with 0, or the reason and exits with 1."""
     log, *witnesses = (FOLDER / "keys.txt").read_text("utf-8").split()
     for keys, status, word in (
         ([log, *witnesses], 0, "48605"),
@@ -116,7 +116,7 @@ def test_the_page_runs() -> None:
 
 
 def test_a_continued_log_is_proved_by_its_new_origin() -> None:
-    """After `ledger continue` the origin has a number; both checkers take it, and say it."""
+    """After `ledger continue` the origin has a number; both checkers accept and print it."""
     issued = Issued()
     issued.checkpoint = issued.signed(origin_of("local", "region/nyc", 3))
     text = issued.proof(int(issued.columns.cells[0]), HORIZONS_MIN[0])

@@ -1,4 +1,4 @@
-"""A checkpoint file counts only with the signature of this instance's key; who has the public key alone may read."""
+"""A checkpoint file is valid only with the signature of this instance's key; the public key alone allows reading."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,12 +27,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def said(key: Signer) -> str:
-    """A key as messages name it, as a regular expression."""
+    """A regular expression for a key in messages."""
     return rf"{key.name}\+{key.verifier.key_id.hex()}"
 
 
 def test_the_file_is_the_signed_note(place: Place) -> None:
-    """What lies on disk is what the guard hands out, signed by the instance's key over this log's size and root."""
+    """The file equals the guard's note, signed by the instance's key over this log's size and root."""
     ledger = place.open()
     note = ledger.guard.note(LOG)
     assert note is not None
@@ -44,7 +44,7 @@ def test_the_file_is_the_signed_note(place: Place) -> None:
 
 
 def test_an_unsigned_file_is_refused(place: Place) -> None:
-    """A checkpoint without a signature could be anybody's: the message names the key that should have signed."""
+    """A checkpoint without a signature is refused: the message names the key that should have signed."""
     place.checkpoint().write_text(parse_checkpoint(place.checkpoint().read_text("utf-8")).body(), "utf-8")
     with pytest.raises(BootRefused, match=rf"region__nyc\.txt is not signed: expected a signature of {said(SIGNER)}.*ledger continue"):
         place.open().append(LOG, 3, [scored(3)])
@@ -65,7 +65,7 @@ def test_a_changed_file_is_refused(place: Place) -> None:
 
 
 def test_the_public_key_reads_but_does_not_append(place: Place) -> None:
-    """A ledger that was opened with the public key reads entries and checkpoints; an append asks for the private key."""
+    """A ledger opened with the public key reads entries and checkpoints; an append requires the private key."""
     ledger = place.open(signer=lambda: SIGNER.verifier)
     found = ledger.guard.read(LOG)
     assert found is not None
@@ -76,7 +76,7 @@ def test_the_public_key_reads_but_does_not_append(place: Place) -> None:
 
 
 def test_no_key_at_all(place: Place) -> None:
-    """Without any key entries are read, and of the checkpoint it is said that it cannot be checked, until the key is there."""
+    """Without a key entries are read, and the checkpoint is reported as unchecked, until the key is there."""
     found: list[Verifier] = []
     ledger = place.open(signer=lambda: found[0] if found else None)
     assert len(ledger.read(LOG, 0)) == 3
@@ -86,8 +86,8 @@ def test_no_key_at_all(place: Place) -> None:
     assert ledger.guard.read(LOG) is not None
 
 
-def test_a_cosigned_note_is_handed_out_while_it_is_not_older(place: Place) -> None:
-    """The witness's copy counts until the log's own checkpoint has grown past it."""
+def test_a_cosigned_note_is_returned_until_it_is_older(place: Place) -> None:
+    """The cosigned copy is used until the log's own checkpoint is larger."""
     ledger = place.open()
     cosigned = cosign_note(place.checkpoint().read_text("utf-8"), WITNESS, 1_400_000_000)
     ledger.guard.cosigned_path(LOG).write_text(cosigned, "utf-8")

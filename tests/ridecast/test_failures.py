@@ -129,7 +129,7 @@ def test_an_unreachable_broker_is_named(at_small: Small, call: Call, monkeypatch
     address = f"127.0.0.1:{free_port()}"
     more = ("--until", "2025-04-07") if command == "bootstrap" else ()
     done = call(command, "--rides", f"kafka://{address}/rides", "--region", "tehran", "--home", "home", *more)
-    assert re.fullmatch(rf"ridecast: Kafka at {address}: asked for the partitions of rides: _TRANSPORT: .*\n", done.err)
+    assert re.fullmatch(rf"ridecast: Kafka at {address}: reading the partitions of rides: _TRANSPORT: .*\n", done.err)
     assert (1, "") == (done.status, done.out)
 
 

@@ -1,8 +1,8 @@
-"""Avro container files of rides, block by block: where each block lies, and the ride events in one.
+"""Reads Avro container files of rides, block by block.
 
-Two schemas are read: ride_log_entry.v1, which this project writes, and any ride event schema that can be
-read as ours, so that other programs' files are ride logs too. Source: Avro 1.12 specification, "Object
-Container Files".
+Two schemas are supported: ride_log_entry.v1, which Ridecast writes, and any ride event schema that Avro
+can resolve to ride_event.v1, so that other programs' files are ride logs too. Source: Avro 1.12
+specification, "Object Container Files".
 """
 
 import io
@@ -28,14 +28,14 @@ from schemas.events.rides import NO_TIME, Int64s
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
-HEADER_BYTES = 1 << 20  # the longest header that we look through; ours takes 500 bytes
+HEADER_BYTES = 1 << 20  # the longest header accepted; Ridecast's own has 500 bytes
 MAX_BLOCK_BYTES = 1 << 30
-_TIME_BYTES = 8  # of a varint of microseconds between 1987 and 2112
+_TIME_BYTES = 8  # size of a varint of microseconds between 1987 and 2112
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A file and what its header says; opened anew for each look, so that a reader has nothing to close."""
+    """A file and its header; each read opens the file again, so that a reader has nothing to close."""
 
     path: Path
     schema: AvroSchema
@@ -45,13 +45,13 @@ class Container:
 
     @property
     def is_log_entry(self) -> bool:
-        """Whether its entries are ours, not bare ride events."""
+        """Whether its entries are ride_log_entry, not plain ride events."""
         return isinstance(self.schema, dict) and self.schema.get("name") == "RideLogEntry"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where one block of a container lies: its data from `start`, the next block from `stop`."""
+    """Position of one block in a container: its data is at `start`, the next block at `stop`."""
 
     entries: int
     start: int
@@ -82,7 +82,7 @@ def read_header(path: Path) -> Container | None:
     try:
         while count := source.long():
             if count < 0:
-                source.long()  # the size of the block of fields, which we do not need
+                source.long()  # the size of the block of fields, which is not needed
             for _ in range(abs(count)):
                 name = source.text().decode()
                 fields[name] = source.text()
@@ -104,7 +104,7 @@ def read_header(path: Path) -> Container | None:
     expected = released("ride_log_entry.v1" if container.is_log_entry else "ride_event.v1")
     try:
         problems = check(reader=expected, writer=schema)
-    except Exception as cause:  # what an unparsable schema raises is fastavro's affair
+    except Exception as cause:  # fastavro raises various types for an invalid schema
         raise DamagedError(f"{path}: expected a schema of rides, got {cause}") from cause
     if problems:
         raise DamagedError(f"{path}: expected ride events: {problems[0]}")
@@ -112,10 +112,10 @@ def read_header(path: Path) -> Container | None:
 
 
 def scan_blocks(container: Container, position: int) -> Iterator[Block]:
-    """The whole blocks from a byte position on; stops before one that is not complete.
+    """The complete blocks from a byte position on; stops before an incomplete one.
 
     Raises:
-        DamagedError: a whole block does not end with the file's marker.
+        DamagedError: a complete block does not end with the file's sync marker.
     """
     with _opened(container.path) as file:
         yield from _scan(container, file.fileno(), position)
@@ -138,7 +138,7 @@ def _scan(container: Container, descriptor: int, position: int) -> Iterator[Bloc
         if stop > size_bytes:
             return
         if os.pread(descriptor, SYNC_BYTES, stop - SYNC_BYTES) != container.sync_marker:
-            raise DamagedError(f"{container.path}: expected the file's marker at byte {stop - SYNC_BYTES}; the file is damaged")
+            raise DamagedError(f"{container.path}: expected the sync marker at byte {stop - SYNC_BYTES}; the file is damaged")
         yield Block(entries, start, data_bytes, stop)
         position = stop
 
@@ -149,7 +149,7 @@ def decode_block(container: Container, block: Block) -> tuple[Int64s, list[bytes
     Returns:
         int64[n], microseconds or NO_TIME; and n byte strings.
     Raises:
-        DamagedError: the block is not what its header says.
+        DamagedError: the block does not match its header.
     """
     with _opened(container.path) as file:
         data = os.pread(file.fileno(), block.size_bytes, block.start)
@@ -161,13 +161,13 @@ def decode_block(container: Container, block: Block) -> tuple[Int64s, list[bytes
         if not container.is_log_entry:
             return _ride_events(container.schema, data, block.entries)
         return _fast_entries(data, block.entries) or plain_entries(data, block.entries)
-    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here
+    except Exception as cause:  # fastavro's C code raises various types; all mean a damaged block
         where = f"{container.path}: block at byte {block.start}"
         raise DamagedError(f"{where}: expected {block.entries} entries in {block.size_bytes} bytes, got {cause}") from cause
 
 
 def _fast_entries(data: bytes, n: int) -> tuple[Int64s, list[bytes]] | None:
-    """Entries of ride_log_entry.v1 whose times take eight bytes and whose lengths take one or two; else None."""
+    """Entries of ride_log_entry.v1 whose times have eight bytes and whose lengths one or two; else None."""
     starts, values, at = [0] * n, [b""] * n, 0
     try:
         for row in range(n):
@@ -198,7 +198,7 @@ def _fast_entries(data: bytes, n: int) -> tuple[Int64s, list[bytes]] | None:
     if not n:
         return np.empty(0, np.int64), values
     words = np.frombuffer(data, np.uint8)[np.array(starts)[:, None] + np.arange(_TIME_BYTES)]
-    # A time that is not eight bytes long would have put every later position elsewhere: then nothing here holds.
+    # A time of another size shifts every later position: then the result is wrong.
     if not (words[:, :-1] > 127).all() or (words[:, -1] > 127).any() or (words[:, -1] == 0).any():
         return None
     shifts = np.uint64(7) * np.arange(_TIME_BYTES, dtype=np.uint64)
@@ -207,7 +207,7 @@ def _fast_entries(data: bytes, n: int) -> tuple[Int64s, list[bytes]] | None:
 
 
 def plain_entries(data: bytes, n: int) -> tuple[Int64s, list[bytes]]:
-    """Entries of ride_log_entry.v1, one at a time: what the fast way must equal."""
+    """Entries of ride_log_entry.v1, read one at a time: the reference for `_fast_entries`."""
     source, parsed = io.BytesIO(data), plain_parsed("ride_log_entry.v1")
     times, values = np.empty(n, np.int64), list[bytes]()
     for row in range(n):
@@ -215,12 +215,12 @@ def plain_entries(data: bytes, n: int) -> tuple[Int64s, list[bytes]]:
         times[row] = cast(int, entry["logged_at"])
         values.append(cast(bytes, entry["value"]))
     if source.tell() != len(data):
-        raise ValueError(f"{len(data) - source.tell()} bytes more")
+        raise ValueError(f"{len(data) - source.tell()} bytes too many")
     return times, values
 
 
 def _ride_events(schema: AvroSchema, data: bytes, n: int) -> tuple[Int64s, list[bytes]]:
-    """Bare ride events as framed values: the very bytes if the schema is ours, else lifted to it."""
+    """Plain ride events as framed values: unchanged bytes if the schema is ride_event.v1, else converted to it."""
     same = fingerprint(schema) == fingerprint(released("ride_event.v1"))
     writer = fastavro.parse_schema(without_logical_types(schema))
     frame, reader = head("ride_event.v1"), None if same else plain_parsed("ride_event.v1")
@@ -232,14 +232,14 @@ def _ride_events(schema: AvroSchema, data: bytes, n: int) -> tuple[Int64s, list[
         times[row] = NO_TIME if logged_at is None else logged_at
         values.append(frame + data[start : source.tell()] if same else encode_event(fields))
     if source.tell() != len(data):
-        raise ValueError(f"{len(data) - source.tell()} bytes more")
+        raise ValueError(f"{len(data) - source.tell()} bytes too many")
     return times, values
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  closed below in every case
     except OSError as cause:
         raise StoreUnavailable(f"ride log: cannot read {path}: {cause.strerror}") from cause
     with file:
@@ -247,7 +247,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 class _Bytes:
-    """A cursor over bytes that may end too early (EOFError) or make no sense (ValueError)."""
+    """A cursor over bytes that may be truncated (EOFError) or invalid (ValueError)."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self.data, self.at = data, at

@@ -1,8 +1,8 @@
-"""The embedded ride log: what Kafka's `rides.raw` is in production, as directories of Avro containers.
+"""Reads the embedded ride log, the counterpart of Kafka's `rides.raw`: directories of Avro containers.
 
-`DIR/<partition>/<20-digit first offset>.avro` holds the entries of one partition from that offset on. A
-reader may follow while one writer appends: it sees whole blocks only. This file knows how entries lie on
-disk; what they say is `schemas.events.codec`'s affair, and how partitions are paced is `dataflows.connectors.sources`'.
+`DIR/<partition>/<20-digit first offset>.avro` has the entries of one partition from that offset on. A
+reader may follow while one writer appends: it sees complete blocks only. This file handles the layout on
+disk; `schemas.events.codec` decodes the entries, and `dataflows.connectors.sources` polls for new ones.
 """
 
 from bisect import bisect_right
@@ -27,7 +27,7 @@ class RideLogReader:
         partition: Which of its partitions.
     Raises:
         UsageError: no such log or partition.
-        DamagedError: a file is not an Avro container of rides, or is broken anywhere but at its live end.
+        DamagedError: a file is not an Avro container of rides, or is damaged elsewhere than at its growing end.
     """
 
     def __init__(self, directory: Path | str, partition: int) -> None:
@@ -41,11 +41,11 @@ class RideLogReader:
         self._refresh()
 
     def start(self) -> int:
-        """Lowest offset that is still there; the end of the log if it holds nothing."""
+        """Lowest retained offset; the end of the log if it is empty."""
         return self._segments[0].first if self._segments else 0
 
     def end(self) -> int:
-        """The offset that the next entry will get, read from disk now."""
+        """The offset of the next entry to be written, read from disk now."""
         self._refresh()
         return self._segments[-1].end if self._segments else 0
 
@@ -79,7 +79,7 @@ class RideLogReader:
         return RawBatch(self.partition, offsets, times[0] if len(times) == 1 else np.concatenate(times), values)
 
     def close(self) -> None:
-        """Forget what was read; a closed reader starts again from disk."""
+        """Clear the cache; a closed reader starts again from disk."""
         self._segments, self._loaded = [], None
 
     def _block_at(self, offset: int) -> tuple[int, Int64s, list[bytes]] | None:

@@ -1,4 +1,4 @@
-"""The files of one partition of a ride log: their names, and which offsets each block of them holds."""
+"""The files of one partition of a ride log: their names, and the offsets in each of their blocks."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def partitions(directory: Path | str) -> tuple[int, ...]:
     """Numbers of the partitions of a log, ascending.
 
     Raises:
-        UsageError: no such directory, or it holds no ride log.
+        UsageError: no such directory, or it has no ride log.
     """
     root = Path(directory)
     if not root.is_dir():
@@ -37,7 +37,7 @@ def partitions(directory: Path | str) -> tuple[int, ...]:
 
 
 class Segment:
-    """One file: where its whole blocks lie and which offsets they hold."""
+    """One file: the positions and offsets of its complete blocks."""
 
     def __init__(self, first: int, container: Container) -> None:
         self.first = self.end = first
@@ -47,7 +47,7 @@ class Segment:
         self.scanned_bytes = container.header_bytes
 
     def grow(self, *, final: bool) -> None:
-        """Take note of blocks written since; a partial block is a live writer's unless no more can come."""
+        """Add newly written blocks; a partial last block is allowed unless the file is final."""
         for block in scan_blocks(self.container, self.scanned_bytes):
             self.firsts.append(self.end)
             self.blocks.append(block)
@@ -56,7 +56,7 @@ class Segment:
         size_bytes = self.container.path.stat().st_size
         if final and self.scanned_bytes != size_bytes:
             raise DamagedError(
-                f"{self.container.path}: expected a whole block at byte {self.scanned_bytes}, got a file of {size_bytes} bytes"
+                f"{self.container.path}: expected a complete block at byte {self.scanned_bytes}, got a file of {size_bytes} bytes"
             )
 
 

@@ -1,4 +1,4 @@
-"""Appending to the embedded ride log: blocks, files of bounded size, and what is durable when."""
+"""Appends to the embedded ride log: blocks, files of bounded size, and durable flushes."""
 
 import fcntl
 import hashlib
@@ -18,25 +18,25 @@ from schemas.encoding.varints import encode_longs
 from schemas.errors import ContractError, StoreUnavailable, UsageError
 from schemas.events.rides import Int64s
 
-PARTITIONS = 4  # enough to use the cores of a small machine; a log keeps the number that it was made with
+PARTITIONS = 4  # enough to use the cores of a small machine; a log keeps its number of partitions
 BLOCK_EVENTS = 1_000  # about 130 KB: small enough to read from the middle, large enough to be one write
-SEGMENT_BYTES = 256 << 20  # a file that people can still copy and look at
+SEGMENT_BYTES = 256 << 20  # a file that is still easy to copy and inspect
 LOCK_FILE = "writer.lock"
 
 
 class RideLogWriter:
-    """Appends to a log; the only writer of it while it is open.
+    """Appends to a log; the log's only writer while open.
 
-    What was appended is visible to readers a block at a time, and durable after `flush` or `close`. A
-    partial block that an interrupted writer left behind is cut off, since nobody was promised it.
+    Entries become visible to readers a block at a time, and durable after `flush` or `close`. A
+    partial block of an interrupted writer is truncated: it was never confirmed.
 
     Args:
-        directory: The log; made if it does not exist.
-        partitions: Number of partitions; an existing log must have as many.
-        segment_bytes: A file that has reached this size is followed by another.
+        directory: The log; created if missing.
+        partitions: Number of partitions; must match an existing log.
+        segment_bytes: When a file has reached this size, the next one starts.
     Raises:
         UsageError: the log has another number of partitions.
-        StoreUnavailable: somebody else is writing, or the disk refuses.
+        StoreUnavailable: another process is writing, or the disk fails.
 
     >>> import tempfile
     >>> from dataflows.connectors.files.ridelog import RideLogReader
@@ -54,7 +54,7 @@ class RideLogWriter:
         self._segment_bytes = segment_bytes
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.directory / LOCK_FILE, "ab")  # noqa: SIM115  held while this writer lives
+            self._lock = open(self.directory / LOCK_FILE, "ab")  # noqa: SIM115  open as long as this writer
         except OSError as cause:
             raise StoreUnavailable(f"ride log: cannot write to {str(directory)!r}: {cause.strerror}") from cause
         try:
@@ -76,7 +76,7 @@ class RideLogWriter:
             raise
 
     def ends(self) -> list[int]:
-        """The offset that each partition's next entry will get."""
+        """The offset of each partition's next entry."""
         return [tail.end for tail in self._tails]
 
     def append(self, partition: int, logged_at_us: Int64s, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
@@ -87,7 +87,7 @@ class RideLogWriter:
             keys, values: n byte strings each.
         Raises:
             ContractError: no such partition, or columns of unequal length.
-            StoreUnavailable: the disk refuses.
+            StoreUnavailable: the disk fails.
         """
         if not 0 <= partition < len(self._tails):
             raise ContractError(f"ride log: expected a partition below {len(self._tails)}, got {partition}")
@@ -101,7 +101,7 @@ class RideLogWriter:
             tail.flush()
 
     def close(self) -> None:
-        """Flush, and let go of the log."""
+        """Flush, and release the log."""
         if self._lock.closed:
             return
         try:
@@ -134,7 +134,7 @@ class _Tail:
         self.file: FileIO | None = None
 
     def open(self) -> None:
-        """Stand at the end of what is there."""
+        """Open the last file, positioned after its last complete block."""
         try:
             self._folder.mkdir(exist_ok=True)
             firsts = segment_firsts(self._folder)
@@ -194,12 +194,12 @@ class _Tail:
         return self.file
 
     def _begin(self, first: int) -> None:
-        """Start a new file; the one before is durable first, so that a gap between files is damage."""
+        """Start a new file; the previous one is flushed first, so that a gap between files always means damage."""
         if self.file is not None:
             os.fsync(self.file.fileno())
             self.file.close()
         self.end = max(self.end, first)
-        # Avro asks for a random marker; ours is made from the place, so that the same rides give the same bytes.
+        # Avro recommends a random marker; this one depends on partition and offset, so that the same rides give the same bytes.
         self._sync_marker = hashlib.blake2b(f"ridecast ride log {self._partition} {first}".encode(), digest_size=16).digest()
         self.file = FileIO(self._folder / segment_name(first), "w")
         _write_all(self.file.fileno(), container_header(json.dumps(released("ride_log_entry.v1")), self._sync_marker))

@@ -1,1 +1,1 @@
-"""Kafka: rides in, forecasts and rejects out, exactly once for who reads committed."""
+"""Kafka: rides in, forecasts and rejects out, exactly once for consumers that read committed."""

@@ -1,6 +1,6 @@
-"""How a Kafka broker is spoken to: client settings, what its failures mean to us, topics and their ends.
+"""Connections to a Kafka broker: client settings, error handling, topics and their ends.
 
-Shared by the ride source and by the sinks. Nothing here decides what a message means.
+Shared by the ride source and the sinks. Nothing here depends on the content of messages.
 """
 
 import logging
@@ -15,15 +15,15 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable, UsageError
 
-ANSWER_S = 10.0  # how long one question to a broker may take; a broker on the same network needs milliseconds
+ANSWER_S = 10.0  # timeout of one request to a broker; a broker on the same network needs milliseconds
 LOG = logging.getLogger("ridecast.kafka")
-# The client library speaks of every refused connection, several times a second, and of coordinators that load as if that
-# were a fault. What matters reaches us as an error of a call; its own lines are for whoever asks for log level debug.
+# The client library logs every refused connection, several times a second, and loading coordinators as errors.
+# Relevant errors are raised by calls; the library's own lines appear only at log level debug.
 CLIENT_LOG = logging.getLogger("ridecast.kafka.client")
 CLIENT_LOG.addFilter(lambda record: LOG.isEnabledFor(logging.DEBUG))
-SAY_AGAIN_S = 60.0  # the same trouble of a client is told once in this time
+LOG_AGAIN_S = 60.0  # the same error of a client is logged once in this time
 
-# What the client gets over by itself once the broker is back.
+# Errors from which the client recovers by itself once the broker is back.
 TRANSIENT = frozenset(
     (
         KafkaError._ALL_BROKERS_DOWN,
@@ -34,20 +34,20 @@ TRANSIENT = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
     )
 )
-# Where a topic is new, or its broker has just come back, the one that is asked may not lead it yet.
+# For a new topic, or after a broker's restart, the broker that answers may not lead the partition yet.
 UNSETTLED = frozenset((KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION))
 RETRY_S = 0.05
-FORGOTTEN = "returned NULL without setting an exception"  # what the interpreter says of a call that failed without an error
+FORGOTTEN = "returned NULL without setting an exception"  # the interpreter's message for a call that failed without an exception
 
-Config = dict[str, Any]  # the client's own: text, numbers, switches and callbacks
+Config = dict[str, Any]  # settings of the client library: text, numbers, booleans and callbacks
 
 
 def client_config(bootstrap: str) -> Config:
-    """Settings that every client of ours has: its broker, and a logger instead of the standard error."""
+    """Settings of every client: its broker, and a logger instead of standard error."""
     return {"bootstrap.servers": bootstrap, "logger": CLIENT_LOG, "error_cb": _log_error}
 
 
-_said: dict[str, float] = {}  # name of an error -> monotonic seconds at which it was last told
+_logged_at_s: dict[str, float] = {}  # name of an error -> monotonic seconds at which it was last logged
 
 
 def _log_error(error: KafkaError) -> None:
@@ -55,39 +55,39 @@ def _log_error(error: KafkaError) -> None:
 
 
 def tell(level: int, who: str, error: KafkaError) -> None:
-    """Log a client's error, unless the same was told a moment ago: a broker that is away says so again and again."""
+    """Log a client's error, at most once a minute for each error: the client repeats it while a broker is down."""
     now = time.monotonic()
-    if now - _said.get(error.name(), -SAY_AGAIN_S) >= SAY_AGAIN_S:
-        _said[error.name()] = now
+    if now - _logged_at_s.get(error.name(), -LOG_AGAIN_S) >= LOG_AGAIN_S:
+        _logged_at_s[error.name()] = now
         LOG.log(level, "%s: %s: %s", who, error.name(), error.str())
 
 
 def reader_config(bootstrap: str) -> Config:
-    """Settings of a consumer that is assigned by hand, keeps its own positions and reads what is committed."""
+    """Settings of a consumer with manual assignment and positions that reads committed messages only."""
     return client_config(bootstrap) | {
-        "group.id": "ridecast",  # the client insists on a name; no group is ever joined
+        "group.id": "ridecast",  # the client requires a name; it never joins a group
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
-        # The end of a partition arrives as an event with its offset: the only sign that transaction markers were passed.
+        # Reports the end of a partition with its offset: the only way to know that transaction markers were passed.
         "enable.partition.eof": True,
-        "auto.offset.reset": "error",  # a position that the log no longer holds must be seen, never skipped
-        "fetch.wait.max.ms": 100,  # so late is the end of a partition known, if its last offset is a marker
+        "auto.offset.reset": "error",  # a position that is no longer retained must raise an error, never be skipped
+        "fetch.wait.max.ms": 100,  # delay until the end of a partition is known if its last offset is a marker
         "fetch.queue.backoff.ms": 5,  # the default of 1,000 throttles every replay: 0.18 instead of 1.1 million/s
     }
 
 
 def unavailable(bootstrap: str, doing: str, cause: KafkaException | KafkaError | Exception) -> StoreUnavailable:
-    """A broker's failure in our own words, to be raised from its cause."""
+    """A broker's error as StoreUnavailable, to be raised from its cause."""
     error = cause.args[0] if isinstance(cause, KafkaException) else cause
     text = f"{error.name()}: {error.str()}" if isinstance(error, KafkaError) else str(error)
     return StoreUnavailable(f"Kafka at {bootstrap}: {doing}: {text}")
 
 
 def watermarks(consumer: Consumer, bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
-    """(oldest offset held, next offset to be written), freshly asked from the broker.
+    """(oldest retained offset, next offset to be written), read from the broker now.
 
-    The second is the high watermark only if the consumer reads uncommitted; else it stops at the first open transaction.
+    The second is the high watermark only if the consumer reads uncommitted; else it is the first open transaction.
 
     Raises:
         StoreUnavailable: the broker does not answer.
@@ -99,10 +99,10 @@ def watermarks(consumer: Consumer, bootstrap: str, topic: str, partition: int) -
             break
         except KafkaException as cause:
             if cause.args[0].code() not in UNSETTLED or time.monotonic() > give_up_at:
-                raise unavailable(bootstrap, f"asked for the ends of {topic}/{partition}", cause) from cause
+                raise unavailable(bootstrap, f"reading the ends of {topic}/{partition}", cause) from cause
             time.sleep(RETRY_S)
     if found is None:
-        raise StoreUnavailable(f"Kafka at {bootstrap}: asked for the ends of {topic}/{partition}: no answer in {ANSWER_S:g} s")
+        raise StoreUnavailable(f"Kafka at {bootstrap}: reading the ends of {topic}/{partition}: no answer in {ANSWER_S:g} s")
     return int(found[0]), int(found[1])
 
 
@@ -116,16 +116,16 @@ def partitions_of(consumer: Consumer, bootstrap: str, topic: str) -> tuple[int, 
     try:
         found = consumer.list_topics(topic, timeout=ANSWER_S).topics.get(topic)
     except KafkaException as cause:
-        raise unavailable(bootstrap, f"asked for the partitions of {topic}", cause) from cause
+        raise unavailable(bootstrap, f"reading the partitions of {topic}", cause) from cause
     if found is None or found.error is not None or not found.partitions:
         if found is not None and found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise unavailable(bootstrap, f"asked for the partitions of {topic}", found.error)
-        raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, and there is none")
+            raise unavailable(bootstrap, f"reading the partitions of {topic}", found.error)
+        raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none")
     return tuple(sorted(found.partitions))
 
 
 def topic_identity(bootstrap: str, topic: str) -> SourceIdentity:
-    """Ids of the cluster and of the topic: a topic made anew under the same name has another id.
+    """Ids of the cluster and of the topic: a topic that was deleted and created again has another id.
 
     Raises:
         StoreUnavailable: the broker does not answer.
@@ -143,16 +143,16 @@ def topic_identity(bootstrap: str, topic: str) -> SourceIdentity:
 
 
 def ensure_topic(bootstrap: str, topic: str, partitions: int, config: Mapping[str, str], replicas: int = -1) -> bool:
-    """Make a topic if it is missing; one that exists is left as it is.
+    """Create a topic if it is missing; an existing topic is not changed.
 
     Args:
         bootstrap: HOST:PORT of a broker.
         topic: Its full name.
-        partitions: How many, if it must be made.
-        config: Broker settings of the topic, such as cleanup.policy.
-        replicas: Copies; -1 leaves it to the broker.
+        partitions: Number of partitions of a new topic.
+        config: Broker settings of a new topic, such as cleanup.policy.
+        replicas: Replication factor; -1 for the broker's default.
     Returns:
-        Whether it was made now.
+        Whether the topic was created.
     Raises:
         StoreUnavailable: the broker does not answer, or refuses.
     """
@@ -163,12 +163,12 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int, config: Mapping[st
     except KafkaException as cause:
         if cause.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
-        raise unavailable(bootstrap, f"making the topic {topic}", cause) from cause
-    # A broker answers before it knows its new topic itself.
+        raise unavailable(bootstrap, f"creating topic {topic}", cause) from cause
+    # The broker answers before its metadata includes the new topic.
     give_up_at = time.monotonic() + ANSWER_S
     while not _is_known(admin, topic):
         if time.monotonic() > give_up_at:
-            raise StoreUnavailable(f"Kafka at {bootstrap}: making the topic {topic}: it was made, and did not appear in {ANSWER_S:g} s")
+            raise StoreUnavailable(f"Kafka at {bootstrap}: creating topic {topic}: created, but did not appear within {ANSWER_S:g} s")
         time.sleep(0.02)
     return True
 
@@ -197,7 +197,7 @@ def parse_address(where: str) -> tuple[str, str]:
 
 
 class Reports:
-    """Delivery reports of some messages; the only proof that a broker has them."""
+    """Delivery reports of a batch of messages; the only proof that a broker has them."""
 
     def __init__(self) -> None:
         self._delivered = 0
@@ -214,16 +214,16 @@ class Reports:
         if self._errors:
             raise KafkaException(self._errors[0])
         if self._delivered != expected:
-            text = f"expected {expected} reports of delivery, got {self._delivered}"
+            text = f"expected {expected} delivery reports, got {self._delivered}"
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
 
 
 @contextmanager
 def fatal_errors() -> Iterator[None]:
-    """Around a call that serves callbacks: a fatal error of the client comes out of it as the KafkaException that it is.
+    """Raise a fatal error of the client as KafkaException; for calls that serve callbacks.
 
-    The client raises it before it serves the delivery reports that wait, and the first of these then fails on it. Now and
-    then it forgets meanwhile what it raised: that there was one is all that is left, and the next call says which.
+    The client sets the exception before it serves the pending delivery reports, and the first of them then fails with
+    SystemError. Sometimes the client loses the original exception: only the next call then reports which error it was.
     """
     try:
         yield
@@ -231,24 +231,24 @@ def fatal_errors() -> Iterator[None]:
         if isinstance(broken.__cause__, KafkaException):
             raise broken.__cause__ from broken
         if FORGOTTEN in str(broken):
-            raise KafkaException(KafkaError(KafkaError._FATAL, f"the client forgot which: {broken}")) from broken
+            raise KafkaException(KafkaError(KafkaError._FATAL, f"the client lost the original error: {broken}")) from broken
         raise
 
 
 def flush(producer: Producer, give_up_at: float) -> None:
-    """Wait until every message has its report, or for as long as there is time."""
+    """Wait until every message has its delivery report, or until the time limit."""
     with fatal_errors():
         producer.flush(max(0.0, give_up_at - time.monotonic()))
 
 
 def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, reports: Reports, give_up_at: float) -> None:
-    """Queue one message; wait for room while the queue is full.
+    """Queue one message; wait while the queue is full.
 
     Args:
-        producer: Its delivery reports are served by its flush.
+        producer: Its flush serves the delivery reports.
         topic: Full name.
-        key, value: Bytes; no value is a tombstone.
-        reports: Hears how it ended.
+        key, value: Bytes; value None is a tombstone.
+        reports: Receives the delivery report.
         give_up_at: Monotonic seconds.
     Raises:
         KafkaException: the queue stayed full, or the client refuses the message.

@@ -1,7 +1,7 @@
-"""Forecasts to Kafka, exactly once: the messages and the cursor of their log lie in the same transaction.
+"""Publishes forecasts to Kafka exactly once: messages and the cursor of their log are in one transaction.
 
-Who reads committed sees an issue whole and once, wherever the publisher was killed. A transactional id
-belongs to one region of one instance, so that a new publisher fences the one before it.
+A consumer that reads committed sees each issue complete and once, wherever the publisher was killed. A
+transactional id belongs to one region of one instance, so that a new publisher fences the previous one.
 """
 
 import time
@@ -15,8 +15,8 @@ from schemas.errors import Fenced
 from schemas.forecasts.messages import decode_cursor, encode_cursor
 from schemas.topics import CURSORS, FORECASTS
 
-PATIENCE_S = 60.0  # a restart of a broker takes a few seconds; after this the publisher's supervisor should know
-TRANSACTION_S = 30.0  # how long one that vanished holds up readers, if none takes its place
+PATIENCE_S = 60.0  # a broker's restart takes a few seconds; after this time the publisher reports an error
+TRANSACTION_S = 30.0  # how long a killed publisher blocks readers if no other takes over
 RETRY_S = 0.1
 
 FENCES = frozenset(
@@ -29,13 +29,13 @@ FENCES = frozenset(
 
 
 class KafkaForecasts:
-    """A topic of forecasts, with the topic of cursors beside it; both are made if missing.
+    """A topic of forecasts and its topic of cursors; both are created if missing.
 
     Args:
         bootstrap: HOST:PORT of a broker.
         instance: Name of this installation.
-        region: Region whose only publisher this is.
-        patience_s: How long to go on trying before an error is raised.
+        region: The region; this is its only publisher.
+        patience_s: How long to retry before raising an error.
     """
 
     def __init__(self, bootstrap: str, instance: str, region: str, patience_s: float = PATIENCE_S) -> None:
@@ -48,7 +48,7 @@ class KafkaForecasts:
         self._cursors: dict[str, int] = {}
 
     def cursor(self, log: str) -> int:
-        # First the producer: from then on nobody older can move the cursor, and what was in flight has ended.
+        # Start the producer first: this fences older publishers and ends their open transactions.
         self._ready()
         return self._cursors.get(log, 0)
 
@@ -60,13 +60,13 @@ class KafkaForecasts:
             try:
                 self._transact(self._ready(), messages, log, next_index, give_up_at)
             except KafkaException as cause:
-                connection.LOG.warning("%s: up to %s %d: %s; trying again", self._transactional_id, log, next_index, cause)
+                connection.LOG.warning("%s: up to %s %d: %s; retrying", self._transactional_id, log, next_index, cause)
                 self._settle(give_up_at)
                 if time.monotonic() > give_up_at:
                     self.close()
                     raise connection.unavailable(self._bootstrap, f"publishing up to {log} {next_index}", cause) from cause
                 if self.cursor(log) >= next_index:
-                    return True  # the commit had reached the broker after all
+                    return True  # the commit had reached the broker
             else:
                 self._cursors[log] = next_index
                 return True
@@ -77,7 +77,7 @@ class KafkaForecasts:
             self._producer = None
 
     def _ready(self) -> Producer:
-        """The producer, with every older one fenced, and the cursors that were found then."""
+        """The producer; starts it if needed, which fences older ones, and then reads the cursors."""
         if self._producer is not None:
             return self._producer
         for topic, name in ((FORECASTS, self._topic), (CURSORS, self._cursors_topic)):
@@ -89,7 +89,7 @@ class KafkaForecasts:
                 "transaction.timeout.ms": int(TRANSACTION_S * 1000),
                 "linger.ms": 2,
                 "compression.type": "lz4",
-                "partitioner": "murmur2_random",  # as Kafka's own clients, so that a key has one partition for all
+                "partitioner": "murmur2_random",  # same as Kafka's Java clients, so that all writers put a key in the same partition
             }
         )
         try:
@@ -103,7 +103,7 @@ class KafkaForecasts:
     def _transact(
         self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, give_up_at: float
     ) -> None:
-        """One transaction, or KafkaException: then nothing is visible, or the commit's answer was lost."""
+        """Run one transaction; after a KafkaException nothing is visible, or the commit's answer was lost."""
         reports = connection.Reports()
         producer.begin_transaction()
         for key, value in messages:
@@ -114,20 +114,20 @@ class KafkaForecasts:
         self._persist(producer.commit_transaction, give_up_at)
 
     def _settle(self, give_up_at: float) -> None:
-        """After a failure: abort what is open. If even that can not be said, start anew and ask the broker."""
+        """After a failure, abort the open transaction; if that fails too, close the producer and start a new one."""
         if self._producer is not None:
             try:
                 self._persist(self._producer.abort_transaction, give_up_at)
             except KafkaException as cause:
-                connection.LOG.warning("%s: aborting: %s; starting anew", self._transactional_id, cause)
+                connection.LOG.warning("%s: aborting: %s; starting a new producer", self._transactional_id, cause)
                 self.close()
 
     def _persist(self, step: Callable[[float], None], give_up_at: float) -> None:
-        """Do one step of the protocol, again while the client says that again may help.
+        """Run one step of the transaction protocol; retry while the client reports the error as retriable.
 
         Raises:
-            Fenced: another publisher has the transactional id; never tried again, or two would take turns.
-            KafkaException: it failed for good.
+            Fenced: another publisher has the transactional id; never retried, or two would fence each other in turn.
+            KafkaException: the step failed permanently.
         """
         while True:
             try:
@@ -138,7 +138,7 @@ class KafkaForecasts:
                 error = cause.args[0]
                 if error.code() in FENCES:
                     self.close()
-                    raise Fenced(f"publisher {self._transactional_id}: another one has taken over: {error.str()}") from cause
+                    raise Fenced(f"publisher {self._transactional_id}: another publisher has taken over: {error.str()}") from cause
                 if not error.retriable() or time.monotonic() > give_up_at:
                     raise
                 time.sleep(RETRY_S)

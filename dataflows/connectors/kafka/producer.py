@@ -1,4 +1,4 @@
-"""Ride events into a Kafka topic: the same partitions and times as in the embedded log, each delivery confirmed."""
+"""Writes ride events to a Kafka topic: the same partitions and times as in the embedded log, each delivery confirmed."""
 
 import time
 
@@ -21,15 +21,15 @@ DELIVERY_S = 60.0  # how long a message may wait for its confirmation
 
 
 class KafkaRideSink:
-    """Appends events to a topic, which it makes if it is missing.
+    """Appends events to a topic, which is created if missing.
 
     Args:
         bootstrap: HOST:PORT of a broker.
         topic: Its name.
-        partitions: How many it has, or gets.
-        append_to: Whether it may hold events already.
+        partitions: Number of partitions of the existing or new topic.
+        append_to: Whether the topic may already have events.
     Raises:
-        UsageError: the topic has another number of partitions, or holds events.
+        UsageError: the topic has another number of partitions, or already has events.
         StoreUnavailable: the broker does not answer.
     """
 
@@ -47,7 +47,7 @@ class KafkaRideSink:
         """Queue entries at a partition's end; their timestamp is `logged_at_us` in milliseconds.
 
         Raises:
-            StoreUnavailable: the broker refuses one, or takes none for too long.
+            StoreUnavailable: the broker rejects an event, or confirms none for too long.
         """
         produce, topic, report = self._producer.produce, self._topic, self._report
         for time_ms, key, value in zip((logged_at_us // 1_000).tolist(), keys, values, strict=True):
@@ -67,7 +67,7 @@ class KafkaRideSink:
         """Wait until every event is confirmed.
 
         Raises:
-            StoreUnavailable: one is not.
+            StoreUnavailable: an event was not confirmed.
         """
         self._producer.flush(DELIVERY_S)
         self._check()
@@ -81,7 +81,7 @@ class KafkaRideSink:
             self._producer.poll(0.1)
             self._check()
             if time.monotonic() > give_up_at:
-                raise unavailable(self._bootstrap, f"writing to {self._topic}", TimeoutError(f"nothing was confirmed for {DELIVERY_S:g} s"))
+                raise unavailable(self._bootstrap, f"writing to {self._topic}", TimeoutError(f"no event confirmed within {DELIVERY_S:g} s"))
 
     def _report(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
@@ -95,15 +95,15 @@ class KafkaRideSink:
 
 
 def _check_topic(bootstrap: str, topic: str, partitions: int, *, append_to: bool) -> None:
-    """That an existing topic is what we want to write to."""
-    # The high watermark, open transactions included, is what tells whether the topic is empty.
+    """Check that an existing topic has the expected partitions and, unless appending, no events."""
+    # Only the high watermark, which includes open transactions, shows whether the topic is empty.
     consumer = Consumer(reader_config(bootstrap) | {"isolation.level": "read_uncommitted", "socket.timeout.ms": int(ANSWER_S * 1_000)})
     try:
         found = partitions_of(consumer, bootstrap, topic)
         if len(found) != partitions:
             raise UsageError(f"topic {topic}: expected {partitions} partitions, got {len(found)}")
-        held = sum(end - start for start, end in (watermarks(consumer, bootstrap, topic, partition) for partition in found))
+        events = sum(end - start for start, end in (watermarks(consumer, bootstrap, topic, partition) for partition in found))
     finally:
         consumer.close()
-    if held and not append_to:
-        raise UsageError(f"topic {topic}: expected no events in it, got {held:,}; --append adds to them")
+    if events and not append_to:
+        raise UsageError(f"topic {topic}: expected an empty topic, got {events:,} events; --append adds to them")

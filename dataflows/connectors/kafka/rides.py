@@ -1,4 +1,4 @@
-"""Ride events from a Kafka topic: one consumer per partition, assigned by hand, whose place is always known."""
+"""Reads ride events from a Kafka topic: one consumer per partition, with manual assignment and a known position."""
 
 import logging
 import time
@@ -14,8 +14,8 @@ from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
 
-PATIENCE_S = 30.0  # a broker that is away for longer is not restarting; whoever supervises us should hear of it
-QUEUED_KB = 16_384  # read ahead per partition; the default of 65,536 costs memory and gains nothing
+PATIENCE_S = 30.0  # a broker that is down longer is not just restarting: raise an error
+QUEUED_KB = 16_384  # read-ahead per partition; the default of 65,536 costs memory and is no faster
 
 
 class KafkaRides:
@@ -43,7 +43,7 @@ class KafkaRides:
 
 
 class _Asker:
-    """Asks for the ends of partitions; reads uncommitted, because only then is the end the high watermark."""
+    """Reads the ends of partitions; reads uncommitted, because only then is the end the high watermark."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._bootstrap = bootstrap
@@ -51,12 +51,12 @@ class _Asker:
         self.consumer = Consumer(connection.reader_config(bootstrap) | {"isolation.level": "read_uncommitted"})
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        self.consumer.poll(0)  # hands on what the client has logged since; nothing is ever assigned to it
+        self.consumer.poll(0)  # serves the client's log callbacks; the consumer never has an assignment
         return connection.watermarks(self.consumer, self._bootstrap, self._topic, partition)
 
 
 class KafkaReader:
-    """One partition of a topic through a consumer of its own, so that a full queue of one holds up no other."""
+    """Reads one partition with its own consumer, so that a full queue of one partition does not block another."""
 
     def __init__(self, bootstrap: str, topic: str, partition: int, offset: int, asker: _Asker) -> None:
         self._bootstrap = bootstrap
@@ -65,7 +65,7 @@ class KafkaReader:
         self._position = offset
         self._asker = asker
         self._away_since_s: float | None = None
-        self._consumer: Consumer | None = None  # made by the first read: who only asks for the ends needs none
+        self._consumer: Consumer | None = None  # created by the first read: the ends alone do not need it
 
     def read(self, limit: int, timeout_s: float) -> RawBatch | None:
         consumer = self._consumer or self._start_reading()
@@ -97,7 +97,7 @@ class KafkaReader:
             self._consumer.close()
 
     def _start_reading(self) -> Consumer:
-        # Negative offsets mean the ends to the client, and an offset past the end may wait for ever.
+        # The client treats negative offsets as special values, and may wait forever for an offset past the end.
         require_held(f"{self._topic}/{self._partition}", self._position, *self._asker.bounds(self._partition))
         config = connection.reader_config(self._bootstrap) | {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
         self._consumer = Consumer(config)
@@ -105,7 +105,7 @@ class KafkaReader:
         return self._consumer
 
     def _is_sign(self, message: Message) -> bool:
-        """Whether a message is the client's own word and not an event; a bad word is raised."""
+        """Whether a message is a signal of the client and not an event; raises permanent errors."""
         error = message.error()
         if error is None:
             return False
@@ -122,14 +122,14 @@ class KafkaReader:
         raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error)
 
     def _note_error(self, error: KafkaError) -> None:
-        """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a stall."""
+        """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a delay."""
         connection.tell(logging.WARNING, f"{self._topic}/{self._partition}", error)
         if error.code() in connection.TRANSIENT and self._away_since_s is None:
             self._away_since_s = time.monotonic()
 
     def _check_patience(self) -> None:
         if self._away_since_s is not None and time.monotonic() - self._away_since_s > PATIENCE_S:
-            self.end()  # raises if the broker is still away; an idle partition says nothing when it is back
+            self.end()  # raises if the broker is still down; an idle partition gives no signal when the broker is back
             self._away_since_s = None
 
 
@@ -137,16 +137,16 @@ _second = itemgetter(1)
 
 
 def _columns(partition: int, messages: list[Message]) -> RawBatch:
-    """Messages to columns without a line of Python per message."""
+    """Convert messages to columns without a Python loop over messages."""
     n = len(messages)
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
-    contiguous = last - first == n - 1  # offsets of a partition ascend strictly
+    contiguous = last - first == n - 1  # offsets of a partition are strictly ascending
     offsets = np.arange(first, last + 1) if contiguous else np.fromiter(map(Message.offset, messages), np.int64, n)
     stamps_ms = np.fromiter(map(_second, map(Message.timestamp, messages)), np.int64, n)
     logged_at_us = np.where(stamps_ms < 0, NO_TIME, stamps_ms * 1000)
     values = list(map(Message.value, messages))
     if not all(values):
-        values = [value or b"" for value in values]  # a tombstone is no event: it goes on as one that does not decode
+        values = [value or b"" for value in values]  # a tombstone is not an event: pass it on as bytes that do not decode
     return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values))
 
 
@@ -156,11 +156,11 @@ def require_held(where: str, offset: int, start: int, end: int) -> None:
 
 
 def read_all(bootstrap: str, topic: str, patience_s: float) -> Iterator[bytes]:
-    """Values of all committed messages of a topic, up to where it ends now; tombstones as empty bytes.
+    """Values of all committed messages of a topic, up to its current end; tombstones as empty bytes.
 
     Raises:
-        StoreUnavailable: the end was not reached in time; perhaps an open transaction stands before it.
-        NotFound: there is no such topic.
+        StoreUnavailable: the end was not reached in time, for example because of an open transaction.
+        NotFound: no such topic.
     """
     give_up_at = time.monotonic() + patience_s
     source = KafkaRides(bootstrap, topic)
@@ -169,15 +169,15 @@ def read_all(bootstrap: str, topic: str, patience_s: float) -> Iterator[bytes]:
             start, end = source.bounds(partition)
             reader = source.open(partition, start)
             try:
-                # The end is the high watermark: a message behind an open transaction is waited for, not overlooked.
+                # The end is the high watermark: wait for messages after an open transaction instead of missing them.
                 while reader.position() < end:
                     batch = reader.read(5_000, 0.05)
                     if batch is not None:
                         yield from batch.values
                     elif time.monotonic() > give_up_at:
                         raise StoreUnavailable(
-                            f"Kafka at {bootstrap}: reading {topic}/{partition}: expected to reach offset {end} in {patience_s:g} s, "
-                            f"got to {reader.position()}; is a transaction open?"
+                            f"Kafka at {bootstrap}: reading {topic}/{partition}: expected to reach offset {end} within {patience_s:g} s, "
+                            f"reached {reader.position()}; is a transaction open?"
                         )
             finally:
                 reader.close()

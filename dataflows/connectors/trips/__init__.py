@@ -1,1 +1,1 @@
-"""Trip files of other systems, turned into ride events."""
+"""Converts trip files of other systems to ride events."""

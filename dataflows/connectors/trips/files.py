@@ -1,4 +1,4 @@
-"""Trip files as tables: Parquet or CSV, and which of their columns say when and where."""
+"""Reads trip files as tables: Parquet or CSV, and finds their columns of time and place."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """Which columns to use; None means to find it by name.
+    """Names of the columns to use; None selects a column by its usual names.
 
     Attributes:
         timezone: Name of a column, or an IANA zone for all rows.
@@ -52,7 +52,7 @@ class ColumnNames:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that is not even a row: its number from 1 without the heading, what is wrong, and its text."""
+    """A malformed row: its number from 1 without the heading, what is wrong, and its text."""
 
     row: int
     detail: str
@@ -61,16 +61,15 @@ class UnreadableRow:
 
 @dataclass(frozen=True, slots=True)
 class TripTable:
-    """One file's rows and the columns that were chosen.
+    """One file's rows and the selected columns.
 
     Attributes:
         path: The file.
         table: All columns; CSV columns are text.
         time, lat, lon: Names of columns.
         id, zone: Names of columns, or None.
-        timezone: Zone given for all rows, or None.
-        rows: Number of each row of the table, from 1 without the heading; None if they have no gaps.
-        unreadable: Rows that are not in the table.
+        timezone: Zone of all rows, or None.
+        unreadable: Malformed rows, which are not in the table.
     """
 
     path: Path
@@ -84,25 +83,25 @@ class TripTable:
     unreadable: list[UnreadableRow] = field(default_factory=list)
 
     def row_numbers(self) -> list[int]:
-        """Number in the file of each row of the table."""
-        gone = {bad.row for bad in self.unreadable}
-        numbers = range(1, self.table.num_rows + len(gone) + 1)
-        return [number for number in numbers if number not in gone] if gone else list(numbers)
+        """Number in the file of each row of the table, from 1 without the heading."""
+        skipped = {bad.row for bad in self.unreadable}
+        numbers = range(1, self.table.num_rows + len(skipped) + 1)
+        return [number for number in numbers if number not in skipped] if skipped else list(numbers)
 
 
 def read_trips(path: Path | str, names: ColumnNames, default_timezone: str) -> TripTable:
-    """A trip file's table.
+    """Read a trip file and select its columns.
 
     Args:
-        path: Parquet if it starts like Parquet, else CSV (also .gz, .bz2, .zst).
-        names: Columns that the person gave.
-        default_timezone: Zone of local times where nothing else says one.
+        path: Parquet if it has Parquet's magic bytes, else CSV (also .gz, .bz2, .zst).
+        names: Columns that the user gave.
+        default_timezone: Zone of local times without another one.
     Raises:
-        UsageError: no such file, not readable, empty, or without a column that is needed.
+        UsageError: no such file, not readable, empty, or a required column is missing.
     """
     path = Path(path)
     if not path.exists():
-        raise UsageError(f"{path}: expected a Parquet or CSV file of trips, and there is none")
+        raise UsageError(f"{path}: expected a Parquet or CSV file of trips, found no such file")
     if path.is_dir():
         raise UsageError(f"{path}: expected a Parquet or CSV file of trips, got a directory")
     try:
@@ -127,7 +126,7 @@ def _read_csv(path: Path) -> tuple[pa.Table, list[UnreadableRow]]:
     data = data.removeprefix(b"\xef\xbb\xbf")
     heading_bytes = data[: data.find(b"\n") + 1] or data
     if b"\x00" in heading_bytes or not heading_bytes.strip():
-        raise UsageError(f"{path}: expected a CSV file with a heading, got {'nothing' if not data.strip() else 'bytes that are no text'}")
+        raise UsageError(f"{path}: expected a CSV file with a heading, got {'an empty file' if not data.strip() else 'binary data'}")
     heading = next(csv.reader([heading_bytes.decode("utf-8")]))
     twice = sorted({name for name in heading if heading.count(name) > 1})
     if twice:
@@ -141,7 +140,7 @@ def _read_csv(path: Path) -> tuple[pa.Table, list[UnreadableRow]]:
 
     table = pacsv.read_csv(
         io.BytesIO(data),
-        read_options=pacsv.ReadOptions(use_threads=False),  # rows are numbered only then
+        read_options=pacsv.ReadOptions(use_threads=False),  # with threads, rows are not numbered
         parse_options=pacsv.ParseOptions(invalid_row_handler=skip, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(column_types={name: pa.string() for name in heading}, strings_can_be_null=False),
     )
@@ -185,7 +184,7 @@ def _find(path: Path, columns: list[str], option: str, given: str | None, known:
 
 
 def plain_name(name: str) -> str:
-    """A column's name as it is compared.
+    """A column's name, normalised for comparison.
 
     >>> plain_name(" Date/Time")
     'date_time'

@@ -1,4 +1,4 @@
-"""Trips as ride events: one `started` event per row of a trip file, with an id that any rerun derives again."""
+"""Converts trips to ride events: one `started` event per row of a trip file, with an id that every rerun reproduces."""
 
 import hashlib
 from collections import Counter
@@ -24,7 +24,7 @@ _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 class RowFault(StrEnum):
-    """Why a row makes no event, besides `TimeFault`."""
+    """Why a row gives no event, in addition to `TimeFault`."""
 
     UNREADABLE_ROW = "unreadable_row"  # not as many fields as the heading
     BAD_COORDINATES = "bad_coordinates"  # missing, not a number, or not degrees
@@ -33,7 +33,7 @@ class RowFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that makes no event; `row` counts from 1 without the heading."""
+    """A row that gives no event; `row` counts from 1 without the heading."""
 
     path: Path
     row: int
@@ -43,15 +43,15 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class Trips:
-    """The usable rows of some files, ascending by time, equal times in the files' order.
+    """The valid rows of several files, ascending by time, equal times in the files' order.
 
     Attributes:
-        id: n texts, of the ride and of its only event.
+        id: n texts, ids of the ride and of its only event.
         occurred_at_us: int64[n], UTC.
         lat, lon: float64[n], degrees.
-        received: Rows in the files; accepted and rejected add up to it.
-        repeated: Accepted rows that equal an earlier row; different rides all the same.
-        rejected: The others, in the files' order.
+        received: Rows in the files: the sum of accepted and rejected rows.
+        repeated: Accepted rows that equal an earlier row; they count as different rides.
+        rejected: The rejected rows, in the files' order.
     """
 
     id: list[str]
@@ -73,10 +73,10 @@ class Trips:
 
 
 def to_trips(tables: Sequence[TripTable]) -> Trips:
-    """The trips of some files together.
+    """The trips of several files, merged.
 
     Raises:
-        UsageError: a column cannot hold what it should, or there is no usable row at all.
+        UsageError: a column has the wrong type, or no row is valid.
     """
     times, lats, lons, rejected, received = [], [], [], list[RejectedRow](), 0
     ids, seen = list[str](), Counter[str]()
@@ -88,22 +88,22 @@ def to_trips(tables: Sequence[TripTable]) -> Trips:
                 if faults[row] is None and not 0 < len(text.encode()) <= MAX_ID_BYTES:
                     faults[row] = RowFault.BAD_ID
         good = np.array([fault is None for fault in faults], np.bool_)
-        kept = np.flatnonzero(good)
-        at, lat, lon = at[kept], lat[kept], lon[kept]
+        valid = np.flatnonzero(good)
+        at, lat, lon = at[valid], lat[valid], lon[valid]
         rejected += _rejects(trips, faults, np.flatnonzero(~good))
         received += len(good) + len(trips.unreadable)
         if own_ids is not None:
-            ids += [own_ids[row] for row in kept.tolist()]
-            seen.update(ids[len(ids) - len(kept) :])
+            ids += [own_ids[row] for row in valid.tolist()]
+            seen.update(ids[len(ids) - len(valid) :])
         else:
-            ids += _derived_ids(at, lat, lon, _other_columns(trips, kept), seen)
+            ids += _derived_ids(at, lat, lon, _other_columns(trips, valid), seen)
         times.append(at)
         lats.append(lat)
         lons.append(lon)
     if not ids:
         reasons = Counter(row.reason.value for row in rejected)
-        said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "no rows"
-        raise UsageError(f"{', '.join(str(trips.path) for trips in tables)}: expected at least one usable trip, got {said}")
+        summary = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "no rows"
+        raise UsageError(f"{', '.join(str(trips.path) for trips in tables)}: expected at least one valid trip, got {summary}")
     all_times = np.concatenate(times)
     order = np.argsort(all_times, kind="stable")
     return Trips(
@@ -125,7 +125,7 @@ def _columns(trips: TripTable) -> tuple[Int64s, Float64s, Float64s, Reasons]:
     zones = trips.timezone or [text or None for text in _texts(table[str(trips.zone)])]
     at, faults = utc_times(table[trips.time], zones, where=f"{path}: column {trips.time!r}")
     lat, lon = (_degrees(table[name], f"{path}: column {name!r}") for name in (trips.lat, trips.lon))
-    # Whether a point lies in the region is the intake's rule: one rule, one place.
+    # The intake alone checks whether a point is in the region.
     wrong = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180))
     for row in np.flatnonzero(wrong).tolist():
         faults[row] = faults[row] or RowFault.BAD_COORDINATES
@@ -146,7 +146,7 @@ def _degrees(column: pa.ChunkedArray, where: str) -> Float64s:
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    """Every value as text, empty for none."""
+    """Every value as text; null as an empty string."""
     return ["" if text is None else text for text in _as_text(column).to_pylist()]
 
 
@@ -157,21 +157,21 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())])
 
 
-def _other_columns(trips: TripTable, kept: Int64s) -> list[str]:
-    """What a row says besides time and place, as one text per kept row."""
+def _other_columns(trips: TripTable, valid: Int64s) -> list[str]:
+    """All columns except time and place, joined to one text per valid row."""
     used = {trips.time, trips.lat, trips.lon, trips.zone}
     others = [_as_text(trips.table[name]) for name in trips.table.column_names if name not in used]
     if not others:
-        return [""] * len(kept)
+        return [""] * len(valid)
     joined = pc.binary_join_element_wise(*others, "\x1f", null_handling="replace", null_replacement="")
-    texts: list[str] = joined.take(pa.array(kept)).to_pylist()
+    texts: list[str] = joined.take(pa.array(valid)).to_pylist()
     return texts
 
 
 def _derived_ids(at: Int64s, lat: Float64s, lon: Float64s, others: list[str], seen: Counter[str]) -> list[str]:
-    """BLAKE2b-128 of each row's canonical text and of which occurrence of that row it is.
+    """BLAKE2b-128 of each row's canonical text and its number among equal rows.
 
-    Without the occurrence, rows that are equal to the minute and the metre would count as one ride; New
+    Without that number, rows that are equal to the minute and the metre would count as one ride; New
     York has 17,824 such rows in April and May 2014.
     """
     ids, blake2b = [], hashlib.blake2b
@@ -195,5 +195,5 @@ def _rejects(trips: TripTable, faults: Reasons, bad: Int64s) -> list[RejectedRow
 
 
 def time_range(trips: Trips) -> tuple[int, int]:
-    """Smallest and largest time, or NO_TIME twice."""
+    """Smallest and largest time, or NO_TIME twice without trips."""
     return (int(trips.occurred_at_us[0]), int(trips.occurred_at_us[-1])) if len(trips) else (NO_TIME, NO_TIME)

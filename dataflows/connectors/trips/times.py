@@ -1,4 +1,4 @@
-"""When a trip began: text and local times of trip files as microseconds UTC, or why there is no such time."""
+"""Converts start times of trips, text or local time, to microseconds UTC, or gives the reason why it cannot."""
 
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,7 +12,7 @@ from schemas.errors import UsageError
 from schemas.events.rides import NO_TIME, Int64s
 from state.counting.intake import YEAR_2000_US, YEAR_2100_US
 
-# Month before day, as in the files that American cities publish; a file of another habit needs ISO 8601.
+# Month before day, as in the files of American cities; files with the day first must use ISO 8601.
 TEXT_FORMATS = ("ISO8601", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p")
 SAMPLE_ROWS = 1_000
 WITH_ZONE = r"(?:[zZ]|[+-]\d{2}:?(?:\d{2})?)\s*$"
@@ -21,12 +21,12 @@ Reasons = npt.NDArray[np.object_]
 
 
 class TimeFault(StrEnum):
-    """Why a row has no time."""
+    """Why a row has no valid time."""
 
     BAD_TIME = "bad_time"  # missing, or not a time
     BAD_TIMEZONE = "bad_timezone"  # the row's own zone is not an IANA name
-    AMBIGUOUS_LOCAL_TIME = "ambiguous_local_time"  # the clocks were put back: it happened twice
-    NONEXISTENT_LOCAL_TIME = "nonexistent_local_time"  # the clocks were put forward: it never was
+    AMBIGUOUS_LOCAL_TIME = "ambiguous_local_time"  # occurs twice: the clocks were set back
+    NONEXISTENT_LOCAL_TIME = "nonexistent_local_time"  # skipped: the clocks were set forward
     TIME_OUT_OF_BOUNDS = "time_out_of_bounds"  # outside 2000 to 2100
 
 
@@ -38,9 +38,9 @@ def utc_times(column: pa.ChunkedArray, zones: list[str | None] | str, *, where: 
         zones: IANA zone of local times: one for all, or one per row.
         where: File and column, for errors.
     Returns:
-        int64[n] microseconds, NO_TIME where there is none; and per row a TimeFault or None.
+        int64[n] microseconds, NO_TIME for an invalid time; and a TimeFault or None per row.
     Raises:
-        UsageError: the column holds neither timestamps nor texts.
+        UsageError: the column has neither timestamps nor text.
 
     >>> utc_times(pa.chunked_array([["2014-04-01 00:30"]]), "America/New_York", where="t")[0].tolist()
     [1396326600000000]
@@ -72,7 +72,7 @@ def utc_times(column: pa.ChunkedArray, zones: list[str | None] | str, *, where: 
 
 
 def _parse(texts: "pd.Series[str]") -> "tuple[pd.Series[pd.Timestamp], npt.NDArray[np.bool_]]":
-    """Times without zone (UTC where the text has one), and which of them are local."""
+    """Times without zone (in UTC if the text has a zone), and which of them are local."""
     texts = texts.fillna("").str.strip()
     zoned = texts.str.contains(WITH_ZONE, regex=True) & texts.str.contains(":", regex=False)
     values = pd.Series(np.full(len(texts), np.datetime64("NaT"), "datetime64[us]"))
@@ -93,7 +93,7 @@ def _to_us(values: "pd.Series[pd.Timestamp]") -> Int64s:
 
 
 def _localise(values: "pd.Series[pd.Timestamp]", zone: str) -> tuple[Int64s, Reasons]:
-    """UTC of local times in one zone."""
+    """Local times of one zone in UTC."""
     faults: Reasons = np.full(len(values), None, np.object_)
     if not known_zone(zone):
         faults[:] = TimeFault.BAD_TIMEZONE
@@ -107,7 +107,7 @@ def _localise(values: "pd.Series[pd.Timestamp]", zone: str) -> tuple[Int64s, Rea
 
 
 def known_zone(name: str) -> bool:
-    """Whether it is an IANA zone.
+    """Whether the name is an IANA zone.
 
     >>> known_zone("America/New_York"), known_zone("New York")
     (True, False)

@@ -1,4 +1,4 @@
-"""The log `control` as flat tables: which models there are, and everything that was decided about them."""
+"""Exports the log `control` as flat tables: one of models, one of all control records."""
 
 import dataclasses
 import json
@@ -29,8 +29,8 @@ MODELS = pa.schema(
         ("index", pa.int64()),
     ]
 )
-SAID = ("region", "measure", "model", "alias", "reason")  # of a control record, where it has them
-CONTROL = pa.schema([("index", pa.int64()), ("kind", pa.string()), *((name, pa.string()) for name in SAID), ("record", pa.string())])
+OWN_COLUMNS = ("region", "measure", "model", "alias", "reason")  # null where a control record has no such field
+CONTROL = pa.schema([("index", pa.int64()), ("kind", pa.string()), *((name, pa.string()) for name in OWN_COLUMNS), ("record", pa.string())])
 
 
 def export_control(ledger: Ledger, regions: Mapping[str, Region], folder: Path) -> dict[str, int]:
@@ -38,8 +38,8 @@ def export_control(ledger: Ledger, regions: Mapping[str, Region], folder: Path) 
 
     Args:
         ledger: Open; without a log `control` the tables are empty.
-        regions: By name, for the times of training data; of a region that is not among them they are null.
-        folder: Is there.
+        regions: By name, for the times of training data; null for a region that is not given.
+        folder: Must exist.
     """
     models, control = [], []
     for stored, record in _entries(ledger):
@@ -52,14 +52,14 @@ def export_control(ledger: Ledger, regions: Mapping[str, Region], folder: Path) 
 
 
 def _entries(ledger: Ledger) -> Iterator[tuple[Stored[Record], Record | None]]:
-    """Every entry with its record; None for one that a newer version wrote."""
+    """Every entry with its record; None for a kind of a newer version."""
     for stored in ledger.scan(CONTROL_LOG):
         yield stored, decode_if_known(stored.payload)
 
 
 def _control_row(stored: Stored[Record], record: Record | None) -> dict[str, object]:
-    said = {name: _text(getattr(record, name, None)) for name in SAID}
-    return {"index": stored.index, "kind": stored.kind, **said, "record": _json(dataclasses.asdict(record)) if record else None}
+    fields = {name: _text(getattr(record, name, None)) for name in OWN_COLUMNS}
+    return {"index": stored.index, "kind": stored.kind, **fields, "record": _json(dataclasses.asdict(record)) if record else None}
 
 
 def _model_row(stored: Stored[Record], record: ModelTrained, region: Region | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Flat tables out of the ledger: Parquet files that pandas and DuckDB open directly."""
+"""Exports the ledger as flat tables: Parquet files that pandas and DuckDB open directly."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from schemas.records.records import FALLBACKS, ForecastIssued, Record, RegionBoo
 from schemas.regions import Region, region_from_json
 from state.counting.slots import CountColumns, merge_counts
 
-Window = tuple[int, int]  # microseconds UTC: from, up to but without
+Window = tuple[int, int]  # microseconds UTC: first included, first excluded
 
 PAGE_ENTRIES = 2_000
 ALWAYS: Window = (0, 2**63 - 1)
@@ -71,14 +71,14 @@ def export_parquet(
 ) -> dict[str, int]:
     """Write counts, forecasts, scores, models and control as Parquet, a file each; returns rows per table.
 
-    Counts are settled ones: history and corrections are added to their slots. Slots are given by their
+    Counts are settled: history and corrections are added to their slots. Slots are given by their
     start, UTC; a forecast by its target, the start of its window. Forecasts whose chunks expired are left out.
-    All files are written aside and take their places together: what lies there already stays until all are complete.
+    All files are written to a temporary folder and renamed together: existing files stay until all are complete.
 
     Args:
-        folder: Where they go; made if it is missing.
-        window: Which targets of forecasts and slots of scores, by region; the other tables are whole.
-        on_entries: Hears of entries done and of all, region by region.
+        folder: Where to write; created if missing.
+        window: Targets of forecasts and slots of scores to export, by region; the other tables are complete.
+        on_entries: Called with (entries done, entries in total), region by region.
     Raises:
         NotFound: no region is bootstrapped here.
         StoreUnavailable: the disk refuses.
@@ -89,13 +89,13 @@ def export_parquet(
     windows = {name: window(region) for name, region in known.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".export-", dir=folder) as made:
-            aside = Path(made)
-            rows = _write_regions(ledger, blobs, known, windows, aside, on_entries) | export_control(ledger, known, aside)
+        with TemporaryDirectory(prefix=".export-", dir=folder) as path:
+            temporary = Path(path)
+            rows = _write_regions(ledger, blobs, known, windows, temporary, on_entries) | export_control(ledger, known, temporary)
             for name in rows:
-                _flush_file(aside / f"{name}.parquet")
+                _flush_file(temporary / f"{name}.parquet")
             for name in rows:
-                (aside / f"{name}.parquet").replace(folder / f"{name}.parquet")
+                (temporary / f"{name}.parquet").replace(folder / f"{name}.parquet")
         sync_folder(folder)
     except OSError as cause:
         raise StoreUnavailable(f"tables: {folder}: {cause.strerror or cause}") from cause
@@ -129,13 +129,13 @@ def _write_regions(
                         tables.write("scores", _scores(region, scored, stored.index))
                 if on_entries is not None:
                     on_entries(stored.index + 1, size)
-            for measure, held in zip(region.measures, parts, strict=True):
-                tables.write("counts", _counts(region, measure, merge_counts([(c.slots, c.cells, c.counts) for c in held])))
+            for measure, pieces in zip(region.measures, parts, strict=True):
+                tables.write("counts", _counts(region, measure, merge_counts([(c.slots, c.cells, c.counts) for c in pieces])))
     return tables.rows
 
 
 def _flush_file(path: Path) -> None:
-    """To the disk, so that a table that has its place is whole after a power loss too."""
+    """Flush a file to disk, so that a renamed table is complete even after a power loss."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -178,12 +178,12 @@ def _entries(ledger: Ledger, log: str, size: int) -> Iterator[Stored[Record]]:
 def _collect(region: Region, record: RegionBootstrapped | SlotClosed, blobs: Blobs, parts: list[list[CountColumns]]) -> None:
     if isinstance(record, RegionBootstrapped):
         for _, counts in history_by_slot(region, record, blobs):
-            for held, columns in zip(parts, counts, strict=True):
-                held.append(columns)
+            for pieces, columns in zip(parts, counts, strict=True):
+                pieces.append(columns)
         return
     closed = closed_of(region, record, (), blobs)
-    for held, counts_now, late in zip(parts, closed.counts, closed.corrections, strict=True):
-        held += [counts_now, late]
+    for pieces, counts_now, late in zip(parts, closed.counts, closed.corrections, strict=True):
+        pieces += [counts_now, late]
 
 
 def _constant(value: str, rows: int) -> pa.Array:

@@ -1,7 +1,7 @@
-"""A log as a folder of files that other people's software reads: C2SP tlog-tiles, written so that it can go on later.
+"""Exports a log as C2SP tlog-tiles, a folder of files that standard tools read; a later export extends the folder.
 
-A folder holds what its checkpoint says, at any moment: tiles and bundles come first, durably, the checkpoint last.
-What a crash left behind is made good by the next export. Blobs are no part of tlog-tiles, and lie beside if wanted.
+A folder matches its checkpoint at any moment: tiles and bundles are written durably first, the checkpoint last.
+The next export repairs what a crash left behind. Blobs are not part of tlog-tiles; they can be exported beside them.
 """
 
 import os
@@ -25,16 +25,16 @@ from schemas.records.record_codec import decode
 
 BLOBS = "blobs"
 UNKNOWN = "unknown"  # kind of an entry that this version cannot read (`schemas.records.record_codec.place_in`)
-ANEW = "remove the folder's checkpoint and export again, which writes every file anew"
+EXPORT_AGAIN = "remove the folder's checkpoint and export again, which rewrites every file"
 
-MOST_PENDING = 1_000  # files that wait to be flushed
+MOST_PENDING = 1_000  # files written and not flushed yet
 
-OnEntries = Callable[[int, int], None]  # (entries done, entries in all)
+OnEntries = Callable[[int, int], None]  # (entries done, entries in total)
 
 
 @dataclass(frozen=True, slots=True)
 class TilesExported:
-    """What an export did: the log's size in the folder before and after, and the files that were not there yet."""
+    """The result of an export: the log's size in the folder before and after, and the number of new files."""
 
     log: str
     old_size: int
@@ -44,7 +44,7 @@ class TilesExported:
 
 @dataclass(frozen=True, slots=True)
 class BlobsExported:
-    """What an export of blobs did: files that were not there yet, and blobs that the store no longer has."""
+    """The result of an export of blobs: the number of new files, and of blobs that the store no longer has."""
 
     files: int
     gone: int
@@ -54,14 +54,14 @@ def export_tiles(ledger: Ledger, log: str, note: str, folder: Path, on_entries: 
     """Bring a folder up to a checkpoint of a log.
 
     Args:
-        ledger: Where the log is.
+        ledger: The ledger of the log.
         log: Its name; its files go to `folder/<log>`.
         note: A signed checkpoint of it, which becomes the folder's.
-        folder: May hold other logs, and earlier exports of this one.
+        folder: May contain other logs, and earlier exports of this one.
         on_entries: Called with (done, total) entries of this export, about once for each bundle.
     Raises:
-        LedgerError: the folder holds another history of the log, or a longer one.
-        DamagedError: the database is not what the checkpoint says; the folder's checkpoint stays the old one.
+        LedgerError: the folder has another history of the log, or a longer one.
+        DamagedError: the database does not match the checkpoint; the folder keeps its old checkpoint.
         StoreUnavailable: the database or the disk does not answer.
     Source:
         C2SP tlog-tiles.
@@ -81,7 +81,7 @@ def export_tiles(ledger: Ledger, log: str, note: str, folder: Path, on_entries: 
 
 
 def _known_size(ledger: Ledger, log: str, checkpoint: Checkpoint, place: Path) -> int:
-    """Size up to which a folder holds the log already, which must be the same log."""
+    """Size of the log in the folder; checks that it is the same log."""
     try:
         text = (place / CHECKPOINT_PATH).read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def _known_size(ledger: Ledger, log: str, checkpoint: Checkpoint, place: Path) -
         raise LedgerError(f"{display_name(log)}: {place} holds {known.origin}, expected {checkpoint.origin}; {way_out}")
     if known.size > checkpoint.size:
         raise LedgerError(
-            f"{display_name(log)}: {place} holds {known.size} entries, the checkpoint only {checkpoint.size}: the log went back; {way_out}"
+            f"{display_name(log)}: {place} holds {known.size} entries, the checkpoint {checkpoint.size}: the log was rolled back; {way_out}"
         )
     if ledger.root_at(log, known.size) != known.root:
         raise LedgerError(f"{display_name(log)}: {place} holds other entries than the database, below size {known.size}; {way_out}")
@@ -102,7 +102,7 @@ def _known_size(ledger: Ledger, log: str, checkpoint: Checkpoint, place: Path) -
 
 
 class _Export:
-    """The files that a log's growth needs: bundles in order, and the hashes over them as they are completed."""
+    """Writes the files that a log's growth adds: bundles in order, and the tiles of hashes over them."""
 
     def __init__(self, ledger: Ledger, log: str, place: Path, old_size: int, size: int) -> None:
         self._ledger, self._log, self._place = ledger, log, place
@@ -112,7 +112,7 @@ class _Export:
         self.files = 0
 
     def write(self, on_entries: OnEntries) -> None:
-        """Write every tile and bundle that the old size had not."""
+        """Write every tile and bundle that is new since the old size."""
         for tile in tiles_between(self._old_size, self._size):
             if tile.level is None:
                 self._bundle(tile)
@@ -124,25 +124,25 @@ class _Export:
         self._settle()
 
     def demand(self, checkpoint: Checkpoint) -> None:
-        """Hash what lies in the folder at the right edge of each level: with the full tiles checked before, it is all."""
+        """Hash the right edge of each level in the folder; the full tiles were checked as they were written."""
         if not checkpoint.size:
             return
         found = range_root(0, checkpoint.size, tile_nodes(self._read, checkpoint.size))
         if found != checkpoint.root:
             raise DamagedError(
                 f"{display_name(self._log)}: at size {checkpoint.size} the tiles in {self._place} hash to {found.hex()}, "
-                f"the checkpoint says {checkpoint.root.hex()}: run `ridecast ledger verify`; if that is clean, {ANEW}"
+                f"the checkpoint says {checkpoint.root.hex()}: run `ridecast ledger verify`; if that is clean, {EXPORT_AGAIN}"
             )
 
     def _bundle(self, tile: Tile) -> None:
-        """One bundle, and the lowest tile over it: made of what was read, so that the two cannot disagree."""
+        """Write a bundle and the lowest tile over it, both from the same payloads, so that they cannot disagree."""
         payloads = stored_payloads(self._ledger, self._log, tile)
         leaves = [leaf_hash(payload) for payload in payloads]
         self._file(tile, encode_bundle(payloads))
         self._hashes(Tile(0, tile.index, tile.width), leaves)
 
     def _above(self, tile: Tile) -> None:
-        """A tile of nodes; those that are older than this export come from the database."""
+        """Write a tile of nodes; nodes older than this export come from the database."""
         level, first = tile.level or 0, tile.index * TILE_WIDTH
         older = [] if (level, first) in self._nodes else stored_hashes(self._ledger, self._log, tile)
         hashes = [self._nodes.pop((level, first + at)) if (level, first + at) in self._nodes else older[at] for at in range(tile.width)]
@@ -161,7 +161,7 @@ class _Export:
 
     def _file(self, tile: Tile, data: bytes) -> None:
         path = self._place / tile.path()
-        self._pending.append(path)  # A file that is there may not be durable: whoever wrote it may have been killed.
+        self._pending.append(path)  # An existing file may not be durable: its writer may have been killed.
         with suppress(FileNotFoundError):
             if path.read_bytes() == data:
                 return
@@ -170,7 +170,7 @@ class _Export:
         self.files += 1
 
     def _settle(self) -> None:
-        """Flush what was written: all at once, since a disk takes many flushes in a row for little more than one."""
+        """Flush the written files together: many flushes in a row cost a disk little more than one."""
         for path in self._pending:
             handle = os.open(path, os.O_RDONLY)
             try:
@@ -185,7 +185,7 @@ class _Export:
         try:
             return (self._place / path).read_bytes()
         except FileNotFoundError as cause:
-            raise NotFound(f"{self._place}: {path}, which an earlier export wrote, is missing: {ANEW}") from cause
+            raise NotFound(f"{self._place}: {path}, which an earlier export wrote, is missing: {EXPORT_AGAIN}") from cause
 
 
 def write_beside(path: Path, data: bytes) -> None:
@@ -196,7 +196,7 @@ def write_beside(path: Path, data: bytes) -> None:
 
 
 def _remove_partial(place: Path, old_size: int, size: int) -> None:
-    """Remove the partial tiles of older sizes whose full tile is there now (C2SP tlog-tiles, "Partial Tiles")."""
+    """Remove partial tiles of older sizes whose full tile now exists (C2SP tlog-tiles, "Partial Tiles")."""
     for tile in tiles_between(old_size, size):
         if tile.width == TILE_WIDTH:
             folder = place / f"{tile.path()}.p"
@@ -207,13 +207,13 @@ def _remove_partial(place: Path, old_size: int, size: int) -> None:
 
 
 def export_blobs(ledger: Ledger, blobs: Blobs, log: str, size: int, folder: Path, on_entries: OnEntries | None = None) -> BlobsExported:
-    """Put the blobs that a log's entries name beside its tiles, `folder/<log>/blobs/<sha256>`.
+    """Write the blobs that a log's entries name beside its tiles, `folder/<log>/blobs/<sha256>`.
 
     Args:
         ledger, blobs: Open.
         log: Name of the log.
-        size: Entries from here on are not looked at.
-        folder: As of `export_tiles`; blobs that lie there already are not read again.
+        size: Number of entries to scan.
+        folder: As in `export_tiles`; blobs already there are not read again.
         on_entries: Called with (done, total) entries.
     Raises:
         DamagedError: a blob does not hash to its name.
@@ -228,7 +228,7 @@ def export_blobs(ledger: Ledger, blobs: Blobs, log: str, size: int, folder: Path
             if on_entries is not None:
                 on_entries(stored.index + 1, size)
             if stored.kind == UNKNOWN:
-                continue  # Written by a newer version, which can name its blobs.
+                continue  # Written by a newer version; only that version knows its blobs.
             for _, digest in blobs_of_record(decode(stored.payload)):
                 if digest.hex() in there or digest in gone:
                     continue

@@ -1,4 +1,4 @@
-"""How tests replay a home, and forge one through the real interface."""
+"""Replays a home, and forges one through the real interface."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from tests.simulation.runs import LOG, Place, copied, payloads
 
 
 def replay(place: Place, *, rides: str | None = None, environment: bytes | None = None, **how: object) -> Replay:
-    """Replay a home with the rides that it was written from, or others; an empty name stands for none."""
+    """Replay a home with its own rides, or others; an empty name means none."""
     stores = place.open()
     where = place.rides if rides is None else rides
     source = open_rides(where) if where else None
@@ -32,7 +32,7 @@ def replay(place: Place, *, rides: str | None = None, environment: bytes | None 
 
 
 def forged(place: Place, folder: Path, forge: Callable[[Place, list[Record]], dict[int, Record]]) -> Place:
-    """A home whose log was written anew, through the real interface, with some records changed: index -> record."""
+    """A home whose log was rewritten through the real interface with some records changed: index -> record."""
     stores = place.open()
     entries = payloads(stores.ledger)
     stores.close()
@@ -48,7 +48,7 @@ def forged(place: Place, folder: Path, forge: Callable[[Place, list[Record]], di
 
 
 def index_of(records: Sequence[Record], kind: type[Record], slot: int) -> int:
-    """Where the record of a kind is that belongs to a slot."""
+    """Index of a slot's record of a kind."""
     return next(i for i, record in enumerate(records) if isinstance(record, kind) and getattr(record, "slot", -1) == slot)
 
 
@@ -58,7 +58,7 @@ def busy_slot(records: Sequence[Record], after: int) -> int:
 
 
 def moved(place: Place, records: list[Record], slot: int, milli: int) -> tuple[int, ForecastIssued, str]:
-    """Another issue for a slot, of which one mean is moved: (index, record, cell)."""
+    """A changed issue of a slot, with one mean moved: (index, record, cell)."""
     at = index_of(records, ForecastIssued, slot)
     issued = records[at]
     assert isinstance(issued, ForecastIssued)

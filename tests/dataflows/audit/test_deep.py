@@ -1,4 +1,4 @@
-"""Folding a region again from its records gives the digests that it recorded, or names the entry where it does not."""
+"""Folding a region again from its records gives the recorded digests, or names the entry that differs."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ def ran(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def problems(place: Place, environment: bytes = b"") -> list[str]:
-    """What folding again says of a home."""
+    """The problems that folding a home again finds."""
     stores = place.open()
     try:
         return [
@@ -40,7 +40,7 @@ def problems(place: Place, environment: bytes = b"") -> list[str]:
 
 
 def rewritten(place: Place, folder: Path, kind: type, change: dict[str, object], which: int = 1) -> tuple[Place, int]:
-    """A home whose log says something else in an entry of a kind, and hashes well all the same; and the entry's index."""
+    """A home whose log has a changed entry of a kind and still hashes correctly; and the entry's index."""
     entries = payloads_at(place)
     at = [index for index, payload in enumerate(entries) if isinstance(decode(payload), kind)][which]
     entries[at] = encode(dataclasses.replace(decode(entries[at], kind), **change))
@@ -63,15 +63,15 @@ def test_an_honest_log_folds_again(ran: Place) -> None:
     assert [()] * len(reports) == [report.problems for report in reports]
 
 
-def test_snapshots_are_not_looked_at(ran: Place, tmp_path: Path) -> None:
-    """Without any snapshot the same comes out."""
+def test_snapshots_are_not_used(ran: Place, tmp_path: Path) -> None:
+    """Without any snapshot the result is the same."""
     place = copied(ran, tmp_path / "home")
     shutil.rmtree(place.home / "blobs" / "snapshot", ignore_errors=True)
     assert [] == problems(place)
 
 
 def test_another_integer_state_is_named(ran: Place, tmp_path: Path) -> None:
-    """A recorded digest of the integers that folding does not give is named with its entry, in any environment."""
+    """A recorded digest of the integers that differs from the fold is named with its entry, in any environment."""
     forged, at = rewritten(ran, tmp_path / "home", StateDigested, {"integers": bytes(32)})
     [found] = problems(forged, b"another environment")
     assert found.startswith(f"entry {at}: integer state after slot ")
@@ -86,7 +86,7 @@ def test_another_model_state_is_named(ran: Place, tmp_path: Path) -> None:
 
 
 def test_counts_that_were_changed_reach_the_next_digest(ran: Place, tmp_path: Path) -> None:
-    """Who rewrites the counts of a slot, with every hash, is found by the first digest behind it."""
+    """Rewriting the counts of a slot, with every hash, is found by the next digest."""
     closed = [record for record in map(decode, payloads_at(ran)) if isinstance(record, SlotClosed)]
     which = next(number for number, record in enumerate(closed) if record.counts)
     forged, at = rewritten(ran, tmp_path / "home", SlotClosed, {"counts": ()}, which)
@@ -96,12 +96,12 @@ def test_counts_that_were_changed_reach_the_next_digest(ran: Place, tmp_path: Pa
 
 
 def test_a_citation_that_never_was_is_named(ran: Place, tmp_path: Path) -> None:
-    """A close that cites a root which the control log never had is named."""
+    """A close that cites a root that the control log never had is named."""
     forged, at = rewritten(ran, tmp_path / "home", SlotClosed, {"control_root": bytes(32)})
     assert any(line.startswith(f"entry {at}: cites the control log at size") for line in problems(forged))
 
 
 def test_what_is_missing_ends_the_fold(ran: Place, tmp_path: Path) -> None:
-    """A slot that was skipped ends the fold there, with the entry."""
+    """A skipped slot ends the fold there, and the problem names the entry."""
     forged, at = rewritten(ran, tmp_path / "home", SlotClosed, {"slot": 7}, 3)
     assert problems(forged)[-1].startswith(f"entry {at}: cannot be folded again from here on: ")

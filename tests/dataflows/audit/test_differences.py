@@ -1,4 +1,4 @@
-"""How far two issues are apart: cells, fallbacks, units, and quantiles whose mean lies at an edge."""
+"""Differences between two issues: cells, fallbacks, units, and quantiles whose mean is at an edge."""
 
 import dataclasses
 import hashlib
@@ -43,7 +43,7 @@ def columns(**changes: int) -> ForecastColumns:
 
 
 def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, **changes: object) -> list[Difference]:
-    """What differs between two issues with these numbers.
+    """The differences between two issues with these numbers.
 
     Args:
         kept: Whether the recorded chunks are still there.
@@ -87,7 +87,7 @@ def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, 
 
 
 def test_equal_issues_do_not_differ() -> None:
-    """Nothing is made up."""
+    """Equal issues give no difference."""
     assert [] == apart(columns(), columns())
 
 
@@ -95,22 +95,22 @@ def test_equal_issues_do_not_differ() -> None:
     ("mean", "median", "within"),
     [
         (EDGE - 1, 4_000, True),  # one unit, the same median
-        (EDGE - 1, 3_000, True),  # the mean's last bit decides on which side of the edge it lies
+        (EDGE - 1, 3_000, True),  # the mean's last bit decides on which side of the edge it is
         (EDGE, 3_000, True),  # both round to the same mean
-        (EDGE - 1, 5_000, False),  # no mean near gives it
+        (EDGE - 1, 5_000, False),  # no nearby mean gives it
         (EDGE - 2, 3_000, False),
         (EDGE - 2, 4_000, False),
     ],
 )
 def test_a_quantile_at_its_edge_is_within_one_unit(mean: int, median: int, within: bool) -> None:
-    """Where a mean lies on the edge of a quantile its last bit moves that by a whole ride, which another environment may do."""
+    """If a mean is at the edge of a quantile, its last bit, which environments may change, moves the quantile by a whole ride."""
     [found] = apart(columns(mean=mean, median=median), columns())
     assert (Arrow.FORECAST, within) == (found.arrow, found.floating)
     assert within == (0 <= found.units <= 1)
 
 
 def test_the_worst_number_is_named() -> None:
-    """Beside a number within one unit, the one that is not is told, with its cell, its column and how many cells differ."""
+    """Of several differences the worst is reported, with its cell, its column and the number of cells that differ."""
     [found] = apart(columns(mean=EDGE + 1, baseline=7_000), columns())
     assert f"pickups, cell {cell_text(int(CELLS[0]), 6)}, 15 min, baseline in 1/1000 (1 of 20 cells differ, by 2000 at most)" == found.where
     assert ("7000", "5000", 2_000) == (found.recorded, found.recomputed, found.units)
@@ -118,30 +118,30 @@ def test_the_worst_number_is_named() -> None:
 
 
 def test_another_fallback_is_named() -> None:
-    """A cell that another model served is told by both models' names."""
+    """A cell that another model served is reported with both models' names."""
     [found] = apart(columns(fallback=3), columns())
     assert ("quiet", "none") == (found.recorded, found.recomputed)
     assert found.where.endswith(", fallback")
 
 
 def test_other_cells_are_named() -> None:
-    """A cell that only one of them has is told."""
+    """A cell that only one issue has is reported."""
     fewer = ForecastColumns(CELLS[1:], (15,), *(np.zeros((19, 1), np.int64),) * 6, np.zeros(19, np.uint8))
     found = apart(fewer, columns())
     assert ("pickups, cells", "19", "20") == (found[0].where, found[0].recorded, found[0].recomputed)
     assert any(f"the first of 1 in only one of them: {cell_text(int(CELLS[0]), 6)}" in difference.where for difference in found)
 
 
-def test_chunks_that_are_gone_or_others_are_said() -> None:
-    """Without the recorded chunks the roots are compared, and chunks that do not make the recorded root are said to be others."""
+def test_missing_or_other_chunks_are_reported() -> None:
+    """Without the recorded chunks the roots are compared, and chunks that do not hash to the recorded root are reported."""
     [gone] = apart(columns(mean=1), columns(), kept=False)
     assert "not in the store" in gone.recorded
     [other] = apart(columns(mean=1), columns(), root=bytes(32))
     assert "the stored chunks do not match the root in the entry" in other.recorded
 
 
-def test_what_is_missing_is_told() -> None:
-    """An entry that only one side has is told with its kind."""
+def test_a_missing_entry_is_reported() -> None:
+    """An entry that only one side has is reported with its kind."""
     entry = encode(
         ForecastIssued(
             region="nyc",

@@ -1,4 +1,4 @@
-"""Counting again from rides and recorded excuses: whatever the first count met on its way, the second one gives the same."""
+"""Counting again from rides and recorded excuses gives the same result as any first count."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ HORIZON = 40  # offsets; some repeats are nearer, some farther
 
 
 class ListRides:
-    """A source that holds entries in memory, in partition 0 perhaps without the first ones."""
+    """A source of entries in memory; partition 0 may lack the first ones."""
 
     def __init__(self, logs: Sequence[Sequence[Entry]], lowest: int = 0) -> None:
         self.logs, self.lowest = logs, lowest
@@ -74,7 +74,7 @@ class ListReader:
 
 
 def raw_of(partition: int, first: int, entries: Sequence[Entry]) -> RawBatch:
-    """Entries as a source hands them out."""
+    """Entries as a source returns them."""
     offsets = np.arange(first, first + len(entries), dtype=np.int64)
     return RawBatch(partition, offsets, np.array([entry.logged_at_us for entry in entries], np.int64), [entry.value for entry in entries])
 
@@ -83,7 +83,7 @@ def raw_of(partition: int, first: int, entries: Sequence[Entry]) -> RawBatch:
 
 
 def live(world: World, rng: random.Random) -> list[ClosedSlot]:
-    """Count a world as a live run would that finds its partitions silent at random moments, and is never restarted."""
+    """Count a world as a live run does whose partitions are idle at random moments, and which is never restarted."""
     points = {p: ResumePoint(0, 0, START_SLOT - 1, -1, START_SLOT) for p in range(len(world.logs))}
     slots = OpenSlots(world.region.id, 1, START_SLOT, points)
     streams = [_partials(world, p, points[p], rng) for p in points]
@@ -110,12 +110,12 @@ def _partials(world: World, partition: int, point: ResumePoint, rng: random.Rand
         to = min(len(log), position + rng.randint(1, 9))
         yield from intake.absorb(*decoder.decode(raw_of(partition, position, log[position:to])), to)[0]
         position = to
-    for _ in range(60):  # silent for good, which it says again and again
+    for _ in range(60):  # idle from now on, which it reports repeatedly
         yield from intake.absorb(no_rides(partition), [], position, Standing.IDLE)[0]
 
 
 def recorded(closed: Sequence[ClosedSlot], shorts: Sequence[HorizonShort] = ()) -> list[Close]:
-    """What a log holds of closed slots, without their counts: a second count must not need them."""
+    """The records of closed slots without their counts: a second count must not need them."""
     out: list[Close] = []
     for found in closed:
         record = SlotClosed(
@@ -164,7 +164,7 @@ def assert_same(expected: Sequence[ClosedSlot], found: Sequence[ClosedSlot]) -> 
 
 
 def again(world: World, source: ListRides, stretches: Sequence[Stretch], batch_events: int) -> list[ClosedSlot]:
-    """The slots of all stretches that are held."""
+    """The slots of all ranges that the source still has."""
     rules = IntakeRules(SKEW_S, HORIZON)
     return [slot for found in stretches if found.held for slot in recount(source, world.region, (), rules, found, batch_events)]
 
@@ -175,7 +175,7 @@ def again(world: World, source: ListRides, stretches: Sequence[Stretch], batch_e
 @settings(max_examples=20, deadline=None, print_blob=True)
 @given(st.sampled_from(range(len(WORLDS))), st.integers(0, 2**32), st.sampled_from((1, 7, 5_000)), st.floats(0.0, 1.0))
 def test_a_second_count_gives_the_first(place: int, seed: int, batch_events: int, begin: float) -> None:
-    """From any slot on, in batches of any size, with partitions that were silent and came back, every slot comes out again."""
+    """From any slot on, in batches of any size, with partitions that were idle and came back, every slot is counted the same again."""
     world = WORLDS[place]
     closed = live(world, random.Random(seed))
     first = int(begin * (len(closed) - 1))
@@ -186,15 +186,15 @@ def test_a_second_count_gives_the_first(place: int, seed: int, batch_events: int
     assert_same(closed[first:], again(world, source, stretches, batch_events))
 
 
-def test_partitions_fall_silent_and_come_back() -> None:
-    """The lives that are counted again hold what makes it hard: a partition that is excused here and cuts a later slot itself."""
+def test_partitions_become_idle_and_come_back() -> None:
+    """The recounted runs include the hard case: a partition that is excused for one slot and cuts a later slot itself."""
     for world in WORLDS:
         excused = [[found.cuts[p].excused for found in live(world, random.Random(5))] for p in range(3)]
         assert any(True in row and False in row[row.index(True) :] for row in excused)
 
 
-def test_what_is_no_longer_held_is_not_counted() -> None:
-    """Where a source has lost its beginning, the slots that need it are a stretch of their own, and the others come out again."""
+def test_deleted_rides_are_not_counted() -> None:
+    """If a source has lost its start, the slots that need it form their own range, and the others are counted again."""
     world = WORLDS[0]
     closed = live(world, random.Random(5))
     source = ListRides(world.logs, lowest=30)
@@ -205,8 +205,8 @@ def test_what_is_no_longer_held_is_not_counted() -> None:
     assert_same(closed[cut:], again(world, source, (gone, held), 50))
 
 
-def test_a_short_horizon_is_as_short_again() -> None:
-    """Deduplication that began late on record begins there again: an event that it could not know is no duplicate."""
+def test_a_short_horizon_is_repeated() -> None:
+    """A recorded late start of deduplication is repeated: an event that it could not know is not a duplicate."""
     world = WORLDS[1]
     shorts = [HorizonShort(region="small", partition=0, wanted_offset=0, found_offset=25)]
     [stretch] = plan_stretches(boot_of(world), None, (), recorded(live(world, random.Random(3)), shorts), ListRides(world.logs, 25))
@@ -215,8 +215,8 @@ def test_a_short_horizon_is_as_short_again() -> None:
     assert stretch.held
 
 
-def test_rides_that_end_are_said_to() -> None:
-    """A slot that needs more rides than there are is not made up."""
+def test_rides_that_end_early_are_reported() -> None:
+    """A slot that needs more rides than there are is not counted."""
     world = WORLDS[0]
     closed = live(world, random.Random(9))
     shorter = ListRides([log[: len(log) // 2] for log in world.logs])

@@ -1,4 +1,4 @@
-"""Replay: an honest ledger follows from its rides to the last bit; what cannot be recomputed is said."""
+"""Replay: an honest ledger is recomputed from its rides to the last bit; what cannot be recomputed is reported."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ from tests.simulation.world import START_SLOT
 
 
 def test_an_honest_ledger_is_identical(written: Place) -> None:
-    """Every close of two runs, with excuses, duplicates, rejects, an outage and a promotion, comes out again to the last byte."""
+    """Every close of two runs, with excuses, duplicates, rejects, an outage and a promotion, is reproduced to the last byte."""
     found = replay(written)
     assert {Verdict.IDENTICAL: len(found.slots)} == found.verdicts
     assert all(slot.from_rides and slot.whole and slot.ours for slot in found.slots)
@@ -62,8 +62,8 @@ def test_a_sample_compares_forecasts_here_and_counts_everywhere(written: Place) 
     assert chosen != [slot.slot for slot in replay(written, share=0.2, seed=4).slots if slot.whole]
 
 
-def test_progress_is_told(written: Place) -> None:
-    """Whoever watches is told of every slot that is folded, and gets those that were asked for."""
+def test_progress_is_reported(written: Place) -> None:
+    """The callback gets every folded slot, and the result has the requested ones."""
     told: list[tuple[int, int, bool]] = []
     replay(
         written,
@@ -78,7 +78,7 @@ def test_progress_is_told(written: Place) -> None:
 
 
 def test_without_rides_counts_are_taken_as_recorded(written: Place, tmp_path: Path) -> None:
-    """No rides are said to be none; then a forged count shows in the features that do not follow from it."""
+    """Missing rides are reported; a forged count then shows in the features that do not match it."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         slot = busy_slot(records, START_SLOT + 40)
@@ -100,8 +100,8 @@ def test_without_rides_counts_are_taken_as_recorded(written: Place, tmp_path: Pa
     assert Arrow.FEATURES is bad.differences[0].arrow
 
 
-def test_rides_that_are_gone_are_said_to_be(written: Place, tmp_path: Path) -> None:
-    """Where the log of rides has lost its beginning, early slots keep their recorded counts and later ones are counted again."""
+def test_deleted_rides_are_reported(written: Place, tmp_path: Path) -> None:
+    """If the ride log has lost its start, early slots keep their recorded counts and later ones are counted again."""
     rides = tmp_path / "rides"
     shutil.copytree(written.rides, rides)
     sorted((rides / "0").glob("*.avro"))[0].unlink()
@@ -115,7 +115,7 @@ def test_rides_that_are_gone_are_said_to_be(written: Place, tmp_path: Path) -> N
 
 
 def test_rides_that_end_too_early_are_a_difference(written: Place, tmp_path: Path) -> None:
-    """A record of offsets that the rides do not have is no record of these rides."""
+    """Recorded offsets that the rides do not have are a difference."""
     rides = tmp_path / "rides"
     shutil.copytree(written.rides, rides)
     sorted((rides / "0").glob("*.avro"))[-1].unlink()
@@ -126,8 +126,8 @@ def test_rides_that_end_too_early_are_a_difference(written: Place, tmp_path: Pat
     assert {Verdict.DIFFERENT: 1, Verdict.IDENTICAL: len(found.slots) - 1} == found.verdicts
 
 
-def test_what_a_run_could_not_read_is_not_read_by_its_replay(settled: Settled, tmp_path: Path) -> None:
-    """A run that began on a log without its beginning, and lost more of it while it stood still, is identical in replay."""
+def test_a_replay_skips_what_the_run_could_not_read(settled: Settled, tmp_path: Path) -> None:
+    """A run that started on a log without its start, and lost more of it while stopped, is identical in replay."""
     rides = tmp_path / "rides"
     shutil.copytree(settled.place.rides, rides)
     segments = sorted((rides / "0").glob("*.avro"))
@@ -150,8 +150,8 @@ def test_what_a_run_could_not_read_is_not_read_by_its_replay(settled: Settled, t
 # --- environments, and what cannot be replayed ------------------------------------------------------
 
 
-def test_another_environment_is_told_apart(written: Place) -> None:
-    """What another environment wrote need not be equal to the last bit, and the answer says which were at work."""
+def test_another_environment_is_distinguished(written: Place) -> None:
+    """Entries of another environment may differ in the last bit, and the result names the environments."""
     found = replay(written, environment=bytes(32), until_slot=START_SLOT + 3)
     stores = written.open()
     started = list(stores.ledger.records(RUNS_LOG, RunStarted))
@@ -162,7 +162,7 @@ def test_another_environment_is_told_apart(written: Place) -> None:
 
 
 def test_slots_that_are_not_closed_are_refused(written: Place) -> None:
-    """Slots before the first or after the last are no question for a replay; the message says which there are."""
+    """Slots before the first or after the last are refused; the message has the valid range."""
     with pytest.raises(UsageError, match=rf"expected slots within \[{START_SLOT}, \d+\), which are closed, got \[{START_SLOT - 1}, "):
         replay(written, from_slot=START_SLOT - 1)
     with pytest.raises(UsageError, match="expected slots within"):
@@ -170,15 +170,15 @@ def test_slots_that_are_not_closed_are_refused(written: Place) -> None:
 
 
 def test_other_partitions_are_refused(written: Place, tmp_path: Path) -> None:
-    """Rides in other partitions than the ledger knows cannot be those that were counted."""
+    """Rides with another number of partitions than the ledger's are refused."""
     for partition in (0, 1):
         (tmp_path / "rides" / str(partition)).mkdir(parents=True)
     with pytest.raises(UsageError, match=r"expected a source with partitions \[0, 1, 2\], as in the ledger, got \[0, 1\]"):
         replay(written, rides=str(tmp_path / "rides"))
 
 
-def test_a_model_that_is_gone_is_said(written: Place, tmp_path: Path) -> None:
-    """Without the artefact that the issues name there is no replay of them; the message names it."""
+def test_a_missing_model_is_reported(written: Place, tmp_path: Path) -> None:
+    """Issues whose model artefact is missing cannot be replayed; the message names it."""
     place = copied(written, tmp_path / "home")
     stores = place.open()
     [model, *_] = list(stores.blobs.digests(Retention.MODEL))
@@ -189,7 +189,7 @@ def test_a_model_that_is_gone_is_said(written: Place, tmp_path: Path) -> None:
         replay(place)
 
 
-def test_nothing_closed_is_nothing_to_replay(settled: Settled) -> None:
-    """A region that has only been bootstrapped says so."""
+def test_a_region_without_closes_has_nothing_to_replay(settled: Settled) -> None:
+    """For a region that is only bootstrapped, the message says that no slot is closed."""
     with pytest.raises(NotFound, match="no slot has closed yet"):
         replay(settled.place)

@@ -1,4 +1,4 @@
-"""Whatever is forged in a ledger is named by its replay, with the arrow that it breaks and both numbers."""
+"""Replay names everything forged in a ledger, with the step that it breaks and both numbers."""
 
 import dataclasses
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.simulation.world import START_SLOT
 
 
 def test_a_forged_count_breaks_the_first_arrow(written: Place, tmp_path: Path) -> None:
-    """One ride more in one cell is found in its slot, with cell and numbers, and later slots are what they were."""
+    """One more ride in one cell is found in its slot, with cell and numbers, and later slots are unchanged."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at = index_of(records, SlotClosed, busy_slot(records, START_SLOT + 40))
@@ -42,7 +42,7 @@ def test_a_forged_count_breaks_the_first_arrow(written: Place, tmp_path: Path) -
 
 
 def test_a_forged_cut_breaks_the_first_arrow(written: Place, tmp_path: Path) -> None:
-    """A cut that is moved, and a total that is changed, are found where they stand."""
+    """A moved cut and a changed total are found in their slot."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at = index_of(records, SlotClosed, START_SLOT + 5)
@@ -61,7 +61,7 @@ def test_a_forged_cut_breaks_the_first_arrow(written: Place, tmp_path: Path) -> 
 
 
 def test_a_forged_excuse_is_found(written: Place, tmp_path: Path) -> None:
-    """An excuse where nobody stood makes other counts of the rides around it."""
+    """An excuse at a position where no partition was idle changes the counts around it."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at = index_of(records, SlotClosed, START_SLOT + 5)
@@ -77,7 +77,7 @@ def test_a_forged_excuse_is_found(written: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("milli", "verdict"), [(500, Verdict.DIFFERENT), (1, Verdict.WITHIN)])
 def test_a_forged_number_breaks_the_last_arrow(written: Place, tmp_path: Path, milli: int, verdict: Verdict) -> None:
-    """A mean that is moved is found with its cell and column; even one unit is none to many where the environment is the same."""
+    """A moved mean is found with its cell and column; in the same environment not even one unit is tolerated."""
     cells: list[str] = []
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
@@ -98,7 +98,7 @@ def test_a_forged_number_breaks_the_last_arrow(written: Place, tmp_path: Path, m
 
 
 def test_a_forged_digest_of_features_breaks_their_arrow(written: Place, tmp_path: Path) -> None:
-    """A matrix that the forecasts were not made from is told apart from forged forecasts."""
+    """A forged feature digest is distinguished from forged forecasts."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at = index_of(records, ForecastIssued, START_SLOT + 55)
@@ -113,8 +113,8 @@ def test_a_forged_digest_of_features_breaks_their_arrow(written: Place, tmp_path
     assert [(Arrow.FEATURES, bytes(32).hex())] == [(difference.arrow, difference.recorded) for difference in bad.differences]
 
 
-def test_an_entry_too_many_is_found(written: Place, tmp_path: Path) -> None:
-    """Another issue beside the true one makes its slot different, whatever it says."""
+def test_an_extra_entry_is_found(written: Place, tmp_path: Path) -> None:
+    """A second issue in a slot is a difference, whatever its content."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:
         at, record, _ = moved(place, records, START_SLOT + 50, 500)
@@ -128,7 +128,7 @@ def test_an_entry_too_many_is_found(written: Place, tmp_path: Path) -> None:
     assert (START_SLOT + 50, "entries of the close, their order and number") == (bad.slot, bad.differences[0].where)
 
 
-def test_whatever_else_a_close_says_is_compared(written: Place, tmp_path: Path) -> None:
+def test_all_other_records_of_a_close_are_compared(written: Place, tmp_path: Path) -> None:
     """A forged score, a forged digest of the state, a forged fallback and a citation of another control log are each named."""
 
     def forge(place: Place, records: list[Record]) -> dict[int, Record]:

@@ -1,4 +1,4 @@
-"""Replay where rides are shared with another region, or lie in Kafka."""
+"""Replay of rides that are shared with another region, or stored in Kafka."""
 
 import dataclasses
 from pathlib import Path
@@ -31,9 +31,9 @@ def replayed(place: Place, region: str = "small") -> Replay:
 
 
 def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Path) -> None:
-    """Where the run served two regions, the rides of the other one are accepted again, and both regions are identical."""
+    """For a run of two regions, replaying one accepts the rides of the other again, and both are identical."""
     place = copied(settled.place, tmp_path / "home")
-    stores = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, which a home without history is taken to have
+    stores = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, the default for a home without history
     bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
     run_embedded(stores, source, ["small", "smaller"], bounded=True)
@@ -48,7 +48,7 @@ def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Pat
 
 
 def test_regions_of_different_rules_are_not_run_together(settled: Settled, tmp_path: Path) -> None:
-    """Two regions that recorded different horizons of deduplication cannot both be replayed from one reading: it is refused."""
+    """Two regions with different recorded horizons of deduplication cannot be replayed together: this is refused."""
     place = copied(settled.place, tmp_path / "home")
     stores = place.open()
     bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)

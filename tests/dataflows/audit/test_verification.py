@@ -1,4 +1,4 @@
-"""A home and its tiles are verified as a whole: logs that vanished, checkpoints that others kept, growth meanwhile."""
+"""Verification of a whole home and its tiles: missing logs, kept checkpoints, and growth during the check."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ STRANGER = Signer("ridecast/local", bytes(32)).verifier
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
-    """A small ledger with its tiles and a kept checkpoint; copy it before you change it."""
+    """A small ledger with its tiles and a kept checkpoint; copy it before changing it."""
     made = make_small_ledger(tmp_path_factory.mktemp("small"))
     made.export()
     return made
@@ -49,14 +49,14 @@ def reports(small: SmallLedger, **wanted: object) -> dict[str, Report]:
 
 
 def test_a_home_is_clean_as_it_was_made(pristine: SmallLedger) -> None:
-    """Every log is looked at, with its blobs, and agrees with a checkpoint that was kept."""
+    """Every log is checked, with its blobs, and agrees with a kept checkpoint."""
     found = reports(pristine)
     assert {CONTROL_LOG: (1, 1), LOG: (12, 6), RUNS_LOG: (1, 0)} == {log: (report.entries, report.blobs) for log, report in found.items()}
     assert [] == pristine.verified(pristine.kept) + pristine.tiles_verified(pristine.kept)
 
 
-def test_a_log_that_vanished_is_missed(small: SmallLedger) -> None:
-    """Without its database, or its row there, a log that a checkpoint vouches for is not forgotten."""
+def test_a_missing_log_is_reported(small: SmallLedger) -> None:
+    """A log that has a checkpoint but no database, or no row there, is reported."""
     for path in (small.home / "ledger").glob("control*"):
         path.unlink()
     assert ["control: checkpoint: it covers 1 entries, the database has no control: the log is missing"] == small.verified()
@@ -66,8 +66,8 @@ def test_a_log_that_vanished_is_missed(small: SmallLedger) -> None:
         reports(small, log="control")
 
 
-def test_growth_behind_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> None:
-    """A log that grew by honest appends still agrees with what was kept, and so do tiles that were exported again."""
+def test_growth_after_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> None:
+    """A log that grew by honest appends still agrees with a kept checkpoint, and so do tiles exported again."""
     small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 9))
     assert [] == small.verified(small.kept)
     kept = small.kept.read_text("utf-8")
@@ -76,8 +76,8 @@ def test_growth_behind_a_kept_checkpoint_is_no_damage(small: SmallLedger) -> Non
     assert [] == small.tiles_verified(small.kept)
 
 
-def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where tiles are replaced during the check, it is made again before anything is called wrong."""
+def test_an_export_that_grows_during_the_check_is_checked_again(small: SmallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If tiles are replaced during the check, it runs again before it reports a problem."""
     calls = []
 
     def late(*arguments: Any) -> tuple[Checkpoint, TileReport]:
@@ -97,7 +97,7 @@ def test_an_export_that_grows_meanwhile_is_looked_at_again(small: SmallLedger, m
 
 
 def test_what_expired_is_no_damage(small: SmallLedger) -> None:
-    """Chunks whose expiry is on record are counted as expired; others that are missing are named."""
+    """Chunks with a recorded expiry count as expired; other missing ones are named."""
     for path in (small.home / "blobs" / "forecast").rglob("*"):
         if path.is_file():
             path.unlink()
@@ -112,8 +112,8 @@ def test_what_expired_is_no_damage(small: SmallLedger) -> None:
     assert (3, [11]) == (report.expired, [problem.index for problem in report.problems])
 
 
-def test_an_expiry_that_nobody_signed_excuses_nothing(small: SmallLedger) -> None:
-    """Who can write the database could say that blobs expired; only what a checkpoint vouches for counts."""
+def test_an_unsigned_expiry_excuses_nothing(small: SmallLedger) -> None:
+    """A forged database could record expiries; only records covered by a checkpoint count."""
     for path in (small.home / "blobs" / "forecast").glob("??/*"):
         path.unlink()
     signed = small.home / "checkpoints" / "runs.txt"
@@ -132,7 +132,7 @@ def test_an_expiry_that_nobody_signed_excuses_nothing(small: SmallLedger) -> Non
 
 
 def test_counts_never_expire(small: SmallLedger) -> None:
-    """A record that says otherwise excuses no missing counts."""
+    """A record of their expiry excuses no missing counts."""
     for path in (small.home / "blobs" / "permanent").glob("??/*"):
         path.unlink()
     stores = open_stores(small.settings())
@@ -146,8 +146,8 @@ def test_counts_never_expire(small: SmallLedger) -> None:
     assert (0, 2) == (report.expired, len(report.problems))
 
 
-def test_a_log_of_which_only_a_kept_checkpoint_is_left_is_missed(small: SmallLedger) -> None:
-    """A log whose database and checkpoint file are both gone is damage to whoever kept a checkpoint; in an export too."""
+def test_a_log_with_only_a_kept_checkpoint_left_is_reported(small: SmallLedger) -> None:
+    """A log without database and checkpoint file is damage if a kept checkpoint is given; in an export too."""
     for path in [*(small.home / "ledger").glob("region__nyc*"), small.home / "checkpoints" / "region__nyc.txt"]:
         path.unlink()
     gone = f"{LOG}: kept.txt: it covers 12 entries, the database has no region nyc: the log is missing"
@@ -157,7 +157,7 @@ def test_a_log_of_which_only_a_kept_checkpoint_is_left_is_missed(small: SmallLed
 
 
 def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
-    """A home that went back, checkpoint and all, is held against the newer copy that a witness cosigned."""
+    """A home rolled back with its checkpoint contradicts the newer copy that a witness cosigned."""
     older = small.copy(small.folder / "older")
     small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 6))
     cosigned = older.home / "checkpoints" / "region__nyc.cosigned.txt"
@@ -173,7 +173,7 @@ def test_a_ledger_behind_its_witness_is_damaged(small: SmallLedger) -> None:
 
 
 def test_an_export_may_be_one_log(small: SmallLedger) -> None:
-    """The folder of one log is verified under its name, and a folder without any is not an export."""
+    """The folder of one log is verified under its name, and a folder without a log is not an export."""
     [report] = verify_folder(small.tiles / LOG, VerifyOptions("", (small.kept,), (small.key(),)), silent)
     assert (LOG, 12, 6, ()) == (report.log, report.entries, report.blobs, report.problems)
     with pytest.raises(NotFound, match="--tiles: expected an export below"):
@@ -181,21 +181,21 @@ def test_an_export_may_be_one_log(small: SmallLedger) -> None:
 
 
 def test_a_swapped_export_is_named(small: SmallLedger) -> None:
-    """An export in the place of another log's says so, and one of another key has nothing that counts."""
+    """An export in another log's folder is reported, and one signed by another key has no valid checkpoint."""
     (small.tiles / "runs").rename(small.tiles / "control2")
     (small.tiles / "control").rename(small.tiles / "runs")
     assert "runs: checkpoint: expected the checkpoint of runs, got one of ridecast/local/control" in small.tiles_verified()
     assert all("expected a signature of a known key" in line for line in small.tiles_verified(verifier=STRANGER))
 
 
-def test_another_key_does_not_vouch(small: SmallLedger) -> None:
-    """Asked with another key, no checkpoint of the home is believed."""
+def test_checkpoints_of_another_key_are_not_trusted(small: SmallLedger) -> None:
+    """With another key, no checkpoint of the home is trusted."""
     assert 3 == sum("expected a good signature of" in line for line in small.verified(verifier=STRANGER))
 
 
 @pytest.mark.parametrize("text", ["", "no checkpoint", "ridecast/local/region/tehran\n1\nAAAA\n\n— a AAAAAAAA\n"])
-def test_what_cannot_be_held_against_it_is_wrong_usage(small: SmallLedger, text: str) -> None:
-    """A file that is no checkpoint, or of a log that is not here, is said before anything is checked."""
+def test_an_unusable_kept_checkpoint_is_a_usage_error(small: SmallLedger, text: str) -> None:
+    """A file that is not a checkpoint, or of an unknown log, is refused before anything is checked."""
     small.kept.write_text(text, "utf-8")
     with pytest.raises(UsageError, match=r"(--against .*)?kept.txt: expected a (signed )?checkpoint"):
         small.verified(small.kept)
@@ -204,8 +204,8 @@ def test_what_cannot_be_held_against_it_is_wrong_usage(small: SmallLedger, text:
         small.verified(small.kept)
 
 
-def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
-    """Blobs are checked alike here and in other processes, and a process that dies is said to have died."""
+def test_a_pool_of_processes_reports_what_one_reports(small: SmallLedger) -> None:
+    """Blobs are checked the same in this process and in others, and a process that dies is reported."""
     folder = small.tiles / LOG / "blobs"
     good = next(path for path in folder.iterdir() if path.stat().st_size == 40)
     batch = [NamedBlob(1, COUNTS, bytes.fromhex(good.name)), NamedBlob(2, COUNTS, bytes(32))]
@@ -213,13 +213,13 @@ def test_a_pool_of_processes_says_what_one_says(small: SmallLedger) -> None:
         expected = here.check(batch)()
         assert [(2, True)] == [(fault.named.index, fault.missing) for fault in expected]
         assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
-        while not pool._has_room():  # The processes take their time to come up.
+        while not pool._has_room():  # The processes need some time to start.
             time.sleep(0.01)
         assert [expected] * 40 == [answer() for answer in [pool.check(batch) for _ in range(40)]]
 
 
-def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
-    """Blobs of which nobody answers are not passed over."""
+def test_a_process_that_dies_is_reported(small: SmallLedger) -> None:
+    """Blobs of a process that died are not skipped."""
     with BlobPool(_Folder(small.tiles, deadly=True), 2, batches_here=0) as pool:
         while not pool._has_room():
             time.sleep(0.01)
@@ -228,7 +228,7 @@ def test_a_process_that_dies_is_said_to_have_died(small: SmallLedger) -> None:
 
 
 class _Folder:
-    """Opens the blobs of a folder; what it opened in another process may be deadly."""
+    """Opens the blobs of a folder; in another process, reading them may kill it."""
 
     def __init__(self, folder: Path, deadly: bool = False) -> None:
         self.folder, self.deadly = folder, deadly

@@ -1,4 +1,4 @@
-"""Simulated delivery: late, twice, in the log's order, and never before it happened."""
+"""Simulated delivery: delays, duplicates, the log's order, and no event before it occurred."""
 
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ def log_of(entries: list[Entries]) -> dict[int, list[tuple[int, bytes, bytes]]]:
     return out
 
 
-def test_without_rules_events_arrive_when_they_happen() -> None:
+def test_without_rules_events_arrive_when_they_occur() -> None:
     """Each event is logged at its own time, in its order, in the partition that Kafka would choose."""
     columns = events([START_US + 1_000 * row for row in range(50)])
     log = log_of(list(Delivery(4, DeliveryRules()).push(columns, FOREVER)))
@@ -42,13 +42,13 @@ def test_without_rules_events_arrive_when_they_happen() -> None:
 
 
 def test_log_times_are_whole_milliseconds_and_not_early() -> None:
-    """Kafka keeps milliseconds: a time is rounded up, so that no event is logged before it happened."""
+    """Kafka keeps milliseconds: a time is rounded up, so that no event is logged before it occurred."""
     log = log_of(list(Delivery(1, DeliveryRules()).push(events([START_US + 1, START_US + 1_000]), FOREVER)))
     assert [time for time, _, _ in log[0]] == [START_US + 1_000, START_US + 1_000]
 
 
 def test_jitter_and_duplicates() -> None:
-    """Delays stay within their bound, repeats are the same bytes shortly after, and each log is in order."""
+    """Delays stay within their bound, duplicates are the same bytes shortly after, and each log is in order."""
     columns = events([START_US + 1_000_000 * row for row in range(5_000)])
     delivery = Delivery(4, DeliveryRules(120, 0.05, 1))
     log = log_of(list(delivery.push(columns, FOREVER)))
@@ -79,8 +79,8 @@ def test_jitter_and_duplicates() -> None:
     st.integers(0, 3),
 )
 @settings(max_examples=100, deadline=None)
-def test_how_events_are_cut_up_changes_nothing(gaps_ms: list[int], cuts: list[int], jitter_s: float, duplicates: float, seed: int) -> None:
-    """The same events in any number of parts make the same log."""
+def test_batches_of_events_do_not_matter(gaps_ms: list[int], cuts: list[int], jitter_s: float, duplicates: float, seed: int) -> None:
+    """The same events in any number of batches give the same log."""
     times = (START_US + 1_000 * np.cumsum(gaps_ms)).tolist()
     rules = DeliveryRules(jitter_s, duplicates, seed)
     whole = log_of(list(Delivery(3, rules).push(events(times), FOREVER)))
@@ -102,6 +102,6 @@ def test_how_events_are_cut_up_changes_nothing(gaps_ms: list[int], cuts: list[in
     ],
 )
 def test_rules_out_of_bounds(rules: tuple[float, float, int], message: str) -> None:
-    """Rules that make no sense are refused by their option's name."""
+    """Rules out of bounds are refused with their option's name."""
     with pytest.raises(UsageError, match=message):
         DeliveryRules(*rules)

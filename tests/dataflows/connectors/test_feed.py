@@ -1,4 +1,4 @@
-"""A past that happens again: what is released when, in steps, after interruptions, and at a clock's pace."""
+"""Replaying a ride log: what is released when, in steps, after interruptions, and at a given speed."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ def write(folder: Path, times: list[list[int]]) -> Log:
 
 
 def read(folder: Path, partitions: int) -> Log:
-    """What a log holds now."""
+    """The entries of a log now."""
     out: Log = []
     for partition in range(partitions):
         batch = RideLogReader(folder, partition).read(0, 10**6)
@@ -54,8 +54,8 @@ times = st.lists(st.lists(st.integers(0, 60), max_size=25).map(sorted), min_size
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times, st.lists(st.tuples(st.integers(-1, 70), st.booleans()), max_size=5))
-def test_what_is_due_is_there_and_nothing_else(tmp_path: Path, seconds: list[list[int]], steps: list[tuple[int, bool]]) -> None:
-    """After any steps, with interruptions anywhere, the copy holds exactly what was logged before the latest time, at its own offsets."""
+def test_exactly_the_due_entries_are_released(tmp_path: Path, seconds: list[list[int]], steps: list[tuple[int, bool]]) -> None:
+    """After any steps, with interruptions anywhere, the copy has exactly the entries before the latest time, at their own offsets."""
     folder = tmp_path / str(next(NUMBERS))
     log = write(folder / "past", seconds)
     feed, latest, released = Feed(folder / "past", folder / "live"), START_US - S_US, 0
@@ -77,7 +77,7 @@ def test_what_is_due_is_there_and_nothing_else(tmp_path: Path, seconds: list[lis
 
 
 def test_more_than_one_read_is_released_at_once(tmp_path: Path) -> None:
-    """A step that is due holds as many events as it holds, whatever one read gives."""
+    """A step releases all due events, even if they need several reads."""
     n = 2 * READ_EVENTS + 7
     at = START_US + np.arange(n)
     with RideLogWriter(tmp_path / "past", 1) as writer:
@@ -88,8 +88,8 @@ def test_more_than_one_read_is_released_at_once(tmp_path: Path) -> None:
     feed.close()
 
 
-def test_time_passes_at_the_pace_that_was_asked_for(tmp_path: Path) -> None:
-    """An hour at 7,200 times its speed takes half a second, in order, and ends by itself."""
+def test_entries_are_released_at_the_given_speed(tmp_path: Path) -> None:
+    """An hour at 7,200 times real time takes half a second, in order, and ends by itself."""
     log = write(tmp_path / "past", [[0, 900, 1_800, 3_600], [10, 3_599]])
     feed = Feed(tmp_path / "past", tmp_path / "live")
     begun = time.monotonic()
@@ -100,8 +100,8 @@ def test_time_passes_at_the_pace_that_was_asked_for(tmp_path: Path) -> None:
     assert log == read(tmp_path / "live", 2)
 
 
-def test_told_to_stop_it_releases_no_more(tmp_path: Path) -> None:
-    """Between steps it asks whether to go on; what was released stays, and another feed goes on from there."""
+def test_a_stopped_feed_releases_no_more(tmp_path: Path) -> None:
+    """A feed checks for a stop between steps; released entries stay, and another feed resumes there."""
     log = write(tmp_path / "past", [[0, 100, 200, 300]])
     asked = iter([False, False, True])
 
@@ -120,7 +120,7 @@ def test_told_to_stop_it_releases_no_more(tmp_path: Path) -> None:
 
 
 def test_nothing_to_feed_is_the_end(tmp_path: Path) -> None:
-    """An empty past is done at once."""
+    """An empty log is done at once."""
     write(tmp_path / "past", [[], []])
     feed = Feed(tmp_path / "past", tmp_path / "live")
     assert feed.done
@@ -131,8 +131,8 @@ def test_nothing_to_feed_is_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_waits_at_the_end_and_stops_when_asked(tmp_path: Path, number: signal.Signals) -> None:
-    """`run_feed` does not end by itself, so that no supervisor starts it again, and ends with status 0 when told to."""
+def test_the_process_waits_at_the_end_and_stops_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """`run_feed` does not end by itself, so that no supervisor restarts it, and ends with status 0 on SIGTERM."""
     log = write(tmp_path / "past", [[0, 5], [3]])
     imports = "from dataflows.connectors.feed import run_feed; from dataflows.stream.stopping import stop_on_signals"
     code = f"{imports}; run_feed({str(tmp_path / 'past')!r}, {str(tmp_path / 'live')!r}, 1e6, stop_on_signals())"

@@ -1,4 +1,4 @@
-"""Where rejected events go: what a file of them stands, and how an outage of it is said; both sinks' promise is in tests/contract."""
+"""The file of rejected events: concurrent writers, failed batches and outages; tests/contract has the suite of both sinks."""
 
 import socket
 import threading
@@ -32,8 +32,8 @@ def reject(offset: int, partition: int = 0) -> Rejected:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rejects, max_size=20), st.data())
-def test_the_first_of_each_place_is_kept(tmp_path: Path, given_rejects: list[Rejected], data: st.DataObject) -> None:
-    """Written in any batches, each partition and offset holds what came first, in order, and counts add up by reason."""
+def test_the_first_of_each_offset_is_kept(tmp_path: Path, given_rejects: list[Rejected], data: st.DataObject) -> None:
+    """Written in any batches, each partition and offset keeps its first event, in order, and counts add up by reason."""
     expected: dict[tuple[int, int], Rejected] = {}
     for one in given_rejects:
         expected.setdefault((one.partition, one.offset), one)
@@ -52,8 +52,8 @@ def test_the_first_of_each_place_is_kept(tmp_path: Path, given_rejects: list[Rej
 
 
 @given(rejects)
-def test_a_message_says_all_of_a_reject(one: Rejected) -> None:
-    """What goes to a topic comes back exactly, and its key names its place."""
+def test_a_message_has_all_fields_of_a_reject(one: Rejected) -> None:
+    """A reject is decoded exactly as it was encoded, and its key names partition and offset."""
     key, value = encode_reject(one)
     assert one == decode_reject(value)
     assert f"{one.partition}/{one.offset}".encode() == key
@@ -77,8 +77,8 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
         sink.close()
 
 
-def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Where one of a batch cannot be written none of it is, and the sink works on."""
+def test_a_batch_is_stored_completely_or_not_at_all(tmp_path: Path) -> None:
+    """If one reject of a batch cannot be written none is, and the sink keeps working."""
     sink = FileRejects(tmp_path / "rejects.sqlite")
     too_large = Rejected(0, 2**63, NO_TIME, Reason.BAD_ID, b"", "")  # an offset that no log has
     with pytest.raises((StoreUnavailable, OverflowError)):
@@ -89,8 +89,8 @@ def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_a_file_that_cannot_be_is_said(tmp_path: Path) -> None:
-    """A folder in its place, and a file that is something else, are stores that are unavailable, named by their path."""
+def test_an_unusable_file_is_reported(tmp_path: Path) -> None:
+    """A folder in its place and a file of another kind raise StoreUnavailable with their path."""
     with pytest.raises(StoreUnavailable, match=rf"rejects: {tmp_path}: "):
         FileRejects(tmp_path)
     (tmp_path / "rejects.sqlite").write_bytes(b"no database " * 100)
@@ -102,16 +102,16 @@ def test_a_file_that_cannot_be_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["write", "read", "counts"])
-def test_a_file_that_went_away_is_said(tmp_path: Path, call: str) -> None:
-    """Whatever is asked of a file that does not answer any more, the answer is the same error, never SQLite's own."""
+def test_a_lost_file_is_reported(tmp_path: Path, call: str) -> None:
+    """Every call on a file that no longer works raises StoreUnavailable, never SQLite's own error."""
     sink = FileRejects(tmp_path / "rejects.sqlite")
     sink.close()
     with pytest.raises(StoreUnavailable, match=r"rejects: .*rejects.sqlite: "):
         getattr(sink, call)(*([[reject(1)]] if call == "write" else []))
 
 
-def test_a_broker_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Rejects that cannot be kept are an error within the patience given, so that their counts do not go on."""
+def test_a_missing_broker_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rejects that cannot be stored raise an error within the timeout, so that their counts are not recorded."""
     monkeypatch.setattr("dataflows.connectors.kafka.connection.ANSWER_S", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

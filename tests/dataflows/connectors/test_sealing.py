@@ -1,4 +1,4 @@
-"""Rejected events: their bytes lie sealed and for seven days, and nothing that names a person lies anywhere else."""
+"""Rejected events: their bytes are stored encrypted for seven days, and no person's id is stored anywhere else."""
 
 import re
 import sqlite3
@@ -19,7 +19,7 @@ from schemas.events.rides import NO_TIME, Reason, Rejected
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import Place, copied, payloads_at, run_here
 
-# Ids of rides, of people and of events, as the small world makes them.
+# Ids of rides, of people and of events, as the small world generates them.
 IDS = re.compile(rb"(?:rider|ride|requested|completed)-\d")
 REJECT = Rejected(1, 41, NO_TIME, Reason.BAD_FARE, b"the bytes of ride-7", "fare of ride-7")
 
@@ -34,7 +34,7 @@ def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Plac
 
 @pytest.fixture
 def seals(tmp_path: Path) -> Seals:
-    """Seals with a key that is not made yet."""
+    """Seals whose key does not exist yet."""
     return Seals(tmp_path / "keys" / "rejects.key")
 
 
@@ -46,23 +46,23 @@ def seals(tmp_path: Path) -> Seals:
     value=st.binary(),
     at=st.integers(0),
 )
-def test_what_is_sealed_opens_at_its_place_only(seals: Seals, partition: int, offset: int, detail: str, value: bytes, at: int) -> None:
-    """Bytes and detail come back exactly; moved to another place, or with any bit changed, they do not open."""
+def test_sealed_bytes_open_at_their_offset_only(seals: Seals, partition: int, offset: int, detail: str, value: bytes, at: int) -> None:
+    """Bytes and detail are decrypted exactly; at another offset, or with any bit changed, they do not open."""
     sealed = seals.seal(partition, offset, detail, value)
     assert is_sealed(sealed)
     assert (detail, value) == seals.open(partition, offset, sealed)
     assert sealed != seals.seal(partition, offset, detail, value)
     for place in ((partition + 1, offset), (partition, offset + 1)):
-        with pytest.raises(DamagedError, match="belong to another place"):
+        with pytest.raises(DamagedError, match="belong to another offset"):
             seals.open(*place, sealed)
     changed = bytearray(sealed)
     changed[12 + at % (len(sealed) - 12)] ^= 1 << at % 8
-    with pytest.raises(DamagedError, match=f"rejects: {partition}/{offset}: the sealed bytes were changed"):
+    with pytest.raises(DamagedError, match=f"rejects: {partition}/{offset}: the encrypted bytes were changed"):
         seals.open(partition, offset, bytes(changed))
 
 
-def test_the_key_is_for_its_owner_only(seals: Seals, tmp_path: Path) -> None:
-    """The key's file is made with mode 600 when the first event is sealed; wider, or without a key in it, it is refused."""
+def test_only_the_owner_may_read_the_key(seals: Seals, tmp_path: Path) -> None:
+    """The key file is created with mode 600 when the first event is sealed; wider modes and a file without a key are refused."""
     path = tmp_path / "keys" / "rejects.key"
     assert not path.exists()
     seals.seal(0, 0, "", b"")
@@ -78,28 +78,28 @@ def test_the_key_is_for_its_owner_only(seals: Seals, tmp_path: Path) -> None:
 
 
 def test_two_processes_that_start_at_once_have_one_key(tmp_path: Path) -> None:
-    """Whoever is second takes the key that is there."""
+    """The second process uses the key that the first one created."""
     one, other = Seals(tmp_path / "rejects.key"), Seals(tmp_path / "rejects.key")
     sealed = one.seal(0, 1, "", b"by one")
     assert ("", b"by other") == one.open(0, 2, other.seal(0, 2, "", b"by other"))
     assert ("", b"by one") == other.open(0, 1, sealed)
 
 
-def test_without_its_key_a_reject_says_so(tmp_path: Path) -> None:
-    """Place, reason and count stay readable; the bytes do not, and the message names the key that is missing or wrong."""
+def test_a_missing_key_is_reported(tmp_path: Path) -> None:
+    """Offset, reason and count stay readable without the key; the bytes do not, and the message names the missing or wrong key."""
     path = tmp_path / "keys" / "rejects.key"
     sink = FileRejects(tmp_path / "rejects.sqlite")
     sink.write([REJECT])
     sink.close()
     path.rename(tmp_path / "kept.key")
     without = FileRejects(tmp_path / "rejects.sqlite")
-    with pytest.raises(NotFound, match=r"their bytes are sealed, and the key .*rejects.key is missing"):
+    with pytest.raises(NotFound, match=r"their bytes are encrypted, and the key .*rejects.key is missing"):
         without.read()
     [sealed] = without.read(sealed=True)
     assert replace(REJECT, value=sealed.value, detail="") == sealed
     assert {Reason.BAD_FARE: 1} == without.counts()
     without.write([replace(REJECT, offset=42)])
-    with pytest.raises(NotFound, match=r"rejects: 1/41 is sealed with key [0-9a-f]{8}, and .* holds key [0-9a-f]{8}"):
+    with pytest.raises(NotFound, match=r"rejects: 1/41: expected key [0-9a-f]{8}, .* has key [0-9a-f]{8}"):
         without.read()
     without.close()
     (tmp_path / "kept.key").replace(path)
@@ -109,7 +109,7 @@ def test_without_its_key_a_reject_says_so(tmp_path: Path) -> None:
 
 
 def test_rejects_are_kept_for_seven_days(tmp_path: Path) -> None:
-    """On the eighth day they are neither read nor counted, and gone from the file when something is written or it is opened."""
+    """On the eighth day they are neither read nor counted, and the next write or open deletes them from the file."""
     now_s = 1_000_000.0
     sink = FileRejects(tmp_path / "rejects.sqlite", clock=lambda: now_s)
     sink.write([REJECT])
@@ -128,15 +128,15 @@ def test_rejects_are_kept_for_seven_days(tmp_path: Path) -> None:
 
 
 def held(folder: Path) -> list[int]:
-    """Offsets of what is in the file, read or not."""
+    """Offsets of all rows in the file, expired or not."""
     base = sqlite3.connect(folder / "rejects.sqlite")
     found = [row[0] for row in base.execute("SELECT place FROM rejects ORDER BY place")]
     base.close()
     return found
 
 
-def test_a_file_of_the_first_release_goes_on(tmp_path: Path) -> None:
-    """What an older release kept in clear is read until its seven days are over, counted from now."""
+def test_a_file_of_the_first_release_stays_readable(tmp_path: Path) -> None:
+    """Rows that an older release stored unencrypted are read until seven days from now."""
     base = sqlite3.connect(tmp_path / "rejects.sqlite")
     base.execute(
         "CREATE TABLE rejects (partition INTEGER NOT NULL, place INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, reason TEXT NOT NULL, "
@@ -153,8 +153,8 @@ def test_a_file_of_the_first_release_goes_on(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_nobodys_id_is_in_what_is_kept(finished: Place) -> None:
-    """No ride's, person's or event's id lies in any entry, blob, checkpoint or reject of a home; the rides hold many."""
+def test_no_id_of_a_person_is_stored(finished: Place) -> None:
+    """No id of a ride, person or event is in any entry, blob, checkpoint or reject of a home, though the rides have many."""
     assert [] == [payload for payload in payloads_at(finished) if IDS.search(payload)]
     kept = [path for path in finished.home.rglob("*") if path.is_file()]
     assert {"rejects.sqlite", "region__small.sqlite", "runs.sqlite"} <= {path.name for path in kept}
@@ -167,7 +167,7 @@ def test_nobodys_id_is_in_what_is_kept(finished: Place) -> None:
 
 
 def test_the_command_opens_what_it_can(finished: Place, tmp_path: Path) -> None:
-    """`ridecast rejects show` shows the bytes; without the key it shows place and reason, says what is missing, and fails."""
+    """`ridecast rejects show` shows the bytes; without the key it shows offset and reason, names what is missing, and fails."""
     place = copied(finished, tmp_path / "home")
     words = ["rejects", "show", "--home", str(place.home), "--hex", "--limit", "500"]
     opened = CliRunner().invoke(cli, words)
@@ -177,7 +177,7 @@ def test_the_command_opens_what_it_can(finished: Place, tmp_path: Path) -> None:
     (place.home / "keys" / "rejects.key").unlink()
     table = CliRunner().invoke(cli, words[:4])
     assert isinstance(table.exception, NotFound)
-    assert "is missing: nothing can open them without it" in str(table.exception)
+    assert "is missing: they cannot be read without it" in str(table.exception)
     assert "sealed" in table.output
     assert f"{len(expected)} rejected in total" in table.output
     assert isinstance(CliRunner().invoke(cli, words).exception, NotFound)

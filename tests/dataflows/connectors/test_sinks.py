@@ -1,4 +1,4 @@
-"""What only files can do to sinks: half-written ones, many old ones, a disk that refuses."""
+"""File sinks: partially written files, old files and failing disks."""
 
 import sqlite3
 import subprocess
@@ -23,7 +23,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_any_avro_reader_reads_a_file(tmp_path: Path) -> None:
-    """A file is a plain container of forecasts, with the schema in it; its header says what it is."""
+    """A file is a standard container of forecasts with its schema and a header that identifies its entry."""
     FileForecasts(tmp_path).publish(sample_messages(3, cells=70), LOG, 4)
     with (tmp_path / "region__nyc" / f"{3:020d}.avro").open("rb") as file:
         reader = fastavro.reader(file)
@@ -34,15 +34,15 @@ def test_any_avro_reader_reads_a_file(tmp_path: Path) -> None:
 
 
 def test_the_same_issue_is_the_same_file(tmp_path: Path) -> None:
-    """Nothing random or of this moment enters a file."""
+    """A file depends on neither randomness nor time."""
     for name in ("a", "b"):
         FileForecasts(tmp_path / name).publish(sample_messages(3), LOG, 4)
     (a,), (b,) = (list((tmp_path / name).rglob("*.avro")) for name in ("a", "b"))
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_old_issues_make_room(tmp_path: Path) -> None:
-    """Only so many files are kept, the newest."""
+def test_old_issues_are_deleted(tmp_path: Path) -> None:
+    """Only the newest files are kept, up to the limit."""
     sink = FileForecasts(tmp_path, keep_issues=3)
     for index in range(6):
         sink.publish(sample_messages(index), LOG, index + 1)
@@ -50,8 +50,8 @@ def test_old_issues_make_room(tmp_path: Path) -> None:
     assert sink.cursor(LOG) == 6
 
 
-def test_a_half_written_file_does_not_count(tmp_path: Path) -> None:
-    """What a killed publisher left behind is not an issue, and in nobody's way."""
+def test_a_partially_written_file_is_ignored(tmp_path: Path) -> None:
+    """A file that a killed publisher left behind is not an issue, and blocks no later one."""
     sink = FileForecasts(tmp_path)
     sink.publish(sample_messages(0), LOG, 1)
     half = f".{1:020d}.avro.77-1.tmp"
@@ -61,8 +61,8 @@ def test_a_half_written_file_does_not_count(tmp_path: Path) -> None:
     assert files(tmp_path) == [half, *(f"{index:020d}.avro" for index in (0, 1))]
 
 
-def test_a_disk_that_is_full_is_said_and_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the bytes can not be made durable the issue is not there, and the error names the file."""
+def test_a_full_disk_is_reported_and_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the bytes cannot be made durable the issue is not there, and the error names the file."""
     sink = FileForecasts(tmp_path)
 
     def full(_descriptor: int) -> None:
@@ -76,8 +76,8 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_published(tmp_path: Path, mo
     assert sink.publish(sample_messages(0), LOG, 1)
 
 
-def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
-    """A file where the folder should be is an error with its name."""
+def test_a_file_instead_of_a_folder_is_reported(tmp_path: Path) -> None:
+    """A file in place of the folder raises an error with its name."""
     (tmp_path / "out").write_text("a file")
     with pytest.raises(StoreUnavailable, match=r"forecast files: .*out"):
         FileForecasts(tmp_path / "out").publish(sample_messages(0), LOG, 1)
@@ -86,13 +86,13 @@ def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_only_forecasts_go_into_a_file(tmp_path: Path) -> None:
-    """Bytes of another schema would make a file that nobody can read; they are refused."""
+    """Bytes of another schema would make the file unreadable; they are refused."""
     with pytest.raises(ContractError, match=r"expected demand_forecast\.v1, got 0011"):
         FileForecasts(tmp_path).publish([(b"nyc/dr5reg", b"\x00\x11")], LOG, 1)
 
 
-def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
-    """Rejects are not written into somebody's text file."""
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    """Rejects are not written into a text file."""
     (tmp_path / "rejects.sqlite").write_text("notes " * 1000)
     with pytest.raises(StoreUnavailable, match=r"rejects: .*not a database"):
         FileRejects(tmp_path / "rejects.sqlite")
@@ -110,7 +110,7 @@ for place in range(0, 200, 10):
 
 
 def test_processes_write_rejects_side_by_side(tmp_path: Path) -> None:
-    """Two processes that write the same rejects at once wait for each other, and each reject is kept once."""
+    """Two processes that write the same rejects at once wait for each other, and each reject is stored once."""
     path = tmp_path / "rejects.sqlite"
     children = [subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT) for _ in range(2)]
     assert [child.wait(60) for child in children] == [0, 0]
@@ -119,8 +119,8 @@ def test_processes_write_rejects_side_by_side(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_rejects_that_can_not_be_written_are_an_error(tmp_path: Path) -> None:
-    """A reject is not taken for kept when the database refuses, and is kept by the next attempt."""
+def test_rejects_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    """A reject does not count as stored if the database fails, and the next attempt stores it."""
     path = tmp_path / "rejects.sqlite"
     sink = FileRejects(path)
     blocker = sqlite3.connect(path, isolation_level=None)

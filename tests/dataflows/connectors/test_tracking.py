@@ -1,4 +1,4 @@
-"""MLflow: the run, the version and the aliases that people find there, and an answer when it is not there."""
+"""MLflow: the run, the version and the aliases of a training, and errors when MLflow does not answer."""
 
 import shutil
 import socket
@@ -21,7 +21,7 @@ NAME = "small.requests"
 
 
 def client_of(home: Path) -> "MlflowClient":
-    """MLflow as a person would open it on a home."""
+    """An MLflow client on a home, as a user opens it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
@@ -31,13 +31,13 @@ def client_of(home: Path) -> "MlflowClient":
 
 @pytest.fixture
 def home(learned: Learned, tmp_path: Path) -> Path:
-    """A home with MLflow as two trainings left it."""
+    """A home with MLflow after two trainings."""
     shutil.copytree(learned.place.home / "mlflow", tmp_path / "home" / "mlflow")
     return tmp_path / "home"
 
 
 def test_each_training_is_a_run(learned: Learned, home: Path) -> None:
-    """A run carries parameters, metrics and the artefact's bytes, ended well, and is found by the model's digest."""
+    """A run has parameters, metrics and the artefact's bytes, is finished, and is found by the model's digest."""
     client = client_of(home)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
@@ -55,7 +55,7 @@ def test_each_training_is_a_run(learned: Learned, home: Path) -> None:
 
 
 def test_versions_and_aliases_are_registered(home: Path) -> None:
-    """Each training is a version of the region's model; the newest is challenger, and champion since its promotion."""
+    """Each training is a version of the region's model; the newest is challenger, and champion after its promotion."""
     client = client_of(home)
     versions = {int(version.version): version for version in client.search_model_versions(f"name = '{NAME}'")}
     assert {1, 2} == set(versions)
@@ -65,7 +65,7 @@ def test_versions_and_aliases_are_registered(home: Path) -> None:
 
 
 def test_a_training_without_promotion_leaves_the_champion(learned: Learned, home: Path) -> None:
-    """The alias of what serves moves with a promotion only."""
+    """Only a promotion moves the champion alias."""
     settings = Settings.from_env({"RIDECAST_HOME": str(home)})
     run_id = track_training(settings, "small", "requests", learned.second.model, learned.second.record.model)
     client = client_of(home)
@@ -76,8 +76,8 @@ def test_a_training_without_promotion_leaves_the_champion(learned: Learned, home
     assert 3 == int(client.get_model_version_by_alias(NAME, "champion").version)
 
 
-def test_a_tracking_server_that_is_not_there_is_said(learned: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not answer is a store that is unavailable, named in one line, whichever call meets it."""
+def test_a_missing_tracking_server_is_reported(learned: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer raises StoreUnavailable with one line that names it, from every call."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -92,8 +92,8 @@ def test_a_tracking_server_that_is_not_there_is_said(learned: Learned, tmp_path:
         assert "\n" not in str(caught.value)
 
 
-def test_a_database_that_is_none_is_said(tmp_path: Path) -> None:
-    """A file that is not MLflow's is not a traceback either."""
+def test_an_invalid_database_is_reported(tmp_path: Path) -> None:
+    """A file that is not MLflow's raises StoreUnavailable too."""
     folder = tmp_path / "home" / "mlflow"
     folder.mkdir(parents=True)
     (folder / "mlflow.db").write_bytes(b"this is no database at all" * 100)

@@ -1,4 +1,4 @@
-"""Old entries and blobs in the archive: read from there, verified there, and never in neither place, on SQLite and PostgreSQL."""
+"""Archived entries and blobs: read and verified from the archive, and never lost, on SQLite and PostgreSQL."""
 
 import shutil
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ PADDING = "x" * 900
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
-    """A region of two days, with chunks and counts in blobs, in a home that knows an archive."""
+    """A region of two days, with chunks and counts in blobs, in a home with an archive."""
     url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
     environment = {"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_ARCHIVE": str(tmp_path / "archive"), "RIDECAST_DATABASE": url}
     opened = open_stores(Settings.from_env(environment))
@@ -59,7 +59,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
 
 
 def close(stores: Stores, slot: int) -> list[SlotClosed | ForecastIssued | SlotScored]:
-    """What a slot recorded; the entries are as large as real ones, their blobs small."""
+    """The records of a slot; the entries are as large as real ones, their blobs small."""
     from ledger.formats.merkle import leaf_hash, root
     from schemas.forecasts.chunks import pack_blob
     from schemas.records.records import SlotCounts
@@ -114,7 +114,7 @@ def contents(ledger: Ledger) -> list[tuple[int, str, int | None, bytes]]:
 
 
 def emptied(stores: Stores) -> int:
-    """How many payloads the database has let go of."""
+    """Number of payloads that the database has dropped."""
     engine, log_id = stores.ledger.opened(LOG)
     with engine.connect() as connection:
         found = connection.execute(sa.text("SELECT count(*) FROM entries WHERE log_id = :id AND length(payload) = 0"), {"id": log_id})
@@ -122,7 +122,7 @@ def emptied(stores: Stores) -> int:
 
 
 def size_bytes(stores: Stores) -> int:
-    """What the region's entries take on the disk."""
+    """Size of the region's entries on disk."""
     engine, _ = stores.ledger.opened(LOG)
     if engine.dialect.name == "sqlite":
         return sum(path.stat().st_size for path in (stores.settings.home / "ledger").glob("region__small.sqlite*"))
@@ -131,21 +131,21 @@ def size_bytes(stores: Stores) -> int:
 
 
 def problems(stores: Stores) -> list[str]:
-    """What a verification finds, over all logs."""
+    """The problems that a verification finds, over all logs."""
     stores.ledger.flush()
     reports = verify_stores(stores, VerifyOptions(), lambda log: lambda done, total: None)
     return [str(one) for report in reports for one in report.problems]
 
 
 def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> None:
-    """Entries, blobs, heads and proofs are the same, verify is clean, and most of the archived bytes are gone from the database."""
+    """Entries, blobs, heads and proofs are the same, verify is clean, and most of the archived bytes are removed from the database."""
     before, head, size = contents(stores.ledger), stores.ledger.head(LOG), size_bytes(stores)
     blobs = {digest: stores.blobs.get(digest) for digest in stores.blobs.digests()}
     record = archived(stores)
     assert record is not None
     first = next(
         index for index, kind, slot, _ in before if kind == "SlotClosed" and slot == START + 276
-    )  # 23 hours, as clocks went forward
+    )  # 23 hours: daylight saving time starts
     assert (0, first // 256 * 256) == (record.start, record.stop)
     assert (before, head) == (contents(stores.ledger), stores.ledger.head(LOG))
     assert stores.ledger.root_at(LOG, record.stop) == record.root
@@ -158,8 +158,8 @@ def test_everything_reads_as_before_and_the_database_shrinks(stores: Stores) -> 
     assert [] == problems(stores)
 
 
-def test_a_log_goes_on_and_is_archived_further(stores: Stores) -> None:
-    """Appends, reruns and checkpoints go on over archived entries; a second archive begins where the first ended."""
+def test_a_log_grows_and_is_archived_again(stores: Stores) -> None:
+    """Appends, reruns and checkpoints continue after archived entries; a second run starts where the first ended."""
     first = archived(stores)
     assert first is not None
     size = stores.ledger.head(LOG).size
@@ -174,8 +174,8 @@ def test_a_log_goes_on_and_is_archived_further(stores: Stores) -> None:
     assert [] == problems(stores)
 
 
-def test_a_missing_archive_is_said(stores: Stores, tmp_path: Path) -> None:
-    """What lies in the archive is asked for there, and the message says what to mount; what every start needs is still here."""
+def test_a_missing_archive_is_reported(stores: Stores, tmp_path: Path) -> None:
+    """Reading an archived entry without the archive names what to mount; the records of every start are still readable."""
     assert archived(stores) is not None
     (tmp_path / "archive").rename(tmp_path / "unmounted")
     with pytest.raises(StoreUnavailable, match=r"entry \d+ is in the archive, but .*archive has no archive of this log: mount it"):
@@ -190,7 +190,7 @@ def test_a_missing_archive_is_said(stores: Stores, tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
-    """A changed byte, a lost bundle and a lost blob in the archive are named by verify with the entry that they belong to."""
+    """Verify reports a changed byte, a lost bundle and a lost blob in the archive with their entries."""
     record = archived(stores)
     assert record is not None
     bundles = sorted((tmp_path / "archive" / LOG / "tile" / "entries").glob("00?"))
@@ -211,7 +211,7 @@ def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
 
 
 def kinds_of(stores: Stores) -> list[tuple[int, str]]:
-    """(index, kind) of every row, without its bytes."""
+    """(index, kind) of every row, without its payload."""
     engine, log_id = stores.ledger.opened(LOG)
     with engine.connect() as connection:
         rows = connection.execute(sa.text('SELECT "index", kind FROM entries WHERE log_id = :id'), {"id": log_id})
@@ -220,7 +220,7 @@ def kinds_of(stores: Stores) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("dies_in", ["export_tiles", "export_blobs", "_read_back", "append_shared"])
 def test_a_crash_before_the_record_loses_nothing(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the archive is read back and that is recorded, the database holds everything; the next run comes to the end."""
+    """Until the archive is read back and recorded, the database keeps everything; the next run finishes."""
     before = contents(stores.ledger)
 
     def dying(*_: object) -> None:
@@ -237,8 +237,8 @@ def test_a_crash_before_the_record_loses_nothing(stores: Stores, dies_in: str, m
 
 
 @pytest.mark.parametrize("dies_in", ["drop_payloads", "shrink"])
-def test_a_crash_after_the_record_is_made_good(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while it lets go, everything is still readable, and the next run ends what was begun, with one record."""
+def test_a_crash_after_the_record_is_repaired(stores: Stores, dies_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a run is killed while it deletes, everything is still readable, and the next run finishes it, with one record."""
     before = contents(stores.ledger)
 
     def dying(*_: object) -> None:
@@ -255,8 +255,8 @@ def test_a_crash_after_the_record_is_made_good(stores: Stores, dies_in: str, mon
     assert 1 == len(list(stores.ledger.scan(RUNS_LOG, kind=EntriesArchived)))
 
 
-def test_the_command_asks_for_the_setting_first(stores: Stores, tmp_path: Path) -> None:
-    """An archive that other processes do not know of is refused; with the setting the command says what it moved."""
+def test_the_command_requires_the_setting(stores: Stores, tmp_path: Path) -> None:
+    """Without the setting that tells other processes the archive, the command fails; with it, it prints what it moved."""
     stores.ledger.flush()
     environment = {"RIDECAST_HOME": str(tmp_path / "home"), "RIDECAST_DATABASE": stores.settings.database}
     words = ["ledger", "archive", "--to", str(tmp_path / "archive"), "--until", UNTIL]

@@ -1,4 +1,4 @@
-"""A backtest of a small city: rows in the promised form, equal to what anyone computes from the ledger that it leaves."""
+"""A backtest of a small city: rows in the documented form, equal to a computation from its ledger."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
     def run(*words: str, until: str = "2024-04-01") -> Result:
         given = ["--rides", str(folder / "rides"), "--region", str(region), "--train-until", "2024-03-31", "--test-until", until]
         with pytest.MonkeyPatch.context() as patch:
-            # What is tracked is tested elsewhere; a small sample and few trees on one thread take a second, and say as much here.
+            # Tracking is tested elsewhere; a small sample and few trees on one thread take a second and are enough here.
             patch.setattr("dataflows.jobs.learn.track_training", lambda *_: "")
             patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_: None)
             patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
@@ -54,7 +54,7 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
 
 @pytest.fixture(scope="module")
 def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A folder with `out.json`, its plot and the home that was kept, and what was printed."""
+    """A folder with `out.json`, its plot and the home, and the printed output."""
     folder = tmp_path_factory.mktemp("out")
     result = invoke("--json", str(folder / "deep" / "out.json"), "--home", str(folder / "home"))
     assert 0 == result.exit_code, result.output
@@ -63,13 +63,13 @@ def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture(scope="module")
 def said(tested: tuple[Path, Result]) -> dict[str, Any]:
-    """What `out.json` says."""
+    """The content of `out.json`."""
     text: dict[str, Any] = json.loads((tested[0] / "deep" / "out.json").read_text("utf-8"))
     return text
 
 
 def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> None:
-    """Every row has exactly the promised keys; bands, horizons and models are those of the table, and numbers are numbers."""
+    """Every row has exactly the documented keys; bands, horizons and models are those of the table, and numbers are numbers."""
     assert all(COLUMNS == list(row) for row in said["rows"])
     assert ["busy", "medium", "quiet", "new", "all"] == list(BANDS)
     assert {row["band"] for row in said["rows"]} <= set(BANDS)
@@ -86,13 +86,13 @@ def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> Non
     assert rest == tuple(said[name] for name in names)
 
 
-def test_every_issue_with_a_whole_window_counts(said: dict[str, Any]) -> None:
+def test_every_issue_with_a_complete_window_counts(said: dict[str, Any]) -> None:
     """Of a day of 23 hours all issues count but those whose window ends after it."""
     assert {(h, DAY_SLOTS - h // 5) for h in (15, 30, 60)} == {(row["horizon_min"], row["issues"]) for row in said["rows"]}
 
 
-def test_served_rows_are_those_of_the_ledger(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
-    """Errors recomputed with pandas from the exported tables of the kept home are the rows' own."""
+def test_served_rows_equal_the_ledger(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
+    """Errors recomputed with pandas from the exported tables of the home equal those of the rows."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
     export_parquet(stores.ledger, stores.blobs, ["small"], tested[0] / "tables")
     stores.close()
@@ -121,7 +121,7 @@ def test_served_rows_are_those_of_the_ledger(said: dict[str, Any], tested: tuple
 
 
 def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]) -> None:
-    """The model of the kept home knows nothing of the test period, and was promoted before it."""
+    """The home's model was trained without the test period, and was promoted before it."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
     [trained] = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
     [promoted] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
@@ -137,7 +137,7 @@ def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]
 
 
 def test_the_table_and_the_plot_show_the_rows(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
-    """Each row is printed whole, and the plot is a picture of some size."""
+    """Each row is printed completely, and the plot is an image of plausible size."""
     folder, result = tested
     for row in said["rows"]:
         assert any(row["model"] in line and f"{row['wape_median']:.3f}" in line for line in result.stdout.splitlines())
@@ -148,7 +148,7 @@ def test_the_table_and_the_plot_show_the_rows(said: dict[str, Any], tested: tupl
 
 
 @pytest.mark.parametrize("until", ["2024-03-31", "2024-03-30"])
-def test_a_test_that_ends_before_it_begins_is_refused(invoke: Invoke, until: str) -> None:
-    """The message says which date was expected to be later, before anything is counted."""
+def test_a_test_period_that_ends_before_it_starts_is_refused(invoke: Invoke, until: str) -> None:
+    """The message names the date that must be later, before anything is counted."""
     result = invoke(until=until)
     assert f"--test-until: expected a date after 2024-03-31, got {until}" in str(result.exception)

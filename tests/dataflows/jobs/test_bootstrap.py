@@ -1,4 +1,4 @@
-"""History becomes counts once: what is counted, what is repeated quietly, and what is refused."""
+"""Bootstrapping: what is counted, what may be repeated, and what is refused."""
 
 import hashlib
 from pathlib import Path
@@ -58,10 +58,10 @@ def plain_counts(until_slot: int) -> dict[tuple[int, int], int]:
 
 
 def test_every_ride_before_the_midnight_is_counted(stores: Stores, rides: FileRides) -> None:
-    """Counts are the plain ones, late rides included, and live counting starts at the local midnight after a day of 23 hours."""
+    """Counts equal the reference, late rides included, and live counting starts at the local midnight after a day of 23 hours."""
     record, fresh = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert fresh
-    assert record.start_slot == START_SLOT + 23 * 12  # Clocks went forward.
+    assert record.start_slot == START_SLOT + 23 * 12  # Daylight saving time starts.
     body = decode(stores.blobs.get(record.counts_blob), SlotCounts)
     [table] = body.counts
     slots, cells, counts = from_table(table)
@@ -75,7 +75,7 @@ def test_every_ride_before_the_midnight_is_counted(stores: Stores, rides: FileRi
 def test_the_files_of_the_history_are_named_by_their_digests(
     stores: Stores, rides: FileRides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The record names every file with the digest of its bytes and its events; very many are digested together by partition."""
+    """The record names every file with the digest of its bytes and its events; very many files are summarised by partition."""
     record, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     paths = sorted((tmp_path / "rides").glob("[0-9]/*.avro"))
     digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
@@ -93,7 +93,7 @@ def test_the_files_of_the_history_are_named_by_their_digests(
 
 
 def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None:
-    """The same bootstrap again says that it was made before; the log keeps one record of it."""
+    """The same bootstrap again reports the existing record; the log has only one."""
     first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
@@ -101,7 +101,7 @@ def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None
 
 
 def test_a_log_that_has_grown_since_is_the_same_history(stores: Stores, rides: FileRides, tmp_path: Path) -> None:
-    """Rides that came after the midnight change the files, not the history: the first record stands."""
+    """Rides after the midnight change the files, not the history: the first record stays."""
     first, _ = bootstrap_region(stores, WORLD.region, rides, UNTIL)
     with RideLogWriter(tmp_path / "rides", len(WORLD.truth)) as log:
         log.append(0, np.array([2**50]), [b""], [b"later, and no ride at all"])
@@ -111,16 +111,16 @@ def test_a_log_that_has_grown_since_is_the_same_history(stores: Stores, rides: F
 
 @pytest.mark.parametrize("until", [UNTIL, "2024-04-02"])
 def test_another_history_is_refused(stores: Stores, rides: FileRides, until: str) -> None:
-    """Another midnight is refused with both said, and what was recorded stays."""
+    """Another midnight is refused with a message that names both, and the record stays."""
     bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
-    with pytest.raises(UsageError, match=rf"small: bootstrapped already until {NEXT_DAY} .* got until {until} .* use another --home"):
+    with pytest.raises(UsageError, match=rf"small: already bootstrapped until {NEXT_DAY} .* got until {until} .* use another --home"):
         bootstrap_region(stores, WORLD.region, rides, until)
     assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
     stores.close()
 
 
 def test_a_region_may_start_without_history(stores: Stores) -> None:
-    """Without rides the region starts at the midnight with nothing known."""
+    """Without rides the region starts at the midnight with no history."""
     record, fresh = bootstrap_region(stores, WORLD.region, None, UNTIL)
     assert fresh
     assert (START_SLOT, START_SLOT, 0, b"") == (record.first_slot, record.start_slot, record.rides, record.counts_blob)
@@ -158,8 +158,8 @@ def test_a_date_far_from_the_rides_is_refused(
 
 
 @pytest.mark.parametrize("merge_every", [1, 200])
-def test_rides_of_another_region_are_said(stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, merge_every: int) -> None:
-    """When no event is of the region, the message says how many were read."""
+def test_rides_of_another_region_are_reported(stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, merge_every: int) -> None:
+    """If no event belongs to the region, the message has the number of events read."""
     monkeypatch.setattr("dataflows.jobs.bootstrap.MERGE_EVERY_BATCHES", merge_every)
     events = sum(len(log) for log in WORLD.logs)
     with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region"):
@@ -168,15 +168,15 @@ def test_rides_of_another_region_are_said(stores: Stores, rides: FileRides, monk
 
 
 @pytest.mark.parametrize("until", ["2024-04-02", "2024-04-03"])
-def test_a_date_soon_after_the_rides_is_taken(stores: Stores, rides: FileRides, until: str) -> None:
-    """The midnight after the last ride is the usual date, and one quiet day more is no reason to refuse."""
+def test_a_date_soon_after_the_rides_is_accepted(stores: Stores, rides: FileRides, until: str) -> None:
+    """The midnight after the last ride is the usual date, and one more day without rides is accepted too."""
     record, fresh = bootstrap_region(stores, WORLD.region, rides, until)
     assert (True, slot_of_midnight(WORLD.region, until)) == (fresh, record.start_slot)
     stores.close()
 
 
 @pytest.mark.parametrize("until", ["2024-13-01", "yesterday", "", "2024-3-1"])
-def test_a_date_that_is_none_is_refused(until: str) -> None:
-    """The message says the form that is expected and what came."""
+def test_an_invalid_date_is_refused(until: str) -> None:
+    """The message has the expected form and the given text."""
     with pytest.raises(UsageError, match=rf"--until: expected a date as YYYY-MM-DD, got '{until}'"):
         slot_of_midnight(make_region(), until)

@@ -1,4 +1,4 @@
-"""Training as a shell: what it records, where the artefact and the run are, and from when on a model serves."""
+"""Training: what it records, where the artefact and the run are stored, and when a model starts to serve."""
 
 import hashlib
 import threading
@@ -48,8 +48,8 @@ def promoted(number: int) -> ModelPromoted:
 # --- what is recorded --------------------------------------------------------------------------------------
 
 
-def test_the_record_says_what_was_trained_on_what(learned: Learned, stores: Stores) -> None:
-    """Data range, digest of the data, features, parameters and errors stand in `ModelTrained`, as the training gave them."""
+def test_the_record_describes_model_and_data(learned: Learned, stores: Stores) -> None:
+    """Data range, digest of the data, features, parameters and errors are in `ModelTrained`, as training returned them."""
     stored = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
     assert [learned.first.record, learned.second.record] == stored
     record, model = learned.second.record, learned.second.model
@@ -70,13 +70,13 @@ def test_the_record_says_what_was_trained_on_what(learned: Learned, stores: Stor
 
 
 def test_the_same_data_give_the_same_record(learned: Learned) -> None:
-    """Trained again on the same log, bytes and record are the same, though runs and times are not."""
+    """Trained again on the same log, bytes and record are the same, though runs and times differ."""
     assert learned.first.model.artefact == learned.second.model.artefact
     assert learned.first.record == learned.second.record
 
 
 def test_the_artefact_is_the_blob_that_the_record_names(learned: Learned, stores: Stores) -> None:
-    """The digest in the record is the artefact's own, and what lies there is kept like a model and forecasts."""
+    """The digest in the record is the artefact's, and the blob has the retention of models and can forecast."""
     digest = learned.second.record.model
     assert hashlib.sha256(learned.second.model.artefact).digest() == digest
     assert learned.second.model.artefact == stores.blobs.get(digest)
@@ -85,7 +85,7 @@ def test_the_artefact_is_the_blob_that_the_record_names(learned: Learned, stores
 
 
 def test_too_little_history_records_nothing(tmp_path: Path, settled: Settled) -> None:
-    """Where there is too little to train on the error says so, and neither control log nor blobs change."""
+    """With too little data training raises an error, and neither control log nor blobs change."""
     place = copied(settled.place, tmp_path / "home")
     opened = place.open()
     try:
@@ -131,7 +131,7 @@ def test_a_promotion_is_in_force_from_the_next_close(learned: Learned, tmp_path:
 
 
 def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
-    """The first training changed nothing that is in force; the second says who serves, and why."""
+    """The first training did not change the model in force; the second records which model serves, and why."""
     view = ControlView(stores.ledger)
     at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
     [promotion] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
@@ -142,8 +142,8 @@ def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
     assert {("small", "requests"): learned.second.record.model} == champions(stores)
 
 
-def test_two_writers_of_control_both_come_through(tmp_path: Path) -> None:
-    """Processes that append to the control log at once try again on conflict: every record is there, once."""
+def test_two_writers_of_control_both_succeed(tmp_path: Path) -> None:
+    """Processes that append to the control log at once retry on conflict: every record is there, once."""
     homes = [open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2)]
     start, failed = threading.Barrier(2), list[BaseException]()
 
@@ -189,8 +189,8 @@ def test_training_sees_what_the_stream_saw(finished: Stores, monkeypatch: pytest
     assert run.fold.histories[0].digest() == history.digest()
 
 
-def test_the_region_is_asked_for_where_it_is_not_clear(tmp_path: Path) -> None:
-    """With one region in a home it is meant; with none or two the message lists what there is."""
+def test_the_region_is_required_if_it_is_ambiguous(tmp_path: Path) -> None:
+    """The only region of a home is the default; with none or two the message lists them."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}))
     with pytest.raises(NotFound, match=r"--region: expected one bootstrapped region in this home, found none"):
         only_region(stores)
@@ -203,7 +203,7 @@ def test_the_region_is_asked_for_where_it_is_not_clear(tmp_path: Path) -> None:
 
 
 def test_an_outage_in_history_is_not_learned_as_no_demand(finished: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silent slots of history that the serving fold takes for outages are unobserved in training too, and no others."""
+    """Silent slots of history that the serving fold treats as outages are unobserved in training too, and no others."""
     boot = bootstrap_of(finished.ledger, "small")
     region = region_from_json(boot.definition, where="small")
     silent = range(boot.start_slot - 40, boot.start_slot - 28)
@@ -223,7 +223,7 @@ def test_an_outage_in_history_is_not_learned_as_no_demand(finished: Stores, monk
 
 
 def test_a_log_that_grows_meanwhile_is_not_trained_on(finished: Stores) -> None:
-    """Training ends at the last slot of the log that it read, however many closed since."""
+    """Training ends at the last slot of the log that it read, however many have closed since."""
     boot = bootstrap_of(finished.ledger, "small")
     closes = list(finished.ledger.scan(LOG, kind=SlotClosed))
     expected = {0: boot.start_slot, closes[0].index + 1: boot.start_slot + 1, closes[-1].index + 1: START_SLOT + len(closes)}

@@ -1,4 +1,4 @@
-"""What expires: recorded first, removed then, and reported as expired ever after; counts and models stay."""
+"""Expiry: recorded first, then removed, and reported as expired from then on; counts and models stay."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ def finished(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Plac
 
 @pytest.fixture
 def stores(finished: Place, tmp_path: Path) -> Iterator[Stores]:
-    """That home, to take things away from."""
+    """A copy of that home to expire blobs from."""
     opened = copied(finished, tmp_path / "home").open()
     yield opened
     opened.close()
@@ -65,12 +65,12 @@ def verified(stores: Stores) -> dict[str, tuple[int, tuple[object, ...]]]:
 
 
 def records(stores: Stores) -> list[BlobsExpired]:
-    """What is on record as expired."""
+    """The records of expiry."""
     return list(stores.ledger.records(RUNS_LOG, BlobsExpired))
 
 
-def test_old_chunks_go_and_are_said_to_have_expired(stores: Stores) -> None:
-    """Chunks of slots before the last N days go, later ones stay, and verify counts them as expired, not as broken."""
+def test_old_chunks_are_removed_and_reported_as_expired(stores: Stores) -> None:
+    """Chunks of slots before the last N days are removed, later ones stay, and verify counts them as expired, not broken."""
     held = chunks(stores)
     last = max(stored.record.slot for stored in stores.ledger.scan(LOG, kind=SlotClosed))
     until = last + 1 - 30
@@ -87,7 +87,7 @@ def test_old_chunks_go_and_are_said_to_have_expired(stores: Stores) -> None:
     assert {()} == {problems for _, problems in found.values()}
 
 
-def test_what_goes_missing_otherwise_is_still_damage(stores: Stores) -> None:
+def test_other_missing_blobs_are_still_damage(stores: Stores) -> None:
     """A chunk of a slot that has not expired, or a count or model that never does, is reported by its entry."""
     expire(stores, plan_expiry(stores, 3, NOW_S))
     held = chunks(stores)
@@ -97,7 +97,7 @@ def test_what_goes_missing_otherwise_is_still_damage(stores: Stores) -> None:
 
 
 def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
-    """When every forecast has expired, all counts and models are still there."""
+    """After every forecast has expired, all counts and models are still there."""
     kept = {retention: set(stores.blobs.digests(retention)) for retention in (Retention.PERMANENT, Retention.MODEL)}
     assert all(kept.values())
     last = max(chunks(stores))
@@ -111,7 +111,7 @@ def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
 
 
 def test_only_the_newest_snapshot_stays(stores: Stores, finished: Place) -> None:
-    """A region keeps its newest snapshot, which is all that a resume needs."""
+    """A region keeps its newest snapshot, the only one that a resume needs."""
     taken = [stored.record.blob for stored in stores.ledger.scan(RUNS_LOG, kind=SnapshotTaken)]
     assert len(set(taken)) > 2
     expire(stores, plan_expiry(stores, 1_000, NOW_S))
@@ -120,8 +120,8 @@ def test_only_the_newest_snapshot_stays(stores: Stores, finished: Place) -> None
     assert ("small", "snapshot", len(set(taken)) - 1) == (record.region, record.retention, record.count)
 
 
-def test_an_orphan_goes_after_a_day(stores: Stores) -> None:
-    """What no entry names goes when it has lain for a day since it was last put, of any class; not a second before."""
+def test_an_orphan_is_removed_after_a_day(stores: Stores) -> None:
+    """A blob of any class that no entry names is removed a day after it was last stored, not a second earlier."""
     digest = stores.blobs.put(b"never named", Retention.PERMANENT)
     stored_s = stores.blobs.stored_at_s(digest)
     expire(stores, plan_expiry(stores, 1_000, stored_s + ORPHAN_AFTER_S))
@@ -139,7 +139,7 @@ def test_an_orphan_goes_after_a_day(stores: Stores) -> None:
     )
 
 
-def test_an_orphan_that_is_wanted_again_is_young_again(stores: Stores, tmp_path: Path) -> None:
+def test_storing_an_orphan_again_resets_its_age(stores: Stores, tmp_path: Path) -> None:
     """A writer that stores the same bytes again, as after a crash, has another day to name them."""
     digest = stores.blobs.put(b"to be named", Retention.FORECAST)
     [path] = (tmp_path / "home" / "blobs").rglob(digest.hex())
@@ -150,15 +150,15 @@ def test_an_orphan_that_is_wanted_again_is_young_again(stores: Stores, tmp_path:
 
 
 def test_a_second_run_finds_nothing(stores: Stores) -> None:
-    """What went is not recorded twice."""
+    """An expiry is not recorded twice."""
     expire(stores, plan_expiry(stores, 3, NOW_S))
     before = records(stores)
     assert [] == plan_expiry(stores, 3, NOW_S)
     assert before == records(stores)
 
 
-def test_a_run_that_was_cut_short_is_finished_by_the_next(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between the record and the last removal, the rest goes the next time, and the record stands once."""
+def test_an_interrupted_run_is_finished_by_the_next(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a run is killed between the record and the last removal, the next run removes the rest without a second record."""
     removed = stores.blobs.remove
     left = iter(range(5))
 
@@ -181,8 +181,8 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(stores: Stores, monkey
     assert 1 == len([one for one in records(stores) if one.retention == "forecast"])
 
 
-def test_chunks_that_a_refold_made_again_go_again(stores: Stores, finished: Place, tmp_path: Path) -> None:
-    """A resume from the beginning makes the chunks of old slots again; the next expiry removes them without another record."""
+def test_chunks_that_a_refold_stored_again_are_removed_again(stores: Stores, finished: Place, tmp_path: Path) -> None:
+    """A resume from the start stores the chunks of old slots again; the next expiry removes them without another record."""
     expire(stores, plan_expiry(stores, 3, NOW_S))
     before = records(stores)
     stores.close()
@@ -207,8 +207,8 @@ def test_chunks_that_a_refold_made_again_go_again(stores: Stores, finished: Plac
     opened.close()
 
 
-def test_nothing_expires_while_a_log_is_not_whole(stores: Stores, finished: Place, tmp_path: Path) -> None:
-    """With a log's database gone its blobs would look like orphans: the checkpoint says no."""
+def test_nothing_expires_while_a_log_is_incomplete(stores: Stores, finished: Place, tmp_path: Path) -> None:
+    """Without a log's database its blobs look like orphans: its checkpoint prevents their removal."""
     stores.close()
     (tmp_path / "home" / "ledger" / "region__small.sqlite").unlink()
     for path in (tmp_path / "home" / "ledger").glob("region__small.sqlite-*"):
@@ -226,8 +226,8 @@ def test_nothing_expires_while_a_log_is_not_whole(stores: Stores, finished: Plac
     opened.close()
 
 
-def test_the_command_says_what_goes(stores: Stores, tmp_path: Path) -> None:
-    """A dry run changes nothing; without it the same goes."""
+def test_the_command_prints_what_expires(stores: Stores, tmp_path: Path) -> None:
+    """A dry run changes nothing; a real run removes the same blobs."""
     stores.close()
     words = ["ledger", "expire", "--home", str(tmp_path / "home"), "--forecasts-days", "3"]
     before = sorted(path.name for path in (tmp_path / "home" / "blobs").rglob("*"))
@@ -239,7 +239,7 @@ def test_the_command_says_what_goes(stores: Stores, tmp_path: Path) -> None:
 
 
 def test_tables_leave_out_what_expired(stores: Stores, tmp_path: Path) -> None:
-    """Flat tables hold the forecasts that are left."""
+    """Flat tables have the remaining forecasts only."""
     held = chunks(stores)
     whole = export_parquet(stores.ledger, stores.blobs, ["small"], tmp_path / "whole")
     expire(stores, plan_expiry(stores, 3, NOW_S))

@@ -1,4 +1,4 @@
-"""A change of the fold takes effect at a recorded slot: old logs fold as they did, and new rules hold from there."""
+"""A change of the fold takes effect at a recorded slot: old logs fold as before, and the new rules apply from there."""
 
 import contextlib
 import dataclasses
@@ -91,8 +91,8 @@ def expected_windows(found: Sequence[bytes], first_of_two: int) -> set[tuple[int
     return windows
 
 
-def test_an_old_log_folds_as_it_did(settled: Settled, tmp_path: Path) -> None:
-    """A log begun before folds had versions gives the digests and scores that the code of then gave, killed or not."""
+def test_an_old_log_folds_as_before(settled: Settled, tmp_path: Path) -> None:
+    """A log from before folds had versions gives the digests and scores of that time's code, killed or not."""
     place = as_it_was(settled, tmp_path / "whole")
     whole = run_here(place)
     assert (FIRST_DIGESTS, FIRST_SCORES) == (digests(whole), hashlib.sha256(repr(scores(whole)).encode()).hexdigest())
@@ -110,8 +110,8 @@ def test_a_new_region_neither_scores_nor_learns_undercounts(settled: Settled) ->
     assert expected_windows(settled.expected, 1 << 62) > scored_windows(settled.expected)
 
 
-def test_the_new_rule_holds_from_exactly_the_recorded_slot(settled: Settled, tmp_path: Path) -> None:
-    """After FoldChanged closes before its slot keep the old rule; a resume and a refold from nothing record the same."""
+def test_the_new_rule_applies_from_exactly_the_recorded_slot(settled: Settled, tmp_path: Path) -> None:
+    """After FoldChanged closes before its slot keep the old rule; a resume and a refold from the start record the same."""
     place = as_it_was(settled, tmp_path / "home")
     run_until(place, 40)
     stores = place.open()
@@ -137,7 +137,7 @@ def test_the_new_rule_holds_from_exactly_the_recorded_slot(settled: Settled, tmp
 
 
 def learned_slots(place: Place, slots: Sequence[int]) -> dict[int, bool]:
-    """Whether training takes each slot for a whole one."""
+    """Whether training treats each slot as completely counted."""
     stores = place.open()
     try:
         boot = bootstrap_of(stores.ledger, "small")
@@ -148,7 +148,7 @@ def learned_slots(place: Place, slots: Sequence[int]) -> dict[int, bool]:
 
 
 def test_an_early_record_waits_for_its_slot_and_a_late_one_for_a_close(settled: Settled, tmp_path: Path) -> None:
-    """What a close cites decides: the last version recorded for its slot or an earlier one, of this region only."""
+    """A close uses what it cites: the last version recorded for its slot or an earlier one, of this region only."""
     stores = as_it_was(settled, tmp_path / "home").open()
     boot = bootstrap_of(stores.ledger, "small")
     first = ControlView(stores.ledger).latest()
@@ -166,8 +166,8 @@ def test_an_early_record_waits_for_its_slot_and_a_late_one_for_a_close(settled: 
     stores.close()
 
 
-def test_a_fold_that_this_code_does_not_know_is_refused(settled: Settled, tmp_path: Path) -> None:
-    """A ledger that a newer release wrote is neither folded nor upgraded, and the message says what to do."""
+def test_an_unknown_fold_version_is_refused(settled: Settled, tmp_path: Path) -> None:
+    """A ledger of a newer release is neither folded nor upgraded, and the message tells what to do."""
     place = as_it_was(settled, tmp_path / "home")
     stores = place.open()
     append_shared(stores.ledger, CONTROL_LOG, FoldChanged(region="small", slot=0, version=3))
@@ -179,8 +179,8 @@ def test_a_fold_that_this_code_does_not_know_is_refused(settled: Settled, tmp_pa
 
 
 @pytest.mark.parametrize(("old", "said"), [(True, "from slot 5706144 (2024-03-31"), (False, "nothing to do")])
-def test_the_command_says_from_when_on(settled: Settled, tmp_path: Path, old: bool, said: str) -> None:
-    """`ridecast ledger upgrade` names the slot, its local time and the rule; a region that follows it is left alone."""
+def test_the_command_prints_the_first_slot(settled: Settled, tmp_path: Path, old: bool, said: str) -> None:
+    """`ridecast ledger upgrade` names the slot, its local time and the rule; a region that already uses it is not changed."""
     begin: Callable[[Settled, Path], Place] = as_it_was if old else lambda settled, folder: copied(settled.place, folder)
     place = begin(settled, tmp_path / "home")
     before = payloads_at(place)
@@ -193,8 +193,8 @@ def test_the_command_says_from_when_on(settled: Settled, tmp_path: Path, old: bo
     ledger.close()
 
 
-def test_a_region_that_went_back_is_not_upgraded(settled: Settled, tmp_path: Path) -> None:
-    """From which slot on new rules hold is told by a log that its checkpoint vouches for."""
+def test_a_rolled_back_region_is_not_upgraded(settled: Settled, tmp_path: Path) -> None:
+    """A log that does not match its checkpoint cannot tell the first slot of the new rules."""
     place = as_it_was(settled, tmp_path / "old")
     earlier = tmp_path / "earlier"
     shutil.copytree(tmp_path / "old" / "ledger", earlier)

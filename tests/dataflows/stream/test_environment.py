@@ -14,7 +14,7 @@ from tests.tree import requirements
 
 
 def test_the_description_names_what_the_digest_covers() -> None:
-    """Interpreter, machine, every package with its version, and the features of the CPU stand in one line."""
+    """Interpreter, machine, every package with its version, and the features of the CPU are in one line."""
     text = describe_environment()
     assert "\n" not in text
     assert text.startswith(f"python={platform.python_version()} ")
@@ -26,7 +26,7 @@ def test_the_description_names_what_the_digest_covers() -> None:
 
 
 def test_numpy_still_names_the_features_of_the_cpu() -> None:
-    """The private name under which NumPy keeps them is there, and agrees with what NumPy shows in public."""
+    """NumPy's private attribute exists, and agrees with NumPy's public output."""
     shown: dict[str, list[str]] = np.show_config(mode="dicts")["SIMD Extensions"]  # type: ignore[assignment]
     features = cpu_features()
     assert any(features.values())
@@ -53,21 +53,21 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_results_changes_the_digest(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    """A wheel, the interpreter, the machine or its CPU: each gives another digest."""
+    """Another wheel, interpreter, machine or CPU gives another digest."""
     before = environment_digest()
     CHANGES[change](monkeypatch)
     assert before != environment_digest()
 
 
 def test_a_host_or_a_variable_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines alike have one environment, whatever they are called and set to."""
+    """Two equal machines have the same environment, whatever their names and variables."""
     before = environment_digest()
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
     monkeypatch.setenv("HOME", "elsewhere")
     assert before == environment_digest()
 
 
-def test_what_computes_numbers_is_covered() -> None:
+def test_numeric_packages_are_covered() -> None:
     """Every numeric package that the core needs is in the digest, by the name under which it is declared."""
     assert set(PACKAGES) <= set(requirements()[0])
     assert {"numpy", "scipy", "river", "xgboost-cpu", "tzdata"} <= set(PACKAGES)

@@ -1,4 +1,4 @@
-"""The real Bytewax flow, as processes: any batch size, any number of them, any kill point record the same."""
+"""The real Bytewax flow, as processes: any batch size, number of processes and kill point record the same."""
 
 import random
 import subprocess
@@ -67,8 +67,8 @@ def test_when_one_process_dies_the_others_end(settled: Settled, tmp_path: Path) 
     assert_same_payloads(settled.expected[: len(found)], found)
 
 
-def test_asked_to_stop_it_saves_and_closes_nothing_more(settled: Settled, tmp_path: Path) -> None:
-    """SIGTERM ends every process with status 0, the log is a beginning of the whole, and going on completes it."""
+def test_a_stopped_flow_saves_and_closes_nothing_more(settled: Settled, tmp_path: Path) -> None:
+    """SIGTERM ends every process with status 0, the log is a prefix of the full one, and a restart completes it."""
     place = copied(settled.place, tmp_path / "home")
     running = start_cluster(place, 2, 1)
     run_until(place, 20, running)
@@ -84,7 +84,7 @@ def test_asked_to_stop_it_saves_and_closes_nothing_more(settled: Settled, tmp_pa
 
 
 def test_a_flow_without_regions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytewax's own runner is told which variable is missing."""
+    """The error in Bytewax's own runner names the missing variable."""
     monkeypatch.setenv("RIDECAST_REGIONS", "")
     with pytest.raises(ConfigError, match="RIDECAST_REGIONS: expected names of regions"):
         flow_from_environment()

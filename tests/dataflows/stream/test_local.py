@@ -1,4 +1,4 @@
-"""The pipeline in one process: however it is paced, cut up and interrupted, it records the same."""
+"""The pipeline in one process records the same for any timing, batches and interruptions."""
 
 import contextlib
 import itertools
@@ -19,11 +19,11 @@ from tests.simulation.runs import copied, run_here
 
 
 class Killed(Exception):
-    """Stands for the end of a process: nothing after it is done."""
+    """Simulates the death of a process: nothing runs after it."""
 
 
 def killed_after(slots: int) -> Callable[[SlotReport], None]:
-    """Ends the run when that many slots are closed."""
+    """Kill the run when that many slots are closed."""
     left = itertools.count(slots - 1, -1)
 
     def on_slot(_: SlotReport) -> None:
@@ -39,7 +39,7 @@ def killed_after(slots: int) -> Callable[[SlotReport], None]:
     st.sampled_from((3, 50, 5_000)),
 )
 def test_any_batches_and_any_kills_record_the_same(settled: Settled, kills: list[tuple[int, int, float]], last_batch_events: int) -> None:
-    """Whatever the batch sizes and wherever it ends, going on records what an uninterrupted run records."""
+    """For any batch sizes and kill points, a restart records what an uninterrupted run records."""
     with tempfile.TemporaryDirectory() as folder:
         place = copied(settled.place, Path(folder) / "home")
         for after_slots, batch_events, snapshot_every_s in kills:
@@ -51,7 +51,7 @@ def test_any_batches_and_any_kills_record_the_same(settled: Settled, kills: list
         stores.close()
 
 
-def test_without_snapshots_the_state_is_folded_anew(settled: Settled, tmp_path: Path) -> None:
+def test_without_snapshots_the_state_is_folded_again(settled: Settled, tmp_path: Path) -> None:
     """Losing every snapshot changes nothing but the time that a restart takes."""
     place = copied(settled.place, tmp_path / "home")
     with contextlib.suppress(Killed):
@@ -66,14 +66,14 @@ def test_without_snapshots_the_state_is_folded_anew(settled: Settled, tmp_path: 
 
 
 def test_two_runs_of_nothing_new_add_nothing(settled: Settled, tmp_path: Path) -> None:
-    """A bounded run over rides that are counted already closes no slot again."""
+    """A bounded run over already counted rides closes no slot again."""
     place = copied(settled.place, tmp_path / "home")
     assert_same_payloads(settled.expected, run_here(place))
     assert_same_payloads(settled.expected, run_here(place))
 
 
-def test_a_log_without_its_beginning_is_the_same_after_a_restart(settled: Settled, tmp_path: Path) -> None:
-    """On a log whose first events are gone, a run that was interrupted records what one that was not records."""
+def test_a_log_without_its_start_is_the_same_after_a_restart(settled: Settled, tmp_path: Path) -> None:
+    """On a log whose first events are deleted, an interrupted run records the same as an uninterrupted one."""
     rides = tmp_path / "rides"
     shutil.copytree(settled.place.rides, rides)
     first, second, *_ = sorted((rides / "0").glob("*.avro"))

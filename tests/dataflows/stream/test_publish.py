@@ -1,4 +1,4 @@
-"""From a region's log to its readers: which issues, how often, and what happens to cells that retire."""
+"""Publishing a region's log: which issues, how often, and what happens to retired cells."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ LOG = "region/nyc"
 
 @dataclass
 class Recorded:
-    """A sink that remembers its transactions; the contract suite of sinks is for the real ones."""
+    """A sink that records its transactions; the real sinks are tested by their contract suite."""
 
     next_index: int = 0
     transactions: list[list[tuple[bytes, bytes | None]]] = field(default_factory=list)
@@ -82,14 +82,14 @@ class City:
         return sample_issued(columns, self.slot, self.blobs.put(sample_blob(columns), Retention.FORECAST)), columns
 
     def close_slot(self, cells: int = 5, universe: UniverseChanged | None = None) -> int:
-        """What a close appends, roughly; returns the index of the issue."""
+        """Append about what a close appends; returns the index of the issue."""
         issued, _ = self.issued(cells)
         records: list[Record] = [SlotScored(region="nyc", measure="pickups", slot=self.slot - 3, settled=False, rows=())]
         records += [universe] if universe is not None else []
         return self.append(*records, issued) + len(records)
 
     def retire(self, *cells: int) -> UniverseChanged:
-        """A record that these cells are no longer forecast for."""
+        """Record that these cells are no longer forecast."""
         deltas = [cell - before for before, cell in zip((0, *cells), cells, strict=False)]
         return UniverseChanged(region="nyc", slot=self.slot, version=2, cells=5, added=(), retired=tuple(deltas))
 
@@ -107,7 +107,7 @@ def city(tmp_path: Path) -> Iterator[City]:
 
 
 def test_nothing_is_published_of_an_empty_log(city: City) -> None:
-    """A region that does not exist yet is nothing to publish, and no error."""
+    """A region that does not exist yet publishes nothing and raises no error."""
     sink = Recorded()
     assert city.publisher(sink).step() == 0
     assert sink.transactions == []
@@ -138,7 +138,7 @@ def test_latest_skips_what_is_superseded(city: City) -> None:
 
 
 def test_all_skips_nothing(city: City) -> None:
-    """With the whole backlog each issue is a transaction of its own, in order."""
+    """With the whole backlog each issue is its own transaction, in order."""
     indexes = [city.close_slot() for _ in range(40)]
     sink = Recorded()
     publisher = city.publisher(sink, "all")
@@ -147,8 +147,8 @@ def test_all_skips_nothing(city: City) -> None:
     assert sink.indexes() == indexes
 
 
-def test_a_new_publisher_goes_on_at_the_cursor(city: City) -> None:
-    """A publisher has no memory: one that is started anew publishes what the sink does not have."""
+def test_a_new_publisher_resumes_at_the_cursor(city: City) -> None:
+    """A publisher is stateless: a new one publishes what the sink does not have."""
     city.close_slot()
     sink = Recorded()
     assert city.publisher(sink).step() == 1
@@ -159,7 +159,7 @@ def test_a_new_publisher_goes_on_at_the_cursor(city: City) -> None:
 
 @pytest.mark.parametrize("backlog", ["latest", "all"])
 def test_a_cell_that_retires_gets_a_tombstone(city: City, backlog: Backlog) -> None:
-    """With the first issue after a cell has retired its message is taken back, once."""
+    """With the first issue after a cell has retired its message is deleted by one tombstone."""
     city.close_slot(cells=6)
     sink = Recorded()
     publisher = city.publisher(sink, backlog)
@@ -187,7 +187,7 @@ def test_a_cell_that_came_back_gets_no_tombstone(city: City) -> None:
     assert None not in [value for _, value in sink.transactions[-1]]
 
 
-def test_an_issue_without_cells_is_published_as_nothing(city: City) -> None:
+def test_an_issue_without_cells_sends_no_message(city: City) -> None:
     """A region without rides moves the cursor and sends no message."""
     city.append(sample_issued(sample_columns(0)))
     sink = Recorded()
@@ -208,7 +208,7 @@ def test_the_store_is_refreshed_even_if_all_is_published(city: City) -> None:
 
 
 def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
-    """Forecasts of another ledger at the same place are an error with a way out, not a silence."""
+    """Forecasts of another ledger at the same place are an error with a way out."""
     city.close_slot()
     with pytest.raises(LedgerError, match=r"its first 900 entries are published, but the log has 2: .* choose another RIDECAST_INSTANCE"):
         city.publisher(Recorded(next_index=900)).step()
@@ -217,7 +217,7 @@ def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("backlog", ["latest", "all"])
 def test_a_continued_log_is_published_from_where_it_was_cut(city: City, tmp_path: Path, backlog: Backlog, restarted: bool) -> None:
-    """A publisher whose cursor is beyond the shrunken log goes on under the new origin, once, restarted or not; so does the store."""
+    """A publisher whose cursor is beyond the shrunken log resumes under the new origin, once, restarted or not; so does the store."""
     kept = city.close_slot()
     lost = [city.close_slot() for _ in range(3)]
     sink, store = Recorded(), MemoryStore()
@@ -240,8 +240,8 @@ def test_a_continued_log_is_published_from_where_it_was_cut(city: City, tmp_path
     assert store.newest("nyc", "pickups") == (2, again)
 
 
-def test_a_publisher_behind_the_cut_misses_nothing(city: City, tmp_path: Path) -> None:
-    """Issues that were not published before the log was continued are published after it, when nothing is to be skipped."""
+def test_a_publisher_before_the_cut_skips_nothing(city: City, tmp_path: Path) -> None:
+    """Issues that were not published before the log was continued are published after it, with publish_backlog=all."""
     first, second = city.close_slot(), city.close_slot()
     sink = Recorded(next_index=first + 1)
     city.close_slot()
@@ -255,7 +255,7 @@ def test_a_publisher_behind_the_cut_misses_nothing(city: City, tmp_path: Path) -
     assert sink.indexes() == [second]
 
 
-def test_a_sink_that_fails_is_tried_again_by_the_next_step(city: City) -> None:
+def test_a_failed_publish_is_retried_by_the_next_step(city: City) -> None:
     """An issue that could not be published is published when the sink is back."""
     index = city.close_slot()
     sink = Recorded(broken=True)
@@ -267,7 +267,7 @@ def test_a_sink_that_fails_is_tried_again_by_the_next_step(city: City) -> None:
     assert sink.indexes() == [index]
 
 
-def test_running_ends_when_told(city: City) -> None:
+def test_a_running_publisher_stops_when_told(city: City) -> None:
     """A running publisher follows the log and stops within moments."""
     sink, stop = Recorded(), threading.Event()
     thread = threading.Thread(target=city.publisher(sink, "all").run, args=(stop, 0.01))
@@ -285,7 +285,7 @@ def test_running_ends_when_told(city: City) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(["close", "retire", "step", "restart"]), max_size=25), st.sampled_from(["latest", "all"]))
 def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFactory, steps: list[str], backlog: Backlog) -> None:
-    """Whatever is appended and whenever the publisher steps or restarts, a compacted topic ends as the newest issue says."""
+    """After any appends, steps and restarts, a compacted topic has exactly the cells of the newest issue."""
     city = City(tmp_path_factory.mktemp("home"))
     sink = Recorded()
     publisher, cells = city.publisher(sink, backlog), 8
@@ -316,7 +316,7 @@ def test_readers_end_with_the_newest_issue(tmp_path_factory: pytest.TempPathFact
 
 
 def test_from_the_ledger_to_a_reader_of_kafka(city: City, kafka: str, kafka_topic: object) -> None:
-    """The real thing, in one line: what the ledger says is what a consumer reads."""
+    """End to end: a Kafka consumer reads what the ledger has."""
     assert callable(kafka_topic)
     instance = kafka_topic(0)
     index = city.close_slot(cells=100)
@@ -329,7 +329,7 @@ def test_from_the_ledger_to_a_reader_of_kafka(city: City, kafka: str, kafka_topi
 
 
 def test_from_the_ledger_to_files(city: City, tmp_path: Path) -> None:
-    """Embedded, an issue is a file that is named by its index."""
+    """With embedded stores, an issue is a file named by its index."""
     index = city.close_slot()
     assert city.publisher(FileForecasts(tmp_path / "out")).step() == 1
     assert [path.name for path in (tmp_path / "out" / "region__nyc").iterdir()] == [f"{index:020d}.avro"]

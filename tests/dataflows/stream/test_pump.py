@@ -49,7 +49,7 @@ class RejectList:
 
 
 def plan_at(point: ResumePoint, **known: int) -> ResumePlan:
-    """A plan that goes on there in partition 0."""
+    """A plan that resumes there in partition 0."""
     boot = RegionBootstrapped(
         region="small", definition="", until="", first_slot=START_SLOT, start_slot=START_SLOT, rides=0, counts_blob=b""
     )
@@ -94,7 +94,7 @@ def drained(pump: PartitionPump) -> list[Partial]:
 
 
 def test_a_bounded_pump_stops_at_the_end_that_it_pinned(tmp_path: Path) -> None:
-    """Events that come after its start are left, and its last partial says that it has ended."""
+    """Events after its start are not read, and its last partial reports the end."""
     log = written(tmp_path, WORLD.logs[0][:45])
     pump = pump_of(tmp_path, plan_at(FRESH), bounded=True)
     log.write(0, WORLD.logs[0][45:60])
@@ -115,8 +115,8 @@ def test_partials_continue_each_other(tmp_path: Path) -> None:
     assert expected == {reject.offset: reject.value for reject in kept.rejects}
 
 
-def test_silence_is_told_after_its_time_and_not_too_often(tmp_path: Path) -> None:
-    """A partition is idle once it has stood at its end for the set time, says so again in the set rhythm, and is not when rides come."""
+def test_an_idle_partition_is_reported_at_its_interval(tmp_path: Path) -> None:
+    """A partition at its end for the set time is idle, reports it at the set interval, and is not idle when rides arrive."""
     log = written(tmp_path, WORLD.logs[0][:10])
     now = [0.0]
     pump = pump_of(tmp_path, plan_at(FRESH), bounded=False, clock=lambda: now[0])
@@ -131,7 +131,7 @@ def test_silence_is_told_after_its_time_and_not_too_often(tmp_path: Path) -> Non
     assert [Standing.FLOWING] == [partial.standing for partial in pump.step()]
     assert not pump.idle
     now[0] = 11.0
-    assert [] == pump.step()  # Silence begins anew.
+    assert [] == pump.step()  # The idle time starts again.
     pump.close()
     log.close()
 
@@ -162,8 +162,8 @@ def test_silence_counts_only_at_an_end_that_was_asked_for(tmp_path: Path) -> Non
     pump.close()
 
 
-def test_a_gap_is_told_with_the_first_partial(tmp_path: Path) -> None:
-    """Where the log no longer holds what a region would read, its first partial covers the hole and says how far it goes."""
+def test_a_gap_is_reported_with_the_first_partial(tmp_path: Path) -> None:
+    """If the log no longer has what a region must read, its first partial covers the gap and reports its end."""
     log = written(tmp_path, WORLD.logs[0])
     log.forget(0, 100)
     log.close()
@@ -179,15 +179,15 @@ def test_a_gap_is_told_with_the_first_partial(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("open_from", "known", "told"),
     [
-        (FROM_LOWEST, None, True),  # a first start, on a log that has lost its beginning
+        (FROM_LOWEST, None, True),  # a first start, on a log that has lost its start
         (120, None, True),
         (120, -1, True),
-        (120, 0, False),  # on record already
+        (120, 0, False),  # already recorded
         (150, None, False),  # its whole horizon is there
     ],
 )
-def test_a_short_horizon_is_told_once(tmp_path: Path, open_from: int, known: int | None, told: bool) -> None:
-    """Deduplication that cannot be warmed in full says so, unless just that is on record."""
+def test_a_short_horizon_is_reported_once(tmp_path: Path, open_from: int, known: int | None, told: bool) -> None:
+    """Deduplication that cannot be fully warmed is reported, unless exactly that is already recorded."""
     log = written(tmp_path, WORLD.logs[0])
     log.forget(0, 100)
     log.close()
@@ -202,7 +202,7 @@ def test_a_short_horizon_is_told_once(tmp_path: Path, open_from: int, known: int
 
 
 def test_a_partial_waits_for_its_rejects(tmp_path: Path) -> None:
-    """When rejects cannot be kept no partial goes on that counts them."""
+    """If rejects cannot be stored, no partial that counts them is passed on."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, np.array([1]), [b""], [b"no ride"])
     kept = RejectList()

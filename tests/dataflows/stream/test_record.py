@@ -1,4 +1,4 @@
-"""From outcomes to entries and back: the closed slot that comes back is the one that was recorded."""
+"""From outcomes to entries and back: the decoded slot equals the recorded one."""
 
 import dataclasses
 from pathlib import Path
@@ -44,14 +44,14 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
 
 
 def fold() -> RegionFold:
-    """A region that knows three silent slots."""
+    """A region with three slots without rides."""
     new = RegionFold(REGION, START)
     new.remember((slot, (NO_COUNTS, NO_COUNTS)) for slot in SLOTS)
     return new
 
 
 def stored(payloads: list[bytes]) -> list[Stored[Record]]:
-    """Payloads as a ledger hands them out."""
+    """Payloads as a ledger returns them."""
     return [Stored("region/town", i, type(decode(payload)).__name__, None, "", payload) for i, payload in enumerate(payloads)]
 
 
@@ -95,7 +95,7 @@ closes = st.builds(
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(closes, st.booleans())
-def test_what_was_recorded_comes_back(blobs: Blobs, closed: ClosedSlot, in_blobs: bool) -> None:
+def test_recorded_slots_are_decoded_exactly(blobs: Blobs, closed: ClosedSlot, in_blobs: bool) -> None:
     """For any slot, its recorded entries give the same cuts, counts, corrections and findings, inline or in a blob."""
     with pytest.MonkeyPatch.context() as patch:
         if in_blobs:
@@ -114,7 +114,7 @@ def test_what_was_recorded_comes_back(blobs: Blobs, closed: ClosedSlot, in_blobs
         assert blobs.retention(record.counts_blob) is Retention.PERMANENT
 
 
-def test_entries_stand_in_their_order(blobs: Blobs) -> None:
+def test_entries_are_in_order(blobs: Blobs) -> None:
     """Findings, the slot, the universe, the forecasts of each measure, the digest."""
     closed = ClosedSlot(
         START,
@@ -133,7 +133,7 @@ def test_entries_stand_in_their_order(blobs: Blobs) -> None:
 
 
 def test_forecasts_are_named_by_their_chunks(blobs: Blobs) -> None:
-    """The entry's root is that of the chunks in its blob, which hold the numbers that were issued; without cells there is no blob."""
+    """The entry's root is that of the chunks in its blob, which have the issued numbers; without cells there is no blob."""
     closed = ClosedSlot(
         START,
         (PartitionCut(partition=0, cut=5, largest_us=1, open_from=5, excused=False, received=5, accepted=5, duplicate=0, counted=5),),
@@ -185,8 +185,8 @@ def boot(blobs: Blobs, *held: CountColumns, first_slot: int) -> RegionBootstrapp
     )
 
 
-def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
-    """Every slot from the first to the start is there, silent ones too, with the counts of each measure."""
+def test_history_is_read_slot_by_slot(blobs: Blobs) -> None:
+    """Every slot from the first to the start is there, also without rides, with the counts of each measure."""
     requests, pickups = columns({(START - 6, 1): 3, (START - 6, 2): 1, (START - 2, 1): 9}), columns({(START - 1, 0): 4})
     found = list(history_by_slot(REGION, boot(blobs, requests, pickups, first_slot=START - 6), blobs))
     assert list(range(START - 6, START)) == [slot for slot, _ in found]
@@ -198,5 +198,5 @@ def test_history_comes_slot_by_slot(blobs: Blobs) -> None:
 
 
 def test_without_history_there_are_no_slots(blobs: Blobs) -> None:
-    """A region that starts with nothing known has no slot before its start."""
+    """A region without history has no slot before its start."""
     assert [] == list(history_by_slot(REGION, boot(blobs, NO_COUNTS, NO_COUNTS, first_slot=START), blobs))

@@ -1,4 +1,4 @@
-"""A region's run: what it refuses, what it repeats, and what it says about its environment."""
+"""A region's run: what it refuses, what it repeats, and what it records about its environment."""
 
 import contextlib
 import dataclasses
@@ -36,7 +36,7 @@ def without_log(place: Place, folder: Path) -> Place:
 
 
 def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path) -> Place:
-    """A home whose log says something else in its last entry of a kind, and hashes well all the same."""
+    """A home whose log has a changed last entry of a kind and still hashes correctly."""
     stores = place.open()
     entries = payloads(stores.ledger)
     stores.close()
@@ -50,7 +50,7 @@ def rewritten(place: Place, kind: type, change: dict[str, object], folder: Path)
 
 
 def test_a_region_that_was_not_bootstrapped_is_refused(settled: Settled, tmp_path: Path) -> None:
-    """The message names the region and the command that helps."""
+    """The message names the region and the command to run."""
     place = dataclasses.replace(
         settled.place, home=tmp_path, environment=dict(settled.place.environment) | {"RIDECAST_HOME": str(tmp_path)}
     )
@@ -59,7 +59,7 @@ def test_a_region_that_was_not_bootstrapped_is_refused(settled: Settled, tmp_pat
 
 
 def test_another_number_of_partitions_is_refused(settled: Settled, tmp_path: Path) -> None:
-    """A log of rides with other partitions than the ledger knows is not read."""
+    """A ride log with another number of partitions than the ledger's is not read."""
     place = interrupted(settled, tmp_path / "home")
     fewer = tmp_path / "rides"
     for partition in (0, 1):
@@ -68,8 +68,8 @@ def test_another_number_of_partitions_is_refused(settled: Settled, tmp_path: Pat
         run_here(copied(place, tmp_path / "other", rides=fewer))
 
 
-def test_counts_that_do_not_follow_are_a_divergence(settled: Settled, tmp_path: Path) -> None:
-    """A recorded status that folding does not give again is refused, with the entry that says it."""
+def test_counts_that_do_not_match_are_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """A recorded status that folding does not reproduce is refused with its entry."""
     place = interrupted(settled, tmp_path / "home")
     forged = rewritten(place, SlotClosed, {"status": "unobserved"}, tmp_path / "forged")
     with pytest.raises(DivergenceError, match=r"region/small entry \d+ \(SlotClosed, slot \d+\): folding it again gives other bytes"):
@@ -77,7 +77,7 @@ def test_counts_that_do_not_follow_are_a_divergence(settled: Settled, tmp_path: 
 
 
 def test_another_forecast_in_the_same_environment_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
-    """Where the environment is the same, the last bit of a forecast must come out again."""
+    """In the same environment the last bit of a forecast must be reproduced."""
     place = interrupted(settled, tmp_path / "home")
     forged = rewritten(place, ForecastIssued, {"online_weight_milli": 999}, tmp_path / "forged")
     with pytest.raises(DivergenceError, match="ForecastIssued"):
@@ -85,7 +85,7 @@ def test_another_forecast_in_the_same_environment_is_a_divergence(settled: Settl
 
 
 def test_another_forecast_in_another_environment_is_recorded(settled: Settled, tmp_path: Path) -> None:
-    """Where the environment differs the run says so once, goes on, and counts the same."""
+    """In another environment the run records that once, continues, and counts the same."""
     place = interrupted(settled, tmp_path / "home")
     forged = rewritten(place, ForecastIssued, {"online_weight_milli": 999}, tmp_path / "forged")
     stores = forged.open()
@@ -122,8 +122,8 @@ def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch
     stores.close()
 
 
-def test_one_record_more_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
-    """A close that lost its last record is refused, wherever it was written."""
+def test_an_extra_record_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
+    """A close without its last record is refused in any environment."""
     place = interrupted(settled, tmp_path / "home")
     stores = place.open()
     entries = payloads(stores.ledger)

@@ -1,4 +1,4 @@
-"""The key of an installation: made once, kept from others, and never replaced by itself."""
+"""The key of an installation: created once, readable by its owner only, and never replaced automatically."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def settings_in(home: Path, **given: object) -> Settings:
     return Settings.from_env({}, {"home": home, **given})
 
 
-def test_made_at_first_use(tmp_path: Path) -> None:
+def test_created_at_first_use(tmp_path: Path) -> None:
     """A new home gets a key with the instance's name, for its owner only, and the public half beside it."""
     settings = settings_in(tmp_path)
     signer = signing_key(settings)
@@ -66,8 +66,8 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> Non
     open_stores(settings, reading=True).close()
 
 
-def test_a_key_that_is_gone(tmp_path: Path) -> None:
-    """A home with checkpoints gets no new key by itself: it is read with the public one, and an append says what to do."""
+def test_a_missing_key(tmp_path: Path) -> None:
+    """A home with checkpoints gets no new key automatically: it is read with the public one, and an append tells what to do."""
     settings = settings_in(tmp_path)
     stores = open_stores(settings)
     stores.ledger.append(LOG, 0, [scored(0)])
@@ -90,7 +90,7 @@ def test_a_key_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_another_key_in_its_place(tmp_path: Path) -> None:
-    """A private key that does not fit the public one is noticed before anything is signed with it."""
+    """A private key that does not match the public one is refused before anything is signed with it."""
     settings = settings_in(tmp_path)
     signing_key(settings)
     key_path(settings).write_text(Signer("ridecast/local", bytes(32)).text(), "utf-8")
@@ -99,14 +99,14 @@ def test_another_key_in_its_place(tmp_path: Path) -> None:
 
 
 def test_another_instances_key(tmp_path: Path) -> None:
-    """A key that carries another instance's name is refused with both names."""
+    """A key of another instance is refused with both names."""
     signing_key(settings_in(tmp_path))
     with pytest.raises(ConfigError, match="expected the key ridecast/staging, got ridecast/local: set RIDECAST_INSTANCE"):
         signing_key(settings_in(tmp_path, instance="staging"))
 
 
 def test_a_key_elsewhere(tmp_path: Path) -> None:
-    """The setting names the private key's file, which is never made by itself; its public half still lies in home."""
+    """The setting names the private key's file, which is never created automatically; its public half is still in home."""
     settings = settings_in(tmp_path / "home", signing_key=str(tmp_path / "safe" / "key"))
     with pytest.raises(ConfigError, match=r"signing_key: expected a private key at .*found no file; `ridecast ledger key new` makes one"):
         signing_key(settings)
@@ -118,7 +118,7 @@ def test_a_key_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "no key", "PRIVATE+KEY+a+00000000+AAAA", Signer("ridecast/local", bytes(32)).cosigner().text()])
 def test_a_file_without_a_key(tmp_path: Path, text: str) -> None:
-    """A file that holds no usable private key is named, and its content is not shown."""
+    """The error for a file without a valid private key names it and does not show its content."""
     settings = settings_in(tmp_path)
     signing_key(settings)
     key_path(settings).write_text(text, "utf-8")
@@ -128,7 +128,7 @@ def test_a_file_without_a_key(tmp_path: Path, text: str) -> None:
 
 
 def test_a_new_key_never_overwrites(tmp_path: Path) -> None:
-    """A private key that is there stays; when only the public half is left, that is kept under its id."""
+    """An existing private key stays; if only the public half is left, it is kept under its id."""
     settings = settings_in(tmp_path)
     old = signing_key(settings)
     with pytest.raises(UsageError, match="there is one already, and it is not overwritten"):
@@ -141,8 +141,8 @@ def test_a_new_key_never_overwrites(tmp_path: Path) -> None:
     assert kept.read_text("utf-8") == f"{old.verifier.text()}\n"
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """A home whose disk takes no key says which file."""
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """If the disk refuses the key, the error names the file."""
     (tmp_path / "safe").write_text("in the way", "utf-8")
     with pytest.raises(StoreUnavailable, match=r"private key .*safe/key: cannot be created"):
         new_key(settings_in(tmp_path, signing_key=str(tmp_path / "safe" / "key")))

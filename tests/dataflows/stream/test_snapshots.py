@@ -1,4 +1,4 @@
-"""Snapshots are caches: gone, broken, foreign or newer than the log, they change nothing but the time that a restart takes."""
+"""Snapshots are caches: missing, damaged, foreign or too new, they only change how long a restart takes."""
 
 import contextlib
 import dataclasses
@@ -50,7 +50,7 @@ def close_and_save(stores: Stores, slot: int, environment: bytes = HERE, region:
 
 
 def found(stores: Stores, environment: bytes = HERE) -> int | None:
-    """The slot of the snapshot that is trusted, its arrays compared."""
+    """The slot of the trusted snapshot, after comparing its arrays."""
     loaded = load_snapshot(stores.ledger, stores.blobs, "nyc", environment)
     if loaded is None:
         return None
@@ -63,8 +63,8 @@ def found(stores: Stores, environment: bytes = HERE) -> int | None:
     return taken.slot
 
 
-def test_the_newest_comes_back_as_it_was(stores: Stores) -> None:
-    """Every array has its type, shape and bytes again; before there is one, there is none."""
+def test_the_newest_is_restored_exactly(stores: Stores) -> None:
+    """Every array is restored with type, shape and bytes; without a snapshot there is none."""
     assert found(stores) is None
     for slot in (3, 4, 5):
         close_and_save(stores, slot)
@@ -72,7 +72,7 @@ def test_the_newest_comes_back_as_it_was(stores: Stores) -> None:
 
 
 def test_another_environment_or_region_has_its_own(stores: Stores) -> None:
-    """What another environment wrote is not taken over, nor what belongs to another region."""
+    """A snapshot of another environment or region is not used."""
     close_and_save(stores, 3)
     close_and_save(stores, 4, ELSEWHERE)
     close_and_save(stores, 9, HERE, "tehran")
@@ -80,7 +80,7 @@ def test_another_environment_or_region_has_its_own(stores: Stores) -> None:
 
 
 def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
-    """Where the log is shorter than it was, or says something else at that size, the snapshot is passed over."""
+    """If the log is shorter or different at the snapshot's size, the snapshot is skipped."""
     close_and_save(stores, 3)
     head = stores.ledger.head("region/nyc")
     blob = stores.blobs.put(b"never read", Retention.SNAPSHOT)
@@ -90,7 +90,7 @@ def test_a_snapshot_of_another_log_is_not_trusted(stores: Stores) -> None:
 
 
 def blob_file(stores: Stores, slot: int) -> Path:
-    """Where the snapshot of a slot lies."""
+    """File of the snapshot of a slot."""
     taken = list(stores.ledger.records(RUNS_LOG, SnapshotTaken))
     name = next(record.blob for record in taken if record.slot == slot).hex()
     [path] = (stores.settings.home / "blobs").glob(f"**/{name}")
@@ -98,7 +98,7 @@ def blob_file(stores: Stores, slot: int) -> Path:
 
 
 def flip(path: Path) -> None:
-    """Change one bit in the middle."""
+    """Flip one bit in the middle."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
@@ -114,8 +114,8 @@ WOUNDS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("wound", WOUNDS)
-def test_a_damaged_snapshot_gives_way_to_an_older_one(stores: Stores, wound: str) -> None:
-    """What does not hash to its name is not trusted; the one before it is, and then none."""
+def test_a_damaged_snapshot_is_replaced_by_an_older_one(stores: Stores, wound: str) -> None:
+    """A snapshot that does not hash to its name is not trusted; the one before it is, and then none."""
     close_and_save(stores, 3)
     close_and_save(stores, 4)
     WOUNDS[wound](blob_file(stores, 4))
@@ -124,8 +124,8 @@ def test_a_damaged_snapshot_gives_way_to_an_older_one(stores: Stores, wound: str
     assert found(stores) is None
 
 
-def test_only_recent_ones_are_looked_for(stores: Stores) -> None:
-    """After many other runs an old snapshot is not searched for: folding anew is always right."""
+def test_only_recent_snapshots_are_searched(stores: Stores) -> None:
+    """After many other runs an old snapshot is not searched for: folding again is always correct."""
     close_and_save(stores, 3)
     for number in range(LOOK_BACK_ENTRIES - 3):
         append_shared(stores.ledger, RUNS_LOG, RunStopped(run=str(number), stopped_at_us=number, sizes={}))
@@ -145,8 +145,8 @@ def interrupted(settled: Settled, tmp_path: Path) -> Place:
 
 
 @pytest.mark.parametrize("wound", ["gone", "a bit flipped"])
-def test_without_sound_snapshots_a_run_records_the_same(settled: Settled, interrupted: Place, wound: str) -> None:
-    """Every snapshot deleted or corrupted, the run folds its log again and goes on as if nothing were."""
+def test_without_valid_snapshots_a_run_records_the_same(settled: Settled, interrupted: Place, wound: str) -> None:
+    """With every snapshot deleted or corrupted, the run folds its log again and records the same."""
     snapshots = list((interrupted.home / "blobs" / Retention.SNAPSHOT).glob("*/*"))
     assert len(snapshots) > 1
     for path in snapshots:
@@ -156,7 +156,7 @@ def test_without_sound_snapshots_a_run_records_the_same(settled: Settled, interr
 
 @pytest.mark.parametrize("lost", ["next_slot", "champions", "history0.count", "forecaster0.issued_mean", "forecaster0.online_loss"])
 def test_a_snapshot_of_another_version_is_not_trusted(settled: Settled, interrupted: Place, lost: str) -> None:
-    """One that lacks what this version keeps is passed over like one that is gone, although it hashes well."""
+    """A snapshot without this version's fields is skipped like a missing one, although it hashes correctly."""
     stores = interrupted.open()
     loaded = load_snapshot(stores.ledger, stores.blobs, "small", stores.environment)
     assert loaded is not None

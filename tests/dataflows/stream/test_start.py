@@ -1,4 +1,4 @@
-"""From settings to open stores: what is opened where, what is written about a run, and what is let go again."""
+"""From settings to open stores: what is opened where, what is recorded of a run, and what is closed again."""
 
 import contextlib
 import dataclasses
@@ -57,8 +57,8 @@ def runs(stores: Stores, kind: type[R]) -> list[R]:
 # --- opening ---------------------------------------------------------------------------------------------
 
 
-def test_a_home_is_made_and_found_again(stores: Stores) -> None:
-    """Folders are made as needed; what one process stored, the next one has, in files below that home."""
+def test_a_home_is_created_and_found_again(stores: Stores) -> None:
+    """Folders are created as needed; the next process has what one stored, in files below that home."""
     digest = stores.blobs.put(b"kept", Retention.PERMANENT)
     stores.ledger.append("region/nyc", 0, [b"entry"])
     again = open_stores(stores.settings)
@@ -69,15 +69,15 @@ def test_a_home_is_made_and_found_again(stores: Stores) -> None:
     again.close()
 
 
-def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
-    """A file in its place is named, in one line."""
+def test_a_home_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
+    """The error for a file in its place is one line that names it."""
     (tmp_path / "file").write_bytes(b"")
     for home in (tmp_path / "file", tmp_path / "file" / "home"):
         with pytest.raises(StoreUnavailable, match=rf"home {home}: expected a directory: "):
             open_stores(settings_of(home))
 
 
-def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) -> None:
+def test_a_database_has_ledger_and_blobs(tmp_path: Path, postgres_url: str) -> None:
     """With an address, entries and blobs are in PostgreSQL, and another home with that address sees them."""
     first = open_stores(settings_of(tmp_path / "home", database=postgres_url))
     digest = first.blobs.put(b"kept", Retention.PERMANENT)
@@ -90,8 +90,8 @@ def test_a_database_holds_ledger_and_blobs(tmp_path: Path, postgres_url: str) ->
     again.close()
 
 
-def test_blobs_are_dropped_whatever_the_ledger_says(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where closing the ledger fails, the blobs are closed all the same, and the error is not lost."""
+def test_blobs_are_closed_even_if_the_ledger_fails(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If closing the ledger fails, the blobs are still closed, and the error is not lost."""
     closed: list[str] = []
     monkeypatch.setattr(stores.blobs, "close", lambda: closed.append("blobs"))
     with monkeypatch.context() as patch:
@@ -102,7 +102,7 @@ def test_blobs_are_dropped_whatever_the_ledger_says(stores: Stores, monkeypatch:
 
 
 def test_rejects_go_where_outputs_go(tmp_path: Path) -> None:
-    """Embedded they are a file in home, with Kafka a topic."""
+    """Without Kafka they go to a file in home, with Kafka to a topic."""
     embedded = open_rejects(settings_of(tmp_path))
     assert isinstance(embedded, FileRejects)
     embedded.close()
@@ -115,8 +115,8 @@ def test_rejects_go_where_outputs_go(tmp_path: Path) -> None:
 # --- rules and limits ------------------------------------------------------------------------------------
 
 
-def test_rules_are_those_that_were_recorded(settled: Settled) -> None:
-    """However settings change later, a region is taken in by the rules of its bootstrap."""
+def test_rules_are_the_recorded_ones(settled: Settled) -> None:
+    """Whatever the settings later, a region uses the rules of its bootstrap."""
     stores = settled.place.open(skew_s=9, dedup_horizon_events=5_000_000)
     rules = rules_of(plan_resume(stores.ledger, "small", (0, 1, 2)))
     stores.close()
@@ -124,13 +124,13 @@ def test_rules_are_those_that_were_recorded(settled: Settled) -> None:
 
 
 def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
-    """Batch, silence and rhythm come from settings, in their units."""
+    """Batch size, idle time and interval come from settings, in their units."""
     limits = limits_of(settings_of(tmp_path, batch_events="77", idle_after_s="1.5", progress_per_s="4"))
     assert (77, 1.5, 0.25) == (limits.batch_events, limits.idle_after_s, limits.progress_every_s)
 
 
 def test_there_is_a_pump_for_each_partition(settled: Settled) -> None:
-    """Pumps of the partitions that were asked for, which stop at the end that the source has now."""
+    """There are pumps of the requested partitions, which stop at the source's current end."""
     stores, source = settled.place.open(), open_rides(settled.place.rides)
     rejects = FileRejects(settled.place.home.parent / "rejects_of_pumps.sqlite")
     plan = plan_resume(stores.ledger, "small", source.partitions())
@@ -150,7 +150,7 @@ def test_there_is_a_pump_for_each_partition(settled: Settled) -> None:
 
 
 def test_a_run_is_recorded_from_start_to_stop(stores: Stores) -> None:
-    """Host, time, environment and sources are in `runs`, and nowhere else; a stop says how far every log was."""
+    """Host, time, environment and sources are in `runs`, and nowhere else; a stop records the size of every log."""
     assert last_run(stores.ledger, "nyc") is None
     before_us = time.time_ns() // 1000
     stores.ledger.append("region/nyc", 0, [b"an entry", b"another"])
@@ -174,8 +174,8 @@ def test_a_run_is_recorded_from_start_to_stop(stores: Stores) -> None:
     assert stopped.stopped_at_us >= started.started_at_us
 
 
-def test_the_newest_environment_of_a_region_counts(stores: Stores) -> None:
-    """Each start names its environment; a run of another region says nothing of who wrote this one's log."""
+def test_the_newest_environment_of_a_region_is_used(stores: Stores) -> None:
+    """Each start records its environment; a run of another region does not change this region's."""
     first = record_start(stores, "run nyc", "", 1)
     moved = dataclasses.replace(stores, environment=b"another environment, 32 bytes...")
     assert first != record_start(moved, "run tehran", "", 1)
@@ -190,7 +190,7 @@ def test_the_newest_environment_of_a_region_counts(stores: Stores) -> None:
 
 
 def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path: Path) -> None:
-    """Only a run that was resumed is on record, so that a failure leaves the environment that wrote last."""
+    """Only a started run is recorded, so that a failure keeps the environment of the last writer."""
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
     with pytest.raises(NotFound, match="region nyc: not bootstrapped"):
         start_region(stores, "nyc", source)
@@ -205,8 +205,8 @@ def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path
     stores.close()
 
 
-def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ended, or stopped by an error, every pump and the rejects are closed; what was recorded stays a beginning of the whole."""
+def test_an_embedded_run_closes_everything(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the end or an error, every pump and the rejects are closed; the recorded log is a prefix of the full one."""
     closed: list[str] = []
     for name in ("dataflows.stream.start.PartitionPump", "dataflows.connectors.rejects_at.FileRejects"):
         original = getattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]).close
@@ -240,8 +240,8 @@ def test_an_embedded_run_lets_go_of_everything(settled: Settled, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
-def test_threads_are_few_unless_somebody_said_so(given: dict[str, str], threads: str) -> None:
-    """A streaming process has one OpenMP thread; what the environment says already stays."""
+def test_there_is_one_thread_unless_the_environment_sets_more(given: dict[str, str], threads: str) -> None:
+    """A streaming process has one OpenMP thread; a value in the environment is kept."""
     kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
     code = "import os; from dataflows.stream.start import quiet_threads; quiet_threads(); print(os.environ['OMP_NUM_THREADS'])"
     said = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -256,8 +256,8 @@ def test_threads_are_few_unless_somebody_said_so(given: dict[str, str], threads:
     ],
     ids=["run", "train"],
 )
-def test_what_is_acted_on_is_held_against_its_checkpoint(tmp_path: Path, begin: Callable[[Stores, Path], object]) -> None:
-    """With `control` gone, or gone back, neither a run nor a training begins: it would silently take away the champion."""
+def test_control_is_checked_against_its_checkpoint(tmp_path: Path, begin: Callable[[Stores, Path], object]) -> None:
+    """With `control` missing or rolled back, neither a run nor a training starts: it would silently lose the champion."""
     small = make_small_ledger(tmp_path)
     for path in (small.home / "ledger").glob("control*"):
         path.unlink()
@@ -269,8 +269,8 @@ def test_what_is_acted_on_is_held_against_its_checkpoint(tmp_path: Path, begin: 
         stores.close()
 
 
-def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> None:
-    """A run that came to its end says so in `runs`; one that failed says only that it began."""
+def test_the_end_of_an_embedded_run_is_recorded(settled: Settled, tmp_path: Path) -> None:
+    """A finished run has a start and a stop in `runs`; a failed one has only a start."""
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
 
     class Failing(StopEvent):
@@ -289,8 +289,8 @@ def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> Non
     stores.close()
 
 
-def test_who_only_looks_leaves_no_folder(tmp_path: Path) -> None:
-    """A home that was mistyped is not made by a command that reads."""
+def test_read_only_commands_create_no_folder(tmp_path: Path) -> None:
+    """A read-only command does not create a mistyped home."""
     opened = open_stores(settings_of(tmp_path / "mistyped"), reading=True)
     assert () == opened.ledger.logs()
     opened.close()

@@ -1,4 +1,4 @@
-"""What a continued log set aside stays checked: the old checkpoint as evidence, and the root that was given up."""
+"""The evidence of a continued log stays checked: the old checkpoint, and the abandoned root."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.ledger.places import LOG, Place, scored
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """A log that went on from an older copy of its database, on record."""
+    """A log that was continued from an older copy of its database, with a record of it."""
     found = Place(tmp_path)
     ledger = found.open()
     ledger.append(LOG, 0, [scored(slot) for slot in range(5)])
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def problems(place: Place) -> list[str]:
-    """What the verifier says."""
+    """The problems that the verifier reports."""
     said = [str(problem) for problem in verify_log(place.open(), LOG).problems]
     place.close()
     return said
@@ -69,8 +69,8 @@ def test_evidence_that_was_changed_or_lost(place: Place) -> None:
         ({"log": "control"}, "it continues log control, but is stored in region/nyc"),
     ],
 )
-def test_what_the_record_says_is_checked(place: Place, change: dict[str, object], expected: str) -> None:
-    """Size, root and name in the record are those of the log."""
+def test_the_record_is_checked(place: Place, change: dict[str, object], expected: str) -> None:
+    """Size, root and name in the record must match the log."""
     index, record = continued(place)
     said = {name: getattr(record, name) for name in record.__slots__} | change
     [fault] = evidence_faults(place.open(), LOG, index, encode(LogContinued(**said)))

@@ -1,4 +1,4 @@
-"""An exported log that was changed anywhere is found out, with the file and the entry; an honest one is clean."""
+"""Any change of an exported log is found, with the file and the entry; an honest export is clean."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ def payloads(size: int) -> list[bytes]:
 
 
 def problems(export: Export) -> list[str]:
-    """What the check says."""
+    """The problems that the check reports."""
     return [str(problem) for problem in check_export(export.read, KEYS)[1].problems]
 
 
 @settings(max_examples=15)
 @given(st.one_of(st.integers(0, 1_100), st.sampled_from([1, 255, 256, 257, 511, 512, 513])))
 def test_honest_exports_are_clean(size: int) -> None:
-    """Every entry is hashed and handed on once, in order, and the root is the tree's."""
+    """Every entry is hashed and passed on once, in order, and the root is the tree's."""
     seen: list[tuple[int, bytes]] = []
     checkpoint, report = check_export(exported(payloads(size)).read, KEYS, lambda index, payload: seen.append((index, payload)))
     assert list(enumerate(payloads(size))) == seen
@@ -49,7 +49,7 @@ def test_a_large_export_is_clean() -> None:
 
 
 def test_every_flipped_byte_is_found() -> None:
-    """Whichever byte of whichever file of an export is flipped, the check says so and names the file."""
+    """If any byte of any file of an export is flipped, the check names the file."""
     honest = exported(payloads(259))
     places = [(path, at) for path, data in honest.files.items() for at in range(0, len(data), 1 if len(data) < 400 else 37)]
     for path, at in places:
@@ -65,14 +65,14 @@ def test_every_flipped_byte_is_found() -> None:
 
 @pytest.mark.parametrize("path", ["tile/entries/000", "tile/entries/001.p/3", "tile/0/000", "tile/0/001.p/3", "tile/1/000.p/1"])
 def test_missing_files_are_found(path: str) -> None:
-    """A file that is gone is named, and what the others say still gives the root."""
+    """A missing file is named, and the other files still give the root."""
     export = exported(payloads(259))
     del export.files[path]
     assert [f"{path}: missing"] == problems(export)
 
 
-def test_an_entry_that_is_gone_twice() -> None:
-    """Without a bundle and its tile the root is another."""
+def test_a_bundle_and_its_tile_are_missing() -> None:
+    """Without a bundle and its tile the root differs."""
     export = exported(payloads(259))
     del export.files["tile/entries/001.p/3"], export.files["tile/0/001.p/3"]
     found = problems(export)
@@ -81,7 +81,7 @@ def test_an_entry_that_is_gone_twice() -> None:
 
 
 def test_entries_are_named() -> None:
-    """Each changed entry is named by its index; a bundle with one too many is not believed at all."""
+    """Each changed entry is named by its index; a bundle with an extra entry is not trusted at all."""
     export, changed = exported(payloads(300)), payloads(300)
     changed[258], changed[299] = b"changed", b"as well"
     export.files["tile/entries/001.p/44"] = exported(changed).files["tile/entries/001.p/44"]
@@ -91,8 +91,8 @@ def test_entries_are_named() -> None:
     assert problems(export) == ["tile/entries/001.p/44: expected 44 entries, got 45"]
 
 
-def test_a_consistent_forgery_meets_the_checkpoint() -> None:
-    """A log rewritten with all its tiles still contradicts the checkpoint that was signed before."""
+def test_a_consistent_forgery_contradicts_the_checkpoint() -> None:
+    """A log rewritten with all its tiles still contradicts the earlier signed checkpoint."""
     honest, forged = exported(payloads(259)), exported([b"forged", *payloads(259)[1:]])
     forged.files["checkpoint"] = honest.files["checkpoint"]
     (found,) = problems(forged)
@@ -100,7 +100,7 @@ def test_a_consistent_forgery_meets_the_checkpoint() -> None:
 
 
 def test_checkpoints_of_others() -> None:
-    """A checkpoint of another key, none, or one that is no text says nothing about the tiles."""
+    """A missing checkpoint, one of another key and one that is not text prove nothing about the tiles."""
     export = exported(payloads(3))
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
         check_export(export.read, [Signer("ridecast/local", bytes(32)).verifier])
@@ -113,7 +113,7 @@ def test_checkpoints_of_others() -> None:
 
 
 def test_larger_logs_serve_smaller_checkpoints() -> None:
-    """Files that grew after a checkpoint still prove it, when its partial tiles are gone."""
+    """Files that grew after a checkpoint still prove it, even without its partial tiles."""
     grown: dict[str, Any] = exported(payloads(768)).files
     small = exported(payloads(700))
     for path in [path for path in small.files if ".p/" in path and "tile/1" not in path]:

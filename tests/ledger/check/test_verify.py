@@ -1,4 +1,4 @@
-"""The verifier finds what was edited, cut, moved or forged, and names the place."""
+"""The verifier finds edited, truncated, moved and forged entries, and names the place."""
 
 import re
 from collections.abc import Iterator
@@ -36,12 +36,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def problems(place: Place) -> list[str]:
-    """What the verifier says of a place."""
+    """The problems that the verifier reports."""
     return [str(problem) for problem in verify_log(place.open(), LOG).problems]
 
 
 def test_clean(place: Place) -> None:
-    """A ledger that nobody touched is clean, and the report says how far that reaches."""
+    """An untouched ledger is clean, and the report has the size up to which it was checked."""
     seen: list[tuple[int, int]] = []
     ledger = place.open()
     report = verify_log(ledger, LOG, on_progress=lambda done, total: seen.append((done, total)))
@@ -100,7 +100,7 @@ def test_tampering_is_found(place: Place, name: str) -> None:
 
 
 def rewrite(place: Place, payloads: list[bytes]) -> None:
-    """Forge a whole log that is consistent in itself."""
+    """Forge a whole log that is internally consistent."""
     frontier = Frontier()
     kept: list[tuple[int, int, bytes]] = []
     for payload in payloads:
@@ -116,7 +116,7 @@ def rewrite(place: Place, payloads: list[bytes]) -> None:
 
 
 def test_a_consistent_forgery_contradicts_the_checkpoint(place: Place) -> None:
-    """Who rewrites every hash of the database still meets the file outside of it."""
+    """A database with every hash rewritten still contradicts the checkpoint file outside it."""
     payloads = [scored(slot) for slot in range(ENTRIES)]
     payloads[300] = FORGED
     rewrite(place, payloads)
@@ -125,7 +125,7 @@ def test_a_consistent_forgery_contradicts_the_checkpoint(place: Place) -> None:
 
 
 def test_a_rollback_is_behind_the_checkpoint(place: Place) -> None:
-    """An honest but older copy of the database is named as such."""
+    """An honest but older copy of the database is reported as rolled back."""
     payloads = [scored(slot) for slot in range(500)]
     payloads[300] = FORGED
     rewrite(place, payloads)
@@ -133,7 +133,7 @@ def test_a_rollback_is_behind_the_checkpoint(place: Place) -> None:
 
 
 def test_missing_and_foreign_checkpoints(place: Place) -> None:
-    """Without a checkpoint of its own a log is not called clean."""
+    """A log without its own checkpoint is not clean."""
     text = place.checkpoint().read_text("utf-8")
     place.checkpoint().write_text(text.replace("local", "other"), "utf-8")
     assert "expected origin ridecast/local/region/nyc, got ridecast/other/region/nyc" in problems(place)[0]
@@ -142,7 +142,7 @@ def test_missing_and_foreign_checkpoints(place: Place) -> None:
 
 
 def test_a_checkpoint_may_be_behind(place: Place) -> None:
-    """Entries behind the checkpoint are no problem; the report says how far it vouches."""
+    """Entries after the checkpoint are no problem; the report has the size that it covers."""
     old = place.checkpoint().read_bytes()
     place.open().append(LOG, ENTRIES, [scored(ENTRIES)])
     place.close()
@@ -152,7 +152,7 @@ def test_a_checkpoint_may_be_behind(place: Place) -> None:
 
 
 def test_other_types_are_damage(tmp_path: Path) -> None:
-    """SQLite lets any type into a column; an entry, a size or a place of another type is named, never a crash."""
+    """SQLite lets any type into a column; an entry, a size or a place of another type is reported, never a crash."""
     place = Place(tmp_path)
     place.open().append(LOG, 0, [scored(slot) for slot in range(8)])
     place.close()
@@ -167,14 +167,14 @@ def test_other_types_are_damage(tmp_path: Path) -> None:
 
 
 def kept(place: Place, size: int, payloads: list[bytes], signer: Signer = SIGNER) -> StoredCheckpoint:
-    """A checkpoint of a log of these entries, as somebody may have kept it."""
+    """A checkpoint of a log of these entries, as a third party keeps it."""
     checkpoint = Checkpoint(origin_of("local", LOG), size, root([leaf_hash(payload) for payload in payloads[:size]]))
     return open_stored_checkpoint(sign_note(checkpoint.body(), signer), "kept.txt", [SIGNER.verifier])
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 599, 600])
-def test_kept_checkpoints_are_met(place: Place, size: int) -> None:
-    """A checkpoint that somebody kept at any size agrees with a log that only grew, and with no other."""
+def test_kept_checkpoints_are_compared(place: Place, size: int) -> None:
+    """A kept checkpoint of any size agrees with a log that only grew, and with no other."""
     payloads = [scored(slot) for slot in range(ENTRIES)]
     ledger = place.open()
     assert verify_log(ledger, LOG, against=[kept(place, size, payloads)]).problems == ()
@@ -185,7 +185,7 @@ def test_kept_checkpoints_are_met(place: Place, size: int) -> None:
 
 
 def test_kept_checkpoints_ahead_and_of_another_key(place: Place) -> None:
-    """A kept checkpoint that is ahead names a rollback; one of another key names both keys, and is held against the log all the same."""
+    """A kept checkpoint that is ahead names a rollback; one of another key names both keys, and is still compared with the log."""
     payloads = [scored(slot) for slot in range(ENTRIES + 1)]
     other = Signer("ridecast/local", bytes(32))
     ledger = place.open()
@@ -197,15 +197,15 @@ def test_kept_checkpoints_ahead_and_of_another_key(place: Place) -> None:
     assert verify_log(place.open(signer=other), LOG).problems[0].what.startswith("checkpoint: region nyc: region__nyc.txt: expected a good")
 
 
-def test_what_no_checkpoint_is_cannot_be_held_against_a_log() -> None:
-    """A file that is no signed checkpoint is wrong usage, not damage."""
+def test_a_file_that_is_no_checkpoint_is_a_usage_error() -> None:
+    """A file that is not a signed checkpoint is a usage error, not damage."""
     for text in ("", "hello\n", "ridecast/local/region/nyc\n7\nAAAA\n"):
         with pytest.raises(UsageError, match=r"kept.txt: expected a signed checkpoint"):
             open_stored_checkpoint(text, "kept.txt", [SIGNER.verifier])
 
 
 def test_unknown_log(place: Place) -> None:
-    """A log that does not exist is not clean, it is not found."""
+    """A log that does not exist is reported as not found, not as clean."""
     with pytest.raises(NotFound, match="region tehran: no such log"):
         verify_log(place.open(), "region/tehran")
 
@@ -225,13 +225,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_index_is_named(tmp_path: Path) -> None:
-    """Entries that all read well are not enough: who looks one up by its slot would not find it."""
+    """A damaged index is reported even if all entries read correctly: a lookup by slot would miss one."""
     place = Place(tmp_path)
     place.open().append(LOG, 0, [scored(slot) for slot in range(ENTRIES)])
     place.close()
     path = tmp_path / "ledger" / "region__nyc.sqlite"
     data = bytearray(path.read_bytes())
-    data[data.rindex(b"SlotScoredpickups")] ^= 1  # Only in the index by slot do kind and subject stand side by side.
+    data[data.rindex(b"SlotScoredpickups")] ^= 1  # Only the index by slot stores kind and subject next to each other.
     path.write_bytes(data)
     said = problems(place)
     place.abandon()
@@ -286,7 +286,7 @@ def test_blobs(tmp_path: Path) -> None:
 
 
 def test_roots_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far from the start of a log the root over an issue's chunks is derived for some, and for all when asked to."""
+    """In a long log the root over the chunks is derived for a sample of issues, and for all on request."""
     monkeypatch.setattr("ledger.check.verify.ROOTS_WITHIN_ENTRIES", 2)
     place, blobs = Place(tmp_path), FileBlobs(tmp_path / "blobs")
     digests = [blobs.put(pack_blob([number.to_bytes(12, "big") * 2]), Retention.FORECAST) for number in range(40)]

@@ -1,4 +1,4 @@
-"""The checkpoint's text is what other people's parsers read and refuse."""
+"""Checkpoints are accepted and refused exactly as by other implementations."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def bodies(shared: Path) -> list[dict[str, Any]]:
 
 
 def test_body_vectors(bodies: list[dict[str, Any]]) -> None:
-    """Every body is parsed or refused as its authors say."""
+    """Every body is parsed or refused as its authors specify."""
     assert bodies
     for case in bodies:
         if case["wantErr"]:

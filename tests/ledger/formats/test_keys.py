@@ -1,4 +1,4 @@
-"""Keys have the text forms that other people's software reads, and no other text passes for one."""
+"""Keys have the text forms of other implementations, and no other text is accepted."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def vectors(shared: Path) -> dict[str, Any]:
 
 
 def test_key_vectors(vectors: dict[str, Any]) -> None:
-    """Both keys come out of their text or seed, and go back into the same text."""
+    """Both keys are parsed from text or seed, and give the same text again."""
     neumann, root = vectors["sign"]
     signer = parse_signer(neumann["skey"])
     assert (neumann["skey"], neumann["vkey"]) == (signer.text(), signer.verifier.text())
@@ -32,7 +32,7 @@ def test_key_vectors(vectors: dict[str, Any]) -> None:
 
 
 def test_witness_keys(shared: Path) -> None:
-    """The witnesses of transparency-dev/formats have the verifiers that they say."""
+    """The witnesses of transparency-dev/formats have their published verifiers."""
     pairs = json.loads((shared / "vectors" / "note" / "checkpoint.json").read_text("utf-8"))["test_keys"]["witnesses"]
     assert pairs
     for public, secret in pairs:
@@ -50,7 +50,7 @@ def test_bad_verifiers(vectors: dict[str, Any]) -> None:
 
 
 def test_errors_keep_the_secret() -> None:
-    """Nothing that is raised or shown about a private key holds any of it, whichever part was wrong."""
+    """No error or repr of a private key shows any part of it, whichever part was wrong."""
     text = Signer("log", bytes(range(32))).text()
     secret = text.rpartition("+")[2]
     for wrong in (text[:-1], text + "A", text.replace("log", "gol"), text.replace("KEY+log", "KEY+l g"), text.removeprefix("P")):
@@ -65,15 +65,15 @@ def test_errors_keep_the_secret() -> None:
 
 @given(names, seeds, st.sampled_from(Algorithm))
 def test_texts_round_trip(name: str, seed: bytes, algorithm: Algorithm) -> None:
-    """Every key is read back from its text."""
+    """Every key is parsed again from its text."""
     signer = Signer(name, seed, algorithm)
     assert signer == parse_signer(signer.text())
     assert signer.verifier == parse_verifier(signer.verifier.text())
 
 
 @given(seeds, texts, st.integers(0, (1 << 63) - 1), st.data())
-def test_signatures_fit_one_text(seed: bytes, text: str, time_s: int, data: st.DataObject) -> None:
-    """A signature passes with its own text, time and kind of key, and fails with any bit changed."""
+def test_signatures_match_one_text(seed: bytes, text: str, time_s: int, data: st.DataObject) -> None:
+    """A signature verifies with its own text, time and kind of key, and fails with any bit changed."""
     plain = Signer("log", seed)
     timed = plain.cosigner()
     for signer, when, signature in ((plain, None, plain.signature(text)), (timed, time_s, timed.signature(text, time_s))):
@@ -88,7 +88,7 @@ def test_signatures_fit_one_text(seed: bytes, text: str, time_s: int, data: st.D
 
 
 def test_times_belong_to_witnesses() -> None:
-    """A plain key signs no time, and a witness signs none that the format cannot hold."""
+    """A plain key signs no time, and a witness signs no time out of the format's range."""
     signer = Signer("log", bytes(32))
     for wrong, time_s in ((signer, 0), (signer.cosigner(), None), (signer.cosigner(), -1), (signer.cosigner(), 1 << 63)):
         with pytest.raises(ContractError, match=r"expected a time in \[0, 2\^63\) for cosignatures only"):
@@ -99,8 +99,8 @@ def test_times_belong_to_witnesses() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "a\u2003b", "\ud800", "a\x01"])
-def test_names_that_no_note_can_hold(name: str) -> None:
-    """A name with spaces, plus signs or control characters is a bug of the caller, and an error of the person who types it."""
+def test_names_that_are_invalid_in_notes(name: str) -> None:
+    """A name with spaces, plus signs or control characters is a bug if code passes it, and a usage error if a user types it."""
     with pytest.raises(ContractError, match="key name: expected"):
         Verifier(name, bytes(32))
     with pytest.raises(UsageError, match="verifier key: expected"):
@@ -108,7 +108,7 @@ def test_names_that_no_note_can_hold(name: str) -> None:
 
 
 def test_keys_have_32_bytes() -> None:
-    """A key of another size is refused, and one that is no point of the curve signs nothing."""
+    """A key of another size is refused, and one that is not a point of the curve verifies nothing."""
     with pytest.raises(ContractError, match="expected 32 bytes, got 31"):
         Signer("log", bytes(31))
     with pytest.raises(DamagedError, match="does not match the text"):
@@ -116,8 +116,8 @@ def test_keys_have_32_bytes() -> None:
 
 
 @pytest.mark.parametrize("before", [" ", "\t", "\ufeff", "x+"])
-def test_a_private_key_among_other_letters_is_not_shown(before: str) -> None:
-    """A private key that is given where a public one belongs is never said back, whatever stands before it."""
+def test_a_private_key_in_other_text_is_not_shown(before: str) -> None:
+    """A private key given instead of a public one is never shown in the error, whatever text precedes it."""
     signer = Signer("EnochRoot", bytes(range(32)))
     with pytest.raises(UsageError) as caught:
         parse_verifier(before + signer.text())

@@ -1,4 +1,4 @@
-"""The Merkle trees agree with RFC 6962, with other people's vectors, and with a plain recursion."""
+"""The Merkle trees agree with RFC 6962, with public test vectors, and with a plain recursion."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ def reference(shared: Path) -> dict[str, Any]:
 
 
 def plain_root(hashes: list[bytes]) -> bytes:
-    """RFC 6962 2.1 as it is written."""
+    """RFC 6962 2.1, implemented literally."""
     if len(hashes) < 2:
         return hashes[0] if hashes else EMPTY_ROOT
     k = 1
@@ -49,7 +49,7 @@ def unpack(values: list[str] | None) -> list[bytes]:
 
 
 def test_inclusion_vectors(shared: Path) -> None:
-    """Every inclusion case of transparency-dev/merkle is accepted or refused as they say."""
+    """Every inclusion case of transparency-dev/merkle is accepted or refused as specified."""
     for case in cases(shared, "inclusion"):
         index, size = case["leafIdx"], case["treeSize"]
         leaf, root = unpack([case["leafHash"] or ""])[0], unpack([case["root"] or ""])[0]
@@ -61,7 +61,7 @@ def test_inclusion_vectors(shared: Path) -> None:
 
 
 def test_consistency_vectors(shared: Path) -> None:
-    """Every consistency case of transparency-dev/merkle is accepted or refused as they say."""
+    """Every consistency case of transparency-dev/merkle is accepted or refused as specified."""
     for case in cases(shared, "consistency"):
         old_root, new_root = unpack([case["root1"] or "", case["root2"] or ""])
         if case["wantErr"]:
@@ -81,7 +81,7 @@ def test_reference_hashes(reference: dict[str, Any]) -> None:
 
 
 def test_reference_roots(reference: dict[str, Any]) -> None:
-    """The roots of the reference's eight leaves come out at every size."""
+    """The roots of the reference's eight leaves are reproduced at every size."""
     hashes = [leaf_hash(binascii.unhexlify(leaf)) for leaf in reference["leaves"]]
     assert reference["roots_by_size_1_to_8"] == [merkle.root(hashes[:size]).hex() for size in range(1, 9)]
 
@@ -94,7 +94,7 @@ def test_root_is_the_recursion(hashes: list[bytes]) -> None:
 
 @given(leaves, st.data())
 def test_inclusion_round_trip(hashes: list[bytes], data: st.DataObject) -> None:
-    """Every leaf of every tree has a path that verifies, and no other leaf passes with it."""
+    """Every leaf of every tree has a path that verifies, and no other leaf verifies with it."""
     if not hashes:
         return
     index = data.draw(st.integers(0, len(hashes) - 1))
@@ -107,7 +107,7 @@ def test_inclusion_round_trip(hashes: list[bytes], data: st.DataObject) -> None:
 
 @given(leaves, st.data())
 def test_consistency_round_trip(hashes: list[bytes], data: st.DataObject) -> None:
-    """Every tree continues each of its own beginnings, and no other tree."""
+    """Every tree is consistent with each of its own prefixes, and with no other tree."""
     if not hashes:
         return
     old = data.draw(st.integers(1, len(hashes)))
@@ -132,7 +132,7 @@ def test_frontier_survives_bytes(size: int) -> None:
 
 
 def test_frontier_keeps_tile_nodes() -> None:
-    """Exactly the completed nodes at multiples of the tile height are handed out, and they rebuild the root."""
+    """Exactly the completed nodes at multiples of the tile height are returned, and they rebuild the root."""
     hashes = [leaf_hash(number.to_bytes(3, "big")) for number in range(66_000)]
     kept: list[tuple[int, int, bytes]] = []
     frontier = Frontier()
@@ -152,8 +152,8 @@ def test_frontier_keeps_tile_nodes() -> None:
 
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 700), max_size=4))
-def test_growing_by_many_is_growing_by_one(counts: list[int]) -> None:
-    """However many leaves come at once, the frontier and the nodes that it hands out are those of one after the other."""
+def test_growing_in_batches_equals_growing_by_one(counts: list[int]) -> None:
+    """For any batch sizes, the frontier and its returned nodes equal those of adding leaves one by one."""
     one, many, start = Frontier(), Frontier(), 0
     kept_by_one: list[tuple[int, int, bytes]] = []
     kept_by_many: list[tuple[int, int, bytes]] = []
@@ -167,7 +167,7 @@ def test_growing_by_many_is_growing_by_one(counts: list[int]) -> None:
 
 
 def test_misaligned_growth_is_refused() -> None:
-    """A subtree that would not lie on its own boundary is a bug, not a tree."""
+    """A subtree that is not aligned to its own size is a bug of the caller."""
     frontier = Frontier()
     frontier.append(EMPTY_ROOT)
     with pytest.raises(ContractError, match="multiple of 256, got 1"):
@@ -175,13 +175,13 @@ def test_misaligned_growth_is_refused() -> None:
 
 
 def test_short_frontier_is_damage() -> None:
-    """A frontier with a hash too few cannot be read."""
+    """A frontier with a missing hash cannot be read."""
     with pytest.raises(DamagedError, match="frontier of size 3: expected 64 bytes, got 32"):
         Frontier.from_bytes(3, bytes(32))
 
 
 def test_paths_outside_the_tree() -> None:
-    """Asking for a leaf or a size that the tree does not have says which it has."""
+    """The error for a leaf or a size outside the tree has the tree's size."""
     with pytest.raises(ContractError, match=r"expected an index in \[0, 5\), got 5"):
         merkle.inclusion_path(5, 5, Tree([]).node)
     with pytest.raises(ContractError, match=r"expected an old size in \[0, 5\], got 6"):

@@ -1,4 +1,4 @@
-"""Signed notes are those of the specification: what other people sign is opened, and what they refuse is refused."""
+"""Signed notes match the specification: other implementations' notes open, and what they refuse is refused."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_signing_vectors(vectors: dict[str, Any]) -> None:
 
 
 def test_opening_vectors(vectors: dict[str, Any]) -> None:
-    """Every note is opened or refused as its authors say, with as many good signatures."""
+    """Every note is opened or refused as its authors specify, with the same number of good signatures."""
     assert vectors["open"]
     for case in vectors["open"]:
         verifiers = [parse_verifier(text) for text in case["vkeys"]]
@@ -48,7 +48,7 @@ def test_opening_vectors(vectors: dict[str, Any]) -> None:
 
 
 def test_example_of_a_cosigned_checkpoint(shared: Path) -> None:
-    """The specification's checkpoint and the line of its witness are read, and the line holds the time that it names."""
+    """The specification's checkpoint and the line of its witness are read, and the line has the documented time."""
     vectors = json.loads((shared / NOTES / "checkpoint.json").read_text("utf-8"))
     text = vectors["c2sp_checkpoint_example"] + vectors["c2sp_cosignature_example_line"]
     body, (log, witness) = parse_note(text)
@@ -58,8 +58,8 @@ def test_example_of_a_cosigned_checkpoint(shared: Path) -> None:
 
 
 @given(st.lists(texts, min_size=1, max_size=4).map("".join), st.lists(st.tuples(names, seeds), min_size=1, max_size=3, unique=True))
-def test_what_is_signed_opens(text: str, keys: list[tuple[str, bytes]]) -> None:
-    """A note opens with all its keys and with each alone, the others then being unknown."""
+def test_signed_notes_open(text: str, keys: list[tuple[str, bytes]]) -> None:
+    """A note opens with all its keys and with each alone; the other keys are then unknown."""
     signers = [Signer(name, seed) for name, seed in keys]
     note = sign_note(text, *signers)
     whole = open_note(note, [signer.verifier for signer in signers])
@@ -79,7 +79,7 @@ def test_a_changed_letter_is_found(at: int, letter: str) -> None:
 
 
 def test_cosigning() -> None:
-    """A witness adds its line and leaves the others; when it signs again, its newer line stands in place of the older."""
+    """A witness adds its line and leaves the others; when it signs again, its new line replaces the old one."""
     once = cosign_note(SIGNED, WITNESS, 1_400_000_000)
     twice = cosign_note(once, WITNESS, 1_400_000_060)
     assert once.startswith(SIGNED)
@@ -90,7 +90,7 @@ def test_cosigning() -> None:
 
 
 def test_a_witness_signs_checkpoints_only() -> None:
-    """A note that is no checkpoint gets no cosignature, and a plain key gives none."""
+    """A note that is not a checkpoint gets no cosignature, and a plain key gives none."""
     with pytest.raises(DamagedError, match="checkpoint: expected"):
         cosign_note(sign_note("any text\n", LOG), WITNESS, 0)
     with pytest.raises(ContractError, match="for cosignatures only"):
@@ -98,14 +98,14 @@ def test_a_witness_signs_checkpoints_only() -> None:
 
 
 def test_a_note_is_not_its_own_witness() -> None:
-    """The key of a log and the same key as a witness are two: one's line is unknown to the other."""
+    """The same key as a log's and as a witness's are two keys: neither verifies the other's line."""
     cosigned = cosign_note(SIGNED, LOG.cosigner(), 7)
     assert [1, 1] == [len(open_note(cosigned, [key]).unknown) for key in (LOG.verifier, LOG.verifier.cosigner())]
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
         open_note(SIGNED, [LOG.verifier.cosigner()])
 
 
-def test_a_forged_line_spoils_the_note() -> None:
+def test_a_forged_line_invalidates_the_note() -> None:
     """A good signature does not excuse a bad one of another known key, nor a second bad one of the same."""
     forged = Signature(WITNESS.name, WITNESS.verifier.key_id, bytes(72)).line()
     with pytest.raises(DamagedError, match="does not match the text"):
@@ -117,8 +117,8 @@ def test_a_forged_line_spoils_the_note() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no newline", "tab\there\n", "return\r\n", "nul\0\n"])
-def test_texts_that_no_note_can_hold(text: str) -> None:
-    """A text without a last newline, or with other control characters, is not signed."""
+def test_texts_that_are_invalid_in_notes(text: str) -> None:
+    """A text without a final newline, or with control characters, is not signed."""
     with pytest.raises(ContractError, match="note: expected"):
         sign_note(text, LOG)
     with pytest.raises(DamagedError, match="note: expected"):
@@ -127,13 +127,13 @@ def test_texts_that_no_note_can_hold(text: str) -> None:
 
 @pytest.mark.parametrize("damage", ["=", "A", " ", "\u00e9", "\ud800"])
 def test_signatures_are_canonical(damage: str) -> None:
-    """A signature line with anything behind its base64 is refused, so that a note has one form only."""
+    """A signature line with anything after its base64 is refused, so that a note has only one form."""
     with pytest.raises(DamagedError, match="note: expected"):
         parse_note(SIGNED[:-1] + damage + "\n")
 
 
 def test_unused_bits_are_zero() -> None:
-    """Base64 that decodes to the same bytes in another way is refused."""
+    """Non-canonical base64 that decodes to the same bytes is refused."""
     assert SIGNED.endswith("=\n")
     for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/":
         changed = SIGNED[:-3] + letter + SIGNED[-2:]

@@ -1,4 +1,4 @@
-"""One text proves one number: every number of an issue, to whoever has the key, and no other number."""
+"""A proof proves exactly one number of an issue to anyone with the public key."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ hashes = st.binary(min_size=32, max_size=32)
 
 
 def test_every_number_is_proved() -> None:
-    """Each cell and horizon has a proof that says exactly what the issue says."""
+    """Each cell and horizon has a proof with exactly the issue's number."""
     for row, cell in enumerate(CITY.columns.cells.tolist()):
         for column, horizon_min in enumerate(HORIZONS_MIN):
             proved = check_proof(PROVER.proof(cell, horizon_min), KEY)
@@ -54,7 +54,7 @@ def test_every_number_is_proved() -> None:
 @settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 def test_logs_and_issues_of_any_size(cells: int, index: int, behind: int) -> None:
-    """The first and the last cell are proved wherever the entry stands, and however far the log has grown."""
+    """The first and the last cell are proved at any index of the entry and any size of the log."""
     issued = Issued(cells, index, index + 1 + behind)
     for cell in (issued.columns.cells[0], issued.columns.cells[-1]):
         assert int(cell) == check_proof(issued.proof(int(cell), 60), KEY).cell
@@ -170,9 +170,9 @@ def test_the_log_must_have_signed() -> None:
 
 
 def test_every_flipped_bit_of_the_binary_parts_is_found() -> None:
-    """No bit of chunk, entry and paths can be changed, except the choice of another number that is proved as well."""
+    """No bit of chunk, entry and paths can be changed, except to select another number that is proved as well."""
     proof = parse_log_proof(PROOF)
-    for at in range(0, len(proof.extra) * 8, 3):  # Every byte, in bits that differ.
+    for at in range(0, len(proof.extra) * 8, 3):  # Every byte, with a varying bit.
         extra = bytearray(proof.extra)
         extra[at // 8] ^= 1 << at % 8
         try:
@@ -184,8 +184,8 @@ def test_every_flipped_bit_of_the_binary_parts_is_found() -> None:
         assert int(CITY.columns.mean[row, column]) == proved.mean_milli
 
 
-def test_what_does_not_belong_together() -> None:
-    """No proof is made from an entry, blob, tree and checkpoint of which one is another's."""
+def test_parts_that_do_not_match() -> None:
+    """No proof is made if entry, blob, tree or checkpoint does not match the others."""
     other = Issued(cells=41)
     parts: dict[str, Any] = {"entry": CITY.entry, "index": CITY.index, "blob": CITY.blob, "node": CITY.node, "checkpoint": CITY.checkpoint}
     for name, wrong, message in (
@@ -216,16 +216,16 @@ def test_numbers_that_were_not_served() -> None:
 
 
 def test_a_forged_choice_of_number() -> None:
-    """A cell or horizon that the chunk does not hold is refused although everything else is genuine."""
+    """A cell or horizon that the chunk does not have is refused although everything else is genuine."""
     proof = parse_log_proof(PROOF)
-    # The fields stand first: cell, then horizon (30 is 60 in zigzag).
+    # These fields come first: cell, then horizon (30 is 60 in zigzag).
     at = proof.extra.index(60, 10)
     forged = LogProof(proof.index, proof.path, proof.checkpoint, proof.extra[:at] + bytes([90]) + proof.extra[at + 1 :])
     with pytest.raises(DamagedError, match=r"its chunk holds no forecast for cell .* and 45 min"):
         check_proof(forged.text(), KEY)
 
 
-def test_another_log_cannot_speak_for_a_region() -> None:
+def test_another_log_proves_nothing_of_a_region() -> None:
     """Forecasts of New York in the signed log of another region prove nothing."""
     proof = parse_log_proof(PROOF)
     moved = LogProof(proof.index, proof.path, CITY.signed("ridecast/local/region/tehran"), proof.extra)
@@ -234,12 +234,12 @@ def test_another_log_cannot_speak_for_a_region() -> None:
 
 
 def sized(data: bytes) -> bytes:
-    """Bytes as they stand in Avro, after their length."""
+    """Bytes in Avro, preceded by their length."""
     return encode_longs(np.array([len(data)]))[0].tobytes() + data
 
 
 def test_another_kind_of_entry_proves_no_forecast() -> None:
-    """An entry that is in the log but issues nothing is refused."""
+    """An entry that is in the log but is not an issue is refused."""
     entry = encode(SlotScored(region="nyc", measure="pickups", slot=1, settled=False, rows=()))
     tree = Tree([leaf_hash(entry)])
     note = sign_note(Checkpoint(ORIGIN, 1, tree.root()).body(), SIGNER)
@@ -250,7 +250,7 @@ def test_another_kind_of_entry_proves_no_forecast() -> None:
 
 
 def test_witnesses_are_counted() -> None:
-    """A quorum counts known witnesses, each once; the log's own signature is needed besides."""
+    """A quorum counts known witnesses, each once; the log's own signature is required too."""
     assert [1, 2, 3] == [len(check_proof(PROOF, KEY, witnesses=WITNESS_KEYS[:count], quorum=count).signatures) for count in range(3)]
     stranger = Signer("witness.example/w3", bytes(32)).cosigner().verifier
     with pytest.raises(DamagedError, match="expected cosignatures of 2 witnesses, got 1"):
@@ -268,7 +268,7 @@ def test_witnesses_are_counted() -> None:
 
 @given(st.integers(0, (1 << 63) - 1), st.lists(hashes, max_size=5), st.binary(max_size=20))
 def test_texts_round_trip(index: int, path: list[bytes], extra: bytes) -> None:
-    """Every tlog-proof is read back, with and without extra data, its checkpoint word for word."""
+    """Every tlog-proof is parsed again, with and without extra data, its checkpoint unchanged."""
     for checkpoint in ("checkpoint\n", "\n", "a\n\nb", CITY.checkpoint):
         proof = LogProof(index, tuple(path), checkpoint, extra)
         assert proof == parse_log_proof(proof.text())
@@ -306,7 +306,7 @@ HASH = base64.b64encode(bytes(32)).decode("ascii")
         HEAD.replace("\n", "\r\n") + "index 1\r\n\r\ncheckpoint\r\n",
     ],
 )
-def test_texts_that_are_no_proof(text: str) -> None:
+def test_invalid_texts(text: str) -> None:
     """A text that is cut, reordered or not canonical is refused."""
     with pytest.raises(DamagedError, match="proof: expected"):
         parse_log_proof(text)

@@ -1,4 +1,4 @@
-"""Tiles lie where the specification says and hold what it says, at every size of a log."""
+"""Tiles have the paths and contents of the specification, at every size of a log."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ sizes = st.integers(0, 1 << 40)
 
 
 def leaf(index: int) -> bytes:
-    """A leaf hash like no other."""
+    """A unique leaf hash."""
     return leaf_hash(index.to_bytes(8, "big"))
 
 
@@ -34,12 +34,12 @@ def leaf(index: int) -> bytes:
     ],
 )
 def test_paths(tile: Tile, path: str) -> None:
-    """Levels, indexes and widths are written as the specification writes them."""
+    """Levels, indexes and widths are formatted as in the specification."""
     assert (path, tile) == (tile.path(), parse_path(path))
 
 
 def test_path_vectors(shared: Path) -> None:
-    """The paths of others are read: Go's checksum database only puts the tile's height in front."""
+    """Other implementations' paths are parsed: Go's checksum database only prepends the tile's height."""
     examples = json.loads((shared / "vectors" / "note" / "checkpoint.json").read_text("utf-8"))["tile_path_examples"]
     found = [parse_path(path.replace("tile/8/", "tile/")) for path in examples["ok"]]
     assert [Tile(0, 123_456_078), Tile(1, 3_057_500, 5)] == found
@@ -48,7 +48,7 @@ def test_path_vectors(shared: Path) -> None:
 
 @given(tiles)
 def test_paths_round_trip(tile: Tile) -> None:
-    """Every tile is read back from its path."""
+    """Every tile is parsed again from its path."""
     assert tile == parse_path(tile.path())
 
 
@@ -75,14 +75,14 @@ def test_paths_round_trip(tile: Tile) -> None:
         "/tile/0/000",
     ],
 )
-def test_paths_that_lead_nowhere(path: str) -> None:
-    """A path that is not exactly one that we write is not found."""
+def test_invalid_paths(path: str) -> None:
+    """A path that is not in canonical form is not found."""
     with pytest.raises(NotFound, match="tile: expected"):
         parse_path(path)
 
 
 def test_size_vectors(shared: Path) -> None:
-    """The specification's trees of 70,000 and 256 entries have the tiles that it counts."""
+    """The specification's trees of 70,000 and 256 entries have the tiles that it lists."""
     examples = json.loads((shared / "vectors" / "note" / "checkpoint.json").read_text("utf-8"))["tile_path_examples"]
     for size, counts in ((70_000, examples["size_70000"]), (256, examples["size_256"])):
         found: dict[str, int] = {}
@@ -95,8 +95,8 @@ def test_size_vectors(shared: Path) -> None:
 
 
 @given(st.integers(0, 3_000_000), st.integers(0, 5_000))
-def test_growth_writes_what_is_new(old_size: int, more: int) -> None:
-    """What growth writes is exactly what the new size has and the old one had not."""
+def test_growth_writes_only_new_tiles(old_size: int, more: int) -> None:
+    """Growth writes exactly the tiles that the new size has and the old size did not have."""
     size = old_size + more
     if size > 200_000:  # The whole list is long; its right edge decides.
         new = [tile for tile in tiles_between(old_size, size) if tile.level is None]
@@ -108,8 +108,8 @@ def test_growth_writes_what_is_new(old_size: int, more: int) -> None:
 
 
 @given(sizes, st.data())
-def test_only_tiles_of_a_log_are_its_own(size: int, data: st.DataObject) -> None:
-    """A tile with one hash more than the log fills is not the log's."""
+def test_wider_tiles_are_not_the_logs(size: int, data: st.DataObject) -> None:
+    """A tile with one hash more than the log has is not the log's."""
     level = data.draw(st.none() | st.integers(0, 8))
     filled = size >> (level or 0) * 8
     require_tile(Tile(level, max(filled - 1, 0) // 256, max(filled - 1, 0) % 256 + 1), max(size, 1 << (level or 0) * 8))
@@ -117,7 +117,7 @@ def test_only_tiles_of_a_log_are_its_own(size: int, data: st.DataObject) -> None
         require_tile(Tile(level, filled // 256, filled % 256 + 1), size)
 
 
-def test_tiles_hold_subtrees() -> None:
+def test_tiles_contain_roots_of_subtrees() -> None:
     """Each hash of a higher tile is the root of the whole tile below it."""
     tree = Tree([leaf(index) for index in range(1_000)])
     low, high = tile_bytes(Tile(0, 1), tree.node), tile_bytes(Tile(1, 0, 3), tree.node)
@@ -129,7 +129,7 @@ def test_tiles_hold_subtrees() -> None:
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=256))
 def test_bundles_round_trip(payloads: list[bytes]) -> None:
-    """Entries come out of a bundle as they went in, and a bundle that was cut is not read as a shorter one."""
+    """Entries of a bundle are decoded unchanged, and a truncated bundle is not read as a shorter one."""
     data = encode_bundle(payloads)
     assert payloads == decode_bundle(data)
     if len(payloads[-1]):
@@ -138,7 +138,7 @@ def test_bundles_round_trip(payloads: list[bytes]) -> None:
 
 
 def test_bundles_have_bounds() -> None:
-    """The largest entry fits, one byte more or an entry more does not, and half a length is damage."""
+    """The largest entry fits, one more byte or entry does not, and an incomplete length is damage."""
     largest = bytes(65_535)
     assert [largest] == decode_bundle(encode_bundle([largest]))
     for wrong in ([], [b""] * 257, [bytes(65_536)]):
@@ -160,16 +160,16 @@ def test_proofs_come_from_tiles(size: int, data: st.DataObject) -> None:
     assert tree.root() == merkle.range_root(0, size, node)
 
 
-def test_nodes_behind_the_end() -> None:
-    """A subtree that the log has not filled is not found, and no tile is read for it."""
+def test_nodes_after_the_end() -> None:
+    """A subtree after the log's end is not found, and no tile is read for it."""
     node = tile_nodes(Export().read, 3)
     for level, index in ((0, 3), (1, 1), (2, 0)):
         with pytest.raises(NotFound, match="in a log of 3 entries"):
             node(level, index)
 
 
-def test_partial_tiles_may_be_gone() -> None:
-    """When a partial tile was swept, the full one serves for it; a tile of another length is damage."""
+def test_partial_tiles_may_be_deleted() -> None:
+    """If a partial tile was deleted, the full one replaces it; a tile of another length is damage."""
     payloads = [bytes([index]) for index in range(256)]
     export = exported(payloads)
     hashes = [leaf_hash(payload) for payload in payloads]

@@ -1,4 +1,4 @@
-"""A witness cosigns what continues, and nothing else: in the order and with the statuses of C2SP tlog-witness."""
+"""A witness cosigns only consistent checkpoints: with the checks and statuses of C2SP tlog-witness."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -28,7 +28,7 @@ def submission(old: int, size: int, leaves: list[bytes] = LEAVES) -> Submission:
 
 
 def answer(asked: Submission, last: int | None, leaves: list[bytes] = LEAVES) -> Cosigned | Refusal:
-    """What a witness says that cosigned a size last."""
+    """The answer of a witness that last cosigned a size."""
     found = check_submission(asked, [LOG.verifier])
     if isinstance(found, Refusal):
         return found
@@ -37,7 +37,7 @@ def answer(asked: Submission, last: int | None, leaves: list[bytes] = LEAVES) ->
 
 
 @given(st.integers(0, 70), st.integers(0, 70))
-def test_what_continues_is_cosigned(old: int, more: int) -> None:
+def test_a_consistent_checkpoint_is_cosigned(old: int, more: int) -> None:
     """Any later size of the same log is cosigned, and the cosignature opens with the witness's key."""
     size = min(old + more, 70)
     said = answer(submission(old, size), old or None)
@@ -51,7 +51,7 @@ def test_what_continues_is_cosigned(old: int, more: int) -> None:
 
 @given(st.integers(6, 69), st.integers(6, 70))
 def test_a_fork_is_never_cosigned(old: int, size: int) -> None:
-    """A log that changed an entry below what was cosigned is refused, and what it signed is worth keeping."""
+    """A log that changed an entry below the cosigned size is refused, and its signed checkpoint is kept as evidence."""
     size = max(old, size)
     said = answer(submission(old, size, FORK), old, LEAVES)
     assert isinstance(said, Refusal)
@@ -89,7 +89,7 @@ def test_refusals_have_the_status_of_the_specification(asked: Submission, reason
 
 
 def test_a_proof_of_another_length_is_refused() -> None:
-    """Hashes left out, put in or changed make the proof worthless."""
+    """A proof with missing, extra or changed hashes is refused."""
     good = submission(13, 50)
     for path in (good.path[:-1], (*good.path, LEAVES[0]), (LEAVES[3], *good.path[1:]), ()):
         said = answer(Submission(13, path, good.note), 13)
@@ -98,8 +98,8 @@ def test_a_proof_of_another_length_is_refused() -> None:
 
 
 @given(st.integers(0, 2**63 - 1), st.lists(st.binary(min_size=32, max_size=32), max_size=63))
-def test_submissions_are_read_as_written(old: int, path: list[bytes]) -> None:
-    """parse(text(x)) = x."""
+def test_submissions_round_trip(old: int, path: list[bytes]) -> None:
+    """Every submission is parsed again from its text."""
     written = Submission(old, tuple(path), signed(3))
     assert written == parse_submission(written.text())
 
@@ -110,14 +110,14 @@ MANY_HASHES = "old 1\n" + ("A" * 43 + "=\n") * 64 + "\nn\n"
 @pytest.mark.parametrize(
     "text", ["", "old 1\n", "old 01\n\nn\n", "old -1\n\nn\n", "old 1\nxx\n\nn\n", "old 1\nAAAA\n\nn\n", "new 1\n\nn\n", MANY_HASHES]
 )
-def test_what_is_no_submission_is_said(text: str) -> None:
-    """A body of another form is refused with a sentence."""
+def test_an_invalid_submission_is_refused(text: str) -> None:
+    """A body of another form is refused with a message."""
     with pytest.raises(DamagedError, match=r"^submission: expected"):
         parse_submission(text)
 
 
-def test_an_answer_of_another_witness_is_not_taken() -> None:
-    """Only the cosignature of the witness that was asked is put on the checkpoint."""
+def test_an_answer_of_another_witness_is_not_accepted() -> None:
+    """Only the cosignature of the requested witness is added to the checkpoint."""
     said = answer(submission(0, 9), None)
     assert isinstance(said, Cosigned)
     other = Signer("witness.example/two", bytes(32)).cosigner()

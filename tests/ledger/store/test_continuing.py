@@ -1,4 +1,4 @@
-"""A log that the boot rule refuses goes on only by a recorded decision, under a new origin, with the evidence kept."""
+"""A log that the boot rule refuses continues only by a recorded decision, under a new origin, with its evidence."""
 
 import hashlib
 from collections.abc import Iterator
@@ -41,8 +41,8 @@ def records(ledger: Ledger) -> list[LogContinued]:
     return list(ledger.records(LOG, LogContinued))
 
 
-def test_going_on_with_an_older_database(place: Place) -> None:
-    """After a rollback: refused, continued on record with the evidence kept, appended to, and clean."""
+def test_continuing_with_an_older_database(place: Place) -> None:
+    """After a rollback a log is refused, continued with a record and evidence, appended to, and clean."""
     old = place.checkpoint().read_bytes()
     kept = parse_checkpoint(old.decode())
     place.set_back(260)
@@ -76,7 +76,7 @@ def test_going_on_with_an_older_database(place: Place) -> None:
 
 
 def test_a_database_that_lost_everything(place: Place) -> None:
-    """An emptied database begins again with the record of what was lost."""
+    """An emptied database starts again with a record of what was lost."""
     for table in ("entries", "nodes", "logs"):
         place.tamper(f"DELETE FROM {table}")
     record = continue_log(place.open(), LOG, REASON).record
@@ -88,7 +88,7 @@ def test_a_database_that_lost_everything(place: Place) -> None:
 
 
 def test_a_lost_key(place: Place) -> None:
-    """With a new key the old checkpoint is set aside although the database agrees with it, and its entries are kept."""
+    """With a new key the old checkpoint becomes evidence although the database agrees with it, and its entries are kept."""
     ledger = place.open(signer=OTHER)
     done = continue_log(ledger, LOG, "the key is lost")
     assert (done.record.checkpoint_size, done.record.database_size) == (300, 300)
@@ -98,8 +98,8 @@ def test_a_lost_key(place: Place) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ridecast/staging/region/nyc\n7\nAAAA\n"])
-def test_a_file_of_nobody(place: Place, text: str) -> None:
-    """A file that cannot be read, or comes from another instance, is kept and cited as far as it can be."""
+def test_an_unreadable_or_foreign_file(place: Place, text: str) -> None:
+    """A file that cannot be read, or comes from another instance, is kept and cited as far as possible."""
     place.checkpoint().write_text(text, "utf-8")
     done = continue_log(place.open(), LOG, REASON)
     origin, size = ("ridecast/staging/region/nyc", 7) if text else ("", 0)
@@ -108,7 +108,7 @@ def test_a_file_of_nobody(place: Place, text: str) -> None:
 
 
 def test_nothing_to_continue_from(place: Place) -> None:
-    """A log that may be appended to is not continued, nor one that does not exist; a reason is demanded."""
+    """A log that accepts appends or does not exist is not continued; a reason is required."""
     ledger = place.open()
     with pytest.raises(LedgerError, match=r"region nyc: nothing to continue from: the database and region__nyc\.txt match"):
         continue_log(ledger, LOG, REASON)
@@ -124,7 +124,7 @@ def test_nothing_to_continue_from(place: Place) -> None:
 
 
 def test_a_database_that_contradicts_itself(place: Place) -> None:
-    """Damage is no loss that could be accepted: a database whose entries do not hash is not continued."""
+    """Damage cannot be accepted as loss: a database whose entries do not hash is not continued."""
     place.set_back(260)
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 7', forged=scored(99))
     with pytest.raises(DamagedError, match=r"entry 7 reads back altered.*restore a copy that verifies"):
@@ -134,8 +134,8 @@ def test_a_database_that_contradicts_itself(place: Place) -> None:
 
 
 @pytest.mark.parametrize("broken_at", [1, 2])
-def test_a_continuation_that_was_interrupted(place: Place, monkeypatch: pytest.MonkeyPatch, broken_at: int) -> None:
-    """Broken off before the record or before the new checkpoint, it refuses appends until it is called again, and is recorded once."""
+def test_an_interrupted_continuation(place: Place, monkeypatch: pytest.MonkeyPatch, broken_at: int) -> None:
+    """Interrupted before the record or the new checkpoint, it refuses appends until it is run again, and is recorded once."""
     place.set_back(260)
     ledger = place.open()
     if broken_at == 1:
@@ -155,7 +155,7 @@ def test_a_continuation_that_was_interrupted(place: Place, monkeypatch: pytest.M
 
 
 def test_an_incident_after_an_incident(place: Place) -> None:
-    """A database that went back behind its own continuation gets a number that nobody has used."""
+    """A database rolled back to before its continuation gets an unused origin number."""
     place.set_back(260)
     first = continue_log(place.open(), LOG, REASON)
     place.close()
@@ -173,7 +173,7 @@ def test_an_incident_after_an_incident(place: Place) -> None:
 
 
 def test_a_stale_writer_stops_at_the_new_origin(place: Place) -> None:
-    """A process that was admitted before the log was continued does not overwrite the new checkpoint."""
+    """A process admitted before the continuation does not overwrite the new checkpoint."""
     stale = place.open()
     stale.append(LOG, 300, [scored(300)])
     stale.flush()
@@ -189,8 +189,8 @@ def _broken(*_: object, **__: object) -> None:
     raise StoreUnavailable("somebody pulled the plug")
 
 
-def test_of_two_that_continue_one_does(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was refused because of a checkpoint that another process has replaced meanwhile does not continue the log again."""
+def test_of_two_continuations_one_succeeds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process refused because of a checkpoint that another has since replaced does not continue the log again."""
     ledger = place.open()
 
     def refused(log: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints lie outside the database soon after each append, and a database that contradicts one is not continued."""
+"""Checkpoints are written outside the database soon after each append, and a database that contradicts one is refused."""
 
 import shutil
 import time
@@ -26,19 +26,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def written(place: Place) -> Checkpoint:
-    """The checkpoint as it lies on disk, its signature checked."""
+    """The checkpoint file, its signature checked."""
     return parse_checkpoint(open_note(place.checkpoint().read_text("utf-8"), (SIGNER.verifier,)).text)
 
 
 def test_closing_writes_the_checkpoint(place: Place) -> None:
-    """After a clean end the file says exactly what the database holds."""
+    """After a clean close the file matches the database exactly."""
     head = place.open().head(LOG)
     assert written(place) == Checkpoint("ridecast/local/region/nyc", head.size, head.root)
     assert head.size == 3
 
 
 def test_a_checkpoint_follows_within_a_second(place: Place) -> None:
-    """Nobody needs to flush: a second after an append the file has it, also after a burst."""
+    """No flush is needed: a second after an append the file covers it, also after a burst."""
     ledger = place.open()
     for size in range(3, 8):
         ledger.append(LOG, size, [scored(size)])
@@ -49,7 +49,7 @@ def test_a_checkpoint_follows_within_a_second(place: Place) -> None:
 
 
 def test_an_older_database_is_refused(place: Place) -> None:
-    """A database that went back behind its checkpoint gets no further entry; the message names log, sizes and the way out."""
+    """A database rolled back to before its checkpoint accepts no entry; the message names log, sizes and the way out."""
     place.set_back(2)
     with pytest.raises(
         BootRefused, match=r"region nyc: the checkpoint is ahead .* has size 3, the database 2\. .*Restore .*ledger continue`"
@@ -59,7 +59,7 @@ def test_an_older_database_is_refused(place: Place) -> None:
 
 
 def test_an_empty_database_is_refused(place: Place) -> None:
-    """A database that lost everything is not begun anew beside its old checkpoint."""
+    """An emptied database does not start again beside its old checkpoint."""
     for table in ("entries", "nodes", "logs"):
         place.tamper(f"DELETE FROM {table}")
     with pytest.raises(BootRefused, match="has size 3, the database 0"):
@@ -67,7 +67,7 @@ def test_an_empty_database_is_refused(place: Place) -> None:
 
 
 def test_a_forked_database_is_refused(place: Place) -> None:
-    """A database with another past of the same size, or longer, is refused."""
+    """A database with another history of the same size, or longer, is refused."""
     place.set_back(1)
     kept = place.checkpoint().read_bytes()
     place.checkpoint().unlink()
@@ -79,14 +79,14 @@ def test_a_forked_database_is_refused(place: Place) -> None:
 
 
 def test_a_wrong_own_root_is_refused(place: Place) -> None:
-    """A stored frontier that its own entries do not have is not continued."""
+    """A stored frontier that does not match its entries is refused."""
     place.tamper("UPDATE logs SET frontier = :frontier", frontier=bytes(64))
     with pytest.raises(BootRefused, match="the stored root at size 3 contradicts the stored entries"):
         place.open().append(LOG, 3, [scored(3)])
 
 
 def test_missing_hashes_are_refused(place: Place) -> None:
-    """A hole in the entries below the checkpoint is noticed before an append."""
+    """A gap in the entries below the checkpoint is found before an append."""
     place.tamper('DELETE FROM entries WHERE "index" = 1')
     with pytest.raises(BootRefused, match=r"the root at size 3 cannot be computed to compare with region__nyc\.txt"):
         place.open().append(LOG, 3, [scored(3)])
@@ -100,7 +100,7 @@ def test_another_instances_checkpoint_is_refused(place: Place) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"ridecast/local/region/nyc\n3\n", b"\xff\xfe"])
 def test_an_unreadable_checkpoint_is_refused(place: Place, content: bytes) -> None:
-    """A file that is no checkpoint is not overwritten as if there had been none."""
+    """A file that is not a checkpoint is refused, not overwritten."""
     place.checkpoint().write_bytes(content)
     with pytest.raises(BootRefused, match=r"region__nyc\.txt is not a valid checkpoint"):
         place.open().append(LOG, 3, [scored(3)])
@@ -108,7 +108,7 @@ def test_an_unreadable_checkpoint_is_refused(place: Place, content: bytes) -> No
 
 
 def test_a_missing_checkpoint_is_written_again(place: Place) -> None:
-    """Without the file the whole log is read back before it is continued."""
+    """Without the file the whole log is read back before an append."""
     place.checkpoint().unlink()
     place.open().append(LOG, 3, [scored(3)])
     place.close()
@@ -119,8 +119,8 @@ def test_a_missing_checkpoint_is_written_again(place: Place) -> None:
         place.open().append(LOG, 4, [scored(4)])
 
 
-def test_entries_behind_the_checkpoint_are_read_back(place: Place) -> None:
-    """After a crash between append and checkpoint, what lies between is hashed again before the log goes on."""
+def test_entries_after_the_checkpoint_are_read_back(place: Place) -> None:
+    """After a crash between append and checkpoint, the entries between are hashed again before the next append."""
     old = place.checkpoint().read_bytes()
     place.open().append(LOG, 3, [scored(3), scored(4)])
     place.close()
@@ -135,7 +135,7 @@ def test_entries_behind_the_checkpoint_are_read_back(place: Place) -> None:
 
 
 def test_a_bad_read_back_stops_the_next_append(place: Place) -> None:
-    """When what was just appended does not read back, there is no checkpoint of it and no further append."""
+    """If an append does not read back, it gets no checkpoint and no further append is accepted."""
     ledger = place.open()
     ledger.append(LOG, 3, [scored(3)])
     ledger.flush()
@@ -150,7 +150,7 @@ def test_a_bad_read_back_stops_the_next_append(place: Place) -> None:
 
 
 def test_a_checkpoint_that_cannot_be_written(place: Place) -> None:
-    """While checkpoints cannot be written nothing more is appended; afterwards it goes on by itself."""
+    """While checkpoints cannot be written appends are refused; afterwards they succeed again."""
     ledger = place.open()
     ledger.append(LOG, 3, [scored(3)])
     ledger.flush()
@@ -169,7 +169,7 @@ def test_a_checkpoint_that_cannot_be_written(place: Place) -> None:
 
 
 def test_two_processes_keep_one_file(place: Place) -> None:
-    """A process that saw less does not set the checkpoint of another back."""
+    """A process that knows a smaller size does not overwrite another's newer checkpoint."""
     one, two = place.open(), place.open()
     one.append(LOG, 3, [scored(3)])
     two.append(LOG, 4, [scored(4)])
@@ -182,8 +182,8 @@ def test_two_processes_keep_one_file(place: Place) -> None:
     assert written(place).size == 6
 
 
-def test_going_back_under_a_running_process(place: Place) -> None:
-    """A database that is replaced by an older copy while we run is noticed at the next checkpoint."""
+def test_a_rollback_under_a_running_process(place: Place) -> None:
+    """A database replaced by an older copy at runtime is detected at the next checkpoint."""
     ledger = place.open()
     ledger.append(LOG, 3, [scored(3)])
     ledger.flush()

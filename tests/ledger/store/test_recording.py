@@ -1,4 +1,4 @@
-"""A log explains itself: before the first entry of each schema it holds the schema, the same on every run."""
+"""A log is self-describing: before the first entry of each schema it has the schema, the same on every run."""
 
 import contextlib
 import hashlib
@@ -38,7 +38,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def kinds(ledger: Ledger, log: str = LOG) -> list[str]:
-    """What a log holds; of a schema, whose it is."""
+    """Kinds of a log's entries; for a schema, also the kind that it describes."""
     return [said(stored) for stored in ledger.scan(log)]
 
 
@@ -47,8 +47,8 @@ def said(stored: Stored[Record]) -> str:
     return f"schema of {stored.record.kind}" if holds(stored, SchemaRecorded) else stored.kind
 
 
-def test_schemas_stand_before_what_they_read(place: Place) -> None:
-    """The schema of schemas comes first, each other one before its first entry, what blobs hold too, and each once."""
+def test_schemas_precede_their_entries(place: Place) -> None:
+    """The schema of schemas comes first, each other one once before its first entry, including schemas of blobs."""
     recorder = Recorder(place.open(), LOG)
     assert 4 == recorder.append(0, [BOOT]).size
     assert 7 == recorder.append(4, [scored(1), scored(2)]).size
@@ -58,13 +58,13 @@ def test_schemas_stand_before_what_they_read(place: Place) -> None:
 
 
 def test_bytes_that_are_no_record_need_no_schema(place: Place) -> None:
-    """What no schema of ours reads is appended as it is."""
+    """Bytes of no known schema are appended unchanged."""
     assert 1 == Recorder(place.open(), LOG).append(0, [b"anything"]).size
     assert ["unknown"] == kinds(place.open())
 
 
 def test_a_rerun_of_an_append_stays_a_rerun(place: Place) -> None:
-    """The same records at the same expected size are the same entries, to the same recorder, to another, and later on."""
+    """The same records at the same expected size are the same entries, with the same recorder, with another, and later."""
     ledger = place.open()
     first = Recorder(ledger, LOG)
     first.append(0, [BOOT])
@@ -80,8 +80,8 @@ def test_a_rerun_of_an_append_stays_a_rerun(place: Place) -> None:
     assert 8 == ledger.head(LOG).size
 
 
-def test_an_append_that_may_have_happened_is_asked_for_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failure that came before or after the commit, the same append again leaves each schema there once."""
+def test_an_append_with_unknown_result_is_repeated(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure before or after the commit, repeating the append leaves each schema once."""
     ledger = place.open()
     recorder = Recorder(ledger, LOG)
     whole = ledger.append
@@ -107,10 +107,10 @@ GROUPS = st.lists(st.lists(st.sampled_from([BOOT, PROMOTED, STOPPED, scored(1)])
 
 @settings(max_examples=15, deadline=None)
 @given(groups=GROUPS, forgets=st.lists(st.booleans(), min_size=6, max_size=6))
-def test_what_is_recorded_follows_from_the_log_alone(
+def test_recorded_schemas_depend_on_the_log_alone(
     tmp_path_factory: pytest.TempPathFactory, groups: list[list[bytes]], forgets: list[bool]
 ) -> None:
-    """Whether a writer remembers, starts anew between appends or shares the log with another, the log comes out the same."""
+    """With one writer, with restarts between appends or with two writers, the log is the same."""
     logs = []
     for remembers in (True, False):
         place = Place(tmp_path_factory.mktemp("recording"))
@@ -126,7 +126,7 @@ def test_what_is_recorded_follows_from_the_log_alone(
 
 
 def test_two_writers_of_one_log_record_each_schema_once(place: Place) -> None:
-    """A writer that was beaten to an append looks again before it tries again."""
+    """A writer that lost a race for an append reads the log again before it retries."""
     ledger = place.open()
     one, other = Recorder(ledger, "control"), Recorder(ledger, "control")
     one.append(0, [PROMOTED])
@@ -148,12 +148,12 @@ def test_two_writers_of_one_log_record_each_schema_once(place: Place) -> None:
 
 
 def plainly_decoded(payloads: Sequence[bytes]) -> list[dict[str, object]]:
-    """Every entry of a log read by Avro alone, knowing only what the log says; nothing of ours is used here."""
+    """Every entry of a log decoded by Avro alone with the log's own schemas, without Ridecast's code."""
     schemas: dict[bytes, Any] = {}
     found = []
     for payload in payloads:
         head, body = payload[2:10], payload[10:]
-        if not schemas:  # The first entry: its text is the JSON at its end, and its fingerprint says that it is the right one.
+        if not schemas:  # The first entry: its text is the JSON at its end, and its fingerprint confirms it.
             schemas[head] = json.loads(payload[payload.index(b'{"') :])
         canonical = fastavro.schema.to_parsing_canonical_form(schemas[head])
         assert head == bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
@@ -166,8 +166,8 @@ def plainly_decoded(payloads: Sequence[bytes]) -> list[dict[str, object]]:
     return found
 
 
-def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path: Path) -> None:
-    """Each entry of a real region and of its runs decodes with fastavro and the schemas found in that log before it."""
+def test_every_log_of_a_run_is_read_without_ridecast(settled: Settled, tmp_path: Path) -> None:
+    """Each entry of a real region and of its runs decodes with fastavro and the preceding schemas of its log."""
     place = copied(settled.place, tmp_path / "home")
     run_here(place)
     stores = place.open()
@@ -194,19 +194,19 @@ def test_every_log_of_a_run_is_read_without_our_code(settled: Settled, tmp_path:
 
 
 def ours_of(ledger: Ledger, log: str) -> list[SchemaRecorded]:
-    """The schemas that a log holds."""
+    """The schemas in a log."""
     return list(ledger.records(log, SchemaRecorded))
 
 
-def test_a_schema_is_its_own_fingerprint() -> None:
-    """What stands behind each fingerprint is a schema that has it."""
+def test_a_schema_matches_its_fingerprint() -> None:
+    """Each recorded schema has the fingerprint that it is recorded under."""
     for found, entry in schema_entries().items():
         canonical = fastavro.schema.to_parsing_canonical_form(json.loads(decode(entry, SchemaRecorded).text))
         assert (canonical, found.hex()) == (decode(entry, SchemaRecorded).text, fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def test_every_writer_appends_through_the_recorder() -> None:
-    """No shell appends to the ledger by itself: then a schema could be missing."""
+    """No shell appends to the ledger directly: a schema could then be missing."""
     found = [
         f"{path}: {line.strip()}"
         for path in python_files("dataflows", "api", "ridecast")

@@ -1,4 +1,4 @@
-"""Which entries belong to which close: findings before it, all else after it, and nothing without one."""
+"""Which entries belong to which close: findings before it, all others after it, and none without a close."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ UNIVERSE, DIGEST, GAP = (
 
 
 def test_entries_are_grouped_by_their_slot(tmp_path: Path) -> None:
-    """A gap belongs to the slot behind it, and records of other kinds to none; a range may begin inside a close."""
+    """A gap belongs to the next slot, and records of other kinds to none; a range may start within a close."""
     changed = EnvironmentChanged(region="nyc", slot=2, environment=b"")
     ledger = filled(tmp_path, closed(1), UNIVERSE, DIGEST, changed, GAP, closed(2), closed(3), DIGEST)
     found = list(closes(ledger, LOG))
@@ -55,7 +55,7 @@ def test_entries_are_grouped_by_their_slot(tmp_path: Path) -> None:
 
 
 def test_an_entry_without_its_slot_is_damage(tmp_path: Path) -> None:
-    """What a close leads to cannot stand before it: the entry is named, and not left out in silence."""
+    """An issue or score before its close is reported with its entry, not silently skipped."""
     with pytest.raises(DamagedError, match="region/nyc entry 0: expected a UniverseChanged to follow the entry that closes its slot"):
         list(closes(filled(tmp_path / "first", UNIVERSE, closed(1)), LOG))
     with pytest.raises(DamagedError, match="region/nyc entry 2: expected a StateDigested to follow"):

@@ -1,4 +1,4 @@
-"""What is in force: the control log folded to any size, in any order of asking."""
+"""What is in force: the control log folded to any size, in any order of requests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,8 +70,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.none(), st.integers(0, len(ENTRIES))), min_size=1, max_size=8))
-def test_any_order_of_asking_gives_the_same(stores: Stores, asked: list[int | None]) -> None:
-    """Forwards, backwards or for the newest, what is in force at a size depends on that size alone."""
+def test_any_order_of_requests_gives_the_same(stores: Stores, asked: list[int | None]) -> None:
+    """In any order of requests, what is in force at a size depends on that size alone."""
     view = ControlView(stores.ledger)
     for size in asked:
         at = len(ENTRIES) if size is None else size
@@ -80,8 +80,8 @@ def test_any_order_of_asking_gives_the_same(stores: Stores, asked: list[int | No
         assert (at, root, plain(at)) == (control.size, control.root, control.champions)
 
 
-def test_the_newest_is_asked_for_again(tmp_path: Path) -> None:
-    """A view sees what was appended since, by itself or by another process; before anything there is nothing."""
+def test_the_newest_includes_later_appends(tmp_path: Path) -> None:
+    """A view includes entries appended since, by its own or another process; an empty log has nothing in force."""
     one, other = (open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})) for _ in range(2))
     view = ControlView(one.ledger)
     assert (0, EMPTY_ROOT, {}) == (view.latest().size, view.latest().root, view.latest().champions)
@@ -90,13 +90,13 @@ def test_the_newest_is_asked_for_again(tmp_path: Path) -> None:
     before = view.latest()
     other.ledger.append(CONTROL_LOG, 1, [promotion("nyc", 2)])
     assert {("nyc", "pickups"): b"\x02" * 32} == view.latest().champions
-    assert {("nyc", "pickups"): b"\x01" * 32} == before.champions  # what somebody holds does not change under them
+    assert {("nyc", "pickups"): b"\x01" * 32} == before.champions  # a returned value does not change later
     one.close()
     other.close()
 
 
 def test_nothing_is_read_twice(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for what it has folded already, a view does not read entries again."""
+    """A view does not read entries again that it has already folded."""
     view = ControlView(stores.ledger)
     first = view.latest()
     monkeypatch.setattr(type(stores.ledger), "read_kinds", lambda *_: pytest.fail("read again"))

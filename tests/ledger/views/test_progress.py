@@ -1,4 +1,4 @@
-"""How far a run is, from the ledger alone: totals equal the records', however often one looks."""
+"""Progress of a run, from the ledger alone: totals equal the records', for any number of reads."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def plain(stores: Stores, first: int) -> RegionProgress:
 
 @pytest.mark.parametrize("page", [1, 5_000])
 def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    """A watch that stood at the beginning sees everything that a run appended, in pages of any size."""
+    """A watch from the start of a log counts everything that a run appended, in pages of any size."""
     monkeypatch.setattr("ledger.views.progress.PAGE_ENTRIES", page)
     place = copied(settled.place, tmp_path / "home")
     stores = place.open()
@@ -58,8 +58,8 @@ def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monke
     stores.close()
 
 
-def test_a_watch_begins_where_the_log_stands(growing: Town) -> None:
-    """What was there before the watch is not counted."""
+def test_a_watch_starts_at_the_end_of_the_log(growing: Town) -> None:
+    """Entries from before the watch are not counted."""
     size = growing.ledger.head("region/nyc").size
     assert size > 5  # slots were closed before
     assert [RegionProgress("nyc", size)] == ProgressWatch(growing.ledger, ["nyc"]).look()
@@ -76,8 +76,8 @@ def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
     assert growing.newest == nyc.slot
 
 
-def test_a_share_counts_from_where_a_run_goes_on() -> None:
-    """Nothing is done before the first close, all of it at the ends, and a run that has nothing to do is done."""
+def test_a_share_counts_from_where_a_run_resumes() -> None:
+    """The share is 0 before the first close, 1 at the ends, and 1 for a run without new rides."""
     ahead = {0: (100, 200), 1: (50, 150)}
     progress = RegionProgress("nyc", 0)
     assert 0.0 == progress.share(ahead)

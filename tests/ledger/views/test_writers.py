@@ -1,4 +1,4 @@
-"""Which environments an entry may have been written in, as far as the logs tell."""
+"""Which environments may have written an entry, according to the logs."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ ONE, TWO = b"1" * 32, b"2" * 32
 
 
 def started(environment: bytes, region: str = "nyc") -> RunStarted:
-    """A run of a region begins."""
+    """The start of a run of a region."""
     return RunStarted(
         run="run", command=f"run {region}", started_at_us=0, host="host", environment=environment, packages="", source="", processes=1
     )
 
 
 def taken(size: int, region: str = "nyc") -> SnapshotTaken:
-    """A snapshot shows how long the log was."""
+    """A snapshot, which shows the log's size."""
     return SnapshotTaken(region=region, slot=0, size=size, root=b"", blob=b"", environment=ONE)
 
 
@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def fill(ledger: Ledger, runs: list[Record], changes: dict[int, bytes] | None = None, entries: int = 10) -> None:
-    """Write the runs, and a log in which some entries say that the environment has changed."""
+    """Write the runs, and a log in which some entries record a change of environment."""
     changes = changes or {}
     log = [
         EnvironmentChanged(region="nyc", slot=0, environment=changes[i])
@@ -46,22 +46,22 @@ def fill(ledger: Ledger, runs: list[Record], changes: dict[int, bytes] | None = 
 
 
 def test_one_environment_wrote_everything(ledger: Ledger) -> None:
-    """Runs in one environment leave no doubt, and runs of another region do not count."""
+    """Runs in one environment give one answer, and runs of another region do not count."""
     fill(ledger, [started(ONE), started(TWO, "tehran"), taken(8, "tehran"), taken(5), started(ONE)])
     writers = writers_of(ledger, "nyc")
     assert [0, 5] == [writer.least for writer in writers]
     assert [{ONE}] * 10 == [set(environments_at(writers, index)) for index in range(10)]
 
 
-def test_a_later_run_cannot_have_written_what_was_there(ledger: Ledger) -> None:
-    """What a snapshot shows to have been there before a run began, that run did not write; what follows either may have."""
+def test_a_later_run_cannot_have_written_earlier_entries(ledger: Ledger) -> None:
+    """A run did not write entries that a snapshot shows to be older; later entries may be from either run."""
     fill(ledger, [started(ONE), taken(6), started(TWO)])
     writers = writers_of(ledger, "nyc")
     assert [{ONE}] * 6 + [{ONE, TWO}] * 4 == [set(environments_at(writers, index)) for index in range(10)]
 
 
 def test_a_recorded_change_settles_it(ledger: Ledger) -> None:
-    """Below the change the run before wrote, above it the one that took over, and so back again."""
+    """The earlier run wrote the entries before the change, the later run those after it, and so on."""
     fill(ledger, [started(ONE), started(TWO), started(ONE)], {4: TWO, 7: ONE})
     writers = writers_of(ledger, "nyc")
     assert [{ONE}] * 4 + [{TWO}] * 3 + [{ONE}] * 3 == [set(environments_at(writers, index)) for index in range(10)]
@@ -69,6 +69,6 @@ def test_a_recorded_change_settles_it(ledger: Ledger) -> None:
 
 
 def test_without_runs_nothing_is_known(ledger: Ledger) -> None:
-    """A log whose runs are not on record has no known environment."""
+    """A log without recorded runs has no known environment."""
     fill(ledger, [taken(3)])
     assert frozenset() == environments_at(writers_of(ledger, "nyc"), 2)

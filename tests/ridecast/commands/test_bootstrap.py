@@ -29,7 +29,7 @@ def test_another_date_is_refused(copy: Small, call: Call) -> None:
     before = head_of(copy.home)
     done = call("bootstrap", "--rides", copy.rides, "--region", REGION, "--until", END, "--home", copy.home)
     assert (2, "") == (done.status, done.out)
-    recorded = rf"bootstrapped already until {UNTIL} with \d+ rides, and that cannot be changed"
+    recorded = rf"already bootstrapped until {UNTIL} with \d+ rides, which cannot be changed"
     assert re.fullmatch(rf"ridecast: region {REGION}: {recorded}; got until {END} with \d+ rides; use another --home\n", done.err)
     assert before == head_of(copy.home)
 
@@ -45,13 +45,13 @@ def test_a_region_may_begin_without_history(tmp_path: Path, call: Call) -> None:
     [
         (REGION, "2025-04-05", "rides before 2025-04-05, found none: they span 2025-04-05 to 2025-04-07; give a later date"),
         (REGION, "2030-05-01", "rides up to 2030-05-01, found none after 2025-04-07: .*; give 2025-04-08 or earlier"),
-        ("nyc", UNTIL, rf"rides before {UNTIL}, found none of this region among [\d,]+ events; give the --region that they were made for"),
+        ("nyc", UNTIL, rf"rides before {UNTIL}, found none of this region among [\d,]+ events; give the --region that they belong to"),
     ],
 )
 def test_a_date_or_region_without_rides_is_said(small: Small, tmp_path: Path, call: Call, region: str, until: str, found: str) -> None:
     """A date before the first ride or years after the last, and rides of another region, are wrong usage with a way out."""
     done = call("bootstrap", "--rides", small.rides, "--region", region, "--until", until, "--home", tmp_path / "home")
-    said = f"ridecast: region {region}: expected {found}, or begin with --no-history\n"
+    said = f"ridecast: region {region}: expected {found}, or start with --no-history\n"
     assert (2, "") == (done.status, done.out)
     assert re.fullmatch(said, done.err)
 

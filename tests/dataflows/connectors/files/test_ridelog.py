@@ -1,4 +1,4 @@
-"""The embedded ride log: what is appended is read, whole blocks only, across files, restarts and damage."""
+"""The embedded ride log: appended entries are read, complete blocks only, across files, restarts and damage."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def only_file(directory: Path) -> Path:
     return path
 
 
-def test_what_was_appended_is_read(tmp_path: Path) -> None:
+def test_appended_entries_are_read(tmp_path: Path) -> None:
     """Every entry comes back in order, with contiguous offsets from 0, in its own partition."""
     times, keys, values = rows(3_500)
     with RideLogWriter(tmp_path) as log:
@@ -63,7 +63,7 @@ def test_what_was_appended_is_read(tmp_path: Path) -> None:
 
 
 def test_read_starts_anywhere(tmp_path: Path) -> None:
-    """A read may start at any offset and crosses blocks; at the end there is nothing."""
+    """A read may start at any offset and crosses blocks; at the end it returns None."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(2_500))
     reader = RideLogReader(tmp_path, 0)
@@ -75,7 +75,7 @@ def test_read_starts_anywhere(tmp_path: Path) -> None:
 
 
 def test_files_are_rotated_and_resumed(tmp_path: Path) -> None:
-    """A full file is followed by one named by its first offset; another writer goes on at the end."""
+    """A full file is followed by one named by its first offset; another writer resumes at the end."""
     for first in (0, 2_200):
         with RideLogWriter(tmp_path, 1, segment_bytes=20_000) as log:
             assert log.ends() == [first]
@@ -95,7 +95,7 @@ def test_same_rides_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_other_software_reads_it(tmp_path: Path) -> None:
-    """A file of the log is an Avro container like any other."""
+    """A standard Avro reader reads a file of the log."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(3))
     with open(only_file(tmp_path), "rb") as file:
@@ -105,7 +105,7 @@ def test_other_software_reads_it(tmp_path: Path) -> None:
 
 
 def test_lowest_file_may_be_gone(tmp_path: Path) -> None:
-    """Where old files were deleted the log starts at the first that is left, and reads start there."""
+    """If old files were deleted, the log and its reads start at the first remaining file."""
     with RideLogWriter(tmp_path, 1, segment_bytes=1) as log:
         log.append(0, *rows(3_000))
     sorted((tmp_path / "0").iterdir())[0].unlink()
@@ -131,8 +131,8 @@ def test_reader_follows_a_live_writer(tmp_path: Path) -> None:
     assert reader.end() == 9
 
 
-def test_partial_block_is_waited_for_and_cut_off(tmp_path: Path) -> None:
-    """At every length that a dying writer may leave, readers stop before the last block and a new writer goes on."""
+def test_partial_block_is_waited_for_and_truncated(tmp_path: Path) -> None:
+    """At every length that a killed writer may leave, readers stop before the last block and a new writer resumes."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(3))
         log.flush()
@@ -150,7 +150,7 @@ def test_partial_block_is_waited_for_and_cut_off(tmp_path: Path) -> None:
 
 
 def test_header_still_being_written_is_an_empty_log(tmp_path: Path) -> None:
-    """A file that ends inside its header holds nothing yet; a writer starts it again."""
+    """A file that ends within its header is an empty log; a writer starts the file again."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(3))
     path = only_file(tmp_path)
@@ -163,7 +163,7 @@ def test_header_still_being_written_is_an_empty_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate"])
-def test_containers_of_bare_ride_events(tmp_path: Path, codec: str) -> None:
+def test_containers_of_plain_ride_events(tmp_path: Path, codec: str) -> None:
     """Another program's Avro file of ride events is a ride log: same bytes, framed; times from the events."""
     (tmp_path / "0").mkdir()
     second = {**EVENT, "event_id": "f", "logged_at": NOON_US + 7}
@@ -173,7 +173,7 @@ def test_containers_of_bare_ride_events(tmp_path: Path, codec: str) -> None:
 
 
 def test_containers_of_an_older_ride_event(tmp_path: Path) -> None:
-    """A file whose schema lacks an optional field is lifted to ours."""
+    """A file whose schema lacks an optional field is converted to ride_event.v1."""
     schema = json.loads(json.dumps(released("ride_event.v1")))
     schema["fields"] = [field for field in schema["fields"] if field["name"] != "fare"]
     (tmp_path / "0").mkdir()
@@ -191,7 +191,7 @@ def test_containers_of_an_older_ride_event(tmp_path: Path) -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_fast_entries_equal_the_plain_ones(entries: list[tuple[int, bytes, bytes]], more: bytes) -> None:
-    """Where the fast reader of entries answers at all, it answers what fastavro does."""
+    """If the fast reader accepts entries, its result equals fastavro's."""
     times = np.array([entry[0] for entry in entries], np.int64)
     data = _entries(times, [entry[1] for entry in entries], [entry[2] for entry in entries])
     plain = plain_entries(data, len(entries))
@@ -206,7 +206,7 @@ def test_fast_entries_equal_the_plain_ones(entries: list[tuple[int, bytes, bytes
 @given(st.binary(max_size=80), st.integers(0, 4))
 @settings(max_examples=300, deadline=None)
 def test_fast_entries_accept_no_noise(data: bytes, n: int) -> None:
-    """On any bytes the fast reader either gives up or agrees with fastavro."""
+    """On arbitrary bytes the fast reader either returns None or agrees with fastavro."""
     fast = _fast_entries(data, n)
     if fast is not None:
         plain = plain_entries(data, n)
@@ -223,7 +223,7 @@ def test_missing_directory(tmp_path: Path) -> None:
 
 
 def test_directory_without_a_log(tmp_path: Path) -> None:
-    """A directory without partitions, or with a missing one, is no ride log."""
+    """A directory without partitions, or with a missing one, is not a ride log."""
     with pytest.raises(UsageError, match=r"expected folders 0, 1, \.\.\. of Avro files"):
         partitions(tmp_path)
     (tmp_path / "1").mkdir()
@@ -232,7 +232,7 @@ def test_directory_without_a_log(tmp_path: Path) -> None:
 
 
 def test_unknown_partition(tmp_path: Path) -> None:
-    """A partition that the log does not have is named."""
+    """The error names a partition that the log does not have."""
     RideLogWriter(tmp_path, 2).close()
     with pytest.raises(UsageError, match="expected a partition of 0 to 1, got 2"):
         RideLogReader(tmp_path, 2)
@@ -246,7 +246,7 @@ def test_unknown_partition(tmp_path: Path) -> None:
     ],
 )
 def test_not_an_avro_file(tmp_path: Path, content: bytes, message: str) -> None:
-    """A file that is not Avro is named."""
+    """The error names a file that is not Avro."""
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / f"{0:020d}.avro").write_bytes(content)
     with pytest.raises(DamagedError, match=message):
@@ -254,7 +254,7 @@ def test_not_an_avro_file(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_avro_file_of_something_else(tmp_path: Path) -> None:
-    """An Avro file that does not hold rides says which field is missing."""
+    """The error for an Avro file without rides names the missing field."""
     (tmp_path / "0").mkdir()
     schema = {"type": "record", "name": "Weather", "fields": [{"name": "rain", "type": "double"}]}
     with open(tmp_path / "0" / f"{0:020d}.avro", "wb") as file:
@@ -264,7 +264,7 @@ def test_avro_file_of_something_else(tmp_path: Path) -> None:
 
 
 def test_unknown_codec(tmp_path: Path) -> None:
-    """A compression that we do not read is named."""
+    """The error names an unsupported compression."""
     (tmp_path / "0").mkdir()
     out = io.BytesIO()
     fastavro.writer(out, released("ride_event.v1"), [EVENT], codec="bzip2")
@@ -274,16 +274,16 @@ def test_unknown_codec(tmp_path: Path) -> None:
 
 
 def test_damage_in_the_middle(tmp_path: Path) -> None:
-    """A flipped marker, a shortened earlier file and a missing one are damage, not an end."""
+    """A flipped marker, a truncated earlier file and a missing one are damage, not the end of the log."""
     with RideLogWriter(tmp_path, 1, segment_bytes=1) as log:
         log.append(0, *rows(3_000))
     first, second, _ = sorted((tmp_path / "0").iterdir())
     whole = first.read_bytes()
     first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DamagedError, match="expected the file's marker at byte"):
+    with pytest.raises(DamagedError, match="expected the sync marker at byte"):
         RideLogReader(tmp_path, 0)
     first.write_bytes(whole[:-1])
-    with pytest.raises(DamagedError, match="expected a whole block at byte"):
+    with pytest.raises(DamagedError, match="expected a complete block at byte"):
         RideLogReader(tmp_path, 0)
     first.write_bytes(whole)
     second.unlink()
@@ -292,7 +292,7 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_damaged_entries(tmp_path: Path) -> None:
-    """A block whose entries do not fill it is named by its place."""
+    """The error for a block that its entries do not fill names its position."""
     with RideLogWriter(tmp_path, 1) as log:
         log.append(0, *rows(2))
     path = only_file(tmp_path)
@@ -311,14 +311,14 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 
 def test_another_number_of_partitions(tmp_path: Path) -> None:
-    """A log keeps the number of partitions that it was made with."""
+    """A log keeps the number of partitions that it was created with."""
     RideLogWriter(tmp_path, 2).close()
     with pytest.raises(UsageError, match="expected 4 partitions, got 2"):
         RideLogWriter(tmp_path, 4)
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """A disk that refuses is reported with what it said."""
+    """A failing disk is reported with its error."""
     log = RideLogWriter(tmp_path, 1)
     full = log._tails[0]
     full._opened().close()
@@ -329,7 +329,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_columns_of_unequal_length(tmp_path: Path) -> None:
-    """Columns that do not fit each other are a bug of the caller."""
+    """Columns of unequal length are a bug of the caller."""
     with RideLogWriter(tmp_path, 1) as log:
         with pytest.raises(ContractError, match="columns of one length, got 1, 2 and 1"):
             log.append(0, np.array([1]), [b"", b""], [b""])

@@ -1,4 +1,4 @@
-"""Exactly once on Kafka, where it is hard: a second publisher, a killed one, a broker that goes away."""
+"""Exactly-once publishing to Kafka: a second publisher, a killed one, a broker that goes down."""
 
 import random
 import subprocess
@@ -43,7 +43,7 @@ def test_a_stale_publisher_is_fenced(kafka: str, kafka_topic: Topics) -> None:
     stale, new = KafkaForecasts(kafka, instance, "nyc"), KafkaForecasts(kafka, instance, "nyc")
     stale.publish(sample_messages(0), LOG, 1)
     assert new.cursor(LOG) == 1
-    with pytest.raises(Fenced, match=f"publisher ridecast-{instance}-nyc: another one has taken over"):
+    with pytest.raises(Fenced, match=f"publisher ridecast-{instance}-nyc: another publisher has taken over"):
         stale.publish(sample_messages(1), LOG, 2)
     assert new.publish(sample_messages(1), LOG, 2)
     assert issues_seen(kafka, instance) == {0: 40, 1: 40}
@@ -51,10 +51,10 @@ def test_a_stale_publisher_is_fenced(kafka: str, kafka_topic: Topics) -> None:
     new.close()
 
 
-def test_a_fenced_publisher_is_fenced_though_its_client_forgot_the_error(
+def test_a_fenced_publisher_is_fenced_if_its_client_lost_the_error(
     kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flush that fails without saying why is a failed transaction; asked to abort it, the broker says who has taken over."""
+    """A flush that fails without an error is a failed transaction; aborting it then reports the fencing."""
     instance = kafka_topic(0)
     stale, new = KafkaForecasts(kafka, instance, "nyc"), KafkaForecasts(kafka, instance, "nyc")
     stale.publish(sample_messages(0), LOG, 1)
@@ -66,20 +66,20 @@ def test_a_fenced_publisher_is_fenced_though_its_client_forgot_the_error(
 
     with monkeypatch.context() as patched:
         patched.setattr(ours, "flush", forgetful)
-        with pytest.raises(Fenced, match="another one has taken over"):
+        with pytest.raises(Fenced, match="another publisher has taken over"):
             stale.publish(sample_messages(1), LOG, 2)
     assert new.publish(sample_messages(1), LOG, 2)
     assert issues_seen(kafka, instance) == {0: 40, 1: 40}
     new.close()
 
 
-def test_another_fault_of_the_client_is_not_taken_for_a_fatal_error() -> None:
-    """Only what the interpreter says of a forgotten error is one."""
+def test_another_system_error_is_not_a_fatal_error() -> None:
+    """Only the interpreter's message for a lost exception counts as a fatal error."""
     with pytest.raises(SystemError, match="something else"), ours.fatal_errors():
         raise SystemError("something else")
 
 
-def test_publishers_of_two_regions_do_not_disturb_each_other(kafka: str, kafka_topic: Topics) -> None:
+def test_publishers_of_two_regions_do_not_fence_each_other(kafka: str, kafka_topic: Topics) -> None:
     """Each region has its own transactional id, so that one publisher fences only its own predecessor."""
     instance = kafka_topic(0)
     nyc, tehran = KafkaForecasts(kafka, instance, "nyc"), KafkaForecasts(kafka, instance, "tehran")
@@ -92,7 +92,7 @@ def test_publishers_of_two_regions_do_not_disturb_each_other(kafka: str, kafka_t
 
 
 def test_an_aborted_issue_is_never_seen(kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a message of an issue is not delivered, the issue is aborted and published again, whole."""
+    """If a message of an issue is not delivered, the issue is aborted and published again as a whole."""
     instance = kafka_topic(0)
     sink = KafkaForecasts(kafka, instance, "nyc")
     failures = [2]
@@ -111,8 +111,8 @@ def test_an_aborted_issue_is_never_seen(kafka: str, kafka_topic: Topics, monkeyp
     sink.close()
 
 
-def test_a_lost_answer_to_a_commit_is_settled_by_the_cursor(kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit that happened although its answer was lost is not repeated."""
+def test_a_lost_answer_to_a_commit_is_resolved_by_the_cursor(kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that succeeded although its answer was lost is not repeated."""
     from confluent_kafka import KafkaError, KafkaException
 
     instance = kafka_topic(0)
@@ -134,8 +134,8 @@ def test_a_lost_answer_to_a_commit_is_settled_by_the_cursor(kafka: str, kafka_to
     sink.close()
 
 
-def test_a_restart_of_the_broker_is_sat_out(kafka_server: KafkaServer) -> None:
-    """A broker that is killed and comes back costs time, not forecasts: each is there once."""
+def test_a_restart_of_the_broker_is_waited_for(kafka_server: KafkaServer) -> None:
+    """A broker that is killed and restarted delays forecasts but loses none: each is there once."""
     instance = kafka_server.fresh_topic(0)
     sink = KafkaForecasts(kafka_server.address, instance, "nyc")
     assert sink.publish(sample_messages(0), LOG, 1)
@@ -147,8 +147,8 @@ def test_a_restart_of_the_broker_is_sat_out(kafka_server: KafkaServer) -> None:
     sink.close()
 
 
-def test_a_broker_that_stays_away_is_reported(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its patience publishing raises; when the broker is back the issue is published, once."""
+def test_a_broker_that_stays_down_is_reported(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its timeout publishing raises; once the broker is back the issue is published, once."""
     instance = kafka_server.fresh_topic(0)
     sink = KafkaForecasts(kafka_server.address, instance, "nyc", patience_s=3.0)
     assert sink.publish(sample_messages(0), LOG, 1)
@@ -165,18 +165,18 @@ def test_a_broker_that_stays_away_is_reported(kafka_server: KafkaServer, monkeyp
     again.close()
 
 
-def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Sinks name the address where nobody listens."""
+def test_no_broker_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The errors of sinks name the address that does not answer."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic demand.forecasts"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic demand.forecasts"):
         KafkaForecasts(address, "local", "nyc").cursor(LOG)
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic rides.rejected"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic rides.rejected"):
         KafkaRejects(address, Seals(tmp_path / "rejects.key")).write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"")])
 
 
 def test_rejects_that_no_broker_confirms_are_an_error(kafka_server: KafkaServer, tmp_path: Path) -> None:
-    """A reject without a delivery report is not taken for kept."""
+    """A reject without a delivery report does not count as stored."""
     sink = KafkaRejects(kafka_server.address, Seals(tmp_path / "rejects.key"), kafka_server.fresh_topic(0), patience_s=2.0)
     sink.write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"a")])
     kafka_server.kill()
@@ -197,20 +197,20 @@ for index in range(sink.cursor("region/nyc"), until):
 
 
 def start_publisher(bootstrap: str, instance: str, until: int) -> subprocess.Popen[str]:
-    """A publisher in a process of its own."""
+    """Start a publisher in its own process."""
     words = [sys.executable, "-c", PUBLISHER, bootstrap, instance, str(until)]
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_each_forecast_is_seen_once_wherever_the_publisher_is_killed(kafka: str, kafka_topic: Topics, seed: int) -> None:
-    """Killed at random moments and started again, a publisher leaves every issue whole and once, and none open."""
+    """Killed at random moments and started again, a publisher leaves every issue complete and once, and no open transaction."""
     chance = random.Random(seed)
     instance, issues = kafka_topic(0), 60
     for _ in range(3):
         child = start_publisher(kafka, instance, issues)
         assert child.stdout is not None
-        # Some after a few issues, some in the middle of starting; both at a moment that is not a whole step.
+        # Some kills come after a few issues, some during the start; neither falls on a step boundary.
         for _ in range(chance.randrange(0, 12)):
             child.stdout.readline()
         time.sleep(chance.uniform(0, 0.06))

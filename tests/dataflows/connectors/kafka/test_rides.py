@@ -1,4 +1,4 @@
-"""What only a broker can do to a reader of rides: transactions, deleted records, and going away."""
+"""Reading rides from a broker: transactions, deleted records and outages."""
 
 import time
 from collections.abc import Callable
@@ -36,14 +36,14 @@ def read_to(reader: KafkaReader, end: int, limit_s: float = 30.0) -> list[bytes]
 
 
 def transactional(bootstrap: str, topic: str) -> Producer:
-    """A producer whose transactions are its test's own."""
+    """A transactional producer for one test."""
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"rides-{topic}", "linger.ms": 1, "log_level": 0})
     producer.init_transactions(20)
     return producer
 
 
 def test_markers_at_the_end_are_passed(kafka: str, kafka_topic: Topics) -> None:
-    """A log that ends in a marker, not a message, is read to its end: position reaches the high watermark."""
+    """A log that ends with a transaction marker is read to its end: the position reaches the high watermark."""
     topic = kafka_topic(1)
     producer = transactional(kafka, topic)
     for value in (b"a", b"b"):
@@ -60,7 +60,7 @@ def test_markers_at_the_end_are_passed(kafka: str, kafka_topic: Topics) -> None:
 
 
 def test_an_open_transaction_is_not_the_end(kafka: str, kafka_topic: Topics) -> None:
-    """Rides of an open transaction lie below the end but are not read; once aborted, they are passed."""
+    """Rides of an open transaction are below the end but not read; once aborted, they are skipped."""
     topic = kafka_topic(1)
     write(kafka, topic, [b"before"])
     producer = transactional(kafka, topic)
@@ -82,7 +82,7 @@ def test_an_open_transaction_is_not_the_end(kafka: str, kafka_topic: Topics) -> 
 
 
 def test_a_tombstone_is_an_event_that_does_not_decode(kafka: str, kafka_topic: Topics) -> None:
-    """A message without a value comes as empty bytes, so that it is counted as received."""
+    """A message without a value is read as empty bytes, so that it counts as received."""
     topic = kafka_topic(1)
     write(kafka, topic, [b"a", None, b"c"])
     source = KafkaRides(kafka, topic)
@@ -92,8 +92,8 @@ def test_a_tombstone_is_an_event_that_does_not_decode(kafka: str, kafka_topic: T
     source.close()
 
 
-def test_deleted_rides_are_a_gap_that_is_seen(kafka: str, kafka_topic: Topics) -> None:
-    """Where the broker has deleted rides the start says so, and reading below it raises instead of skipping."""
+def test_deleted_rides_are_a_reported_gap(kafka: str, kafka_topic: Topics) -> None:
+    """When the broker deletes rides the start moves, and reading below it raises instead of skipping."""
     topic = kafka_topic(1)
     write(kafka, topic, [b"%d" % i for i in range(10)])
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -112,7 +112,7 @@ def test_deleted_rides_are_a_gap_that_is_seen(kafka: str, kafka_topic: Topics) -
 
 
 def test_rides_that_are_deleted_under_a_reader_are_not_skipped(kafka: str, kafka_topic: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that is overtaken by deletion raises; it never goes on at the new start as if nothing were missing."""
+    """A reader whose position is deleted raises; it never silently resumes at the new start."""
     monkeypatch.setattr(kafka_rides, "QUEUED_KB", 1)
     topic = kafka_topic(1)
     source = KafkaRides(kafka, topic)
@@ -130,8 +130,8 @@ def test_rides_that_are_deleted_under_a_reader_are_not_skipped(kafka: str, kafka
     source.close()
 
 
-def test_a_broker_that_is_away_is_a_stall_and_never_the_end(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the broker is dead reads give nothing and the end can not be had; when it is back, reading goes on."""
+def test_a_broker_that_is_down_is_a_delay_and_never_the_end(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker is down reads return None and the end raises; when it is back, reading continues."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     topic = kafka_server.fresh_topic(1)
     write(kafka_server.address, topic, [b"a"])
@@ -141,7 +141,7 @@ def test_a_broker_that_is_away_is_a_stall_and_never_the_end(kafka_server: KafkaS
     kafka_server.kill()
     for _ in range(3):
         assert reader.read(10, 0.2) is None
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: asked for the ends of {topic}/0"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: reading the ends of {topic}/0"):
         reader.end()
     kafka_server.start()
     monkeypatch.setattr(ours, "ANSWER_S", 20.0)
@@ -152,8 +152,8 @@ def test_a_broker_that_is_away_is_a_stall_and_never_the_end(kafka_server: KafkaS
     source.close()
 
 
-def test_patience_ends(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that stays away longer than the reader's patience is reported by the reader itself."""
+def test_a_long_outage_is_reported(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is down longer than the reader's timeout is reported by the reader itself."""
     monkeypatch.setattr(ours, "ANSWER_S", 0.5)
     monkeypatch.setattr(kafka_rides, "PATIENCE_S", 1.0)
     topic = kafka_server.fresh_topic(1)
@@ -168,40 +168,40 @@ def test_patience_ends(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatc
         while time.monotonic() < give_up_at:
             reader.read(10, 0.1)
 
-    with pytest.raises(StoreUnavailable, match="asked for the ends"):
+    with pytest.raises(StoreUnavailable, match="reading the ends"):
         read_for(20)
     reader.close()
     source.close()
 
 
-def test_no_broker_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address where nobody listens is named in the error."""
+def test_no_broker_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names an address that does not answer."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     address = f"127.0.0.1:{free_port()}"
     source = KafkaRides(address, "rides.raw")
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: asked for the partitions of rides.raw"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: reading the partitions of rides.raw"):
         source.partitions()
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: asked for the identity of rides.raw"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: reading the identity of rides.raw"):
         source.identity()
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: making the topic x"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {address}: creating topic x"):
         ours.ensure_topic(address, "x", 1, {})
     source.close()
 
 
-def test_a_missing_topic_is_said_in_one_line(kafka: str, kafka_topic: Topics) -> None:
-    """A topic that the broker does not have is named in the error, and is not made by asking."""
+def test_a_missing_topic_is_reported_in_one_line(kafka: str, kafka_topic: Topics) -> None:
+    """The error names a topic that the broker does not have, and the request does not create it."""
     topic = kafka_topic(0)
     source = KafkaRides(kafka, topic)
     for _ in range(2):
-        with pytest.raises(NotFound, match=f"expected a topic {topic}, and there is none"):
+        with pytest.raises(NotFound, match=f"expected a topic {topic}, found none"):
             source.partitions()
-    with pytest.raises(NotFound, match=f"expected a topic {topic}, and there is none"):
+    with pytest.raises(NotFound, match=f"expected a topic {topic}, found none"):
         source.identity()
     source.close()
 
 
 def test_identity_tells_a_topic_from_its_successor(kafka: str, kafka_topic: Topics) -> None:
-    """A topic that is deleted and made again has another identity in the same cluster."""
+    """A topic that is deleted and created again has another identity in the same cluster."""
     topic = kafka_topic(1)
     source = KafkaRides(kafka, topic)
     before = source.identity()
@@ -217,8 +217,8 @@ def test_identity_tells_a_topic_from_its_successor(kafka: str, kafka_topic: Topi
     source.close()
 
 
-def test_a_topic_is_made_once(kafka: str, kafka_topic: Topics) -> None:
-    """Making a topic that exists changes nothing and says so."""
+def test_a_topic_is_created_once(kafka: str, kafka_topic: Topics) -> None:
+    """Creating an existing topic changes nothing and returns False."""
     topic = kafka_topic(0)
     assert ours.ensure_topic(kafka, topic, 3, {"cleanup.policy": "compact"})
     assert not ours.ensure_topic(kafka, topic, 5, {})
@@ -227,8 +227,8 @@ def test_a_topic_is_made_once(kafka: str, kafka_topic: Topics) -> None:
     source.close()
 
 
-def test_all_of_a_topic_is_read_with_patience(kafka: str, kafka_topic: Topics) -> None:
-    """Reading a topic to its end waits for an open transaction, and names it when patience ends."""
+def test_all_of_a_topic_is_read_within_the_timeout(kafka: str, kafka_topic: Topics) -> None:
+    """Reading a topic to its end waits for an open transaction, and the error after the timeout mentions it."""
     topic = kafka_topic(2)
     write(kafka, topic, [b"a", b"b"])
     assert list(read_all(kafka, topic, 10.0)) == [b"a", b"b"]
@@ -243,7 +243,7 @@ def test_all_of_a_topic_is_read_with_patience(kafka: str, kafka_topic: Topics) -
 
 
 def test_an_address_names_the_source(kafka: str, tmp_path: object) -> None:
-    """A directory and a Kafka address open their sources; anything else is the person's mistake."""
+    """A directory and a Kafka address open their sources; anything else is a usage error."""
     source = open_rides(f"kafka://{kafka}/rides.raw")
     assert isinstance(source, KafkaRides)
     source.close()
@@ -254,8 +254,8 @@ def test_an_address_names_the_source(kafka: str, tmp_path: object) -> None:
 
 
 @pytest.mark.bench
-def test_the_reader_keeps_up_with_a_bare_loop(kafka: str, kafka_topic: Topics) -> None:
-    """Building batches keeps at least 0.7 of the rate of a tuned consume loop that drops what it gets."""
+def test_the_reader_keeps_up_with_a_plain_loop(kafka: str, kafka_topic: Topics) -> None:
+    """Building batches reaches at least 0.7 of the rate of a tuned consume loop that discards its messages."""
     topic, n = kafka_topic(1), 600_000
     producer = Producer({"bootstrap.servers": kafka, "linger.ms": 20, "queue.buffering.max.messages": n + 1, "compression.type": "lz4"})
     for i in range(n):

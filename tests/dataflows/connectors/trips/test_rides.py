@@ -1,4 +1,4 @@
-"""Trip files as ride events: which columns, what time, which id, and what becomes of bad rows."""
+"""Trip files as ride events: columns, times, ids and rejected rows."""
 
 import gzip
 from datetime import datetime
@@ -25,12 +25,12 @@ def csv_trips(folder: Path, text: str, names: ColumnNames | None = None, name: s
 
 
 def reasons(trips: Trips) -> list[tuple[int, str]]:
-    """(row, reason) of what was rejected."""
+    """(row, reason) of the rejected rows."""
     return [(row.row, row.reason.value) for row in trips.rejected]
 
 
-def test_new_york_is_taken_whole(shared: Path) -> None:
-    """Every row of April and May 2014 becomes a ride of its own, the 17,824 exact repeats too."""
+def test_all_of_new_york_is_accepted(shared: Path) -> None:
+    """Every row of April and May 2014 becomes its own ride, including the 17,824 exact repeats."""
     found = []
     for month in ("04", "05"):
         trips = to_trips([read_trips(shared / "data" / f"uber_nyc_2014-{month}.parquet", ColumnNames(), NEW_YORK)])
@@ -51,13 +51,13 @@ def test_new_york_is_taken_whole(shared: Path) -> None:
     ],
 )
 def test_columns_are_found_by_their_usual_names(tmp_path: Path, heading: str) -> None:
-    """Time and place are found whatever the city calls them."""
+    """Columns of time and place are found by the names that cities use."""
     trips = csv_trips(tmp_path, f"{heading}\n2014-04-01 00:00,40.7,-74.0\n")
     assert (trips.occurred_at_us.tolist(), trips.lat.tolist(), trips.lon.tolist()) == ([MIDNIGHT_US], [40.7], [-74.0])
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
-    """Names that are given win over names that are known; an id column gives the ids."""
+    """Given names override known names; an id column gives the ids."""
     text = "time,begin,lat,y,lon,x,key\nno,2014-04-01 00:00,no,40.7,no,-74,ride-1\n"
     trips = csv_trips(tmp_path, text, ColumnNames("begin", "y", "x", "key"))
     assert (trips.id, trips.occurred_at_us.tolist(), trips.lat.tolist()) == (["ride-1"], [MIDNIGHT_US], [40.7])
@@ -78,7 +78,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     ],
 )
 def test_ways_to_write_a_time(text: str, time_us: int) -> None:
-    """Local times are the zone's, times with a zone are their own."""
+    """Local times are in the given zone, times with a zone in their own."""
     times, faults = utc_times(pa.chunked_array([[text]]), NEW_YORK, where="t")
     assert (times.tolist(), faults.tolist()) == ([time_us], [None])
 
@@ -97,15 +97,15 @@ def test_ways_to_write_a_time(text: str, time_us: int) -> None:
         ("99999999-01-01 00:00", "bad_time"),
     ],
 )
-def test_times_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
-    """A time that happened twice, never, or cannot be read is a rejected row with its reason."""
+def test_invalid_times(tmp_path: Path, text: str, reason: str) -> None:
+    """A time that is ambiguous, skipped or unreadable is a rejected row with its reason."""
     trips = csv_trips(tmp_path, f"time,lat,lon\n2014-04-01 00:00,40.7,-74\n{text},40.7,-74\n")
     assert (len(trips), trips.received, reasons(trips)) == (1, 2, [(2, reason)])
 
 
 @pytest.mark.parametrize("place", ["91,-74", "40.7,-181", "nan,-74", ",-74", "north,-74", "40.7,inf", "1e400,-74", "0x10,-74"])
-def test_coordinates_that_are_none(tmp_path: Path, place: str) -> None:
-    """A place that is not on earth is a rejected row."""
+def test_invalid_coordinates(tmp_path: Path, place: str) -> None:
+    """Coordinates out of range are a rejected row."""
     trips = csv_trips(tmp_path, f"time,lat,lon\n2014-04-01 00:00,40.7,-74\n2014-04-01 00:00,{place}\n")
     assert reasons(trips) == [(2, "bad_coordinates")]
 
@@ -120,7 +120,7 @@ def test_rows_with_missing_fields_keep_their_numbers(tmp_path: Path) -> None:
     assert trips.received == len(trips) + len(trips.rejected)
 
 
-def test_ids_that_are_none(tmp_path: Path) -> None:
+def test_invalid_ids(tmp_path: Path) -> None:
     """An empty id, or one of more than 64 bytes, is a rejected row."""
     text = "time,lat,lon,ride_id\n" + "".join(f"2014-04-01 00:00,40.7,-74,{name}\n" for name in ("a", "", "é" * 33, "é" * 32))
     trips = csv_trips(tmp_path, text)
@@ -128,7 +128,7 @@ def test_ids_that_are_none(tmp_path: Path) -> None:
 
 
 def test_equal_rows_are_different_rides(tmp_path: Path) -> None:
-    """The n-th occurrence of a row has an id of its own, the same wherever in the file it stands."""
+    """The n-th occurrence of a row has its own id, independent of its position in the file."""
     row, other = "2014-04-01 00:00,40.7,-74,B1\n", "2014-04-01 00:00,40.7,-74,B2\n"
     first = csv_trips(tmp_path, "time,lat,lon,base\n" + row + row + other)
     second = csv_trips(tmp_path, "time,lat,lon,base\n" + other + row + row)
@@ -139,7 +139,7 @@ def test_equal_rows_are_different_rides(tmp_path: Path) -> None:
 
 
 def test_parquet_and_csv_of_the_same_rows_are_equal(tmp_path: Path) -> None:
-    """The kind of file does not change a ride's id; nor does compression."""
+    """Neither file format nor compression changes a ride's id."""
     frame = pd.DataFrame(
         {
             "time": pd.to_datetime(["2014-04-01 00:01", "2014-04-01 00:00"]),
@@ -156,7 +156,7 @@ def test_parquet_and_csv_of_the_same_rows_are_equal(tmp_path: Path) -> None:
 
 
 def test_rides_are_sorted_by_time_and_equal_times_keep_their_order(tmp_path: Path) -> None:
-    """Files are merged by time; rows of one moment stay as they came."""
+    """Files are merged by time; rows of equal time keep their order."""
     (tmp_path / "a.csv").write_text("time,lat,lon,trip_id\n2014-04-01 00:02,40.7,-74,a\n2014-04-01 00:01,40.7,-74,b\n")
     (tmp_path / "b.csv").write_text("time,lat,lon,trip_id\n2014-04-01 00:01,40.7,-74,c\n2014-04-01 00:00,40.7,-74,d\n")
     trips = to_trips([read_trips(tmp_path / name, ColumnNames(), NEW_YORK) for name in ("a.csv", "b.csv")])
@@ -166,7 +166,7 @@ def test_rides_are_sorted_by_time_and_equal_times_keep_their_order(tmp_path: Pat
 
 
 def test_where_the_timezone_comes_from(tmp_path: Path) -> None:
-    """A given zone wins over the file's own column, and that over the region's; a row of an unknown zone is rejected."""
+    """A given zone overrides the file's column, which overrides the region's zone; a row of an unknown zone is rejected."""
     text = "time,lat,lon,tz\n2014-04-01 00:00,40.7,-74,America/Chicago\n2014-04-01 00:00,40.7,-74,Mars/Base\n2014-04-01 00:00,40.7,-74,\n"
     hour_us = 3_600_000_000
     trips = csv_trips(tmp_path, text)
@@ -180,7 +180,7 @@ def test_where_the_timezone_comes_from(tmp_path: Path) -> None:
 
 
 def test_parquet_with_zones_and_odd_columns(tmp_path: Path) -> None:
-    """Times with a zone need no other; decimals, nulls and lists in other columns do no harm."""
+    """Times with a zone need no other zone; decimals, nulls and lists in other columns are accepted."""
     table = pa.table(
         {
             "time": pa.array([datetime(2014, 4, 1, 4), None], pa.timestamp("ns", "UTC")),
@@ -198,21 +198,21 @@ def test_parquet_with_zones_and_odd_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"", "expected a CSV file with a heading, got nothing"),
-        ("t.csv", b"\x00\x01\x02\n", "bytes that are no text"),
+        ("t.csv", b"", "expected a CSV file with a heading, got an empty file"),
+        ("t.csv", b"\x00\x01\x02\n", "binary data"),
         ("t.csv", b"time,lat,lat\n", "expected every column once, got 'lat' twice"),
         ("t.csv", b"when,lat,lon\n1,2,3\n", "found no time column; name it with --time; its columns are when, lat, lon"),
         ("t.csv", b"time,lat,east\n1,2,3\n", "found no lon column; name it with --lon"),
-        ("t.csv", b"time,lat,lon\n", "expected at least one usable trip, got no rows"),
-        ("t.csv", b"time,lat,lon\nx,1,1\ny,1,1\n", "expected at least one usable trip, got 2 bad_time"),
+        ("t.csv", b"time,lat,lon\n", "expected at least one valid trip, got no rows"),
+        ("t.csv", b"time,lat,lon\nx,1,1\ny,1,1\n", "expected at least one valid trip, got 2 bad_time"),
         ("t.csv", b"time,lat,lon\n\xff\xfe,1,1\n", "cannot be read"),
         ("t.parquet", b"time,lat,lon\n", "expected Parquet as its name says"),
         ("t.parquet", b"PAR1 and then nothing", "cannot be read"),
         ("t.csv.gz", b"no gzip", "cannot be read"),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """What is wrong with a file is said in one line that names it."""
+def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """The error for an unusable file is one line that names it."""
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UsageError, match=message) as caught:
@@ -221,16 +221,16 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, me
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_not_there(tmp_path: Path) -> None:
-    """A missing file and a directory are told apart."""
-    with pytest.raises(UsageError, match=r"nothing\.csv: expected a Parquet or CSV file of trips, and there is none"):
+def test_missing_files(tmp_path: Path) -> None:
+    """A missing file and a directory have different errors."""
+    with pytest.raises(UsageError, match=r"nothing\.csv: expected a Parquet or CSV file of trips, found no such file"):
         read_trips(tmp_path / "nothing.csv", ColumnNames(), NEW_YORK)
     with pytest.raises(UsageError, match="got a directory"):
         read_trips(tmp_path, ColumnNames(), NEW_YORK)
 
 
-def test_columns_that_are_not_there_or_of_another_type(tmp_path: Path) -> None:
-    """A column that was named but does not exist, or cannot hold what it should, is named with its file."""
+def test_columns_that_are_missing_or_of_another_type(tmp_path: Path) -> None:
+    """The error names a column that does not exist, or has the wrong type, and its file."""
     with pytest.raises(UsageError, match=r"--lat: expected one of the columns time, lat, lon, got 'y'"):
         csv_trips(tmp_path, "time,lat,lon\n", ColumnNames(lat="y"))
     pd.DataFrame({"time": [1.5], "lat": [40.7], "lon": [-74.0]}).to_parquet(tmp_path / "a.parquet")

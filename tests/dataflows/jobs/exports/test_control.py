@@ -1,4 +1,4 @@
-"""The tables of models and of the control log hold what the log says, in columns that other tools read."""
+"""The tables of models and of the control log equal the log, in columns that other tools read."""
 
 import json
 
@@ -14,7 +14,7 @@ Rows = list[dict[str, object]]
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, dict[str, int], dict[str, Rows]]:
-    """A town, the rows that the export says, and the rows that lie there."""
+    """A town, the row counts that the export returned, and the rows in the files."""
     town = build_town(tmp_path_factory.mktemp("town"), slots=2)
     town.ledger.append(CONTROL_LOG, 2, [b"from a newer version"])
     folder = tmp_path_factory.mktemp("tables")
@@ -26,13 +26,13 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, dict[str, in
 
 
 def test_each_table_is_a_file(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
-    """There are five tables, with as many rows as the export says."""
+    """There are five tables, with as many rows as the export returned."""
     _, said, found = tables
     assert ["control", "counts", "forecasts", "models", "scores"] == sorted(found)
     assert said == {name: len(rows) for name, rows in found.items()}
 
 
-def test_models_say_what_they_learnt_from(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
+def test_models_have_their_training_data(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
     """A model has its digest, features, the times of its data, and its parameters as JSON."""
     _, _, found = tables
     (row,) = found["models"]
@@ -43,7 +43,7 @@ def test_models_say_what_they_learnt_from(tables: tuple[Town, dict[str, int], di
 
 
 def test_control_has_every_entry(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
-    """Every entry of the log is a row with its record as JSON; one of a newer version has no record but keeps its place."""
+    """Every entry of the log is a row with its record as JSON; one of a newer version has no record but keeps its row."""
     _, _, found = tables
     said = [(row["index"], row["kind"], row["model"], row["alias"], row["reason"]) for row in found["control"]]
     trained, promoted = (0, "ModelTrained", MODEL.hex(), None, None), (1, "ModelPromoted", MODEL.hex(), "champion", "first model")

@@ -1,4 +1,4 @@
-"""Flat tables hold what the ledger says, in columns that other tools read."""
+"""Flat tables equal the ledger, in columns that other tools read."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ Rows = list[dict[str, object]]
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, dict[str, int], dict[str, Rows]]:
-    """A town, the rows that the export says, and the rows that lie there."""
+    """A town, the row counts that the export returned, and the rows in the files."""
     town = build_town(tmp_path_factory.mktemp("town"), slots=SLOTS)
     town.ledger.append(CONTROL_LOG, 2, [b"from a newer version"])
     folder = tmp_path_factory.mktemp("tables")
@@ -33,14 +33,14 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, dict[str, in
 
 
 def test_each_table_is_a_file(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
-    """There are five tables, with as many rows as the export says."""
+    """There are five tables, with as many rows as the export returned."""
     _, said, found = tables
     assert ["control", "counts", "forecasts", "models", "scores"] == sorted(found)
     assert said == {name: len(rows) for name, rows in found.items()}
 
 
 def test_counts_are_settled(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
-    """Each slot and cell has its rides as known now, those that came late included."""
+    """Each slot and cell has its rides as known now, including late ones."""
     town, _, found = tables
     texts = cell_texts(town.cells, town.region.precision).tolist()
     expected = {
@@ -75,7 +75,7 @@ def test_scores_are_in_rides(tables: tuple[Town, dict[str, int], dict[str, Rows]
     assert SLOTS * len(town.region.horizons_min) == len(found["scores"])
 
 
-def test_models_say_what_they_learnt_from(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
+def test_models_have_their_training_data(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
     """A model has its digest, features, the times of its data, and its parameters as JSON."""
     _, _, found = tables
     (row,) = found["models"]
@@ -86,7 +86,7 @@ def test_models_say_what_they_learnt_from(tables: tuple[Town, dict[str, int], di
 
 
 def test_control_has_every_entry(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
-    """Every entry of the log is a row with its record as JSON; one of a newer version has no record but keeps its place."""
+    """Every entry of the log is a row with its record as JSON; one of a newer version has no record but keeps its row."""
     _, _, found = tables
     said = [(row["index"], row["kind"], row["model"], row["alias"], row["reason"]) for row in found["control"]]
     trained, promoted = (0, "ModelTrained", MODEL.hex(), None, None), (1, "ModelPromoted", MODEL.hex(), "champion", "first model")
@@ -95,16 +95,16 @@ def test_control_has_every_entry(tables: tuple[Town, dict[str, int], dict[str, R
     assert found["control"][2]["record"] is None
 
 
-def test_nothing_to_export_is_said(tables: tuple[Town, dict[str, int], dict[str, Rows]], tmp_path: Path) -> None:
-    """Where no region is bootstrapped no table is written."""
+def test_nothing_to_export_is_reported(tables: tuple[Town, dict[str, int], dict[str, Rows]], tmp_path: Path) -> None:
+    """If no region is bootstrapped, no table is written."""
     town, _, _ = tables
     with pytest.raises(NotFound, match="no region is bootstrapped"):
         export_parquet(town.ledger, town.blobs, [], tmp_path)
     assert [] == list(tmp_path.iterdir())
 
 
-def test_an_export_that_breaks_off_leaves_the_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables that lie there stay as they are, byte by byte, and nothing is left beside them, until all new ones are complete."""
+def test_an_interrupted_export_leaves_the_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Existing tables stay unchanged, and no temporary file is left, unless all new ones are complete."""
     town = build_town(tmp_path / "town", slots=3)
     folder = tmp_path / "tables"
     export_parquet(town.ledger, town.blobs, ["nyc"], folder)
@@ -136,7 +136,7 @@ def _full_disk(*_: object) -> None:
 
 
 def test_a_window_bounds_forecasts_and_scores(tables: tuple[Town, dict[str, int], dict[str, Rows]], tmp_path: Path) -> None:
-    """With a window only its targets and slots are there, the first included and the last not; counts are whole."""
+    """With a window only its targets and slots are exported, the first included and the last not; counts are complete."""
     _, _, found = tables
     town = build_town(tmp_path / "town", slots=SLOTS)
     first, until = ((START_SLOT + at) * SLOT_S for at in (4, 7))

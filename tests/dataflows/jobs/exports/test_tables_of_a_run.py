@@ -1,4 +1,4 @@
-"""The tables of a real run, history, corrections and an outage included, equal what its ledger holds record by record."""
+"""The tables of a real run, with history, corrections and an outage, equal its ledger record by record."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def utc(slot: int) -> pd.Timestamp:
     return pd.Timestamp(slot * SLOT_US, unit="us", tz="UTC")
 
 
-def test_counts_are_settled_and_hold_the_history(finished: Stores, tables: Path) -> None:
+def test_counts_are_settled_and_include_history(finished: Stores, tables: Path) -> None:
     """Bootstrapped history, counts at the cut and corrections add up per slot and cell, each once, in order."""
     expected: dict[tuple[pd.Timestamp, str], int] = {}
     [boot] = [found.record for found in stored(finished, RegionBootstrapped)]
@@ -120,8 +120,8 @@ def test_scores_are_the_records(finished: Stores, tables: Path) -> None:
     assert {False, True} == set(frame["settled"])
 
 
-def test_the_columns_are_those_that_are_promised(tables: Path) -> None:
-    """Names, in order, as scripts rely on them; times carry their zone."""
+def test_the_columns_are_the_documented_ones(tables: Path) -> None:
+    """Names and their order, which scripts rely on; times have a zone."""
     counts, forecasts, scores = (pq.read_schema(tables / f"{name}.parquet") for name in ("counts", "forecasts", "scores"))
     assert ["region", "measure", "slot", "cell", "count"] == counts.names
     assert ["region", "measure", "target", "horizon_min", "cell", *NUMBERS, "fallback", "index"] == forecasts.names
@@ -145,8 +145,8 @@ def test_counts_in_blobs_are_found(tmp_path: Path) -> None:
     assert rows["forecasts"] == 12 * len(town.cells) * 3
 
 
-def test_a_region_that_is_not_there_is_said(finished: Stores, tmp_path: Path) -> None:
-    """A region that is not bootstrapped is named before any table is begun."""
+def test_a_missing_region_is_reported(finished: Stores, tmp_path: Path) -> None:
+    """A region that is not bootstrapped is named before any table is written."""
     with pytest.raises(NotFound, match="region nyc: not bootstrapped"):
         export_parquet(finished.ledger, finished.blobs, ["small", "nyc"], tmp_path / "tables")
     assert not (tmp_path / "tables").exists()

@@ -1,4 +1,4 @@
-"""An export is exactly the layout of tlog-tiles, at any size and however it grew, and believes neither disk nor database."""
+"""An export has exactly the layout of tlog-tiles, at any size and after any growth, and checks both disk and database."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -51,13 +51,13 @@ def grown(place: Place, size: int) -> Ledger:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What lies below a log's prefix."""
+    """The files below a log's prefix."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_files_are_those_of_the_specification(place: Place, tmp_path: Path, size: int) -> None:
-    """Paths and bytes are those that tlog-tiles asks for, no file more."""
+    """Paths and bytes are those of tlog-tiles, without extra files."""
     ledger = grown(place, size)
     done = export_tiles(ledger, LOG, note_of(ledger, size), tmp_path / "out")
     expected = exported(payloads(0, size)).files
@@ -67,8 +67,8 @@ def test_the_files_are_those_of_the_specification(place: Place, tmp_path: Path, 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=5))
-def test_growing_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
-    """An export that grew in steps verifies, and differs from one made at once by partial tiles of older sizes only."""
+def test_growing_gives_the_same_export(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
+    """An export that grew in steps verifies, and differs from one written at once only by partial tiles of older sizes."""
     root = tmp_path_factory.mktemp("steps")
     place, size = Place(root / "home"), 0
     ledger = place.open()
@@ -80,13 +80,13 @@ def test_growing_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory, ste
     found, whole = files_of(root / "out" / LOG), exported(payloads(0, size)).files
     assert whole == {path: found.get(path) for path in whole}
     left = {path for path in found if path not in whole}
-    assert all(".p/" in path and path.split(".p/")[0] not in whole for path in left)  # None whose full tile is there.
+    assert all(".p/" in path and path.split(".p/")[0] not in whole for path in left)  # None whose full tile exists.
     _, report = check_export(lambda path: (root / "out" / LOG / path).read_bytes(), [SIGNER.verifier])
     assert () == report.problems
 
 
 def test_nothing_new_writes_nothing(place: Place, tmp_path: Path) -> None:
-    """A second export of the same size adds no file, but takes a note with more signatures."""
+    """A second export of the same size adds no file, but replaces the note by one with more signatures."""
     ledger = grown(place, 300)
     export_tiles(ledger, LOG, note_of(ledger, 300), tmp_path / "out")
     newer = sign_note(note_of(ledger, 300).partition("\n\n")[0] + "\n", SIGNER, WITNESS)
@@ -105,7 +105,7 @@ def test_several_logs_share_a_folder(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("killed_after", [0, 3, 6])
 def test_a_killed_export_leaves_the_old_one(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int) -> None:
-    """Until every file is durable the folder verifies at its old size; the next export goes on from there."""
+    """Until every file is durable the folder verifies at its old size; the next export resumes there."""
     ledger = grown(place, 300)
     export_tiles(ledger, LOG, note_of(ledger, 300), tmp_path / "out")
     ledger.append(LOG, 300, payloads(300, 800))
@@ -146,7 +146,7 @@ def read_from(folder: Path) -> Callable[[str], bytes]:
 
 
 def test_another_history_is_refused(place: Place, tmp_path: Path) -> None:
-    """A folder that holds a fork, a longer log or another instance's is left as it is, and said to be evidence."""
+    """A folder with a fork, a longer log or another instance's log is not changed, and the error calls it evidence."""
     ledger = grown(place, 10)
     fork = Place(tmp_path / "fork")
     other = fork.open()
@@ -155,7 +155,7 @@ def test_another_history_is_refused(place: Place, tmp_path: Path) -> None:
     before = files_of(tmp_path / "out")
     with pytest.raises(LedgerError, match="holds other entries than the database, below size 10"):
         export_tiles(ledger, LOG, note_of(ledger, 10), tmp_path / "out")
-    with pytest.raises(LedgerError, match="holds 10 entries, the checkpoint only 4: the log went back"):
+    with pytest.raises(LedgerError, match="holds 10 entries, the checkpoint 4: the log was rolled back"):
         export_tiles(ledger, LOG, note_of(ledger, 4), tmp_path / "out")
     foreign = sign_note(Checkpoint(origin_of("staging", LOG), 10, ledger.root_at(LOG, 10)).body(), SIGNER)
     with pytest.raises(LedgerError, match="holds ridecast/local/region/nyc, expected ridecast/staging/region/nyc"):
@@ -174,7 +174,7 @@ def test_another_history_is_refused(place: Place, tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_database_is_not_exported(place: Place, tmp_path: Path, statement: str) -> None:
-    """What does not hash to the checkpoint never gets one in the folder."""
+    """Entries that do not hash to the checkpoint never get one in the folder."""
     ledger = grown(place, 300)
     note = note_of(ledger, 300)
     place.tamper(statement)
@@ -183,7 +183,7 @@ def test_a_damaged_database_is_not_exported(place: Place, tmp_path: Path, statem
     assert not (tmp_path / "out" / LOG / "checkpoint").exists()
 
 
-def test_a_checkpoint_that_is_wrong_is_not_exported(place: Place, tmp_path: Path) -> None:
+def test_a_wrong_checkpoint_is_not_exported(place: Place, tmp_path: Path) -> None:
     """A root that the entries do not have is refused, even when it is signed."""
     ledger = grown(place, 20)
     note = sign_note(Checkpoint(origin_of("local", LOG), 20, bytes(32)).body(), SIGNER)
@@ -191,8 +191,8 @@ def test_a_checkpoint_that_is_wrong_is_not_exported(place: Place, tmp_path: Path
         export_tiles(ledger, LOG, note, tmp_path / "out")
 
 
-def test_a_tile_that_was_lost_is_said(place: Place, tmp_path: Path) -> None:
-    """Where a file of an earlier export is gone, the way to have all files written again is named, and works."""
+def test_a_lost_tile_is_reported(place: Place, tmp_path: Path) -> None:
+    """If a file of an earlier export is missing, the error tells how to rewrite all files, and that works."""
     ledger = grown(place, 20)
     export_tiles(ledger, LOG, note_of(ledger, 20), tmp_path / "out")
     (tmp_path / "out" / LOG / "tile/0/000.p/20").unlink()
@@ -202,7 +202,7 @@ def test_a_tile_that_was_lost_is_said(place: Place, tmp_path: Path) -> None:
     assert 1 == export_tiles(ledger, LOG, note_of(ledger, 20), tmp_path / "out").files
 
 
-def test_progress_comes_to_the_end(place: Place, tmp_path: Path) -> None:
+def test_progress_reaches_the_end(place: Place, tmp_path: Path) -> None:
     """Progress counts the entries of this export."""
     ledger = grown(place, 700)
     seen: list[tuple[int, int]] = []
@@ -219,8 +219,8 @@ def blobs(tmp_path: Path) -> Blobs:
     return open_blobs(tmp_path / "home", "")
 
 
-def test_blobs_lie_beside_by_their_digest(place: Place, blobs: Blobs, tmp_path: Path) -> None:
-    """Each blob that an entry names is a file of its digest, once; one that expired is counted, a new version's entry passed over."""
+def test_blobs_are_files_named_by_digest(place: Place, blobs: Blobs, tmp_path: Path) -> None:
+    """Each blob that an entry names is a file of its digest, once; an expired one is counted, a newer version's entry skipped."""
     ledger = place.open()
     model = blobs.put(b"a model", Retention.MODEL)
     entries = [

@@ -1,4 +1,4 @@
-"""A process without a publisher keeps its own online store as new as the ledger."""
+"""A process without a publisher keeps its own online store up to date with the ledger."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from tests.ledger.places import Place
 
 
 def test_a_step_puts_only_what_is_newer(growing_town: Town) -> None:
-    """One issue per measure and growth of the log; none when nothing was appended."""
+    """A step puts one issue per measure when the log has grown, and none otherwise."""
     store = MemoryStore()
     follower = StoreFollower(growing_town.ledger, growing_town.blobs, store, ("nyc", "tehran"))
     assert [follower.step(), follower.step()] == [1, 0]
@@ -25,8 +25,8 @@ def test_a_step_puts_only_what_is_newer(growing_town: Town) -> None:
     assert growing_town.ledger.head("region/nyc").size - 1 == store.newest("nyc", "pickups")[1]
 
 
-def test_a_continued_log_is_served_anew(growing_town: Town, tmp_path: Path) -> None:
-    """After the log was set back and continued, store and view tell what it says now, at lower indexes than before."""
+def test_a_continued_log_is_served_again(growing_town: Town, tmp_path: Path) -> None:
+    """After a log was rolled back and continued, store and view serve its new content, at lower indexes than before."""
     town, place = growing_town, Place(tmp_path)
     client, size = town.client(), town.ledger.head("region/nyc").size
     town.close(4)
@@ -46,7 +46,7 @@ def test_a_continued_log_is_served_anew(growing_town: Town, tmp_path: Path) -> N
 
 
 def test_a_ledger_that_does_not_answer_is_waited_for(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The follower outlives an outage and ends when told to."""
+    """The follower survives an outage and stops when told to."""
     store, stop = MemoryStore(), threading.Event()
     follower = StoreFollower(growing_town.ledger, growing_town.blobs, store, ("nyc",))
     real, failures = follower.step, [StoreUnavailable("down")]

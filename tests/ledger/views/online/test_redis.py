@@ -1,4 +1,4 @@
-"""What only Redis can do to an online store: go away, be emptied, change under a reader."""
+"""The online store in Redis: outages, lost data, and changes under a reader."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ def issue(index: int) -> StoredIssue:
     return StoredIssue(index, sample_entry(columns), sample_blob(columns))
 
 
-def test_a_redis_that_is_away_is_said_in_one_line(redis_server: RedisServer) -> None:
-    """Every question to a dead Redis raises StoreUnavailable with its address; a Redis that is back is used again."""
+def test_a_redis_that_is_down_is_reported_in_one_line(redis_server: RedisServer) -> None:
+    """Every request to a stopped Redis raises StoreUnavailable with its address; a restarted Redis is used again."""
     redis_server.flush()
     client = Redis.from_url(redis_server.url)
     store = RedisStore(client)
@@ -43,8 +43,8 @@ def test_a_redis_that_is_away_is_said_in_one_line(redis_server: RedisServer) -> 
     client.close()
 
 
-def test_an_emptied_redis_is_empty_for_readers_that_knew_it(redis_url: str) -> None:
-    """A reader does not answer from what it remembers of an issue that is gone."""
+def test_an_emptied_redis_is_empty_for_existing_readers(redis_url: str) -> None:
+    """A reader does not answer from its cache of a deleted issue."""
     client = Redis.from_url(redis_url)
     store = RedisStore(client)
     store.put(issue(1))
