@@ -62,6 +62,17 @@ def test_a_snapshot_around_the_version_changes_nothing(cut: int) -> None:
     ]
 
 
+def test_arrays_replace_all_that_was_known() -> None:
+    """A forecaster that already learned becomes the one that the arrays are of, also where they hold nothing of a corrector."""
+    fresh, used = started(WITH_LEVEL, 2), started(WITH_LEVEL, 3)
+    for known in town_slots(306)[300:]:
+        run_slot(*fresh, known)
+        run_slot(*used, known)
+    used[1].from_arrays(fresh[1].to_arrays())
+    fresh[1].follow(3)
+    assert fresh[1].digest() == used[1].digest()
+
+
 def test_correctors_meet_only_what_came_true() -> None:
     """Each outcome is a window that ended with the slot that has its rides."""
     history, forecaster = started(WITH_LEVEL, 3)

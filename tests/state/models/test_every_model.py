@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from schemas.events.rides import Float64s, Int64s, UInt64s
 from schemas.records.records import FALLBACKS
@@ -105,6 +105,7 @@ def test_no_mean_model_looks_ahead(row: MeanRow) -> None:
 
 
 @every_mean
+@settings(max_examples=30, deadline=None)
 @given(picked=some_cells)
 def test_a_mean_does_not_depend_on_company(row: MeanRow, picked: Int64s) -> None:
     """A cell gets the same bits whichever cells are asked for with it, and whichever are in the universe with it."""
@@ -225,6 +226,7 @@ def test_to_ask_is_not_to_learn(row: CorrectorRow) -> None:
 
 
 @every_corrector
+@settings(max_examples=30, deadline=None)
 @given(picked=some_cells)
 def test_a_correction_does_not_depend_on_company(row: CorrectorRow, picked: Int64s) -> None:
     """A cell's inputs, prediction and corrected means do not depend on which cells are in the batch."""
@@ -241,6 +243,7 @@ def test_a_correction_does_not_depend_on_company(row: CorrectorRow, picked: Int6
 
 
 @every_corrector
+@settings(max_examples=20, deadline=None)
 @given(closes=st.integers(0, 6), seed=st.integers(0, 1000))
 def test_arrays_there_and_back(row: CorrectorRow, closes: int, seed: int) -> None:
     """Restored after any number of closes, it keeps and says the same bits for ever; names are of its row."""
