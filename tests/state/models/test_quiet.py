@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 
 from state.demand.calendar import Calendar
-from state.models.quiet import QuietMix, fit_mix, mean_rate, quiet_means, quiet_parts
+from state.demand.history import CountHistory
+from state.models.quiet import QuietMix, fit_mix, mean_rate, quiet_cells, quiet_means, quiet_parts
 from tests.state.demand.test_features import history_of
-from tests.state.model_city import HOURLY
+from tests.state.model_city import CELLS, HOURLY
 
 CALENDAR = Calendar(HOURLY)
+
+
+def test_a_cell_is_quiet_below_a_ride_in_five_hours() -> None:
+    """With 135 rides in the 672 hours of 28 days a cell has 0.05 per 15 minutes and is not quiet, with 134 it is."""
+    history = CountHistory(HOURLY)
+    for slot in range(28 * 24):
+        cells = CELLS[:2][[slot < 135, slot < 134]]
+        history.close(slot, cells, np.ones(len(cells), np.int64), observed=True)
+    columns = history.columns_of(CELLS[:2])
+    assert [False, True] == quiet_cells(history, CALENDAR, history.next_slot - 1, columns).tolist()
 
 
 def test_quiet_means_are_positive_and_follow_the_rate() -> None:
