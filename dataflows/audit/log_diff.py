@@ -70,8 +70,8 @@ def diff_logs(first: Ledger, second: Ledger, log: str, sizes: tuple[int | None, 
             raise NotFound(f"{log}: expected a size up to {head}, got {size}")
     roots = tuple(ledger.root_at(log, size) for ledger, size in zip(ledgers, compared, strict=True))
     shorter = min(compared)
-    index = _first_other(first, second, log, shorter)
-    parting = None if index is None else _parting(_entry(first, log, index), _entry(second, log, index))
+    index = _first_difference(first, second, log, shorter)
+    parting = None if index is None else _parting_at(_entry(first, log, index), _entry(second, log, index))
     longer = ledgers[compared.index(max(compared))]
     more: Counter[str] = Counter()
     if parting is None:
@@ -94,7 +94,7 @@ def logs_in_both(ledgers: Sequence[Ledger], names: Sequence[str] = ()) -> tuple[
     return chosen
 
 
-def _first_other(first: Ledger, second: Ledger, log: str, size: int) -> int | None:
+def _first_difference(first: Ledger, second: Ledger, log: str, size: int) -> int | None:
     """Lowest index below a size at which the entries' hashes differ."""
     if first.root_at(log, size) == second.root_at(log, size):
         return None
@@ -113,7 +113,7 @@ def _entry(ledger: Ledger, log: str, index: int) -> Stored[Record]:
     return stored
 
 
-def _parting(first: Stored[Record], second: Stored[Record]) -> Parting:
+def _parting_at(first: Stored[Record], second: Stored[Record]) -> Parting:
     fields: tuple[tuple[str, str, str], ...] = ()
     if first.kind == second.kind:
         fields = tuple(field_differences(decode(first.payload), decode(second.payload)))[:MOST_FIELDS]

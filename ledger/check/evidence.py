@@ -37,7 +37,7 @@ def evidence_faults(ledger: Ledger, log: str, index: int, payload: bytes) -> lis
     if record.log != log:
         faults.append(f"it continues log {record.log}, but is stored in {log}")
     if record.database_size > index:
-        faults.append(f"it records a log of {record.database_size} entries before it")
+        faults.append(f"it records {record.database_size} entries before it, expected at most {index}")
         return faults
     try:
         root = ledger.root_at(log, record.database_size)

@@ -9,7 +9,7 @@ from threading import get_ident
 from time import sleep
 from typing import IO
 
-LOOK_AGAIN_S = 0.02  # polling interval for a lock; locks are held for a few milliseconds
+POLL_S = 0.02  # polling interval for a lock; locks are held for a few milliseconds
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -102,11 +102,11 @@ def held_alone(path: Path, who: str) -> Iterator[int]:
 
 
 def _lock_within(file: IO[str], path: Path, patience_s: float) -> None:
-    for _ in range(max(1, round(patience_s / LOOK_AGAIN_S))):
+    for _ in range(max(1, round(patience_s / POLL_S))):
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        sleep(LOOK_AGAIN_S)
+        sleep(POLL_S)
     raise TimeoutError(
         f"another process has held {path.name} for {patience_s:g} s: stop the process if it is suspended or hung, then try again"
     )

@@ -65,7 +65,7 @@ def test_evidence_that_was_changed_or_lost(place: Place) -> None:
     ("change", "expected"),
     [
         ({"database_root": bytes(32)}, "it cites root 0000"),
-        ({"database_size": 99}, "it records a log of 99 entries before it"),
+        ({"database_size": 99}, "it records 99 entries before it, expected at most"),
         ({"log": "control"}, "it continues log control, but is stored in region/nyc"),
     ],
 )

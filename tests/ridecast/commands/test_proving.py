@@ -114,7 +114,7 @@ def test_out_names_the_file(town: Town, run: Run, tmp_path: Path) -> None:
         ({"--cell": "u4pruy"}, 1, "no forecast for cell"),
         ({"--cell": "dr5"}, 2, "--cell: expected 6 letters in region nyc"),
         ({"--cell": "dr5rea"}, 2, "expected geohash letters"),
-        ({"--horizon": "20"}, 1, "it has (15, 30, 60)"),
+        ({"--horizon": "20"}, 1, "its horizons are (15, 30, 60)"),
         ({"--target": "2014-05-06T00:31"}, 2, "--target: expected a boundary of a 5-minute slot"),
         ({"--target": "yesterday"}, 2, "--target: expected an ISO time"),
         ({"--target": "2014-11-02T01:30"}, 2, "is ambiguous"),
