@@ -1,4 +1,4 @@
-"""Faults at system calls: a small program that appends one close, which calls it makes, and what one bad call leaves behind."""
+"""Faults at system calls: a small program that appends one close, its calls, and the state after one bad call."""
 
 import re
 import shutil
@@ -17,10 +17,10 @@ CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename")
 FAULTS = {"KILL": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 CLOSE_ENTRIES = 5
 CHUNKS_BYTES = 100_000
-BEFORE = 2  # closes that are there, with their checkpoint, before the program starts
+BEFORE = 2  # existing closes with their checkpoint before the program starts
 
-# Appends one close to a ledger that is there: blob, entries, checkpoint, end. What it says goes by another system call
-# than those that are tampered with. Checkpoints are written by its main thread, so that calls come in one order.
+# Appends one close to an existing ledger: blob, entries, checkpoint, end. Its output uses another system call
+# than those under test. Checkpoints are written by its main thread, so that the order of calls is fixed.
 PROGRAM = """
 import os, sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def chunks_of(number: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One bad call: the how-manieth of its name in the program's main thread, and what happens instead."""
+    """One bad call: its name, its number among calls of that name in the main thread, and its failure."""
 
     call: str
     number: int
@@ -76,12 +76,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a fault left behind.
+    """The result of a fault.
 
     Attributes:
-        fault: Which it was.
-        said: Lines that the program could say before its end, the last one perhaps the fault's name.
-        silent: What was lost, stored twice or damaged without a word; empty when nothing was.
+        fault: The injected fault.
+        said: Lines that the program printed before its end, the last one perhaps the fault's name.
+        silent: What was lost, stored twice or damaged without an error; empty if nothing was.
     """
 
     fault: Fault
@@ -90,7 +90,7 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """killed, refused (the program named the fault), or harmless (it went on to its end)."""
+        """killed, refused (the program named the fault), or harmless (it finished)."""
         if self.said and self.said[-1] == "end":
             return "harmless"
         return "killed" if self.fault.what == "KILL" else "refused"
@@ -130,7 +130,7 @@ def calls_of_a_close(folder: Path) -> list[tuple[str, int]]:
 
 
 def suffer(fault: Fault, folder: Path) -> Outcome:
-    """Run the program with one bad call, start again, and look at what is there."""
+    """Run the program with one bad call, restart it, and check the ledger."""
     home = folder / f"{fault.what}-{fault.call}-{fault.number}"
     prepare(home)
     done = _run(
@@ -147,7 +147,7 @@ def suffer(fault: Fault, folder: Path) -> Outcome:
 
 
 def _judge(home: Path, said: tuple[str, ...]) -> str:
-    """What is wrong after a restart: with what was acknowledged, with the rest, and after the close is appended again."""
+    """Problems after a restart: with acknowledged entries, with the others, and after appending the close again."""
     place = Place(home)
     ledger, blobs = place.open(), open_blobs(home, "")
     whole = [payload for number in range(BEFORE + 1) for payload in close_of(number)]

@@ -1,4 +1,4 @@
-"""Holds recorded slots against the plain reference, one event at a time; excuses and gaps are taken from the record."""
+"""Compares recorded slots with the plain reference, one event at a time, using the recorded excuses and gaps."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def assert_live(world: World, records: Sequence[SlotClosed], stores: Stores, gap
 
 
 def assert_rejects_kept(world: World, stores: Stores) -> None:
-    """Every rejected event is kept with its bytes and its reason, and nothing else is."""
+    """Exactly the rejected events are stored, with their bytes and reasons."""
     sink = open_rejects(stores.settings)
     kept = {(r.partition, r.offset): (r.reason, r.value) for r in sink.read()}
     sink.close()
