@@ -100,7 +100,7 @@ class Family:
         give_up_at = time.monotonic() + limit_s
         while not happened():
             if time.monotonic() > give_up_at:
-                assert limit_s < RUN_LIMIT_S, f"nothing moved for {limit_s:g} s; it said:\n{last_words(self._place)}"
+                assert limit_s < RUN_LIMIT_S, f"nothing moved for {limit_s:g} s; output:\n{last_words(self._place)}"
                 return
             self._restart_if_over()
             time.sleep(0.01)
@@ -122,14 +122,14 @@ class Family:
             self._run.wait()
             # Children without a supervisor must end by themselves.
             _, left = psutil.wait_procs(running, timeout=60)
-            assert left == [], f"outlived their supervisor: {left}; they said:\n{last_words(self._place)}"
+            assert left == [], f"outlived their supervisor: {left}; output:\n{last_words(self._place)}"
 
     def finish(self) -> None:
         """Run it to its end, with a restart if it was killed."""
         give_up_at = time.monotonic() + RUN_LIMIT_S
         while self._run.poll() != 0:
             self._restart_if_over()
-            assert time.monotonic() < give_up_at, f"not at its end; it said:\n{last_words(self._place)}"
+            assert time.monotonic() < give_up_at, f"not at its end; output:\n{last_words(self._place)}"
             time.sleep(0.02)
 
     def _restart_if_over(self) -> None:

@@ -80,18 +80,18 @@ class Outcome:
 
     Attributes:
         fault: The injected fault.
-        said: Lines that the program printed before its end, the last one perhaps the fault's name.
+        output: Lines that the program printed before its end, the last one perhaps the fault's name.
         silent: What was lost, stored twice or damaged without an error; empty if nothing was.
     """
 
     fault: Fault
-    said: tuple[str, ...]
+    output: tuple[str, ...]
     silent: str
 
     @property
     def kind(self) -> str:
         """killed, refused (the program named the fault), or harmless (it finished)."""
-        if self.said and self.said[-1] == "end":
+        if self.output and self.output[-1] == "end":
             return "harmless"
         return "killed" if self.fault.what == "KILL" else "refused"
 
@@ -136,17 +136,17 @@ def suffer(fault: Fault, folder: Path) -> Outcome:
     done = _run(
         home, ["-o", "/dev/null", "-e", f"trace={fault.call}", "-e", f"inject={fault.call}:{FAULTS[fault.what]}:when={fault.number}"]
     )
-    said = tuple(done.stdout.splitlines())
-    silent = _judge(home, said)
+    output = tuple(done.stdout.splitlines())
+    silent = _judge(home, output)
     if not silent and done.returncode not in (0, -9, 137):
         silent = f"ended with status {done.returncode}: {done.stderr[-500:]}"
-    if not silent and done.returncode == 0 and not said:
+    if not silent and done.returncode == 0 and not output:
         silent = "ended without a word"
     shutil.rmtree(home)
-    return Outcome(fault, said, silent)
+    return Outcome(fault, output, silent)
 
 
-def _judge(home: Path, said: tuple[str, ...]) -> str:
+def _judge(home: Path, output: tuple[str, ...]) -> str:
     """Problems after a restart: with acknowledged entries, with the others, and after appending the close again."""
     place = Place(home)
     ledger, blobs = place.open(), open_blobs(home, "")
@@ -156,9 +156,9 @@ def _judge(home: Path, said: tuple[str, ...]) -> str:
         found = [stored.payload for stored in ledger.read(LOG, 0)]
         if found not in (whole, whole[:before]):
             return f"{len(found)} entries, which are neither those before the close nor those after it"
-        if f"size {len(whole)}" in said and found != whole:
+        if f"size {len(whole)}" in output and found != whole:
             return "the acknowledged entries are gone"
-        if "blob" in said and all(blobs.get(digest) != chunks_of(BEFORE) for digest in blobs.digests()):
+        if "blob" in output and all(blobs.get(digest) != chunks_of(BEFORE) for digest in blobs.digests()):
             return "the acknowledged blob is gone"
         if problems := verify_log(ledger, LOG, blobs).problems:
             return f"verify after the restart: {problems[0]}"

@@ -70,8 +70,8 @@ class LiveTopic:
         self._sink.flush()
 
     def forget(self, partition: int, until: int) -> None:
-        for asked in self._admin.delete_records([TopicPartition(self._topic, partition, until)]).values():
-            asked.result(30)
+        for deletion in self._admin.delete_records([TopicPartition(self._topic, partition, until)]).values():
+            deletion.result(30)
 
     def close(self) -> None:
         pass

@@ -158,14 +158,14 @@ def _start(place: Place, words: Sequence[str], changes: Mapping[str, object]) ->
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDECAST_")}
     environment = kept | dict(place.environment) | {f"RIDECAST_{name.upper()}": str(value) for name, value in changes.items()}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (place.home / "run.log").open("ab") as said:
+    with (place.home / "run.log").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "ridecast", *words],
             env=environment,
             cwd=place.home,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
@@ -177,8 +177,8 @@ def finish(place: Place, *running: subprocess.Popen[bytes], limit_s: float = END
         try:
             status = process.wait(max(0.1, give_up_at - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"not at its end after {limit_s:g} s; it said:\n{last_words(place)}") from None
-        assert status == 0, f"ended with status {status}; it said:\n{last_words(place)}"
+            raise AssertionError(f"not at its end after {limit_s:g} s; output:\n{last_words(place)}") from None
+        assert status == 0, f"ended with status {status}; output:\n{last_words(place)}"
 
 
 def last_words(place: Place, lines: int = 40) -> str:

@@ -89,7 +89,7 @@ def await_all(place: Place, producer: Producer) -> None:
     try:
         wait_until(lambda: caught_up(place, producer), what=f"slot {producer.last_slot()}")
     except AssertionError as cause:
-        raise AssertionError(f"{cause}; closed: {last_closed(place)}; it said:\n{last_words(place)}") from cause
+        raise AssertionError(f"{cause}; closed: {last_closed(place)}; output:\n{last_words(place)}") from cause
 
 
 def closed(place: Place) -> list[SlotClosed]:

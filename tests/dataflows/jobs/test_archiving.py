@@ -202,12 +202,12 @@ def test_a_damaged_archive_is_found(stores: Stores, tmp_path: Path) -> None:
         path for path in (tmp_path / "archive" / LOG / "blobs").iterdir() if path.name not in {d.hex() for d in stores.blobs.digests()}
     ][:1]
     blob.unlink()
-    said = problems(stores)
-    assert any(line.startswith("entry 255: the bytes hash to") for line in said), said[:5]
-    assert sum("the archive has lost" in line for line in said) == sum(
+    lines = problems(stores)
+    assert any(line.startswith("entry 255: the bytes hash to") for line in lines), lines[:5]
+    assert sum("the archive has lost" in line for line in lines) == sum(
         stored in ARCHIVED for stored in [kind for index, kind in kinds_of(stores) if 256 <= index < 512]
     )
-    assert any(blob.name in line and "is missing" in line for line in said) or any("the archive has lost" in line for line in said)
+    assert any(blob.name in line and "is missing" in line for line in lines) or any("the archive has lost" in line for line in lines)
 
 
 def kinds_of(stores: Stores) -> list[tuple[int, str]]:
