@@ -1,4 +1,4 @@
-"""What every blob store promises, in files and in PostgreSQL."""
+"""The contract of every blob store, for files and PostgreSQL."""
 
 import hashlib
 import threading
@@ -15,7 +15,7 @@ from schemas.errors import DamagedError, NotFound, StoreUnavailable
 
 @dataclass
 class BlobPlace:
-    """A store, another one opened on the same place, and a way to damage a blob behind their backs."""
+    """A store, a second one opened on the same data, and a way to damage a blob unnoticed."""
 
     blobs: Blobs
     other: Blobs
@@ -24,7 +24,7 @@ class BlobPlace:
 
 @pytest.fixture(params=["files", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobPlace]:
-    """An empty blob store's place."""
+    """The place of an empty blob store."""
     url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
 
     def damage(digest: bytes) -> None:
@@ -44,7 +44,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobPlace]
 
 @pytest.mark.parametrize("data", [b"", b"\x00\xff" * 3, bytes(range(256)) * 4000], ids=["empty", "small", "1 MB"])
 def test_put_and_get(place: BlobPlace, data: bytes) -> None:
-    """Bytes come back exactly, by their SHA-256, in this store and in another process's."""
+    """Bytes are returned exactly, by their SHA-256, from this store and from another process's."""
     digest = place.blobs.put(data, Retention.FORECAST)
     assert digest == hashlib.sha256(data).digest()
     assert place.blobs.get(digest) == place.other.get(digest) == data
@@ -52,7 +52,7 @@ def test_put_and_get(place: BlobPlace, data: bytes) -> None:
 
 
 def test_unknown_blob(place: BlobPlace) -> None:
-    """A digest that nobody stored is not found, and says which."""
+    """An unknown digest is not found, and the error names it."""
     digest = bytes(32)
     assert not place.blobs.has(digest)
     for ask in (place.blobs.get, place.blobs.retention, place.blobs.stored_at_s):
@@ -62,7 +62,7 @@ def test_unknown_blob(place: BlobPlace) -> None:
 
 
 def test_damaged_blob_is_not_served(place: BlobPlace) -> None:
-    """Edited bytes are raised, never returned; putting the blob again heals it."""
+    """Edited bytes raise an error and are never returned; putting the blob again repairs it."""
     digest = place.blobs.put(b"chunks", Retention.FORECAST)
     place.damage(digest)
     with pytest.raises(DamagedError, match=f"blob {digest.hex()}: the stored bytes hash to"):
@@ -71,8 +71,8 @@ def test_damaged_blob_is_not_served(place: BlobPlace) -> None:
     assert place.blobs.get(digest) == b"chunks"
 
 
-def test_the_longer_retention_wins(place: BlobPlace) -> None:
-    """A blob that is stored twice is kept as long as the longer class says, in either order."""
+def test_the_longer_retention_applies(place: BlobPlace) -> None:
+    """A blob that is stored twice has the longer retention, in either order."""
     for first, second in ((Retention.SNAPSHOT, Retention.MODEL), (Retention.PERMANENT, Retention.FORECAST)):
         data = f"{first} then {second}".encode()
         digest = place.blobs.put(data, first)
@@ -83,7 +83,7 @@ def test_the_longer_retention_wins(place: BlobPlace) -> None:
 
 
 def test_digests_and_remove(place: BlobPlace) -> None:
-    """Every blob is listed once, by class when asked, until it is removed."""
+    """Every blob is listed once, by class on request, until it is removed."""
     kept = {retention: place.blobs.put(retention.encode(), retention) for retention in Retention}
     assert sorted(place.blobs.digests()) == sorted(kept.values())
     assert list(place.blobs.digests(Retention.MODEL)) == [kept[Retention.MODEL]]
@@ -94,7 +94,7 @@ def test_digests_and_remove(place: BlobPlace) -> None:
 
 
 def test_many_writers(place: BlobPlace) -> None:
-    """Threads that put the same blobs at once leave each whole."""
+    """Threads that put the same blobs concurrently leave each complete."""
     failures: list[Exception] = []
 
     def write(blobs: Blobs) -> None:
@@ -113,8 +113,8 @@ def test_many_writers(place: BlobPlace) -> None:
     assert sorted(place.blobs.get(digest)[0] for digest in place.blobs.digests()) == list(range(20))
 
 
-def test_a_blob_knows_when_it_was_put_last(place: BlobPlace) -> None:
-    """Stored again, a blob is as young as a new one; only stored time tells an orphan from what is about to be named."""
+def test_a_blob_has_the_time_of_its_last_put(place: BlobPlace) -> None:
+    """Storing a blob again resets its age, which distinguishes an orphan from a blob that an entry will name soon."""
     first = place.blobs.put(b"first", Retention.FORECAST)
     put_s = place.blobs.stored_at_s(first)
     between = place.blobs.put(b"between", Retention.FORECAST)
@@ -123,8 +123,8 @@ def test_a_blob_knows_when_it_was_put_last(place: BlobPlace) -> None:
     assert put_s < place.blobs.stored_at_s(first)
 
 
-def test_a_database_of_the_first_release_learns_when_blobs_were_put(postgres_url: str, tmp_path: Path) -> None:
-    """Opened by this release, a table without that column has it, and its blobs count as stored now."""
+def test_a_database_of_the_first_release_gets_the_time_of_puts(postgres_url: str, tmp_path: Path) -> None:
+    """Opening a table without that column adds it, and its blobs count as stored now."""
     blobs = open_blobs(tmp_path, postgres_url)
     digest = blobs.put(b"old", Retention.MODEL)
     blobs.close()
@@ -139,7 +139,7 @@ def test_a_database_of_the_first_release_learns_when_blobs_were_put(postgres_url
 
 
 def test_a_killed_writers_file_is_not_a_blob(tmp_path: Path) -> None:
-    """What a writer left when it was killed before its rename is neither listed nor served."""
+    """The file of a writer that was killed before its rename is neither listed nor served."""
     blobs = open_blobs(tmp_path, "")
     digest = blobs.put(b"whole", Retention.MODEL)
     folder = tmp_path / "blobs" / "model" / digest.hex()[:2]
@@ -150,14 +150,14 @@ def test_a_killed_writers_file_is_not_a_blob(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    """A folder that cannot be made is a broken world, not a lost blob."""
+    """A folder that cannot be created raises StoreUnavailable, not NotFound."""
     (tmp_path / "blobs").write_text("a file where the folder should be")
     with pytest.raises(StoreUnavailable, match=r"blob [0-9a-f]{64}: "):
         open_blobs(tmp_path, "").put(b"x", Retention.MODEL)
 
 
-def test_a_blob_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Swept between the look and the question, a file is unknown, and no error of the disk."""
+def test_a_blob_that_is_removed_during_a_lookup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file removed during a lookup is not found, which is not an error of the disk."""
     blobs = FileBlobs(tmp_path)
     monkeypatch.setattr(blobs, "_find", lambda digest: (Retention.SNAPSHOT, tmp_path / "gone"))
     with pytest.raises(NotFound, match="not in the store"):

@@ -1,4 +1,4 @@
-"""What every ledger promises, on SQLite and on PostgreSQL."""
+"""The contract of every ledger, for SQLite and PostgreSQL."""
 
 import itertools
 import threading
@@ -28,7 +28,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def plain_root(payloads: list[bytes]) -> bytes:
-    """Root over payloads, apart from any store."""
+    """Root over payloads, computed without a store."""
     return merkle.root([merkle.leaf_hash(payload) for payload in payloads])
 
 
@@ -45,7 +45,7 @@ def test_empty_ledger(place: Place) -> None:
 
 
 def test_append_and_read(place: Place) -> None:
-    """Entries come back with their exact bytes, contiguous indexes and their place."""
+    """Entries are returned with exact bytes, contiguous indexes, kind, slot and subject."""
     ledger = place.open()
     promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"\x01" * 32, alias="champion", reason="first"))
     payloads = [scored(7), promoted, b"no record of ours", b""]
@@ -63,7 +63,7 @@ def test_append_and_read(place: Place) -> None:
 
 
 def test_another_process_sees_it(place: Place) -> None:
-    """What one ledger appended, another one that is opened on the same place reads and continues."""
+    """A second ledger on the same data reads and continues what the first appended."""
     place.open().append(LOG, 0, [scored(1)])
     other = place.open()
     assert other.head(LOG).size == 1
@@ -87,8 +87,8 @@ def test_any_split_gives_the_same_root(place: Place, groups: list[list[bytes]]) 
 
 @given(st.lists(st.binary(max_size=3), min_size=1, max_size=8), st.data())
 @on_one_database
-def test_a_rerun_returns_quietly(place: Place, payloads: list[bytes], data: st.DataObject) -> None:
-    """Appending any part of a log again at its own place returns the head behind that part and changes nothing."""
+def test_a_rerun_changes_nothing(place: Place, payloads: list[bytes], data: st.DataObject) -> None:
+    """Appending any part of a log again at its own index returns the head after that part and changes nothing."""
     ledger, log = place.open(), f"rerun{next(LOG_NUMBERS)}"
     ledger.append(log, 0, payloads)
     start = data.draw(st.integers(0, len(payloads)))
@@ -99,7 +99,7 @@ def test_a_rerun_returns_quietly(place: Place, payloads: list[bytes], data: st.D
 
 
 def test_different_content_diverges(place: Place) -> None:
-    """Other content at a place that is taken is raised, and says where."""
+    """Other content at an existing index raises an error that names the index."""
     ledger = place.open()
     ledger.append(LOG, 0, [scored(slot) for slot in range(4)])
     with pytest.raises(DivergenceError, match="region nyc: expected size 1, got 4, with other content at index 2"):
@@ -108,7 +108,7 @@ def test_different_content_diverges(place: Place) -> None:
 
 
 def test_wrong_size_is_refused(place: Place) -> None:
-    """A log that is shorter than its writer expects, or that ends inside a rerun, is not written."""
+    """A log that is shorter than its writer expects, or ends within a rerun, is not appended to."""
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
     with pytest.raises(ExpectedSizeError, match="region nyc: expected size 5, got 2"):
@@ -122,7 +122,7 @@ def test_wrong_size_is_refused(place: Place) -> None:
 
 
 def test_second_writer_conflicts(place: Place) -> None:
-    """Of two writers who know the same size one appends, and the other learns that it was not alone."""
+    """Of two writers that know the same size one appends, and the other gets a conflict."""
     one, two = place.open(), place.open()
     size = one.append(LOG, 0, [scored(0)]).size
     one.append(LOG, size, [scored(1)])
@@ -131,7 +131,7 @@ def test_second_writer_conflicts(place: Place) -> None:
 
 
 def test_many_writers_lose_nothing(place: Place) -> None:
-    """Threads that append to one log, trying again on conflict, store each of their entries exactly once."""
+    """Threads that append to one log and retry on conflict store each of their entries exactly once."""
 
     def write(name: str) -> None:
         ledger = ledgers[name]
@@ -156,8 +156,8 @@ def test_many_writers_lose_nothing(place: Place) -> None:
     assert shared.head("control") == Head(40, plain_root([text.encode() for text in found]))
 
 
-def test_readers_see_whole_appends(place: Place) -> None:
-    """Readers beside a writer see sizes, entries and roots that belong together."""
+def test_readers_see_complete_appends(place: Place) -> None:
+    """Concurrent readers see sizes, entries and roots that match."""
     writer, reader = place.open(), place.open()
     done, wrong = threading.Event(), []
 
@@ -201,7 +201,7 @@ def test_find(place: Place) -> None:
 
 
 def test_read_ranges(place: Place) -> None:
-    """Ranges, kinds and limits cut as they say; scanning pages gives the same."""
+    """Ranges, kinds and limits select the right entries; scanning in pages gives the same."""
     ledger = place.open()
     promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"\x01" * 32, alias="champion", reason="first"))
     ledger.append(LOG, 0, [promoted if number % 3 == 0 else scored(number) for number in range(2100)])
@@ -215,7 +215,7 @@ def test_read_ranges(place: Place) -> None:
 
 
 def test_large_trees(place: Place) -> None:
-    """Behind a tile's width, roots, nodes and proofs come from stored nodes and are those of the whole tree."""
+    """Beyond a tile's width, roots, nodes and proofs come from stored nodes and equal those of the whole tree."""
     ledger = place.open()
     payloads = [number.to_bytes(2, "big") for number in range(1100)]
     size = 0
@@ -236,7 +236,7 @@ def test_large_trees(place: Place) -> None:
 
 
 def test_entry_size_is_bounded(place: Place) -> None:
-    """The largest entry is stored; one byte more is refused, and nothing of that append."""
+    """The largest entry is stored; one more byte is refused, together with its whole append."""
     ledger = place.open()
     ledger.append(LOG, 0, [bytes(LARGEST_ENTRY_BYTES)])
     with pytest.raises(ContractError, match="region nyc: entry 2: expected at most 65535 bytes, got 65536"):
@@ -246,16 +246,16 @@ def test_entry_size_is_bounded(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["", "Region/nyc", "../x", "region/nyc/x", "a b", "/nyc", "nyc/"])
 def test_log_names(place: Place, name: str) -> None:
-    """A name that could not be a file, an origin and a topic is refused."""
+    """A name that is invalid as a file, an origin or a topic is refused."""
     with pytest.raises(ContractError, match="log name: expected lower-case letters"):
         place.open().append(name, 0, [b"x"])
 
 
 def test_damaged_entry_is_not_served(place: Place) -> None:
-    """An entry that was edited behind the ledger's back is raised, never returned."""
+    """An entry that was edited in the database raises an error and is never returned."""
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
-    ledger.flush()  # Its checkpoint is written before the edit, not beside it.
+    ledger.flush()  # Its checkpoint is written before the edit, not concurrently.
     place.tamper('UPDATE entries SET payload = :forged WHERE "index" = 1', forged=scored(2))
     assert len(ledger.read(LOG, 0, 1)) == 1
     with pytest.raises(DamagedError, match="region nyc: entry 1 does not match its stored hash"):

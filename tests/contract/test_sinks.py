@@ -1,4 +1,4 @@
-"""What every sink of forecasts and every sink of rejects promises, run against files and against a real broker."""
+"""The contract of every sink of forecasts and of rejects, run against files and a real broker."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Seen = dict[bytes, int | None]  # key -> log index of its newest forecast, None 
 
 
 class Outlet(Protocol):
-    """A place for forecasts under test, seen from who reads them."""
+    """A destination of forecasts under test, with a reader's view of it."""
 
     def open(self) -> ForecastSink: ...
     def seen(self) -> list[tuple[bytes, int | None]]: ...
@@ -61,7 +61,7 @@ class KafkaOutlet:
 
 @pytest.fixture(params=["files", "kafka"])
 def outlet(request: pytest.FixtureRequest, tmp_path: Path) -> Outlet:
-    """A place that holds no forecasts."""
+    """A destination without forecasts."""
     if request.param == "files":
         return FileOutlet(tmp_path / "forecasts")
     return KafkaOutlet(request.getfixturevalue("kafka"), request.getfixturevalue("kafka_topic")(0))
@@ -82,25 +82,25 @@ def opening(outlet: Outlet) -> Iterator[Callable[[], ForecastSink]]:
 
 
 def expected(index: int) -> list[tuple[bytes, int | None]]:
-    """What readers see of one published issue."""
+    """The messages of one published issue, as readers see them."""
     return [(key, index) for key, _ in sample_messages(index)]
 
 
-def test_a_new_sink_holds_nothing(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+def test_a_new_sink_is_empty(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
     """Before anything is published the cursor of every log is 0."""
     assert opening().cursor(LOG) == 0
 
 
-def test_what_is_published_is_seen_and_moves_the_cursor(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
-    """All messages of an issue are visible when publish returns, and the cursor is where it was told."""
+def test_published_messages_are_visible_and_move_the_cursor(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """All messages of an issue are visible when publish returns, and the cursor is the given one."""
     sink = opening()
     assert sink.publish(sample_messages(4), LOG, 5)
     assert sink.cursor(LOG) == 5
     assert sorted(outlet.seen(), key=str) == sorted(expected(4), key=str)
 
 
-def test_the_cursor_outlives_its_sink(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
-    """A sink that is opened anew knows what was published, and goes on from there."""
+def test_the_cursor_survives_its_sink(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """A sink that is opened again has the cursor of the last publish, and continues there."""
     opening().publish(sample_messages(4), LOG, 5)
     again = opening()
     assert again.cursor(LOG) == 5
@@ -111,7 +111,7 @@ def test_the_cursor_outlives_its_sink(outlet: Outlet, opening: Callable[[], Fore
 
 @pytest.mark.parametrize("next_index", [9, 10])
 def test_nothing_is_published_twice(outlet: Outlet, opening: Callable[[], ForecastSink], next_index: int) -> None:
-    """Publishing what the cursor has passed changes nothing, by the same sink or by another."""
+    """Publishing below the cursor changes nothing, with the same sink or with another."""
     sink = opening()
     assert sink.publish(sample_messages(9), LOG, 10)
     assert not sink.publish(sample_messages(9), LOG, next_index)
@@ -119,22 +119,22 @@ def test_nothing_is_published_twice(outlet: Outlet, opening: Callable[[], Foreca
     assert sorted(outlet.seen(), key=str) == sorted(expected(9), key=str)
 
 
-def test_a_cell_that_retires_is_taken_back(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
-    """A message without a value is seen as a tombstone beside the forecasts of its issue."""
+def test_a_retired_cell_gets_a_tombstone(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """A message without a value is a tombstone among the forecasts of its issue."""
     opening().publish([*sample_messages(0), (b"nyc/dr5reg", None)], LOG, 1)
     assert (b"nyc/dr5reg", None) in outlet.seen()
     assert len(outlet.seen()) == len(sample_messages(0)) + 1
 
 
 def test_the_cursor_moves_without_messages(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
-    """An issue without cells moves the cursor and shows nothing."""
+    """An issue without cells moves the cursor and publishes no message."""
     assert opening().publish([], LOG, 3)
     assert opening().cursor(LOG) == 3
     assert outlet.seen() == []
 
 
 def test_each_log_has_its_own_cursor(opening: Callable[[], ForecastSink]) -> None:
-    """What is published of one log does not move the cursor of another."""
+    """Publishing one log does not move the cursor of another."""
     sink = opening()
     sink.publish(sample_messages(4), LOG, 5)
     assert sink.cursor("region/tehran") == 0
@@ -143,8 +143,8 @@ def test_each_log_has_its_own_cursor(opening: Callable[[], ForecastSink]) -> Non
     assert (again.cursor(LOG), again.cursor("region/tehran")) == (5, 2)
 
 
-def test_a_large_issue_goes_through_whole(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
-    """Three thousand cells, as in New York, are one issue like any other."""
+def test_a_large_issue_is_published_completely(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """Three thousand cells, as in New York, are published as one issue."""
     opening().publish(sample_messages(2, cells=3_100), LOG, 3)
     assert len(set(outlet.seen())) == len(outlet.seen()) == 3_100
 
@@ -154,7 +154,7 @@ def test_a_large_issue_goes_through_whole(outlet: Outlet, opening: Callable[[], 
 
 @pytest.fixture(params=["files", "kafka"])
 def opening_rejects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], RejectSink]]:
-    """Opens sinks on one empty place for rejects."""
+    """Opens sinks on one empty store of rejects."""
     sinks: list[RejectSink] = []
 
     def open_one() -> RejectSink:
@@ -179,14 +179,14 @@ REJECTS = [
 ]
 
 
-def test_rejects_come_back_as_they_were(opening_rejects: Callable[[], RejectSink]) -> None:
-    """Bytes, reason, place and time of every reject are retrievable, by another process too."""
+def test_rejects_are_read_unchanged(opening_rejects: Callable[[], RejectSink]) -> None:
+    """Bytes, reason, offset and time of every reject are readable, also by another process."""
     opening_rejects().write(REJECTS[::-1])
     assert opening_rejects().read() == REJECTS
 
 
 def test_a_reject_is_kept_once(opening_rejects: Callable[[], RejectSink]) -> None:
-    """Writing the same place again, as a restart does, changes nothing."""
+    """Writing the same offset again, as a restart does, changes nothing."""
     sink = opening_rejects()
     sink.write(REJECTS[:2])
     sink.write(REJECTS[1:])
@@ -195,8 +195,8 @@ def test_a_reject_is_kept_once(opening_rejects: Callable[[], RejectSink]) -> Non
     assert sink.counts() == {Reason.BAD_FARE: 1, Reason.UNDECODABLE: 2}
 
 
-def test_rejects_can_be_chosen(opening_rejects: Callable[[], RejectSink]) -> None:
-    """One reason, one partition, or the first few."""
+def test_rejects_can_be_filtered(opening_rejects: Callable[[], RejectSink]) -> None:
+    """Rejects can be read by reason, by partition, or up to a limit."""
     sink = opening_rejects()
     sink.write(REJECTS)
     assert sink.read(reason=Reason.UNDECODABLE) == [REJECTS[0], REJECTS[2]]
@@ -206,7 +206,7 @@ def test_rejects_can_be_chosen(opening_rejects: Callable[[], RejectSink]) -> Non
 
 
 def test_no_rejects_are_no_error(opening_rejects: Callable[[], RejectSink]) -> None:
-    """A place without rejects reads as empty, and writing none is fine."""
+    """A store without rejects reads as empty, and writing none is allowed."""
     sink = opening_rejects()
     sink.write([])
     assert sink.read() == []

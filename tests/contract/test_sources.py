@@ -1,4 +1,4 @@
-"""What every source of ride events promises, run against files and against a real broker."""
+"""The contract of every source of ride events, run against files and a real broker."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ T0_MS = 1_400_000_000_000
 
 
 class Log(Protocol):
-    """A ride log under test, seen from who writes it."""
+    """A ride log under test, with a writer's view of it."""
 
     def append(self, partition: int, values: Sequence[bytes]) -> None: ...
     def source(self) -> RideSource: ...
@@ -117,12 +117,12 @@ def read_until(reader: PartitionReader, end: int, limit: int = 5_000) -> tuple[l
 
 
 def test_partitions_are_known(source: RideSource) -> None:
-    """A source names its partitions, those without events too."""
+    """A source lists its partitions, including those without events."""
     assert source.partitions() == (0, 1, 2)
 
 
-def test_what_was_written_is_read_in_order(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
-    """Values, offsets and times come back as they were written, per partition."""
+def test_written_events_are_read_in_order(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
+    """Values, offsets and times are read as they were written, per partition."""
     log.append(1, [b"a", b"", b"\xff\x00c"])
     log.append(2, [b"other"])
     reader = reading(1, 0)
@@ -130,8 +130,8 @@ def test_what_was_written_is_read_in_order(log: Log, reading: Callable[[int, int
     assert reader.position() == 3
 
 
-def test_reading_starts_where_it_is_told(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
-    """A reader that is opened at an offset reads from it on, and stands there before it has read."""
+def test_reading_starts_at_the_given_offset(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
+    """A reader opened at an offset reads from it on, and has that position before its first read."""
     log.append(0, [b"%d" % i for i in range(10)])
     reader = reading(0, 7)
     assert reader.position() == 7
@@ -146,8 +146,8 @@ def test_an_empty_partition_is_read_to_its_end(reading: Callable[[int, int], Par
     assert reader.position() == 0
 
 
-def test_the_end_is_read_anew(log: Log, source: RideSource, reading: Callable[[int, int], PartitionReader]) -> None:
-    """What is appended after a reader has reached the end moves the end, and is read."""
+def test_the_end_is_read_again(log: Log, source: RideSource, reading: Callable[[int, int], PartitionReader]) -> None:
+    """Events appended after a reader has reached the end move the end, and are read."""
     log.append(0, [b"first"])
     reader = reading(0, 0)
     read_until(reader, 1)
@@ -160,7 +160,7 @@ def test_the_end_is_read_anew(log: Log, source: RideSource, reading: Callable[[i
 
 @pytest.mark.parametrize("offset", [-1, 4])
 def test_a_position_outside_the_log_is_an_error(log: Log, reading: Callable[[int, int], PartitionReader], offset: int) -> None:
-    """A position that the log does not hold raises at the first read, and says what the log holds."""
+    """A position outside the log raises at the first read, and the error has the log's range."""
     log.append(0, [b"x"] * 3)
     reader = reading(0, offset)
     assert reader.end() == 3
@@ -169,7 +169,7 @@ def test_a_position_outside_the_log_is_an_error(log: Log, reading: Callable[[int
 
 
 def test_waiting_ends_in_time(reading: Callable[[int, int], PartitionReader]) -> None:
-    """A read at the end waits no longer than it was told."""
+    """A read at the end waits no longer than its timeout."""
     reader = reading(0, 0)
     reader.read(1, 0.5)
     began = time.monotonic()
@@ -177,14 +177,14 @@ def test_waiting_ends_in_time(reading: Callable[[int, int], PartitionReader]) ->
     assert time.monotonic() - began < 1.5
 
 
-def test_two_readers_do_not_share_a_place(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
-    """Two readers of one partition each read all of it."""
+def test_two_readers_do_not_share_a_position(log: Log, reading: Callable[[int, int], PartitionReader]) -> None:
+    """Each of two readers of one partition reads all of it."""
     log.append(0, [b"a", b"b"])
     assert read_until(reading(0, 0), 2) == read_until(reading(0, 0), 2)
 
 
-def test_identity_stays(log: Log, source: RideSource) -> None:
-    """The same log has the same identity when it has grown, and all of it is text."""
+def test_identity_is_stable(log: Log, source: RideSource) -> None:
+    """A log keeps its identity as it grows, and all of its fields are text."""
     before = source.identity()
     log.append(0, [b"x"])
     again = log.source()
@@ -198,7 +198,7 @@ def test_identity_stays(log: Log, source: RideSource) -> None:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=st.lists(st.integers(1, 700), min_size=1, max_size=6), start=st.integers(0, 1_500))
 def test_any_batch_size_reads_the_same(log: Log, source: RideSource, limits: list[int], start: int) -> None:
-    """However large the batches, the same events come from the same offset on."""
+    """For any batch size, the same events are read from the same offset on."""
     if source.bounds(0)[1] == 0:
         log.append(0, [b"value %d" % i for i in range(1_500)])
     reader = source.open(0, start)

@@ -1,4 +1,4 @@
-"""What every online store promises, run against memory and against a real Redis."""
+"""The contract of every online store, run against memory and a real Redis."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -44,16 +44,16 @@ def issue(index: int, cells: int = 40, region: str = "nyc", measure: str = "pick
     return StoredIssue(index, sample_entry(columns, slot=index, region=region, measure=measure), sample_blob(columns))
 
 
-def test_an_empty_store_knows_nothing(view: Views) -> None:
-    """Before the first issue there is none, for no cell."""
+def test_an_empty_store_has_no_issue(view: Views) -> None:
+    """Before the first put there is no issue and no cell."""
     store = view()
     assert store.get("nyc", "pickups") is None
     assert store.cell("nyc", "pickups", FIRST_CELL) is None
     assert store.newest("nyc", "pickups") == (0, -1)
 
 
-def test_an_issue_comes_back_byte_for_byte(view: Views) -> None:
-    """Entry and blob are the ledger's own bytes, for whoever reads."""
+def test_an_issue_is_returned_byte_for_byte(view: Views) -> None:
+    """Every reader gets the ledger's exact bytes of entry and blob."""
     assert view().put(issue(7))
     assert view().get("nyc", "pickups") == issue(7)
     assert view().newest("nyc", "pickups") == (1, 7)
@@ -61,7 +61,7 @@ def test_an_issue_comes_back_byte_for_byte(view: Views) -> None:
 
 @pytest.mark.parametrize("index", [6, 7])
 def test_an_older_or_equal_issue_changes_nothing(view: Views, index: int) -> None:
-    """Whatever order publishers write in, the newest log index stays."""
+    """For any order of writes, the newest log index stays."""
     store = view()
     assert store.put(issue(7))
     assert not store.put(issue(index))
@@ -69,8 +69,8 @@ def test_an_older_or_equal_issue_changes_nothing(view: Views, index: int) -> Non
     assert store.get("nyc", "pickups") == issue(7)
 
 
-def test_a_continued_log_begins_again_at_lower_indexes(view: Views) -> None:
-    """An issue of a log's later origin replaces one of an earlier origin whatever their indexes, and never the other way."""
+def test_a_continued_log_starts_again_at_lower_indexes(view: Views) -> None:
+    """An issue of a log's later origin replaces one of an earlier origin whatever their indexes, and never vice versa."""
     store, again = view(), replace(issue(3), number=2)
     assert store.put(issue(7))
     assert store.put(again)
@@ -84,7 +84,7 @@ def test_a_continued_log_begins_again_at_lower_indexes(view: Views) -> None:
 
 
 def test_a_newer_issue_replaces_all_of_the_older(view: Views) -> None:
-    """Nothing of a larger older issue remains, for a reader that had read it too."""
+    """Nothing of a larger older issue remains, even for a reader that has read it."""
     store, reader = view(), view()
     store.put(issue(1, cells=100))
     last = FIRST_CELL + 3 * 99
@@ -94,8 +94,8 @@ def test_a_newer_issue_replaces_all_of_the_older(view: Views) -> None:
     assert reader.cell("nyc", "pickups", last) is None
 
 
-def test_one_cell_comes_with_its_chunk(view: Views) -> None:
-    """A cell's answer is the entry, its index and the chunk that holds the cell, as proofs need them."""
+def test_one_cell_is_returned_with_its_chunk(view: Views) -> None:
+    """A cell's answer has the entry, its index and the cell's chunk, as proofs need them."""
     stored = issue(3, cells=50)
     view().put(stored)
     reader = view()
@@ -109,7 +109,7 @@ def test_one_cell_comes_with_its_chunk(view: Views) -> None:
 
 @pytest.mark.parametrize("cell", [0, FIRST_CELL - 1, FIRST_CELL + 1, FIRST_CELL + 46, FIRST_CELL + 3 * 50, 2**60])
 def test_a_cell_that_is_not_forecast_has_no_answer(view: Views, cell: int) -> None:
-    """Below, between and above the cells of an issue there is nothing."""
+    """A cell below, between or above the cells of an issue has no answer."""
     view().put(issue(3, cells=50))
     assert view().cell("nyc", "pickups", cell) is None
 
@@ -135,8 +135,8 @@ def test_an_issue_without_cells_is_an_issue(view: Views, blob: bytes) -> None:
     assert view().cell("nyc", "pickups", FIRST_CELL) is None
 
 
-def test_what_is_no_issue_is_refused(view: Views) -> None:
-    """Another record, or a blob of something else, is not stored."""
+def test_other_records_are_refused(view: Views) -> None:
+    """Another kind of record, or a blob without chunks, is not stored."""
     store = view()
     with pytest.raises(DamagedError, match="expected a ForecastIssued, got ModelPromoted"):
         store.put(
@@ -150,7 +150,7 @@ def test_what_is_no_issue_is_refused(view: Views) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(indexes=st.lists(st.integers(0, 12), min_size=1, max_size=12), cells=st.integers(1, 40))
 def test_the_newest_stays_in_any_order(view: Views, indexes: list[int], cells: int) -> None:
-    """For any order of writes: put says True exactly for a new maximum, and the maximum is what is read."""
+    """For any order of writes, put returns True exactly for a new maximum, and reads return the maximum."""
     store, region = view(), f"r{abs(hash((tuple(indexes), cells)))}"
     if store.newest(region, "pickups") > (0, -1):
         return
@@ -162,7 +162,7 @@ def test_the_newest_stays_in_any_order(view: Views, indexes: list[int], cells: i
 
 
 def test_readers_never_see_two_issues_at_once(view: Views) -> None:
-    """While a writer replaces issues, every cell that is read comes from one issue, and indexes never fall."""
+    """While a writer replaces issues, every cell that is read comes from one issue, and indexes never decrease."""
     issues = [issue(index, cells=60) for index in range(40)]
     writer, reader = view(), view()
     writer.put(issues[0])

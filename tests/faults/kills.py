@@ -1,4 +1,4 @@
-"""kill -9 at seeded moments of any process of a run, and what must be true at its end."""
+"""kill -9 of any process of a run at seeded moments, and the conditions at its end."""
 
 import contextlib
 import random
@@ -31,8 +31,8 @@ class Outcome:
 
     Attributes:
         kills: Moments at which something was killed.
-        lost, duplicated: Forecast messages that a consumer should have seen and did not, or saw once too often.
-        identical: Whether the region's log holds the same payloads.
+        lost, duplicated: Forecast messages that a consumer missed, or saw more than once.
+        identical: Whether the region's log has the same payloads.
     """
 
     kills: int
@@ -49,10 +49,10 @@ def run_with_kills(place: Place, seed: int, kills: int, expected: list[bytes]) -
 
     Args:
         place: Bootstrapped, with publish_backlog=all.
-        seed: Chooses moments, victims, batch sizes and process counts.
+        seed: Determines moments, victims, batch sizes and process counts.
         expected: Payloads of an uninterrupted run.
     Raises:
-        AssertionError: the run does not come to its end, its ledger does not verify, or rejects are missing.
+        AssertionError: the run does not finish, its ledger does not verify, or rejects are missing.
     """
     chance = random.Random(seed)
     moments = sorted(chance.randint(1, len(expected) - 1) for _ in range(kills))
@@ -62,7 +62,7 @@ def run_with_kills(place: Place, seed: int, kills: int, expected: list[bytes]) -
         with watching(place) as size:
             for moment in moments:
                 if chance.random() < 0.2:
-                    family.wait(lambda: False, chance.uniform(0.0, 3.0))  # whatever it does then, its start included
+                    family.wait(lambda: False, chance.uniform(0.0, 3.0))  # at any point, including its start
                 else:
                     family.wait(lambda at=moment: size() >= at, RUN_LIMIT_S)
                     time.sleep(chance.uniform(0.0, 0.03))
@@ -82,7 +82,7 @@ def run_with_kills(place: Place, seed: int, kills: int, expected: list[bytes]) -
 
 
 class Family:
-    """A run: its supervisor and the children of it, some of which may die."""
+    """A run: its supervisor and its children, some of which may be killed."""
 
     def __init__(self, place: Place, chance: random.Random) -> None:
         self._place, self._chance = place, chance
@@ -100,7 +100,7 @@ class Family:
         give_up_at = time.monotonic() + limit_s
         while not happened():
             if time.monotonic() > give_up_at:
-                assert limit_s < RUN_LIMIT_S, f"nothing moved for {limit_s:g} s; it said:\n{last_words(self._place)}"
+                assert limit_s < RUN_LIMIT_S, f"nothing moved for {limit_s:g} s; output:\n{last_words(self._place)}"
                 return
             self._restart_if_over()
             time.sleep(0.01)
@@ -120,16 +120,16 @@ class Family:
                 process.kill()
         if any(process.pid == self._run.pid for process in chosen):
             self._run.wait()
-            # Whoever is left without a supervisor has to end by itself.
+            # Children without a supervisor must end by themselves.
             _, left = psutil.wait_procs(running, timeout=60)
-            assert left == [], f"outlived their supervisor: {left}; they said:\n{last_words(self._place)}"
+            assert left == [], f"outlived their supervisor: {left}; output:\n{last_words(self._place)}"
 
     def finish(self) -> None:
-        """Let it come to its end, with a restart if it was killed."""
+        """Run it to its end, with a restart if it was killed."""
         give_up_at = time.monotonic() + RUN_LIMIT_S
         while self._run.poll() != 0:
             self._restart_if_over()
-            assert time.monotonic() < give_up_at, f"not at its end; it said:\n{last_words(self._place)}"
+            assert time.monotonic() < give_up_at, f"not at its end; output:\n{last_words(self._place)}"
             time.sleep(0.02)
 
     def _restart_if_over(self) -> None:
@@ -151,11 +151,11 @@ def _words(process: psutil.Process) -> list[str]:
 
 # --- what was published ----------------------------------------------------------------------------
 
-Message = tuple[bytes, str]  # the entry's index and the cell, with all that is said about it
+Message = tuple[bytes, str]  # the entry's index and the cell, with the cell's forecast
 
 
 def due(stores: Stores) -> Counter[str]:
-    """What a consumer must have seen of every recorded issue."""
+    """The messages of every recorded issue, which a consumer must have seen."""
     found: Counter[str] = Counter()
     for stored in stores.ledger.scan(LOG, kind=ForecastIssued):
         record = decode(stored.payload, ForecastIssued)
@@ -165,7 +165,7 @@ def due(stores: Stores) -> Counter[str]:
 
 
 def published(stores: Stores) -> Counter[str]:
-    """What a consumer sees that reads committed, or who opens the files."""
+    """The messages that a consumer sees that reads committed, or that are in the files."""
     settings = stores.settings
     if settings.kafka:
         messages = committed(settings.kafka, FORECASTS.name_of(settings.instance), 90.0)

@@ -36,10 +36,10 @@ FIRST_SLOT = 4_667_000
 
 @dataclass(frozen=True, slots=True)
 class SmallLedger:
-    """Where it lies.
+    """A small ledger in a folder.
 
     Attributes:
-        folder: Holds `home`, and once exported `tiles` and `kept.txt`.
+        folder: Contains `home`, and after an export `tiles` and `kept.txt`.
     """
 
     folder: Path
@@ -51,12 +51,12 @@ class SmallLedger:
 
     @property
     def tiles(self) -> Path:
-        """Every log as tiles, with blobs beside."""
+        """Every log as tiles, with its blobs."""
         return self.folder / "tiles"
 
     @property
     def kept(self) -> Path:
-        """A checkpoint of the region's log, as somebody else kept it."""
+        """A checkpoint of the region's log that a third party keeps."""
         return self.folder / "kept.txt"
 
     def settings(self) -> Settings:
@@ -68,29 +68,29 @@ class SmallLedger:
         return verifier_of(self.settings())
 
     def copy(self, folder: Path) -> "SmallLedger":
-        """The same, elsewhere."""
+        """Copy it to another folder."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return SmallLedger(folder)
 
     def append(self, slots: range) -> None:
-        """Closes of these slots."""
+        """Append closes of these slots."""
         stores = open_stores(self.settings())
         for slot in slots:
             append_close(stores, slot)
         stores.close()
 
     def verified(self, *against: Path, verifier: Verifier | None = None, log: str = "") -> list[str]:
-        """What the verifier says of the home, or of one log there."""
+        """The problems that the verifier reports of the home, or of one log."""
         stores = open_stores(self.settings(), reading=True, verifier=verifier)
         try:
             keys = (verifier,) if verifier else (self.key(),) if against else ()
-            return _said(verify_stores(stores, VerifyOptions(log, against, keys), silent))
+            return _problems(verify_stores(stores, VerifyOptions(log, against, keys), silent))
         finally:
             stores.close()
 
     def tiles_verified(self, *against: Path, verifier: Verifier | None = None) -> list[str]:
-        """What the verifier says of the tiles."""
-        return _said(verify_folder(self.tiles, VerifyOptions(against=against, verifiers=(verifier or self.key(),)), silent))
+        """The problems that the verifier reports of the tiles."""
+        return _problems(verify_folder(self.tiles, VerifyOptions(against=against, verifiers=(verifier or self.key(),)), silent))
 
     def export(self) -> None:
         """Write the tiles, and keep a checkpoint."""
@@ -105,7 +105,7 @@ class SmallLedger:
         stores.close()
 
     def content(self) -> dict[str, object]:
-        """What a reader of the home can come to know, read by other means than ours: rows, blobs, checkpoints and key."""
+        """All readable content of the home, read without Ridecast's code: rows, blobs, checkpoints and key."""
         found: dict[str, object] = {}
         for path in sorted((self.home / "ledger").glob("*.sqlite")):
             connection = sqlite3.connect(path)
@@ -124,7 +124,7 @@ class SmallLedger:
 
 
 def make_small_ledger(folder: Path, closes: int = 4) -> SmallLedger:
-    """A ledger of a few closes; three logs."""
+    """A ledger of a few closes in three logs."""
     made = SmallLedger(folder)
     stores = open_stores(made.settings())
     model = stores.blobs.put(b"a model's artefact" * 9, Retention.MODEL)
@@ -176,14 +176,14 @@ def append_close(stores: Stores, slot: int) -> None:
 
 
 def append(stores: Stores, log: str, *records: Record) -> None:
-    """Append records behind what is there."""
+    """Append records at the end of a log."""
     stores.ledger.append(log, stores.ledger.head(log).size, [encode(record) for record in records])
 
 
 def silent(log: str) -> Progress:
-    """Nobody watches."""
+    """Ignore progress."""
     return lambda done, total: None
 
 
-def _said(reports: list[Report]) -> list[str]:
+def _problems(reports: list[Report]) -> list[str]:
     return [f"{report.log}: {problem}" for report in reports for problem in report.problems]

@@ -1,4 +1,4 @@
-"""Faults at system calls: a small program that appends one close, which calls it makes, and what one bad call leaves behind."""
+"""Faults at system calls: a small program that appends one close, its calls, and the state after one bad call."""
 
 import re
 import shutil
@@ -17,10 +17,10 @@ CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename")
 FAULTS = {"KILL": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 CLOSE_ENTRIES = 5
 CHUNKS_BYTES = 100_000
-BEFORE = 2  # closes that are there, with their checkpoint, before the program starts
+BEFORE = 2  # existing closes with their checkpoint before the program starts
 
-# Appends one close to a ledger that is there: blob, entries, checkpoint, end. What it says goes by another system call
-# than those that are tampered with. Checkpoints are written by its main thread, so that calls come in one order.
+# Appends one close to an existing ledger: blob, entries, checkpoint, end. Its output uses another system call
+# than those under test. Checkpoints are written by its main thread, so that the order of calls is fixed.
 PROGRAM = """
 import os, sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def chunks_of(number: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One bad call: the how-manieth of its name in the program's main thread, and what happens instead."""
+    """One bad call: its name, its number among calls of that name in the main thread, and its failure."""
 
     call: str
     number: int
@@ -76,22 +76,22 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a fault left behind.
+    """The result of a fault.
 
     Attributes:
-        fault: Which it was.
-        said: Lines that the program could say before its end, the last one perhaps the fault's name.
-        silent: What was lost, stored twice or damaged without a word; empty when nothing was.
+        fault: The injected fault.
+        output: Lines that the program printed before its end, the last one perhaps the fault's name.
+        silent: What was lost, stored twice or damaged without an error; empty if nothing was.
     """
 
     fault: Fault
-    said: tuple[str, ...]
+    output: tuple[str, ...]
     silent: str
 
     @property
     def kind(self) -> str:
-        """killed, refused (the program named the fault), or harmless (it went on to its end)."""
-        if self.said and self.said[-1] == "end":
+        """killed, refused (the program named the fault), or harmless (it finished)."""
+        if self.output and self.output[-1] == "end":
             return "harmless"
         return "killed" if self.fault.what == "KILL" else "refused"
 
@@ -130,24 +130,24 @@ def calls_of_a_close(folder: Path) -> list[tuple[str, int]]:
 
 
 def suffer(fault: Fault, folder: Path) -> Outcome:
-    """Run the program with one bad call, start again, and look at what is there."""
+    """Run the program with one bad call, restart it, and check the ledger."""
     home = folder / f"{fault.what}-{fault.call}-{fault.number}"
     prepare(home)
     done = _run(
         home, ["-o", "/dev/null", "-e", f"trace={fault.call}", "-e", f"inject={fault.call}:{FAULTS[fault.what]}:when={fault.number}"]
     )
-    said = tuple(done.stdout.splitlines())
-    silent = _judge(home, said)
+    output = tuple(done.stdout.splitlines())
+    silent = _judge(home, output)
     if not silent and done.returncode not in (0, -9, 137):
         silent = f"ended with status {done.returncode}: {done.stderr[-500:]}"
-    if not silent and done.returncode == 0 and not said:
+    if not silent and done.returncode == 0 and not output:
         silent = "ended without a word"
     shutil.rmtree(home)
-    return Outcome(fault, said, silent)
+    return Outcome(fault, output, silent)
 
 
-def _judge(home: Path, said: tuple[str, ...]) -> str:
-    """What is wrong after a restart: with what was acknowledged, with the rest, and after the close is appended again."""
+def _judge(home: Path, output: tuple[str, ...]) -> str:
+    """Problems after a restart: with acknowledged entries, with the others, and after appending the close again."""
     place = Place(home)
     ledger, blobs = place.open(), open_blobs(home, "")
     whole = [payload for number in range(BEFORE + 1) for payload in close_of(number)]
@@ -156,9 +156,9 @@ def _judge(home: Path, said: tuple[str, ...]) -> str:
         found = [stored.payload for stored in ledger.read(LOG, 0)]
         if found not in (whole, whole[:before]):
             return f"{len(found)} entries, which are neither those before the close nor those after it"
-        if f"size {len(whole)}" in said and found != whole:
+        if f"size {len(whole)}" in output and found != whole:
             return "the acknowledged entries are gone"
-        if "blob" in said and all(blobs.get(digest) != chunks_of(BEFORE) for digest in blobs.digests()):
+        if "blob" in output and all(blobs.get(digest) != chunks_of(BEFORE) for digest in blobs.digests()):
             return "the acknowledged blob is gone"
         if problems := verify_log(ledger, LOG, blobs).problems:
             return f"verify after the restart: {problems[0]}"

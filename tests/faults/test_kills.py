@@ -1,4 +1,4 @@
-"""Any process of a run killed at any moment: nothing is lost, nothing comes twice, and the ledger is the same."""
+"""Any process of a run killed at any moment: nothing is lost or duplicated, and the ledger is the same."""
 
 import random
 import uuid
@@ -23,7 +23,7 @@ def on_servers(world: World, folder: Path, kafka: str, topic: str, postgres_url:
 
 @pytest.mark.timeout(900)
 def test_kills_of_an_embedded_run_change_nothing(settled: Settled, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ten kills of an embedded run, restarted with one to three processes, leave what an uninterrupted run leaves."""
+    """Ten kills of an embedded run, restarted with one to three processes, give the ledger of an uninterrupted run."""
     place = copied(settled.place, tmp_path / "home")
     outcome = run_with_kills(place, 1, 10, settled.expected)
     with capsys.disabled():
@@ -35,7 +35,7 @@ def test_kills_of_an_embedded_run_change_nothing(settled: Settled, tmp_path: Pat
 def test_kills_of_a_run_on_servers_change_nothing(
     settled: Settled, tmp_path: Path, kafka: str, kafka_topic: TopicFactory, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ten kills on Kafka and PostgreSQL leave the embedded run's ledger, and who reads committed sees each forecast once."""
+    """Ten kills on Kafka and PostgreSQL give the embedded run's ledger, and a consumer that reads committed sees each forecast once."""
     place = on_servers(settled.place.world, tmp_path, kafka, kafka_topic(0), postgres_url)
     outcome = run_with_kills(place, 3, 10, settled.expected)
     with capsys.disabled():
@@ -44,7 +44,7 @@ def test_kills_of_a_run_on_servers_change_nothing(
 
 
 def test_children_end_when_their_supervisor_is_killed(settled: Settled, tmp_path: Path) -> None:
-    """A supervisor that dies takes forecasters and publisher with it, so that the next one is alone."""
+    """When a supervisor dies its forecasters and publisher end too, so that the next one runs alone."""
     place = copied(settled.place, tmp_path / "home")
     run = start_run(place, 2, "--no-api")
     family = psutil.Process(run.pid)
@@ -58,14 +58,14 @@ def test_children_end_when_their_supervisor_is_killed(settled: Settled, tmp_path
     assert left == [], last_words(place)
 
 
-# Two hundred kills in all: a world of its own for each seed, twenty kills in each.
+# Two hundred kills in total: one world per seed, twenty kills each.
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("seed", [SEED, 21, 22, 23, 24])
 def test_twenty_kills_on_servers(tmp_path: Path, seed: int, kafka: str, kafka_topic: TopicFactory, postgres_url: str) -> None:
-    """Twenty kills of one run on Kafka and PostgreSQL lose nothing, repeat nothing and leave the same ledger, world after world."""
+    """Twenty kills of one run on Kafka and PostgreSQL lose nothing, repeat nothing and leave the same ledger, for each world."""
     world = make_world(seed, hours=12)
     expected = run_here(settle(world, tmp_path / "oracle"))
     place = on_servers(world, tmp_path / "killed", kafka, kafka_topic(0), postgres_url)
@@ -78,7 +78,7 @@ def test_twenty_kills_on_servers(tmp_path: Path, seed: int, kafka: str, kafka_to
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("seed", [11, 12, 13, 14, 15])
 def test_twenty_kills_of_an_embedded_run(tmp_path: Path, seed: int) -> None:
-    """Twenty kills of one embedded run lose nothing, repeat nothing and leave the same ledger, world after world."""
+    """Twenty kills of one embedded run lose nothing, repeat nothing and leave the same ledger, for each world."""
     settled_place = settle(make_world(seed, hours=12), tmp_path)
     expected = run_here(copied(settled_place, tmp_path / "oracle"))
     outcome = run_with_kills(settled_place, seed, 20, expected)

@@ -1,4 +1,4 @@
-"""Damaged events through the whole pipeline: every one is accounted for, and what is rejected stays at hand."""
+"""Damaged events through the whole pipeline: every event is accounted for, and rejected ones are stored."""
 
 from pathlib import Path
 
@@ -49,13 +49,13 @@ def mutated(rng: np.random.Generator, number: int, at_us: int) -> bytes:
             for _ in range(int(rng.integers(1, 4))):
                 data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
             return bytes(data)
-        case 1:  # cut short, or gone on too long
+        case 1:  # truncated, or too long
             value = encode_event(fields)
             return value[: int(rng.integers(len(value)))] if rng.random() < 0.7 else value + rng.bytes(int(rng.integers(1, 20)))
-        case 2:  # something else altogether, with our frame or without
+        case 2:  # arbitrary bytes, with or without the frame of an event
             junk = [rng.bytes(int(rng.integers(0, 200))), b'{"event_id": 7}', b"", b"\x00" * 40, "سفر".encode()][int(rng.integers(5))]
             return junk if rng.random() < 0.5 else encode_event(fields)[:10] + junk
-        case 3:  # fields moved: other types where some are expected
+        case 3:  # fields moved: other types than expected
             value = encode_event(fields)
             at, size = int(rng.integers(10, len(value))), int(rng.integers(1, 9))
             return value[:at] + (rng.bytes(size) if rng.random() < 0.5 else b"") + value[at + size :]
@@ -66,7 +66,7 @@ def mutated(rng: np.random.Generator, number: int, at_us: int) -> bytes:
 
 
 def reason_of(value: bytes, logged_at_us: int) -> Reason | None:
-    """Why an event must be rejected, rule by rule, straight from its fields; None if it must not."""
+    """The reason to reject an event, rule by rule from its fields; None to accept it."""
     fields = decode_slow(value)
     if isinstance(fields, str):
         return Reason.UNDECODABLE
@@ -107,7 +107,7 @@ def written(folder: Path, events: int) -> tuple[Place, dict[tuple[int, int], tup
 
 
 def check(folder: Path, events: int) -> str:
-    """Run the real flow over that many mutated events and hold what it says against each event's own verdict."""
+    """Run the real flow over that many mutated events and compare its result with each event's verdict."""
     place, verdicts = written(folder, events)
     finish(place, *start_cluster(place, 2, 5_000), limit_s=600)
     stores = place.open()
@@ -128,12 +128,12 @@ def check(folder: Path, events: int) -> str:
 
 
 def test_mutated_events_are_all_accounted_for(tmp_path: Path) -> None:
-    """Of 5,000 damaged events each is accepted, a duplicate, or rejected with its bytes kept; none stops the flow."""
+    """Of 5,000 damaged events each is accepted, a duplicate, or rejected with its bytes stored; none stops the flow."""
     print(f"seed {SEED}: {check(tmp_path, 5_000)}")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_a_hundred_thousand_mutated_events_are_all_accounted_for(tmp_path: Path) -> None:
-    """Of 100,000 damaged events each is accepted, a duplicate, or rejected with its bytes kept; none stops the flow."""
+    """Of 100,000 damaged events each is accepted, a duplicate, or rejected with its bytes stored; none stops the flow."""
     print(f"mutated, seed {SEED}: {check(tmp_path, 100_000)}")

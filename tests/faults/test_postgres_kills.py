@@ -1,4 +1,4 @@
-"""PostgreSQL killed at random moments while closes are appended: what it acknowledged is there, once, and clean."""
+"""PostgreSQL killed at random moments while closes are appended: every acknowledged entry is there, once, and verify is clean."""
 
 import random
 import re
@@ -17,9 +17,9 @@ from tests.services.postgres import PostgresServer
 from tests.tree import ROOT
 
 SEED = 20_141_124
-LONGEST_WAIT_S = 0.3  # after the first close of a round; a close takes some ten milliseconds
+LONGEST_WAIT_S = 0.3  # after the first close of a round; a close takes about ten milliseconds
 
-# Appends close after close to a server that is killed, until it is refused; says each size that was acknowledged.
+# Appends closes to a server that is killed, until an append fails; prints each acknowledged size.
 PROGRAM = """
 import os, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ os._exit(0)
 
 
 def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
-    """Let a program append, kill the server under it, start it again; returns the last size that was acknowledged."""
+    """Kill the server while a program appends, and restart it; returns the last acknowledged size."""
     words = [sys.executable, "-B", "-c", PROGRAM, str(place.home), place.url]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
@@ -59,10 +59,10 @@ def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
     return max(int(line) for line in said if line.strip().isdecimal())
 
 
-def hold(place: Place, server: PostgresServer, kills: int) -> None:
-    """Kill so often, and look after each time.
+def kill_repeatedly(place: Place, server: PostgresServer, kills: int) -> None:
+    """Kill the server so many times, and check the ledger after each.
 
-    The blobs of a server that is killed go with the entries: the same database holds both.
+    Blobs are in the same database as the entries.
     """
     chance, acknowledged = random.Random(SEED), 0
     for _ in range(kills):
@@ -78,12 +78,12 @@ def hold(place: Place, server: PostgresServer, kills: int) -> None:
 
 
 def test_some_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
-    """Twice killed while closes are appended, every acknowledged entry is there once, and verify is clean."""
-    hold(Place(tmp_path, postgres_url), postgres_server, 2)
+    """After two kills during appends, every acknowledged entry is there once, and verify is clean."""
+    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 2)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_many_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
-    """The same, thirty times on one database."""
-    hold(Place(tmp_path, postgres_url), postgres_server, 30)
+    """The same holds after thirty kills on one database."""
+    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 30)

@@ -1,4 +1,4 @@
-"""No single bad system call, and no death between two, loses what was acknowledged or stores it twice."""
+"""No single failing system call, and no kill between two, loses acknowledged entries or stores them twice."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ def faults_at(calls: Iterable[tuple[str, int]]) -> list[Fault]:
 
 
 def summary(calls: Sequence[tuple[str, int]], outcomes: Sequence[Outcome]) -> str:
-    """What was done and what came out, in two lines."""
+    """The faults and their results, in two lines."""
     made = ", ".join(f"{count} {call}" for call, count in Counter(call for call, _ in calls).items())
     kinds = Counter((outcome.fault.what, outcome.kind) for outcome in outcomes)
     came = ", ".join(f"{what} {kind} {count}" for (what, kind), count in sorted(kinds.items()))
@@ -25,8 +25,8 @@ def summary(calls: Sequence[tuple[str, int]], outcomes: Sequence[Outcome]) -> st
     return f"\none close: {made}\n{len(outcomes)} faults: {came}; silent losses {lost}"
 
 
-def hold(calls: Sequence[tuple[str, int]], faults: Sequence[Fault], folder: Path) -> list[Outcome]:
-    """Suffer all of them, say what came out, and demand that nothing was silent."""
+def run_faults(calls: Sequence[tuple[str, int]], faults: Sequence[Fault], folder: Path) -> list[Outcome]:
+    """Run all faults, print the results, and assert that none was silent."""
     outcomes = [suffer(fault, folder) for fault in faults]
     print(summary(calls, outcomes))
     assert [] == [f"{outcome.fault}: {outcome.silent}" for outcome in outcomes if outcome.silent]
@@ -40,7 +40,7 @@ def test_some_bad_calls(tmp_path: Path) -> None:
     faults = faults_at(calls)
     step = len(faults) / SAMPLE
     chosen = [faults[int(at * step) // 3 * 3 + at % 3] for at in range(SAMPLE)]
-    outcomes = hold(calls, chosen, tmp_path)
+    outcomes = run_faults(calls, chosen, tmp_path)
     assert {"KILL", "EIO", "ENOSPC"} == {outcome.fault.what for outcome in outcomes}
 
 
@@ -49,5 +49,5 @@ def test_some_bad_calls(tmp_path: Path) -> None:
 def test_every_bad_call(tmp_path: Path) -> None:
     """Every write, flush and rename of one close: killed there, failing there, and with a full disk there."""
     calls = calls_of_a_close(tmp_path)
-    outcomes = hold(calls, faults_at(calls), tmp_path)
+    outcomes = run_faults(calls, faults_at(calls), tmp_path)
     assert any(outcome.kind == "refused" for outcome in outcomes)

@@ -1,7 +1,7 @@
-"""Whatever is changed in a small ledger is found by `verify`, with the place, or changes nothing that anybody can read.
+"""`verify` finds every change of a small ledger, with its place, unless the change affects nothing readable.
 
-Bytes are flipped one at a time: a sample in the ordinary run, far more under the marker `long`. A flip is harmless when
-rows, blobs, checkpoints and key, read by other means, are those of the untouched ledger.
+Bytes are flipped one at a time: a sample in the ordinary run, far more under the marker `long`. A flip is harmless if
+rows, blobs, checkpoints and key, read by other means, equal those of the original ledger.
 
 The sample: of blobs, checkpoint, key and tiles any byte; of the database and its WAL any byte that is not zero, and one
 in sixteen of the zeros. The bit is drawn as well; the seed is fixed.
@@ -29,7 +29,7 @@ SEED = 20_140_501
 DATABASE, WAL = "home/ledger/region__nyc.sqlite", "home/ledger/region__nyc.sqlite-wal"
 OTHER = Signer("ridecast/local", bytes(range(32)))
 SAMPLES = {"database": 80, "wal": 40, "blobs": 40, "checkpoint": 40, "key": 20, "tiles": 60}  # flips in the ordinary run
-LONG = {"database": 6_000, "wal": 4_000}  # under the marker `long`; of the others every byte
+LONG = {"database": 6_000, "wal": 4_000}  # under the marker `long`; of the other parts every byte
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
 
 @pytest.fixture(scope="module")
 def with_wal(pristine: SmallLedger, tmp_path_factory: pytest.TempPathFactory) -> SmallLedger:
-    """The same while a process has it open: its last closes are in the WAL, and the checkpoint vouches for them."""
+    """The same while a process has it open: its last closes are in the WAL, and the checkpoint covers them."""
     busy = pristine.copy(tmp_path_factory.mktemp("busy"))
     stores = open_stores(busy.settings())
     for slot in range(FIRST_SLOT + 4, FIRST_SLOT + 6):
@@ -77,7 +77,7 @@ def files_of(made: SmallLedger, part: str) -> list[Path]:
 
 
 def verdict(made: SmallLedger, part: str) -> list[str]:
-    """What `verify` says of a changed ledger; what it cannot even open is said too."""
+    """The output of `verify` for a changed ledger, including errors on opening it."""
     try:
         return made.tiles_verified() if part == "tiles" else made.verified(log=LOG if part in LONG else "")
     except RidecastError as error:
@@ -85,10 +85,10 @@ def verdict(made: SmallLedger, part: str) -> list[str]:
 
 
 def flip_all(pristine: SmallLedger, part: str, folder: Path, limit: int | None, names: str) -> None:
-    """Flip bytes of a part, one at a time, and demand that each is found with a place, or harmless."""
+    """Flip bytes of a part, one at a time, and assert that each is found with a place, or harmless."""
     rng = random.Random(f"{SEED} {part}")
     files = {path: (pristine.folder / path).read_bytes() for path in files_of(pristine, part)}
-    # Most of a small database is zeros that nobody reads: of these one in sixteen.
+    # Most of a small database is unused zeros: flip one in sixteen of these.
     places = [(path, at) for path, data in files.items() for at, byte in enumerate(data) if part not in LONG or byte or at % 16 == 0]
     sample = places if limit is None else rng.sample(places, min(limit, len(places)))
     work = pristine.copy(folder)
@@ -112,7 +112,7 @@ def flip_all(pristine: SmallLedger, part: str, folder: Path, limit: int | None, 
 
 
 def restore(pristine: SmallLedger, work: SmallLedger, path: Path) -> None:
-    """Put a file back; of a database all that belongs to it."""
+    """Restore a file; of a database all of its files."""
     if path.parts[:2] != ("home", "ledger"):
         shutil.copyfile(pristine.folder / path, work.folder / path)
         return
@@ -123,7 +123,7 @@ def restore(pristine: SmallLedger, work: SmallLedger, path: Path) -> None:
 
 
 def content_of(made: SmallLedger, part: str) -> object:
-    """What can be read of the part, by other means than ours."""
+    """The readable content of the part, read without Ridecast's code."""
     if part == "tiles":
         return {path: (made.folder / path).read_bytes() for path in files_of(made, part)}
     return made.content()
@@ -166,7 +166,7 @@ def run_sql(made: SmallLedger, *statements: str) -> None:
 
 
 def forked(made: SmallLedger, folder: Path, signer: Signer | None = None, changed: int = 5) -> SmallLedger:
-    """A home whose region has another entry in one place, every hash and signature made anew."""
+    """A home whose region has another entry at one index, with all hashes and signatures recomputed."""
     stores = open_stores(made.settings(), reading=True)
     payloads = [stored.payload for stored in stores.ledger.scan(LOG)]
     stores.close()
@@ -218,7 +218,7 @@ HANDS: dict[str, tuple[Callable[[SmallLedger], object], str]] = {
 
 @pytest.mark.parametrize("hand", HANDS)
 def test_tampering_by_hand_is_named(small: SmallLedger, hand: str) -> None:
-    """Delete, reorder, truncate, remove, swap: each is named with its place."""
+    """Deleting, reordering, truncating, removing and swapping are each named with their place."""
     change, expected = HANDS[hand]
     change(small)
     said = small.verified()
@@ -227,7 +227,7 @@ def test_tampering_by_hand_is_named(small: SmallLedger, hand: str) -> None:
 
 @pytest.mark.parametrize("grown", [1, 3])
 def test_an_older_copy_is_a_rollback(small: SmallLedger, tmp_path: Path, grown: int) -> None:
-    """Put back whole, with its checkpoint, an older copy is clean in itself, and contradicts what others kept."""
+    """An older copy restored with its checkpoint is clean by itself, and contradicts kept checkpoints."""
     older = small.copy(tmp_path / "older")
     small.append(range(FIRST_SLOT + 4, FIRST_SLOT + 4 + grown))
     small.export()
@@ -240,8 +240,8 @@ def test_an_older_copy_is_a_rollback(small: SmallLedger, tmp_path: Path, grown: 
     assert [f"{LOG}: checkpoint: it covers {size} entries, the database has 12: rolled back or truncated"] == older.verified()
 
 
-def test_a_fork_meets_what_was_kept(small: SmallLedger, tmp_path: Path) -> None:
-    """Who holds the key and writes another history is consistent in itself, and found by any kept checkpoint above the change."""
+def test_a_fork_contradicts_kept_checkpoints(small: SmallLedger, tmp_path: Path) -> None:
+    """A history rewritten with the key is consistent by itself, and contradicts any kept checkpoint above the change."""
     other = forked(small, tmp_path / "other")
     assert [] == other.verified()
     [said] = other.verified(other.kept)
@@ -254,7 +254,7 @@ def test_a_fork_meets_what_was_kept(small: SmallLedger, tmp_path: Path) -> None:
 
 
 def test_signed_again_with_another_key(small: SmallLedger, tmp_path: Path) -> None:
-    """Who replaces the key as well is found by whoever knows the old key, or kept a checkpoint."""
+    """A fork with a replaced key is found with the old key or a kept checkpoint."""
     old = small.key()
     other = forked(small, tmp_path / "other", OTHER)
     assert any("expected a good signature of" in line for line in other.verified())
@@ -285,7 +285,7 @@ TILE_HANDS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("hand", TILE_HANDS)
 def test_tampering_with_tiles_is_named(small: SmallLedger, hand: str) -> None:
-    """A file of an export that is gone, cut or another's is named."""
+    """A missing, truncated or foreign file of an export is named."""
     change, expected = TILE_HANDS[hand]
     change(small.tiles / LOG)
     said = small.tiles_verified()

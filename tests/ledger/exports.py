@@ -33,8 +33,8 @@ def exported(payloads: Sequence[bytes], old_size: int = 0) -> Export:
     export = Export()
     for tile in tiles_between(old_size, len(payloads)):
         start = tile.index * TILE_WIDTH
-        held = encode_bundle(payloads[start : start + tile.width]) if tile.level is None else tile_bytes(tile, tree.node)
-        export.files[tile.path()] = held
+        data = encode_bundle(payloads[start : start + tile.width]) if tile.level is None else tile_bytes(tile, tree.node)
+        export.files[tile.path()] = data
     checkpoint = Checkpoint(ORIGIN, len(payloads), tree.root())
     export.files[CHECKPOINT_PATH] = sign_note(checkpoint.body(), SIGNER).encode("utf-8")
     return export

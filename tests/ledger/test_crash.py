@@ -93,13 +93,13 @@ def test_killed_between_append_and_checkpoint(place: Place) -> None:
 def test_killed_at_any_moment(place: Place) -> None:
     """Writers that are killed repeatedly from outside leave every acknowledged entry once."""
     acknowledged = 0
-    for wanted in (5, 20, 35):
+    for target in (5, 20, 35):
         words = [sys.executable, "-c", WRITER, str(place.home), place.url, "from outside", "-1"]
         with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             for line in writer.stdout:
                 acknowledged = max(acknowledged, int(line))
-                if acknowledged >= wanted:
+                if acknowledged >= target:
                     writer.kill()
     ledger = place.open()
     size = ledger.head(LOG).size

@@ -10,7 +10,7 @@ from tests.services.redis import RedisServer
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM; 1 when a server cannot be had."""
+    """Run until SIGINT or SIGTERM; returns 1 if a server does not start."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     kafka, postgres, redis = KafkaServer(), PostgresServer(), RedisServer()
     try:

@@ -1,4 +1,4 @@
-"""What a consumer that reads committed sees of a topic: the judge of every exactly-once test."""
+"""The messages of a topic that a consumer sees that reads committed: the oracle of every exactly-once test."""
 
 import time
 

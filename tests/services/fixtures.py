@@ -55,7 +55,7 @@ def kafka_topic(session_kafka: KafkaServer) -> TopicFactory:
 
 @pytest.fixture
 def postgres_url(session_postgres: PostgresServer) -> Iterator[str]:
-    """URL of an empty database, dropped after the test with whoever is still connected."""
+    """URL of an empty database, dropped after the test, which closes open connections."""
     url = session_postgres.fresh_database()
     yield url
     _running_again(session_postgres)

@@ -22,7 +22,7 @@ VERSION = "4.2.0"
 POM = Path(__file__).with_name("kafka_pom.xml")
 JAR_DIGESTS = Path(__file__).with_name("kafka_jars.sha256")
 
-# A small heap, no second compiler: up in 3 s instead of 5 on 2 cores, and a test never runs long enough to miss it.
+# A small heap, no second compiler: ready in 3 s instead of 5 on 2 cores, and tests are too short to need it.
 JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
 
 # The controller lets a killed broker register again only when its session has timed out: 3 s instead of 9.
@@ -62,7 +62,7 @@ rootLogger.appenderRef.out.ref = out
 
 
 class KafkaServer(Server):
-    """One broker, which is its own controller; a killed one comes back with its topics."""
+    """One broker, which is its own controller; after a kill and restart it still has its topics."""
 
     name = "kafka"
     start_limit_s = 90.0
@@ -88,7 +88,7 @@ class KafkaServer(Server):
         return [*self._java(), "kafka.Kafka", "server.properties"]
 
     def ready(self) -> bool:
-        """It lists its topics: it listens before it serves."""
+        """Whether it lists its topics: it listens before it serves."""
         if not listening(self.port):
             return False
         try:
@@ -97,27 +97,27 @@ class KafkaServer(Server):
             return False
 
     def admin(self) -> AdminClient:
-        """A client for topics; silent while the broker is away."""
+        """A client for topics; logs nothing while the broker is down."""
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     def fresh_topic(self, partitions: int = 4, config: dict[str, str] | None = None) -> str:
         """Make a topic that no other test uses, with unlimited retention.
 
         Args:
-            partitions: 0 makes no topic: only the name is given out.
+            partitions: 0 returns only a name and creates no topic.
             config: Topic settings, added to retention.ms=-1.
         """
         name = f"test-{next(self.numbers)}"
         if partitions:
             topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **(config or {})})
-            admin = self.admin()  # kept until the answer: it is cancelled with its client
+            admin = self.admin()  # referenced until the answer: it is cancelled with its client
             for made in admin.create_topics([topic], operation_timeout=30).values():
                 made.result(30)
             self._wait_for_leaders(admin, name, partitions)
         return name
 
     def _wait_for_leaders(self, admin: AdminClient, name: str, partitions: int) -> None:
-        # The controller has made the topic before the broker tells its clients about it.
+        # The controller creates the topic before the broker's metadata includes it.
         deadline = time.monotonic() + 30
         while True:
             known = admin.list_topics(name, timeout=10).topics[name]
@@ -133,7 +133,7 @@ class KafkaServer(Server):
 
 
 def cache_directory() -> Path:
-    """Where downloads of the tests stay: RIDECAST_CACHE, or a folder of the user's cache."""
+    """Cache of the tests' downloads: RIDECAST_CACHE, or a folder of the user's cache."""
     return Path(os.environ.get("RIDECAST_CACHE") or Path.home() / ".cache" / "ridecast-tests")
 
 
@@ -141,7 +141,7 @@ def jars() -> Path:
     """Directory with the broker's jars, fetched once; several test runs may ask at the same time.
 
     Raises:
-        ServiceError: mvn is missing or failed, or a jar is not the one whose digest is on record.
+        ServiceError: mvn is missing or failed, or a jar does not have its recorded digest.
     """
     cache = cache_directory()
     target = cache / f"kafka-{VERSION}"
@@ -171,7 +171,7 @@ def check_digests(folder: Path, listing: Path) -> None:
     """Compare files with a listing as sha256sum writes it.
 
     Raises:
-        ServiceError: a file is missing, unknown or different; the text names it.
+        ServiceError: a file is missing, unknown or different; the message names it.
     """
     expected = {name: digest for digest, name in (line.split() for line in listing.read_text("utf-8").splitlines())}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}

@@ -26,7 +26,7 @@ class PostgresServer(Server):
         self.numbers = itertools.count(1)
 
     def prepare(self) -> None:
-        """Make an empty cluster that trusts loopback."""
+        """Create an empty cluster that trusts loopback."""
         initdb = program("initdb", INSTALL, *FOLDERS)
         if is_root():
             shutil.chown(self.directory, unprivileged_user())
@@ -49,7 +49,7 @@ class PostgresServer(Server):
         return [*self._as_user(), program("postgres", INSTALL, *FOLDERS), "-D", str(self.directory / "data"), *words]
 
     def ready(self) -> bool:
-        """It lets someone in: it listens before it has recovered."""
+        """Whether it accepts a connection: it listens before it has recovered."""
         if not listening(self.port):
             return False
         try:
@@ -59,13 +59,13 @@ class PostgresServer(Server):
         return True
 
     def fresh_database(self) -> str:
-        """Make an empty database; its URL is what the setting `database` takes."""
+        """Create an empty database; returns its URL for the setting `database`."""
         name = f"test_{next(self.numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return f"postgresql+pg8000://{USER}@{self.address}/{name}"
 
     def drop_database(self, url: str) -> None:
-        """Remove a database with whoever is still connected to it."""
+        """Drop a database and its open connections."""
         self.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def execute(self, statement: str) -> None:
@@ -82,7 +82,7 @@ class PostgresServer(Server):
 
 
 def unprivileged_user() -> str:
-    """Whom PostgreSQL runs as when the tests are root: postgres where the package made it, else nobody."""
+    """The user for PostgreSQL if the tests run as root: postgres if the package created it, else nobody."""
     names = {entry.pw_name for entry in pwd.getpwall()}
     for name in ("postgres", "nobody"):
         if name in names:

@@ -15,18 +15,18 @@ from pathlib import Path
 import psutil
 
 # Below the range that the kernel gives to outgoing connections (32768 on Linux): a client that keeps connecting to a dead
-# server's port would otherwise be given that very port, connect to itself and keep the server from coming back.
+# server's port could otherwise get that port itself, connect to itself and block the server's restart.
 PORTS = range(20_000, 32_000)
 
 
 class ServiceError(Exception):
-    """A server that the tests need cannot be had; the text is one line that says what to install or what it said."""
+    """A server that the tests need does not start; the message is one line: what to install, or the server's error."""
 
 
 class Server:
     """One server with its own directory and port, which it keeps over restarts.
 
-    A subclass says how it is prepared, with which command it starts and when it is ready.
+    A subclass defines how it is prepared, its command and when it is ready.
     """
 
     name = "server"
@@ -38,9 +38,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.prepared = False
 
-    # What a subclass fills in.
+    # For subclasses to implement.
     def prepare(self) -> None:
-        """Make directories and files, once, before the first start."""
+        """Create directories and files, once, before the first start."""
 
     def command(self) -> list[str]:
         """Program and arguments."""
@@ -50,22 +50,22 @@ class Server:
         """Whether it answers; may raise OSError while it does not."""
         raise NotImplementedError
 
-    # What a test uses.
+    # For tests to use.
     @property
     def address(self) -> str:
-        """HOST:PORT, the same for the whole life."""
+        """HOST:PORT, the same after restarts."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
-        """Whether the process lives (paused counts)."""
+        """Whether the process exists, running or paused."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it answers; nothing happens if it runs.
+        """Start it and wait until it answers; does nothing if it runs.
 
         Raises:
-            ServiceError: it ended or did not answer in time; the text holds its last words.
+            ServiceError: it ended or did not answer in time; the message has its last output.
         """
         if self.running:
             return
@@ -90,7 +90,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self, limit_s: float = 20.0) -> None:
-        """Ask it to end, as an administrator would; kill it when it does not."""
+        """Stop it gracefully; kill it if it does not stop."""
         if self.process is None or not self.running:
             return
         self.resume()
@@ -103,7 +103,7 @@ class Server:
     stop_signal = signal.SIGTERM
 
     def kill(self) -> None:
-        """kill -9, with all its children: what a power cut looks like to its clients."""
+        """kill -9 it and all its children: to clients this looks like a power loss."""
         if self.process is None or not self.running:
             return
         family = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
@@ -119,11 +119,11 @@ class Server:
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay open, nothing answers."""
+        """Freeze it: connections stay open, but it does not answer."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue after `pause`."""
         self._signal_all(signal.SIGCONT)
 
     def close(self) -> None:
@@ -133,11 +133,11 @@ class Server:
 
     @property
     def log_path(self) -> Path:
-        """File with everything that it printed."""
+        """File with all of its output."""
         return self.directory / "server.log"
 
     def last_words(self) -> str:
-        """The end of what it printed, in one line."""
+        """The end of its output, in one line."""
         try:
             lines = self.log_path.read_text("utf-8", "replace").splitlines()
         except OSError:
@@ -153,7 +153,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port on loopback that nothing listens on."""
+    """A free port on loopback."""
     pick = random.SystemRandom()
     for _ in range(1_000):
         port = pick.choice(PORTS)
@@ -167,7 +167,7 @@ def free_port() -> int:
 
 
 def listening(port: int) -> bool:
-    """Whether something accepts connections on that loopback port."""
+    """Whether a process accepts connections on that loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -177,7 +177,7 @@ def program(name: str, install: str, *folders: str) -> str:
     """Path of a program.
 
     Raises:
-        ServiceError: it is not there; the text says what to install.
+        ServiceError: it is missing; the message tells what to install.
     """
     if path := shutil.which(name):
         return path
@@ -188,7 +188,7 @@ def program(name: str, install: str, *folders: str) -> str:
 
 
 def dies_with_us(user: str | None = None) -> list[str]:
-    """Words before a command that make the kernel kill it when this process dies, and run it as that user.
+    """Command prefix that makes the kernel kill the command when this process dies, and runs it as that user.
 
     Without setpriv (not Linux) a killed test run may leave a server behind.
     """

@@ -1,4 +1,4 @@
-"""Redis for the tests: Debian's redis-server, nothing kept on disk."""
+"""Redis for the tests: Debian's redis-server, without persistence."""
 
 import socket
 
@@ -6,7 +6,7 @@ from tests.services.process import Server, program
 
 
 class RedisServer(Server):
-    """One Redis; a restart forgets everything, as a cache may."""
+    """One Redis; a restart loses everything, as a cache may."""
 
     name = "redis"
     start_limit_s = 15.0
@@ -17,21 +17,21 @@ class RedisServer(Server):
         return [redis, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.directory)]
 
     def ready(self) -> bool:
-        """It answers PING."""
+        """Whether it answers PING."""
         return self.ask(b"PING") == b"+PONG\r\n"
 
     def flush(self) -> None:
-        """Forget every key, and wait for it."""
+        """Delete every key, and wait for it."""
         if (answer := self.ask(b"FLUSHALL SYNC")) != b"+OK\r\n":
             raise OSError(f"redis: expected +OK to FLUSHALL, got {answer!r}")
 
     @property
     def url(self) -> str:
-        """What the setting `redis` takes."""
+        """URL for the setting `redis`."""
         return f"redis://{self.address}/0"
 
     def ask(self, words: bytes) -> bytes:
-        """The answer to one short command, as it came."""
+        """The raw answer to one short command."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             connection.sendall(words + b"\r\n")
             return connection.recv(256)

@@ -1,4 +1,4 @@
-"""The servers themselves: they answer, come back after a kill, and a missing program is said in one line."""
+"""The servers themselves: they answer, restart after a kill, and a missing program is reported in one line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.services.redis import RedisServer
 
 
 def test_a_message_survives_the_kill_of_the_broker(kafka_server: KafkaServer, kafka_topic: Callable[..., str]) -> None:
-    """What the broker acknowledged before kill -9 is read after its restart, at the same address."""
+    """Messages acknowledged before kill -9 are read after the broker's restart, at the same address."""
     topic = kafka_topic(partitions=1)
     producer = Producer({"bootstrap.servers": kafka_server.address, "acks": "all", "log_level": 0})
     producer.produce(topic, b"value", b"key", partition=0, timestamp=1_398_902_400_000)
@@ -33,7 +33,7 @@ def test_a_message_survives_the_kill_of_the_broker(kafka_server: KafkaServer, ka
 
 
 def test_topics_are_fresh(kafka: str, kafka_topic: Callable[..., str], session_kafka: KafkaServer) -> None:
-    """Each call gives another topic, and no partitions means that it is not made."""
+    """Each call returns another topic, and with 0 partitions it is not created."""
     made, named = kafka_topic(partitions=2), kafka_topic(partitions=0)
     topics = session_kafka.admin().list_topics(timeout=10).topics
     assert kafka == session_kafka.address
@@ -41,7 +41,7 @@ def test_topics_are_fresh(kafka: str, kafka_topic: Callable[..., str], session_k
 
 
 def test_a_commit_survives_the_kill_of_postgres(postgres_server: PostgresServer, postgres_url: str) -> None:
-    """What was committed before kill -9 is there after the restart; the old connection is dead."""
+    """Rows committed before kill -9 are there after the restart; the old connection is closed."""
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE t (x int)"))
@@ -58,14 +58,14 @@ def test_a_commit_survives_the_kill_of_postgres(postgres_server: PostgresServer,
 
 
 def test_each_test_has_its_own_database(session_postgres: PostgresServer, postgres_url: str) -> None:
-    """Two databases of one server know nothing of each other."""
+    """Two databases of one server are independent."""
     other = session_postgres.fresh_database()
     assert other != postgres_url
     session_postgres.drop_database(other)
 
 
-def test_redis_is_empty_and_comes_back(redis_server: RedisServer, redis_url: str) -> None:
-    """A key of one life is gone in the next, and a paused server answers again when it goes on."""
+def test_redis_restarts_empty_and_resumes_after_a_pause(redis_server: RedisServer, redis_url: str) -> None:
+    """A key is gone after a restart, and a paused server answers again after it resumes."""
     with redis.Redis.from_url(redis_url, socket_timeout=0.2) as client:
         assert client.dbsize() == 0
         client.set("a", "b")
@@ -80,13 +80,13 @@ def test_redis_is_empty_and_comes_back(redis_server: RedisServer, redis_url: str
 
 
 def test_a_missing_program_is_named() -> None:
-    """The error says which program is missing and what to install."""
+    """The error names the missing program and what to install."""
     with pytest.raises(ServiceError, match=r"^no-such-server is missing: apt-get install it$"):
         program("no-such-server", "apt-get install it")
 
 
 def test_a_changed_jar_is_found(tmp_path: Path) -> None:
-    """A jar with another digest than the one on record is refused by name."""
+    """A jar without its recorded digest is refused with its name."""
     (tmp_path / "jars").mkdir()
     (tmp_path / "jars" / "a.jar").write_bytes(b"a")
     listing = tmp_path / "list"
@@ -95,12 +95,12 @@ def test_a_changed_jar_is_found(tmp_path: Path) -> None:
         check_digests(tmp_path / "jars", listing)
 
 
-def test_the_cached_jars_are_the_ones_on_record() -> None:
+def test_the_cached_jars_have_their_recorded_digests() -> None:
     """Every jar that the broker runs from has the digest of its release."""
     check_digests(jars(), Path(__file__).with_name("kafka_jars.sha256"))
 
 
 def test_ports_are_outside_the_range_of_outgoing_connections() -> None:
-    """A client that keeps connecting to a dead server can never be given that server's port."""
+    """A client that keeps connecting to a stopped server can never get that server's port."""
     assert free_port() in PORTS
     assert PORTS.stop <= 32_768

@@ -1,4 +1,4 @@
-"""Homes that several tests read: one whose run is over, and ones where models were trained."""
+"""Homes that several tests read: one with a finished run, and ones with trained models."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ class Learned:
     """A home where the same training was done twice: recorded only, then promoted.
 
     Attributes:
-        first, second: What each training said.
+        first, second: The result of each training.
         before: Entries of the region's log at that time.
     """
 
@@ -34,7 +34,7 @@ class Learned:
 
 @pytest.fixture(scope="session")
 def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    """The stores of a home whose bounded run is over; read them, and copy what you change."""
+    """The stores of a home with a finished bounded run; copy before changing."""
     place = copied(settled.place, tmp_path_factory.mktemp("finished") / "home")
     run_here(place)
     stores = place.open()
@@ -44,13 +44,13 @@ def finished(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    """A home after some live slots and two trainings; copy it before you change it."""
+    """A home after some live slots and two trainings; copy it before changing it."""
     place = copied(settled.place, tmp_path_factory.mktemp("learned") / "home")
     with contextlib.suppress(Killed):
         run_here(place, killed_after(LIVE_SLOTS), batch_events=20)
     stores = place.open()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: 1)  # on cores that others use too, several threads wait for each other
+        patch.setattr(os, "cpu_count", lambda: 1)  # on shared cores, several threads wait for each other
         first = train_region(stores, None, promote=False, most_rows=MOST_ROWS)
         second = train_region(stores, place.world.region, promote=True, reason="a test", most_rows=MOST_ROWS)
     before = stores.ledger.head("region/small").size
@@ -60,7 +60,7 @@ def learned(settled: Settled, tmp_path_factory: pytest.TempPathFactory) -> Learn
 
 @pytest.fixture(scope="session")
 def written(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A home whose run is over: thirty slots without a model, then more with one, written in two runs; copy what you change."""
+    """A home with finished runs: thirty slots without a model, then more with one, written in two runs; copy before changing."""
     place = copied(learned.place, tmp_path_factory.mktemp("written") / "home")
     run_here(place)
     return place

@@ -1,4 +1,4 @@
-"""A world's log that grows while a run reads it, in files or on Kafka, and that loses its beginning."""
+"""A world's log that grows while a run reads it, in files or on Kafka, and that can lose its start."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class LiveLog(Protocol):
 
     def write(self, partition: int, entries: Sequence[Entry]) -> None: ...
     def forget(self, partition: int, until: int) -> None:
-        """Let go of the offsets below `until`, or of most of them."""
+        """Delete the offsets below `until`, or most of them."""
         ...
 
     def close(self) -> None: ...
@@ -70,8 +70,8 @@ class LiveTopic:
         self._sink.flush()
 
     def forget(self, partition: int, until: int) -> None:
-        for asked in self._admin.delete_records([TopicPartition(self._topic, partition, until)]).values():
-            asked.result(30)
+        for deletion in self._admin.delete_records([TopicPartition(self._topic, partition, until)]).values():
+            deletion.result(30)
 
     def close(self) -> None:
         pass
@@ -85,7 +85,7 @@ class Producer:
         self.fed = [0] * len(world.logs)
 
     def feed(self, until_min: float, partitions: Sequence[int], pause_s: float = 0.0) -> None:
-        """All entries of these partitions logged before that minute after the start, in small pieces, in turn."""
+        """Feed all entries of these partitions logged before that minute after the start, in small alternating batches."""
         until_us = START_US + int(until_min * MIN_US)
         left = list(partitions)
         while left:
@@ -101,17 +101,17 @@ class Producer:
 
     @property
     def truth(self) -> dict[int, list[Event]]:
-        """What has been fed so far."""
+        """The entries fed so far, for the reference."""
         return {p: log[: self.fed[p]] for p, log in self.world.truth.items()}
 
     def last_slot(self) -> int:
-        """The last slot that a live run can close of what has been fed: the furthest partition's own, all others excused."""
+        """The last slot that a live run can close of what has been fed: the last cut of the furthest partition, with all others excused."""
         largest = max(event.at_us for log in self.truth.values() for event in log if event.reason is None)
         return (largest - self.world.lateness_us) // SLOT_US - 1
 
 
 def last_closed(place: Place) -> SlotClosed | None:
-    """The newest closed slot of a region that others may be writing."""
+    """The newest closed slot of a region that other processes may be writing."""
     stores = place.open()
     try:
         return stores.ledger.find(LOG, SlotClosed)
@@ -120,13 +120,13 @@ def last_closed(place: Place) -> SlotClosed | None:
 
 
 def caught_up(place: Place, producer: Producer) -> bool:
-    """Whether every slot is closed that can be."""
+    """Whether every closable slot is closed."""
     last = last_closed(place)
     return (last.slot if last else START_SLOT - 1) >= producer.last_slot()
 
 
 def lowest(place: Place, partition: int) -> int:
-    """First offset that the log still holds."""
+    """Lowest offset that the log still has."""
     source = open_rides(place.rides)
     try:
         return source.bounds(partition)[0]

@@ -1,4 +1,4 @@
-"""Holds recorded slots against the plain reference, one event at a time; excuses and gaps are taken from the record."""
+"""Compares recorded slots with the plain reference, one event at a time, using the recorded excuses and gaps."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def assert_live(world: World, records: Sequence[SlotClosed], stores: Stores, gap
 
 
 def assert_rejects_kept(world: World, stores: Stores) -> None:
-    """Every rejected event is kept with its bytes and its reason, and nothing else is."""
+    """Exactly the rejected events are stored, with their bytes and reasons."""
     sink = open_rejects(stores.settings)
     kept = {(r.partition, r.offset): (r.reason, r.value) for r in sink.read()}
     sink.close()
@@ -49,18 +49,18 @@ def assert_rejects_kept(world: World, stores: Stores) -> None:
 
 
 def _assert_same(plain: Sequence[PlainSlot], records: Sequence[SlotClosed], stores: Stores) -> None:
-    assert [said.slot for said in plain] == [record.slot for record in records]
-    for said, record in zip(plain, records, strict=True):
+    assert [expected.slot for expected in plain] == [record.slot for record in records]
+    for expected, record in zip(plain, records, strict=True):
         counts, corrections = record.counts, record.corrections
         if record.counts_blob:
             body = decode(stores.blobs.get(record.counts_blob), SlotCounts)
             counts, corrections = body.counts, body.corrections
-        assert {(said.slot, CODES[place]): n for place, n in said.counts.items()} == _counts(counts)
-        assert {(slot, CODES[place]): n for (slot, place), n in said.corrections.items()} == _counts(corrections)
+        assert {(expected.slot, CODES[place]): n for place, n in expected.counts.items()} == _counts(counts)
+        assert {(slot, CODES[place]): n for (slot, place), n in expected.corrections.items()} == _counts(corrections)
         for cut in record.partitions:
-            mine = {name: getattr(cut, name) for name in said.partitions[cut.partition]}
-            assert said.partitions[cut.partition] == mine, (
-                f"slot {said.slot}, partition {cut.partition}: expected {said.partitions[cut.partition]}, got {mine}"
+            mine = {name: getattr(cut, name) for name in expected.partitions[cut.partition]}
+            assert expected.partitions[cut.partition] == mine, (
+                f"slot {expected.slot}, partition {cut.partition}: expected {expected.partitions[cut.partition]}, got {mine}"
             )
             assert cut.received == cut.accepted + cut.duplicate + sum(cut.rejected.values())
             assert cut.accepted == cut.counted + sum(cut.uncounted.values())

@@ -1,4 +1,4 @@
-"""How a small world is run: in this process as the oracle, or as the real processes that a person starts."""
+"""Runs a small world: in this process as the oracle, or as the real processes that a user starts."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ END_LIMIT_S = 120.0  # two cores may be shared with many
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a world lies: its region file, its rides, and a home that is bootstrapped already.
+    """The files of a world: its region file, its rides, and a bootstrapped home.
 
     Attributes:
         environment: Settings of every process, by variable.
@@ -42,7 +42,7 @@ class Place:
     environment: Mapping[str, str]
 
     def settings(self, **changes: object) -> Settings:
-        """Settings as a process of the run sees them, with changes that need not be within bounds."""
+        """Settings as a process of the run reads them, with changes that may be out of bounds."""
         return replace(Settings.from_env(self.environment), **changes)  # type: ignore[arg-type]  # fields by name
 
     def open(self, **changes: object) -> Stores:
@@ -54,7 +54,7 @@ def settle(world: World, folder: Path, *, rides: str = "", **extra: object) -> P
     """Write a world down under a folder and bootstrap a home there.
 
     Args:
-        rides: Where the live hours are already; empty writes them as files.
+        rides: Where the live hours already are; if empty, they are written as files.
         extra: Further settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def settle(world: World, folder: Path, *, rides: str = "", **extra: object) -> P
 
 
 def copied(place: Place, folder: Path, **changes: object) -> Place:
-    """The same place with an embedded home of its own, as it stands now."""
+    """The same place with its own copy of the embedded home."""
     shutil.copytree(place.home, folder)
     environment = dict(place.environment) | {"RIDECAST_HOME": str(folder)}
     environment |= {f"RIDECAST_{name.upper()}": str(value) for name, value in changes.items()}
@@ -105,7 +105,7 @@ def payloads(ledger: Ledger) -> list[bytes]:
 
 
 def payloads_at(place: Place) -> list[bytes]:
-    """The same, of a home that nobody has open here."""
+    """The same for a home that is not open in this process."""
     stores = place.open()
     try:
         return payloads(stores.ledger)
@@ -115,7 +115,7 @@ def payloads_at(place: Place) -> list[bytes]:
 
 @contextlib.contextmanager
 def watching(place: Place) -> Iterator[Callable[[], int]]:
-    """Tells how many entries the region's log has now, while others write it."""
+    """A function that returns the current size of the region's log while other processes write it."""
     stores = place.open()
     try:
         yield lambda: stores.ledger.head(LOG).size
@@ -132,7 +132,7 @@ def closed_slots(found: Sequence[bytes]) -> list[SlotClosed]:
 
 
 def start_run(place: Place, processes: int, *words: str, **changes: object) -> subprocess.Popen[bytes]:
-    """`ridecast run` with its supervisor, in a session of its own; what it prints goes to HOME/run.log."""
+    """`ridecast run` with its supervisor, in its own session; its output goes to HOME/run.log."""
     command = ["run", "--region", str(place.region), "--processes", str(processes), *words]
     return _start(place, command, changes)
 
@@ -147,7 +147,7 @@ def start_cluster(place: Place, processes: int, batch_events: int, *, bounded: b
 
 
 def kill(running: Sequence[subprocess.Popen[bytes]]) -> None:
-    """kill -9 to all that still run."""
+    """kill -9 all that are still running."""
     for process in running:
         process.kill()
     for process in running:
@@ -158,27 +158,27 @@ def _start(place: Place, words: Sequence[str], changes: Mapping[str, object]) ->
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDECAST_")}
     environment = kept | dict(place.environment) | {f"RIDECAST_{name.upper()}": str(value) for name, value in changes.items()}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (place.home / "run.log").open("ab") as said:
+    with (place.home / "run.log").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "ridecast", *words],
             env=environment,
             cwd=place.home,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
 
 def finish(place: Place, *running: subprocess.Popen[bytes], limit_s: float = END_LIMIT_S) -> None:
-    """Wait until they end well."""
+    """Wait until they end with status 0."""
     give_up_at = time.monotonic() + limit_s
     for process in running:
         try:
             status = process.wait(max(0.1, give_up_at - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"not at its end after {limit_s:g} s; it said:\n{last_words(place)}") from None
-        assert status == 0, f"ended with status {status}; it said:\n{last_words(place)}"
+            raise AssertionError(f"not at its end after {limit_s:g} s; output:\n{last_words(place)}") from None
+        assert status == 0, f"ended with status {status}; output:\n{last_words(place)}"
 
 
 def last_words(place: Place, lines: int = 40) -> str:
@@ -187,10 +187,10 @@ def last_words(place: Place, lines: int = 40) -> str:
 
 
 def wait_until(happened: Callable[[], bool], limit_s: float = END_LIMIT_S, *, what: str) -> None:
-    """Look again and again until something has happened.
+    """Poll until a condition holds.
 
     Raises:
-        AssertionError: it has not, within the limit.
+        AssertionError: it does not hold within the limit.
     """
     give_up_at = time.monotonic() + limit_s
     while not happened():

@@ -1,4 +1,4 @@
-"""A database that is put back from an older copy, from the refusal to the end of the run: nothing silent, nothing lost but on record."""
+"""A database restored from an older copy, from the refusal to the end of the run: every loss is recorded."""
 
 import contextlib
 import shutil
@@ -27,7 +27,7 @@ def call(place: Place, *words: object) -> Result:
 
 
 def published(place: Place) -> list[str]:
-    """Publish what is due; the folders of forecasts that are there then."""
+    """Publish what is due; returns the folders of forecasts after that."""
     stores = place.open()
     publisher = Publisher(stores.ledger, stores.blobs, open_forecasts(stores.settings, "small"), None, place.world.region)
     while publisher.step():
@@ -37,12 +37,12 @@ def published(place: Place) -> list[str]:
 
 
 def of_the_run(payloads: list[bytes]) -> list[bytes]:
-    """Without what says how the log came about."""
+    """Payloads without the records of how the log was continued."""
     return [payload for payload in payloads if kind_of(payload) not in NOT_OF_THE_RUN]
 
 
 def test_from_the_refusal_to_the_end(settled: Settled, tmp_path: Path) -> None:
-    """Run, publish, lose the last hours: refused until continued on record; then all is counted, published and clean again."""
+    """Run, publish, lose the last hours: refused until continued with a record; then all is counted, published and clean again."""
     place = copied(settled.place, tmp_path / "home")
     with contextlib.suppress(Killed):
         run_here(place, killed_after(20), batch_events=10)

@@ -1,4 +1,4 @@
-"""Runs that do not know their end: a live producer, silence, late comers, restarts, and a log that lost its beginning."""
+"""Unbounded runs: a live producer, idle partitions, late rides, restarts, and a log that lost its start."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.simulation.world import make_world
 from tests.state.counting.plain_slots import Gap
 
 SEED = 5
-SPARSE = 2  # the partition that falls silent
+SPARSE = 2  # the partition that becomes idle
 ALL = (0, 1, 2)
 
 
@@ -32,17 +32,17 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveLog]:
 
 @pytest.mark.timeout(600)
 def test_a_live_run_closes_what_the_reference_closes(log: LiveLog, tmp_path: Path) -> None:
-    """Through silence, kills, duplicates across a restart and a gap, every slot is the reference's, given the recorded excuses."""
+    """With idle partitions, kills, duplicates across a restart and a gap, every slot equals the reference's with the recorded excuses."""
     print(f"seed {SEED}")
     world = make_world(SEED, hours=4)
     place = settle(world, tmp_path / "place", rides=log.rides, idle_after_s=0.7)
     producer = Producer(world, log)
     running = start_cluster(place, 2, 64, bounded=False)
     try:
-        # A producer at work.
+        # The producer writes.
         producer.feed(60, ALL, pause_s=0.01)
         await_all(place, producer)
-        # One partition falls silent while the others go on, and comes back with rides of slots that are closed.
+        # One partition becomes idle while the others continue, and comes back with rides of closed slots.
         producer.feed(100, (0, 1))
         await_all(place, producer)
         assert any(cut.excused for cut in closed(place)[-1].partitions if cut.partition == SPARSE)
@@ -50,12 +50,12 @@ def test_a_live_run_closes_what_the_reference_closes(log: LiveLog, tmp_path: Pat
         producer.feed(155, ALL)
         await_all(place, producer)
         assert any(record.corrections for record in closed(place)[before:])
-        # Killed, and fed while nobody reads; another number of processes goes on.
+        # Killed, and fed while no process reads; another number of processes resumes.
         kill(running)
         producer.feed(190, ALL)
         running = start_cluster(place, 1, 7, bounded=False)
         await_all(place, producer)
-        # Stopped, and the log loses what was not read yet.
+        # Stopped, and the log loses offsets that were not read yet.
         for process in running:
             process.terminate()
         finish(place, *running)
@@ -85,11 +85,11 @@ def test_a_live_run_closes_what_the_reference_closes(log: LiveLog, tmp_path: Pat
 
 
 def await_all(place: Place, producer: Producer) -> None:
-    """Wait until every slot is closed that can be."""
+    """Wait until every closable slot is closed."""
     try:
         wait_until(lambda: caught_up(place, producer), what=f"slot {producer.last_slot()}")
     except AssertionError as cause:
-        raise AssertionError(f"{cause}; closed: {last_closed(place)}; it said:\n{last_words(place)}") from cause
+        raise AssertionError(f"{cause}; closed: {last_closed(place)}; output:\n{last_words(place)}") from cause
 
 
 def closed(place: Place) -> list[SlotClosed]:

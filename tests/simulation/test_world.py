@@ -1,4 +1,4 @@
-"""The oracle itself: an uninterrupted run in one process against the plain reference."""
+"""The oracle itself: an uninterrupted run in one process compared with the plain reference."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.simulation.world import make_world
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_an_uninterrupted_run_records_what_the_plain_reference_says(seed: int, tmp_path: Path) -> None:
-    """Counts, corrections, cuts and totals of every slot are the reference's, and every reject's bytes are kept."""
+def test_an_uninterrupted_run_equals_the_plain_reference(seed: int, tmp_path: Path) -> None:
+    """Counts, corrections, cuts and totals of every slot equal the reference's, and every reject's bytes are stored."""
     world = make_world(seed, hours=4)
     place = settle(world, tmp_path)
     records = closed_slots(run_here(place))
@@ -29,8 +29,8 @@ def test_an_uninterrupted_run_records_what_the_plain_reference_says(seed: int, t
     stores.close()
 
 
-def test_a_world_holds_everything_that_can_go_wrong() -> None:
-    """Late rides, duplicates of every distance, every reason to reject, other kinds, early rides, silence and an outage."""
+def test_a_world_has_everything_that_can_go_wrong() -> None:
+    """Late rides, duplicates of every distance, every reason to reject, other kinds, early rides, an idle partition and an outage."""
     world = make_world(7)
     assert world == make_world(7)
     events = [entry.event for log in world.logs for entry in log]
@@ -50,7 +50,7 @@ def test_a_world_holds_everything_that_can_go_wrong() -> None:
     assert any(entry.logged_at_us - entry.event.at_us > 3_600_000_000 for log in world.logs for entry in log)
 
 
-def test_a_run_meets_every_status(settled: Settled) -> None:
+def test_a_run_has_every_status(settled: Settled) -> None:
     """The shared world has observed, partial and unobserved slots, corrections and excused partitions."""
     records = closed_slots(settled.expected)
     assert set(SlotStatus) == {record.status for record in records}

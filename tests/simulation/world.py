@@ -1,7 +1,7 @@
 """A seeded small world: a region, some days of history, and one log of ride events with everything that can go wrong in it.
 
-Every entry carries the plain truth beside its bytes, so that `tests.state.counting.plain_slots` can be asked what must come out.
-The live hours begin at the local midnight before Berlin's clocks change.
+Every entry carries the plain truth beside its bytes, from which `tests.state.counting.plain_slots` computes the expected result.
+The live hours start at the local midnight before Berlin's clocks change.
 """
 
 import json
@@ -25,8 +25,8 @@ MIN_US = 60 * S_US
 UNTIL = "2024-03-31"
 START_US = int(datetime(2024, 3, 30, 23, tzinfo=UTC).timestamp()) * S_US  # midnight of that day in Berlin
 START_SLOT = START_US // SLOT_US
-HISTORY_DAYS = 8  # one week earlier is where the profile looks first
-DEDUP_TOTAL_EVENTS = 1_000  # the least that settings allow
+HISTORY_DAYS = 8  # the profile looks one week back first
+DEDUP_TOTAL_EVENTS = 1_000  # the minimum that settings allow
 SKEW_S = 300
 
 DEFINITION = {
@@ -36,13 +36,13 @@ DEFINITION = {
     "measures": ["requests"],
 }
 PLACES = tuple((52.46 + 0.02 * (n % 4), 13.32 + 0.04 * (n // 4)) for n in range(14))  # one cell each
-OUTAGE_MIN = (100, 150)  # no event at all has its time in these minutes after the start
-SILENT_MIN = (30, 55)  # nobody rides, and nobody is expected to
+OUTAGE_MIN = (100, 150)  # no event occurs in these minutes after the start
+SILENT_MIN = (30, 55)  # no rides, and none expected
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a partition's log, and what it truly is (its offset is its place in the log)."""
+    """One entry of a partition's log, and its expected result (its offset is its index in the log)."""
 
     logged_at_us: int
     value: bytes
@@ -51,11 +51,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a seed stands for.
+    """The world of a seed.
 
     Attributes:
         logs: Per partition, its entries by log time.
-        lateness_us: How far behind a slot's end its cut lies.
+        lateness_us: Time from a slot's end to its cut.
     """
 
     seed: int
@@ -68,12 +68,12 @@ class World:
 
     @property
     def horizon(self) -> int:
-        """Offsets of a partition that deduplication looks back."""
+        """Number of offsets of a partition within which deduplication finds repeats."""
         return DEDUP_TOTAL_EVENTS // len(self.logs)
 
     @property
     def truth(self) -> dict[int, list[Event]]:
-        """The logs as the plain reference takes them."""
+        """The logs as input of the plain reference."""
         return {p: [entry.event for entry in log] for p, log in enumerate(self.logs)}
 
     @property
@@ -85,10 +85,10 @@ class World:
 
 
 def make_world(seed: int, *, hours: float = 6.0, partitions: int = 3, damage: bool = True) -> World:
-    """The world of a seed: a few events a minute, unevenly; the last partition is sparse and falls silent early.
+    """The world of a seed: a few events a minute, unevenly; the last partition is sparse and becomes idle early.
 
     Args:
-        damage: Whether there are rejects among the events; late rides and duplicates always are.
+        damage: Whether there are rejects among the events; there are always late rides and duplicates.
     """
     rng = np.random.default_rng(seed)
     weights = np.array([1.0] * (partitions - 1) + [0.15])
@@ -124,7 +124,7 @@ def _times(rng: np.random.Generator, minutes: np.ndarray) -> Iterator[int]:
 
 
 def rate(minute: int) -> float:
-    """Rides per minute expected at a minute after the start: nobody at first, many from then on."""
+    """Expected rides per minute at a minute after the start: none at first, many later."""
     return 0.3 if minute % 1440 < 60 else 4.0 + 2.0 * float(np.sin(minute / 90))
 
 
@@ -133,7 +133,7 @@ def _place(rng: np.random.Generator) -> int:
 
 
 def _ride(rng: np.random.Generator, number: int, at_us: int, place: tuple[float, float], kind: RideKind) -> tuple[int, bytes, Event]:
-    """One valid event; most are logged within a minute, some after many, a few after hours."""
+    """One valid event; most are logged within a minute, some after many minutes, a few after hours."""
     late_s = rng.choice([rng.uniform(0, 40), rng.uniform(300, 3_000), rng.uniform(3_600, 9_000)], p=[0.95, 0.04, 0.01])
     counted = kind is RideKind.REQUESTED
     value = encode_event(_fields(number, at_us, place, kind))
@@ -154,7 +154,7 @@ def _fields(number: int, at_us: int, place: tuple[float, float], kind: RideKind 
 
 
 def _reject(rng: np.random.Generator, number: int, at_us: int, place: tuple[float, float]) -> tuple[int, bytes, Event]:
-    """An event that breaks one rule; its id is a good event's, which it must not spoil."""
+    """An event that breaks one rule; it has a valid event's id, which must not affect that event."""
     reason = Reason(str(rng.choice([str(reason) for reason in Reason])))
     fields = _fields(number + 3, at_us, place)
     logged_at_us = at_us + 1_000 * int(rng.integers(0, 30_000))
@@ -190,7 +190,7 @@ def _with_duplicates(rng: np.random.Generator, log: Sequence[tuple[int, bytes, E
         for _, again, same in ((logged_at_us, value, event), *repeats.get(position, [])):
             copy = Event(len(out), same.event_id, same.at_us, same.cell_at, same.reason, same.counted)
             if copy.reason == Reason.AHEAD_OF_LOG and same is not event:
-                continue  # Logged later, it might not be ahead any more.
+                continue  # Logged later, it might no longer be ahead.
             out.append(Entry(logged_at_us, again, copy))
     return tuple(out)
 
@@ -199,7 +199,7 @@ def _with_duplicates(rng: np.random.Generator, log: Sequence[tuple[int, bytes, E
 
 
 def write_region(world: World, folder: Path) -> Path:
-    """The region's definition as a file that `--region` takes."""
+    """The region's definition as a file for `--region`."""
     path = folder / "small.json"
     path.write_text(world.region.to_json(), "utf-8")
     return path
@@ -228,11 +228,11 @@ def write_files(world: World, folder: Path, segment_bytes: int = 8_000) -> None:
         for partition, entries in enumerate(world.logs):
             for start in range(0, len(entries), 50):
                 append(log, partition, entries[start : start + 50])
-                log.flush()  # one block, after which another file may begin
+                log.flush()  # one block, after which another file may start
 
 
 def write_kafka(world: World, bootstrap: str, topic: str) -> None:
-    """The live hours into an empty topic."""
+    """Write the live hours to an empty topic."""
     sink = KafkaRideSink(bootstrap, topic, len(world.logs), append_to=False)
     for partition, entries in enumerate(world.logs):
         append(sink, partition, entries)
@@ -240,6 +240,6 @@ def write_kafka(world: World, bootstrap: str, topic: str) -> None:
 
 
 def append(log: RideLogWriter | KafkaRideSink, partition: int, entries: Sequence[Entry]) -> None:
-    """Entries to a partition's end."""
+    """Append entries at a partition's end."""
     times = np.array([entry.logged_at_us for entry in entries], np.int64)
     log.append(partition, times, [b""] * len(entries), [entry.value for entry in entries])

@@ -82,8 +82,8 @@ def apart(theirs: ForecastColumns, mine: ForecastColumns, *, kept: bool = True, 
             )
         )
     recorded = dataclasses.replace(entries[0], **changes)  # type: ignore[arg-type]  # fields by name
-    held = Blobs(blobs) if kept else Blobs()
-    return differences(REGION, [(7, encode(recorded))], [encode(entries[1])], held, blobs.get)  # type: ignore[arg-type]  # only `get` is asked
+    stored = Blobs(blobs) if kept else Blobs()
+    return differences(REGION, [(7, encode(recorded))], [encode(entries[1])], stored, blobs.get)  # type: ignore[arg-type]  # only `get` is asked
 
 
 def test_equal_issues_do_not_differ() -> None:

@@ -149,9 +149,9 @@ def test_all_other_records_of_a_close_are_compared(written: Place, tmp_path: Pat
         }
 
     found = replay(forged(written, tmp_path / "home", forge))
-    said = [(difference.arrow, difference.where) for slot in found.slots for difference in slot.differences]
-    assert (Arrow.SCORES, "SlotScored.rows[0].covered") in said
-    assert (Arrow.STATE, "StateDigested.integers") in said
-    assert (Arrow.COUNTS, "citation of control at size 0") in said
-    assert (Arrow.FORECAST, "requests, fallbacks") in said
-    assert 4 == len(said)
+    reported = [(difference.arrow, difference.where) for slot in found.slots for difference in slot.differences]
+    assert (Arrow.SCORES, "SlotScored.rows[0].covered") in reported
+    assert (Arrow.STATE, "StateDigested.integers") in reported
+    assert (Arrow.COUNTS, "citation of control at size 0") in reported
+    assert (Arrow.FORECAST, "requests, fallbacks") in reported
+    assert 4 == len(reported)

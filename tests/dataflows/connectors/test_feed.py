@@ -92,9 +92,9 @@ def test_entries_are_released_at_the_given_speed(tmp_path: Path) -> None:
     """An hour at 7,200 times real time takes half a second, in order, and ends by itself."""
     log = write(tmp_path / "past", [[0, 900, 1_800, 3_600], [10, 3_599]])
     feed = Feed(tmp_path / "past", tmp_path / "live")
-    begun = time.monotonic()
+    started_s = time.monotonic()
     feed.run(7_200.0, 60 * S_US, StopEvent())
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - started_s >= 0.5
     assert feed.done
     feed.close()
     assert log == read(tmp_path / "live", 2)
@@ -103,14 +103,14 @@ def test_entries_are_released_at_the_given_speed(tmp_path: Path) -> None:
 def test_a_stopped_feed_releases_no_more(tmp_path: Path) -> None:
     """A feed checks for a stop between steps; released entries stay, and another feed resumes there."""
     log = write(tmp_path / "past", [[0, 100, 200, 300]])
-    asked = iter([False, False, True])
+    stops = iter([False, False, True])
 
-    class Asked(StopEvent):
+    class StopsLater(StopEvent):
         def is_set(self) -> bool:
-            return next(asked, True)
+            return next(stops, True)
 
     feed = Feed(tmp_path / "past", tmp_path / "live")
-    feed.run(1e9, 100 * S_US, Asked())
+    feed.run(1e9, 100 * S_US, StopsLater())
     feed.close()
     assert until(log, START_US + 100 * S_US) == read(tmp_path / "live", 1)
     again = Feed(tmp_path / "past", tmp_path / "live")

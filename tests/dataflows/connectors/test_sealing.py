@@ -119,15 +119,15 @@ def test_rejects_are_kept_for_seven_days(tmp_path: Path) -> None:
     assert ([], {}) == (sink.read(), sink.counts())
     later = replace(REJECT, offset=43)
     sink.write([later])
-    assert [43] == held(tmp_path)
+    assert [43] == stored_offsets(tmp_path)
     assert [later] == sink.read()
     now_s += KEPT_S + PURGE_EVERY_S
     sink.close()
     FileRejects(tmp_path / "rejects.sqlite", clock=lambda: now_s).close()
-    assert [] == held(tmp_path)
+    assert [] == stored_offsets(tmp_path)
 
 
-def held(folder: Path) -> list[int]:
+def stored_offsets(folder: Path) -> list[int]:
     """Offsets of all rows in the file, expired or not."""
     base = sqlite3.connect(folder / "rejects.sqlite")
     found = [row[0] for row in base.execute("SELECT place FROM rejects ORDER BY place")]

@@ -62,36 +62,36 @@ def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 @pytest.fixture(scope="module")
-def said(tested: tuple[Path, Result]) -> dict[str, Any]:
+def report(tested: tuple[Path, Result]) -> dict[str, Any]:
     """The content of `out.json`."""
     text: dict[str, Any] = json.loads((tested[0] / "deep" / "out.json").read_text("utf-8"))
     return text
 
 
-def test_the_json_has_the_form_that_scripts_rely_on(said: dict[str, Any]) -> None:
+def test_the_json_has_the_form_that_scripts_rely_on(report: dict[str, Any]) -> None:
     """Every row has exactly the documented keys; bands, horizons and models are those of the table, and numbers are numbers."""
-    assert all(COLUMNS == list(row) for row in said["rows"])
+    assert all(COLUMNS == list(row) for row in report["rows"])
     assert ["busy", "medium", "quiet", "new", "all"] == list(BANDS)
-    assert {row["band"] for row in said["rows"]} <= set(BANDS)
-    bands = [band for band in BANDS if band in {row["band"] for row in said["rows"]}]
+    assert {row["band"] for row in report["rows"]} <= set(BANDS)
+    bands = [band for band in BANDS if band in {row["band"] for row in report["rows"]}]
     assert {"busy", "all"} <= set(bands)
     expected = [(band, h, model) for band in bands for h in (15, 30, 60) for model in MODELS]
-    assert expected == [(row["band"], row["horizon_min"], row["model"]) for row in said["rows"]]
-    for row in said["rows"]:
+    assert expected == [(row["band"], row["horizon_min"], row["model"]) for row in report["rows"]]
+    for row in report["rows"]:
         assert all(isinstance(row[name], int) for name in ("horizon_min", "cells", "issues"))
         assert all(isinstance(row[name], float) and np.isfinite(row[name]) for name in ("rmse_mean", "wape_median", "bias"))
         assert (row["model"] == "served") == (row["coverage80"] is not None)
     rest: tuple[object, ...] = ("small", "2024-03-31", "2024-04-01", "requests", TRAIN_SLOTS, DAY_SLOTS, {})
     names = ("region", "train_until", "test_until", "measure", "train_slots", "test_slots", "other_measures")
-    assert rest == tuple(said[name] for name in names)
+    assert rest == tuple(report[name] for name in names)
 
 
-def test_every_issue_with_a_complete_window_counts(said: dict[str, Any]) -> None:
+def test_every_issue_with_a_complete_window_counts(report: dict[str, Any]) -> None:
     """Of a day of 23 hours all issues count but those whose window ends after it."""
-    assert {(h, DAY_SLOTS - h // 5) for h in (15, 30, 60)} == {(row["horizon_min"], row["issues"]) for row in said["rows"]}
+    assert {(h, DAY_SLOTS - h // 5) for h in (15, 30, 60)} == {(row["horizon_min"], row["issues"]) for row in report["rows"]}
 
 
-def test_served_rows_equal_the_ledger(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
+def test_served_rows_equal_the_ledger(report: dict[str, Any], tested: tuple[Path, Result]) -> None:
     """Errors recomputed with pandas from the exported tables of the home equal those of the rows."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
     export_parquet(stores.ledger, stores.blobs, ["small"], tested[0] / "tables")
@@ -109,7 +109,7 @@ def test_served_rows_equal_the_ledger(said: dict[str, Any], tested: tuple[Path, 
             name: mine.pivot_table(index="number", columns="cell", values=name).reindex_like(truth).fillna(0.0)
             for name in ("mean", "median", "lower", "upper")
         }
-        [row] = [row for row in said["rows"] if (row["band"], row["horizon_min"], row["model"]) == ("all", horizon_min, "served")]
+        [row] = [row for row in report["rows"] if (row["band"], row["horizon_min"], row["model"]) == ("all", horizon_min, "served")]
         total = truth.to_numpy().sum()
         assert len(truth.columns) == row["cells"]
         assert len(truth) == row["issues"]
@@ -136,10 +136,10 @@ def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]
     assert last.slot >= START_SLOT + DAY_SLOTS - 1
 
 
-def test_the_table_and_the_plot_show_the_rows(said: dict[str, Any], tested: tuple[Path, Result]) -> None:
+def test_the_table_and_the_plot_show_the_rows(report: dict[str, Any], tested: tuple[Path, Result]) -> None:
     """Each row is printed completely, and the plot is an image of plausible size."""
     folder, result = tested
-    for row in said["rows"]:
+    for row in report["rows"]:
         assert any(row["model"] in line and f"{row['wape_median']:.3f}" in line for line in result.stdout.splitlines())
     plot = (folder / "deep" / "out.png").read_bytes()
     assert plot.startswith(b"\x89PNG\r\n")

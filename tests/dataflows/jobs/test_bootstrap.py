@@ -140,18 +140,18 @@ def test_batches_do_not_matter(stores: Stores, rides: FileRides, monkeypatch: py
 
 @pytest.mark.parametrize("merge_every", [1, 200])
 @pytest.mark.parametrize(
-    ("until", "said"),
+    ("until", "expected"),
     [
         ("2013-05-01", "expected rides before 2013-05-01, found none: they span 2024-03-30 to 2024-04-01; give a later date"),
         ("2024-04-04", "found none after 2024-04-01: they span 2024-03-30 to 2024-04-01; give 2024-04-02 or earlier"),
     ],
 )
 def test_a_date_far_from_the_rides_is_refused(
-    stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, until: str, said: str, merge_every: int
+    stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, until: str, expected: str, merge_every: int
 ) -> None:
     """A date before all rides or days after them names their span, in long inputs too, and nothing is recorded."""
     monkeypatch.setattr("dataflows.jobs.bootstrap.MERGE_EVERY_BATCHES", merge_every)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=expected):
         bootstrap_region(stores, WORLD.region, rides, until)
     assert (LOG not in stores.ledger.logs()) or stores.ledger.head(LOG).size == 0
     stores.close()

@@ -71,29 +71,29 @@ def records(stores: Stores) -> list[BlobsExpired]:
 
 def test_old_chunks_are_removed_and_reported_as_expired(stores: Stores) -> None:
     """Chunks of slots before the last N days are removed, later ones stay, and verify counts them as expired, not broken."""
-    held = chunks(stores)
+    named = chunks(stores)
     last = max(stored.record.slot for stored in stores.ledger.scan(LOG, kind=SlotClosed))
     until = last + 1 - 30
-    assert min(held) < until < max(held)
+    assert min(named) < until < max(named)
     expire(stores, plan_expiry(stores, 3, NOW_S))
-    assert {slot: slot >= until for slot in held} == {slot: stores.blobs.has(digest) for slot, digest in held.items()}
-    gone = {digest for slot, digest in held.items() if slot < until}
+    assert {slot: slot >= until for slot in named} == {slot: stores.blobs.has(digest) for slot, digest in named.items()}
+    gone = {digest for slot, digest in named.items() if slot < until}
     [record] = [one for one in records(stores) if one.retention == "forecast"]
     assert ("small", 0, until, len(gone)) == (record.region, record.from_slot, record.until_slot, record.count)
     assert hashlib.sha256(b"".join(sorted(gone))).digest() == record.digests
     assert until == expired_until(stores.ledger, "small")
     found = verified(stores)
-    assert (len([slot for slot in held if slot < until]), ()) == found[LOG]
+    assert (len([slot for slot in named if slot < until]), ()) == found[LOG]
     assert {()} == {problems for _, problems in found.values()}
 
 
 def test_other_missing_blobs_are_still_damage(stores: Stores) -> None:
     """A chunk of a slot that has not expired, or a count or model that never does, is reported by its entry."""
     expire(stores, plan_expiry(stores, 3, NOW_S))
-    held = chunks(stores)
-    stores.blobs.remove(held[max(held)])
+    named = chunks(stores)
+    stores.blobs.remove(named[max(named)])
     [problem] = verified(stores)[LOG][1]
-    assert f"its chunks, blob {held[max(held)].hex()}, is missing" in str(problem)
+    assert f"its chunks, blob {named[max(named)].hex()}, is missing" in str(problem)
 
 
 def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
@@ -106,7 +106,7 @@ def test_counts_and_models_outlive_the_forecasts(stores: Stores) -> None:
     expire(stores, plan)
     assert last < expired_until(stores.ledger, "small")
     assert set() == set(stores.blobs.digests(Retention.FORECAST))
-    assert all(held <= set(stores.blobs.digests(retention)) for retention, held in kept.items())
+    assert all(digests <= set(stores.blobs.digests(retention)) for retention, digests in kept.items())
     assert {()} == {problems for _, problems in verified(stores).values()}
 
 
@@ -240,11 +240,11 @@ def test_the_command_prints_what_expires(stores: Stores, tmp_path: Path) -> None
 
 def test_tables_leave_out_what_expired(stores: Stores, tmp_path: Path) -> None:
     """Flat tables have the remaining forecasts only."""
-    held = chunks(stores)
+    named = chunks(stores)
     whole = export_parquet(stores.ledger, stores.blobs, ["small"], tmp_path / "whole")
     expire(stores, plan_expiry(stores, 3, NOW_S))
     rest = export_parquet(stores.ledger, stores.blobs, ["small"], tmp_path / "rest")
     until = expired_until(stores.ledger, "small")
-    columns = sum(len(unpack_blob(stores.blobs.get(digest)).chunks) for slot, digest in held.items() if slot >= until)
+    columns = sum(len(unpack_blob(stores.blobs.get(digest)).chunks) for slot, digest in named.items() if slot >= until)
     assert 0 < columns < rest["forecasts"] < whole["forecasts"]
     assert whole["counts"] == rest["counts"]

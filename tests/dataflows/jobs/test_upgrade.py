@@ -57,9 +57,9 @@ def run_until(place: Place, slots: int) -> None:
 
 def digests(found: Sequence[bytes]) -> str:
     """One digest over those of the integer state."""
-    held = [record.integers for record in map(decode, found) if isinstance(record, StateDigested)]
-    assert len(held) == 6
-    return hashlib.sha256(b"".join(held)).hexdigest()
+    integers = [record.integers for record in map(decode, found) if isinstance(record, StateDigested)]
+    assert len(integers) == 6
+    return hashlib.sha256(b"".join(integers)).hexdigest()
 
 
 def scores(found: Sequence[bytes]) -> list[tuple[int, bool, list[tuple[int, int, int]]]]:
@@ -178,14 +178,14 @@ def test_an_unknown_fold_version_is_refused(settled: Settled, tmp_path: Path) ->
         run_here(place)
 
 
-@pytest.mark.parametrize(("old", "said"), [(True, "from slot 5706144 (2024-03-31"), (False, "nothing to do")])
-def test_the_command_prints_the_first_slot(settled: Settled, tmp_path: Path, old: bool, said: str) -> None:
+@pytest.mark.parametrize(("old", "expected"), [(True, "from slot 5706144 (2024-03-31"), (False, "nothing to do")])
+def test_the_command_prints_the_first_slot(settled: Settled, tmp_path: Path, old: bool, expected: str) -> None:
     """`ridecast ledger upgrade` names the slot, its local time and the rule; a region that already uses it is not changed."""
     begin: Callable[[Settled, Path], Place] = as_it_was if old else lambda settled, folder: copied(settled.place, folder)
     place = begin(settled, tmp_path / "home")
     before = payloads_at(place)
     done = CliRunner().invoke(cli, ["ledger", "upgrade", "--home", str(place.home)])
-    assert (0, True) == (done.exit_code, said in done.output), done.output
+    assert (0, True) == (done.exit_code, expected in done.output), done.output
     assert "version 2 of the fold: partial slots are neither scored nor learned from" in done.output
     assert before == payloads_at(place)
     ledger = open_embedded(place.home, instance="local", clock=lambda: 0.0, signer=lambda: None)

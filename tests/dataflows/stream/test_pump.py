@@ -122,10 +122,10 @@ def test_an_idle_partition_is_reported_at_its_interval(tmp_path: Path) -> None:
     pump = pump_of(tmp_path, plan_at(FRESH), bounded=False, clock=lambda: now[0])
     [first] = pump.step()
     assert first.standing is Standing.FLOWING
-    said = []
+    standings = []
     for now[0] in (0.0, 4.9, 5.0, 5.5, 6.0):
-        said.append([partial.standing for partial in pump.step()])
-    assert [[], [], [Standing.IDLE], [], [Standing.IDLE]] == said
+        standings.append([partial.standing for partial in pump.step()])
+    assert [[], [], [Standing.IDLE], [], [Standing.IDLE]] == standings
     assert pump.idle
     log.write(0, WORLD.logs[0][10:20])
     assert [Standing.FLOWING] == [partial.standing for partial in pump.step()]

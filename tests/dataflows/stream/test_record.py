@@ -176,9 +176,9 @@ def test_a_slot_as_large_as_new_york_fits_its_entry(tmp_path: Path) -> None:
 # --- history ---------------------------------------------------------------------------------------------
 
 
-def boot(blobs: Blobs, *held: CountColumns, first_slot: int) -> RegionBootstrapped:
+def boot(blobs: Blobs, *counts: CountColumns, first_slot: int) -> RegionBootstrapped:
     """A bootstrap record of these counts per measure."""
-    tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(REGION.measures, held, strict=True) if len(c))
+    tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(REGION.measures, counts, strict=True) if len(c))
     blob = blobs.put(encode(SlotCounts(counts=tables, corrections=())), Retention.PERMANENT) if tables else b""
     return RegionBootstrapped(
         region="town", definition=REGION.to_json(), until="2014-04-06", first_slot=first_slot, start_slot=START, rides=0, counts_blob=blob
@@ -190,10 +190,10 @@ def test_history_is_read_slot_by_slot(blobs: Blobs) -> None:
     requests, pickups = columns({(START - 6, 1): 3, (START - 6, 2): 1, (START - 2, 1): 9}), columns({(START - 1, 0): 4})
     found = list(history_by_slot(REGION, boot(blobs, requests, pickups, first_slot=START - 6), blobs))
     assert list(range(START - 6, START)) == [slot for slot, _ in found]
-    said = {slot: [list(zip(c.cells.tolist(), c.counts.tolist(), strict=True)) for c in counts] for slot, counts in found}
+    actual = {slot: [list(zip(c.cells.tolist(), c.counts.tolist(), strict=True)) for c in counts] for slot, counts in found}
     one, two, zero = int(CELLS[1]), int(CELLS[2]), int(CELLS[0])
     silent: dict[int, list[list[tuple[int, int]]]] = {slot: [[], []] for slot in range(START - 6, START)}
-    assert silent | {START - 6: [[(one, 3), (two, 1)], []], START - 2: [[(one, 9)], []], START - 1: [[], [(zero, 4)]]} == said
+    assert silent | {START - 6: [[(one, 3), (two, 1)], []], START - 2: [[(one, 9)], []], START - 1: [[], [(zero, 4)]]} == actual
     assert all((c.slots == slot).all() for slot, counts in found for c in counts)
 
 

@@ -42,15 +42,15 @@ def test_created_at_first_use(tmp_path: Path) -> None:
 def test_many_processes_make_one_key(tmp_path: Path) -> None:
     """Processes that start together in a new home end up with the same key."""
     words = [sys.executable, "-c", ASK, str(tmp_path)]
-    asked = [
+    processes = [
         subprocess.Popen(words, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    for process in asked:
+    for process in processes:
         assert process.stdin is not None
         process.stdin.write("now\n")
         process.stdin.flush()
-    answers = [process.communicate() for process in asked]
+    answers = [process.communicate() for process in processes]
     assert {f"{verifier_of(settings_in(tmp_path)).text()}\n"} == {out for out, _ in answers}, answers
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["checkpoint.key", "checkpoint.pub"]
 

@@ -54,10 +54,10 @@ def found(stores: Stores, environment: bytes = HERE) -> int | None:
     loaded = load_snapshot(stores.ledger, stores.blobs, "nyc", environment)
     if loaded is None:
         return None
-    taken, held = loaded
+    taken, loaded_arrays = loaded
     expected = arrays(taken.slot)
     assert {name: (a.dtype, a.shape, a.tobytes()) for name, a in expected.items()} == {
-        name: (a.dtype, a.shape, a.tobytes()) for name, a in held.items()
+        name: (a.dtype, a.shape, a.tobytes()) for name, a in loaded_arrays.items()
     }
     assert stores.ledger.root_at("region/nyc", taken.size) == taken.root
     return taken.slot
@@ -160,9 +160,9 @@ def test_a_snapshot_of_another_version_is_not_trusted(settled: Settled, interrup
     stores = interrupted.open()
     loaded = load_snapshot(stores.ledger, stores.blobs, "small", stores.environment)
     assert loaded is not None
-    taken, held = loaded
-    without = {name: array for name, array in held.items() if name != lost}
-    assert len(held) - 1 == len(without)
+    taken, loaded_arrays = loaded
+    without = {name: array for name, array in loaded_arrays.items() if name != lost}
+    assert len(loaded_arrays) - 1 == len(without)
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **without)
     other = dataclasses.replace(taken, blob=stores.blobs.put(out.getvalue(), Retention.SNAPSHOT))

@@ -218,16 +218,16 @@ def test_an_embedded_run_closes_everything(settled: Settled, tmp_path: Path, mon
         monkeypatch.setattr(f"{name}.close", close)
 
     def burst(*_: object) -> None:
-        raise StoreUnavailable("nobody listens")
+        raise StoreUnavailable("connection refused")
 
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
     with monkeypatch.context() as patch:
         patch.setattr("dataflows.stream.start.start_region", burst)
-        with pytest.raises(StoreUnavailable, match="nobody listens"):
+        with pytest.raises(StoreUnavailable, match="connection refused"):
             run_embedded(stores, source, ["small"], bounded=True)
     assert ["FileRejects"] == closed
     closed.clear()
-    for on_slot, ends in ((burst, pytest.raises(StoreUnavailable, match="nobody listens")), (None, contextlib.nullcontext())):
+    for on_slot, ends in ((burst, pytest.raises(StoreUnavailable, match="connection refused")), (None, contextlib.nullcontext())):
         with ends:
             run_embedded(stores, source, ["small"], bounded=True, on_slot=on_slot)
         assert ["PartitionPump"] * 3 + ["FileRejects"] == closed
@@ -244,8 +244,8 @@ def test_there_is_one_thread_unless_the_environment_sets_more(given: dict[str, s
     """A streaming process has one OpenMP thread; a value in the environment is kept."""
     kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
     code = "import os; from dataflows.stream.start import quiet_threads; quiet_threads(); print(os.environ['OMP_NUM_THREADS'])"
-    said = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert threads == said.stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], env=kept, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert threads == done.stdout.strip()
 
 
 @pytest.mark.parametrize(

@@ -27,35 +27,35 @@ def submission(old: int, size: int, leaves: list[bytes] = LEAVES) -> Submission:
     return Submission(old, tuple(consistency_path(old, size, tree.node)) if old else (), signed(size, leaves))
 
 
-def answer(asked: Submission, last: int | None, leaves: list[bytes] = LEAVES) -> Cosigned | Refusal:
+def answer(submitted: Submission, last: int | None, leaves: list[bytes] = LEAVES) -> Cosigned | Refusal:
     """The answer of a witness that last cosigned a size."""
-    found = check_submission(asked, [LOG.verifier])
+    found = check_submission(submitted, [LOG.verifier])
     if isinstance(found, Refusal):
         return found
     known = None if last is None else parse_checkpoint(signed(last, leaves))
-    return consider(asked, found, known, WITNESS, 1_400_000_000)
+    return consider(submitted, found, known, WITNESS, 1_400_000_000)
 
 
 @given(st.integers(0, 70), st.integers(0, 70))
 def test_a_consistent_checkpoint_is_cosigned(old: int, more: int) -> None:
     """Any later size of the same log is cosigned, and the cosignature opens with the witness's key."""
     size = min(old + more, 70)
-    said = answer(submission(old, size), old or None)
-    assert isinstance(said, Cosigned)
-    note = with_cosignature(signed(size), said.line, WITNESS.verifier)
+    result = answer(submission(old, size), old or None)
+    assert isinstance(result, Cosigned)
+    note = with_cosignature(signed(size), result.line, WITNESS.verifier)
     assert [("ridecast/test", None), ("witness.example/one", 1_400_000_000)] == [
         (made.name, made.time_s) for made in open_note(note, [LOG.verifier, WITNESS.verifier]).signatures
     ]
-    assert said.note == note
+    assert result.note == note
 
 
 @given(st.integers(6, 69), st.integers(6, 70))
 def test_a_fork_is_never_cosigned(old: int, size: int) -> None:
     """A log that changed an entry below the cosigned size is refused, and its signed checkpoint is kept as evidence."""
     size = max(old, size)
-    said = answer(submission(old, size, FORK), old, LEAVES)
-    assert isinstance(said, Refusal)
-    assert (Refused.CONFLICT if size == old else Refused.INCONSISTENT, True) == (said.reason, said.suspicious)
+    result = answer(submission(old, size, FORK), old, LEAVES)
+    assert isinstance(result, Refusal)
+    assert (Refused.CONFLICT if size == old else Refused.INCONSISTENT, True) == (result.reason, result.suspicious)
 
 
 def test_a_rollback_is_refused_with_the_size() -> None:
@@ -69,7 +69,7 @@ def test_a_rollback_is_refused_with_the_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("submitted", "reason"),
     [
         (Submission(0, (), signed(7, signer=Signer("ridecast/test", bytes(31) + b"\1"))), Refused.UNTRUSTED),
         (Submission(0, (), signed(7, signer=Signer("other", bytes(32)))), Refused.UNTRUSTED),
@@ -81,20 +81,20 @@ def test_a_rollback_is_refused_with_the_size() -> None:
     ],
     ids=["another key", "another name", "another log", "short root", "no note", "path from nothing", "old above new"],
 )
-def test_refusals_have_the_status_of_the_specification(asked: Submission, reason: Refused) -> None:
+def test_refusals_have_the_status_of_the_specification(submitted: Submission, reason: Refused) -> None:
     """Each rule of tlog-witness has its own status."""
-    said = answer(asked, None)
-    assert isinstance(said, Refusal)
-    assert reason == said.reason
+    result = answer(submitted, None)
+    assert isinstance(result, Refusal)
+    assert reason == result.reason
 
 
 def test_a_proof_of_another_length_is_refused() -> None:
     """A proof with missing, extra or changed hashes is refused."""
     good = submission(13, 50)
     for path in (good.path[:-1], (*good.path, LEAVES[0]), (LEAVES[3], *good.path[1:]), ()):
-        said = answer(Submission(13, path, good.note), 13)
-        assert isinstance(said, Refusal)
-        assert Refused.INCONSISTENT == said.reason
+        result = answer(Submission(13, path, good.note), 13)
+        assert isinstance(result, Refusal)
+        assert Refused.INCONSISTENT == result.reason
 
 
 @given(st.integers(0, 2**63 - 1), st.lists(st.binary(min_size=32, max_size=32), max_size=63))
@@ -118,10 +118,10 @@ def test_an_invalid_submission_is_refused(text: str) -> None:
 
 def test_an_answer_of_another_witness_is_not_accepted() -> None:
     """Only the cosignature of the requested witness is added to the checkpoint."""
-    said = answer(submission(0, 9), None)
-    assert isinstance(said, Cosigned)
+    result = answer(submission(0, 9), None)
+    assert isinstance(result, Cosigned)
     other = Signer("witness.example/two", bytes(32)).cosigner()
     with pytest.raises(DamagedError, match="expected a signature of a known key"):
-        with_cosignature(signed(9), said.line, other.verifier)
+        with_cosignature(signed(9), result.line, other.verifier)
     with pytest.raises(DamagedError, match="does not match the text"):
-        with_cosignature(signed(8), said.line, WITNESS.verifier)
+        with_cosignature(signed(8), result.line, WITNESS.verifier)

@@ -39,10 +39,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def kinds(ledger: Ledger, log: str = LOG) -> list[str]:
     """Kinds of a log's entries; for a schema, also the kind that it describes."""
-    return [said(stored) for stored in ledger.scan(log)]
+    return [label(stored) for stored in ledger.scan(log)]
 
 
-def said(stored: Stored[Record]) -> str:
+def label(stored: Stored[Record]) -> str:
     """The kind of an entry."""
     return f"schema of {stored.record.kind}" if holds(stored, SchemaRecorded) else stored.kind
 

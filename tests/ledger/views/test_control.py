@@ -48,7 +48,7 @@ ENTRIES = [
 
 def plain(size: int) -> dict[tuple[str, str], bytes]:
     """The champions after that many entries: the last promotion of each region and measure."""
-    said = {
+    promotions = {
         1: ("nyc", "pickups", 1),
         2: ("tehran", "pickups", 2),
         3: ("nyc", "requests", 3),
@@ -56,7 +56,7 @@ def plain(size: int) -> dict[tuple[str, str], bytes]:
         6: ("tehran", "pickups", 2),
         7: ("nyc", "pickups", 1),
     }
-    return {(region, measure): bytes([model]) * 32 for at, (region, measure, model) in said.items() if at < size}
+    return {(region, measure): bytes([model]) * 32 for at, (region, measure, model) in promotions.items() if at < size}
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.none(), st.integers(0, len(ENTRIES))), min_size=1, max_size=8))
-def test_any_order_of_requests_gives_the_same(stores: Stores, asked: list[int | None]) -> None:
+def test_any_order_of_requests_gives_the_same(stores: Stores, sizes: list[int | None]) -> None:
     """In any order of requests, what is in force at a size depends on that size alone."""
     view = ControlView(stores.ledger)
-    for size in asked:
+    for size in sizes:
         at = len(ENTRIES) if size is None else size
         root = stores.ledger.root_at(CONTROL_LOG, at)
         control = view.latest() if size is None else view.at(at, root)

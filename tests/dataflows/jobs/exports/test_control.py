@@ -18,18 +18,18 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Town, dict[str, in
     town = build_town(tmp_path_factory.mktemp("town"), slots=2)
     town.ledger.append(CONTROL_LOG, 2, [b"from a newer version"])
     folder = tmp_path_factory.mktemp("tables")
-    said = export_parquet(town.ledger, town.blobs, ["nyc"], folder)
+    exported = export_parquet(town.ledger, town.blobs, ["nyc"], folder)
     found = {path.stem: pq.read_table(path).to_pylist() for path in sorted(folder.glob("*.parquet"))}
     town.blobs.close()
     town.ledger.close()
-    return town, said, found
+    return town, exported, found
 
 
 def test_each_table_is_a_file(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
     """There are five tables, with as many rows as the export returned."""
-    _, said, found = tables
+    _, exported, found = tables
     assert ["control", "counts", "forecasts", "models", "scores"] == sorted(found)
-    assert said == {name: len(rows) for name, rows in found.items()}
+    assert exported == {name: len(rows) for name, rows in found.items()}
 
 
 def test_models_have_their_training_data(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
@@ -45,8 +45,8 @@ def test_models_have_their_training_data(tables: tuple[Town, dict[str, int], dic
 def test_control_has_every_entry(tables: tuple[Town, dict[str, int], dict[str, Rows]]) -> None:
     """Every entry of the log is a row with its record as JSON; one of a newer version has no record but keeps its row."""
     _, _, found = tables
-    said = [(row["index"], row["kind"], row["model"], row["alias"], row["reason"]) for row in found["control"]]
+    rows = [(row["index"], row["kind"], row["model"], row["alias"], row["reason"]) for row in found["control"]]
     trained, promoted = (0, "ModelTrained", MODEL.hex(), None, None), (1, "ModelPromoted", MODEL.hex(), "champion", "first model")
-    assert [trained, promoted, (2, "unknown", None, None, None)] == said
+    assert [trained, promoted, (2, "unknown", None, None, None)] == rows
     assert MODEL.hex() == json.loads(str(found["control"][1]["record"]))["model"]
     assert found["control"][2]["record"] is None

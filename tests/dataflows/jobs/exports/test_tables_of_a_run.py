@@ -52,12 +52,12 @@ def test_counts_are_settled_and_include_history(finished: Stores, tables: Path) 
     expected: dict[tuple[pd.Timestamp, str], int] = {}
     [boot] = [found.record for found in stored(finished, RegionBootstrapped)]
     history = decode(finished.blobs.get(boot.counts_blob), SlotCounts)
-    held = list(history.counts)
+    parts = list(history.counts)
     for found in stored(finished, SlotClosed):
         record = decode(found.payload, SlotClosed)
-        held += [*record.counts, *record.corrections]
+        parts += [*record.counts, *record.corrections]
         assert not record.counts_blob
-    for table in held:
+    for table in parts:
         for slot, cell, count in zip(*(column.tolist() for column in from_table(table)), strict=True):
             key = utc(slot), cell_text(cell, 6)
             expected[key] = expected.get(key, 0) + count
@@ -94,8 +94,8 @@ def test_forecasts_are_the_chunks(finished: Stores, tables: Path) -> None:
         ]
         numbers = [np.rint(1_000 * rows[name]).astype(int) for name in NUMBERS]
         assert expected == list(zip(rows["cell"], rows["horizon_min"], *numbers, strict=True))
-        said = rows.drop_duplicates("cell")["fallback"].value_counts().to_dict()
-        assert record.fallbacks == said
+        exported = rows.drop_duplicates("cell")["fallback"].value_counts().to_dict()
+        assert record.fallbacks == exported
     assert set(frame["fallback"]) <= {str(fallback) for fallback in FALLBACKS}
 
 
