@@ -41,7 +41,7 @@ interop: $(VENV)/ready ## other people's programs verify our exports and our API
 	@command -v go > /dev/null || { echo "go is missing: install Go 1.24 or newer (Debian: golang-go)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/interop -m interop -s $(ARGS)
 
-mutants: $(VENV)/ready ## break the verifier in small ways; each must be noticed
+mutants: $(VENV)/ready ## break the code in small ways; each must be noticed
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 servers: $(VENV)/ready ## Kafka, PostgreSQL and Redis on loopback until Ctrl-C
