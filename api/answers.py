@@ -1,4 +1,4 @@
-"""How an answer leaves: JSON, its ETag, how long it may be kept, and whether the client takes it at all."""
+"""Builds responses: JSON, ETag, caching, and content negotiation."""
 
 import dataclasses
 import json
@@ -12,35 +12,38 @@ from api.problems import Problem
 JSON = "application/json"
 
 
-class Keep(StrEnum):
-    """How long an answer may be kept; the value is the Cache-Control header."""
+class CachePolicy(StrEnum):
+    """How long a response may be cached; the value is the Cache-Control header."""
 
-    FOR_EVER = "public, max-age=31536000, immutable"  # names an entry or a past issue, which never change
-    ASK_AGAIN = "no-cache"  # may be kept, but ask with If-None-Match before using it
-    NEVER = "no-store"  # holds an age
+    IMMUTABLE = "public, max-age=31536000, immutable"  # an entry or a past issue, which never changes
+    REVALIDATE = "no-cache"  # may be cached, but must be revalidated with If-None-Match
+    NO_STORE = "no-store"  # contains an age
 
 
-def answer(request: Request, body: object, keep: Keep, version: str | None = None) -> Response:
-    """A JSON answer, or 304 when the client holds this version.
+def answer(request: Request, body: object, cache: CachePolicy, version: str | None = None, status: int = 200) -> Response:
+    """A JSON response, or 304 if the client has this version.
 
     Args:
-        request: What was asked.
-        body: Anything that json.dumps takes.
-        keep: How long it may be kept.
-        version: Text that changes exactly when the answer does, without quotes.
+        request: The request.
+        body: Anything that json.dumps accepts.
+        cache: How long it may be cached.
+        version: Text that changes exactly when the response does, without quotes.
+        status: Status of a response that is not 304.
     """
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    return answer_bytes(request, data, JSON, keep, version)
+    return answer_bytes(request, data, JSON, cache, version, status)
 
 
-def answer_bytes(request: Request, data: bytes, media_type: str, keep: Keep, version: str | None = None) -> Response:
-    """An answer of any kind, or 304; texts are UTF-8. Arguments as of `answer`."""
-    headers = {"cache-control": keep.value}
+def answer_bytes(
+    request: Request, data: bytes, media_type: str, cache: CachePolicy, version: str | None = None, status: int = 200
+) -> Response:
+    """A response of any media type, or 304; texts are UTF-8. Arguments as for `answer`."""
+    headers = {"cache-control": cache.value}
     if version is not None:
-        headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same answer
+        headers["etag"] = f'W/"{version}"'  # weak: compressed and plain bytes are the same response
         if _holds(request.headers.get("if-none-match", ""), headers["etag"]):
             return Response(status_code=304, headers=headers)
-    return Response(data, 200, headers, media_type)
+    return Response(data, status, headers, media_type)
 
 
 def _holds(if_none_match: str, etag: str) -> bool:
@@ -50,18 +53,18 @@ def _holds(if_none_match: str, etag: str) -> bool:
 
 
 def require_accept(request: Request, media_type: str) -> None:
-    """Raise 406 unless the client takes that media type.
+    """Raise 406 unless the client accepts that media type.
 
     Raises:
         Problem: it does not.
     """
     accept = request.headers.get("accept", "*/*")
     if not accepts(accept, media_type):
-        raise Problem(406, "not-acceptable", f"Accept: only {media_type} is here, got {accept!r}", field="Accept")
+        raise Problem(406, "not-acceptable", f"Accept: expected {media_type}, got {accept!r}", field="Accept")
 
 
 def accepts(accept: str, media_type: str) -> bool:
-    """Whether an Accept header takes a media type (RFC 9110, 12.5.1): the most specific range decides.
+    """Whether an Accept header accepts a media type (RFC 9110, 12.5.1): the most specific range decides.
 
     >>> accepts("text/html, application/*;q=0.5", "application/json")
     True

@@ -1,4 +1,4 @@
-"""The application: every resource, and what lies around all of them. Opens nothing and starts nothing."""
+"""The application: all resources and the middleware. Opens no connections and starts nothing."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,18 +8,33 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import forecasts, health, history, ledger_entries, ledger_tiles, metrics, models, page_files, proofs, regions, tracks
+from api import (
+    acknowledgements,
+    forecasts,
+    health,
+    history,
+    ledger_entries,
+    ledger_tiles,
+    metrics,
+    models,
+    page_files,
+    proofs,
+    regions,
+    tracks,
+)
+from api.access import AccessCounter
 from api.context import ApiContext
 from api.openapi import openapi_operation
-from api.problems import HANDLERS, LastResort
+from api.problems import HANDLERS, CatchAll
 from api.resource import Operation
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
+from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
 
 SMALLEST_COMPRESSED_BYTES = 2_000
-COMPRESSION = 4  # of 9: a full answer of 3,100 cells shrinks 10 times in 15 ms
+COMPRESSION = 4  # of 9: compresses a full response of 3,100 cells 10 times in 15 ms
 
 RESOURCES: tuple[Operation, ...] = (
     *regions.OPERATIONS,
@@ -28,16 +43,17 @@ RESOURCES: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *tracks.OPERATIONS,
     *models.OPERATIONS,
-    *ledger_tiles.OPERATIONS,  # Before the entries, or tile/entries/000 is taken for an entry of a log whose name ends in /tile.
+    *ledger_tiles.OPERATIONS,  # Before the entries: otherwise tile/entries/000 matches an entry of a log whose name ends in /tile.
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
+    *acknowledgements.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 
 
-class Plainly:
-    """Tells browsers not to guess: the content type is what it says."""
+class NoSniff:
+    """Tells browsers not to guess the content type."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -52,21 +68,30 @@ class Plainly:
 
 
 def create_app(
-    ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str], settings: Settings, clock: Callable[[], float]
+    ledger: Ledger,
+    blobs: Blobs,
+    store: OnlineStore,
+    regions: Sequence[str],
+    settings: Settings,
+    clock: Callable[[], float],
+    accesses: AccessCounter | None = None,
+    spool: Spool | None = None,
 ) -> Starlette:
     """The API over open stores.
 
     Args:
-        ledger, blobs, store: Open; who opened them closes them.
-        regions: Names of the regions to serve; one that is not bootstrapped yet is told so.
-        settings: Parsed by the shell.
+        ledger, blobs, store: Open; the caller closes them.
+        regions: Names of the regions to serve, bootstrapped or not.
+        settings: Parsed by the caller.
         clock: Seconds since 1970, UTC, such as time.time.
+        accesses: Counts every answer, if accesses are recorded.
+        spool: Takes what clients may write, if they may.
     """
-    context = ApiContext(ledger, blobs, store, regions, settings, clock)
+    context = ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool)
     middleware = [
-        Middleware(Plainly),
+        Middleware(NoSniff),
         Middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=COMPRESSION),
-        Middleware(LastResort),
+        Middleware(CatchAll),
     ]
     routes = [operation.route(context) for operation in OPERATIONS]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)

@@ -1,15 +1,17 @@
-"""What every resource has at hand: open stores, the regions, the clock; and the checks that several share."""
+"""The context that every resource receives: open stores, regions, settings, the clock; and shared checks of parameters."""
 
 import threading
 from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
+from api.access import AccessCounter
 from api.points import Points
 from api.problems import Problem, bad_value
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.provers import Provers
+from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
 from schemas.errors import UsageError
@@ -23,18 +25,29 @@ class ApiContext:
     """Open stores of one application.
 
     Args:
-        ledger, blobs, store: Open; closed by who opened them.
+        ledger, blobs, store: Open; the caller closes them.
         regions: Names of the regions that are served.
-        settings: Parsed once by the shell.
+        settings: Parsed by the caller.
         clock: Seconds since 1970, UTC.
+        accesses: Counts every answer, where accesses are recorded.
+        spool: Takes what this process has to say, where it may say something.
     """
 
     def __init__(
-        self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str], settings: Settings, clock: Callable[[], float]
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        store: OnlineStore,
+        regions: Sequence[str],
+        settings: Settings,
+        clock: Callable[[], float],
+        accesses: AccessCounter | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.ledger, self.blobs, self.store = ledger, blobs, store
         self.regions = tuple(regions)
         self.settings = settings
+        self.accesses, self.spool = accesses, spool
         self.points = Points(blobs)
         self.provers = Provers(ledger, blobs)
         self._clock = clock
@@ -46,7 +59,7 @@ class ApiContext:
         return int(self._clock() * US_PER_S)
 
     def view(self, name: str) -> RegionView | None:
-        """The region as its log tells it up to now, or None before it is bootstrapped."""
+        """The current view of a region's log, or None before it is bootstrapped."""
         with self._lock:
             view = self._views.get(name)
             if view is None:
@@ -71,7 +84,7 @@ class ApiContext:
         """
         if name not in self.regions:
             known = ", ".join(self.regions) or "none"
-            raise Problem(404, "unknown-region", f"region: no region {name!r} here; known: {known}", field="region")
+            raise Problem(404, "unknown-region", f"region: expected one of {known}, got {name!r}", field="region")
         view = self.view(name)
         if view is None:
             detail = f"region {name} is not bootstrapped yet; run `ridecast bootstrap --region {name} --until DATE`"
@@ -80,7 +93,7 @@ class ApiContext:
 
 
 def measure_of(request: Request, region: Region) -> str:
-    """The measure that the query names, or the region's first.
+    """The measure in the query, or the region's first.
 
     Raises:
         Problem: the region does not have it.
@@ -107,7 +120,7 @@ def cell_of(text: str, region: Region) -> int:
 
 
 def horizon_of(request: Request, region: Region) -> int | None:
-    """Position of the horizon that the query names, or None for all.
+    """Position of the horizon in the query, or None for all.
 
     Raises:
         Problem: the region does not forecast it.

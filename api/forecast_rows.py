@@ -1,4 +1,4 @@
-"""How forecasts are said: what holds for a whole issue, one object per cell, and the schema of both."""
+"""Forecasts as JSON: the fields of a whole issue, one object per cell, and the schema of both."""
 
 from api.answers import plain
 from api.resource import DIGEST, FLAG, INTEGER, NUMBER, RIDES, TEXT, TIME, array_of, maybe, record_of
@@ -11,15 +11,15 @@ from schemas.regions import US_PER_S, Region
 
 WHY: dict[Fallback, str] = {
     Fallback.NONE: "served by the region's own model",
-    Fallback.PARENT: "the region has no usable model of its own; its parent region's serves",
-    Fallback.GLOBAL: "neither the region nor its parent has a usable model; the global one serves",
-    Fallback.QUIET: "too few rides for a model; a profile shrunk towards the parent cell serves",
-    Fallback.BASELINE: "no usable model is promoted; the weekday and time-of-day profile serves",
+    Fallback.PARENT: "the region has no usable model; served by its parent region's model",
+    Fallback.GLOBAL: "neither the region nor its parent has a usable model; served by the global model",
+    Fallback.QUIET: "too few rides for a model; served by a profile shrunk towards the parent cell",
+    Fallback.BASELINE: "no usable model is promoted; served by the weekday and time-of-day profile",
 }
 
 
 def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> dict[str, object]:
-    """What holds for every cell of an issue."""
+    """The fields that apply to every cell of an issue."""
     return {
         "region": region.id,
         "measure": record.measure,
@@ -42,7 +42,7 @@ def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> d
 def forecast_rows(
     columns: ForecastColumns, rows: Int64s, record: ForecastIssued, region: Region, horizon: int | None
 ) -> list[dict[str, object]]:
-    """One object per cell, with its horizons; rides, not thousandths."""
+    """One object per cell, with its horizons; in rides, not 1/1000 ride."""
     texts = cell_texts(columns.cells[rows], region.precision).tolist()
     picked = range(len(record.horizons_min)) if horizon is None else [horizon]
     numbers = [(getattr(columns, name)[rows] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]

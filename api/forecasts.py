@@ -1,4 +1,4 @@
-"""What will be asked for: the forecasts of a region, newest or as issued for a target, for one cell, many or all.
+"""The forecasts of a region: newest, for a target, or as known at a time, for one cell, several or all.
 
 The numbers come from the online store (newest) or from the blob that an entry names (past); nothing is computed.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import CachePolicy, answer
 from api.context import ApiContext, cell_of, horizon_of, measure_of
 from api.forecast_rows import FORECASTS, forecast_rows, header_of
 from api.points import blob_of
@@ -26,7 +26,7 @@ from schemas.records.record_codec import decode
 from schemas.records.records import ForecastIssued
 from schemas.regions import US_PER_S, Region
 
-MOST_CELLS = 1_000  # named in one query
+MOST_CELLS = 1_000  # in one query
 ALL = "all"
 
 
@@ -37,9 +37,9 @@ class SelectedIssue:
     Attributes:
         index: Of the issue's entry.
         record: The entry.
-        columns: The issue's forecasts, of all cells or at least of the one that was asked for.
-        at_us: When the question is asked, in event time.
-        fixed: Whether the answer can never change.
+        columns: The issue's forecasts, of all cells or at least of the requested one.
+        at_us: Time of the query, in event time.
+        fixed: Whether the response can never change.
     """
 
     index: int
@@ -57,7 +57,7 @@ def get_forecasts(context: ApiContext, request: Request) -> Response:
     wanted = _wanted(request, region)
     top = whole_number(request, "top", 0, 1, MOST_CELLS)
     if top and wanted is not None:
-        raise bad_value("top", "expected without cell: it picks the cells itself")
+        raise bad_value("top", "expected without cell, because it selects the cells")
     selected = _select_issue(context, view, measure, request, wanted)
     record, columns = selected.record, selected.columns
     age_s = max(0, (selected.at_us - record.target_us) // US_PER_S)
@@ -75,8 +75,8 @@ def get_forecasts(context: ApiContext, request: Request) -> Response:
         "forecasts": forecast_rows(columns, rows, record, region, horizon),
         "without_forecast": missing,
     }
-    keep = Keep.FOR_EVER if selected.fixed else Keep.ASK_AGAIN
-    return answer(request, body, keep, f"{selected.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
+    cache = CachePolicy.IMMUTABLE if selected.fixed else CachePolicy.REVALIDATE
+    return answer(request, body, cache, f"{selected.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
 
 
 # --- which issue ---------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def _select_issue(context: ApiContext, view: RegionView, measure: str, request: 
         record = decode(held.entry, ForecastIssued)
         return SelectedIssue(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), context.now_us(), False)
     issue = context.store.get(region.id, measure)
-    if issue is None:  # The store is filled from the ledger, maybe a moment later.
+    if issue is None:  # The store is filled from the ledger, possibly a moment later.
         stored = view.newest_issue(measure)
         if stored is None:
             raise _not_yet(view, "no slot has closed yet")
@@ -116,7 +116,7 @@ def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | No
     """The entry that issued the forecasts of a target.
 
     Raises:
-        Problem: there is none, not yet, or none that was known at that time.
+        Problem: it does not exist, not yet, or was not known at that time.
     """
     region = view.region
     slot = target_us // region.slot_us - 1
@@ -125,10 +125,10 @@ def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | No
         first = local_iso((view.boot.start_slot + 1) * region.slot_us, region)
         raise Problem(404, "before-start", f"target: the first forecast of {region.id} has target {first}", field="target")
     if newest is None or slot > newest.slot:
-        said = f"the newest has target {local_iso((newest.slot + 1) * region.slot_us, region)}" if newest else "no slot has closed yet"
-        raise _not_yet(view, said, "target")
+        state = f"the newest has target {local_iso((newest.slot + 1) * region.slot_us, region)}" if newest else "no slot has closed yet"
+        raise _not_yet(view, state, "target")
     if known_us is not None and known_us < view.visible_us(slot):
-        raise _not_yet(view, f"it is known from {iso(view.visible_us(slot))} on", "known_at")
+        raise _not_yet(view, f"it is known from {iso(view.visible_us(slot))}", "known_at")
     return _past(view, measure, slot, "target")
 
 
@@ -137,10 +137,10 @@ def _known(context: ApiContext, view: RegionView, measure: str, known_us: int) -
     slot = (known_us - view.region.issue_lateness_s * US_PER_S) // view.region.slot_us - 1
     if slot < view.boot.start_slot:
         first = iso(view.visible_us(view.boot.start_slot))
-        raise Problem(404, "before-start", f"known_at: the first forecast of {view.region.id} is known from {first} on", field="known_at")
+        raise Problem(404, "before-start", f"known_at: the first forecast of {view.region.id} is known from {first}", field="known_at")
     if newest is None:
         raise _not_yet(view, "no slot has closed yet", "known_at")
-    # What is known at a time that the log has not reached is what is known now; later it may be more.
+    # For a time that the log has not reached, this is what is known now; it may change later.
     stored = _past(view, measure, min(slot, newest.slot), "known_at")
     return _whole(load_issue(context, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
 
@@ -152,8 +152,8 @@ def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored[Forec
     return stored
 
 
-def _not_yet(view: RegionView, said: str, field: str | None = None) -> Problem:
-    detail = f"region {view.region.id}: this forecast is not available yet; {said}"
+def _not_yet(view: RegionView, state: str, field: str | None = None) -> Problem:
+    detail = f"region {view.region.id}: this forecast is not available yet; {state}"
     return Problem(409, "not-available-yet", detail if field is None else f"{field}: {detail}", field=field or "region")
 
 
@@ -167,7 +167,7 @@ def load_issue(context: ApiContext, index: int, payload: bytes) -> StoredIssue:
 
 
 def _wanted(request: Request, region: Region) -> list[int] | None:
-    """Codes of the cells that the query names, in its order; None for all."""
+    """Codes of the cells in the query, in its order; None for all."""
     text = request.query_params.get("cell", ALL)
     if text == ALL:
         return None
@@ -178,7 +178,7 @@ def _wanted(request: Request, region: Region) -> list[int] | None:
 
 
 def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horizon: int) -> Int64s:
-    """Row numbers: of the wanted cells in their order, of the busiest, or all."""
+    """Row numbers of the requested cells in their order, of the busiest cells, or of all."""
     if wanted is not None:
         cells = np.array(wanted, np.uint64)
         at = np.searchsorted(columns.cells, cells)
@@ -189,9 +189,9 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
     return np.arange(len(columns))
 
 
-# --- what is documented ---------------------------------------------------------------------------
+# --- operations -----------------------------------------------------------------------------------
 
-HORIZON_MIN = Parameter("horizon_min", "One horizon in minutes; all of the region's if not given.", INTEGER, example="15")
+HORIZON_MIN = Parameter("horizon_min", "One horizon in minutes; default: all of the region's.", INTEGER, example="15")
 
 OPERATIONS = (
     Operation(
@@ -202,7 +202,9 @@ OPERATIONS = (
         FORECASTS,
         (
             REGION,
-            Parameter(CELL.name, f"One cell, up to {MOST_CELLS} with commas, or {ALL} (the default).", TEXT, example="dr5ru7,dr5ru6"),
+            Parameter(
+                CELL.name, f"One cell, up to {MOST_CELLS} separated by commas, or {ALL} (the default).", TEXT, example="dr5ru7,dr5ru6"
+            ),
             HORIZON_MIN,
             MEASURE,
             Parameter(
@@ -211,8 +213,8 @@ OPERATIONS = (
                 TIME,
                 example="2014-05-06T18:00",
             ),
-            Parameter("known_at", "Event time at which the forecast had to be known; zone as for target.", TIME),
-            Parameter("top", "Only so many cells, those with the largest mean at the (first) horizon, in that order.", INTEGER),
+            Parameter("known_at", "Only forecasts known at this event time; zone as for target.", TIME),
+            Parameter("top", "Maximum number of cells: those with the largest mean at the (first) horizon, in that order.", INTEGER),
         ),
         (404, 406, 409, 422, 503),
     ),

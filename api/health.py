@@ -1,4 +1,4 @@
-"""Whether this process can answer (health), and whether it has something to say (ready)."""
+"""Whether every store answers (health), and whether every region has a forecast (ready)."""
 
 import logging
 import time
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import CachePolicy, answer
 from api.context import ApiContext
 from api.problems import Problem
 from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, array_of, maybe, record_of
 
 log = logging.getLogger(__name__)
 
-NO_BLOB = bytes(32)  # asked for only to see whether the store answers
+NO_BLOB = bytes(32)  # requested only to test whether the store answers
 
-# Resource -> the ping registered with it: the smallest question that it must be able to answer.
+# Resource -> its ping: the smallest request that it must be able to answer.
 PINGS: dict[str, Callable[[ApiContext], object]] = {
     "ledger": lambda context: context.ledger.logs(),
     "blobs": lambda context: context.blobs.has(NO_BLOB),
@@ -29,15 +29,15 @@ def get_health(context: ApiContext, request: Request) -> Response:
     checks = [_check(name, ping, context) for name, ping in PINGS.items()]
     failed = [str(check["name"]) for check in checks if not check["ok"]]
     if failed:
-        raise Problem(503, "unhealthy", f"does not answer: {', '.join(failed)}", checks=checks)
-    return answer(request, {"status": "ok", "checks": checks}, Keep.NEVER)
+        raise Problem(503, "unhealthy", f"no answer from: {', '.join(failed)}", checks=checks)
+    return answer(request, {"status": "ok", "checks": checks}, CachePolicy.NO_STORE)
 
 
 def _check(name: str, ping: Callable[[ApiContext], object], context: ApiContext) -> dict[str, object]:
     started = time.perf_counter()
     try:
         ping(context)
-    except Exception as cause:  # Whatever a broken store raises, health must say which store it is.
+    except Exception as cause:  # Whatever a failing store raises, health must name the store.
         log.error("health: %s does not answer: %s", name, cause)
         return {"name": name, "ok": False, "ms": None}
     return {"name": name, "ok": True, "ms": round((time.perf_counter() - started) * 1000, 3)}
@@ -58,7 +58,7 @@ def get_ready(context: ApiContext, request: Request) -> Response:
     if waiting or not places:
         detail = f"no forecast yet of {', '.join(waiting)}" if waiting else "no region is configured"
         raise Problem(503, "not-ready", detail, headers={"retry-after": "5"}, forecasts=places)
-    return answer(request, {"status": "ready", "forecasts": places}, Keep.NEVER)
+    return answer(request, {"status": "ready", "forecasts": places}, CachePolicy.NO_STORE)
 
 
 CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER))

@@ -1,14 +1,14 @@
-"""What was counted: rides of one cell, slot by slot, from closed slots and, before them, from the bootstrap.
+"""Counted rides of one cell, slot by slot, from closed slots and, before them, from the bootstrap.
 
-Counts are as known now: late rides are in. For slots older than the week that the view keeps, late rides count
-that came until the settling time after the last slot asked for; `late_until` says until when they are in.
+Counts are as known now, with late rides. For slots older than the week that the view keeps, they include late
+rides up to the settling time after the last requested slot; `late_until` is the time up to which they are included.
 """
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import CachePolicy, answer
 from api.context import ApiContext, cell_of, measure_of
 from api.problems import Problem, bad_value
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, record_of
@@ -20,7 +20,7 @@ from schemas.regions import US_PER_S
 
 DEFAULT_HOURS = 24
 MOST_SLOTS = 2_016  # seven days of five minutes
-BOOTSTRAPPED = "bootstrapped"  # in place of a status: history was counted at once, not slot by slot
+BOOTSTRAPPED = "bootstrapped"  # instead of a status: history was counted in one pass, not slot by slot
 
 Counted = dict[int, tuple[int, str]]  # slot -> (rides, status)
 
@@ -30,11 +30,13 @@ def get_history(context: ApiContext, request: Request) -> Response:
     view = context.require_view(request.path_params["region"])
     region = view.region
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
-    size = view.size  # Before anything is looked at: an answer newer than its tag is asked for again, an older one never.
+    size = view.size  # Read first: a response newer than its ETag is fetched again, an older one would never be.
     start, stop = _range(request, view)
     counted, late_us = count_slots(context, view, measure, cell, start, stop)
     if not any(rides for rides, _ in counted.values()) and context.store.cell(region.id, measure, cell) is None:
-        raise Problem(404, "unknown-cell", f"cell: no ride then and no forecast now in {request.path_params['cell']}", field="cell")
+        raise Problem(
+            404, "unknown-cell", f"cell: no rides in this time and no forecast now in {request.path_params['cell']}", field="cell"
+        )
     body: dict[str, object] = {
         "region": region.id,
         "measure": measure,
@@ -48,11 +50,11 @@ def get_history(context: ApiContext, request: Request) -> Response:
         "size": size,
         "slots": [{"start": iso(slot * region.slot_us), "rides": rides, "status": status} for slot, (rides, status) in counted.items()],
     }
-    return answer(request, body, Keep.ASK_AGAIN, f"{size}-{start}-{stop}")
+    return answer(request, body, CachePolicy.REVALIDATE, f"{size}-{start}-{stop}")
 
 
 def _range(request: Request, view: RegionView) -> tuple[int, int]:
-    """Slots [start, stop) that the query means, within what exists."""
+    """Slots [start, stop) of the query, limited to existing ones."""
     region = view.region
     end = view.newest.slot + 1 if view.newest else view.boot.start_slot
     given_from, given_until = request.query_params.get("from"), request.query_params.get("until")
@@ -73,13 +75,13 @@ def _range(request: Request, view: RegionView) -> tuple[int, int]:
 
 
 def count_slots(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> tuple[Counted, int]:
-    """Rides and status of slots [start, stop), and the event time until which late rides are in, microseconds."""
+    """Rides and status of slots [start, stop), and the event time up to which late rides are included, microseconds."""
     live = view.boot.start_slot
     counted: Counted = {}
     if start < live:
         counted = bootstrapped(view, measure, cell, start, min(stop, live))
     if stop <= live:
-        return counted, live * view.region.slot_us  # The bootstrap is final: no late ride changes it.
+        return counted, live * view.region.slot_us  # The bootstrap is final: late rides do not change it.
     first = max(start, live)
     if first < view.first_kept_slot:
         return counted | scanned(context, view, measure, cell, first, stop), late_bound(view, stop)
@@ -91,13 +93,13 @@ def count_slots(context: ApiContext, view: RegionView, measure: str, cell: int, 
 
 
 def late_bound(view: RegionView, stop: int) -> int:
-    """Event time until which `scanned` sees late rides of slots below `stop`."""
+    """Event time up to which `scanned` includes late rides of slots below `stop`."""
     newest_us = ((view.newest.slot if view.newest else view.boot.start_slot - 1) + 1) * view.region.slot_us
     return min(stop * view.region.slot_us + view.region.settle_lateness_s * US_PER_S, newest_us)
 
 
 def bootstrapped(view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
-    """Counts of slots of the bootstrap, with zeros where nothing was."""
+    """Counts of slots of the bootstrap, with zeros for slots without rides."""
     counted: Counted = dict.fromkeys(range(start, stop), (0, BOOTSTRAPPED))
     for slot, rides in view.bootstrapped_rides(measure, cell, start, stop):
         counted[slot] = rides, BOOTSTRAPPED
@@ -105,7 +107,7 @@ def bootstrapped(view: RegionView, measure: str, cell: int, start: int, stop: in
 
 
 def scanned(context: ApiContext, view: RegionView, measure: str, cell: int, start: int, stop: int) -> Counted:
-    """Counts of older slots, read from the log: each slot's own, and what the slots until the settling time corrected."""
+    """Counts of older slots, read from the log: each slot's own, and the corrections up to the settling time."""
     found = context.ledger.entry(view.log, SlotClosed, start)
     last_slot = late_bound(view, stop) // view.region.slot_us - 1
     counted: Counted = {}
@@ -162,8 +164,8 @@ OPERATIONS = (
             REGION,
             CELL,
             MEASURE,
-            Parameter("from", "First slot's start; a day before until if not given; zone as for target.", TIME),
-            Parameter("until", f"End of the last slot; the newest if not given; at most {MOST_SLOTS} slots after from.", TIME),
+            Parameter("from", "Start of the first slot; default: one day before until; zone as for target.", TIME),
+            Parameter("until", f"End of the last slot; default: the newest; at most {MOST_SLOTS} slots after from.", TIME),
         ),
         (404, 406, 409, 422, 503),
     ),

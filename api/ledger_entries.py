@@ -1,4 +1,4 @@
-"""What the ledger holds: its logs, and any entry with its exact bytes."""
+"""The logs of the ledger, and any entry with its exact bytes."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer, plain
+from api.answers import CachePolicy, answer, plain
 from api.context import ApiContext
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
@@ -19,14 +19,14 @@ def get_logs(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger"""
     heads = [(log, context.ledger.head(log)) for log in context.ledger.logs()]
     logs = [{"log": log, "size": head.size, "root": head.root.hex()} for log, head in heads]
-    return answer(request, {"instance": context.settings.instance, "logs": logs}, Keep.NEVER)
+    return answer(request, {"instance": context.settings.instance, "logs": logs}, CachePolicy.NO_STORE)
 
 
 def get_entry(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/entries/{index}"""
     text = request.path_params["index"]
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise bad_value("index", f"expected a whole number from 0 on, got {text!r}")
+        raise bad_value("index", f"expected a whole number of at least 0, got {text!r}")
     index, log = int(text), log_of(context, request)
     size = context.ledger.head(log).size
     if index >= size:
@@ -42,23 +42,23 @@ def get_entry(context: ApiContext, request: Request) -> Response:
         "payload": base64.b64encode(stored.payload).decode(),
         "record": plain(decode_if_known(stored.payload)),
     }
-    return answer(request, body, Keep.FOR_EVER, leaf_hash(stored.payload).hex()[:32])
+    return answer(request, body, CachePolicy.IMMUTABLE, leaf_hash(stored.payload).hex()[:32])
 
 
 def log_of(context: ApiContext, request: Request) -> str:
-    """The log that the path names.
+    """The log in the path.
 
     Raises:
-        Problem: there is none of that name, or it has no entries.
+        Problem: it does not exist, or it has no entries.
     """
     log: str = request.path_params["log"]
-    if not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size:  # The name of a log becomes the name of a file.
+    if not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size:  # A log's name becomes a file name, so its form is checked first.
         known = ", ".join(context.ledger.logs()) or "none"
-        raise Problem(404, "unknown-log", f"log: no log {log!r} here; known: {known}", field="log")
+        raise Problem(404, "unknown-log", f"log: expected one of {known}, got {log!r}", field="log")
     return log
 
 
-LOG = Parameter("log", "Name of a log, its slash included.", TEXT, "path", "region/nyc")
+LOG = Parameter("log", "Name of a log, including its slash.", TEXT, "path", "region/nyc")
 ENTRY = record_of(
     log=TEXT,
     index=INTEGER,
@@ -66,8 +66,8 @@ ENTRY = record_of(
     slot=maybe(INTEGER),
     subject=TEXT,
     leaf_hash=DIGEST,
-    payload={"type": "string", "contentEncoding": "base64", "description": "the exact bytes that are hashed: Avro, single-object encoding"},
-    record=maybe({"type": "object", "description": "the same, decoded; bytes as hex"}),
+    payload={"type": "string", "contentEncoding": "base64", "description": "the exact hashed bytes: Avro, single-object encoding"},
+    record=maybe({"type": "object", "description": "the decoded payload; bytes as hex"}),
 )
 
 OPERATIONS = (
@@ -87,7 +87,7 @@ OPERATIONS = (
         ENTRY,
         (
             LOG,
-            Parameter("index", "Place in the log, from 0.", INTEGER, "path", "0"),
+            Parameter("index", "Index in the log, from 0.", INTEGER, "path", "0"),
         ),
         (404, 406, 422, 503),
     ),

@@ -1,6 +1,6 @@
-"""A log as C2SP tlog-tiles, for clients that others wrote: checkpoint, tiles, bundles; and consistency between two sizes.
+"""A log as C2SP tlog-tiles, for third-party clients: checkpoint, tiles, bundles; and consistency between two sizes.
 
-Only what a signed checkpoint covers is served, so that what a cache keeps for ever can never change.
+Only entries covered by a signed checkpoint are served, so that responses cached for ever never change.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from itertools import count
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer, answer_bytes
+from api.answers import CachePolicy, answer, answer_bytes
 from api.context import ApiContext
 from api.ledger_entries import LOG, log_of
 from api.problems import Problem, bad_value
@@ -24,12 +24,12 @@ from schemas.errors import NotFound
 
 NOTE = "text/plain"
 OCTETS = "application/octet-stream"
-PATIENCE_S = 1.5  # a checkpoint comes within a second of its entries
+PATIENCE_S = 1.5  # a checkpoint is signed within a second of its entries
 PAUSE_S = 0.05
 
 
 def covering_note(context: ApiContext, log: str, index: int = -1) -> str:
-    """The newest signed checkpoint of a log, once it covers an entry: who asks for what was served just now waits a moment.
+    """The newest signed checkpoint of a log that covers an entry; waits a moment for an entry that was just appended.
 
     Raises:
         Problem: 503, no checkpoint covers it after `PATIENCE_S`.
@@ -49,7 +49,7 @@ def covering_note(context: ApiContext, log: str, index: int = -1) -> str:
 def get_checkpoint(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/checkpoint"""
     note = covering_note(context, log_of(context, request))
-    return answer_bytes(request, note.encode(), NOTE, Keep.ASK_AGAIN, hashlib.sha256(note.encode()).hexdigest()[:32])
+    return answer_bytes(request, note.encode(), NOTE, CachePolicy.REVALIDATE, hashlib.sha256(note.encode()).hexdigest()[:32])
 
 
 def get_tile(context: ApiContext, request: Request) -> Response:
@@ -63,7 +63,7 @@ def get_tile(context: ApiContext, request: Request) -> Response:
     except NotFound as cause:
         raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
     data = stored_tile(context.ledger, log, tile)
-    return answer_bytes(request, data, OCTETS, Keep.FOR_EVER, hashlib.sha256(data).hexdigest()[:32])
+    return answer_bytes(request, data, OCTETS, CachePolicy.IMMUTABLE, hashlib.sha256(data).hexdigest()[:32])
 
 
 def get_consistency(context: ApiContext, request: Request) -> Response:
@@ -87,17 +87,17 @@ def get_consistency(context: ApiContext, request: Request) -> Response:
         "to": {"size": size, "root": root.hex()},
         "path": [value.hex() for value in path],
     }
-    keep = Keep.FOR_EVER if "to" in request.query_params else Keep.ASK_AGAIN
-    return answer(request, body, keep, f"{old_size}-{size}-{root.hex()[:32]}")
+    cache = CachePolicy.IMMUTABLE if "to" in request.query_params else CachePolicy.REVALIDATE
+    return answer(request, body, cache, f"{old_size}-{size}-{root.hex()[:32]}")
 
 
 def _covered(context: ApiContext, log: str) -> int:
-    """How many entries of a log its checkpoint covers."""
+    """Number of entries that a log's checkpoint covers."""
     return parse_checkpoint(parse_note(covering_note(context, log))[0]).size
 
 
 BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}
-PATH = Parameter("path", "Index of the tile in groups of three digits, and .p/width where it is partial.", TEXT, "path", "000.p/5")
+PATH = Parameter("path", "Index of the tile in groups of three digits, with .p/width if it is partial.", TEXT, "path", "000.p/5")
 HEAD = record_of(size=INTEGER, root=DIGEST)
 
 OPERATIONS = (
@@ -127,20 +127,20 @@ OPERATIONS = (
         "Up to 256 hashes of a level of a log's tree (C2SP tlog-tiles)",
         get_tile,
         BYTES,
-        (LOG, Parameter("level", "0 for hashes of entries, each level above 256 times as wide.", INTEGER, "path", "0"), PATH),
+        (LOG, Parameter("level", "0 for hashes of entries; each higher level covers 256 times as many.", INTEGER, "path", "0"), PATH),
         (404, 406, 503),
         OCTETS,
     ),
     Operation(
         "/v1/ledger/{log:path}/consistency",
         "consistency",
-        "That a log of one size continues the log of an older size (RFC 6962)",
+        "Proof that a log of one size continues an older size of it (RFC 6962)",
         get_consistency,
         record_of(log=TEXT, to=HEAD, path=array_of(DIGEST), **{"from": HEAD}),
         (
             LOG,
             Parameter("from", "Size of the older checkpoint.", INTEGER, example="1", required=True),
-            Parameter("to", "Size of the newer one; the newest checkpoint's if not given.", INTEGER),
+            Parameter("to", "Size of the newer one; default: the newest checkpoint's.", INTEGER),
         ),
         (404, 406, 422, 503),
     ),

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, taken from the ledger when asked; the registry belongs to one application."""
+"""Prometheus metrics, read from the ledger at each request; the registry belongs to one application."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep
+from api.answers import CachePolicy
 from api.context import ApiContext
 from api.resource import Operation
 from ledger.views.region_view import RegionView
@@ -18,14 +18,14 @@ from schemas.regions import US_PER_S
 
 
 class LedgerCollector(Collector):
-    """Reads every region's view; counters go from the region's first slot on, so they survive a restart."""
+    """Reads every region's view; counters start at the region's first slot, so they survive a restart."""
 
     def __init__(self, context: ApiContext) -> None:
-        self._desk = context
+        self._context = context
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, from one reading of the regions."""
-        views = [view for name in self._desk.regions if (view := self._desk.view(name)) is not None]
+        """Every metric family, from one read of the regions."""
+        views = [view for name in self._context.regions if (view := self._context.view(name)) is not None]
         yield self._heads()
         yield from self._slots(views)
         yield from _events(views)
@@ -37,19 +37,19 @@ class LedgerCollector(Collector):
 
     def _heads(self) -> Metric:
         family = GaugeMetricFamily("ridecast_log_size_entries", "Entries of a log.", labels=["log"])
-        for log in self._desk.ledger.logs():
-            family.add_metric([log], self._desk.ledger.head(log).size)
+        for log in self._context.ledger.logs():
+            family.add_metric([log], self._context.ledger.head(log).size)
         return family
 
     def _slots(self, views: list[RegionView]) -> Iterator[Metric]:
         lag = GaugeMetricFamily("ridecast_slot_lag_seconds", "Time since the end of the newest closed slot.", labels=["region"])
         slot = GaugeMetricFamily("ridecast_slot_end_seconds", "End of the newest closed slot, seconds since 1970.", labels=["region"])
         closed = CounterMetricFamily("ridecast_slots_closed", "Slots closed.", labels=["region", "status"])
-        late = CounterMetricFamily("ridecast_corrections", "Rides that came after the cut of their slot.", labels=["region"])
+        late = CounterMetricFamily("ridecast_corrections", "Rides that arrived after the cut of their slot.", labels=["region"])
         for view in views:
             if view.newest is not None:
                 end_us = (view.newest.slot + 1) * view.region.slot_us
-                lag.add_metric([view.region.id], (self._desk.now_us() - end_us) / US_PER_S)
+                lag.add_metric([view.region.id], (self._context.now_us() - end_us) / US_PER_S)
                 slot.add_metric([view.region.id], end_us / US_PER_S)
             with view.lock:
                 for status, count in sorted(view.slots_of_status.items()):
@@ -61,11 +61,13 @@ class LedgerCollector(Collector):
 def _events(views: list[RegionView]) -> Iterator[Metric]:
     labels = ["region", "partition"]
     received = CounterMetricFamily("ridecast_events_received", "Events read below the newest cut.", labels=labels)
-    accepted = CounterMetricFamily("ridecast_events_accepted", "Events that obeyed every rule and were new.", labels=labels)
-    duplicate = CounterMetricFamily("ridecast_events_duplicate", "Events whose id was there already.", labels=labels)
-    counted = CounterMetricFamily("ridecast_events_counted", "Accepted events that added to a slot.", labels=labels)
+    accepted = CounterMetricFamily("ridecast_events_accepted", "Events that passed every rule and were new.", labels=labels)
+    duplicate = CounterMetricFamily("ridecast_events_duplicate", "Events whose id was seen before.", labels=labels)
+    counted = CounterMetricFamily("ridecast_events_counted", "Accepted events that were counted in a slot.", labels=labels)
     rejected = CounterMetricFamily("ridecast_events_rejected", "Events that broke a rule.", labels=[*labels, "reason"])
-    uncounted = CounterMetricFamily("ridecast_events_uncounted", "Accepted events that add to no slot.", labels=[*labels, "reason"])
+    uncounted = CounterMetricFamily(
+        "ridecast_events_uncounted", "Accepted events that were not counted in any slot.", labels=[*labels, "reason"]
+    )
     for view in views:
         with view.lock:
             for partition, totals in sorted(view.partitions.items()):
@@ -74,7 +76,7 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
                 accepted.add_metric(place, totals.accepted)
                 duplicate.add_metric(place, totals.duplicate)
                 counted.add_metric(place, totals.counted)
-                for reason in Reason:  # Zeros too, so that an alert on a first rejection has a series to watch.
+                for reason in Reason:  # Also zeros, so that an alert on the first rejection has a series.
                     rejected.add_metric([*place, reason.value], totals.rejected.get(reason.value, 0))
                 for name, count in sorted(totals.uncounted.items()):
                     uncounted.add_metric([*place, name], count)
@@ -83,9 +85,9 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
 
 def _scores(views: list[RegionView]) -> Iterator[Metric]:
     labels = ["region", "measure", "horizon_min", "settled"]
-    truth = CounterMetricFamily("ridecast_score_truth_rides", "Rides that came in scored windows.", labels=labels)
+    truth = CounterMetricFamily("ridecast_score_truth_rides", "Rides in scored windows.", labels=labels)
     cells = CounterMetricFamily("ridecast_score_cells", "Forecasts scored.", labels=labels)
-    covered = CounterMetricFamily("ridecast_score_covered", "Forecasts whose truth lay in the interval.", labels=labels)
+    covered = CounterMetricFamily("ridecast_score_covered", "Forecasts whose true count was in the interval.", labels=labels)
     error = CounterMetricFamily("ridecast_score_abs_error_rides", "Absolute errors of the median.", labels=[*labels, "model"])
     square = CounterMetricFamily("ridecast_score_square_error_rides2", "Squared errors of the mean.", labels=[*labels, "model"])
     for view in views:
@@ -105,7 +107,7 @@ def get_metrics(context: ApiContext, request: Request) -> Response:
     """GET /metrics"""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(LedgerCollector(context))
-    return Response(generate_latest(registry), 200, {"cache-control": Keep.NEVER.value, "content-type": CONTENT_TYPE_LATEST})
+    return Response(generate_latest(registry), 200, {"cache-control": CachePolicy.NO_STORE.value, "content-type": CONTENT_TYPE_LATEST})
 
 
 OPERATIONS = (

@@ -1,9 +1,9 @@
-"""Which models exist, what each was trained on, and which serve."""
+"""The recorded models: training data, metrics, and which ones serve."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer, plain
+from api.answers import CachePolicy, answer, plain
 from api.context import ApiContext
 from api.problems import bad_value
 from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
@@ -23,7 +23,7 @@ def get_models(context: ApiContext, request: Request) -> Response:
         record = stored.record
         promoted[record.region, record.measure] = stored.index, record
     models = [_model(context, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
-    return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, Keep.ASK_AGAIN, f"{size}")
+    return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, CachePolicy.REVALIDATE, f"{size}")
 
 
 def _model(

@@ -1,15 +1,15 @@
-"""The OpenAPI document: made from the same operations as the routes, so that it cannot say anything else."""
+"""The OpenAPI document, generated from the same operations as the routes, so that both always agree."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import JSON, CachePolicy, answer
 from api.context import ApiContext
 from api.problems import MEDIA_TYPE
 from api.resource import JsonSchema, Operation, Parameter
@@ -21,8 +21,8 @@ PROBLEM: JsonSchema = {
         "type": {"type": "string", "description": "urn:ridecast:problem:..., stable"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what was expected and what came"},
-        "field": {"type": "string", "description": "the parameter that is to blame"},
+        "detail": {"type": "string", "description": "what was expected and what was given"},
+        "field": {"type": "string", "description": "the parameter that caused the problem"},
         "instance": {"type": "string"},
     },
     "required": ["type", "title", "status", "detail"],
@@ -30,36 +30,47 @@ PROBLEM: JsonSchema = {
 
 
 def document(operations: Sequence[Operation]) -> dict[str, object]:
-    """The whole document, for OpenAPI 3.1."""
+    """The complete document, for OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Ridecast",
             "version": _version(),
-            "description": "Forecasts of ride demand per geohash cell, each with the ledger entry that it comes from.",
+            "description": "Forecasts of ride demand per geohash cell, each with its ledger entry.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {operation.openapi_path: {"get": _get(operation)} for operation in operations if operation.documented},
+        "paths": _paths(operation for operation in operations if operation.documented),
         "components": {
             "schemas": {"Problem": PROBLEM, **{operation.name: operation.body for operation in operations if operation.documented}}
         },
     }
 
 
-def _get(operation: Operation) -> dict[str, object]:
+def _paths(operations: Iterable[Operation]) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for operation in operations:
+        found.setdefault(operation.openapi_path, {})[operation.method.lower()] = _member(operation)
+    return found
+
+
+def _member(operation: Operation) -> dict[str, object]:
     responses: dict[str, object] = {
-        "200": {"description": operation.summary, "content": {operation.media_type: {"schema": _ref(operation.name)}}},
-        "304": {"description": "the client holds this version (If-None-Match)"},
+        str(operation.status): {"description": operation.summary, "content": {operation.media_type: {"schema": _ref(operation.name)}}},
     }
+    if operation.method == "GET":
+        responses["304"] = {"description": "the client has this version (If-None-Match)"}
     for status in operation.problems:
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
-    responses["default"] = {"description": "anything else", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
-    return {
+    responses["default"] = {"description": "any other error", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+    members: dict[str, object] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": responses,
     }
+    if operation.takes is not None:
+        members["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.takes}}}
+    return members
 
 
 def _parameter(parameter: Parameter) -> dict[str, object]:
@@ -85,11 +96,11 @@ def _version() -> str:
 
 
 def openapi_operation(operations: Sequence[Operation]) -> Operation:
-    """The operation that serves the document about these, itself included."""
+    """The operation that serves the document of these operations and of itself."""
 
     def get_openapi(context: ApiContext, request: Request) -> Response:
         """GET /openapi.json"""
-        return answer(request, body, Keep.ASK_AGAIN, version_of_body)
+        return answer(request, body, CachePolicy.REVALIDATE, version_of_body)
 
     itself = Operation("/openapi.json", "openapi", "This document", get_openapi, {"type": "object"}, problems=(406,))
     body = document([*operations, itself])

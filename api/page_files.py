@@ -1,4 +1,4 @@
-"""The page at /: static files from `api/page`, with nothing loaded from anywhere else."""
+"""The page at /: static files from `api/page`; nothing is loaded from other sites."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep
+from api.answers import CachePolicy
 from api.context import ApiContext
 from api.resource import Operation
 
@@ -26,7 +26,7 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"
 def _file(name: str, media_type: str) -> Callable[[ApiContext, Request], Response]:
     data = (resources.files("api") / "page" / name).read_bytes()
     etag = f'W/"{hashlib.sha256(data).hexdigest()[:16]}"'
-    headers = {"cache-control": Keep.ASK_AGAIN.value, "etag": etag, "content-security-policy": POLICY}
+    headers = {"cache-control": CachePolicy.REVALIDATE.value, "etag": etag, "content-security-policy": POLICY}
     return partial(_send, data, f"{media_type}; charset=utf-8", headers)
 
 
@@ -37,6 +37,6 @@ def _send(data: bytes, content_type: str, headers: dict[str, str], context: ApiC
 
 
 OPERATIONS = tuple(
-    Operation(path, f"page {name}", "The page and its parts", _file(name, media_type), {}, media_type=media_type, documented=False)
+    Operation(path, f"page {name}", "The page and its files", _file(name, media_type), {}, media_type=media_type, documented=False)
     for path, (name, media_type) in FILES.items()
 )

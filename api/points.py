@@ -1,4 +1,4 @@
-"""The forecasts of single cells in past issues, kept at hand because they never change."""
+"""A cache of the forecasts of single cells in past issues, which never change."""
 
 import threading
 from collections import OrderedDict
@@ -20,7 +20,7 @@ def blob_of(data: bytes) -> Blob:
 
 
 class Points:
-    """The forecasts of single cells, kept by (blob, cell, horizon): they never change."""
+    """Forecasts of single cells, cached by (blob, cell, horizon)."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -28,7 +28,7 @@ class Points:
         self._lock = threading.Lock()
 
     def numbers(self, record: ForecastIssued, cell: int, horizon: int) -> Numbers | None:
-        """What an issue says of one cell, or None where it has no such cell."""
+        """An issue's forecast of one cell, or None if it has no such cell."""
         key = record.blob, cell, horizon
         with self._lock:
             if key in self._held:

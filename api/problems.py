@@ -1,4 +1,4 @@
-"""What a client is told when it cannot be answered: RFC 9457 problem details, never a stack trace."""
+"""Error responses: RFC 9457 problem details, never a stack trace."""
 
 import json
 import logging
@@ -15,17 +15,17 @@ from schemas.errors import RidecastError, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 5  # a store that does not answer is asked again by people, not by machines in a loop
+RETRY_AFTER_S = 5  # keeps clients from retrying in a tight loop
 
 
 class Problem(Exception):
-    """A request that cannot be answered, and why.
+    """A request that fails, and why.
 
     Args:
         status: HTTP status, 400 to 599.
-        name: What kind of problem, stable for programs: the last part of its `type` URN.
-        detail: One sentence for a person: what was expected and what came.
-        field: Parameter that is to blame, if one is.
+        name: Kind of problem, stable for programs: the last part of its `type` URN.
+        detail: One sentence for people: what was expected and what was given.
+        field: The parameter that caused it, if one did.
         extra: More members for programs.
 
     >>> Problem(422, "bad-value", "cell: expected 6 letters, got 'x'", field="cell").body()["type"]
@@ -56,8 +56,15 @@ class Problem(Exception):
 
 
 def bad_value(field: str, detail: str) -> Problem:
-    """422: a parameter has a value that it cannot have."""
+    """422: a parameter has an invalid value."""
     return Problem(422, "bad-value", f"{field}: {detail}", field=field)
+
+
+def status_of(cause: Exception) -> int:
+    """The status that an exception of a resource is answered with."""
+    if isinstance(cause, Problem):
+        return cause.status
+    return 503 if isinstance(cause, StoreUnavailable) else 500
 
 
 def respond(request: Request, problem: Problem) -> Response:
@@ -68,17 +75,17 @@ def respond(request: Request, problem: Problem) -> Response:
 
 
 def on_problem(request: Request, cause: Exception) -> Response:
-    """Answer for a `Problem` that a resource raised."""
+    """The response for a `Problem` raised by a resource."""
     assert isinstance(cause, Problem)
     return respond(request, cause)
 
 
 def on_http_exception(request: Request, cause: Exception) -> Response:
-    """Answer for what the router refused: no such route, or no such method."""
+    """The response for a route or method that does not exist."""
     assert isinstance(cause, HTTPException)
     headers = dict(cause.headers or {})
     if cause.status_code == 404:
-        return respond(request, Problem(404, "no-such-resource", f"nothing is at {request.url.path}; see /openapi.json"))
+        return respond(request, Problem(404, "no-such-resource", f"no resource at {request.url.path}; see /openapi.json"))
     if cause.status_code == 405:
         detail = f"expected {headers.get('Allow', 'GET')}, got {request.method}"
         return respond(request, Problem(405, "method-not-allowed", detail, headers=headers))
@@ -86,21 +93,21 @@ def on_http_exception(request: Request, cause: Exception) -> Response:
 
 
 def on_ridecast_error(request: Request, cause: Exception) -> Response:
-    """Answer for an error of Ridecast: what it says is fit for a person, but not where our files are."""
+    """The response for an error of Ridecast; its text may contain file names, so it goes only to the log."""
     if isinstance(cause, StoreUnavailable):
         log.error("%s %s: %s", request.method, request.url.path, cause)
-        detail = "a store that this answer needs does not answer; try again"
+        detail = "a store needed for this response does not answer; try again"
         return respond(request, Problem(503, "store-unavailable", detail, headers={"retry-after": str(RETRY_AFTER_S)}))
     log.error("%s %s failed", request.method, request.url.path, exc_info=cause)
     return respond(request, _unexpected())
 
 
 def _unexpected() -> Problem:
-    return Problem(500, "unexpected", "an error of ours; it is in the log of the server")
+    return Problem(500, "unexpected", "internal error; see the server's log")
 
 
-class LastResort:
-    """Outermost layer: an exception that nothing else caught is logged once and told without its trace."""
+class CatchAll:
+    """Outermost layer: logs an uncaught exception once and responds without its stack trace."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -118,10 +125,10 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watch)
-        except Exception:  # A shell: nothing may leave it but an answer.
+        except Exception:  # The outermost layer: every exception becomes a response.
             log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
-                raise  # Half an answer is out; only closing the connection tells the client so.
+                raise  # Part of the response was sent; only closing the connection tells the client.
             await respond(Request(scope), _unexpected())(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""The proof of one served number: the text that `ridecast ledger prove` makes, and `check-proof` checks without us."""
+"""The proof of one served number: the text that `ridecast ledger prove` writes and `check-proof` checks."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer_bytes
+from api.answers import CachePolicy, answer_bytes
 from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
 from api.ledger_tiles import NOTE, covering_note
@@ -18,22 +18,22 @@ from schemas.errors import NotFound
 
 def get_proof(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof"""
-    asked = request.path_params
-    view = context.require_view(asked["region"])
+    path = request.path_params
+    view = context.require_view(path["region"])
     region, measure = view.region, measure_of(request, view.region)
-    cell = cell_of(asked["cell"], region)
-    if not re.fullmatch(r"[0-9]{1,4}", asked["horizon_min"]):
-        raise bad_value("horizon_min", f"expected one of {', '.join(map(str, region.horizons_min))}, got {asked['horizon_min']!r}")
-    target_us = parse_target("target", asked["target"], region)
+    cell = cell_of(path["cell"], region)
+    if not re.fullmatch(r"[0-9]{1,4}", path["horizon_min"]):
+        raise bad_value("horizon_min", f"expected one of {', '.join(map(str, region.horizons_min))}, got {path['horizon_min']!r}")
+    target_us = parse_target("target", path["target"], region)
     known_at = request.query_params.get("known_at")
     stored = issue_for(view, measure, target_us, parse_time("known_at", known_at, region) if known_at is not None else None)
     note = covering_note(context, view.log, stored.index)
     try:
-        text = context.provers.proof(stored, note, cell=cell, horizon_min=int(asked["horizon_min"]))
+        text = context.provers.proof(stored, note, cell=cell, horizon_min=int(path["horizon_min"]))
     except NotFound as cause:
         raise Problem(404, "no-proof", str(cause), field="cell", index=stored.index) from None
-    # A proof stays good for ever, but a later one may bear more signatures: it may be kept, and asked for again.
-    return answer_bytes(request, text.encode(), NOTE, Keep.ASK_AGAIN, hashlib.sha256(text.encode()).hexdigest()[:32])
+    # A proof stays valid, but a later one may have more signatures: it may be cached, and must be revalidated.
+    return answer_bytes(request, text.encode(), NOTE, CachePolicy.REVALIDATE, hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
 TARGET = "2014-05-06T18:00"
@@ -42,7 +42,7 @@ OPERATIONS = (
     Operation(
         "/v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof",
         "proof",
-        "The proof of one forecast, to be checked without us (C2SP tlog-proof)",
+        "The proof of one forecast, which can be checked offline (C2SP tlog-proof)",
         get_proof,
         TEXT,
         (
@@ -53,7 +53,7 @@ OPERATIONS = (
             ),
             Parameter("horizon_min", "One of the region's horizons, minutes.", INTEGER, "path", "15"),
             MEASURE,
-            Parameter("known_at", "Event time at which the forecast had to be known; zone as for target.", TIME),
+            Parameter("known_at", "Only a forecast known at this event time; zone as for target.", TIME),
         ),
         (404, 406, 409, 422, 503),
         NOTE,

@@ -1,11 +1,11 @@
-"""Which regions there are, how far each has come, how old its data is, and how well it forecasts lately."""
+"""The regions: progress, age of data, and recent forecast errors."""
 
 from collections import Counter
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import CachePolicy, answer
 from api.context import ApiContext
 from api.resource import (
     FLAG,
@@ -32,7 +32,7 @@ DEFAULT_HOURS, MOST_HOURS = 24, 168
 def get_regions(context: ApiContext, request: Request) -> Response:
     """GET /v1/regions"""
     regions = [_summary(context, name, context.view(name)) for name in context.regions]
-    return answer(request, {"instance": context.settings.instance, "regions": regions}, Keep.NEVER)
+    return answer(request, {"instance": context.settings.instance, "regions": regions}, CachePolicy.NO_STORE)
 
 
 def get_region(context: ApiContext, request: Request) -> Response:
@@ -46,7 +46,7 @@ def get_region(context: ApiContext, request: Request) -> Response:
             "scored_hours": hours,
             "scores": recent_scores(view, hours),
         }
-    return answer(request, body, Keep.NEVER)
+    return answer(request, body, CachePolicy.NO_STORE)
 
 
 def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[str, object]:
@@ -91,7 +91,7 @@ def _events(view: RegionView) -> dict[str, object]:
 
 
 def recent_scores(view: RegionView, hours: int) -> list[dict[str, object]]:
-    """Pooled errors of the last hours per measure and horizon, of what was served and of the baseline."""
+    """Pooled errors of the last hours per measure and horizon, of served forecasts and of the baseline."""
     out: list[dict[str, object]] = []
     for measure in view.region.measures:
         pooled: dict[int, Counter[str]] = {}
@@ -106,7 +106,7 @@ def recent_scores(view: RegionView, hours: int) -> list[dict[str, object]]:
 
 
 def ratios(sums: Counter[str]) -> dict[str, object]:
-    """WAPE of the medians, RMSE of the means, and the share of truths inside the interval; None where nothing came."""
+    """WAPE of the medians, RMSE of the means, and the share of true counts inside the interval; None without data."""
     truth_milli, cells = sums["truth"] * 1000, sums["cells"]
 
     def share(part: int, whole: int) -> float | None:
@@ -162,13 +162,13 @@ EVENTS = record_of(
     rejected={"type": "object", "additionalProperties": INTEGER},
     corrections=INTEGER,
 )
-HOURS = Parameter("hours", f"Event time over which scores are pooled, 1 to {MOST_HOURS}; {DEFAULT_HOURS} if not given.", INTEGER)
+HOURS = Parameter("hours", f"Hours of event time over which scores are pooled, 1 to {MOST_HOURS}; default: {DEFAULT_HOURS}.", INTEGER)
 
 OPERATIONS = (
     Operation(
         "/v1/regions",
         "regions",
-        "Every region: how far it has come and how old its data is",
+        "Every region: progress and age of its data",
         get_regions,
         record_of(instance=TEXT, regions=array_of(record_of(**SUMMARY_FIELDS))),
         problems=(406, 503),
@@ -176,7 +176,7 @@ OPERATIONS = (
     Operation(
         "/v1/regions/{region}",
         "region",
-        "One region, with what became of its events and its live error against the baseline",
+        "One region, with counts of its events and its live error compared with the baseline",
         get_region,
         record_of(**SUMMARY_FIELDS, events=EVENTS, scored_hours=INTEGER, scores=array_of(SCORE)),
         (REGION, HOURS),

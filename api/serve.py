@@ -1,22 +1,25 @@
-"""The API as a process: opens what the settings name, serves until SIGTERM, closes what it opened."""
+"""The API process: opens the configured stores, serves until told to stop, closes them."""
 
 import errno
 import logging
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
+from api.access import AccessCounter
 from api.app import create_app
 from ledger.formats.keys import Verifier
 from ledger.store.archive import Archive, blobs_at
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
 from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
+from ledger.views.follow import Stop
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
@@ -26,17 +29,17 @@ from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 5  # how long an open request may take to end after SIGTERM
+DRAIN_S = 5  # time for open requests to finish after the stop
 
 
-def serve(settings: Settings, regions: Sequence[str]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then return.
+def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
+    """Serve until told to stop, then return.
 
     Raises:
-        RidecastError: the port is in use or the address is not ours; a store does not open.
+        RidecastError: the port is in use or the address is not of this machine; a store does not open.
     """
     listener = bind(settings.api_host, settings.api_port)
-    stop = threading.Event()
+    ended = threading.Event()  # as well when the server fails
     ledger = open_ledger(settings)
     blobs = blobs_at(settings.home, settings.database, settings.archive)
     threads: list[threading.Thread] = []
@@ -44,8 +47,12 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         store = open_store(settings)
         if not settings.redis:
             follower = StoreFollower(ledger, blobs, store, regions)
-            threads.append(threading.Thread(target=follower.run, args=(stop,), name="store follower"))
-        app = create_app(ledger, blobs, store, regions, settings, time.time)
+            threads.append(threading.Thread(target=follower.run, args=(ended,), name="store follower"))
+        spool = Spool(settings.home / FOLDER, os.urandom(WRITER_ID_BYTES)) if "on" in (settings.access_log, settings.api_writes) else None
+        accesses = AccessCounter(spool, regions, time.time) if spool is not None and settings.access_log == "on" else None
+        if accesses is not None:
+            threads.append(threading.Thread(target=accesses.run, args=(ended,), name="accesses"))
+        app = create_app(ledger, blobs, store, regions, settings, time.time, accesses, spool)
         config = uvicorn.Config(
             app,
             log_level=settings.log_level,
@@ -57,10 +64,9 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         for thread in threads:
             thread.start()
         log.info("listening at http://%s:%d", *listener.getsockname()[:2])
-        with handled_signals():
-            uvicorn.Server(config).run(sockets=[listener])
+        StoppableServer(config, stop).run(sockets=[listener])
     finally:
-        stop.set()
+        ended.set()
         for thread in threads:
             if thread.is_alive():
                 thread.join()
@@ -69,29 +75,27 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
         ledger.close()
 
 
-class handled_signals:
-    """While open, SIGTERM and SIGINT do nothing of their own.
+class StoppableServer(uvicorn.Server):
+    """A server that finishes open requests and exits when an event is set; it handles no signals."""
 
-    uvicorn takes both, shuts down, and then raises them again for whoever listened before; without this,
-    a clean stop would look like a death by signal.
-    """
+    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+        super().__init__(config)
+        self._stop = stop
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
-    def __enter__(self) -> None:
-        self._before = [signal.signal(number, lambda *_: None) for number in self.SIGNALS]
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in zip(self.SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._stop.is_set()
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; with port 0 the system picks one.
+    """A listening socket; with port 0 the system chooses one.
 
     Raises:
         RidecastError: the port is in use.
-        ConfigError: the address is not one of this machine, or the port needs more rights.
+        ConfigError: the address is not one of this machine, or the port needs more permissions.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -104,7 +108,7 @@ def bind(host: str, port: int) -> socket.socket:
         if cause.errno == errno.EADDRINUSE:
             raise RidecastError(
                 f"api_port: expected a free port, got {port}, which is in use at {host}; "
-                "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT"
+                "stop the program that uses it, or set another with --port or RIDECAST_API_PORT"
             ) from cause
         raise ConfigError(
             f"api_host, api_port: expected an address of this machine, got {host}:{port}: {os.strerror(cause.errno or 0)}"
@@ -113,7 +117,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger that the settings name, to read: the API never sees the private key."""
+    """The configured ledger, read-only: the API never reads the private key."""
 
     def public_key() -> Verifier | None:
         return read_verifier(settings.home / PUBLIC_KEY)
@@ -128,7 +132,7 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def open_store(settings: Settings) -> OnlineStore:
-    """Redis if it is set, else a store in this process."""
+    """Redis if configured, else a store in this process."""
     if not settings.redis:
         return MemoryStore()
     import redis

@@ -1,4 +1,4 @@
-"""Times in a query: as `schemas.times` reads them, with the parameter that is to blame."""
+"""Times in a query: parsed by `schemas.times`, with the parameter's name in errors."""
 
 from api.problems import bad_value
 from schemas import times
@@ -13,7 +13,7 @@ def parse_time(field: str, text: str, region: Region) -> int:
     """Microseconds UTC of an ISO time; without a zone it is the region's local time.
 
     Raises:
-        Problem: not a time, out of bounds, or a local time that happens twice or never.
+        Problem: not a time, out of bounds, or a local time that is ambiguous or does not exist.
 
     >>> from schemas.regions import load_region
     >>> parse_time("target", "2014-05-01T08:00", load_region("nyc"))

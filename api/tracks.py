@@ -1,9 +1,9 @@
-"""How well a cell was forecast: each recent forecast of one horizon beside the rides that then came."""
+"""Recent forecasts of one cell and horizon, each with the rides that followed."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import Keep, answer
+from api.answers import CachePolicy, answer
 from api.context import ApiContext, cell_of, horizon_of, measure_of
 from api.forecasts import HORIZON_MIN
 from api.points import Numbers
@@ -42,7 +42,7 @@ def get_track(context: ApiContext, request: Request) -> Response:
         "slot": newest.slot,
         "points": points,
     }
-    return answer(request, body, Keep.ASK_AGAIN, f"{size}-{measure}-{horizon}-{hours}")
+    return answer(request, body, CachePolicy.REVALIDATE, f"{size}-{measure}-{horizon}-{hours}")
 
 
 def _point(
@@ -85,7 +85,7 @@ OPERATIONS = (
     Operation(
         "/v1/regions/{region}/cells/{cell}/track",
         "track",
-        "Recent forecasts of one cell beside the rides that then came in the same window",
+        "Recent forecasts of one cell, with the rides of the same window",
         get_track,
         TRACK,
         (
@@ -93,7 +93,7 @@ OPERATIONS = (
             CELL,
             HORIZON_MIN,
             MEASURE,
-            Parameter("hours", f"How far back, 1 to {MOST_HOURS}; {DEFAULT_HOURS} if not given.", INTEGER),
+            Parameter("hours", f"Hours to go back, 1 to {MOST_HOURS}; default: {DEFAULT_HOURS}.", INTEGER),
         ),
         (404, 406, 409, 422, 503),
     ),

@@ -1,8 +1,8 @@
-"""A small witness over HTTP: remembers the newest checkpoint of each log, and cosigns only what continues it.
+"""A small witness over HTTP (C2SP tlog-witness): stores each log's newest checkpoint, and cosigns only its continuations.
 
-C2SP tlog-witness. What it decides is in `ledger.formats.witness`; here are the socket, the clock and the files: in its folder
-`<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, submissions that a known log signed and that
-were not shown to continue its past.
+The decisions are in `ledger.formats.witness`; the socket, the clock and the files are here. Its folder holds
+`<digest of origin>.txt`, the newest note that it cosigned, and `evidence/`, submissions signed by a known log that
+were not proved to continue it.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,13 +19,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.serve import DRAIN_S, bind, handled_signals
+from api.serve import DRAIN_S, StoppableServer, bind
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note
 from ledger.formats.witness import SIZE_MEDIA_TYPE, Cosigned, Refusal, Refused, Submission, check_submission, consider, parse_submission
 from ledger.store.files import locked, make_folder, write_durably
 from ledger.store.tables import translated
+from ledger.views.follow import Stop
 from schemas.errors import DamagedError, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -33,11 +35,11 @@ LARGEST_SUBMISSION_BYTES = 64 * 1024  # 63 hashes and a note of 100 signatures a
 
 
 class Witness:
-    """The memory of a witness; processes and threads may share its folder.
+    """The state of a witness; processes and threads may share its folder.
 
     Args:
-        folder: Where it remembers; a witness that loses it must get a new key.
-        signer: Its own key, as a cosigner.
+        folder: Folder of its state; a witness that loses it must get a new key.
+        signer: The witness's own key, as a cosigner.
         verifiers: Keys of the logs that it watches.
         clock: Seconds since 1970, UTC.
     """
@@ -48,10 +50,10 @@ class Witness:
             make_folder(folder / "evidence")
 
     def submit(self, body: bytes) -> Cosigned | Refusal:
-        """Answer one submission; what is cosigned is on disk when this returns.
+        """Handle one submission; a cosigned checkpoint is on disk when this returns.
 
         Raises:
-            DamagedError: what this witness remembers cannot be read.
+            DamagedError: the stored state cannot be read.
             StoreUnavailable: the disk refuses.
         """
         try:
@@ -62,13 +64,17 @@ class Witness:
         if isinstance(found, Refusal):
             return found
         path = self._folder / f"{hashlib.sha256(found.origin.encode()).hexdigest()}.txt"
-        # From the look at the last checkpoint to the new one on disk nobody else may cosign for this origin.
+        # From reading the last checkpoint until the new one is on disk, no other process may cosign for this origin.
         with translated(str(path)), locked(path.with_suffix(".lock")):
             answer = consider(submission, found, self._last(path, found.origin), self._signer, int(self._clock()))
-            if isinstance(answer, Cosigned):
-                write_durably(path, answer.note.encode())
-            elif answer.suspicious:
-                self._keep(found, submission)
+            match answer:
+                case Cosigned():
+                    write_durably(path, answer.note.encode())
+                case Refusal():
+                    if answer.suspicious:
+                        self._keep(found, submission)
+                case _:
+                    assert_never(answer)
         return answer
 
     def _last(self, path: Path, origin: str) -> Checkpoint | None:
@@ -76,21 +82,23 @@ class Witness:
             note = path.read_text("utf-8")
         except FileNotFoundError:
             return None
-        # Its own signature: a memory that somebody edited must not make it vouch for a fork.
+        # Checks its own signature: an edited file must not make it cosign a fork.
         found = parse_checkpoint(open_note(note, [self._signer.verifier]).text)
         if found.origin != origin:
             raise DamagedError(f"{path.name}: expected the origin {origin}, got {found.origin}")
         return found
 
     def _keep(self, found: Checkpoint, submission: Submission) -> None:
-        # By what the log signed: whoever sends it again, with whatever proof, fills no disk.
+        # Named by the signed text, so that repeated submissions with other proofs do not fill the disk.
         name = hashlib.sha256(found.body().encode()).hexdigest()[:32]
-        log.warning("%s was not shown to continue its past; the submission is kept as evidence/%s.txt", found.origin, name)
+        log.warning(
+            "%s was not proved to continue its last cosigned checkpoint; the submission is kept as evidence/%s.txt", found.origin, name
+        )
         write_durably(self._folder / "evidence" / f"{name}.txt", submission.text().encode())
 
 
 def create_witness(witness: Witness) -> Starlette:
-    """The application: `POST /add-checkpoint`, and nothing else."""
+    """The application: only `POST /add-checkpoint`."""
 
     async def add_checkpoint(request: Request) -> Response:
         body = bytearray()
@@ -102,7 +110,7 @@ def create_witness(witness: Witness) -> Starlette:
             answer = await run_in_threadpool(witness.submit, bytes(body))
         except (StoreUnavailable, DamagedError) as failure:
             log.error("%s", failure)
-            return PlainTextResponse("the witness cannot remember, so it does not sign\n", 503)
+            return PlainTextResponse("the witness cannot store its state, so it does not sign\n", 503)
         if isinstance(answer, Cosigned):
             log.info("cosigned %s at size %d", answer.checkpoint.origin, answer.checkpoint.size)
             return PlainTextResponse(answer.line)
@@ -115,9 +123,9 @@ def create_witness(witness: Witness) -> Starlette:
 
 
 def serve_witness(
-    host: str, port: int, folder: Path, signer: Signer, verifiers: Sequence[Verifier], on_listening: Callable[[str], None]
+    host: str, port: int, folder: Path, signer: Signer, verifiers: Sequence[Verifier], stop: Stop, on_listening: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then return.
+    """Serve until told to stop, then return.
 
     Raises:
         RidecastError: the port is in use, or the folder cannot be used.
@@ -129,7 +137,6 @@ def serve_witness(
             app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
         on_listening("http://{}:{}".format(*listener.getsockname()[:2]))
-        with handled_signals():
-            uvicorn.Server(config).run(sockets=[listener])
+        StoppableServer(config, stop).run(sockets=[listener])
     finally:
         listener.close()

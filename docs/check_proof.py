@@ -1,10 +1,10 @@
-"""Checks the proof of a forecast that Ridecast served, without Ridecast: one page to read, audit and copy.
+"""Checks the proof of a forecast that Ridecast served, without Ridecast: one short script to read, audit and copy.
 
     python check_proof.py FILE.tlog-proof LOG_KEY [WITNESS_KEY ...]
 
-Keys are verifier keys of C2SP signed-note, from a place that you trust: the operator's, then those of witnesses, all
+Keys are C2SP signed-note verifier keys from a source that you trust: the operator's, then those of witnesses, all
 of whom must have cosigned. Needs Python 3.11 and the package `cryptography`, no database and no network. The proof is a
-C2SP tlog-proof; its extra line is Avro, as are the chunk and the entry within it. Prints what was proved, or what fails.
+C2SP tlog-proof; its extra line is Avro, as are the chunk and the entry within it. Prints what was proved, or which check failed.
 """
 
 import base64
@@ -21,24 +21,24 @@ ENTRY = bytes.fromhex("c301279d5d880639c745")
 COLUMNS = ("mean", "median", "lower", "upper", "dispersion", "baseline")
 
 
-def demand(fact: bool, what: str) -> None:
-    """Give up unless something is so."""
+def require(fact: bool, what: str) -> None:
+    """Raise ValueError unless a condition holds."""
     if not fact:
         raise ValueError(what)
 
 
 class Avro:
-    """Reads Avro values, one after the other."""
+    """Reads consecutive Avro values."""
 
     def __init__(self, data: bytes, head: bytes) -> None:
-        demand(data.startswith(head), f"expected a value of schema {head.hex()}, got {data[:10].hex()}")
+        require(data.startswith(head), f"expected a value of schema {head.hex()}, got {data[:10].hex()}")
         self.data, self.at = data, len(head)
 
     def long(self) -> int:
         """A variable-length zigzag integer."""
         value = shift = 0
         while True:
-            demand(self.at < len(self.data) and shift < 64, "a number is cut")
+            require(self.at < len(self.data) and shift < 64, "a number is truncated")
             byte, self.at = self.data[self.at], self.at + 1
             value, shift = value | (byte & 127) << shift, shift + 7
             if byte < 128:
@@ -48,32 +48,32 @@ class Avro:
         """Bytes, or the UTF-8 of a string, after their length."""
         size = self.long()
         self.at += size
-        demand(0 <= size and self.at <= len(self.data), "a field is cut")
+        require(0 <= size and self.at <= len(self.data), "a field is truncated")
         return self.data[self.at - size : self.at]
 
     def longs(self, each: int = 1) -> list[int]:
-        """An array of records of so many integers, in a row."""
+        """An array of records of `each` integers, flattened."""
         found: list[int] = []
         while count := self.long():
-            demand(0 < count <= len(self.data), "an array is cut")
+            require(0 < count <= len(self.data), "an array is truncated")
             found += [self.long() for _ in range(count * each)]
         return found
 
 
 def plain(text: str) -> bytes:
-    """Base64, and only as an encoder writes it."""
+    """Decode base64 in its canonical form only."""
     data = base64.b64decode(text, validate=True)
-    demand(base64.b64encode(data).decode() == text, "base64 is not canonical")
+    require(base64.b64encode(data).decode() == text, "base64 is not canonical")
     return data
 
 
 def verify(key: str, body: str, lines: list[str]) -> int | None:
-    """Demand a key's signature of a note; the time, if it is a witness's (C2SP signed-note, tlog-cosignature)."""
+    """Check a key's signature of a note; returns the time of a witness's cosignature (C2SP signed-note, tlog-cosignature)."""
     name, key_id, encoded = key.split("+", 2)
     kind, public = plain(encoded)[:1], plain(encoded)[1:]
-    demand(hashlib.sha256(name.encode() + b"\n" + kind + public).hexdigest()[:8] == key_id and kind in b"\1\4", f"{key} is no key")
+    require(hashlib.sha256(name.encode() + b"\n" + kind + public).hexdigest()[:8] == key_id and kind in b"\1\4", f"{key} is not a key")
     mine = [data for data in (plain(line.split(" ")[2]) for line in lines if line.split(" ")[1] == name) if data[:4].hex() == key_id]
-    demand(len(mine) == 1, f"expected one signature of {name}, got {len(mine)}")
+    require(len(mine) == 1, f"expected one signature of {name}, got {len(mine)}")
     signature, time_s = mine[0][4:], None
     if kind == b"\4":
         time_s, signature = int.from_bytes(signature[:8]), signature[8:]
@@ -81,16 +81,16 @@ def verify(key: str, body: str, lines: list[str]) -> int | None:
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, body.encode())
     except InvalidSignature as cause:
-        raise ValueError(f"the signature of {name} does not fit") from cause
+        raise ValueError(f"the signature of {name} does not match") from cause
     return time_s
 
 
 def root_of(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
-    """Root that an RFC 6962 audit path leads to (RFC 9162 2.1.3.2)."""
-    demand(0 <= index < size, f"entry {index} of {size}")
+    """Root computed from an RFC 6962 audit path (RFC 9162 2.1.3.2)."""
+    require(0 <= index < size, f"entry {index} of {size}")
     node, last = hashlib.sha256(b"\0" + leaf).digest(), size - 1
     for sibling in path:
-        demand(last > 0 and len(sibling) == 32, "the path is too long, or no path")
+        require(last > 0 and len(sibling) == 32, "the path is too long or malformed")
         if index & 1 or index == last:
             node = hashlib.sha256(b"\1" + sibling + node).digest()
             while index and not index & 1:
@@ -98,7 +98,7 @@ def root_of(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
         else:
             node = hashlib.sha256(b"\1" + node + sibling).digest()
         index, last = index >> 1, last >> 1
-    demand(last == 0, "the path is too short")
+    require(last == 0, "the path is too short")
     return node
 
 
@@ -106,24 +106,24 @@ def check(text: str, log_key: str, *witness_keys: str) -> dict[str, object]:
     """What a proof proves; raises ValueError if it proves nothing. Numbers are in 1/1000 ride."""
     above, _, note = text.partition("\n\n")
     header, extra, place, *path = above.split("\n")
-    demand(header == "c2sp.org/tlog-proof@v1" and extra.startswith("extra ") and place.startswith("index "), "not a proof of a forecast")
+    require(header == "c2sp.org/tlog-proof@v1" and extra.startswith("extra ") and place.startswith("index "), "not a proof of a forecast")
     index = int(place[6:])
-    demand(place == f"index {index}", "the index is not canonical")
+    require(place == f"index {index}", "the index is not canonical")
 
     body, separator, signed = note.rpartition("\n\n")
     body, lines = body + "\n", signed.split("\n")
-    demand(
+    require(
         separator == "\n\n" and lines.pop() == "" and all(line.startswith("— ") and line.count(" ") == 2 for line in lines), "not a note"
     )
-    demand(plain(log_key.split("+", 2)[-1])[:1] == b"\1", f"{log_key} is no key of a log")
+    require(plain(log_key.split("+", 2)[-1])[:1] == b"\1", f"{log_key} is not the key of a log")
     times = [verify(key, body, lines) for key in (log_key, *witness_keys)]
     origin, size, root, *_ = body.split("\n")
 
     proof = Avro(plain(extra[6:]), PROOF)
     cell, horizon_min, chunk_index = proof.long(), proof.long(), proof.long()
     chunk_path, chunk, entry = proof.field(), proof.field(), proof.field()
-    demand(proof.at == len(proof.data), "bytes behind the proof")
-    demand(root_of(entry, index, int(size), [plain(line) for line in path]) == plain(root), "the entry is not in the log")
+    require(proof.at == len(proof.data), "bytes after the proof")
+    require(root_of(entry, index, int(size), [plain(line) for line in path]) == plain(root), "the entry is not in the log")
 
     fields = Avro(entry, ENTRY)
     region, measure, slot, target_us = fields.field().decode(), fields.field().decode(), fields.long(), fields.long()
@@ -134,9 +134,9 @@ def check(text: str, log_key: str, *witness_keys: str) -> dict[str, object]:
     features, family = fields.field(), fields.field().decode()
     fields.longs(each=5)
     cells, chunks, chunks_root = fields.long(), fields.long(), fields.field()
-    demand(origin.startswith("ridecast/") and origin.endswith(f"/region/{region}"), f"{origin} does not speak for {region}")
+    require(origin.startswith("ridecast/") and origin.endswith(f"/region/{region}"), f"{origin} is not a log of region {region}")
     siblings = [chunk_path[at : at + 32] for at in range(0, len(chunk_path), 32)]
-    demand(root_of(chunk, chunk_index, chunks, siblings) == chunks_root, "the chunk is not in the entry")
+    require(root_of(chunk, chunk_index, chunks, siblings) == chunks_root, "the chunk is not in the entry")
 
     values = Avro(chunk, CHUNK)
     codes, code = [], 0
@@ -144,7 +144,7 @@ def check(text: str, log_key: str, *witness_keys: str) -> dict[str, object]:
         code += step
         codes.append(code)
     columns = {name: values.longs() for name in COLUMNS}
-    demand(cell in codes and horizon_min in horizons_min, "the chunk does not hold that number")
+    require(cell in codes and horizon_min in horizons_min, "the chunk does not hold that number")
     at = codes.index(cell) * len(horizons_min) + horizons_min.index(horizon_min)
     return {
         "origin": origin,

@@ -1,1 +1,1 @@
-"""The command line: the one place above all others."""
+"""The command line; imports from every other package."""

@@ -1,4 +1,4 @@
-"""`python -m ridecast` is `ridecast`."""
+"""`python -m ridecast` runs the same command as `ridecast`."""
 
 from ridecast.main import main
 

@@ -1,4 +1,4 @@
-"""Groups of commands whose modules are imported only when they are used: `--help` answers at once."""
+"""Command groups that import a command's module only when it is used, so that `--help` is fast."""
 
 import importlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class LazyCommands(click.Group):
     Args:
         package: Where the modules are.
         table: Name -> (module, one line for the overview).
-        hidden_names: Names that are not for people.
+        hidden_names: Internal commands, left out of the overview.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`ridecast`, also `python -m ridecast`: finds the command, turns errors into one line and an exit code."""
+"""The entry point of `ridecast`: finds the command, turns errors into one line and an exit code."""
 
 import logging
 import os
@@ -13,20 +13,21 @@ from schemas.errors import RidecastError
 
 # Name -> (module, one line for the overview). A command's module is imported only when it is used.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "The whole pipeline on a simulated city, or on your own trips, with a page to look at."),
-    "simulate": ("simulate", "Write the ride events of a seeded city."),
-    "import": ("importing", "Turn trip files (Parquet or CSV) into ride events."),
-    "bootstrap": ("bootstrap", "Turn history into counts, once, up to a date."),
-    "train": ("train", "Train a model on what has been counted, and promote it."),
-    "run": ("run", "Forecast: read rides, close slots, record, publish, answer."),
-    "backtest": ("backtest", "Hold served forecasts against honest baselines on past rides."),
-    "status": ("status", "What a home holds: regions, slots, models, logs."),
-    "ledger": ("ledger", "Look into the ledger: tail, show, verify, export."),
-    "rejects": ("rejects", "Look at events that were not accepted."),
-    "settings": ("settings", "Every setting: value, default, unit, bound, and where it came from."),
+    "demo": ("demo", "Run the whole pipeline on a simulated city, or on your own trips, with a web page."),
+    "simulate": ("simulate", "Write the ride events of a simulated city."),
+    "import": ("importing", "Convert trip files (Parquet or CSV) to ride events."),
+    "bootstrap": ("bootstrap", "Count past rides, once, up to a date."),
+    "train": ("train", "Train a model on the recorded counts, and promote it."),
+    "run": ("run", "Read rides, close slots, record and publish forecasts, serve the API."),
+    "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
+    "status": ("status", "Show what a home holds: regions, slots, models, logs."),
+    "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
+    "rejects": ("rejects", "Show events that were rejected."),
+    "settings": ("settings", "Show every setting: value, default, unit, bounds and source."),
     "worker": ("worker", ""),
 }
 HIDDEN = ("worker",)
+BUG = "This is a bug in Ridecast; set RIDECAST_TRACEBACK=1 for a traceback"
 
 
 @click.group(
@@ -38,7 +39,7 @@ HIDDEN = ("worker",)
 )
 @click.version_option(package_name="ridecast", prog_name="ridecast")  # from the metadata, read only when it is asked for
 def cli() -> None:
-    """Forecasts of ride demand per geohash cell, which can be proved and replayed.
+    """Forecast ride demand per geohash cell, with forecasts that can be proved and replayed.
 
     \b
     First steps, without any server:
@@ -49,27 +50,27 @@ def cli() -> None:
       ridecast train --home home --promote
       ridecast run --rides rides --region nyc --home home
 
-    Exit codes: 0 done, 1 failure, 2 wrong usage or settings, 130 Ctrl-C before the end.
+    Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 130 Ctrl-C before the end.
     """
 
 
 def main() -> None:
-    """Entry point: an error is one line on stderr; RIDECAST_TRACEBACK=1 shows where it came from."""
+    """Entry point: prints an error as one line on stderr; RIDECAST_TRACEBACK=1 adds a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(prog_name="ridecast", standalone_mode=False)
-        if sys.stdout is not None:  # closed by whoever started us
+        if sys.stdout is not None:  # closed by the parent process
             sys.stdout.flush()
     except SystemExit:
         raise
-    except BaseException as error:  # Bytewax's panics are no Exception
-        status = say(error)
+    except BaseException as error:  # Bytewax's panics are not Exceptions
+        status = report_error(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def say(error: BaseException) -> int:
-    """Say an error in one line on stderr; returns the exit code that it asks for."""
+def report_error(error: BaseException) -> int:
+    """Print an error as one line on stderr; returns its exit code."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return 130
     if isinstance(error, click.ClickException):
@@ -78,24 +79,24 @@ def say(error: BaseException) -> int:
     if os.environ.get("RIDECAST_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output, `head` perhaps, has seen enough; the interpreter must not write the rest at its end.
+        # The reader of our output, perhaps `head`, has closed it; the interpreter must not flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    known = next((cause for cause in chain(error) if isinstance(cause, RidecastError)), None)
+    known = next((cause for cause in cause_chain(error) if isinstance(cause, RidecastError)), None)
     if known is not None:
         click.echo(f"ridecast: {known}", err=True)
         return known.exit_code
     if isinstance(error, OSError) and error.strerror:
-        # A full disk, a missing right: the system's own words, and the file that it names.
+        # A full disk or a missing permission: the system's message and the file that it names.
         click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}", err=True)
         return 1
     text = " ".join(str(error).split())[:300]
-    click.echo(f"ridecast: unexpected {type(error).__name__}: {text}; this is a fault of ours: RIDECAST_TRACEBACK=1 shows where", err=True)
+    click.echo(f"ridecast: unexpected {type(error).__name__}: {text}. {BUG}", err=True)
     return 1
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from: others' code wraps what ours raises."""
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and its causes: third-party code wraps the errors that ours raises."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

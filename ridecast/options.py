@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they turn into."""
+"""Options that several commands share, and how their values are parsed."""
 
 import os
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from schemas.settings import Settings
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-home: Decorator = click.option("--home", metavar="DIR", help="Where everything embedded lives. [RIDECAST_HOME, default: home]")
+home: Decorator = click.option("--home", metavar="DIR", help="Directory of all embedded data. [RIDECAST_HOME, default: home]")
 region: Decorator = click.option(
     "--region",
     "region_name",
     required=True,
     metavar="NAME|FILE",
-    help=f"A region that ships ({', '.join(shipped_regions())}) or a JSON file.",
+    help=f"A built-in region ({', '.join(shipped_regions())}) or a JSON file.",
 )
 rides: Decorator = click.option(
-    "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Where ride events are: a directory, or a broker and topic. [RIDECAST_RIDES]"
+    "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Source of ride events: a directory, or a broker and topic. [RIDECAST_RIDES]"
 )
 port: Decorator = click.option(
     "--port", "api_port", type=click.IntRange(0, 65_535), metavar="N", help="Port of the API and page. [RIDECAST_API_PORT, default: 8000]"
@@ -30,28 +30,28 @@ port: Decorator = click.option(
 
 
 def settings_of(**given: object) -> Settings:
-    """Settings from the environment, under what the command line gave."""
+    """Settings from the environment, overridden by the command line."""
     return Settings.from_env(os.environ, given)
 
 
 def settings_of_home(**given: object) -> Settings:
-    """The same for a command that looks into a home: a mistyped directory is said, never made.
+    """The same for a command that needs an existing home: a mistyped directory is an error, and never created.
 
     Raises:
         UsageError: the ledger is embedded, and there is none.
     """
     settings = settings_of(**given)
     if not settings.database and not (settings.home / "ledger").is_dir():
-        what = "holds no ledger" if settings.home.is_dir() else "is no directory" if settings.home.exists() else "does not exist"
+        what = "holds no ledger" if settings.home.is_dir() else "is not a directory" if settings.home.exists() else "does not exist"
         raise UsageError(f"--home: expected a directory that `ridecast bootstrap` has filled, got {str(settings.home)!r}, which {what}")
     return settings
 
 
 def date_of(option: str, text: str) -> date:
-    """The date that an option gives.
+    """The value of an option as a date.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a date.
 
     >>> date_of("--until", "2014-05-01").day
     1

@@ -1,7 +1,7 @@
-"""What a person watching sees: bars while something counts, and one line that changes while something runs.
+"""Progress on the terminal: bars for steps with a known length, and one status line while something runs.
 
-All of it goes to standard error, so that what a command answers can be piped. Where that is no terminal,
-nothing is drawn over: bars are left out, and the line is printed anew every few seconds.
+Progress goes to standard error, so that a command's output can be piped. If standard error is not a terminal,
+bars are left out, and the status line is printed again every few seconds.
 """
 
 import time
@@ -13,23 +13,23 @@ from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 PLAIN_EVERY_S = 5.0
-WIDE = 120  # columns of a table that no terminal bounds
+WIDE = 120  # columns of a table that is not printed to a terminal
 
 
-def bars(*columns: ProgressColumn | str) -> Progress:
-    """Progress bars that vanish when they are done."""
+def progress_bars(*columns: ProgressColumn | str) -> Progress:
+    """Progress bars that disappear when they are done."""
     console = Console(stderr=True)
     return Progress(*(columns or Progress.get_default_columns()), console=console, transient=True, disable=not console.is_terminal)
 
 
-def answers() -> Console:
-    """Standard output, for tables: as wide as the terminal, or wide enough for whoever reads a file."""
+def output_console() -> Console:
+    """Standard output, for tables: as wide as the terminal, or at least 120 columns otherwise."""
     found = Console()
     return found if found.is_terminal else Console(width=max(found.width, WIDE))
 
 
-class Line:
-    """One line that says how far something is.
+class StatusLine:
+    """One line that shows progress.
 
     Args:
         console: Where it is shown.
@@ -42,21 +42,21 @@ class Line:
         self._shown_at = -PLAIN_EVERY_S
         self._text = ""
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "StatusLine":
         if self._live is not None:
             self._live.start()
         return self
 
     def show(self, text: str) -> None:
-        """Say how far it is now; off a terminal only every few seconds, and nothing twice."""
+        """Update the line; without a terminal only every few seconds, and only when it changed."""
         if self._live is not None:
             self._live.update(_whole(text))
         elif text != self._text and self._clock() - self._shown_at >= PLAIN_EVERY_S:
             self._shown_at, self._text = self._clock(), text
-            self.say(text)
+            self.print(text)
 
-    def say(self, text: str) -> None:
-        """A line that stays, above the one that changes."""
+    def print(self, text: str) -> None:
+        """Print a permanent line above the status line."""
         self._console.print(_whole(text), soft_wrap=True)
 
     def __exit__(self, *_: object) -> None:
@@ -65,5 +65,5 @@ class Line:
 
 
 def _whole(text: str) -> Text:
-    """The text as it is: no markup, no colours by guess; in the changing line it is cut where the terminal ends."""
+    """The text unchanged: no markup, no highlighting; the status line is truncated at the terminal's width."""
     return Text(text, no_wrap=True, overflow="ellipsis")

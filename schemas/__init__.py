@@ -1,1 +1,1 @@
-"""What crosses a boundary: events, records, chunks, regions, settings and errors. Imports nothing of ours."""
+"""Data that crosses a boundary: events, records, chunks, regions, settings and errors. Imports no other package of ours."""

@@ -1,31 +1,31 @@
-"""The error tree: what can go wrong, and who has to act.
+"""The tree of errors.
 
 RidecastError
-├── UsageError            the person gave something unusable; exit code 2
+├── UsageError            invalid input from the user; exit code 2
 │   └── ConfigError       a setting is missing, malformed or out of bounds
-├── ContractError         a promise of ours is broken; a bug, never data
-│   ├── DiscontinuityError   an offset range does not continue the one before
+├── ContractError         an invariant of our code is broken; a bug, never caused by data
+│   ├── DiscontinuityError   an offset range does not continue the previous one
 │   └── DivergenceError      the same place holds different content
-├── StoreUnavailable      a broken world: disk, broker, database
-├── Fenced                another process has taken over what this one was writing
-├── LedgerError           the ledger refuses
-│   ├── ExpectedSizeError    somebody else appended first
+├── StoreUnavailable      a disk, broker or database does not work
+├── Fenced                another process has taken over the writing
+├── LedgerError           the ledger refuses an operation
+│   ├── ExpectedSizeError    another writer appended first
 │   ├── BootRefused          the external checkpoint and the database disagree
-│   └── DamagedError         stored bytes do not hash to what was promised
-└── NotFound              what was asked for does not exist
+│   └── DamagedError         stored bytes do not match their hash
+└── NotFound              the requested object does not exist
 
-Bad data from outside is not here: it is a value, `schemas.events.rides.Rejected`.
+Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
 """
 
 
 class RidecastError(Exception):
-    """Base of every error that Ridecast raises on purpose; its text is fit for a person."""
+    """Base of every error that Ridecast raises on purpose; its text can be shown to users."""
 
     exit_code = 1
 
 
 class UsageError(RidecastError):
-    """The person gave something unusable: what was expected, what came, and where."""
+    """Invalid input from the user; the text says what was expected, what was given, and where."""
 
     exit_code = 2
 
@@ -35,11 +35,11 @@ class ConfigError(UsageError):
 
 
 class ContractError(RidecastError):
-    """A promise of our own code is broken: never caused by data."""
+    """An invariant of our code is broken; never caused by data."""
 
 
 class DiscontinuityError(ContractError):
-    """An offset range does not continue the range before it."""
+    """An offset range does not continue the previous range."""
 
 
 class DivergenceError(ContractError):
@@ -47,15 +47,15 @@ class DivergenceError(ContractError):
 
 
 class StoreUnavailable(RidecastError):
-    """A disk, broker or database does not answer; raised from its cause."""
+    """A disk, broker or database does not answer; raised from the original error."""
 
 
 class Fenced(RidecastError):
-    """Another process has taken over what this one was writing; this one must stop."""
+    """Another process has taken over the writing; this process must stop."""
 
 
 class LedgerError(RidecastError):
-    """The ledger refuses an operation to keep its promise."""
+    """The ledger refuses an operation to keep its guarantees."""
 
 
 class ExpectedSizeError(LedgerError):
@@ -71,4 +71,4 @@ class DamagedError(LedgerError):
 
 
 class NotFound(RidecastError):
-    """What was asked for does not exist; the text says what does."""
+    """The requested object does not exist; the text lists what does."""

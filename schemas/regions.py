@@ -1,4 +1,4 @@
-"""A region as data: what a city is to Ridecast, and where its definition comes from."""
+"""A region: the definition of a city, read from JSON."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One city: its clock, its outline, its grid and what is forecast there.
+    """One city: its time zone, its outline, its cells and what is forecast.
 
     Attributes:
         id: Short name, used in topics, logs and file names: [a-z][a-z0-9_-]{0,31}.
@@ -34,10 +34,10 @@ class Region:
         horizons_min: Forecast windows, ascending multiples of the slot length.
         measures: Names of rows of `schemas.events.measures.MEASURES`.
         holidays: Local dates, YYYY-MM-DD.
-        issue_lateness_s: How long after a slot's end, in event time, its cut lies.
-        settle_lateness_s: When a slot's score is made final.
+        issue_lateness_s: Time from a slot's end to its cut, in event time.
+        settle_lateness_s: Time after which a slot's score is final.
         areas: Named groups of cells, for reports.
-        parent: Region whose model serves when this one's cannot, or None.
+        parent: Region whose model is used when this one has none, or None.
     """
 
     id: RegionId
@@ -115,7 +115,7 @@ class Region:
 
 
 def _check_whole(where: str, region: Region) -> None:
-    """Numbers of a file may come as texts, fractions or truths; arithmetic on slots takes whole ones only."""
+    """Require whole numbers: JSON may contain strings, fractions or booleans instead."""
     numbers = [(name, getattr(region, name)) for name in ("precision", "slot_min", "issue_lateness_s", "settle_lateness_s")]
     for name, value in (*numbers, *(("horizons_min", horizon) for horizon in region.horizons_min)):
         if type(value) is not int:
@@ -130,7 +130,7 @@ def _is_date(day: object) -> bool:
 
 
 def region_from_json(text: str, *, where: str) -> Region:
-    """A region from its JSON definition.
+    """Parse a region from its JSON definition.
 
     Raises:
         UsageError: not JSON, an unknown or missing field, or a value out of bounds.
@@ -160,7 +160,7 @@ def region_from_json(text: str, *, where: str) -> Region:
 
 
 def shipped_regions() -> tuple[str, ...]:
-    """Names of the regions that ship with the package.
+    """Names of the built-in regions.
 
     >>> shipped_regions()
     ('nyc', 'tehran')
@@ -170,10 +170,10 @@ def shipped_regions() -> tuple[str, ...]:
 
 
 def load_region(name_or_path: str) -> Region:
-    """The shipped region of that name, or the one described by that JSON file.
+    """Load the built-in region of that name, or the region defined in that JSON file.
 
     Raises:
-        UsageError: neither a shipped name nor a readable file, or a bad definition.
+        UsageError: neither a built-in name nor a readable file, or an invalid definition.
 
     >>> load_region("nyc").slot_us
     300000000

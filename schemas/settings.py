@@ -1,7 +1,6 @@
-"""Settings: what can be set from outside, within which bounds, and where each value came from.
+"""Settings: what can be configured, within which bounds, and where each value came from.
 
-A shell calls `Settings.from_env(os.environ)` once and hands plain values on; nothing else reads the environment.
-What a setting is used for is decided by the shell that uses it.
+A shell calls `Settings.from_env(os.environ)` once and passes plain values on; nothing else reads the environment.
 """
 
 import re
@@ -13,8 +12,8 @@ from typing import Literal, cast
 from schemas.errors import ConfigError
 
 PREFIX = "RIDECAST_"
-# Ours without being settings: where tests find data and keep downloads, what `demo` and the Bytewax runner tell a process,
-# and whether an error shows where it came from.
+# Our variables that are not settings: where tests find data and keep downloads, what `demo` and the Bytewax runner pass to a
+# process, and whether an error prints a traceback.
 NOT_SETTINGS = (
     "RIDECAST_SHARED",
     "RIDECAST_CACHE",
@@ -32,18 +31,18 @@ Value = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: a value that can be set, and what it may be.
+    """One row of the table: a setting and its allowed values.
 
     Attributes:
-        name: Field of `Settings`; the environment calls it RIDECAST_ and the name in capitals.
-        default: Value when nothing is said; its type is the setting's type.
+        name: Field of `Settings`; its environment variable is RIDECAST_ and the name in capitals.
+        default: Value when it is not set; its type is the setting's type.
         unit: Unit of a number, "" for text.
         low: Smallest number allowed.
         high: Largest number allowed.
-        meaning: One line for a person.
-        form: Regular expression that a text must match as a whole, "" for any text.
+        meaning: One line of description.
+        form: Regular expression that a text must fully match, "" for any text.
         expected: The form in words, for the error message.
-        secret: The text may carry a password, which is masked wherever it is shown.
+        secret: The text may contain a password, which is masked when shown.
     """
 
     name: str
@@ -58,16 +57,16 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Name in the environment."""
+        """Name of the environment variable."""
         return PREFIX + self.name.upper()
 
     @property
     def bound(self) -> str:
-        """What is allowed, in words."""
+        """The allowed values as text."""
         return self.expected if isinstance(self.default, str) else f"{_short(self.low)} to {_short(self.high)}"
 
     def parse(self, text: str, *, where: str) -> Value:
-        """The value that a text stands for.
+        """Parse a text to a value.
 
         Raises:
             ConfigError: not of the setting's type, out of its bounds or not of its form.
@@ -94,14 +93,14 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("home", "home", "", None, None, "directory of everything embedded: ledger, blobs, checkpoints", r".+", "a directory"),
+    Setting("home", "home", "", None, None, "directory of all embedded data: ledger, blobs, checkpoints", r".+", "a directory"),
     Setting(
         "instance",
         "local",
         "",
         None,
         None,
-        "name in every log origin and transactional id",
+        "name used in log origins and transactional ids",
         r"[a-z][a-z0-9-]{0,31}",
         "a-z, 0-9, -; at most 32",
     ),
@@ -111,7 +110,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         None,
         None,
-        "where ride events come from",
+        "source of ride events",
         rf"(?:kafka://{_HOST_PORT}/{_TOPIC})|(?!\w+://).*",
         "a directory or kafka://HOST:PORT/TOPIC",
     ),
@@ -128,7 +127,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("signing_key", "", "", None, None, "private key that signs checkpoints; empty: keys/checkpoint.key in home", r".*", "a file"),
     Setting("archive", "", "", None, None, "folder with archived entries and blobs; empty: nothing is archived", r".*", "a directory"),
-    Setting("rejects_key", "", "", None, None, "key that seals rejected events; empty: keys/rejects.key in home", r".*", "a file"),
+    Setting("rejects_key", "", "", None, None, "key that encrypts rejected events; empty: keys/rejects.key in home", r".*", "a file"),
     Setting(
         "redis", "", "", None, None, "online store; empty: in memory", r"(?:(?:rediss?|unix)://.+)?", "redis://HOST:PORT/N", secret=True
     ),
@@ -145,27 +144,34 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("mlflow", "", "", None, None, "MLflow tracking; empty: SQLite in home", r"(?:[a-z+0-9]+://.+)?", "a URL", secret=True),
     Setting("api_host", "127.0.0.1", "", None, None, "address that the API listens on", r"[A-Za-z0-9.:-]+", "a host or address"),
     Setting("api_port", 8000, "", 0, 65_535, "port that the API listens on; 0: any free one"),
+    Setting("access_log", "off", "", None, None, "whether who read what is recorded in the log `access`", r"off|on", "off or on"),
+    Setting("api_writes", "off", "", None, None, "whether clients of the API may write, such as acknowledge", r"off|on", "off or on"),
     Setting(
-        "publish_backlog", "latest", "", None, None, "a publisher that is behind: newest issue or every one", r"latest|all", "latest or all"
+        "publish_backlog",
+        "latest",
+        "",
+        None,
+        None,
+        "what a late publisher sends: the newest issue or every one",
+        r"latest|all",
+        "latest or all",
     ),
-    Setting("idle_after_s", 5.0, "s", 0.1, 3_600, "silence at the end of a partition before it is excused"),
-    Setting("skew_s", 300, "s", 0, 86_400, "how far ahead of its log time an event may be dated"),
-    Setting(
-        "dedup_horizon_events", 4_000_000, "events", 1_000, 100_000_000, "offsets that deduplication looks back, all partitions together"
-    ),
+    Setting("idle_after_s", 5.0, "s", 0.1, 3_600, "idle time at the end of a partition before it is excused"),
+    Setting("skew_s", 300, "s", 0, 86_400, "maximum lead of an event's time over its log time"),
+    Setting("dedup_horizon_events", 4_000_000, "events", 1_000, 100_000_000, "offsets that deduplication looks back, over all partitions"),
     Setting("batch_events", 5_000, "events", 1, 100_000, "events in one batch of a partition"),
-    Setting("align_slots", 12, "slots", 1, 10_000, "how far one partition may be read ahead of the slowest"),
-    Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "most progress reports of a partition to every region"),
+    Setting("align_slots", 12, "slots", 1, 10_000, "maximum lead of one partition over the slowest"),
+    Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "maximum rate of progress reports per partition and region"),
     Setting("snapshot_every_s", 30.0, "s", 1, 86_400, "time between snapshots of a region's state"),
-    Setting("keep_forecasts_days", 400, "days", 1, 36_500, "how long forecast chunks are kept, in event time, when `ledger expire` is run"),
-    Setting("stale_after_s", 900, "s", 1, 604_800, "age at which a forecast is called stale when it is read"),
+    Setting("keep_forecasts_days", 400, "days", 1, 36_500, "age in event time at which `ledger expire` removes forecast chunks"),
+    Setting("stale_after_s", 900, "s", 1, 604_800, "age at which a forecast is reported as stale"),
     Setting(
         "log_level",
         "info",
         "",
         None,
         None,
-        "least serious log line that is written",
+        "lowest severity that is logged",
         r"debug|info|warning|error",
         "debug, info, warning or error",
     ),
@@ -174,7 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A setting with the value in force; `source` is "default", "command line" or the variable's name."""
+    """A setting with its effective value; `source` is "default", "command line" or the variable's name."""
 
     setting: Setting
     value: Value
@@ -182,7 +188,7 @@ class Explained:
 
     @property
     def shown(self) -> str:
-        """The value as a person may see it: passwords masked."""
+        """The value for display, with passwords masked."""
         return masked(str(self.value)) if self.setting.secret else str(self.value)
 
 
@@ -192,7 +198,7 @@ class Settings:
 
     Attributes:
         sources: Where each value came from, in the order of the rows.
-        unknown: Variables with our prefix that set nothing: a typing error, or another program's.
+        unknown: Variables with our prefix that are not settings: a typo, or another program's.
     """
 
     home: Path
@@ -207,6 +213,8 @@ class Settings:
     mlflow: str
     api_host: str
     api_port: int
+    access_log: Literal["off", "on"]
+    api_writes: Literal["off", "on"]
     publish_backlog: Literal["latest", "all"]
     idle_after_s: float
     skew_s: int
@@ -223,7 +231,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> "Settings":
-        """Settings from the environment; what the command line gave goes before it.
+        """Settings from the environment, overridden by the command line.
 
         Args:
             environ: Variables, usually os.environ; an empty text counts as not set.
@@ -257,7 +265,7 @@ class Settings:
         return cls(**values, sources=tuple(sources), unknown=unknown)  # type: ignore[arg-type]  # parse gives each row its type; a test compares them
 
     def explain(self) -> tuple[Explained, ...]:
-        """Every setting with its value and where it came from, in the order of the table."""
+        """Every setting with its value and source, in the order of the table."""
         values = (
             cast(Value, str(value) if isinstance(value, Path) else value) for value in (getattr(self, field.name) for field in fields(self))
         )
@@ -273,7 +281,7 @@ class KafkaPlace:
 
 
 def parse_rides(text: str) -> Path | KafkaPlace:
-    """Where ride events are: a directory, or a topic when the text starts with kafka://.
+    """Parse the source of ride events: a directory, or a topic if the text starts with kafka://.
 
     Raises:
         ConfigError: empty, or a URL that is not kafka://HOST:PORT/TOPIC.
@@ -283,7 +291,7 @@ def parse_rides(text: str) -> Path | KafkaPlace:
     """
     setting = setting_named("rides")
     if not text:
-        raise ConfigError(f"--rides: expected {setting.expected}, got nothing; give it or set {setting.variable}")
+        raise ConfigError(f"--rides: expected {setting.expected}, got nothing; pass it or set {setting.variable}")
     setting.parse(text, where="--rides")
     if not text.startswith("kafka://"):
         return Path(text)
@@ -295,7 +303,7 @@ def setting_named(name: str) -> Setting:
     """The row of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such setting.
     """
     for setting in SETTINGS:
         if setting.name == name:

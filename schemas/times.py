@@ -1,4 +1,4 @@
-"""Times as people write them: ISO texts to microseconds UTC, in a region's own clock where no zone is given, and back."""
+"""ISO times to microseconds UTC and back; a time without a zone is the region's local time."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ def parse_time(text: str, region: Region) -> int:
     """Microseconds UTC of an ISO time; without a zone it is the region's local time.
 
     Raises:
-        UsageError: not a time, out of bounds, or a local time that happens twice or never; the text does not name a field.
+        UsageError: not a time, out of bounds, or a local time that is ambiguous or does not exist; the text does not name a field.
 
     >>> from schemas.regions import load_region
     >>> parse_time("2014-05-01T08:00", load_region("nyc")) == parse_time("2014-05-01T12:00Z", load_region("nyc"))
@@ -39,8 +39,8 @@ def _localised(at: datetime, timezone: str) -> datetime:
     first, second = at.replace(tzinfo=zone), at.replace(tzinfo=zone, fold=1)
     if first.utcoffset() != second.utcoffset():
         exists = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == at
-        how = "happens twice" if exists else "does not happen"
-        raise UsageError(f"{at.isoformat()} {how} in {timezone}; give the offset from UTC, or Z")
+        how = "is ambiguous" if exists else "does not exist"
+        raise UsageError(f"{at.isoformat()} {how} in {timezone}; add the offset from UTC, or Z")
     return first
 
 
@@ -59,7 +59,7 @@ def parse_target(text: str, region: Region) -> int:
 
 
 def iso(at_us: int) -> str:
-    """Text of a time, UTC.
+    """Format a time as UTC.
 
     >>> iso(1_398_945_600_000_000)
     '2014-05-01T12:00:00Z'
@@ -68,5 +68,5 @@ def iso(at_us: int) -> str:
 
 
 def local_iso(at_us: int, region: Region) -> str:
-    """Text of a time in the region's own clock, with its offset."""
+    """Format a time as the region's local time, with its offset."""
     return (EPOCH + at_us * MICROSECOND).astimezone(ZoneInfo(region.timezone)).isoformat()

@@ -1,10 +1,10 @@
-"""The one table of topics: what a topic is called, how it is keyed, what its values are and how long they stay."""
+"""The table of topics: names, keys, schemas of values, and retention."""
 
 from dataclasses import dataclass
 
 from schemas.errors import UsageError
 
-FOR_EVER = "-1"  # Kafka's word for no limit
+FOR_EVER = "-1"  # Kafka's value for no limit
 DAY_MS = 86_400_000
 
 
@@ -14,11 +14,11 @@ class Topic:
 
     Attributes:
         name: As in the broker; `name_of` adds the instance.
-        key: What a message's key says.
+        key: Contents of a message's key.
         schema: File in `schemas/avro`, without its ending.
-        partitions: How many a new topic gets.
-        config: The broker's settings for a new topic.
-        shared: The same topic for every instance; only rides are.
+        partitions: Number of partitions of a new topic.
+        config: Broker settings for a new topic.
+        shared: Whether all instances use the same topic; only rides are shared.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Topic:
     shared: bool = False
 
     def name_of(self, instance: str) -> str:
-        """Name of the topic in one instance's broker: `local` needs no mark, others stand in front.
+        """Name of the topic for one instance: the instance is a prefix, except for `local`.
 
         >>> FORECASTS.name_of("local"), FORECASTS.name_of("staging"), RIDES.name_of("staging")
         ('demand.forecasts', 'staging.demand.forecasts', 'rides.raw')
@@ -42,7 +42,7 @@ RIDES = Topic(
     key="ride id",
     schema="ride_event.v1",
     partitions=4,
-    # Replay and deduplication reread rides: the ledger proves numbers only as long as their rides are held.
+    # Replay and deduplication reread rides: numbers can be replayed only as long as their rides are kept.
     config=(("cleanup.policy", "delete"), ("retention.ms", FOR_EVER), ("message.timestamp.type", "CreateTime")),
     shared=True,
 )
@@ -51,7 +51,7 @@ REJECTED = Topic(
     key="partition/offset",
     schema="reject.v2",
     partitions=1,
-    # Keyed, so that a reject written again replaces itself; deleted after seven days, since it may name a person.
+    # Keyed, so that a reject written again replaces itself; deleted after seven days, because it may name a person.
     config=(("cleanup.policy", "compact,delete"), ("retention.ms", str(7 * DAY_MS))),
 )
 FORECASTS = Topic(

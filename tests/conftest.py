@@ -7,6 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.api.fixtures import client, growing_town, town
+from tests.order import needs_server, shuffled
 from tests.services.fixtures import (
     kafka,
     kafka_server,
@@ -54,11 +55,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ridecast"))
 SHRINKING_S = 300  # how long Hypothesis looks for a smaller example; the time of a test (pyproject.toml) alone would cut it off unseen
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a property the time to make a failing example smaller, and to show it."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--shuffle SEED`: run the tests in random order."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, shuffled by SEED")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Print the seed, so that a failing order can be repeated."""
+    seed = config.getoption("shuffle")
+    return None if seed is None else f"shuffled: --shuffle {seed} gives this order again"
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a server, give properties time to shrink, and shuffle if asked; pytest then groups by parametrized fixtures."""
     for item in items:
         if item.get_closest_marker("hypothesis") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(2 * SHRINKING_S))
+        if needs_server(item):
+            item.add_marker("servers")
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        items[:] = shuffled(items, lambda item: item.nodeid.partition("::")[0], seed)
 
 
 @pytest.fixture(scope="session")

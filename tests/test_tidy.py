@@ -236,3 +236,14 @@ def test_documents_name_what_is_there() -> None:
     found = [(str(page), place) for page in pages for place in named.findall(text_of(page))]
     assert len(found) > 50
     assert [(page, place) for page, place in found if not (ROOT / place).exists()] == []
+
+
+def test_decision_records_have_date_and_status() -> None:
+    """Every decision record begins with its number, title, date and status, and the index repeats exactly that."""
+    head = re.compile(r"# (\d+)\. (.+)\n\n- Date: (\d{4}-\d\d-\d\d)\n- Status: (proposed|accepted|superseded by \d{4})\n\n\*\*Context")
+    records = [path for path in files() if re.fullmatch(r"docs/adr/\d{4}-[a-z0-9-]+\.md", str(path))]
+    found = {path: head.match(text_of(path)) for path in records}
+    assert [str(path) for path, parts in found.items() if parts is None] == []
+    expected = [f"| {parts[1]} | [{parts[2]}]({path.name}) | {parts[3]} | {parts[4]} |" for path, parts in found.items() if parts]
+    assert expected == [line for line in text_of(Path("docs/adr/README.md")).splitlines() if re.match(r"\| \d", line)]
+    assert [str(number) for number in range(1, len(records) + 1)] == [parts[1] for parts in found.values() if parts]

@@ -1,4 +1,4 @@
-// The chart: forecasts of one cell beside the rides that came in the same window, as one SVG.
+// The chart: forecasts of one cell and the rides of the same window, as one SVG.
 
 const NS = "http://www.w3.org/2000/svg";
 const PAD = { left: 40, right: 12, top: 12, bottom: 26 };

@@ -1,4 +1,4 @@
-// The map: one rectangle per cell, shaded by forecast demand; a click chooses the cell under it.
+// The map: one rectangle per cell, shaded by forecast demand; a click selects a cell.
 
 const LETTERS = "0123456789bcdefghjkmnpqrstuvwxyz";
 
@@ -16,7 +16,7 @@ export function bounds(text) {
   return { south, north, west, east };
 }
 
-/** Draw cells ({cell, amount}, busiest first); returns a function from canvas pixels to the cell there. */
+/** Draw cells ({cell, amount}, busiest first); returns a function from canvas pixels to a cell. */
 export function drawMap(canvas, cells, chosen) {
   const width = canvas.clientWidth, height = canvas.clientHeight, scale = window.devicePixelRatio || 1;
   canvas.width = width * scale;
@@ -25,7 +25,7 @@ export function drawMap(canvas, cells, chosen) {
   paint.scale(scale, scale);
   const placed = cells.map((entry) => ({ ...entry, ...bounds(entry.cell) }));
   if (!placed.length) return () => null;
-  // The frame follows the demand, not its last straggler: the middle 98 % of it.
+  // The frame shows the middle 98 % of the demand, without outliers.
   const [south, north] = spread(placed, (p) => (p.south + p.north) / 2), [west, east] = spread(placed, (p) => (p.west + p.east) / 2);
   const squeeze = Math.cos(((south + north) / 2) * Math.PI / 180);
   const span = Math.max((north - south) / (height - 24), (east - west) * squeeze / (width - 24)) || 1e-6;

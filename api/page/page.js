@@ -1,4 +1,4 @@
-// The page: asks the API every few seconds and shows what it says; it computes nothing but pictures.
+// The page: requests data from the API every few seconds and displays it; it computes only drawings.
 
 import { drawChart, short } from "./chart.js";
 import { drawMap } from "./map.js";
@@ -39,7 +39,7 @@ async function refresh() {
     }
     byId("trouble").hidden = true;
   } catch (trouble) {
-    byId("trouble").textContent = trouble.status === 409 ? trouble.message : `No answer: ${trouble.message}. Trying again.`;
+    byId("trouble").textContent = trouble.status === 409 ? trouble.message : `No response: ${trouble.message}. Retrying.`;
     byId("trouble").hidden = false;
   }
 }
@@ -61,7 +61,7 @@ async function refreshNumbers(summary, horizon) {
   draw();
 }
 
-// --- what is shown ---
+// --- display ---
 
 function showRegions(regions) {
   const select = byId("regions");
@@ -98,7 +98,7 @@ function pace(s) {
   if (!state.seen.length || state.seen.at(-1).region !== s.region) state.seen = [];
   state.seen = [...state.seen.filter((one) => now - one.now < 30000), { now, slot: s.slot, region: s.region }];
   const first = state.seen[0], slots = s.slot - first.slot;
-  if (!slots) return s.stale ? "at rest" : "real time";
+  if (!slots) return s.stale ? "stopped" : "real time";
   if (now - first.now < 3000) return "–";
   const rate = slots / (now - first.now) * 1000;
   return rate * s.slot_min * 60 > 1.5 ? `${Math.round(rate * s.slot_min * 60).toLocaleString("en")} × real time` : "real time";
@@ -118,7 +118,7 @@ function showScores(region) {
       element("div", "bars", bar("served", "", s.wape_median), bar("baseline", "base", s.baseline_wape_median)),
       element("div", `gain ${gain >= 0 ? "up" : "down"}`, `${gain >= 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %`, element("small", "", "vs. baseline")));
   });
-  byId("horizons").replaceChildren(...(rows.length ? rows : [element("p", "quiet", "The first score comes when the first window has ended.")]));
+  byId("horizons").replaceChildren(...(rows.length ? rows : [element("p", "quiet", "The first score is available when the first window has ended.")]));
 }
 
 function showTabs(s) {
@@ -186,7 +186,7 @@ function age(s) {
   return `${amount} ${unit}`;
 }
 
-// --- what is listened to ---
+// --- events ---
 
 byId("map").onclick = (event) => { const cell = state.cellAt(event.offsetX, event.offsetY); if (cell) choose(cell); };
 byId("find").onchange = (event) => { const text = event.target.value.trim().toLowerCase(); if (text) choose(text); };

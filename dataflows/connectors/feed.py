@@ -4,18 +4,15 @@ Offsets and partitions stay what they were, so where the copy ends says how far 
 interrupted goes on by itself.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 
 from dataflows.connectors.files.ridelog import RideLogReader, partitions
 from dataflows.connectors.files.writer import RideLogWriter
+from ledger.views.follow import Stop
 from schemas.events.rides import RawBatch
 
 READ_EVENTS = 2_000
@@ -84,33 +81,26 @@ class Feed:
         self._writer.flush()
         return released
 
-    def run(self, speedup: float, step_us: int, stopped: Callable[[], bool]) -> None:
+    def run(self, speedup: float, step_us: int, stop: Stop) -> None:
         """Release in steps of event time, `speedup` times as fast as it passed."""
         now_us = self.next_us()
         begun, base_us = time.monotonic(), now_us
-        while now_us is not None and base_us is not None and not self.done and not stopped():
+        while now_us is not None and base_us is not None and not self.done and not stop.is_set():
             now_us += step_us
             self.release(now_us)
-            while not stopped() and (ahead_s := (now_us - base_us) / 1e6 / speedup - (time.monotonic() - begun)) > 0:
-                time.sleep(min(ahead_s, 0.2))
+            while not stop.is_set() and (ahead_s := (now_us - base_us) / 1e6 / speedup - (time.monotonic() - begun)) > 0:
+                stop.wait(ahead_s)
 
     def close(self) -> None:
         """Make what was released durable."""
         self._writer.close()
 
 
-def run_feed(past: str, live: str, speedup: float) -> None:
+def run_feed(past: str, live: str, speedup: float, stop: Stop) -> None:
     """Feed until told to stop; at the end of the past it waits, so that nobody starts it again."""
-    stop = threading.Event()
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
     feed = Feed(Path(past), Path(live))
     try:
-        feed.run(speedup, STEP_US, stop.is_set)
+        feed.run(speedup, STEP_US, stop)
         stop.wait()
     finally:
         feed.close()

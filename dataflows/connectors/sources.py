@@ -5,15 +5,14 @@ It decodes nothing and remembers nothing: positions belong to the ledger.
 """
 
 import hashlib
-import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from dataflows.connectors.files import ridelog
 from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.rides import KafkaRides, require_held
+from dataflows.connectors.source_identity import SourceIdentity
 from schemas.events.rides import RawBatch
 
 ORIGIN_FILE = "origin.json"  # in a directory that was made in one go: what it was made from
@@ -70,7 +69,7 @@ class RideSource(Protocol):
         """A reader that stands at an offset. Whether the log holds it shows at the first read."""
         ...
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> SourceIdentity:
         """What tells this log from another one under the same name."""
         ...
 
@@ -86,32 +85,6 @@ def open_rides(where: str) -> RideSource:
         UsageError: it is neither.
     """
     return KafkaRides(*connection.parse_address(where)) if "://" in where else FileRides(Path(where))
-
-
-def describe_source(identity: Mapping[str, str] | str) -> str:
-    """An identity in one line, as runs record it.
-
-    >>> describe_source({"topic": "rides.raw", "cluster": "c1"})
-    'cluster=c1 topic=rides.raw'
-    """
-    return identity if isinstance(identity, str) else " ".join(f"{name}={value}" for name, value in sorted(identity.items()))
-
-
-def same_source(recorded: str, found: Mapping[str, str]) -> bool:
-    """Whether a recorded identity may be that of a source: nothing that both of them say differs.
-
-    A directory may be moved: where both know what it was made from, its name does not matter.
-
-    >>> same_source("files=rides origin=ab", {"files": "moved", "origin": "ab"})
-    True
-    >>> same_source("files=rides", {"files": "other", "origin": "ab"})
-    False
-    """
-    known: dict[str, str] = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", recorded))
-    if "origin" in known and "origin" in found:
-        return known["origin"] == found["origin"]
-    common = known.keys() & found.keys()
-    return bool(common) and not any(known[name] != found[name] for name in common)
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -140,13 +113,13 @@ class FileRides:
     def open(self, partition: int, offset: int) -> "FileReader":
         return FileReader(self._folder, partition, offset)
 
-    def identity(self) -> dict[str, str]:
-        said = {"files": self._folder.resolve().name}
+    def identity(self) -> SourceIdentity:
+        name = self._folder.resolve().name
         try:
             origin = (self._folder / ORIGIN_FILE).read_bytes()
         except OSError:
-            return said
-        return said | {"origin": hashlib.sha256(origin).hexdigest()[:16]}
+            return SourceIdentity(files=name)
+        return SourceIdentity(files=name, origin=hashlib.sha256(origin).hexdigest()[:16])
 
     def close(self) -> None:
         pass

@@ -11,6 +11,7 @@ from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midn
 from dataflows.jobs.learn import train_region
 from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
+from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import open_stores
 from schemas.errors import UsageError
 from schemas.regions import Region
@@ -80,19 +81,21 @@ def backtest(
             on_step("training")
             train_region(stores, region, promote=True, reason="backtest")
             evaluations = [Evaluation(region, counts, (record.first_slot, start), end) for counts in truth]
-            done = 0
+            done, stop = 0, StopEvent()
 
             def evaluate(report: SlotReport) -> None:
                 nonlocal done
                 if report.slot >= end:  # one batch may close slots beyond the test before the run is asked to stop
                     return
                 done += 1
+                if done >= end - start:
+                    stop.set()
                 for evaluation, issue in zip(evaluations, report.outcome.issues, strict=True):
                     evaluation.add(report.slot, issue.draft.columns)
                 on_slot(done, end - start)
 
             on_step("running the live code")
-            run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, stopped=lambda: done >= end - start)
+            run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, stop=stop)
         finally:
             stores.close()
     rows = {measure: evaluation.rows() for measure, evaluation in zip(region.measures, evaluations, strict=True)}

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dataflows.connectors.rejects_at import open_rejects
-from dataflows.connectors.sources import FileRides, RideSource, describe_source
+from dataflows.connectors.sources import FileRides, RideSource
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from dataflows.stream.start import limits_of
@@ -203,7 +203,7 @@ def _files(source: RideSource | None) -> tuple[SourceFile, ...]:
     if source is None:
         return ()
     if not isinstance(source, FileRides):
-        said = describe_source(source.identity())
+        said = source.identity().line()
         return (
             SourceFile(
                 name=said, sha256=hashlib.sha256(said.encode()).digest(), rows=sum(source.bounds(p)[1] for p in source.partitions())

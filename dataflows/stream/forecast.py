@@ -7,12 +7,9 @@ source to the worker that has the region. Run it with `ridecast run`, or for one
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -28,7 +25,9 @@ from dataflows.stream.pump import PartitionPump
 from dataflows.stream.region_run import RegionRun, SlotReport
 from dataflows.stream.resume import ResumePlan, plan_resume
 from dataflows.stream.start import open_pumps, quiet_threads, record_stops, start_region
+from dataflows.stream.stopping import StopEvent, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
+from ledger.views.follow import Stop
 from schemas.errors import ConfigError, StoreUnavailable
 from schemas.settings import Settings
 from state.counting.partials import Partial
@@ -58,35 +57,24 @@ def reraise(error: Exception) -> None:
     raise error
 
 
-class Stop:
-    """A flag that SIGTERM and SIGINT set: sources end, regions save, nothing closes.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the flow ends early.
 
-    Args:
+    Attributes:
+        stop: When it is set sources end, regions save, nothing closes. Bytewax itself would die at once of a signal.
         on_error: What becomes of an error inside the flow. Bytewax would wrap it in a panic with its own stack.
     """
 
-    def __init__(self, on_error: Callable[[Exception], None] = reraise) -> None:
-        self._event = threading.Event()
-        self.on_error = on_error
-
-    def __call__(self) -> bool:
-        return self._event.is_set()
-
-    def set(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        """Ask the sources to end."""
-        self._event.set()
-
-    def listen(self) -> None:
-        """Take SIGTERM and SIGINT from now on; Bytewax itself would die at once."""
-        signal.signal(signal.SIGTERM, self.set)
-        signal.signal(signal.SIGINT, self.set)
+    stop: Stop
+    on_error: Callable[[Exception], None] = reraise
 
 
 class RideInput(FixedPartitionedSource[Keyed, None]):
     """One Bytewax input partition per partition of the ride log."""
 
-    def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], stop: Stop, *, bounded: bool) -> None:
-        self._house, self._source, self._stop, self._bounded = stores, source, stop, bounded
+    def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], ending: Ending, *, bounded: bool) -> None:
+        self._house, self._source, self._ending, self._bounded = stores, source, ending, bounded
         self._partitions = source.partitions()
         # Read before any worker closes a slot: none can before every partition of ours has moved.
         self._plans: list[ResumePlan] = [plan_resume(stores.ledger, region, self._partitions) for region in regions]
@@ -100,18 +88,18 @@ class RideInput(FixedPartitionedSource[Keyed, None]):
         [pump] = open_pumps(self._house, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded)
         self._pumps.append(pump)
         slot_us = max(plan.region.slot_us for plan in self._plans)
-        return RidePartition(pump, self._pumps, self._house.settings.align_slots * slot_us, self._stop)
+        return RidePartition(pump, self._pumps, self._house.settings.align_slots * slot_us, self._ending)
 
 
 class RidePartition(StatefulSourcePartition[Keyed, None]):
     """Hands out the partials of one pump, in step with the other pumps of this process."""
 
-    def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, stop: Stop) -> None:
-        self._pump, self._pumps, self._align_us, self._stop = pump, pumps, align_us, stop
+    def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, ending: Ending) -> None:
+        self._pump, self._pumps, self._align_us, self._ending = pump, pumps, align_us, ending
         self._next: datetime | None = None
 
     def next_batch(self) -> Iterable[Keyed]:
-        if self._pump.ended or self._stop():
+        if self._pump.ended or self._ending.stop.is_set():
             raise StopIteration
         others = [pump.largest_us for pump in self._pumps if not (pump.ended or pump.idle or pump is self._pump)]
         if others and self._pump.largest_us > min(others) + self._align_us:
@@ -121,7 +109,7 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
         try:
             partials = self._pump.step()
         except Exception as error:
-            self._stop.on_error(error)
+            self._ending.on_error(error)
             return []
         if not partials:
             self._wait(AWAIT_S)
@@ -143,8 +131,8 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     """The keyed step: built at a region's first partial, which progress always brings."""
 
-    def __init__(self, start: Callable[[str], RegionRun], stop: Stop) -> None:
-        self._start, self._stop = start, stop
+    def __init__(self, start: Callable[[str], RegionRun], ending: Ending) -> None:
+        self._start, self._ending = start, ending
         self._run: RegionRun | None = None
         self._failed = False
 
@@ -172,7 +160,7 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
                 return step()
             except Exception as error:
                 self._failed = True
-                self._stop.on_error(error)
+                self._ending.on_error(error)
         return []
 
     def snapshot(self) -> None:
@@ -210,7 +198,7 @@ def build_flow(
     stores: Stores,
     source: RideSource,
     regions: Sequence[str],
-    stop: Stop,
+    ending: Ending,
     on_tick: Callable[[Tick], None],
     *,
     bounded: bool,
@@ -218,12 +206,12 @@ def build_flow(
 ) -> Dataflow:
     """Sources -> regions -> ticks."""
     flow = Dataflow("ridecast")
-    partials = op.input("rides", flow, RideInput(stores, source, regions, stop, bounded=bounded))
+    partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded))
 
     def start(region: str) -> RegionRun:
         return start_region(stores, region, source, processes)
 
-    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, stop))
+    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
     return flow
 
@@ -234,6 +222,7 @@ def run_process(
     processes: int,
     process: int | None,
     addresses: str,
+    stop: StopEvent,
     *,
     bounded: bool,
     leave: Callable[[Exception], None] = reraise,
@@ -243,6 +232,7 @@ def run_process(
     Args:
         process: Its number, from 0, when there are several.
         addresses: All processes' host:port, separated by semicolons.
+        stop: Set by whoever wants this to end, and by an error in the flow.
         leave: Says an error and ends this process at once: one of several cannot end in order, Bytewax would
             wait for the others.
     """
@@ -253,12 +243,11 @@ def run_process(
         failed.append(error)
         stop.set()
 
-    stop = Stop(leave if addresses else keep)
+    ending = Ending(stop, leave if addresses else keep)
     stores = open_stores(settings)
     source = open_rides(settings.rides)
     try:
-        flow = build_flow(stores, source, regions, stop, log_tick, bounded=bounded, processes=processes)
-        stop.listen()
+        flow = build_flow(stores, source, regions, ending, log_tick, bounded=bounded, processes=processes)
         cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
             flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
         )
@@ -291,6 +280,5 @@ def flow_from_environment() -> Dataflow:
     regions = [name for name in os.environ.get("RIDECAST_REGIONS", "").split(",") if name]
     if not regions:
         raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
-    stop = Stop()
-    stop.listen()
-    return build_flow(open_stores(settings), open_rides(settings.rides), regions, stop, log_tick, bounded=False)
+    ending = Ending(stop_on_signals())
+    return build_flow(open_stores(settings), open_rides(settings.rides), regions, ending, log_tick, bounded=False)

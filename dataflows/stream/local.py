@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.region_run import RegionRun, SlotReport
+from dataflows.stream.stopping import StopEvent
+from ledger.views.follow import Stop
 
 
 def run_local(
@@ -15,7 +17,7 @@ def run_local(
     runs: Sequence[RegionRun],
     *,
     on_slot: Callable[[SlotReport], None] | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    stop: Stop | None = None,
 ) -> None:
     """Pump until every partition has ended, or until told to stop.
 
@@ -23,10 +25,11 @@ def run_local(
         pumps: One per partition of the source.
         runs: One per region.
         on_slot: Called after each recorded slot.
-        stopped: Asked between batches.
+        stop: Looked at between batches; without it the run goes to the end.
     """
+    stop = stop or StopEvent()
     by_region: dict[str, RegionRun] = {run.region.id: run for run in runs}
-    while not stopped():
+    while not stop.is_set():
         left = [pump for pump in pumps if not pump.ended]
         if not left:
             break

@@ -1,13 +1,13 @@
-"""The publisher as a process: one `Publisher` per region, one sink per region, one online store."""
+"""The publisher as a process: one `Publisher` per region, one sink per region, one online store; and the spool of the home."""
 
-import signal
-import threading
-from types import FrameType
+import time
 
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.sinks import FileForecasts, ForecastSink
 from dataflows.stream.publish import PAUSE_S, POLL_S, Publisher
+from dataflows.stream.spooled import SpoolDuty
 from dataflows.stream.stores import Stores, open_stores
+from ledger.views.follow import Stop
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from ledger.views.regions import bootstrap_of
@@ -29,24 +29,20 @@ def open_online_store(settings: Settings) -> OnlineStore | None:
     return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
 
 
-def run_publisher(settings: Settings, regions: list[str], *, drain: bool) -> None:
+def run_publisher(settings: Settings, regions: list[str], stop: Stop, *, drain: bool) -> None:
     """Publish until told to stop, or with `drain` until all that is recorded now is published."""
-    stop = threading.Event()
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
     stores = open_stores(settings)
+    spool = SpoolDuty(stores, time.monotonic)
     try:
         publishers = [_publisher(stores, region) for region in regions]
         while not stop.is_set():
             published = sum(publisher.step() for publisher in publishers)
-            if not published and drain:
+            spooled = spool.step()
+            if not (published or spooled) and drain:
                 return
             stop.wait(0.0 if drain else PAUSE_S if published and settings.publish_backlog == "latest" else POLL_S)
     finally:
+        spool.close()
         stores.close()
 
 

@@ -1,7 +1,7 @@
 """From what a slot led to, to the bytes that the ledger keeps; and from recorded slots back to counts."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ledger.formats.merkle import leaf_hash, root
 from ledger.store.blobs import Blobs, Retention
 from ledger.store.log import Stored
 from ledger.views.control import Control
+from schemas.errors import ContractError
 from schemas.forecasts.chunks import encode_chunks, pack_blob
 from schemas.records.count_table import from_table, tables_of, to_table
 from schemas.records.record_codec import decode, encode
@@ -41,16 +42,13 @@ def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: B
     """The entries of one close, in their order; the blobs that they name are durable when this returns."""
     records: list[Record] = []
     for finding in outcome.closed.findings:
-        if isinstance(finding, GapFound):
-            records.append(
-                SourceGap(region=region.id, partition=finding.partition, from_offset=finding.from_offset, to_offset=finding.to_offset)
-            )
-        else:
-            records.append(
-                HorizonShort(
-                    region=region.id, partition=finding.partition, wanted_offset=finding.wanted_offset, found_offset=finding.found_offset
-                )
-            )
+        match finding:
+            case GapFound(partition, start, stop):
+                records.append(SourceGap(region=region.id, partition=partition, from_offset=start, to_offset=stop))
+            case HorizonFound(partition, wanted, found):
+                records.append(HorizonShort(region=region.id, partition=partition, wanted_offset=wanted, found_offset=found))
+            case _:
+                assert_never(finding)
     records.append(_slot_closed(region, outcome, control, blobs))
     if outcome.universe is not None:
         records.append(outcome.universe)
@@ -107,7 +105,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         fallbacks=draft.fallbacks,
         universe_version=outcome.universe_version,
         slot_status=outcome.status,
-        online_weight_milli=draft.online_weight_milli,
+        **draft.weights_milli,
     )
 
 
@@ -127,11 +125,14 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored[Record
 def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFound, ...]:
     """What the entries of a close that stand before its slot say was met."""
     findings: list[GapFound | HorizonFound] = []
-    for entry in map(decode, (stored.payload for stored in before)):
-        if isinstance(entry, SourceGap):
-            findings.append(GapFound(entry.partition, entry.from_offset, entry.to_offset))
-        elif isinstance(entry, HorizonShort):
-            findings.append(HorizonFound(entry.partition, entry.wanted_offset, entry.found_offset))
+    for stored in before:
+        match stored.record:
+            case SourceGap(partition=partition, from_offset=start, to_offset=stop):
+                findings.append(GapFound(partition, start, stop))
+            case HorizonShort(partition=partition, wanted_offset=wanted, found_offset=found):
+                findings.append(HorizonFound(partition, wanted, found))
+            case other:
+                raise ContractError(f"entry {stored.index}: expected a finding before its slot, got {type(other).__name__}")
     return tuple(findings)
 
 

@@ -10,13 +10,14 @@ from contextlib import ExitStack
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
-from dataflows.connectors.sources import RideSource, describe_source
+from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
 from dataflows.stream.resume import ResumePlan, plan_resume
 from dataflows.stream.stores import Stores
 from ledger.views.append import append_shared
+from ledger.views.follow import Stop
 from ledger.views.regions import last_run
 from schemas.errors import UsageError
 from schemas.events.codec import Decoder
@@ -76,7 +77,7 @@ def start_region(
         snapshot_every_s=stores.settings.snapshot_every_s,
         on_refold=on_refold,
     )
-    stores.runs.append(record_start(stores, f"run {region}", describe_source(source.identity()), processes))
+    stores.runs.append(record_start(stores, f"run {region}", source.identity().to_json(), processes))
     return run
 
 
@@ -87,7 +88,7 @@ def run_embedded(
     *,
     bounded: bool,
     on_slot: Callable[[SlotReport], None] | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    stop: Stop | None = None,
 ) -> None:
     """Run the whole pipeline in this process, without Bytewax."""
     from dataflows.stream.local import run_local
@@ -101,7 +102,7 @@ def run_embedded(
         pumps = open_pumps(stores, source, plans, partitions, rejects, bounded=bounded)
         for pump in pumps:
             opened.callback(pump.close)
-        run_local(pumps, runs, on_slot=on_slot, stopped=stopped)
+        run_local(pumps, runs, on_slot=on_slot, stop=stop)
         record_stops(stores)
 
 

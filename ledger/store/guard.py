@@ -216,8 +216,8 @@ class Guard:
         """The database's frontier at a checkpoint, which it must continue."""
         if known.size > size:
             raise BootRefused(
-                f"{display_name(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, "
-                f"the database {size}. {WAY_OUT}"
+                f"{display_name(log)}: the checkpoint is ahead of the database: {name} has size {known.size}, the database {size}. "
+                f"{WAY_OUT}"
             )
         try:
             frontier = self._ledger.frontier_at(log, known.size)

@@ -1,4 +1,4 @@
-"""`ridecast backtest`: served forecasts against honest baselines on past rides."""
+"""`ridecast backtest`: compares served forecasts with simple baselines on past rides."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers, bars
+from ridecast.screen import output_console, progress_bars
 
 if TYPE_CHECKING:
     from dataflows.jobs.backtest import BacktestResult
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 @options.region
 @click.option("--train-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which training ends and the test begins.")
 @click.option("--test-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which the test ends.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows there, and a plot beside it.")
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger there. [default: a temporary directory]")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows to this file, and a plot beside it."
+)
+@click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
+)
 def command(rides: str | None, region_name: str, train_until: str, test_until: str, json_path: Path | None, home: Path | None) -> None:
-    """Hold served forecasts against honest baselines on past rides.
+    """Compare served forecasts with simple baselines on past rides.
 
-    Bootstraps and trains on what is before --train-until, then runs the live code slot after slot.
+    Bootstraps and trains on the rides before --train-until, then runs the live code slot by slot.
     WAPE is over the median forecast, RMSE over the mean; errors are pooled; truth is the settled count.
 
     \b
@@ -49,7 +53,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} slots"),
         TimeRemainingColumn(),
     )
-    with bars(*columns) as progress:
+    with progress_bars(*columns) as progress:
         task = progress.add_task("starting", total=1)
         result = backtest(
             settings,
@@ -62,7 +66,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             on_slot=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for measure, rows in result.rows.items():
-        # Narrow enough for a terminal of 80 columns: names must not be cut.
+        # Narrow enough for a terminal of 80 columns: names must not be truncated.
         title = f"{region.id} {measure}: WAPE of the median, RMSE of the mean, coverage of 80 %"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("band", "min", "model", "cells", "issues", "RMSE", "WAPE", "bias", "cover"):
@@ -71,8 +75,8 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             coverage = f"{row.coverage80:.1%}" if row.coverage80 is not None else ""
             numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
             table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
-        answers().print(table)
-    if asked - result.test_slots > 1440 // region.slot_min:  # a last evening without a ride is no reason to speak
+        output_console().print(table)
+    if asked - result.test_slots > 1440 // region.slot_min:  # a last evening without rides needs no warning
         days = result.test_slots * region.slot_min / 1440
         click.echo(f"ridecast: the rides end before --test-until {test_until}: {days:,.1f} days were tested", err=True)
     if json_path is not None:
@@ -83,7 +87,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
 def write_result(result: "BacktestResult", path: Path) -> None:
     """The rows as JSON, and a plot of them beside it."""
     first = next(iter(result.rows.values()))
-    said = {
+    document = {
         "region": result.region,
         "train_until": result.train_until,
         "test_until": result.test_until,
@@ -94,7 +98,7 @@ def write_result(result: "BacktestResult", path: Path) -> None:
         "other_measures": {measure: [asdict(row) for row in rows] for measure, rows in list(result.rows.items())[1:]},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said, indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     plot_result(result, path.with_suffix(".png"))
 
 

@@ -1,9 +1,9 @@
-"""`ridecast bootstrap`: history becomes counts."""
+"""`ridecast bootstrap`: counts past rides."""
 
 import click
 
 from ridecast import options
-from ridecast.screen import bars
+from ridecast.screen import progress_bars
 
 
 @click.command()
@@ -13,10 +13,10 @@ from ridecast.screen import bars
 @options.home
 @click.option("--no-history", is_flag=True, help="Start without history; no rides are read.")
 def command(rides: str | None, region_name: str, until: str, home: str | None, no_history: bool) -> None:
-    """Turn history into counts, once.
+    """Count past rides, once.
 
-    Counts every ride before the local midnight --until and records them at the beginning of the
-    region's log, after the schema of the record. Doing it again with the same rides changes nothing; with other rides it is refused.
+    Counts every ride before the local midnight --until and records the counts at the start of the region's log,
+    after the record's schema. Running again with the same rides changes nothing; other rides are refused.
 
     Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
     """
@@ -27,15 +27,15 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
 
     settings = options.settings_of(home=home, rides=rides)
     region = options.region_of(region_name)
-    slot_of_midnight(region, until)  # a wrong date is said before the rides are looked for
+    slot_of_midnight(region, until)  # a wrong date is reported before the rides are opened
     source = None
     if not no_history:
         parse_rides(settings.rides)
         source = open_rides(settings.rides)
-        source.partitions()  # rides that are not there are said before a home is made
+        source.partitions()  # missing rides are reported before a home is created
     stores = open_stores(settings)
     try:
-        with bars() as progress:
+        with progress_bars() as progress:
             task = progress.add_task(f"counting {region.id}", total=None)
             record, fresh = bootstrap_region(
                 stores, region, source, until, on_rides=lambda done, total: progress.update(task, completed=done, total=max(total, 1))
@@ -43,5 +43,5 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
     finally:
         stores.close()
     days = (record.start_slot - record.first_slot) * region.slot_min / 1440
-    said = "bootstrapped" if fresh else "was bootstrapped already"
-    click.echo(f"{region.id} {said}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there.")
+    outcome = "bootstrapped" if fresh else "was bootstrapped already"
+    click.echo(f"{region.id} {outcome}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there.")

@@ -1,4 +1,4 @@
-"""`ridecast demo`: the whole pipeline without a server, from rides to a page to look at."""
+"""`ridecast demo`: the whole pipeline without servers, from rides to a web page."""
 
 import json
 from datetime import date, timedelta
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ledger.store.files import write_durably
 from ridecast import options
-from ridecast.occupancy import occupied
+from ridecast.home_lock import lock_home
 from schemas.errors import UsageError
 from schemas.regions import Region
 
@@ -25,18 +25,28 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 
 @click.command()
 @click.option("--rides", "trips", metavar="TRIPS", help="Your own trips (Parquet or CSV) instead of a simulated city.")
-@click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the one that holds them]")
-@click.option("--timezone", metavar="ZONE", help="Zone of your trips' times, if their region does not ship.")
+@click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the region of the trips]")
+@click.option("--timezone", metavar="ZONE", help="Time zone of your trips, if their region is not built in.")
 @click.option(
-    "--home", metavar="DIR", help="Where everything is kept; run again to go on. [default: demo; with --rides demo-<name of the file>]"
+    "--home", metavar="DIR", help="Directory of all data; run again to resume. [default: demo; with --rides demo-<name of the file>]"
 )
 @options.port
 @click.option(
-    "--speedup", type=click.FloatRange(0.1, 100_000), default=SPEEDUP, show_default=True, help="How fast time passes once the page is up."
+    "--speedup",
+    type=click.FloatRange(0.1, 100_000),
+    default=SPEEDUP,
+    show_default=True,
+    help="Speed of the simulated clock once the page is available.",
 )
 @click.option("--days", type=click.IntRange(4, 365), default=DAYS, show_default=True, help="Days of the simulated city.")
-@click.option("--rides-per-day", type=click.IntRange(10, 1_000_000), default=RIDES_PER_DAY, show_default=True, help="Its size.")
-@click.option("--until-end", is_flag=True, help="Do not slow down for watching: process everything, then end.")
+@click.option(
+    "--rides-per-day",
+    type=click.IntRange(10, 1_000_000),
+    default=RIDES_PER_DAY,
+    show_default=True,
+    help="Rides per day of the simulated city.",
+)
+@click.option("--until-end", is_flag=True, help="Process everything at full speed, then end.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -50,10 +60,10 @@ def command(
     rides_per_day: int,
     until_end: bool,
 ) -> None:
-    """The whole pipeline on a simulated city, or on your own trips, with a page to look at.
+    """Run the whole pipeline on a simulated city, or on your own trips, with a web page.
 
-    History is bootstrapped, a model trained, then days pass at high speed and go on at a watchable pace.
-    The page is at http://127.0.0.1:8000. Ctrl-C stops cleanly; the same command goes on.
+    Bootstraps history, trains a model, processes some days at full speed, then continues at --speedup.
+    The page is at http://127.0.0.1:8000. Ctrl-C stops cleanly; the same command resumes.
 
     \b
     Examples:
@@ -64,15 +74,15 @@ def command(
     from dataflows.connectors.feed import Feed
     from dataflows.jobs.bootstrap import slot_of_midnight
     from ridecast.commands import bootstrap, importing, run, simulate, train
-    from ridecast.landing import OtherOrigin
+    from ridecast.ride_output import OtherOrigin
 
     console = Console(stderr=True)
     home = home or home_of(trips)
     settings = options.settings_of(home=home, api_port=api_port, rides=str(Path(home) / "rides"))
     folder = settings.home
     if not until_end:
-        bind(settings.api_host, settings.api_port).close()  # a used port is said now, not after the training
-    lock = ctx.with_resource(occupied(folder, "ridecast demo"))
+        bind(settings.api_host, settings.api_port).close()  # a used port is reported now, not after training
+    lock = ctx.with_resource(lock_home(folder, "ridecast demo"))
     name = _region(folder, trips, region_name, timezone)
     region = options.region_of(name)
 
@@ -84,10 +94,10 @@ def command(
         else:
             ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
     except OtherOrigin as cause:
-        raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size; give another --home") from cause
+        raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size; use another --home") from cause
     until, paced_from = _plan(past, region)
 
-    console.rule("2  history becomes counts")
+    console.rule("2  counts")
     feed = Feed(past, live)
     feed.release(slot_of_midnight(region, paced_from) * region.slot_us)
     if until_end:
@@ -95,9 +105,9 @@ def command(
     feed.close()
     ctx.invoke(bootstrap.command, rides=str(live), region_name=name, until=until, home=str(folder))
 
-    console.rule("3  a model")
+    console.rule("3  model")
     if train.champion_of(settings, region):
-        click.echo("trained already")
+        click.echo("already trained")
     else:
         ctx.invoke(train.command, region_name=None, home=str(folder), promote=True, most_rows=MOST_ROWS)
 
@@ -108,7 +118,7 @@ def command(
 
 
 def home_of(trips: str | None) -> str:
-    """Where a demo is kept if nobody says it: own trips have a home of their own.
+    """The default home of a demo: each file of trips has its own.
 
     >>> home_of(None), home_of("data/trips.csv.gz")
     ('demo', 'demo-trips')
@@ -126,12 +136,12 @@ def _region(folder: Path, trips: str | None, region_name: str | None, timezone: 
     if chosen.exists():
         return str(chosen)
     found = _region_of_trips(Path(trips), timezone)
-    write_durably(chosen, found.to_json().encode())  # Believed when it is there, so never half there.
+    write_durably(chosen, found.to_json().encode())  # Trusted when it exists, so it must never be partly written.
     return str(chosen)
 
 
 def _region_of_trips(path: Path, timezone: str | None) -> Region:
-    """The shipped region that holds most of the trips, or a new one around them."""
+    """The built-in region that contains most of the trips, or a new one around them."""
     from dataclasses import replace
 
     import numpy as np
@@ -143,7 +153,7 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
 
     rides = to_trips([read_trips(path, ColumnNames(None, None, None, None, timezone), timezone or "UTC")])
     if not len(rides.lat):
-        raise UsageError(f"{path}: expected trips with times and coordinates, found none that can be used")
+        raise UsageError(f"{path}: expected trips with times and coordinates, found none")
     for name in shipped_regions():
         region = load_region(name)
         if inside(region.polygon, rides.lat, rides.lon).mean() > 0.5:
@@ -156,7 +166,7 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
 
 
 def _plan(past: Path, region: Region) -> tuple[str, str]:
-    """Local dates at which history ends and the watchable part begins.
+    """Local dates at which history ends and the slow part begins.
 
     Raises:
         UsageError: the rides span too few days.

@@ -1,4 +1,4 @@
-"""`ridecast import`: trip files become ride events."""
+"""`ridecast import`: converts trip files to ride events."""
 
 import csv
 import hashlib
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ridecast import landing, options
-from ridecast.screen import bars
+from ridecast import options, ride_output
+from ridecast.screen import progress_bars
 from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.regions import Region
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 SLICE_EVENTS = 50_000  # events encoded at once; bounds memory to some tens of megabytes
 NO_MORE = (1 << 63) - 1
-WARN_SHARE = 0.05  # of places outside the region: a city's own outliers are fewer
-REFUSE_SHARE = 0.95  # then it is hardly the region, or hardly the columns, that was meant
+WARN_SHARE = 0.05  # share of places outside the region; the outliers of a city's own trips are fewer
+REFUSE_SHARE = 0.95  # from here on, the region or the columns are probably wrong
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="TRIPS...")
 @options.region
 @click.option("--out", metavar="DIR", help="A new or empty directory for the ride events.")
-@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is made with unlimited retention.")
+@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is created with unlimited retention.")
 @click.option("--topic", default="rides.raw", show_default=True, help="The topic's name.")
 @click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
-@click.option("--time", "time_column", metavar="COLUMN", help="When the ride started; found by name if not given.")
+@click.option("--time", "time_column", metavar="COLUMN", help="Start time of the ride; found by name if not given.")
 @click.option("--lat", "lat_column", metavar="COLUMN", help="Latitude of the pickup, degrees; found by name if not given.")
 @click.option("--lon", "lon_column", metavar="COLUMN", help="Longitude of the pickup, degrees; found by name if not given.")
 @click.option("--id", "id_column", metavar="COLUMN", help="Unique id of the ride; without one, ids are derived from the rows.")
@@ -41,8 +41,8 @@ REFUSE_SHARE = 0.95  # then it is hardly the region, or hardly the columns, that
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Simulate delivery: largest delay of an event, seconds.")
 @click.option("--duplicates", type=float, default=0.0, show_default=True, help="Simulate delivery: share of events delivered twice.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulated delivery.")
-@click.option("--outside-ok", is_flag=True, help="Go on although nearly all places lie outside the region.")
-@click.option("--rejects", metavar="FILE", help=f"Where rows that make no event go.  [default: {landing.REJECTS_FILE}, in DIR]")
+@click.option("--outside-ok", is_flag=True, help="Continue even if nearly all places are outside the region.")
+@click.option("--rejects", metavar="FILE", help=f"File for rows that cannot be converted.  [default: {ride_output.REJECTS_FILE}, in DIR]")
 def command(
     files: tuple[str, ...],
     region_name: str,
@@ -61,13 +61,13 @@ def command(
     outside_ok: bool,
     rejects: str | None,
 ) -> None:
-    """Turn trip files (Parquet or CSV) into ride events of kind `started`.
+    """Convert trip files (Parquet or CSV) to ride events of kind `started`.
 
-    Columns are found by their usual names, or named by you. Events are sorted by time and written in four
-    partitions. Without an id column an event's id is a hash of its row and of which occurrence of that row
-    it is, so exact duplicate rows are different rides, and importing again gives the same ids. Rows that
-    make no event, and local hours that the clocks ran through twice or never, are counted by reason and
-    kept in a file. Places outside the region are written and counted here; the intake rejects them.
+    Columns are found by their usual names, or by the options below. Events are sorted by time and written to
+    four partitions. Without an id column, an event's id is a hash of its row and the number of its occurrence,
+    so exact duplicate rows are different rides, and importing again gives the same ids. Rows that cannot be
+    converted, and local times that are ambiguous or do not exist, are counted by reason and saved to a
+    file. Places outside the region are written and counted here; intake rejects them later.
 
     \b
     Examples:
@@ -78,29 +78,29 @@ def command(
     from dataflows.connectors.delivery import DeliveryRules
     from dataflows.connectors.trips.files import ColumnNames
 
-    landing.check_choice(out, kafka)
+    ride_output.check_choice(out, kafka)
     region = options.region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     names = ColumnNames(time_column, lat_column, lon_column, id_column, timezone)
     paths = _distinct([Path(name) for name in files])
     origin = _origin(paths, region, names, rules) if out is not None else {}
-    if out is not None and landing.is_done(Path(out), origin):
-        click.echo(f"{out} holds these rides already; nothing to do.")
+    if out is not None and ride_output.is_done(Path(out), origin):
+        click.echo(f"{out} already holds these rides; nothing to do.")
         return
-    kept = Path(rejects) if rejects else Path(out or "") / landing.REJECTS_FILE
+    kept = Path(rejects) if rejects else Path(out or "") / ride_output.REJECTS_FILE
     with _progress() as progress:
         trips = _read(paths, names, region, progress)
         outside = _outside(trips, region, go_on=outside_ok)
-        opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
+        opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(str(kafka), topic, append_to=append_to)
         with opened as place:
             delivery = _deliver(trips, region, rules, place, progress)
             if trips.rejected:
-                _write_rejects(kept if rejects else place.folder / landing.REJECTS_FILE, trips.rejected)
+                _write_rejects(kept if rejects else place.folder / ride_output.REJECTS_FILE, trips.rejected)
     _report(trips, delivery, kept, outside)
     if outside > WARN_SHARE * len(trips):
         click.echo(
-            f"ridecast: {outside:,} of {len(trips):,} rides ({outside / len(trips):.0%}) lie outside of region {region.id} "
-            "and will be rejected when they are read",
+            f"ridecast: {outside:,} of {len(trips):,} rides ({outside / len(trips):.0%}) are outside region {region.id} "
+            "and will be rejected by intake",
             err=True,
         )
 
@@ -120,7 +120,7 @@ def _distinct(paths: list[Path]) -> list[Path]:
 
 
 def _origin(paths: Sequence[Path], region: Region, names: "ColumnNames", rules: "DeliveryRules") -> dict[str, object]:
-    """What the rides are made from; equal for equal rides. Folders are left out: they say nothing about the rides."""
+    """What the rides are made from; equal for equal rides. Folder names are left out: they do not affect the rides."""
     return {
         "made_by": "ridecast import",
         "version": 1,
@@ -148,10 +148,10 @@ def _read(paths: Sequence[Path], names: "ColumnNames", region: Region, progress:
 
 
 def _outside(trips: "Trips", region: Region, *, go_on: bool) -> int:
-    """How many places lie outside the region, by the rule of the intake.
+    """How many places are outside the region, by the rule of intake.
 
     Raises:
-        RidecastError: nearly all of them do, and nobody said to go on.
+        RidecastError: nearly all of them are, and `go_on` is not set.
     """
     from schemas.events.cells import inside
     from schemas.regions import load_region, shipped_regions
@@ -165,14 +165,14 @@ def _outside(trips: "Trips", region: Region, *, go_on: bool) -> int:
         hint = "latitude and longitude look swapped: name the columns with --lat and --lon"
     for name in shipped_regions():
         if inside(load_region(name).polygon, trips.lat, trips.lon).mean() > 0.5:
-            hint = f"most lie in {name}: give --region {name}"
+            hint = f"most are in {name}: use --region {name}"
     raise RidecastError(
-        f"region {region.id}: expected rides in its polygon, got {outside:,} of {len(here):,} outside of it; {hint}; "
-        "nothing was written, --outside-ok goes on all the same"
+        f"region {region.id}: expected rides in its polygon, got {outside:,} of {len(here):,} outside it; {hint}; "
+        "nothing was written; use --outside-ok to continue anyway"
     )
 
 
-def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: landing.Landing, progress: Progress) -> "Delivery":
+def _deliver(trips: "Trips", region: Region, rules: "DeliveryRules", place: ride_output.RideOutput, progress: Progress) -> "Delivery":
     from dataflows.connectors.delivery import Delivery
     from dataflows.connectors.files.ridelog import PARTITIONS
 
@@ -199,7 +199,7 @@ def _write_rejects(path: Path, rejected: "list[RejectedRow]") -> None:
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return bars(*columns)
+    return progress_bars(*columns)
 
 
 def _report(trips: "Trips", delivery: "Delivery", rejects: Path, outside: int) -> None:
@@ -207,7 +207,7 @@ def _report(trips: "Trips", delivery: "Delivery", rejects: Path, outside: int) -
 
     first, last = (datetime.fromtimestamp(int(trips.occurred_at_us[row]) / 1e6, UTC) for row in (0, -1))
     rows = [("rows read", trips.received), ("rides", len(trips)), ("  equal to an earlier row", trips.repeated)]
-    rows += [("  outside of the region", outside)] if outside else []
+    rows += [("  outside the region", outside)] if outside else []
     rows += [(f"  rejected: {reason}", count) for reason, count in sorted(Counter(row.reason.value for row in trips.rejected).items())]
     rows += [("events written", delivery.delivered), ("  delivered twice", delivery.repeated)]
     for label, count in rows:

@@ -1,10 +1,10 @@
-"""`ridecast rejects`: events that were not accepted."""
+"""`ridecast rejects`: events that were rejected."""
 
 import click
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers
+from ridecast.screen import output_console
 from schemas.errors import NotFound, UsageError
 from schemas.events.rides import Reason
 from schemas.topics import REJECTED
@@ -12,17 +12,17 @@ from schemas.topics import REJECTED
 
 @click.group()
 def command() -> None:
-    """Look at events that were not accepted: where they lie, why, and their original bytes."""
+    """Show events that were rejected: their place, the reason and the original bytes."""
 
 
 @command.command()
 @options.home
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option("--reason", help="Only this rule's id, for example outside_region.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most rows to show.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of rows to show.")
 @click.option("--hex", "as_hex", is_flag=True, help="One event per line: partition, offset, reason, bytes as hex.")
 def show(home: str | None, partition: int | None, reason: str | None, limit: int, as_hex: bool) -> None:
-    """Show rejected events, oldest first: of a home, or of the topic when outputs go to Kafka.
+    """Show rejected events, oldest first: of a home, or of the topic if outputs go to Kafka.
 
     Example: ridecast rejects show --home home --reason outside_region
     """
@@ -51,10 +51,10 @@ def show(home: str | None, partition: int | None, reason: str | None, limit: int
         return
     table = Table("partition", "offset", "reason", "detail", "bytes")
     for event in found:
-        shown = "sealed" if missing else event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
+        shown = "encrypted" if missing else event.value[:24].hex() + ("..." if len(event.value) > 24 else "")
         table.add_row(str(event.partition), str(event.offset), event.reason, event.detail, shown)
-    answers().print(table)
+    output_console().print(table)
     where = f" in {REJECTED.name_of(settings.instance)} at {settings.kafka}" if settings.kafka else ""
-    click.echo(f"{len(found)} shown; {total} rejected in all{where}" + "".join(f", {n} {name}" for name, n in counts.items()))
+    click.echo(f"{len(found)} shown; {total} rejected in total{where}" + "".join(f", {n} {name}" for name, n in counts.items()))
     if missing:
         raise NotFound(missing)

@@ -10,31 +10,31 @@ import click
 from rich.console import Console
 
 from ridecast import options
-from ridecast.occupancy import occupied
-from ridecast.screen import Line
+from ridecast.home_lock import lock_home
+from ridecast.screen import StatusLine
 from schemas.errors import StoreUnavailable
 from schemas.regions import Region
 from schemas.settings import PREFIX, SETTINGS, Settings
 
-REPLAYING_FROM = timedelta(days=3)  # a run that was away for a weekend still has a lag
+REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
 
 
 @click.command()
 @options.rides
 @options.region
 @options.home
-@click.option("--until-end", is_flag=True, help="Process what is there now as fast as possible, close what its end allows, exit 0.")
+@click.option("--until-end", is_flag=True, help="Process the available rides at full speed, close all slots that they complete, exit 0.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
 @options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 def command(
     rides: str | None, region_name: str, home: str | None, until_end: bool, processes: int, api_port: int | None, no_api: bool
 ) -> None:
-    """Forecast: read rides, close slots, record, publish, answer.
+    """Read rides, close slots, record and publish forecasts, serve the API.
 
-    Without servers everything lives in --home; with RIDECAST_KAFKA, RIDECAST_DATABASE and
-    RIDECAST_REDIS the same code uses Kafka, PostgreSQL and Redis. Ctrl-C stops cleanly; starting
-    again goes on where the ledger ends, with any number of processes.
+    Without servers all data is in --home; with RIDECAST_KAFKA, RIDECAST_DATABASE and
+    RIDECAST_REDIS the same code uses Kafka, PostgreSQL and Redis. Ctrl-C stops cleanly; the next
+    run resumes where the ledger ends, with any number of processes.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def command(
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
-    with occupied(settings.home, "ridecast run") as lock:
+    with lock_home(settings.home, "ridecast run") as lock:
         run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock)
 
 
@@ -60,19 +60,20 @@ def run_region(
     lock: int,
     extra: Mapping[str, str] | None = None,
 ) -> None:
-    """Check what can be checked at once, then supervise with a progress line.
+    """Check the inputs, then supervise with a progress line.
 
     Args:
-        lock: The descriptor that has the home, for children to inherit.
+        lock: Descriptor of the home's lock, for children to inherit.
     """
     from api.serve import bind
     from dataflows.connectors.reachable import check_servers
-    from dataflows.connectors.sources import describe_source, open_rides, same_source
+    from dataflows.connectors.source_identity import SourceIdentity
+    from dataflows.connectors.sources import open_rides
     from dataflows.stream.resume import check_held, plan_resume
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.regions import last_run
-    from ridecast.relay import Relay, wants_everything
+    from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
     from schemas.settings import parse_rides
 
@@ -87,43 +88,43 @@ def run_region(
         if settings.database:
             raise StoreUnavailable(f"RIDECAST_DATABASE: {cause}") from cause
         raise
-    said = Line(Console(stderr=True))
+    screen = StatusLine(Console(stderr=True))
     try:
         plan = plan_resume(stores.ledger, region.id, source.partitions())
         bounds = {partition: source.bounds(partition) for partition in source.partitions()}
         warnings = warnings_of(settings, region, plan.region)
         last, now = last_run(stores.ledger, region.id), source.identity()
-        before = last.source if last else ""
-        if before and not same_source(before, now):
+        before = SourceIdentity.from_text(last.source) if last and last.source else None
+        if before is not None and not before.may_be(now):
             warnings.append(
-                f"region {region.id}: its last run read {describe_source(before)}, this one reads {describe_source(now)}; "
-                "it goes on at the offsets where that one stopped"
+                f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
+                "it resumes at the offsets where that one stopped"
             )
         for warning in warnings:
-            said.say(f"ridecast: {warning}")
+            screen.print(f"ridecast: {warning}")
         check_held(plan, bounds)
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
         line = ProgressLine(region, watch, ahead)
-        relay = Relay(said.say, everything=wants_everything())
+        relay = Relay(screen.print, everything=traceback_wanted())
         supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
         if "api" in companions:
-            bind(settings.api_host, settings.api_port).close()  # a used port is said before anything starts
-            said.say(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
-        with said:
-            said.show(line.text())
-            supervisor.run(lambda: said.show(line.text()))
-        said.say(line.summary())
+            bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts
+            screen.print(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
+        with screen:
+            screen.show(line.text())
+            supervisor.run(lambda: screen.show(line.text()))
+        screen.print(line.summary())
     finally:
         stores.close()
         source.close()
 
 
 def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str]:
-    """What is probably not meant, though a run can go on with it."""
-    found = [f"{name} is set but is no setting; see `ridecast settings`" for name in settings.unknown]
+    """Likely mistakes that do not prevent a run."""
+    found = [f"{name} is not a Ridecast setting (typo?); see `ridecast settings`" for name in settings.unknown]
     if asked.to_json() != recorded.to_json():
-        found.append(f"region {asked.id}: its definition has changed since it was bootstrapped; the recorded one stays in force")
+        found.append(f"region {asked.id}: its definition has changed since it was bootstrapped; the recorded one still applies")
     return found
 
 
@@ -133,12 +134,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if not os.environ.get("RIDECAST_TRACEBACK"):
-        fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack helps nobody who runs it
+        fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack trace does not help users
     return {**kept, **{name: value for name, value in chosen.items() if value}, **fixed}
 
 
 def lag(behind: timedelta) -> str:
-    """How far behind the clock a run is; days behind, the rides are old ones that are replayed.
+    """How far a run is behind the clock; days behind means that old rides are being replayed.
 
     >>> lag(timedelta(seconds=65)), lag(timedelta(days=4000))
     ('lag 65 s', 'replaying')
@@ -150,9 +151,9 @@ class ProgressLine:
     """events/s, slot, lag and the live error against the baseline, in one line.
 
     Args:
-        region: What is running.
-        watch: Where figures come from.
-        ahead: Of a bounded run, what it has to do: partition -> (first offset, end); else None.
+        region: The region that runs.
+        watch: Source of the figures.
+        ahead: The work of a bounded run: partition -> (first offset, end); else None.
     """
 
     def __init__(self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None) -> None:
@@ -167,7 +168,7 @@ class ProgressLine:
         self._text = "starting ..."
 
     def text(self) -> str:
-        """The line now; the ledger is asked at most four times a second."""
+        """The current line; the ledger is read at most four times a second."""
         now = time.monotonic()
         if now - self._looked < 0.25:
             return self._text
@@ -187,10 +188,10 @@ class ProgressLine:
         return self._text
 
     def summary(self) -> str:
-        """What the run did, for its last line."""
+        """Summary of the run, for its last line."""
         [progress] = self._watch.look()
         seconds = time.monotonic() - self._started
-        error = f"; WAPE {progress.wape:.3f} against {progress.baseline_wape:.3f} of the baseline" if progress.wape is not None else ""
+        error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
         return (
             f"{self._region.id}: {progress.slots:,} slots closed, {progress.events:,} events ({progress.rides:,} rides counted, "
             f"{progress.corrections:,} of them corrections, {progress.rejected:,} rejected) in {seconds:.1f} s{error}"

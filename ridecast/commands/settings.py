@@ -1,4 +1,4 @@
-"""`ridecast settings`: every setting with its value, unit and bound, and where the value came from."""
+"""`ridecast settings`: every setting with its value, unit, bounds and source."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from schemas.settings import Settings
 @click.command("settings")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table, for scripts.")
 def command(as_json: bool) -> None:
-    """Show every setting, its default, unit and bound, and where its value came from.
+    """Show every setting with its value, default, unit, bounds and source.
 
-    Set one with its variable (RIDECAST_API_PORT=8080) or, where a command has it, with its option.
-    Exit code 2 and the variable's name when a value is malformed or out of bounds.
+    Set a setting with its variable (RIDECAST_API_PORT=8080) or, where a command has one, with its option.
+    A malformed or out-of-bounds value ends with exit code 2 and the variable's name.
     """
     settings = Settings.from_env(os.environ)
     if as_json:
@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
     table.add_column("variable", no_wrap=True)
     table.add_column("value", overflow="fold", min_width=12)
     table.add_column("from", no_wrap=True)
-    table.add_column("meaning; what is allowed", ratio=1)
+    table.add_column("meaning; allowed values", ratio=1)
     for row in settings.explain():
         setting = row.setting
         source = "environment" if row.source == setting.variable else row.source
@@ -49,4 +49,4 @@ def command(as_json: bool) -> None:
         )
     Console(highlight=False, markup=False).print(table)
     for name in settings.unknown:
-        click.echo(f"{name} is set but is no setting; a typing error?", err=True)
+        click.echo(f"{name} is not a Ridecast setting (typo?)", err=True)

@@ -1,4 +1,4 @@
-"""`ridecast simulate`: the ride events of a seeded city."""
+"""`ridecast simulate`: the ride events of a simulated city."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import click
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from ridecast import landing, options
-from ridecast.screen import bars
+from ridecast import options, ride_output
+from ridecast.screen import progress_bars
 from schemas.errors import UsageError
 from schemas.events.measures import KINDS
 from schemas.regions import US_PER_S
@@ -17,12 +17,14 @@ DAY_US = 86_400 * US_PER_S
 
 @click.command("simulate")
 @options.region
-@click.option("--days", type=int, default=30, show_default=True, help="How many times 24 hours.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Makes the city and every ride; same seed, same bytes.")
-@click.option("--start", default="2025-04-05", show_default=True, metavar="YYYY-MM-DD", help="Local midnight at which it begins.")
-@click.option("--rides-per-day", type=int, default=20_000, show_default=True, help="Requests on an average day, about.")
+@click.option("--days", type=int, default=30, show_default=True, help="Length, in days of 24 hours.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the city and its rides; same seed, same bytes.")
+@click.option(
+    "--start", default="2025-04-05", show_default=True, metavar="YYYY-MM-DD", help="Local midnight at which the simulation starts."
+)
+@click.option("--rides-per-day", type=int, default=20_000, show_default=True, help="Approximate number of requests on an average day.")
 @click.option("--out", metavar="DIR", help="A new or empty directory for the ride events.")
-@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is made with unlimited retention.")
+@click.option("--kafka", metavar="HOST:PORT", help="Write to a Kafka topic instead; it is created with unlimited retention.")
 @click.option("--topic", default="rides.raw", show_default=True, help="The topic's name.")
 @click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Largest delay of an event on its way to the log, seconds.")
@@ -40,11 +42,11 @@ def command(
     jitter_s: float,
     duplicates: float,
 ) -> None:
-    """Write the ride events of a seeded city.
+    """Write the ride events of a simulated city.
 
-    Every ride has its whole life: requested, accepted, started, completed, or cancelled, or unserved. Demand
-    follows the hour, the weekday, holidays, rain and events such as concerts, and spreads over a few busy
-    cells and many quiet ones. A longer simulation begins with the events of a shorter one.
+    Every ride has all its events: requested, accepted, started, completed, or cancelled, or unserved. Demand
+    depends on the hour, the weekday, holidays, rain and events such as concerts, and is spread over a few busy
+    cells and many quiet ones. A longer simulation starts with the same events as a shorter one.
 
     \b
     Examples:
@@ -56,7 +58,7 @@ def command(
     from state.demand.calendar import Calendar
     from state.simulation.simulate import simulate_city
 
-    landing.check_choice(out, kafka)
+    ride_output.check_choice(out, kafka)
     region = options.region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     try:
@@ -74,13 +76,13 @@ def command(
         "rides_per_day": rides_per_day,
         "delivery": {"jitter_s": jitter_s, "duplicates": duplicates, "seed": seed},
     }
-    if out is not None and landing.is_done(Path(out), origin):
-        click.echo(f"{out} holds these rides already; nothing to do.")
+    if out is not None and ride_output.is_done(Path(out), origin):
+        click.echo(f"{out} already holds these rides; nothing to do.")
         return
     delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
-    opened = landing.directory(Path(out), origin) if out is not None else landing.topic(str(kafka), topic, append_to=append_to)
+    opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(str(kafka), topic, append_to=append_to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with bars(*columns) as progress, opened as place:
+    with progress_bars(*columns) as progress, opened as place:
         task = progress.add_task("days", total=days)
         for day, events in enumerate(city):
             for row, count in enumerate(np.bincount(events.kind, minlength=len(KINDS)).tolist()):

@@ -1,4 +1,4 @@
-"""`ridecast status`: what a home holds."""
+"""`ridecast status`: shows what a home holds."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers
+from ridecast.screen import output_console
 from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import region_from_json
 
@@ -15,7 +15,7 @@ from schemas.regions import region_from_json
 @click.command()
 @options.home
 def command(home: str | None) -> None:
-    """What a home holds: regions, newest slots, models, logs.
+    """Show what a home holds: regions, newest slots, models, logs.
 
     Example: ridecast status --home home
     """
@@ -48,7 +48,7 @@ def command(home: str | None) -> None:
                 model = in_force.champions.get((region.id, measure))
                 champions.append(f"{measure}: {model.hex()[:12] if model else 'baseline only'}")
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
-        console = answers()
+        console = output_console()
         console.print(regions)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):

@@ -1,10 +1,10 @@
-"""`ridecast train`: a model from what has been counted."""
+"""`ridecast train`: trains a model on the recorded counts."""
 
 import click
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers, bars
+from ridecast.screen import output_console, progress_bars
 from schemas.regions import Region
 from schemas.settings import Settings
 from state.forecast.training import MOST_ROWS
@@ -13,18 +13,18 @@ from state.forecast.training import MOST_ROWS
 @click.command()
 @options.home
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region to train for. [default: the only one in this home]")
-@click.option("--promote", is_flag=True, help="Let it serve as champion from the next slot on.")
+@click.option("--promote", is_flag=True, help="Serve the model as champion from the next slot on.")
 @click.option(
     "--most-rows",
     type=click.IntRange(10_000),
     default=MOST_ROWS,
     show_default=True,
-    help="Rows to fit; up to 1/4 more.",
+    help="Maximum number of rows to fit (up to 1/4 more).",
 )
 def command(home: str | None, region_name: str | None, promote: bool, most_rows: int) -> None:
-    """Train a model on what has been counted, record it, and with --promote let it serve.
+    """Train a model on the recorded counts, record it, and with --promote serve it.
 
-    The last part of the time is held out for the errors shown; the model that serves is then fitted on
+    The last part of the history is held out to compute the errors shown; the recorded model is then fitted on
     all of it. The run is in MLflow, the artefact in the blob store, the record in the control log.
 
     Example: ridecast train --home home --promote
@@ -36,7 +36,7 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
     region = options.region_of(region_name) if region_name else None
     stores = open_stores(settings)
     try:
-        with bars() as progress:
+        with progress_bars() as progress:
             task = progress.add_task("training", total=1.0)
             trained = train_region(
                 stores,
@@ -55,7 +55,7 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
         for horizon in horizons:
             names = (f"wape_{horizon}", f"baseline_wape_{horizon}", f"rmse_{horizon}", f"baseline_rmse_{horizon}")
             table.add_row(f"{horizon} min", *(f"{found.model.metrics[name]:.3f}" for name in names))
-        answers().print(table)
+        output_console().print(table)
     click.echo("promoted: it serves from the next slot on" if promote else "recorded, not promoted: it serves nothing yet")
 
 

@@ -1,18 +1,18 @@
-"""`ridecast worker`: the processes that `ridecast run` starts; not for people."""
+"""`ridecast worker`: the processes that `ridecast run` starts; internal."""
 
 import logging
 import os
 
 import click
 
-from ridecast.supervise import end_with_parent, lasting, sorted_errors
+from ridecast.supervise import end_with_parent, mark_permanent_errors, permanent
 from schemas.settings import Settings
 
 
 @click.group(hidden=True)
-@click.option("--tied", is_flag=True, help="End when standard input does: with the supervisor.")
+@click.option("--tied", is_flag=True, help="End when standard input closes: with the supervisor.")
 def command(tied: bool) -> None:
-    """One process of a run; settings come from the environment."""
+    """Run one process; settings come from the environment."""
     if tied:
         end_with_parent()
     settings = Settings.from_env(os.environ)
@@ -28,42 +28,47 @@ def command(tied: bool) -> None:
 def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
     """Read rides, close slots, record forecasts."""
     from dataflows.stream.forecast import run_process
-    from ridecast.main import say
+    from dataflows.stream.stopping import stop_on_signals
+    from ridecast.main import report_error
 
     def leave(error: Exception) -> None:
-        os._exit(say(lasting(error)))
+        os._exit(report_error(permanent(error)))
 
-    with sorted_errors():
-        run_process(Settings.from_env(os.environ), regions.split(","), processes, process, addresses, bounded=until_end, leave=leave)
+    with mark_permanent_errors():
+        settings = Settings.from_env(os.environ)
+        run_process(settings, regions.split(","), processes, process, addresses, stop_on_signals(), bounded=until_end, leave=leave)
 
 
 @command.command()
 @click.option("--regions", required=True)
-@click.option("--drain", is_flag=True, help="Publish what is recorded now, then end.")
+@click.option("--drain", is_flag=True, help="Publish everything recorded so far, then end.")
 def publish(regions: str, drain: bool) -> None:
     """Follow the regions' logs; publish forecasts to their topic and the online store."""
     from dataflows.stream.publish_process import run_publisher
+    from dataflows.stream.stopping import stop_on_signals
 
-    with sorted_errors():
-        run_publisher(Settings.from_env(os.environ), regions.split(","), drain=drain)
+    with mark_permanent_errors():
+        run_publisher(Settings.from_env(os.environ), regions.split(","), stop_on_signals(), drain=drain)
 
 
 @command.command()
 @click.option("--regions", required=True)
 def api(regions: str) -> None:
-    """Answer over REST."""
+    """Serve the REST API."""
     from api.serve import serve
+    from dataflows.stream.stopping import stop_on_signals
 
-    with sorted_errors():
-        serve(Settings.from_env(os.environ), regions.split(","))
+    with mark_permanent_errors():
+        serve(Settings.from_env(os.environ), regions.split(","), stop_on_signals())
 
 
 @command.command()
 @click.option("--regions", required=True)
 def feed(regions: str) -> None:
-    """Release a past log into the live one in step with the clock, for demonstrations."""
+    """Copy a past log into the live one in step with the clock, for demonstrations."""
     from dataflows.connectors.feed import run_feed
+    from dataflows.stream.stopping import stop_on_signals
 
     settings = Settings.from_env(os.environ)
-    with sorted_errors():
-        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]))
+    with mark_permanent_errors():
+        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]), stop_on_signals())

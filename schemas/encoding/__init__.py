@@ -1,1 +1,1 @@
-"""Bytes of Avro: varints, containers, evolution, fingerprints."""
+"""Avro encoding: varints, schema files, evolution, fingerprints."""

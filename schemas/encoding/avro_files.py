@@ -1,4 +1,4 @@
-"""Which Avro schemas we have released, as files that never change, and the names that bytes give them."""
+"""Released Avro schemas, as files that never change, and their fingerprints."""
 
 import json
 from functools import cache
@@ -31,7 +31,7 @@ def released(name: str) -> AvroSchema:
 def without_logical_types(schema: AvroSchema) -> AvroSchema:
     """The same schema with times as plain integers: same bytes, same fingerprint, no datetime limits.
 
-    A time in the year 30,000 then decodes, and is rejected by the rule that names it.
+    So a time in the year 30,000 can be decoded, and intake rejects it by its rule on times.
     """
     if isinstance(schema, list):
         return [without_logical_types(branch) for branch in schema]

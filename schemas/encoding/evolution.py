@@ -1,7 +1,7 @@
-"""May a reader of one schema read what a writer of another wrote, and if not, why not.
+"""Checks whether a reader of one schema can read data written with another, and explains why not.
 
-The rules are those of Avro 1.12, "Schema Resolution", taken strictly: whatever the writer may write must be
-readable. Two are ours: a time may not change its unit, and a field that names a person may not lose its mark.
+The rules are those of Avro 1.12, "Schema Resolution", applied strictly: everything that the writer may write must
+be readable. Two rules are our own: a time must keep its unit, and a personal field must keep its `pii` mark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 AvroSchema = Any  # a schema as parsed JSON: dict, list or str
 
-PROMOTIONS = {  # writer's type -> what a reader may take it for
+PROMOTIONS = {  # writer's type -> types that a reader may use instead
     "int": {"long", "float", "double"},
     "long": {"float", "double"},
     "float": {"double"},
@@ -21,23 +21,23 @@ NAMED = ("record", "enum", "fixed")
 
 
 class Compatibility(StrEnum):
-    """Who must be able to read whom when a schema gets a new version."""
+    """Which versions must be able to read which when a schema gets a new version."""
 
-    BACKWARD = "backward"  # readers of the new read what writers of the last wrote
-    FORWARD = "forward"  # readers of the last read what writers of the new write
+    BACKWARD = "backward"  # readers of the new version read data of the last one
+    FORWARD = "forward"  # readers of the last version read data of the new one
     FULL = "full"  # both
-    BACKWARD_TRANSITIVE = "backward_transitive"  # the same towards every earlier version
+    BACKWARD_TRANSITIVE = "backward_transitive"  # the same for every earlier version
     FORWARD_TRANSITIVE = "forward_transitive"
     FULL_TRANSITIVE = "full_transitive"
 
 
 def judge(new: AvroSchema, history: Sequence[AvroSchema], mode: Compatibility) -> tuple[str, ...]:
-    """What stands against releasing a new version; empty when nothing does.
+    """Reasons not to release a new version; empty if there are none.
 
     Args:
-        new: The schema that wants to be released.
+        new: The schema to be released.
         history: Released versions, oldest first.
-        mode: What is promised.
+        mode: The required compatibility.
 
     >>> judge("long", ["int", "string"], Compatibility.BACKWARD_TRANSITIVE)
     ('new reads v2: expected long, writer has string',)
@@ -53,7 +53,7 @@ def judge(new: AvroSchema, history: Sequence[AvroSchema], mode: Compatibility) -
 
 
 def check(*, reader: AvroSchema, writer: AvroSchema) -> tuple[str, ...]:
-    """Why a reader cannot read everything that a writer may write; empty when it can.
+    """Reasons why a reader cannot read everything that a writer may write; empty if it can.
 
     >>> check(reader="long", writer="int")
     ()
@@ -64,7 +64,7 @@ def check(*, reader: AvroSchema, writer: AvroSchema) -> tuple[str, ...]:
 
 
 def difference(old: AvroSchema, new: AvroSchema) -> tuple[str, ...]:
-    """What changed from one version of a record to the next, a line per field.
+    """Changes from one version of a record to the next, one line per field.
 
     >>> difference({"name": "A", "fields": [{"name": "x", "type": "int"}]}, {"name": "A", "fields": [{"name": "x", "type": "long"}]})
     ('~ x: int -> long',)
@@ -78,7 +78,7 @@ def difference(old: AvroSchema, new: AvroSchema) -> tuple[str, ...]:
 
 
 class _Check:
-    """One comparison; remembers named types, and the pairs that it is already inside of."""
+    """One comparison; keeps the named types, and the pairs of records being compared."""
 
     def __init__(self, reader: AvroSchema, writer: AvroSchema) -> None:
         self.reader_types = dict(_named_types(reader))
@@ -156,7 +156,7 @@ def _short(schema: AvroSchema) -> str:
 
 
 def _resolved(schema: AvroSchema, types: dict[str, AvroSchema]) -> AvroSchema:
-    """A type without wrapping, and instead of a name what it stands for."""
+    """A type without wrappers, with names resolved."""
     while isinstance(schema, dict) and not isinstance(schema["type"], str):
         schema = schema["type"]
     name = schema["type"] if isinstance(schema, dict) else schema
@@ -179,7 +179,7 @@ def _named_types(schema: AvroSchema) -> Iterator[tuple[str, AvroSchema]]:
 
 
 def _text(schema: AvroSchema) -> str:
-    """A type in a few words.
+    """A short description of a type.
 
     >>> _text(["null", {"type": "long", "logicalType": "timestamp-micros"}])
     'null | long (timestamp-micros)'

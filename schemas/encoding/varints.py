@@ -1,4 +1,4 @@
-"""Avro's integers, many at a time: zigzag varints to and from int64 arrays, without a loop over values."""
+"""Avro integers in bulk: zigzag varints to and from int64 arrays, without a loop over values."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +9,10 @@ Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 UInt8s = npt.NDArray[np.uint8]
 
-MAX_BYTES = 10  # of a 64-bit varint
-BLOCK = 1 << 14  # values at once, in arrays of 128 KB: 1.5 times as fast as 66,000, whose arrays leave the cache and the heap
+MAX_BYTES = 10  # longest 64-bit varint
+BLOCK = (
+    1 << 14
+)  # values per block, in arrays of 128 KB: 1.5 times as fast as blocks of 66,000, whose arrays do not fit the cache and the heap
 
 
 def zigzag(values: Int64s) -> UInt64s:
@@ -28,7 +30,7 @@ def unzigzag(values: UInt64s) -> Int64s:
 
 
 def encode_longs(values: Int64s) -> tuple[UInt8s, Int64s]:
-    """Bytes of all values, one after another, and how many bytes each took.
+    """Encode values: the bytes of all, concatenated, and the number of bytes of each.
 
     Returns:
         uint8[total], int64[n]
@@ -48,7 +50,7 @@ def _encode_block(values: Int64s) -> tuple[UInt8s, Int64s]:
     long = np.flatnonzero(rest >= np.uint64(128))
     low[long] |= np.uint8(128)
     sizes = np.ones(len(rest), np.int64)
-    # Few values need many bytes, so each round looks only at those that the last one did not finish.
+    # Few values need many bytes, so each round handles only those that the previous one did not finish.
     rows, left = long, rest[long]
     while len(rows):
         sizes[rows] += 1
@@ -69,10 +71,10 @@ def _encode_block(values: Int64s) -> tuple[UInt8s, Int64s]:
 
 
 def decode_longs(data: UInt8s) -> Int64s:
-    """The values of bytes that are nothing but varints.
+    """Decode bytes that consist only of varints.
 
     Raises:
-        DamagedError: the last varint does not end, or one is longer than it needs to be or than 64 bits.
+        DamagedError: the last varint is incomplete, or one is not in its shortest form or exceeds 64 bits.
 
     >>> decode_longs(np.frombuffer(bytes.fromhex("008101d804"), np.uint8)).tolist()
     [0, -65, 300]
@@ -90,7 +92,7 @@ def decode_longs(data: UInt8s) -> Int64s:
 
 
 def _decode_block(data: UInt8s, stops: Int64s, before: int) -> Int64s:
-    """The values that end at these places, the first one beginning after `before`."""
+    """The values that end at these positions; the first one starts after `before`."""
     sizes = np.diff(stops, prepend=before)
     starts = stops - sizes + 1
     values = data[starts].astype(np.uint64)

@@ -1,9 +1,9 @@
-"""Ride events as columns on their way in: one cursor per event, moved over a whole batch field by field.
+"""Decodes ride events to columns: one cursor per event, moved over a whole batch field by field.
 
-This reads only what has the usual shape: each length in one byte, each time in eight, texts of at most 63
-bytes that are UTF-8, union and enum indexes in range, the last field ending exactly at the event's end.
-Such bytes are canonical, so writing them again gives them back. Everything else is left to
-`schemas.events.codec.decode_slow`, whose word counts. Texts that name a person are stepped over and never kept.
+This reads only the usual form: each length in one byte, each time in eight, UTF-8 texts of at most 63 bytes,
+union and enum indexes in range, the last field ending exactly at the event's end. Such bytes are canonical:
+encoding them again gives the same bytes. Everything else is left to `schemas.events.codec.decode_slow`,
+which decides. Personal texts are skipped and never kept.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from schemas.events.measures import KINDS
 from schemas.events.rides import NO_TIME, Bools, Float64s, Int16s, Int64s, UInt8s, UInt64s
 
-PAD = b"\x00" * 2048  # a cursor on garbage runs past the end by at most 6 texts of 129 bytes, 120 more, and one load
-ASCII_BYTES = 57  # as many flags as one load of 64 bits holds from any bit of its first byte
+PAD = b"\x00" * 2048  # on invalid data, a cursor runs past the end by at most 6 texts of 129 bytes, 120 more, and one load
+ASCII_BYTES = 57  # number of flags that one load of 64 bits holds from any bit of its first byte
 MAX_ID_BYTES = 64
 
 U8, U64 = np.uint8, np.uint64
@@ -27,10 +27,10 @@ _LOW_BITS = np.array([(1 << k) - 1 for k in range(64)] + [_MASK] * 192, U64)  # 
 
 @dataclass(frozen=True, slots=True)
 class FastColumns:
-    """What one pass over a batch read; n rows, of which only those with `ok` mean anything.
+    """The result of one pass over a batch; n rows, of which only those with `ok` are valid.
 
     Attributes:
-        ok: bool[n], read and known to be canonical.
+        ok: bool[n], decoded and canonical.
         event_hash, kind, occurred_at_us, region, lat, lon, bad_id, bad_fare: as in `schemas.events.rides.RideBatch`.
         event_logged_at_us: int64[n], the event's own field, NO_TIME for null.
     """
@@ -48,9 +48,9 @@ class FastColumns:
 
 
 def hash_id(data: bytes) -> int:
-    """64-bit hash of an event id, the plain form; not keyed, so only a guard against accidents.
+    """64-bit hash of an event id, the simple version; not keyed, so no protection against deliberate collisions.
 
-    With a million ids remembered, a new id meets one of them by chance once in 2e13 events.
+    With a million ids remembered, a new id collides with one of them once in 2e13 events.
 
     >>> hex(hash_id(b"ride-1"))
     '0x2bc0c0622c8637b0'
@@ -68,8 +68,8 @@ def read_columns(values: list[bytes], heads: tuple[bytes, ...], regions: tuple[b
 
     Args:
         values: n events, framed.
-        heads: What may stand before an event's body, at most 16 bytes each.
-        regions: Known region names; a row's region is the position here, -1 for any other.
+        heads: Possible headers of an event, at most 16 bytes each.
+        regions: Known region names; a row's region is the index here, -1 for any other.
     Returns:
         Columns of n rows, in order.
     """
@@ -105,7 +105,7 @@ def read_columns(values: list[bytes], heads: tuple[bytes, ...], regions: tuple[b
 
 
 def _hash_ids(cursor: "_Cursor", at: Int64s, sizes: Int64s, ok: Bools) -> UInt64s:
-    """`hash_id` of every row's text, eight bytes of all rows at a time."""
+    """`hash_id` of every row's text, eight bytes of all rows per step."""
     mixed = sizes.astype(U64) * _GOLDEN
     longest = int(sizes[ok].max(initial=0))
     shortest = int(sizes[ok].min(initial=longest))
@@ -136,10 +136,10 @@ def _region_index(cursor: "_Cursor", at: Int64s, sizes: Int64s, regions: tuple[b
 
 
 class _Cursor:
-    """A position in each event of a batch, and whether all it has met so far was as expected.
+    """A position in each event of a batch, and whether everything read so far was as expected.
 
-    A load is one gather of a few bytes per row from any position: a view of the buffer whose elements
-    overlap, one starting at every byte.
+    A load gathers a few bytes per row from any position: a view of the buffer with overlapping elements,
+    one starting at every byte.
     """
 
     def __init__(self, data: bytes, starts: Int64s) -> None:
@@ -215,7 +215,7 @@ class _Cursor:
         return present == 1, value
 
     def _branch(self) -> Int64s:
-        """1 where a union with null holds a value, else 0; moves past its index."""
+        """1 where a union with null holds a value, else 0; advances past its index."""
         index = self.data[self.at]
         self.ok &= index & U8(0xFD) == 0
         self.at = self.at + 1
@@ -224,13 +224,13 @@ class _Cursor:
     def _check_text(self, before: npt.NDArray[np.integer], at: Int64s, size: Int64s) -> None:
         flags = _load(self._high, at >> 3, 8).view("<u8") >> (at & 7).astype(U64)
         self.ok &= before & 0x81 == 0
-        # Texts that are not ASCII, or longer than one load of flags: asking Python costs a fiftieth of the slow path.
+        # Texts that are not ASCII, or longer than one load of flags: checking in Python costs a fiftieth of the slow path.
         rows = np.flatnonzero(self.ok & ((size > ASCII_BYTES) | (flags & _LOW_BITS[size] != 0)))
         if len(rows):
             starts = at[rows]
             spans = zip(starts.tolist(), (starts + size[rows]).tolist(), strict=True)
             texts = [self._bytes[start:stop] for start, stop in spans]
-            if not _is_utf8(b"\x00".join(texts)):  # One bad text spoils the join, since no sequence runs over a zero.
+            if not _is_utf8(b"\x00".join(texts)):  # One invalid text makes the join invalid, because no sequence crosses a zero.
                 self.ok[rows] = [_is_utf8(text) for text in texts]
 
 
@@ -251,7 +251,7 @@ def _time_of(word: UInt64s) -> tuple[Int64s, Bools]:
     """Eight loaded bytes as one varint of exactly eight bytes: the years 1978 to 3111.
 
     Source:
-        Seven-bit groups are pulled together pairwise, as in D. Lemire's masked varint decoding.
+        Seven-bit groups are joined pairwise, as in D. Lemire's masked varint decoding.
     """
     fits = word & U64(0x8080808080808080) == U64(0x0080808080808080)
     fits &= (word >> U64(56) != 0) & (word & U64(1) == 0)  # shortest form, and not negative

@@ -1,7 +1,7 @@
-"""Where on earth a ride is: geohash cells as integers, their neighbours, parents and texts.
+"""Geohash cells as integers: their neighbours, parents and texts.
 
 A cell code holds 5 bits per geohash character, longitude in the higher bit of each pair, so that the
-code of a cell's parent is the code shifted right by five bits. Text exists only at the edges.
+code of a cell's parent is the code shifted right by five bits. Texts are used only at the system's boundaries.
 """
 
 import numpy as np
@@ -87,7 +87,7 @@ def centres(codes: UInt64s, bits: int) -> tuple[Float64s, Float64s]:
 def neighbours(codes: UInt64s, bits: int) -> UInt64s:
     """The eight cells around each: uint64[n, 8].
 
-    Longitude wraps around; beyond a pole the cell itself stands in for the missing neighbour.
+    Longitude wraps around; beyond a pole the cell itself replaces the missing neighbour.
     """
     lon_bits, lat_bits = _axis_bits(bits)
     i, j = (axis.astype(np.int64) for axis in _axes(codes, bits))
@@ -102,7 +102,7 @@ def neighbours(codes: UInt64s, bits: int) -> UInt64s:
 
 
 def parents(codes: UInt64s, levels: int = 1) -> UInt64s:
-    """The cells that contain each, that many geohash characters up."""
+    """The cells that contain each, `levels` geohash characters up."""
     return codes >> np.uint64(5 * levels)
 
 
@@ -127,7 +127,7 @@ def cell_code(text: str) -> int:
     """Code of a geohash text.
 
     Raises:
-        UsageError: a letter that geohash does not use, or no letter at all.
+        UsageError: a letter that geohash does not use, or an empty text.
     """
     code = 0
     if not text or len(text) > 12:
@@ -140,11 +140,11 @@ def cell_code(text: str) -> int:
 
 
 def inside(polygon: tuple[tuple[float, float], ...], lat: Float64s, lon: Float64s) -> npt.NDArray[np.bool_]:
-    """Which points lie in a polygon, its southern and western edges included: bool[n].
+    """Which points are inside a polygon, including its southern and western edges: bool[n].
 
     Args:
         polygon: (lat, lon) vertices, degrees; must not cross the antimeridian.
-        lat, lon: float64[n]; NaN lies nowhere.
+        lat, lon: float64[n]; NaN is never inside.
     Source:
         M. Shimrat (1962), Algorithm 112: position of point relative to polygon, CACM 5.
 
@@ -156,7 +156,7 @@ def inside(polygon: tuple[tuple[float, float], ...], lat: Float64s, lon: Float64
     for vertex_lat, vertex_lon in polygon:
         if vertex_lat != previous_lat:
             crosses = (vertex_lat > lat) != (previous_lat > lat)
-            with np.errstate(invalid="ignore", over="ignore"):  # infinite or huge latitudes cross no edge, whatever comes out here
+            with np.errstate(invalid="ignore", over="ignore"):  # infinite or huge latitudes cross no edge, so this result is not used
                 at_lon = (previous_lon - vertex_lon) * (lat - vertex_lat) / (previous_lat - vertex_lat) + vertex_lon
             odd ^= crosses & (lon < at_lon)
         previous_lat, previous_lon = vertex_lat, vertex_lon

@@ -1,8 +1,8 @@
-"""Ride events as bytes: what is a ride event at all, and its columns.
+"""Encodes and decodes ride events, and decides which bytes are a ride event.
 
-A value is Avro, framed so that it names its schema: single-object encoding, or Confluent's framing when a
-registry's schemas are given. It is accepted if and only if fastavro decodes it and encoding that again
-gives its exact bytes (`decode_slow`). `Decoder` reaches the same answer for a whole batch at once.
+A value is Avro, framed so that it names its schema: single-object encoding, or Confluent's framing if a
+registry's schemas are given. It is accepted if and only if fastavro decodes it and encoding the result
+again gives the same bytes (`decode_slow`). `Decoder` gives the same result for a whole batch at once.
 """
 
 import io
@@ -23,14 +23,14 @@ from schemas.events.rides import NO_TIME, RawBatch, Reason, Rejected, RideBatch
 
 __all__ = ["Decoder", "EventColumns", "RideFields", "decode_slow", "encode_event", "encode_events", "event_columns_reference"]
 
-RIDE_EVENT = "ride_event.v1"  # the version that we write, and lift others to
+RIDE_EVENT = "ride_event.v1"  # the version that we write, and convert others to
 CONFLUENT_MAGIC = b"\x00"  # then four bytes of schema id, big-endian
-BLOCK_ROWS = 4_096  # written at once: about a megabyte, which stays in the cache
+BLOCK_ROWS = 4_096  # encoded at once: about a megabyte, which fits the cache
 _KIND_INDEX = {str(kind): index for index, kind in enumerate(KINDS)}
 
 
 def encode_event(event: RideFields) -> bytes:
-    """One event's bytes, in single-object encoding.
+    """Encode one event, in single-object encoding.
 
     Args:
         event: The schema's fields; times in microseconds, nullable ones may be missing.
@@ -47,7 +47,7 @@ def encode_event(event: RideFields) -> bytes:
 
 
 def encode_events(columns: EventColumns) -> list[bytes]:
-    """The bytes of every row, equal to `encode_event` of it; much faster."""
+    """Encode every row: the same bytes as `encode_event`, much faster."""
     if not len(columns):
         return []
     if int(columns.kind.max()) >= len(KINDS):
@@ -59,12 +59,12 @@ def encode_events(columns: EventColumns) -> list[bytes]:
     return values
 
 
-# --- one value, slowly and exactly ----------------------------------------------------------------
+# --- one value, slow reference --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """A schema that values may name: how it reads, and whether it is our own version."""
+    """A writer's schema, parsed, and whether it is our own version."""
 
     parsed: AvroSchema
     same: bool
@@ -74,7 +74,7 @@ class Registry:
     """Writers' schemas by Confluent schema id, each checked to be readable as our ride event.
 
     Raises:
-        ConfigError: a schema that cannot be read as ours; the text says in which fields.
+        ConfigError: a schema that cannot be read as ours; the text names the fields.
     """
 
     def __init__(self, schemas: Mapping[int, AvroSchema] | None = None) -> None:
@@ -92,7 +92,7 @@ class Registry:
         self._ours = _Writer(plain_parsed(RIDE_EVENT), True)
 
     def writer_of(self, value: bytes) -> tuple[_Writer | None, int]:
-        """The schema that a value names and where its body starts; None if we do not know it."""
+        """The schema that a value names and where its body starts; None if it is unknown."""
         if value[:10] == self.heads[0]:
             return self._ours, 10
         if value[:1] == CONFLUENT_MAGIC and len(value) >= 5:
@@ -104,13 +104,13 @@ NO_REGISTRY = Registry()
 
 
 def decode_slow(value: bytes, registry: Registry = NO_REGISTRY) -> RideFields | str:
-    """The fields of one value, or why it is not a ride event.
+    """Decode one value, or explain why it is not a ride event.
 
     Args:
         value: Framed bytes.
-        registry: What Confluent schema ids mean.
+        registry: Schemas by Confluent schema id.
     Returns:
-        The fields of our own version, times in microseconds; or a reason in words.
+        The fields of our own version, times in microseconds; or the reason as text.
 
     >>> decode_slow(b"{}")
     'expected a frame of ride_event.v1, got 7b7d'
@@ -131,8 +131,8 @@ def decode_slow(value: bytes, registry: Registry = NO_REGISTRY) -> RideFields | 
         if not writer.same:
             source.seek(start)
             fields = fastavro.schemaless_reader(source, writer.parsed, plain_parsed(RIDE_EVENT))
-    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
-        return f"does not decode: {type(cause).__name__} at byte {source.tell()}"  # Its text may hold an address in memory.
+    except Exception as cause:  # fastavro's C code raises various exceptions; all mean the same here.
+        return f"does not decode: {type(cause).__name__} at byte {source.tell()}"  # The exception's text may contain a memory address.
     return cast(RideFields, fields)
 
 
@@ -140,11 +140,11 @@ def decode_slow(value: bytes, registry: Registry = NO_REGISTRY) -> RideFields | 
 
 
 class Decoder:
-    """Turns what lies in the ride log into columns; what is not a ride event into rejects.
+    """Decodes the values of the ride log to columns; values that are not ride events become rejects.
 
     Args:
-        regions: Region ids; `RideBatch.region` is a position here.
-        registry: What Confluent schema ids mean; none by default.
+        regions: Region ids; `RideBatch.region` is an index into them.
+        registry: Schemas by Confluent schema id; none by default.
     """
 
     def __init__(self, regions: tuple[str, ...], registry: Registry = NO_REGISTRY) -> None:
@@ -153,9 +153,9 @@ class Decoder:
         self._heads = tuple(registry.heads)
 
     def decode(self, raw: RawBatch) -> tuple[RideBatch, list[Rejected]]:
-        """The events of a batch, in order, and those that no known schema explains.
+        """The events of a batch, in order, and the values that match no known schema.
 
-        Every value is in exactly one of the two, whatever its neighbours are.
+        Every value is in exactly one of the two, independent of the other values.
         """
         columns = read_columns(raw.values, self._heads, self._regions)
         rejects: list[Rejected] = []
@@ -169,7 +169,7 @@ class Decoder:
 
 
 def event_columns_reference(raw: RawBatch, regions: tuple[str, ...], registry: Registry = NO_REGISTRY) -> tuple[RideBatch, list[Rejected]]:
-    """What `Decoder.decode` must return, one value at a time."""
+    """Reference for `Decoder.decode`, one value at a time."""
     n, names = len(raw), tuple(region.encode() for region in regions)
     columns = FastColumns(
         ok=np.zeros(n, np.bool_),
@@ -198,7 +198,7 @@ def _undecodable(raw: RawBatch, row: int, detail: str) -> Rejected:
 
 
 def _put(columns: FastColumns, row: int, fields: RideFields, regions: tuple[bytes, ...]) -> None:
-    """Write one event's fields into its row."""
+    """Write one event's fields to its row."""
     event_id, region = cast(str, fields["event_id"]).encode(), cast(str, fields["region"]).encode()
     fare = cast(float | None, fields["fare"])
     logged_at = cast(int | None, fields["logged_at"])
@@ -215,7 +215,7 @@ def _put(columns: FastColumns, row: int, fields: RideFields, regions: tuple[byte
 
 
 def _batch(raw: RawBatch, columns: FastColumns) -> RideBatch:
-    """The rows that are events, each with the best time of logging that is known."""
+    """The rows that are events, each with the best known log time."""
     own = np.where(columns.event_logged_at_us == NO_TIME, columns.occurred_at_us, columns.event_logged_at_us)
     batch = RideBatch(
         partition=raw.partition,

@@ -1,4 +1,4 @@
-"""What demand means: each measure is one row of a table, named in every record, chunk and query."""
+"""Measures of demand: each is one row of a table, named in every record, chunk and query."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from schemas.errors import UsageError
 
 
 class RideKind(StrEnum):
-    """A step in a ride's life, in the order of the event schema's symbols."""
+    """The kind of a ride event, in the order of the event schema's symbols."""
 
     REQUESTED = "requested"
     ACCEPTED = "accepted"
@@ -22,7 +22,7 @@ KINDS: tuple[RideKind, ...] = tuple(RideKind)
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One way to count demand: the event kind that adds one ride, and what it means in words."""
+    """One way to count demand: the kind of event that adds one ride, and a description."""
 
     name: str
     kind: RideKind

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: Kafka's own partitioner, so that files and topics hold the same rides."""
+"""Kafka's own partitioner, so that files and topics put the same rides in the same partitions."""
 
 import numpy as np
 
@@ -14,8 +14,8 @@ def partition_of(keys: list[bytes], partitions: int) -> Int64s:
     """The partition of each key, as Kafka's Java client (and librdkafka's `murmur2`) chooses it.
 
     Args:
-        keys: n keys; none may be null, which has no partition of its own.
-        partitions: How many there are, at least 1.
+        keys: n keys; none may be null, for which Kafka chooses any partition.
+        partitions: Number of partitions, at least 1.
     Returns:
         int64[n]
     Source:
@@ -26,7 +26,7 @@ def partition_of(keys: list[bytes], partitions: int) -> Int64s:
     """
     hashes = np.zeros(len(keys), U32)
     sizes = np.fromiter(map(len, keys), np.int64, len(keys))
-    for size in np.unique(sizes).tolist():  # Keys of one length lie in a matrix; ids have few lengths.
+    for size in np.unique(sizes).tolist():  # Keys of one length form a matrix; ids have few lengths.
         rows = np.flatnonzero(sizes == size)
         chosen = keys if len(rows) == len(keys) else [keys[row] for row in rows.tolist()]
         hashes[rows] = _murmur2(np.frombuffer(b"".join(chosen), np.uint8).reshape(len(rows), size))

@@ -1,4 +1,4 @@
-"""Ride events as columns on their way out: what a producer knows, and how many rows become bytes at once."""
+"""Ride events as columns for producers, and their encoding in bulk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from schemas.events.rides import NO_TIME, Bools, Float64s, Int64s, UInt8s
 RideFields = dict[str, object]  # one event, by the schema's field names; times in microseconds
 Texts = list[str]
 MaybeTexts = list[str | None]
-WIDEST_TEXT = 256  # bytes; a block of columns pads to its longest text, so longer ones are not worth a block
+WIDEST_TEXT = 256  # bytes; a block pads to its longest text, so longer texts are encoded one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class EventColumns:
         event_id, ride_id: n texts.
         kind: uint8[n], index into `schemas.events.measures.KINDS`.
         occurred_at_us: int64[n], UTC.
-        logged_at_us: int64[n], UTC, NO_TIME where the event carries none; None for none at all.
+        logged_at_us: int64[n], UTC, NO_TIME where absent; None if absent in all rows.
         region: Id of the region.
         lat, lon: float64[n], degrees.
-        dropoff_lat, dropoff_lon, fare: float64[n], NaN where absent; None for none at all.
-        rider_id, driver_id, vehicle_class: n texts, None where absent; None for none at all.
+        dropoff_lat, dropoff_lon, fare: float64[n], NaN where absent; None if absent in all rows.
+        rider_id, driver_id, vehicle_class: n texts, None where absent; None if absent in all rows.
     """
 
     event_id: Texts
@@ -64,7 +64,7 @@ class EventColumns:
         return EventColumns(**{k: v if v is None or k == "region" else v[start:stop] for k, v in columns.items()})
 
     def rows(self) -> Iterator[RideFields]:
-        """Each event as the fields that `schemas.events.codec.encode_event` takes."""
+        """Each event as the fields for `schemas.events.codec.encode_event`."""
         for row in range(len(self)):
             logged_at = NO_TIME if self.logged_at_us is None else int(self.logged_at_us[row])
             yield {
@@ -91,14 +91,14 @@ def _number(column: Float64s | None, row: int) -> float | None:
 
 # --- columns to bytes ---------------------------------------------------------------------------
 
-Block = tuple[UInt8s, Bools | None]  # uint8[n, width] and which of it counts; None for all
+Block = tuple[UInt8s, Bools | None]  # uint8[n, width] and which bytes are used; None for all
 
 
 def encode_blocks(columns: EventColumns) -> list[bytes] | None:
-    """Every row's exact bytes, built side by side; None when a text is too long for that.
+    """Encode every row, all rows in parallel; None if a text is too long.
 
-    Each field becomes a block uint8[n, width]; the blocks stand next to each other, and what is padding
-    is dropped row by row, which leaves the events one after another.
+    Each field becomes a block uint8[n, width]; the blocks are joined side by side, and the padding is
+    removed, which leaves the events one after another.
     """
     n = len(columns)
     region = columns.region.encode()
@@ -159,7 +159,7 @@ def _double(values: Float64s) -> UInt8s:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Texts of n rows as bytes, one after another: their sizes int64[n], and which are present (None for all)."""
+    """Texts of n rows as concatenated bytes: their sizes int64[n], and which are present (None for all)."""
 
     data: bytes
     sizes: Int64s
@@ -170,7 +170,7 @@ class _Texts:
         present = np.array([value is not None for value in values], np.bool_) if None in values else None
         texts = [value or "" for value in values] if present is not None else cast(Texts, values)
         joined = "".join(texts)
-        # As many bytes as letters, usually: then no text needs to be encoded by itself.
+        # ASCII texts have as many bytes as characters, so they need not be encoded one by one.
         lengths = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
         return cls(joined.encode(), np.fromiter(lengths, np.int64, len(texts)), present)
 
@@ -190,7 +190,7 @@ class _Texts:
 
 
 def _optional(present: Bools, blocks: list[Block]) -> list[Block]:
-    """A union with null: the branch as a byte, and the value only where it is present."""
+    """A union with null: the branch as one byte, and the value where present."""
     if present.all():
         return [_constant(b"\x02", len(present)), *blocks]
     index = (present.view(np.uint8) << np.uint8(1))[:, None]

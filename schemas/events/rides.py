@@ -1,4 +1,4 @@
-"""Ride events on their way in: raw bytes, columns, and the reasons why one is not counted."""
+"""Received ride events: raw bytes, columns, and the reasons why an event is not counted."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-NO_TIME = -1  # "the message carries no time of its own"; microseconds before 1970 are never valid here
+NO_TIME = -1  # the message has no time of its own; times before 1970 are never valid here
 
 
 class Reason(StrEnum):
@@ -22,7 +22,7 @@ class Reason(StrEnum):
 
     UNDECODABLE = "undecodable"  # not an event of any known schema
     UNKNOWN_REGION = "unknown_region"
-    OUTSIDE_REGION = "outside_region"  # coordinates not in the region's polygon, or not numbers
+    OUTSIDE_REGION = "outside_region"  # coordinates outside the region's polygon, or not numbers
     TIME_OUT_OF_BOUNDS = "time_out_of_bounds"  # occurred_at outside 2000 to 2100
     AHEAD_OF_LOG = "ahead_of_log"  # occurred_at more than skew_s after logged_at
     BAD_ID = "bad_id"  # empty or longer than 64 bytes
@@ -30,21 +30,21 @@ class Reason(StrEnum):
 
 
 class Uncounted(StrEnum):
-    """Why an accepted event adds to no slot of a region."""
+    """Why an accepted event is not counted in any slot of a region."""
 
-    OTHER_KIND = "other_kind"  # no measure of the region counts this step of a ride
+    OTHER_KIND = "other_kind"  # no measure of the region counts this kind of event
     OTHER_REGION = "other_region"
-    BEFORE_START = "before_start"  # the bootstrap already holds its slot
+    BEFORE_START = "before_start"  # the bootstrap already contains its slot
 
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """Events of one partition as they lie in the log.
+    """Events of one partition as stored in the log.
 
     Attributes:
         partition: Number of the partition.
         offsets: int64[n], ascending; need not be contiguous.
-        logged_at_us: int64[n], the log's own time of each event, or NO_TIME (then the event's field counts).
+        logged_at_us: int64[n], the log's time of each event, or NO_TIME (then the event's own field is used).
         values: n byte strings.
     """
 
@@ -59,7 +59,7 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class RideBatch:
-    """Decoded events of one partition, the columns that counting needs; n rows, ascending offsets.
+    """Decoded events of one partition, with the columns needed for counting; n rows, ascending offsets.
 
     Attributes:
         partition: Number of the partition.
@@ -69,8 +69,8 @@ class RideBatch:
         occurred_at_us: int64[n], UTC.
         logged_at_us: int64[n], UTC.
         region: int16[n], index into the regions given to the decoder, -1 for any other name.
-        lat, lon: float64[n], degrees, as they came (may be NaN or absurd).
-        bad_id, bad_fare: bool[n], a rule that needs columns which counting does not keep.
+        lat, lon: float64[n], degrees, as received (may be NaN or invalid).
+        bad_id, bad_fare: bool[n], broken rules on columns that are not kept.
     """
 
     partition: int
@@ -90,7 +90,7 @@ class RideBatch:
 
 
 def no_rides(partition: int) -> RideBatch:
-    """A batch of no events.
+    """An empty batch.
 
     >>> len(no_rides(0))
     0
@@ -102,7 +102,7 @@ def no_rides(partition: int) -> RideBatch:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One event that was not accepted: where it lies, why, and its original bytes."""
+    """One rejected event: its position, the reason and the original bytes."""
 
     partition: int
     offset: int

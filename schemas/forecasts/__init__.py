@@ -1,1 +1,1 @@
-"""Forecasts as they leave: chunks and messages."""
+"""Published forecasts: chunks and messages."""

@@ -1,7 +1,7 @@
 """Forecasts as columns and as bytes: chunks of 16 cells, which are hashed, and the blob that holds an issue's chunks.
 
 A chunk is Avro (`avro/forecast_chunk.v1.avsc`, single-object encoding) made of arrays of longs only, so the
-chunks of an issue are one run of varints. `decode_chunk` is the plain way to read one: fastavro and nothing else.
+chunks of an issue are one run of varints. `decode_chunk` is the simple way to read one, with fastavro only.
 """
 
 import io
@@ -20,7 +20,7 @@ from schemas.records.records import FALLBACKS
 
 CHUNK_CELLS = 16
 FORECAST_CHUNK = "forecast_chunk.v1"
-MAGIC = b"RIDECST1"  # of a blob; then count, sizes, first cells (little-endian), chunks
+MAGIC = b"RIDECST1"  # start of a blob; then count, sizes, first cells (little-endian), chunks
 NUMBERS = ("mean", "median", "lower", "upper", "dispersion", "baseline")  # columns with a value per horizon, in schema order
 
 
@@ -50,7 +50,7 @@ class ForecastColumns:
         return len(self.cells)
 
     def check(self) -> None:
-        """Raise ContractError where shapes, order or codes are not as promised."""
+        """Raise ContractError if shapes, order or codes are invalid."""
         n, h = len(self.cells), len(self.horizons_min)
         for name in NUMBERS:
             if getattr(self, name).shape != (n, h):
@@ -65,10 +65,10 @@ class ForecastColumns:
 
 
 def encode_chunks(columns: ForecastColumns) -> list[bytes]:
-    """The chunks of an issue, 16 cells each but the last, in order of cells.
+    """Encode an issue as chunks of 16 cells each (the last may have fewer), in order of cells.
 
     Raises:
-        ContractError: the columns do not fit together, or their cells do not ascend.
+        ContractError: the columns have different shapes, or their cells do not ascend.
 
     >>> zeros = np.zeros((17, 1), np.int64)
     >>> columns = ForecastColumns(np.arange(17, dtype=np.uint64), (15,), *[zeros] * 6, np.zeros(17, np.uint8))
@@ -93,22 +93,22 @@ def encode_chunks(columns: ForecastColumns) -> list[bytes]:
 
 
 def _longs(columns: ForecastColumns, start: int, stop: int, cells: int) -> Int64s:
-    """int64[chunks, values]: what the chunks of rows [start, stop) hold, `cells` each, a chunk per row."""
+    """int64[chunks, values]: the contents of the chunks of rows [start, stop), `cells` each, one chunk per row."""
     chunks = (stop - start) // cells
     codes = columns.cells[start:stop].astype(np.int64).reshape(chunks, cells)
     arrays = [np.diff(codes, axis=1, prepend=0)]
     arrays += [getattr(columns, name)[start:stop].reshape(chunks, -1) for name in NUMBERS]
     arrays.append(columns.fallback[start:stop].astype(np.int64).reshape(chunks, cells))
-    # An Avro array is one block, its count before it and a zero after it.
+    # An Avro array is one block, preceded by its count and followed by a zero.
     framed = [(np.full((chunks, 1), array.shape[1]), array, np.zeros((chunks, 1), np.int64)) for array in arrays]
     return np.concatenate([part for parts in framed for part in parts], axis=1)
 
 
 def decode_chunk(chunk: bytes, horizons_min: tuple[int, ...]) -> ForecastColumns:
-    """The forecasts of one chunk, read by fastavro alone.
+    """Decode one chunk, with fastavro only.
 
     Raises:
-        DamagedError: not a chunk, or not of so many horizons.
+        DamagedError: not a chunk, or another number of horizons.
     """
     source = io.BytesIO(chunk)
     source.seek(len(head(FORECAST_CHUNK)))
@@ -129,7 +129,7 @@ def decode_chunk(chunk: bytes, horizons_min: tuple[int, ...]) -> ForecastColumns
 
 
 def decode_chunks(chunks: list[bytes] | tuple[bytes, ...], horizons_min: tuple[int, ...]) -> ForecastColumns:
-    """The forecasts of consecutive chunks, equal to `decode_chunk` of each put together; much faster.
+    """Decode consecutive chunks: the same result as `decode_chunk` of each, much faster.
 
     Raises:
         DamagedError: not chunks as `encode_chunks` writes them.
@@ -144,7 +144,7 @@ def decode_chunks(chunks: list[bytes] | tuple[bytes, ...], horizons_min: tuple[i
     bounds = np.concatenate([[0], np.searchsorted(np.flatnonzero(data < 128), last_bytes)])
     parts: list[ForecastColumns] = []
     start = 0
-    while start < len(bodies):  # One step for each run of chunks of equal length: the full ones, then the rest.
+    while start < len(bodies):  # One step per run of chunks of equal length: the full ones, then the rest.
         lengths = bounds[start + 1 :] - bounds[start:-1]
         same = int(np.argmax(lengths != lengths[0])) or len(lengths)
         run = values[bounds[start] : bounds[start + same]].reshape(same, -1)
@@ -213,7 +213,7 @@ class Blob:
 
 
 def pack_blob(chunks: list[bytes]) -> bytes:
-    """One issue's chunks in a row, with an index in front.
+    """Pack one issue's chunks, preceded by an index.
 
     >>> pack_blob([])
     b'RIDECST1\\x00\\x00\\x00\\x00'
@@ -224,10 +224,10 @@ def pack_blob(chunks: list[bytes]) -> bytes:
 
 
 def unpack_blob(data: bytes) -> Blob:
-    """The chunks that `pack_blob` put together.
+    """Unpack a blob made by `pack_blob`.
 
     Raises:
-        DamagedError: not such a blob, or shorter or longer than it says.
+        DamagedError: not such a blob, or its length does not match its index.
     """
     count = int.from_bytes(data[8:12], "little")
     start = 12 + 12 * count
@@ -242,17 +242,17 @@ def unpack_blob(data: bytes) -> Blob:
 
 
 def chunks_in(data: bytes) -> list[bytes]:
-    """The chunks of a blob alone, as `unpack_blob` finds them, several times as fast.
+    """Only the chunks of a blob, as from `unpack_blob`, several times as fast.
 
     Raises:
-        DamagedError: not such a blob, or shorter or longer than it says.
+        DamagedError: not such a blob, or its length does not match its index.
 
     >>> chunks_in(pack_blob([]))
     []
     """
     count = int.from_bytes(data[8:12], "little")
     if data[:8] != MAGIC or len(data) < 12 + 12 * count:
-        unpack_blob(data)  # It says what is wrong.
+        unpack_blob(data)  # Raises with the reason.
     bounds = [*accumulate(unpack_from(f"<{count}I", data, 12), initial=12 + 12 * count)]
     if bounds[-1] != len(data):
         raise DamagedError(f"blob: expected {bounds[-1]} bytes, got {len(data)}")

@@ -1,4 +1,4 @@
-"""What Ridecast publishes: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
+"""Published messages: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
 
 import io
 from typing import cast
@@ -16,7 +16,7 @@ from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 
 DEMAND_FORECAST = "demand_forecast.v1"
 REJECT = "reject.v2"
-CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with the bytes as they came
+CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with unencrypted bytes
 CURSOR = "publish_cursor.v1"
 BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
@@ -30,14 +30,14 @@ Fields = dict[str, object]
 def encode_demand_forecasts(
     columns: ForecastColumns, issued: ForecastIssued, index: int, precision: int, *, further: bool = False
 ) -> list[tuple[bytes, bytes]]:
-    """The messages of one issue: (key, value) per cell, in order of cells.
+    """Encode the messages of one issue: (key, value) per cell, in order of cells.
 
     Args:
         columns: The issue's forecasts.
         issued: Its entry.
         index: The entry's index in the region's log.
         precision: Letters of a cell's geohash.
-        further: The measure is not its region's first, see `forecast_key`.
+        further: Whether the measure is not its region's first, see `forecast_key`.
     """
     columns.check()
     letters = _letters(columns.cells, precision)
@@ -60,9 +60,9 @@ def encode_demand_forecasts(
 
 
 def forecast_key(region: str, cell: str, further_measure: str = "") -> bytes:
-    """Key of a cell's message in `demand.forecasts`; with no value it is the tombstone of a retired cell.
+    """Key of a cell's message in `demand.forecasts`; without a value it is the tombstone of a retired cell.
 
-    A region's first measure needs no name; a further one does, or compaction would keep only one of them.
+    The key of an additional measure includes its name, because compaction would keep only one measure otherwise.
 
     >>> forecast_key("nyc", "dr5reg"), forecast_key("nyc", "dr5reg", "pickups")
     (b'nyc/dr5reg', b'nyc/dr5reg/pickups')
@@ -71,10 +71,10 @@ def forecast_key(region: str, cell: str, further_measure: str = "") -> bytes:
 
 
 def decode_demand_forecast(value: bytes) -> Fields:
-    """One message's fields; `target` in microseconds.
+    """Decode one message to its fields; `target` in microseconds.
 
     Raises:
-        DamagedError: not such a message.
+        DamagedError: not a forecast message.
     """
     return _decode(DEMAND_FORECAST, value)
 
@@ -112,7 +112,7 @@ def _repeated(data: bytes, n: int) -> npt.NDArray[np.uint8]:
 
 
 def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
-    """(key, value) of a rejected event, sealed: the key is partition/offset, so that writing it again changes nothing."""
+    """(key, value) of a rejected event, encrypted: the key is partition/offset, so that writing it again changes nothing."""
     fields: Fields = {
         "partition": rejected.partition,
         "offset": rejected.offset,
@@ -125,10 +125,10 @@ def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
 
 
 def decode_reject(value: bytes) -> Rejected:
-    """The rejected event of a message, sealed as it was written.
+    """Decode a rejected event, still encrypted.
 
     Raises:
-        DamagedError: not such a message.
+        DamagedError: not a message of a rejected event.
 
     >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
     7
@@ -161,7 +161,7 @@ def decode_cursor(value: bytes) -> tuple[str, int]:
     """(log, next index) of a publishing position.
 
     Raises:
-        DamagedError: not such a message.
+        DamagedError: not a message of a publishing position.
 
     >>> decode_cursor(encode_cursor("region/nyc", 12))
     ('region/nyc', 12)

@@ -1,1 +1,1 @@
-"""What logs say: typed records, their codec, upcasters and stored schemas."""
+"""Contents of logs: typed records, their codec, upcasters and stored schemas."""

@@ -1,6 +1,6 @@
-"""What `control` and `runs` say: models, promotions, rules and retention; processes, hosts and caches.
+"""Records of the `control` and `runs` logs: models, promotions, rules and retention; processes, hosts and caches.
 
-Records of regions, and the union of all, are in `schemas.records.records`, which gives these out too.
+Records of regions, and the union of all, are in `schemas.records.records`, which re-exports these.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTrained:
-    """A model exists; it serves only when promoted."""
+    """A model was trained; it serves only after it is promoted."""
 
     region: str
     measure: str
@@ -39,10 +39,10 @@ class ModelPromoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldChanged:
-    """A region is folded by another version of the rules, from this slot on."""
+    """From this slot on, a region is folded by another version of the rules."""
 
     region: str
-    slot: int  # first slot that closes under it
+    slot: int  # first slot that closes under this version
     version: int
 
 
@@ -51,7 +51,7 @@ class FoldChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A process began to write; the only place for wall-clock time, host and environment."""
+    """A process started to write; the only place for wall-clock time, host and environment."""
 
     run: str
     command: str
@@ -65,7 +65,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStopped:
-    """A process ended cleanly, with the sizes that the logs had then."""
+    """A process ended cleanly, with the sizes of the logs at that time."""
 
     run: str
     stopped_at_us: int
@@ -74,11 +74,11 @@ class RunStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken:
-    """A cache of a region's state after a slot exists; losing it costs time only."""
+    """A snapshot of a region's state after a slot was stored; losing it costs only time."""
 
     region: str
     slot: int
-    size: int  # of the region's log, whose entries are folded in
+    size: int  # of the region's log; these entries are in the state
     root: bytes
     blob: bytes
     environment: bytes
@@ -86,23 +86,23 @@ class SnapshotTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobsExpired:
-    """Blobs whose time is over; written before they are removed."""
+    """Blobs past their retention time; recorded before they are removed."""
 
-    region: str  # whose chunks; empty for snapshots and orphans
-    retention: str  # snapshot, forecast, or orphan for what no entry names
+    region: str  # region of the chunks; empty for snapshots and orphans
+    retention: str  # snapshot, forecast, or orphan for blobs that no entry names
     from_slot: int  # chunks of slots [from_slot, until_slot); both 0 for orphans
     until_slot: int
     count: int
-    digests: bytes  # SHA-256 over the blobs' digests, ascending, one behind the other
+    digests: bytes  # SHA-256 over the blobs' digests, ascending, concatenated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntriesArchived:
-    """Payloads of entries [start, stop) of a log, and blobs that they name, lie in the archive only; hashes stayed."""
+    """Payloads of entries [start, stop) of a log, and blobs that they name, are only in the archive; hashes stay."""
 
     log: str
     start: int
     stop: int
     root: bytes  # of the log at size `stop`
     blobs: int
-    digests: bytes  # SHA-256 over the blobs' digests, ascending, one behind the other
+    digests: bytes  # SHA-256 over the blobs' digests, ascending, concatenated

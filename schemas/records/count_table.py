@@ -1,4 +1,4 @@
-"""Counts as columns in a record: (slot, cell, count) arrays to the delta-coded `CountTable` and back."""
+"""Converts (slot, cell, count) arrays to the delta-coded `CountTable` and back."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from schemas.records.records import CountTable, SlotClosed, SlotCounts
 
 
 def to_table(measure: str, slots: npt.ArrayLike, cells: npt.ArrayLike, counts: npt.ArrayLike) -> CountTable:
-    """One measure's counts as a record's columns.
+    """Encode one measure's counts as a table.
 
     Args:
         measure: Name of a row of `schemas.events.measures.MEASURES`.
@@ -40,12 +40,12 @@ def to_table(measure: str, slots: npt.ArrayLike, cells: npt.ArrayLike, counts: n
 
 
 def from_table(table: CountTable) -> tuple[Int64s, UInt64s, Int64s]:
-    """The rows of a table, sorted by slot and cell.
+    """Decode the rows of a table, sorted by slot and cell.
 
     Returns:
         slots int64[n], cells uint64[n], counts int64[n]
     Raises:
-        DamagedError: what no `to_table` writes: other lengths, rows out of order, a negative count.
+        DamagedError: not written by `to_table`: different lengths, rows out of order, or a negative count.
 
     >>> slots, cells, counts = from_table(CountTable(measure="pickups", slots=(7, 0, 2), cells=(3, 7, -6), counts=(1, 2, 5)))
     >>> slots.tolist(), cells.tolist(), counts.tolist()
@@ -64,11 +64,11 @@ def from_table(table: CountTable) -> tuple[Int64s, UInt64s, Int64s]:
 
 
 def tables_of(record: SlotClosed, read: Callable[[bytes], bytes]) -> tuple[tuple[CountTable, ...], tuple[CountTable, ...]]:
-    """Counts and corrections of a recorded slot, from its entry or, where they are too large for one, from its blob.
+    """Counts and corrections of a recorded slot, from its entry or, if too large for an entry, from its blob.
 
     Args:
         record: The slot.
-        read: Digest -> bytes of a blob; raises what the store of blobs raises.
+        read: Digest -> bytes of a blob; raises the errors of the blob store.
     """
     if not record.counts_blob:
         return record.counts, record.corrections
@@ -77,7 +77,7 @@ def tables_of(record: SlotClosed, read: Callable[[bytes], bytes]) -> tuple[tuple
 
 
 def _problem(slots: Int64s, cells: Int64s, counts: Int64s) -> str:
-    """What is wrong with the rows, empty for nothing. A cell code has at most 60 bits, so int64 holds it."""
+    """What is wrong with the rows, or an empty text. A cell code has at most 60 bits, so it fits int64."""
     if len(slots) and int(cells.min()) < 0:
         return f"expected cell codes below 2^63, got {int(cells.min())}"
     if len(slots) and int(counts.min()) < 0:

@@ -1,6 +1,6 @@
-"""What is true of each kind of record, one row per kind: its log, its part of a close, its blobs, how it is shown.
+"""The table of record kinds, one row per kind: its log, its part of a close, its blobs, and how it is shown.
 
-Whoever treats kinds differently asks this table, so that a new kind is a class, a schema file and a row.
+Code that treats kinds differently reads this table, so that a new kind needs only a class, a schema file and a row.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from schemas.errors import ContractError
 from schemas.records.records import (
+    AccessesCounted,
+    Acknowledged,
     BlobsExpired,
     EntriesArchived,
     EnvironmentChanged,
@@ -39,19 +41,21 @@ class LogFamily(StrEnum):
     REGION = "region"
     CONTROL = "control"
     RUNS = "runs"
+    ACCESS = "access"
+    ALERTS = "alerts"
 
 
 class ClosePart(StrEnum):
-    """Where in a close an entry stands."""
+    """Position of an entry in a close."""
 
-    NONE = "none"  # it belongs to no close
+    NONE = "none"  # not part of a close
     BEFORE = "before"  # found since the last close
     SLOT = "slot"  # the slot itself
     AFTER = "after"  # a consequence of the slot
 
 
 class BlobContent(StrEnum):
-    """What a blob holds that an entry names by its digest."""
+    """Contents of a blob that an entry names by its digest."""
 
     COUNTS = "counts"
     CHUNKS = "chunks"
@@ -67,12 +71,12 @@ class Kind:
         record: Its class.
         log: Which logs hold it.
         version: Of its current schema.
-        indexed: Fields under which a log finds it: `slot`, and `measure` as the subject.
+        indexed: Fields by which a log finds it: `slot`, and `measure` as the subject.
         close: Its part of a close.
-        floating: Whether floating-point results reach its bytes, so that another environment may differ in the last bit.
+        floating: Whether its bytes contain floating-point results, which may differ in the last bit in another environment.
         archived: Whether `ledger archive` moves its payload to the archive.
-        blobs: (field that holds one digest or several, what the blob is).
-        shown: Fields that one line about it shows, in order.
+        blobs: (field with one or more digests, contents of the blob).
+        shown: Fields shown in a one-line summary, in order.
     """
 
     record: type[Record]
@@ -87,7 +91,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """Name of the kind, as schemas and databases have it."""
+        """Name of the kind, as in schemas and databases."""
         return self.record.__name__
 
 
@@ -175,6 +179,8 @@ ROWS = (
     ),
     Kind(record=BlobsExpired, log=LogFamily.RUNS, shown=("region", "retention", "count")),
     Kind(record=EntriesArchived, log=LogFamily.RUNS, shown=("log", "start", "stop")),
+    Kind(record=AccessesCounted, log=LogFamily.ACCESS, shown=("from_us", "until_us", "dropped")),
+    Kind(record=Acknowledged, log=LogFamily.ALERTS, shown=("log", "index", "outcome")),
 )
 
 KINDS = MappingProxyType({row.name: row for row in ROWS})
@@ -184,7 +190,7 @@ def kind_of_record(record: type[Record]) -> Kind:
     """The row of a class of records.
 
     Raises:
-        ContractError: it has none.
+        ContractError: there is no row.
 
     >>> kind_of_record(SlotClosed).close.value
     'slot'
@@ -196,7 +202,7 @@ def kind_of_record(record: type[Record]) -> Kind:
 
 
 def names_in(*parts: ClosePart) -> tuple[str, ...]:
-    """Names of the kinds that stand in these parts of a close.
+    """Names of the kinds in these parts of a close.
 
     >>> names_in(ClosePart.BEFORE)
     ('SourceGap', 'HorizonShort')

@@ -1,8 +1,8 @@
-"""Records to bytes and back: Avro single-object encoding, so that every entry names its own schema.
+"""Encodes and decodes records: Avro single-object encoding, so that every entry names its own schema.
 
 A record's Avro schema is derived from its dataclass, written once to `avro/records/` by
 `python -m schemas.records.record_codec --write`, and never edited after release: a changed record gets the
-next version number, and an upcaster that lifts the old one.
+next version number, and an upcaster from the old version.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from schemas.records.records import BLOB_RECORDS, RECORDS, Record
 from schemas.records.upcasters import UPCASTERS, AvroDict
 
 R = TypeVar("R")
-VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version where it is not 1
+VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version, if it is not 1
 
 
 def _avro_type(annotation: Any, seen: set[str]) -> Any:
@@ -58,7 +58,7 @@ def _record_type(cls: type, seen: set[str]) -> AvroDict:
 
 @cache
 def schema_of(cls: Any) -> AvroDict:
-    """The Avro schema of a record's dataclass; the namespace carries its version."""
+    """The Avro schema of a record's dataclass; its namespace contains the version."""
     version = VERSIONS.get(cls.__name__, 1)
     return {**_record_type(cls, set()), "namespace": f"ridecast.v{version}"}
 
@@ -83,7 +83,7 @@ def _readers() -> dict[bytes, tuple[type, int, Any]]:
 
 
 def encode(record: object) -> bytes:
-    """A record's exact bytes: marker, schema fingerprint, Avro body."""
+    """Encode a record: marker, schema fingerprint, Avro body."""
     cls: Any = type(record)
     head, schema = _writer(cls)
     out = io.BytesIO()
@@ -98,7 +98,7 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value] if value and dataclasses.is_dataclass(value[0]) else value
     if isinstance(value, dict):
-        return dict(sorted(value.items()))  # A map's order reaches the bytes, so it must not depend on insertion.
+        return dict(sorted(value.items()))  # The order of a map affects the bytes, so it must not depend on insertion order.
     return value
 
 
@@ -123,13 +123,13 @@ def decode(payload: bytes) -> Record: ...
 @overload
 def decode(payload: bytes, kind: type[R]) -> R: ...
 def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
-    """The record that some bytes hold, lifted to its current version.
+    """Decode a record, and upcast it to its current version.
 
     Args:
         payload: Exact bytes of an entry, or of a blob that holds a record.
         kind: The class of record that must come out; any if None.
     Raises:
-        DamagedError: no released schema has that fingerprint, the body does not fit it, or it is of another kind.
+        DamagedError: no released schema has that fingerprint, the body does not match it, or it is of another kind.
     """
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     if known is None:
@@ -141,7 +141,7 @@ def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
     source.seek(10)
     try:
         fields = fastavro.schemaless_reader(source, schema, None)
-    except Exception as cause:  # fastavro raises what its C code happens to raise; all mean the same here.
+    except Exception as cause:  # fastavro's C code raises various exceptions; all mean the same here.
         raise DamagedError(f"entry: {cls.__name__} v{version} does not decode: {cause}") from cause
     if source.tell() != len(payload) or not isinstance(fields, dict):
         raise DamagedError(f"entry: {cls.__name__} v{version}: expected {source.tell()} bytes, got {len(payload)}")
@@ -151,7 +151,7 @@ def decode(payload: bytes, kind: type[Any] | None = None) -> Any:
 
 
 def decode_if_known(payload: bytes) -> Record | None:
-    """As `decode`, or None for what a newer version wrote: bytes that hash as promised are good, though their meaning is not known here.
+    """As `decode`, or None for a record of a newer version, which may be valid although this version cannot decode it.
 
     >>> decode_if_known(b"a record of tomorrow") is None
     True
@@ -163,20 +163,20 @@ def decode_if_known(payload: bytes) -> Record | None:
 
 
 def kind_of(payload: bytes) -> str:
-    """Name of the record that some bytes hold, without decoding its body."""
+    """Name of the encoded record, without decoding its body."""
     known = _readers().get(payload[2:10]) if payload[:2] == MARKER else None
     return known[0].__name__ if known else "unknown"
 
 
 def place_of(record: Record) -> tuple[int | None, str]:
-    """(slot, subject) under which a log indexes a record: derived, never stored truth."""
+    """(slot, subject) under which a log indexes a record; always derived from the record."""
     slot = getattr(record, "slot", None)
     return (slot if isinstance(slot, int) else None), str(getattr(record, "measure", ""))
 
 
 @cache
 def _place_readers() -> dict[bytes, tuple[str, Any]]:
-    """Fingerprint -> (kind, schema of the fields up to the last that gives a place, or None)."""
+    """Fingerprint -> (kind, schema of the fields up to the last one needed for the place, or None)."""
     found: dict[bytes, tuple[str, Any]] = {}
     for item in (resources.files("schemas") / "avro" / "records").iterdir():
         if item.name.endswith(".avsc"):
@@ -189,9 +189,9 @@ def _place_readers() -> dict[bytes, tuple[str, Any]]:
 
 
 def place_in(payload: bytes) -> tuple[str, int | None, str]:
-    """(kind, slot, subject) of a record's bytes: what `kind_of` and `place_of` say, decoding the first fields only.
+    """(kind, slot, subject) of an encoded record: as `kind_of` and `place_of`, but decodes only the first fields.
 
-    Bytes that are no record of ours have the kind "unknown" and no place.
+    Bytes that are not a known record have the kind "unknown" and no place.
     """
     kind, start = _place_readers().get(payload[2:10], ("unknown", None)) if payload[:2] == MARKER else ("unknown", None)
     if start is None:
@@ -205,7 +205,7 @@ def place_in(payload: bytes) -> tuple[str, int | None, str]:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write the schema of each current record that has no file yet; refuse to change one that has."""
+    """Write the schema of each current record that has no file yet; refuse to change an existing file."""
     written = []
     cls: Any
     for cls in (*RECORDS, *BLOB_RECORDS):

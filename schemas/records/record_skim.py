@@ -1,7 +1,7 @@
-"""Which record some bytes hold, where it belongs and which blobs it names, without making its values.
+"""Reads the kind, place and named blobs of an encoded record without decoding all of it.
 
-Walks the Avro body by its schema as far as the last of the few fields that a reader of a whole log needs, so that
-millions of entries can be looked at. `schemas.records.record_codec.decode` is the plain way to read one, to its last byte.
+Walks the Avro body by its schema up to the last of the few fields that a reader of a whole log needs, which makes
+reading millions of entries fast. `schemas.records.record_codec.decode` is the simple way to read one completely.
 """
 
 import json
@@ -15,22 +15,22 @@ from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.encoding.varints import MAX_BYTES
 from schemas.errors import DamagedError
 
-WANTED = frozenset({"slot", "measure", "root", "blob", "counts_blob", "model", "models"})
+FIELDS_READ = frozenset({"slot", "measure", "root", "blob", "counts_blob", "model", "models"})
 HEAD_SIZE_BYTES = 10  # marker and fingerprint (Avro 1.12, "Single-object encoding")
-FEW = 12  # values up to which a loop is faster
-ENDS = bytes([1] * 128 + [0] * 128)  # for bytes.translate: 1 where the last byte of an integer is
+FEW = 12  # number of values up to which a loop is faster
+ENDS = bytes([1] * 128 + [0] * 128)  # for bytes.translate: 1 for the last byte of an integer
 
-Step = Callable[[bytes, int], int]  # (bytes, place of a value) -> place behind it
+Step = Callable[[bytes, int], int]  # (bytes, position of a value) -> position after it
 Reader = Callable[[bytes, int], tuple[Any, int]]
 
 
 class Skimmed(NamedTuple):
-    """What a look at an entry's bytes told.
+    """The part of an entry that `skim` reads.
 
     Attributes:
         kind: Name of the record.
-        slot, subject: As `schemas.records.record_codec.place_of` says.
-        fields: Those of WANTED that the record has; tuples are lists here.
+        slot, subject: As in `schemas.records.record_codec.place_of`.
+        fields: Those of FIELDS_READ that the record has; tuples are lists here.
     """
 
     kind: str
@@ -40,10 +40,10 @@ class Skimmed(NamedTuple):
 
 
 def skim(payload: bytes) -> Skimmed:
-    """Look at an entry, as far as the last field that is wanted.
+    """Read an entry up to the last of FIELDS_READ.
 
     Raises:
-        DamagedError: no released schema has that fingerprint, or the body does not fit it up to there.
+        DamagedError: no released schema has that fingerprint, or the body does not match it up to there.
 
     >>> from schemas.records.record_codec import encode
     >>> from schemas.records.records import ModelPromoted
@@ -64,7 +64,7 @@ def skim(payload: bytes) -> Skimmed:
             else:
                 fields[name], at = read(payload, at)
     except (IndexError, ValueError) as cause:
-        raise DamagedError(f"entry: {kind} v{version} does not decode: {cause} behind byte {at}") from cause
+        raise DamagedError(f"entry: {kind} v{version} does not decode: {cause} after byte {at}") from cause
     slot = fields.get("slot")
     return Skimmed(kind, slot if isinstance(slot, int) else None, str(fields.get("measure", "")), fields)
 
@@ -79,16 +79,16 @@ def _walks() -> dict[bytes, tuple[str, int, list[tuple[str, Reader | None, Step]
             named: dict[str, Step] = {}
             walk = [(field["name"], _reader(field), _step(field["type"], named)) for field in schema["fields"]]
             while walk and walk[-1][1] is None:
-                walk.pop()  # Behind the last wanted field there is nothing to see.
+                walk.pop()  # Fields after the last of FIELDS_READ are not read.
             found[fingerprint(schema)] = schema["name"], int(schema["namespace"].rsplit("v", 1)[1]), walk
     return found
 
 
-# --- values that are made ---------------------------------------------------------------------------
+# --- values that are read ---------------------------------------------------------------------------
 
 
 def _reader(field: dict[str, Any]) -> Reader | None:
-    if field["name"] not in WANTED:
+    if field["name"] not in FIELDS_READ:
         return None
     kind = field["type"]
     if isinstance(kind, dict):
@@ -98,7 +98,7 @@ def _reader(field: dict[str, Any]) -> Reader | None:
 
 def _long(data: bytes, at: int) -> tuple[int, int]:
     byte = data[at]
-    if byte < 128:  # Most of them: names' lengths, counts, small numbers.
+    if byte < 128:  # Most integers: lengths of names, counts, small numbers.
         return (byte >> 1) ^ -(byte & 1), at + 1
     value = shift = 0
     for place in range(at, at + MAX_BYTES):
@@ -133,14 +133,14 @@ def _bytes_list(data: bytes, at: int) -> tuple[list[bytes], int]:
     return values, at
 
 
-# --- values that are passed over ---------------------------------------------------------------------
+# --- values that are skipped -------------------------------------------------------------------------
 
 
 def _step(kind: Any, named: dict[str, Step]) -> Step:
-    """How to pass over a value of a type."""
+    """The function that skips a value of a type."""
     name = kind if isinstance(kind, str) else kind["type"]
     if longs := _longs_of(kind):
-        step = partial(_behind_longs, count=longs)
+        step = partial(_skip_longs, count=longs)
         if name == "record":
             named[kind["name"]] = step
         return step
@@ -149,38 +149,38 @@ def _step(kind: Any, named: dict[str, Step]) -> Step:
             return lambda data, at: _bytes(data, at)[1]
         case "array":
             longs = _longs_of(kind["items"])
-            return _behind_long_blocks(longs) if longs else _behind_blocks(_step(kind["items"], named))
+            return _skip_long_blocks(longs) if longs else _skip_blocks(_step(kind["items"], named))
         case "map":
             value = _step(kind["values"], named)
-            return _behind_blocks(lambda data, at: value(data, _bytes(data, at)[1]))
+            return _skip_blocks(lambda data, at: value(data, _bytes(data, at)[1]))
         case "record":
-            named[kind["name"]] = _behind_all(_steps([field["type"] for field in kind["fields"]], named))
+            named[kind["name"]] = _skip_all(_steps([field["type"] for field in kind["fields"]], named))
             return named[kind["name"]]
     return named[name]
 
 
 def _steps(kinds: list[Any], named: dict[str, Step]) -> list[Step]:
-    """How to pass over values of these types, integers in a row at once."""
+    """The functions that skip values of these types; consecutive integers are skipped at once."""
     steps: list[Step] = []
     for are_longs, group in groupby(kinds, lambda kind: _longs_of(kind) > 0):
         if are_longs:
-            steps.append(partial(_behind_longs, count=sum(map(_longs_of, group))))
+            steps.append(partial(_skip_longs, count=sum(map(_longs_of, group))))
         else:
             steps += [_step(kind, named) for kind in group]
     return steps
 
 
-def _behind_all(steps: list[Step]) -> Step:
-    def behind(data: bytes, at: int) -> int:
+def _skip_all(steps: list[Step]) -> Step:
+    def skip(data: bytes, at: int) -> int:
         for step in steps:
             at = step(data, at)
         return at
 
-    return behind
+    return skip
 
 
-def _behind_blocks(step: Step) -> Step:
-    def behind(data: bytes, at: int) -> int:
+def _skip_blocks(step: Step) -> Step:
+    def skip(data: bytes, at: int) -> int:
         count, at = _block(data, at)
         while count:
             for _ in range(count):
@@ -188,11 +188,11 @@ def _behind_blocks(step: Step) -> Step:
             count, at = _block(data, at)
         return at
 
-    return behind
+    return skip
 
 
 def _longs_of(kind: Any) -> int:
-    """How many integers a type always is, and nothing else, a truth value being one; 0 for other types."""
+    """Number of integers that a type consists of (a boolean counts as one); 0 for other types."""
     if kind in ("long", "boolean"):
         return 1
     if isinstance(kind, dict) and kind["type"] == "record":
@@ -201,18 +201,18 @@ def _longs_of(kind: Any) -> int:
     return 0
 
 
-def _behind_long_blocks(longs: int) -> Step:
-    def behind(data: bytes, at: int) -> int:
+def _skip_long_blocks(longs: int) -> Step:
+    def skip(data: bytes, at: int) -> int:
         count, at = _block(data, at)
         while count:
-            at = _behind_longs(data, at, count * longs)
+            at = _skip_longs(data, at, count * longs)
             count, at = _block(data, at)
         return at
 
-    return behind
+    return skip
 
 
-def _behind_longs(data: bytes, at: int, count: int) -> int:
+def _skip_longs(data: bytes, at: int, count: int) -> int:
     if count <= FEW:
         while count:
             if data[at] < 128:
@@ -221,7 +221,7 @@ def _behind_longs(data: bytes, at: int, count: int) -> int:
         return at
     ends = data.translate(ENDS)
     stop = at + count
-    # What is missing lies behind, one byte each at least: this never goes too far, and ends on the last one.
+    # Each missing integer takes at least one more byte: this never goes too far, and ends on the last one.
     while missing := count - ends.count(1, at, stop):
         if stop >= len(data):
             raise ValueError(f"{count} integers where {count - missing} end")

@@ -1,14 +1,15 @@
-"""What the ledger says: every record that a log may hold, as a frozen dataclass.
+"""Every record that a log may hold, as a frozen dataclass.
 
-Times inside records are event time (microseconds, UTC) or slots; wall-clock time, hosts and run ids appear only in
-the records of the `runs` log. Demand is in rides for truth, in 1/1000 ride for forecasts and errors. How records
-become bytes is in `schemas.records.record_codec`.
+Times inside records are event time (microseconds, UTC) or slots; hosts and run ids appear only in the records of the
+`runs` log, wall-clock time only there and in `access` and `alerts`. True counts are in rides, forecasts and errors in
+1/1000 ride. The encoding is in `schemas.records.record_codec`.
 """
 
 import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from schemas.records.api_records import AccessCount as AccessCount, AccessesCounted as AccessesCounted, Acknowledged as Acknowledged
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
     EntriesArchived as EntriesArchived,
@@ -22,11 +23,11 @@ from schemas.records.control_records import (
 
 
 class SlotStatus(StrEnum):
-    """How far a closed slot can be believed."""
+    """How reliable the counts of a closed slot are."""
 
     OBSERVED = "observed"
     PARTIAL = "partial"  # a source gap, or an excused partition from which rides were expected
-    UNOBSERVED = "unobserved"  # no ride where the profile expects many: an outage, not zero demand
+    UNOBSERVED = "unobserved"  # no rides although the profile expects many: an outage, not zero demand
 
 
 class Fallback(StrEnum):
@@ -47,30 +48,30 @@ FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaRecorded:
-    """How the entries behind it that carry this fingerprint are read; it stands before the first of them.
+    """The schema of later entries with this fingerprint; recorded before the first of them.
 
-    The first of a log is this record's own. Its text comes last and is plain JSON, so that a reader who knows
-    nothing finds it in the bytes, and that it is the right one shows by its fingerprint.
+    The first one in a log is this record's own schema. Its text comes last and is plain JSON, so that it can be found
+    in the bytes without prior knowledge, and checked with its fingerprint.
     """
 
-    kind: str  # name of the record, or of the schema of what a blob holds
+    kind: str  # name of the record, or of the schema of a blob's contents
     version: int
-    fingerprint: bytes  # CRC-64-AVRO, as in the third to tenth byte of an entry
+    fingerprint: bytes  # CRC-64-AVRO, as in bytes 3 to 10 of an entry
     sha256: bytes  # of the text
     text: str  # the schema in Avro's parsing canonical form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogContinued:
-    """Somebody accepted that this log and its checkpoint do not belong together; from here on it has a new origin."""
+    """An operator accepted that this log and its checkpoint do not match; from here on it has a new origin."""
 
     log: str
     number: int  # 2 the first time; the origin is ridecast/<instance>@<number>/<log>
-    checkpoint_origin: str  # what the old checkpoint said, believed or not; empty and zero when it could not be read
+    checkpoint_origin: str  # as in the old checkpoint, valid or not; empty and zero if it could not be read
     checkpoint_size: int
     checkpoint_root: bytes
     evidence: bytes  # SHA-256 of the old checkpoint file, which is kept
-    database_size: int  # what was there: the index of this entry, or of the schemas that stand right before it
+    database_size: int  # size found: the index of this entry, or of the schemas recorded right before it
     database_root: bytes
     reason: str
 
@@ -89,19 +90,19 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionBootstrapped:
-    """History became counts, once; live counting starts exactly at `start_slot`."""
+    """History was counted, once; live counting starts exactly at `start_slot`."""
 
     region: str
     definition: str  # the region as canonical JSON
     until: str  # local date, YYYY-MM-DD
-    first_slot: int  # first slot of the history; equals start_slot when there is none
+    first_slot: int  # first slot of the history; equals start_slot without history
     start_slot: int  # first slot counted live
     rides: int
-    counts_blob: bytes  # SHA-256 of a `SlotCounts` blob; empty when there is no history
+    counts_blob: bytes  # SHA-256 of a `SlotCounts` blob; empty without history
     files: tuple[SourceFile, ...] = ()
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300
-    fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` moves it
+    fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` changes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ class CountTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionCut:
-    """What one partition gave to one slot: offsets [previous cut, cut) and what happened to each event.
+    """One partition's events of one slot: offsets [previous cut, cut), and how many were accepted, rejected and counted.
 
     received = accepted + duplicate + sum(rejected.values()), always.
     accepted = counted + sum(uncounted.values()), where counted includes corrections.
@@ -137,14 +138,14 @@ class PartitionCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotClosed:
-    """The counts of one slot as known at its cut, and the corrections that came meanwhile."""
+    """The counts of one slot as known at its cut, and the corrections since the last close."""
 
     region: str
     slot: int
     status: str
     partitions: tuple[PartitionCut, ...]
     counts: tuple[CountTable, ...]  # one per measure that has any; empty when in counts_blob
-    corrections: tuple[CountTable, ...]  # rides of earlier slots; empty when in counts_blob
+    corrections: tuple[CountTable, ...]  # late rides of earlier slots; empty when in counts_blob
     counts_blob: bytes  # SHA-256 of a `SlotCounts` blob when both exceed 32 KB together, else empty
     control_size: int
     control_root: bytes
@@ -160,12 +161,12 @@ class SlotCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniverseChanged:
-    """The set of cells that are forecast for changed after this slot."""
+    """The set of forecast cells changed after this slot."""
 
     region: str
     slot: int
     version: int  # 1 after the first
-    cells: int  # how many there are now
+    cells: int  # number of cells after the change
     added: tuple[int, ...]  # ascending, delta-coded
     retired: tuple[int, ...]  # ascending, delta-coded
 
@@ -183,14 +184,14 @@ class HorizonSpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastIssued:
-    """Forecasts of one measure for every cell, issued at a slot's cut; the numbers lie in a blob of chunks."""
+    """Forecasts of one measure for every cell, issued at a slot's cut; the numbers are in a blob of chunks."""
 
     region: str
     measure: str
     slot: int  # the closed slot; target = its end
     target_us: int
     horizons_min: tuple[int, ...]
-    models: tuple[bytes, ...]  # digests of the artefacts in force, empty for baseline only
+    models: tuple[bytes, ...]  # digests of the artefacts used, empty for baseline only
     features_digest: bytes  # SHA-256 of the float32 matrix, rows in cell order
     family: str  # "negative_binomial"
     spread: tuple[HorizonSpread, ...]
@@ -198,7 +199,7 @@ class ForecastIssued:
     chunks: int
     root: bytes  # RFC 6962 tree over the chunks
     blob: bytes  # SHA-256
-    fallbacks: dict[str, int]  # how many cells each served
+    fallbacks: dict[str, int]  # number of cells per fallback
     universe_version: int
     slot_status: str
     online_weight_milli: int = 0  # share of the online correction in the mean, 1/1000
@@ -216,12 +217,12 @@ class ScoreRow:
     square_error_micro: int  # of the mean
     baseline_abs_error_milli: int
     baseline_square_error_micro: int
-    covered: int  # cells whose truth lay in [lower, upper]
+    covered: int  # cells whose true count was in [lower, upper]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotScored:
-    """Forecasts whose window ended with this slot met their truth; `settled` after late rides were waited for."""
+    """Errors of the forecasts whose window ended with this slot; `settled` is the final score, with late rides."""
 
     region: str
     measure: str
@@ -242,7 +243,7 @@ class StateDigested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceGap:
-    """Events that the source no longer holds: offsets [from_offset, to_offset) were never read."""
+    """Events that the source no longer has: offsets [from_offset, to_offset) were never read."""
 
     region: str
     partition: int
@@ -252,7 +253,7 @@ class SourceGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonShort:
-    """Deduplication restarted with less than its horizon, because the source no longer holds it."""
+    """Deduplication restarted with less than its horizon, because the source no longer has the events."""
 
     region: str
     partition: int
@@ -262,7 +263,7 @@ class HorizonShort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChanged:
-    """The run goes on in another environment; floating-point state may differ in the last bit from here."""
+    """The run continues in another environment; from here on, floating-point state may differ in the last bit."""
 
     region: str
     slot: int
@@ -289,6 +290,8 @@ Record = (
     | SnapshotTaken
     | BlobsExpired
     | EntriesArchived
+    | AccessesCounted
+    | Acknowledged
 )
 
 RECORDS: tuple[type[Record], ...] = typing.get_args(Record)
@@ -306,3 +309,5 @@ def region_log(region: str) -> str:
 
 CONTROL_LOG = "control"
 RUNS_LOG = "runs"
+ACCESS_LOG = "access"
+ALERTS_LOG = "alerts"

@@ -1,7 +1,7 @@
-"""Which schemas a log must hold before an entry, and the entries that hold them.
+"""The entries that record schemas in a log, and which of them an entry needs before it.
 
-A reader of another stores, in another decade, has the log and its blobs but not our code. Every entry names its schema
-by fingerprint; here is what stands behind the fingerprints, and of which schemas the blobs are that an entry names.
+A future reader may have the log and its blobs but not our code. Every entry names its schema by fingerprint; these
+entries define the fingerprints of entries and of the blobs that they name.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ def _recorded(schema: AvroSchema) -> SchemaRecorded:
 
 @cache
 def own_fingerprint() -> bytes:
-    """Fingerprint of the record that records schemas."""
+    """Fingerprint of `SchemaRecorded` itself."""
     return fingerprint(schema_of(SchemaRecorded))
 
 
 @cache
 def _of_blobs() -> dict[bytes, bytes]:
-    """Fingerprint of a record -> fingerprint of what lies in the blobs that it names."""
+    """Fingerprint of a record -> fingerprint of the schema of the blobs that it names."""
     counts, chunk = fingerprint(schema_of(SlotCounts)), fingerprint(released(CHUNK))
     contents = {BlobContent.COUNTS: counts, BlobContent.CHUNKS: chunk}
     kinds = {row.name: contents[what] for row in ROWS for _, what in row.blobs if what in contents}
@@ -54,11 +54,11 @@ def _of_blobs() -> dict[bytes, bytes]:
 
 
 def fingerprints_of(payload: bytes) -> Iterator[bytes]:
-    """Fingerprints of the schemas that a reader of an entry and of its blobs needs; none for bytes that are no record.
+    """Fingerprints of the schemas that a reader of an entry and of its blobs needs; none for bytes that are not a record.
 
     >>> from schemas.records.records import ModelPromoted
-    >>> promoted = ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")
-    >>> [found.hex() for found in fingerprints_of(encode(promoted))]
+    >>> record = ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")
+    >>> [found.hex() for found in fingerprints_of(encode(record))]
     ['7d358c4a4a79145a']
     """
     own = payload[2:10]

@@ -1,7 +1,7 @@
-"""How an old record is read as a new one: a pure step from the fields of one version to those of the next.
+"""Upcasters: pure functions from the fields of one version of a record to those of the next.
 
-A released schema is never edited. A step adds what the old record meant without saying it; it invents nothing,
-looks nothing up, and leaves what it is given as it was. Golden files hold each version's bytes (`tests/golden`).
+A released schema is never edited. An upcaster adds what was implicit in the old record; it reads nothing else
+and does not modify its argument. Golden files hold each version's bytes (`tests/golden`).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ AvroDict = dict[str, Any]
 
 
 def bootstrapped_with_fold(fields: AvroDict) -> AvroDict:
-    """RegionBootstrapped 1 to 2: before folds had versions there was one.
+    """RegionBootstrapped 1 to 2: version 1 records were made by version 1 of the fold.
 
     >>> bootstrapped_with_fold({"region": "nyc"})
     {'region': 'nyc', 'fold_version': 1}

@@ -6,29 +6,26 @@ Scores are written in the integers that were served, so that anyone can recomput
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt8s
+from schemas.errors import ContractError
+from schemas.events.rides import Float64s, Int64s, UInt8s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
-from schemas.records.records import FALLBACKS, Fallback, HorizonSpread, ScoreRow, SlotScored
+from schemas.records.records import FALLBACKS, HorizonSpread, ScoreRow, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, build, matrix_digest
 from state.demand.history import Arrays, CountHistory
-from state.demand.seasons import profile
 from state.forecast.issued import Issued, IssuedQueue
 from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
-from state.models.online import INPUTS, OnlineCorrection, Outcome
-from state.models.quiet import QUIET_PER_15_MIN, QuietMix, mean_rate, quiet_means, quiet_parts
+from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
+from state.models.quiet import quiet_cells
+from state.models.table import MODELS, ModelTable, untrained
 
-DISPERSION_MILLI = 150  # until training has fitted one; New York, April 2014, weekday x slot profile
-QUIET_DISPERSION_MILLI = 1_500
 MILLI = 1000
-
-_NONE, _QUIET, _BASELINE = (FALLBACKS.index(name) for name in (Fallback.NONE, Fallback.QUIET, Fallback.BASELINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +37,49 @@ class Draft:
         features_digest: SHA-256 of the float32 matrix that the model saw, rows in cell order.
         spread: The predictive distribution of each horizon.
         fallbacks: How many cells each fallback served.
-        online_weight_milli: Share of the online correction in the mean.
+        weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
     """
 
     columns: ForecastColumns
     features_digest: bytes
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
-    online_weight_milli: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """What is said of the m cells that have their own model; see `Issued` for means, inputs and predicted.
-
-    Attributes:
-        features: float32[m, n_features].
-    """
-
-    features: Float32s
-    means: Float64s
-    inputs: Float64s
-    predicted: Float64s
+    weights_milli: dict[str, int]
 
 
 class Forecaster:
     """Forecasts of one region and measure.
 
     The owner closes a slot in the history, then calls `score`, `issue` and `learn` for it, in this order.
+
+    Args:
+        models: The mean models and correctors to take.
+        version: Of the fold, as in `state.forecast.region.FOLD_VERSIONS`; `follow` moves it.
     """
 
-    def __init__(self, region: Region, measure: str) -> None:
+    def __init__(self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1) -> None:
         self.region = region
         self.measure = measure
         self.calendar = Calendar(region)
         self.horizons = region.horizons
-        self._queue = IssuedQueue(region.horizons_min, len(INPUTS))
-        self._online = OnlineCorrection(len(self.horizons), self.calendar.day_slots)
-        self._outcomes: list[Outcome] = []  # between score and learn of the same slot
+        self._table = models
+        self._queue = IssuedQueue(region.horizons_min, ())
+        self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
+        self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
+        self.follow(version)
         self.use(None)
+
+    def follow(self, version: int) -> None:
+        """Forecast by this version of the fold from the next slot on: correctors that came with it are in force."""
+        self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
+
+    def _put_in_force(self, names: set[str]) -> None:
+        if names <= self._correctors.keys():
+            return
+        rows = [row for row in self._table.correctors if row.name in names or row.name in self._correctors]
+        known = self._correctors
+        self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
+        self._queue.rows = rows
 
     def use(self, model: bytes | None) -> None:
         """Serve this artefact from the next issue on; None serves the baseline.
@@ -87,17 +88,18 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
-        self._model = Boosted(model, self.horizons) if model is not None else None
-        self._mix = QuietMix.default(len(self.horizons))
-        own, quiet = (DISPERSION_MILLI,) * len(self.horizons), (QUIET_DISPERSION_MILLI,) * len(self.horizons)
-        if self._model is not None:
-            about = self._model.about
-            self._mix = QuietMix(np.array(about.quiet_mix))
-            own, quiet = about.dispersion_milli, about.quiet_dispersion_milli
-        self._dispersion_milli = own
+        boosted = Boosted(model, self.horizons) if model is not None else None
+        about = boosted.about if boosted is not None else untrained(self.horizons)
+        made = (row.make(about, boosted) for row in self._table.means)
+        self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
+        self._dispersion_milli = about.dispersion_milli
         self._spread = tuple(
             HorizonSpread(
-                horizon_min=h, dispersion_milli=own[i], quiet_dispersion_milli=quiet[i], lower_milli=LOWER_MILLI, upper_milli=UPPER_MILLI
+                horizon_min=h,
+                dispersion_milli=about.dispersion_milli[i],
+                quiet_dispersion_milli=about.quiet_dispersion_milli[i],
+                lower_milli=LOWER_MILLI,
+                upper_milli=UPPER_MILLI,
             )
             for i, h in enumerate(self.region.horizons_min)
         )
@@ -106,77 +108,100 @@ class Forecaster:
 
     def issue(self, history: CountHistory, slot: int) -> Draft:
         """Forecast every cell of the universe for the windows that start at the end of a closed slot."""
-        columns = history.universe(slot)
-        base = profile(history, self.calendar, slot, columns, self.horizons)
-        quiet = self._quiet(history, slot, columns)
-        means = base.copy()
-        fallback = np.full(len(columns), _BASELINE, np.uint8)
-        fallback[quiet] = _QUIET
-        if quiet.any():
-            parts = quiet_parts(history, self.calendar, slot, columns[quiet], self.horizons)
-            means[quiet] = quiet_means(parts, self._mix)
-        own = self._own(history, slot, columns[~quiet])
-        rows, weight_milli = np.empty(0, np.int64), 0
-        if self._model is not None:
-            rows = np.flatnonzero(~quiet)
-            fallback[rows] = _NONE
-            weight_milli = self._online.weight_milli
-            means[rows] = self._online.correct(own.means, own.predicted, self._dispersion_milli)
-        served = self._columns(history, columns, means, base, fallback)
-        self._queue.push(Issued(slot, served, rows, own.means, own.inputs, own.predicted), history, columns)
+        view = self._view(history, slot)
+        parts = self._divide(view)
+        means = np.empty((len(view.columns), len(self.horizons)))
+        fallback = np.empty(len(view.columns), np.uint8)
+        for model, rows in parts:
+            fallback[rows] = FALLBACKS.index(model.fallback)
+            if len(rows):
+                means[rows] = model.forecast(view, rows)
+        own = _corrected(parts)
+        means[own], corrections = self._correct(view, own, means[own])
+        served = self._columns(view, means, fallback, parts)
+        self._queue.push(Issued(slot, served, own, corrections), history, view.columns)
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
-            features_digest=matrix_digest(own.features),
+            features_digest=view.features_digest(),
             spread=self._spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
-            online_weight_milli=weight_milli,
+            weights_milli=self._weights_milli(),
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
-        """Keep of an issue what the online learner needs of it later; in place of the numbers that were served stand zeros."""
-        columns = history.universe(slot)
-        rows = np.flatnonzero(~self._quiet(history, slot, columns)) if self._model is not None else np.empty(0, np.int64)
-        own = self._own(history, slot, columns[rows])
-        zeros = np.zeros((len(columns), len(self.horizons)), np.int64)
-        numbers = dict.fromkeys(NUMBERS, zeros)
+        """Keep of an issue what correctors need of it later; in place of the numbers that were served stand zeros."""
+        view = self._view(history, slot)
+        parts = [(model, rows) for model, rows in self._divide(view) if model.corrected]
+        shape = (len(view.columns), len(self.horizons))
+        means = np.empty(shape)
+        for model, rows in parts:
+            if len(rows):
+                means[rows] = model.forecast(view, rows)
+        own = _corrected(parts)
+        _, corrections = self._correct(view, own, means[own])
+        numbers = dict.fromkeys(NUMBERS, np.zeros(shape, np.int64))
         none = ForecastColumns(
-            cells=history.cells[columns], horizons_min=self.region.horizons_min, fallback=np.zeros(len(columns), np.uint8), **numbers
+            cells=history.cells[view.columns], horizons_min=self.region.horizons_min, fallback=np.zeros(len(means), np.uint8), **numbers
         )
-        self._queue.push(Issued(slot, none, rows, own.means, own.inputs, own.predicted), history, columns)
+        self._queue.push(Issued(slot, none, own, corrections), history, view.columns)
 
-    def _quiet(self, history: CountHistory, slot: int, columns: Int64s) -> Bools:
-        return np.asarray(mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * self.region.slot_min, np.bool_)
+    def _view(self, history: CountHistory, slot: int) -> SlotView:
+        columns = history.universe(slot)
+        return SlotView(history, self.calendar, slot, columns, quiet_cells(history, self.calendar, slot, columns))
 
-    def _own(self, history: CountHistory, slot: int, columns: Int64s) -> "_Own":
-        """What the model and the online learner say of cells with their own model; nothing without a model."""
-        h = len(self.horizons)
-        if self._model is None:
-            return _Own(np.empty((0, len(FEATURES)), np.float32), np.empty((0, h)), np.empty((0, h, len(INPUTS))), np.empty((0, h)))
-        features = build(history, self.calendar, slot, columns)
-        means = self._model.means(features)
-        inputs = self._online.inputs(history.cells[columns], means, self._dispersion_milli)
-        return _Own(features, means, inputs, self._online.predict(inputs))
+    def _divide(self, view: SlotView) -> "list[_Part]":
+        """The rows that each mean model serves.
 
-    def _columns(self, history: CountHistory, columns: Int64s, means: Float64s, base: Float64s, fallback: UInt8s) -> ForecastColumns:
-        quiet, own = np.flatnonzero(fallback == _QUIET), np.flatnonzero(fallback != _QUIET)
+        Raises:
+            ContractError: no model of the table serves some cell.
+        """
+        left = np.ones(len(view.columns), np.bool_)
+        parts = []
+        for model in self._models:
+            mine = left & model.serves(view)
+            left ^= mine
+            parts.append((model, np.flatnonzero(mine)))
+        if left.any():
+            raise ContractError(f"region {self.region.id}: expected a model for every cell, got none for {int(left.sum())} cells")
+        return parts
+
+    def _correct(self, view: SlotView, own: Int64s, means: Float64s) -> tuple[Float64s, Mapping[str, Correction]]:
+        """The means of some cells after every corrector, and what each saw and said."""
+        corrections: dict[str, Correction] = {}
+        if not len(own):
+            return means, corrections
+        cells = view.history.cells[view.columns[own]]
+        for name, corrector in self._correctors.items():
+            inputs = corrector.inputs(cells, means, self._dispersion_milli)
+            corrections[name] = Correction(means, inputs, corrector.predict(inputs))
+            means = corrector.correct(means, corrections[name].predicted, self._dispersion_milli)
+        return means, corrections
+
+    def _weights_milli(self) -> dict[str, int]:
+        """What correctors weigh in an issue; nothing while no model's means are corrected."""
+        fields = {row.name: row.weight_field for row in self._queue.rows if row.weight_field is not None}
+        corrected = any(model.corrected for model in self._models)
+        return {field: self._correctors[name].weight_milli if corrected else 0 for name, field in fields.items()}
+
+    def _columns(self, view: SlotView, means: Float64s, fallback: UInt8s, parts: "list[_Part]") -> ForecastColumns:
         shape = means.shape
         median, lower, upper, dispersion = (np.empty(shape, np.int64) for _ in range(4))
-        for i, spread in enumerate(self._spread):
-            for rows, milli in ((own, spread.dispersion_milli), (quiet, spread.quiet_dispersion_milli)):
+        for model, rows in parts:
+            for i, milli in enumerate(model.dispersion_milli):
                 mean = means[rows, i]
                 dispersion[rows, i] = milli
                 for out, probability in ((median, MEDIAN_MILLI), (lower, LOWER_MILLI), (upper, UPPER_MILLI)):
                     out[rows, i] = quantiles(mean, milli, probability) * MILLI
         return ForecastColumns(
-            cells=history.cells[columns],
+            cells=view.history.cells[view.columns],
             horizons_min=self.region.horizons_min,
             mean=_milli(means),
             median=median,
             lower=lower,
             upper=upper,
             dispersion=dispersion,
-            baseline=_milli(base),
+            baseline=_milli(view.baseline),
             fallback=fallback,
         )
 
@@ -188,7 +213,7 @@ class Forecaster:
         A window that touches an outage, or a slot that is known to be an undercount, is neither scored nor learned from.
         """
         scored = []
-        self._outcomes = []
+        self._outcomes = {name: [] for name in self._correctors}
         for settled, ended in ((False, slot), (True, slot - settle_slots)):
             rows = []
             for i, h in enumerate(self.horizons):
@@ -196,11 +221,12 @@ class Forecaster:
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
                     rows.append(_score_row(issued.columns, i, truth))
-                    if not settled and len(issued.own):
-                        self._outcomes.append(_outcome(issued, i, truth))
+                    for name in issued.corrections if not settled else ():
+                        self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
-        self._online.observe(self._outcomes, self._dispersion_milli)
+        for name, corrector in self._correctors.items():
+            corrector.observe(self._outcomes[name], self._dispersion_milli)
         self._queue.forget_inputs(slot - self.horizons[-1])
         self._queue.drop_before(slot - settle_slots - self.horizons[-1] + 1)
         return tuple(scored)
@@ -208,27 +234,45 @@ class Forecaster:
     # --- learn ---------------------------------------------------------------------------------
 
     def learn(self, history: CountHistory, slot: int) -> None:
-        """Learn online from the windows that ended with this slot."""
-        self._online.learn(self._outcomes, self._dispersion_milli)
-        self._outcomes = []
+        """Learn from the windows that ended with this slot."""
+        for name, corrector in self._correctors.items():
+            corrector.learn(self._outcomes.get(name, []), self._dispersion_milli)
+        self._outcomes = {}
         if slot % self.calendar.day_slots == 0:
             issued = self._queue.at(slot)
-            self._online.keep_only(issued.columns.cells if issued is not None else history.cells[:0])
+            for corrector in self._correctors.values():
+                corrector.keep_only(issued.columns.cells if issued is not None else history.cells[:0])
 
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
         """The state that `from_arrays` restores to the last bit; the model itself is not in it."""
-        return self._queue.to_arrays() | self._online.to_arrays()
+        return self._queue.to_arrays() | self._corrector_arrays()
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Become the forecaster whose `to_arrays` gave these; call `use` with the same model before."""
+        kept = {row.name for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)}
+        in_force = kept | self._correctors.keys()
+        self._correctors = {}
+        self._put_in_force(in_force)
         self._queue.from_arrays(arrays)
-        self._online.from_arrays(arrays)
+        for name in kept:
+            self._correctors[name].from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state that is kept."""
-        return hashlib.sha256(self._queue.digest() + arrays_digest(self._online.to_arrays())).digest()
+        return hashlib.sha256(self._queue.digest() + arrays_digest(self._corrector_arrays())).digest()
+
+    def _corrector_arrays(self) -> Arrays:
+        return {name: array for corrector in self._correctors.values() for name, array in corrector.to_arrays().items()}
+
+
+_Part = tuple[MeanModel, Int64s]  # a mean model and the rows that it serves, ascending
+
+
+def _corrected(parts: list[_Part]) -> Int64s:
+    """Rows that correctors correct, ascending."""
+    return np.sort(np.concatenate([np.empty(0, np.int64), *(rows for model, rows in parts if model.corrected)]))
 
 
 def arrays_digest(arrays: Arrays) -> bytes:
@@ -245,10 +289,10 @@ def _milli(values: Float64s) -> Int64s:
     return np.rint(values * MILLI).astype(np.int64)
 
 
-def _outcome(issued: Issued, i: int, truth: Int64s) -> Outcome:
-    own = issued.own
+def _outcome(issued: Issued, name: str, i: int, truth: Int64s) -> Outcome:
+    own, said = issued.own, issued.corrections[name]
     rides = truth[own].astype(np.float64)
-    return Outcome(i, issued.columns.cells[own], issued.inputs[:, i], issued.means[:, i], issued.predicted[:, i], rides)
+    return Outcome(i, issued.columns.cells[own], said.inputs[:, i], said.means[:, i], said.predicted[:, i], rides)
 
 
 def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:

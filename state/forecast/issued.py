@@ -1,40 +1,44 @@
 """What was issued and still waits for its truth."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from schemas.events.rides import Float64s, Int64s, UInt8s, UInt64s
+from schemas.events.rides import Int64s, UInt8s, UInt64s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
 from state.demand.history import Arrays, CountHistory
+from state.models.protocol import Correction
+from state.models.table import CorrectorRow
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The forecasts that were issued at one slot's cut, and what the online learner needs to learn from them.
+    """The forecasts that were issued at one slot's cut, and what correctors need to learn from them.
 
     Attributes:
-        own: int64[m], rows of the cells with their own model.
-        means: float64[m, h], their means before correction.
-        inputs: float64[m, h, k], what the online learner saw of them.
-        predicted: float64[m, h], the standardised error that it predicted.
+        own: int64[m], rows of the cells that were corrected: those with their own model.
+        corrections: What each corrector that was in force saw and said of these cells, by the name of its row.
     """
 
     slot: int
     columns: ForecastColumns
     own: Int64s
-    means: Float64s
-    inputs: Float64s
-    predicted: Float64s
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
 
 
 class IssuedQueue:
-    """Issues in order of slots, each with its place in the history's columns."""
+    """Issues in order of slots, each with its place in the history's columns.
 
-    def __init__(self, horizons_min: tuple[int, ...], inputs: int) -> None:
+    Args:
+        horizons_min: Of every issue.
+        rows: The correctors in force; the owner replaces them when others come into force.
+    """
+
+    def __init__(self, horizons_min: tuple[int, ...], rows: Sequence[CorrectorRow]) -> None:
         self._horizons_min = horizons_min
-        self._inputs = inputs
+        self.rows = rows
         self._issues: dict[int, Issued] = {}
         self._places: dict[int, tuple[int, Int64s]] = {}  # slot -> (generation, columns), a cache
         self._digests: dict[int, bytes] = {}  # slot -> digest, a cache
@@ -61,9 +65,7 @@ class IssuedQueue:
         """Nobody learns from the issue of this slot any more; its numbers still wait to settle."""
         issued = self._issues.get(slot)
         if issued is not None:
-            h = len(self._horizons_min)
-            none = np.empty((0, h))
-            self._issues[slot] = Issued(slot, issued.columns, np.empty(0, np.int64), none, np.empty((0, h, self._inputs)), none)
+            self._issues[slot] = Issued(slot, issued.columns, np.empty(0, np.int64))
 
     def drop_before(self, slot: int) -> None:
         """Forget issues of slots before this one."""
@@ -85,9 +87,9 @@ class IssuedQueue:
         for name in NUMBERS:
             parts = [np.empty((0, n), np.int64), *(getattr(issue.columns, name) for issue in issues)]
             arrays[f"issued_{name}"] = np.concatenate(parts).astype(np.int32)
-        for name, shape in (("own", (0,)), ("means", (0, n)), ("inputs", (0, n, self._inputs)), ("predicted", (0, n))):
-            kind = np.int64 if name == "own" else np.float64
-            arrays[f"issued_{name}"] = np.concatenate([np.empty(shape, kind), *(getattr(issue, name) for issue in issues)])
+        arrays["issued_own"] = np.concatenate([np.empty(0, np.int64), *(issue.own for issue in issues)])
+        for row in self.rows:
+            arrays |= self._corrections_to_arrays(row)
         arrays["issued_owns"] = np.array([len(issue.own) for issue in issues], np.int64)
         return arrays
 
@@ -98,22 +100,36 @@ class IssuedQueue:
         cells: UInt64s = arrays["issued_cell"].astype(np.uint64)
         fallback: UInt8s = arrays["issued_fallback"].astype(np.uint8)
         numbers = {name: arrays[f"issued_{name}"].astype(np.int64) for name in NUMBERS}
-        own, means, inputs, predicted = (arrays[f"issued_{name}"] for name in ("own", "means", "inputs", "predicted"))
+        own: Int64s = arrays["issued_own"].astype(np.int64)
+        # A snapshot from before a corrector was in force holds nothing of it.
+        corrections = {row.name: self._corrections_from_arrays(row, arrays) for row in self.rows if row.issued + "owns" in arrays}
         owns = np.cumsum(arrays["issued_owns"].astype(np.int64)).tolist()
         start = first = 0
-        for slot, end, until in zip(arrays["issued_slot"].tolist(), ends, owns, strict=True):
-            here, mine = slice(start, end), slice(first, until)
+        for i, (slot, end, until) in enumerate(zip(arrays["issued_slot"].tolist(), ends, owns, strict=True)):
+            here = slice(start, end)
             values = {name: column[here] for name, column in numbers.items()}
             columns = ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
-            self._issues[slot] = Issued(
-                slot,
-                columns,
-                own[mine].astype(np.int64),
-                means[mine].astype(np.float64),
-                inputs[mine].astype(np.float64),
-                predicted[mine].astype(np.float64),
-            )
+            said = {name: parts[i] for name, parts in corrections.items() if len(parts[i].means)}
+            self._issues[slot] = Issued(slot, columns, own[first:until], said)
             start, first = end, until
+
+    def _corrections_to_arrays(self, row: CorrectorRow) -> Arrays:
+        """What one corrector said in all issues; nothing in those from before it was in force."""
+        n = len(self._horizons_min)
+        none = Correction(np.empty((0, n)), np.empty((0, n, row.inputs)), np.empty((0, n)))
+        said = [none, *(issue.corrections.get(row.name, none) for issue in self._issues.values())]
+        arrays: Arrays = {}
+        for name in ("means", "inputs", "predicted"):
+            arrays[row.issued + name] = np.concatenate([getattr(correction, name) for correction in said])
+        arrays[row.issued + "owns"] = np.array([len(correction.means) for correction in said[1:]], np.int64)
+        return arrays
+
+    def _corrections_from_arrays(self, row: CorrectorRow, arrays: Arrays) -> list[Correction]:
+        """What one corrector said, per issue."""
+        ends = np.cumsum(arrays[row.issued + "owns"].astype(np.int64))[:-1]
+        names = ("means", "inputs", "predicted")
+        parts = (np.split(arrays[row.issued + name].astype(np.float64), ends) for name in names)
+        return [Correction(*said) for said in zip(*parts, strict=True)]
 
     def digest(self) -> bytes:
         """SHA-256 over the issues: cells, means, baselines and fallbacks, from which the other columns follow."""

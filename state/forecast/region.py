@@ -20,6 +20,7 @@ from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
 from state.demand.seasons import expected_rides
 from state.forecast.forecast import Draft, Forecaster
+from state.models.table import MODELS, ModelTable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -81,15 +82,16 @@ class RegionFold:
         region: Its definition.
         start_slot: First slot counted live.
         version: Of the rules, as in FOLD_VERSIONS; `follow` moves it.
+        models: For its forecasters.
     """
 
-    def __init__(self, region: Region, start_slot: int, version: int = FOLD_VERSION) -> None:
+    def __init__(self, region: Region, start_slot: int, version: int = FOLD_VERSION, models: ModelTable = MODELS) -> None:
         self.region = region
-        self.follow(version)
         self.next_slot = start_slot
         self._calendar = Calendar(region)
         self.histories = tuple(CountHistory(region) for _ in region.measures)
-        self.forecasters = tuple(Forecaster(region, measure) for measure in region.measures)
+        self.forecasters = tuple(Forecaster(region, measure, models) for measure in region.measures)
+        self.follow(version)
         self.universe_version = 0
         self._universe: UInt64s = np.empty(0, np.uint64)
         self._champions: dict[str, bytes] = {}
@@ -120,6 +122,8 @@ class RegionFold:
                 f"got {version}; a newer Ridecast wrote this ledger, so run that"
             )
         self.version = version
+        for forecaster in self.forecasters:
+            forecaster.follow(version)
 
     def apply(self, closed: ClosedSlot) -> SlotOutcome:
         """Fold one closed slot: count, score what came true, forecast, learn.

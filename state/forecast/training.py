@@ -19,7 +19,7 @@ from state.demand.history import CountHistory
 from state.demand.seasons import profile
 from state.models import boosted
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
-from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, mean_rate, quiet_means, quiet_parts
+from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_cells, quiet_means, quiet_parts
 
 WARM_DAYS = 4  # before that a history has too few days for its own profile
 MOST_WARM_SHARE = 0.25  # of the slots, when there are few
@@ -235,7 +235,7 @@ class _Sampler:
             return
         history = self.history
         columns = history.universe(slot)
-        quiet = mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * self.region.slot_min
+        quiet = quiet_cells(history, self.calendar, slot, columns)
         own, others = columns[~quiet], columns[quiet]
         if not self.share:
             # The number of such cells seldom grows much; where it does, the halving below bounds the rows.

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.errors import ContractError, DamagedError
-from schemas.events.rides import Float32s, Float64s
-from state.demand.features import NAMES, ahead_slots, smooth_profile
+from schemas.events.rides import Bools, Float32s, Float64s, Int64s
+from schemas.records.records import Fallback
+from state.demand.features import NAMES, smooth_profile
+from state.demand.windows import ahead_slots
+from state.models.protocol import SlotView
 
 if TYPE_CHECKING:
     import xgboost
@@ -57,12 +60,15 @@ class Artefact:
 
 
 class Boosted:
-    """A trained artefact, ready to forecast on one thread.
+    """A trained artefact, ready to forecast on one thread. It serves the cells that are not quiet.
 
     Raises:
         DamagedError: the bytes are not an artefact.
         ContractError: it was trained for other features or horizons than these.
     """
+
+    fallback = Fallback.NONE
+    corrected = True
 
     def __init__(self, artefact: bytes, horizons: tuple[int, ...]) -> None:
         about, trees = unpack(artefact)
@@ -73,6 +79,19 @@ class Boosted:
             raise ContractError(f"model: expected horizons of {horizons} slots, got {about.horizons}")
         self.about = about
         self._boosters = [_load(tree) for tree in trees]
+
+    @property
+    def dispersion_milli(self) -> tuple[int, ...]:
+        """As training measured it, per horizon, 1/1000."""
+        return self.about.dispersion_milli
+
+    def serves(self, view: SlotView) -> Bools:
+        """The cells that are not quiet: bool[n]."""
+        return ~view.quiet
+
+    def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
+        """Their means: float64[len(rows), n_horizons], rides > 0."""
+        return self.means(view.features(rows))
 
     def means(self, features: Float32s) -> Float64s:
         """Mean rides of each cell for each horizon: float64[n, n_horizons].

@@ -6,7 +6,6 @@ learned from how well it would have done. River does the learning, in one mini-b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
 from state.demand.history import Arrays
+from state.models.protocol import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,27 +36,6 @@ FORGET_DAYS = 1.0  # half-life of the region's slow error and of the loss that s
 CELL_FORGET_DAYS = 2.0
 CELL_RIDES = 20.0  # prior weight of "no error" in a cell's slow error, rides
 LEAST_FACTOR, MOST_FACTOR = 0.5, 2.0  # bounds of a correction
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Windows of one horizon that came true: n cells with their own model.
-
-    Attributes:
-        horizon: Index of the horizon.
-        cells: uint64[n], ascending.
-        inputs: float64[n, len(INPUTS)], as they were at the issue.
-        means: float64[n], before correction.
-        predicted: float64[n], standardised error that was predicted at the issue.
-        truth: float64[n], rides.
-    """
-
-    horizon: int
-    cells: UInt64s
-    inputs: Float64s
-    means: Float64s
-    predicted: Float64s
-    truth: Float64s
 
 
 class OnlineCorrection:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.events.rides import Float64s, Int64s
+from schemas.events.rides import Bools, Float64s, Int64s
+from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
 from state.demand.history import UNIVERSE_DAYS, CountHistory
 from state.demand.seasons import DAYS, WEEKS
+from state.models.protocol import SlotView
 
 QUIET_PER_15_MIN = 0.05  # below this mean over 28 days a cell is quiet
+QUIET_DISPERSION_MILLI = 1_500  # until training has fitted one
 CHILDREN = 32  # cells in a parent cell
 CELL_RIDES = 0.3  # weight of the parent's rate, in rides; New York, April 2014
 SHAPE_RIDES = 12.0  # weight of the region's shape, in rides
@@ -32,6 +35,36 @@ class QuietMix:
     def default(cls, horizons: int) -> "QuietMix":
         """The weights that serve until training has fitted better ones."""
         return cls(np.array(MIX * horizons))
+
+
+class Quiet:
+    """It serves the cells that are quiet.
+
+    Args:
+        mix: What a quiet forecast mixes.
+        dispersion_milli: Per horizon, 1/1000.
+    """
+
+    fallback = Fallback.QUIET
+    corrected = False
+
+    def __init__(self, mix: QuietMix, dispersion_milli: tuple[int, ...]) -> None:
+        self._mix = mix
+        self.dispersion_milli = dispersion_milli
+
+    def serves(self, view: SlotView) -> Bools:
+        """The quiet cells: bool[n]."""
+        return view.quiet
+
+    def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
+        """Their means: float64[len(rows), n_horizons], rides > 0."""
+        parts = quiet_parts(view.history, view.calendar, view.slot, view.columns[rows], view.calendar.horizons)
+        return quiet_means(parts, self._mix)
+
+
+def quiet_cells(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s) -> Bools:
+    """Which cells are quiet after a closed slot: bool[n]. Serving and training both go by it."""
+    return np.asarray(mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * calendar.slot_min, np.bool_)
 
 
 def mean_rate(history: CountHistory, slot: int, columns: Int64s) -> Float64s:

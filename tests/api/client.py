@@ -20,11 +20,15 @@ class Client:
         """Answer to a GET; headers with _ for -."""
         return self.send("GET", path, **headers)
 
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> httpx.Response:
+        """Answer to a POST of these bytes; without a content type none is sent."""
+        return asyncio.run(self._send("POST", path, {"content-type": content_type} if content_type else {}, body))
+
     def send(self, method: str, path: str, **headers: str) -> httpx.Response:
         """Answer to any method."""
         return asyncio.run(self._send(method, path, {name.replace("_", "-"): value for name, value in headers.items()}))
 
-    async def _send(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+    async def _send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> httpx.Response:
         transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ridecast") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, headers=headers, content=body)

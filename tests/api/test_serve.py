@@ -18,9 +18,10 @@ from tests.api.town import build_town
 PROGRAM = """
 import logging, os
 from api.serve import serve
+from dataflows.stream.stopping import stop_on_signals
 from schemas.settings import Settings
 logging.basicConfig(level="INFO")
-serve(Settings.from_env(os.environ), ["nyc"])
+serve(Settings.from_env(os.environ), ["nyc"], stop_on_signals())
 """
 
 

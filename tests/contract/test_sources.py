@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.source_identity import SourceIdentity
 from dataflows.connectors.sources import FileRides, KafkaRides, PartitionReader, RideSource
 from schemas.errors import NotFound
 
@@ -188,7 +189,9 @@ def test_identity_stays(log: Log, source: RideSource) -> None:
     log.append(0, [b"x"])
     again = log.source()
     assert before == again.identity()
-    assert all(isinstance(value, str) and value for value in before.values())
+    assert before.known()
+    assert all(isinstance(value, str) and value for value in before.known().values())
+    assert before == SourceIdentity.from_text(before.to_json())
     again.close()
 
 

@@ -37,8 +37,9 @@ SEED = int(os.environ.get("RIDECAST_SEED", "2014"))
 SERVER = f"""
 import os
 from api.serve import serve
+from dataflows.stream.stopping import stop_on_signals
 from schemas.settings import Settings
-serve(Settings.from_env(os.environ), ["{REGION}"])
+serve(Settings.from_env(os.environ), ["{REGION}"], stop_on_signals())
 """
 
 

@@ -107,7 +107,7 @@ def test_the_page_runs() -> None:
     log, *witnesses = (FOLDER / "keys.txt").read_text("utf-8").split()
     for keys, status, word in (
         ([log, *witnesses], 0, "48605"),
-        ([witnesses[0]], 1, "is no key of a log"),
+        ([witnesses[0]], 1, "is not the key of a log"),
         ([log[:-1] + "A"], 1, "NOT PROVED"),
     ):
         words = [sys.executable, "-I", str(PAGE), str(FOLDER / "forecast.tlog-proof"), *keys]

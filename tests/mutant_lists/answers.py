@@ -25,8 +25,8 @@ MUTANTS = (
     Mutant(
         "what may change kept for ever",
         FORECASTS,
-        "Keep.FOR_EVER if selected.fixed else",
-        "Keep.FOR_EVER if True else",
+        "CachePolicy.IMMUTABLE if selected.fixed else",
+        "CachePolicy.IMMUTABLE if True else",
         (ASKED,),
     ),
     Mutant("stale answers not marked", FORECASTS, "stale = not selected.fixed and age_s >", "stale = False and age_s >", (ASKED,)),

@@ -1,18 +1,18 @@
-"""Small ways to command wrongly: supervising, occupying a home, landing rides, options."""
+"""Small ways to break the command line: supervision, the lock of a home, the output of rides, options."""
 
 from tests.mutant_lists.mutant import Mutant
 
-SUPERVISE, LANDING = "ridecast/supervise.py", "ridecast/landing.py"
-OCCUPANCY = "ridecast/occupancy.py"
+SUPERVISE, LANDING = "ridecast/supervise.py", "ridecast/ride_output.py"
+OCCUPANCY = "ridecast/home_lock.py"
 KEPT_ALIVE = "tests/ridecast/test_supervise.py"
-LANDED = "tests/ridecast/test_landing.py"
-ALONE = "tests/ridecast/test_occupancy.py"
+LANDED = "tests/ridecast/test_ride_output.py"
+ALONE = "tests/ridecast/test_home_lock.py"
 
 MUTANTS = (
     Mutant(
         "a lasting error tried again",
         SUPERVISE,
-        "if worst in (2, LASTING_STATUS) or restarts > MOST_RESTARTS:",
+        "if worst in (2, PERMANENT_STATUS) or restarts > MOST_RESTARTS:",
         "if restarts > MOST_RESTARTS:",
         (KEPT_ALIVE,),
     ),
@@ -20,14 +20,14 @@ MUTANTS = (
     Mutant(
         "a companion that always fails started again",
         SUPERVISE,
-        "if status in (2, LASTING_STATUS):\n                child.hear_out()",
-        "if False:\n                child.hear_out()",
+        "if status in (2, PERMANENT_STATUS):\n                child.finish_output()",
+        "if False:\n                child.finish_output()",
         (KEPT_ALIVE,),
     ),
     Mutant(
         "a stopped run taken for done",
         SUPERVISE,
-        "if self.bounded and self._stopping:\n            raise",
+        "if self.bounded and self.stop.is_set():\n            raise",
         "if False:\n            raise",
         (KEPT_ALIVE,),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.store.log import Head
-from ridecast.occupancy import occupied
+from ridecast.home_lock import lock_home
 from schemas.records.records import SlotClosed
 from tests.ledger.places import Place
 from tests.ridecast.calls import ROOT, environment, ridecast
@@ -39,7 +39,7 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
         (
             ("run", "--region", "tehran", "--home", "home"),
             2,
-            "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; give it or set RIDECAST_RIDES",
+            "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; pass it or set RIDECAST_RIDES",
         ),
         ((*RUN, "--region", "atlantis"), 2, "--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"),
         (
@@ -153,8 +153,8 @@ def test_an_unreachable_output_is_named(at_small: Small, call: Call, monkeypatch
 
 def test_a_home_in_use_is_said(at_small: Small, call: Call) -> None:
     """A second run and a demo on the same home end with 1 and name the first; looking into the home goes on."""
-    with occupied(at_small.home, "ridecast run"):
-        said = f"ridecast: home home is in use by another `ridecast run` (pid {os.getpid()}); stop that one, or give another --home\n"
+    with lock_home(at_small.home, "ridecast run"):
+        said = f"ridecast: home home is in use by another `ridecast run` (pid {os.getpid()}); stop it, or use another --home\n"
         for words in (RUN, ("demo", "--home", "home", "--until-end")):
             done = call(*words)
             assert (1, "", said) == (done.status, done.out, done.err)
@@ -168,7 +168,7 @@ def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.Monke
     assert 0 == call("simulate", "--region", "tehran", "--days", 1, "--rides-per-day", 300, "--seed", 8, "--out", "other").status
     done = call(*RUN, "--rides", "other", "--until-end")
     before, refused = done.err.splitlines()
-    named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it goes on .*"
+    named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it resumes .*"
     assert re.fullmatch(rf"ridecast: {named}", before)
     assert re.fullmatch(
         r"ridecast: region tehran: expected offset \d+ in partition 0, where the ledger ends, found offsets 0 to \d+; give .*", refused
@@ -191,7 +191,7 @@ def test_a_port_in_use_is_said_before_anything_starts(at_small: Small, call: Cal
     assert (1, "") == (done.status, done.out)
     assert done.err == (
         f"ridecast: api_port: expected a free port, got {port}, which is in use at 127.0.0.1; "
-        "stop the program that uses it, or choose another with --port or RIDECAST_API_PORT\n"
+        "stop the program that uses it, or set another with --port or RIDECAST_API_PORT\n"
     )
     assert not (at_small.folder / "new").exists()
 

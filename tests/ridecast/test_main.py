@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from ridecast.main import COMMANDS, HIDDEN, chain, cli, say
+from ridecast.main import COMMANDS, HIDDEN, cause_chain, cli, report_error
 from schemas.errors import ConfigError, ContractError, RidecastError, StoreUnavailable, UsageError
 from tests.ridecast.calls import environment
 from tests.ridecast.conftest import Call
@@ -44,12 +44,12 @@ def wrapped(inner: BaseException, *, explicit: bool) -> BaseException:
         (
             ValueError("a\n b"),
             1,
-            "ridecast: unexpected ValueError: a b; this is a fault of ours: RIDECAST_TRACEBACK=1 shows where\n",
+            "ridecast: unexpected ValueError: a b. This is a bug in Ridecast; set RIDECAST_TRACEBACK=1 for a traceback\n",
         ),
         (
             OSError("no number"),
             1,
-            "ridecast: unexpected OSError: no number; this is a fault of ours: RIDECAST_TRACEBACK=1 shows where\n",
+            "ridecast: unexpected OSError: no number. This is a bug in Ridecast; set RIDECAST_TRACEBACK=1 for a traceback\n",
         ),
     ],
 )
@@ -58,12 +58,12 @@ def test_an_error_is_one_line_and_a_code(
 ) -> None:
     """Errors of ours count wherever they stand in a chain; the system's come with their file; the rest is called a fault of ours."""
     monkeypatch.delenv("RIDECAST_TRACEBACK", raising=False)
-    assert (status, "", said) == (say(error), *capfd.readouterr())
+    assert (status, "", said) == (report_error(error), *capfd.readouterr())
 
 
 def test_a_long_text_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
     """An unexpected error that carries a page of text stays one line."""
-    say(ValueError("x\n" * 5_000))
+    report_error(ValueError("x\n" * 5_000))
     line = capfd.readouterr().err
     assert (1, True) == (line.count("\n"), len(line) < 450)
 
@@ -71,10 +71,10 @@ def test_a_long_text_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
 def test_whoever_asks_sees_where_it_came_from(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With RIDECAST_TRACEBACK the stack comes before the same line; wrong words on the command line have none."""
     monkeypatch.setenv("RIDECAST_TRACEBACK", "1")
-    assert say(wrapped(ContractError("promise"), explicit=True)) == 1
+    assert report_error(wrapped(ContractError("promise"), explicit=True)) == 1
     lines = capfd.readouterr().err.splitlines()
     assert ("Traceback (most recent call last):", "ridecast: promise") == (lines[0], lines[-1])
-    say(click.UsageError("words"))
+    report_error(click.UsageError("words"))
     assert capfd.readouterr().err == "Error: words\n"
 
 
@@ -82,7 +82,7 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     """Errors that name each other as their cause are each seen once."""
     one, two = ValueError("one"), ValueError("two")
     one.__cause__, two.__cause__ = two, one
-    assert [one, two] == list(chain(one))
+    assert [one, two] == list(cause_chain(one))
 
 
 def test_every_command_has_a_help_and_its_line(call: Call) -> None:

@@ -31,7 +31,7 @@ def test_a_home_must_hold_a_ledger(tmp_path: Path) -> None:
     """A place that does not exist, is a file or holds no ledger is refused each in its own words, and stays as it is."""
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    for name, what in (("gone", "does not exist"), ("file", "is no directory"), ("empty", "holds no ledger")):
+    for name, what in (("gone", "does not exist"), ("file", "is not a directory"), ("empty", "holds no ledger")):
         place = str(tmp_path / name)
         with pytest.raises(UsageError) as caught:
             options.settings_of_home(home=place)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ridecast.relay import SAY_AGAIN_S, Relay, wants_everything
+from ridecast.relay import REPEAT_AFTER_S, Relay, traceback_wanted
 
 
 class Heard:
@@ -34,9 +34,9 @@ def test_the_same_is_said_once_a_minute() -> None:
     """A child that is started again and again repeats itself: whoever watches hears it again after a minute."""
     heard = Heard()
     heard.hear("ridecast: disk full\n" * 3)
-    heard.now_s = SAY_AGAIN_S - 1
+    heard.now_s = REPEAT_AFTER_S - 1
     assert heard.hear("ridecast: disk full\nother\n") == ["ridecast: disk full", "other"]
-    heard.now_s = SAY_AGAIN_S
+    heard.now_s = REPEAT_AFTER_S
     assert heard.hear("ridecast: disk full\n") == ["ridecast: disk full", "other", "ridecast: disk full"]
 
 
@@ -89,4 +89,4 @@ def test_a_variable_asks_for_everything(monkeypatch: pytest.MonkeyPatch, value: 
     monkeypatch.delenv("RIDECAST_TRACEBACK", raising=False)
     if value is not None:
         monkeypatch.setenv("RIDECAST_TRACEBACK", value)
-    assert wanted is wants_everything()
+    assert wanted is traceback_wanted()

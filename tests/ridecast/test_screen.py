@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ridecast.screen import PLAIN_EVERY_S, WIDE, Line, answers, bars
+from ridecast.screen import PLAIN_EVERY_S, WIDE, StatusLine, output_console, progress_bars
 
 
 class Shown:
@@ -14,7 +14,7 @@ class Shown:
     def __init__(self, *, terminal: bool) -> None:
         self._out = io.StringIO()
         self.now_s = 100.0
-        self.line = Line(Console(file=self._out, force_terminal=terminal, width=40), clock=lambda: self.now_s)
+        self.line = StatusLine(Console(file=self._out, force_terminal=terminal, width=40), clock=lambda: self.now_s)
 
     @property
     def text(self) -> str:
@@ -40,8 +40,8 @@ def test_what_is_said_stays() -> None:
     shown = Shown(terminal=False)
     long = "[bold]region[/bold] 12:30 " + "x" * 60
     with shown.line:
-        shown.line.say(long)
-        shown.line.say(long)
+        shown.line.print(long)
+        shown.line.print(long)
     assert shown.text == f"{long}\n{long}\n"
 
 
@@ -50,7 +50,7 @@ def test_on_a_terminal_the_line_is_drawn_over() -> None:
     shown = Shown(terminal=True)
     with shown.line:
         shown.line.show("first")
-        shown.line.say("ridecast: stays")
+        shown.line.print("ridecast: stays")
         shown.line.show("y" * 60)
     assert "ridecast: stays\n" in shown.text.replace("\r", "")
     assert "y" * 39 + "…" in shown.text
@@ -60,14 +60,14 @@ def test_on_a_terminal_the_line_is_drawn_over() -> None:
 def test_answers_are_wide_enough_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that goes into a file or a pipe is not cut at 80 columns, and a wider one is allowed."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert answers().width == WIDE
+    assert output_console().width == WIDE
     monkeypatch.setenv("COLUMNS", "300")
-    assert answers().width == 300
+    assert output_console().width == 300
 
 
 def test_bars_are_left_out_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     """Where standard error is a file, a bar writes nothing, and nothing ever goes to standard output."""
-    with bars() as progress:
+    with progress_bars() as progress:
         task = progress.add_task("counting", total=2)
         progress.update(task, completed=2)
     assert ("", "") == capfd.readouterr()

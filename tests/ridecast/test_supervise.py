@@ -15,7 +15,16 @@ import pytest
 
 from ridecast import supervise
 from ridecast.relay import Relay
-from ridecast.supervise import LASTING_STATUS, MOST_RESTARTS, Child, LastingError, Supervisor, free_addresses, lasting, sorted_errors
+from ridecast.supervise import (
+    MOST_RESTARTS,
+    PERMANENT_STATUS,
+    Child,
+    PermanentError,
+    Supervisor,
+    free_addresses,
+    mark_permanent_errors,
+    permanent,
+)
 from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError, StoreUnavailable, UsageError
 from tests.ridecast.calls import environment
 
@@ -144,7 +153,7 @@ def test_deaths_far_apart_are_each_the_first(play: Play, monkeypatch: pytest.Mon
     assert play.starts().count("forecast") == MOST_RESTARTS + 3
 
 
-@pytest.mark.parametrize(("status", "code"), [(2, 2), (LASTING_STATUS, 1)])
+@pytest.mark.parametrize(("status", "code"), [(2, 2), (PERMANENT_STATUS, 1)])
 @pytest.mark.parametrize(("role", "called"), [("forecast", "forecaster"), ("api", "api")])
 def test_a_lasting_error_ends_the_run_at_once(play: Play, role: str, called: str, status: int, code: int) -> None:
     """What starting again does not heal is not tried again, in a forecaster or a companion; wrong usage stays wrong usage."""
@@ -165,7 +174,7 @@ def test_the_process_that_says_why_comes_before_the_others(play: Play) -> None:
 
     play.tick = both_have_ended
     with pytest.raises(RidecastError, match=r"^forecaster ended with the error above$"):
-        play.run(processes=2, forecast0=["killed"], forecast1=[LASTING_STATUS])
+        play.run(processes=2, forecast0=["killed"], forecast1=[PERMANENT_STATUS])
 
 
 def test_a_killed_forecaster_is_named_by_its_signal(play: Play) -> None:
@@ -179,7 +188,7 @@ def test_a_live_forecaster_that_ends_by_itself_is_started_again(play: Play) -> N
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.starts().count("forecast") == 3 else None
     play.run(forecast=[0, 0, "stay"])
     assert play.starts() == ["forecast"] * 3
-    with pytest.raises(RidecastError, match=r"^forecaster ended without being asked to, 6 times in a row$"):
+    with pytest.raises(RidecastError, match=r"^forecaster ended unexpectedly, 6 times in a row$"):
         play.run(forecast=[0])
 
 
@@ -210,7 +219,7 @@ def test_a_signal_stops_all_before_the_end(play: Play, number: signal.Signals, s
     """SIGTERM or Ctrl-C lets every child end by itself; a bounded run that is stopped publishes no more, and is not taken for done."""
     everybody = ["api", "forecast0", "forecast1", "publish"]
     play.tick = lambda: os.kill(os.getpid(), number) if len(play.starts()) == 4 else None
-    with pytest.raises(RidecastError, match=f"^stopped by {how} before the end of the rides; the same command goes on$") as caught:
+    with pytest.raises(RidecastError, match=f"^stopped by {how} before the end of the rides; run the same command to resume$") as caught:
         play.run(processes=2, bounded=True, companions=("publish", "api"))
     assert status == caught.value.exit_code
     assert (everybody, everybody) == (sorted(play.starts()), play.stops())
@@ -259,16 +268,16 @@ time.sleep(60)
 @pytest.mark.parametrize("error", [NotFound("a"), DamagedError("b"), BootRefused("c")])
 def test_lasting_errors_keep_their_words(error: RidecastError) -> None:
     """What will be there again after a restart leaves a child with its words and a status of its own."""
-    with pytest.raises(LastingError, match=f"^{error}$") as caught, sorted_errors():
+    with pytest.raises(PermanentError, match=f"^{error}$") as caught, mark_permanent_errors():
         raise error
-    assert caught.value.exit_code == LASTING_STATUS == 3
+    assert caught.value.exit_code == PERMANENT_STATUS == 3
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("disk"), UsageError("words"), ValueError("bug")])
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
     """A passing fault, wrong usage and a fault of ours keep their own status."""
-    assert error is lasting(error)
-    with pytest.raises(type(error)), sorted_errors():
+    assert error is permanent(error)
+    with pytest.raises(type(error)), mark_permanent_errors():
         raise error
 
 
@@ -282,7 +291,7 @@ def test_addresses_are_free_and_distinct() -> None:
 def test_a_child_that_was_not_started_has_no_status() -> None:
     """Before its start a child neither runs nor has ended."""
     child = Child("api", [])
-    child.hear_out()
+    child.finish_output()
     assert child.poll() is None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import fastavro
 
-from ridecast.commands.ledger.picking import plain
+from ridecast.commands.ledger.log_choice import plain
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.records.record_codec import decode
 

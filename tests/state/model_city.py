@@ -63,7 +63,7 @@ def run_slot(history: CountHistory, forecaster: Forecaster, known: KnownSlot) ->
     forecaster.learn(history, known.slot)
     numbers = (draft.columns.mean, draft.columns.median, draft.columns.lower, draft.columns.upper, draft.columns.baseline)
     said = tuple(column.tobytes() for column in (draft.columns.cells, draft.columns.fallback, *numbers))
-    return (*said, draft.features_digest, draft.online_weight_milli, scored)
+    return (*said, draft.features_digest, tuple(draft.weights_milli.items()), scored)
 
 
 @cache

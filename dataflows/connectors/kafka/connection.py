@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 ANSWER_S = 10.0  # how long one question to a broker may take; a broker on the same network needs milliseconds
@@ -123,7 +124,7 @@ def partitions_of(consumer: Consumer, bootstrap: str, topic: str) -> tuple[int, 
     return tuple(sorted(found.partitions))
 
 
-def topic_identity(bootstrap: str, topic: str) -> dict[str, str]:
+def topic_identity(bootstrap: str, topic: str) -> SourceIdentity:
     """Ids of the cluster and of the topic: a topic made anew under the same name has another id.
 
     Raises:
@@ -138,7 +139,7 @@ def topic_identity(bootstrap: str, topic: str) -> dict[str, str]:
         if cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, and there is none") from cause
         raise unavailable(bootstrap, f"asked for the identity of {topic}", cause) from cause
-    return {"cluster": str(cluster.cluster_id), "topic": topic, "topic_id": str(described.topic_id)}
+    return SourceIdentity(cluster=str(cluster.cluster_id), topic=topic, topic_id=str(described.topic_id))
 
 
 def ensure_topic(bootstrap: str, topic: str, partitions: int, config: Mapping[str, str], replicas: int = -1) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.connectors.kafka import connection
+from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
 
@@ -34,7 +35,7 @@ class KafkaRides:
     def open(self, partition: int, offset: int) -> "KafkaReader":
         return KafkaReader(self._bootstrap, self._topic, partition, offset, self._asker)
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> SourceIdentity:
         return connection.topic_identity(self._bootstrap, self._topic)
 
     def close(self) -> None:

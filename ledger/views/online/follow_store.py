@@ -1,11 +1,11 @@
 """Keeps an online store of this process as new as the ledger, where no publisher fills one."""
 
 import logging
-import threading
 from collections.abc import Sequence
 
 from ledger.store.blobs import Blobs
 from ledger.store.log import Head, Ledger
+from ledger.views.follow import Stop
 from ledger.views.online.protocol import OnlineStore, StoredIssue
 from schemas.errors import RidecastError
 from schemas.forecasts.chunks import pack_blob
@@ -53,7 +53,7 @@ class StoreFollower:
         boot = self._ledger.find(name, RegionBootstrapped)
         return region_from_json(boot.definition, where=name).measures if boot else ()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Stop) -> None:
         """Look until told to stop; a store that does not answer is waited for."""
         while not stop.is_set():
             try:

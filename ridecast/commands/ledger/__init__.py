@@ -1,4 +1,4 @@
-"""`ridecast ledger`: look into the only memory, prove it, check it."""
+"""`ridecast ledger`: inspect, prove and verify the ledger."""
 
 import click
 
@@ -6,26 +6,26 @@ from ridecast.lazy import LazyCommands
 
 # Name -> (module, one line for the overview).
 COMMANDS: dict[str, tuple[str, str]] = {
-    "key": ("key", "Make and show the key that signs checkpoints."),
-    "checkpoint": ("checkpoint", "How far a log is, signed; for others to keep."),
-    "witness": ("witness", "Cosign what continues, refuse forks: for somebody other than the operator."),
-    "cosign": ("cosign", "Have witnesses vouch for the newest checkpoint."),
-    "tail": ("tail", "The newest entries of a log, and those that come, one line each."),
-    "show": ("show", "One entry, whole, or what a region knew at a time."),
-    "diff": ("diff", "Whether two ledgers, or two sizes of a log, say the same."),
-    "trace": ("trace", "Where one served number comes from."),
-    "prove": ("prove", "A file that proves one served number to whoever has our key."),
-    "check-proof": ("check_proof", "What such a file proves; with no database and no network."),
-    "verify": ("verify", "Derive everything again from the stored bytes; say what is wrong and where."),
-    "replay": ("replay", "Compute past slots again from their rides, and compare."),
-    "upgrade": ("upgrade", "Follow the newest version of the fold from a recorded slot on."),
-    "export": ("export", "Signed logs as tlog-tiles, and flat tables."),
-    "continue": ("continuing", "Go on, on record, with a log that is refused."),
+    "key": ("key", "Create and show the key that signs checkpoints."),
+    "checkpoint": ("checkpoint", "Print a log's signed checkpoint; for others to keep."),
+    "witness": ("witness", "Run a witness: cosign consistent checkpoints, refuse forks."),
+    "cosign": ("cosign", "Ask witnesses to cosign the newest checkpoint."),
+    "tail": ("tail", "Print the newest entries of a log, and follow it, one line each."),
+    "show": ("show", "Show one entry in full, or what a region knew at a time."),
+    "diff": ("diff", "Compare two ledgers, or two sizes of a log."),
+    "trace": ("trace", "Show the lineage of one served number."),
+    "prove": ("prove", "Write a file that proves one served number to anyone who has our key."),
+    "check-proof": ("check_proof", "Check such a file, without a database or a network."),
+    "verify": ("verify", "Recompute everything from the stored bytes; report what is wrong and where."),
+    "replay": ("replay", "Recompute past slots from their rides, and compare."),
+    "upgrade": ("upgrade", "Switch to the newest version of the fold at a recorded slot."),
+    "export": ("export", "Export signed logs as tlog-tiles, and flat tables."),
+    "continue": ("continuing", "Continue a refused log, and record the loss."),
     "archive": ("archive", "Move old entries and blobs to a cheaper disk."),
-    "expire": ("expire", "Remove blobs that have had their time, and say so in the ledger."),
+    "expire": ("expire", "Remove blobs past their retention time, and record it."),
 }
 
 
 @click.group(cls=LazyCommands, package="ridecast.commands.ledger", table=COMMANDS)
 def command() -> None:
-    """Look into the only memory, sign it, prove it, check it, keep it."""
+    """Inspect, sign, prove, verify and maintain the ledger."""

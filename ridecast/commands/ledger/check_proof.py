@@ -1,4 +1,4 @@
-"""`ridecast ledger check-proof`: what a proof proves, to somebody who has only keys."""
+"""`ridecast ledger check-proof`: checks a proof with keys only."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,15 +19,15 @@ FEWEST_LETTERS = 4  # of a cell; `schemas.regions.Region.precision`
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--key", required=True, metavar="KEY|FILE", help="The log's public key, name+id+key, from a place that you trust.")
+@click.option("--key", required=True, metavar="KEY|FILE", help="The log's public key, name+id+key, from a source that you trust.")
 @click.option("--witness-key", "witness_keys", multiple=True, metavar="KEY|FILE", help="The public key of a witness; may be repeated.")
 @click.option("--quorum", type=click.IntRange(0), metavar="N", help="How many witnesses must have cosigned. [default: all that are named]")
 @click.pass_context
 def command(ctx: click.Context, file: BinaryIO, key: str, witness_keys: tuple[str, ...], quorum: int | None) -> None:
     """Check the proof of a forecast, with no database and no network.
 
-    FILE is what `ridecast ledger prove` or the API wrote; - for standard input. A proof shows that this number was
-    settled in this log when the checkpoint was signed, and by which model; not that the number was right.
+    FILE comes from `ridecast ledger prove` or the API; - for standard input. A proof shows that this number was in
+    this log when the checkpoint was signed, and which model made it; not that the number was right.
 
     Exit codes: 0 proved, 1 not proved, 2 wrong usage.
 
@@ -60,16 +60,16 @@ def _show(proved: ProvedForecast, witnesses: int, quorum: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ridecast.screen import answers
+    from ridecast.screen import output_console
 
     table = Table("what", "proved", title="PROVED", title_justify="left")
-    for what, said in _rows(proved, witnesses, quorum):
-        table.add_row(what, Text(said))
-    answers().print(table)
+    for what, text in _rows(proved, witnesses, quorum):
+        table.add_row(what, Text(text))
+    output_console().print(table)
 
 
 def _rows(proved: ProvedForecast, witnesses: int, quorum: int) -> Iterator[tuple[str, str]]:
-    """The number, and all that vouches for it, outermost last."""
+    """The number, and the evidence for it, outermost last."""
     issued, checkpoint = proved.issued, proved.checkpoint
     until_us = issued.target_us + proved.horizon_min * US_PER_MIN
     yield "forecast", f"{proved.mean_milli / 1000:.3f} {issued.measure} (mean), {proved.median_milli / 1000:g} (median)"
@@ -91,11 +91,11 @@ def _rows(proved: ProvedForecast, witnesses: int, quorum: int) -> Iterator[tuple
     for number, signature in enumerate(proved.signatures):
         when = f", at {datetime.fromtimestamp(signature.time_s, UTC):%Y-%m-%dT%H:%M:%SZ}" if signature.time_s is not None else ""
         yield "cosigned by" if number else "signed by", f"{signature.name}+{signature.key_id.hex()}{when}"
-    yield "witnesses", f"{len(proved.signatures) - 1} of {witnesses} named, {quorum} demanded" if witnesses else "none named"
+    yield "witnesses", f"{len(proved.signatures) - 1} of {witnesses} named, {quorum} required" if witnesses else "none named"
 
 
 def _cell(code: int) -> str:
-    """The geohash of a code, whose length the proof does not hold: cells whose name begins with 0 lie in the Antarctic."""
+    """The geohash of a code. The proof does not hold its length; only cells in the Antarctic have names that begin with 0."""
     from schemas.events.cells import cell_text
 
     return cell_text(code, max(FEWEST_LETTERS, -(-code.bit_length() // BITS_PER_LETTER)))

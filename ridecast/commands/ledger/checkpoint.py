@@ -1,9 +1,9 @@
-"""`ridecast ledger checkpoint`: how far a log is, signed."""
+"""`ridecast ledger checkpoint`: prints a log's signed checkpoint."""
 
 import click
 
 from ridecast import options
-from ridecast.commands.ledger.picking import log_option, pick_log
+from ridecast.commands.ledger.log_choice import log_option, pick_log
 from schemas.errors import NotFound
 
 
@@ -11,10 +11,10 @@ from schemas.errors import NotFound
 @options.home
 @log_option
 def command(home: str | None, log_name: str | None) -> None:
-    """The signed note of a log's checkpoint, byte for byte, with cosignatures where there are any.
+    """Print the signed note of a log's checkpoint, byte for byte, with its cosignatures.
 
-    Give it to others: whoever keeps it can tell later whether the log was changed. Exit 0 printed, 1 there is none
-    or it cannot be believed, 2 wrong usage.
+    Give it to others: with it they can check later whether the log was changed. Exit codes: 0 printed, 1 no valid
+    checkpoint, 2 wrong usage.
 
     Example: ridecast ledger checkpoint --home home --log region/nyc
     """
@@ -25,7 +25,7 @@ def command(home: str | None, log_name: str | None) -> None:
         log = pick_log(stores.ledger, log_name)
         note = stores.ledger.guard.note(log)
         if note is None:
-            raise NotFound(f"{log}: no checkpoint yet: {stores.ledger.guard.path(log)} is not there")
+            raise NotFound(f"{log}: no checkpoint yet: {stores.ledger.guard.path(log)} does not exist")
         click.echo(note, nl=False)
     finally:
         stores.close()

@@ -1,4 +1,4 @@
-"""`ridecast ledger continue`: go on with a log whose checkpoint and database do not belong together."""
+"""`ridecast ledger continue`: continues a log whose checkpoint and database do not match."""
 
 import click
 
@@ -10,11 +10,11 @@ from ridecast import options
 @click.option("--log", "log_name", required=True, metavar="NAME", help="A log: region/<id>, control or runs.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why the loss is accepted; it is recorded for ever.")
 def command(home: str | None, log_name: str, reason: str) -> None:
-    """Record that a loss is accepted, and go on under a new origin. Stop everything that writes the log first.
+    """Record that a loss is accepted, and continue under a new origin. First stop everything that writes the log.
 
-    For a log that is refused because its checkpoint is ahead of the database, contradicts it, or is another
-    instance's or another key's. The old checkpoint is kept beside as evidence. Whoever holds one of the old origin
-    will not take the new log for its continuation: tell them.
+    For a log that is refused because its checkpoint is ahead of the database, contradicts it, or belongs to another
+    instance or key. The old checkpoint file is kept as evidence. Holders of checkpoints of the old origin will not
+    accept the new log as its continuation: inform them.
 
     Example: ridecast ledger continue --home home --log region/nyc --reason "restored from Monday's copy"
     """

@@ -1,10 +1,10 @@
-"""`ridecast ledger cosign`: have witnesses vouch for a log's newest checkpoint."""
+"""`ridecast ledger cosign`: asks witnesses to cosign a log's newest checkpoint."""
 
 import click
 
 from ledger.formats.keys import Algorithm, parse_verifier
 from ridecast import options
-from ridecast.commands.ledger.picking import log_option, pick_log
+from ridecast.commands.ledger.log_choice import log_option, pick_log
 from schemas.errors import UsageError
 
 
@@ -17,8 +17,8 @@ from schemas.errors import UsageError
 def command(home: str | None, log_name: str | None, witnesses: tuple[tuple[str, str], ...]) -> None:
     """Ask witnesses to cosign the newest checkpoint of a log, and print it with their signatures.
 
-    It is kept beside the checkpoint, and proofs carry it until a newer one exists. A witness refuses a log that
-    went back or forked: exit 1.
+    The result is stored beside the checkpoint, and proofs use it until a newer one exists. A witness refuses a log
+    that was rolled back or forked: exit code 1.
 
     Example: ridecast ledger cosign --home home --witness http://127.0.0.1:8100 'witness.example.com/one+...'
     """

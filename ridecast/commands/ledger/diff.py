@@ -1,4 +1,4 @@
-"""`ridecast ledger diff`: whether two ledgers, or two sizes of one log, say the same, and where they part."""
+"""`ridecast ledger diff`: compares two ledgers, or two sizes of one log, and reports the first difference."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ridecast import options
-from ridecast.commands.ledger.picking import log_option, pick_log
+from ridecast.commands.ledger.log_choice import log_option, pick_log
 from schemas.errors import RidecastError, UsageError
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ LONGEST_TEXT = 200  # characters of a value that is shown
 @click.argument("second", metavar="B")
 @options.home
 @log_option
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def command(ctx: click.Context, first: str, second: str, home: str | None, log_name: str | None, as_json: bool) -> None:
-    """Compare two ledgers: identical as far as the shorter one reaches, or the first entry that differs and its fields.
+    """Compare two ledgers: identical up to the shorter one's end, or the first entry that differs and its fields.
 
-    A and B are homes or addresses of PostgreSQL databases; or two sizes of one log of --home, of which it tells what the
-    log gained in between. Without --log the logs of regions and the control log are compared; `runs` never is the same.
+    A and B are homes or addresses of PostgreSQL databases; or two sizes of one log of --home, to list what the log
+    gained in between. Without --log, the logs of regions and the control log are compared; `runs` always differs.
 
     Exit codes: 0 identical up to the shorter size, 1 different, 2 could not run.
 
@@ -46,7 +46,7 @@ def command(ctx: click.Context, first: str, second: str, home: str | None, log_n
         click.echo(f"ridecast: {error}", err=True)
         ctx.exit(COULD_NOT_RUN)
     if as_json:
-        click.echo(json.dumps([said(diff) for diff in found], indent=2))
+        click.echo(json.dumps([json_of(diff) for diff in found], indent=2))
     for line in [line for diff in found if not as_json for line in lines(diff)]:
         click.echo(line)
     ctx.exit(IDENTICAL if all(diff.same for diff in found) else DIFFERENT)
@@ -82,7 +82,7 @@ def _places(first: str, second: str, log_name: str | None) -> "list[LogDiff]":
 
 
 def _open(text: str) -> "Stores":
-    """A ledger by its home or its database."""
+    """Open a ledger by its home or its database."""
     from dataflows.stream.stores import open_stores
 
     if "://" in text:
@@ -93,7 +93,7 @@ def _open(text: str) -> "Stores":
 
 
 def lines(diff: "LogDiff") -> list[str]:
-    """What is found of one log, for a person."""
+    """The result for one log as text."""
     a, b = diff.sizes
     shorter = min(a, b)
     if diff.parting is not None:
@@ -105,15 +105,15 @@ def lines(diff: "LogDiff") -> list[str]:
         return [f"{diff.log}: identical, {a:,} entries, root {diff.roots[0].hex()}"]
     gained = ", ".join(f"{count:,} {kind}" for kind, count in sorted(diff.more.items()))
     which = "second" if b > a else "first"
-    return [f"{diff.log}: identical up to {shorter:,} entries; the {which} goes on to {max(a, b):,}: {gained}"]
+    return [f"{diff.log}: identical up to {shorter:,} entries; the {which} continues to {max(a, b):,}: {gained}"]
 
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}... ({len(text):,} characters)"
 
 
-def said(diff: "LogDiff") -> dict[str, object]:
-    """The same as JSON can say it."""
+def json_of(diff: "LogDiff") -> dict[str, object]:
+    """The result for one log, ready for JSON."""
     parting = diff.parting
     return {
         "log": diff.log,

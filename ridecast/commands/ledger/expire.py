@@ -1,4 +1,4 @@
-"""`ridecast ledger expire`: blobs that have had their time are recorded as expired, then removed."""
+"""`ridecast ledger expire`: records blobs past their retention time as expired, then removes them."""
 
 import time
 
@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers, bars
+from ridecast.screen import output_console, progress_bars
 
 
 @click.command()
@@ -17,12 +17,12 @@ from ridecast.screen import answers, bars
     metavar="N",
     help="Days of event time that forecast chunks are kept. [RIDECAST_KEEP_FORECASTS_DAYS, default: 400]",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 def command(home: str | None, forecasts_days: int | None, dry_run: bool) -> None:
-    """Remove chunks of old forecasts, snapshots that have a newer one, and blobs that no entry ever named.
+    """Remove chunks of old forecasts, snapshots that have a newer one, and blobs that no entry names.
 
-    Every entry stays, and so do counts and models: what a forecast was made of is still known, and `ledger replay`
-    makes the same chunks again. `ledger verify` reports what expired as expired.
+    All entries, counts and models stay, so the inputs of a forecast are still known and `ledger replay` can rebuild
+    its chunks. `ledger verify` reports expired blobs as expired.
 
     Example: ridecast ledger expire --home home --forecasts-days 90 --dry-run
     """
@@ -38,12 +38,12 @@ def command(home: str | None, forecasts_days: int | None, dry_run: bool) -> None
             record = found.record
             table.add_row(record.retention, record.region, str(record.until_slot or ""), f"{len(found.digests):,}")
         if not dry_run:
-            with bars() as progress:
+            with progress_bars() as progress:
                 task = progress.add_task("removing", total=sum(len(found.digests) for found in plan))
                 expire(stores, plan, lambda count: progress.update(task, completed=count))
     finally:
         stores.close()
     if plan:
-        answers().print(table)
+        output_console().print(table)
     total = sum(len(found.digests) for found in plan)
-    click.echo(f"{total:,} blobs {'would go' if dry_run else 'removed'}; forecasts of {settings.keep_forecasts_days} days stay")
+    click.echo(f"{total:,} blobs {'would be removed' if dry_run else 'removed'}; forecasts of {settings.keep_forecasts_days} days are kept")

@@ -1,4 +1,4 @@
-"""`ridecast ledger export`: what the ledger holds, for other people's tools."""
+"""`ridecast ledger export`: exports the ledger for third-party tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ridecast import options
-from ridecast.commands.ledger.picking import pick_log
-from ridecast.screen import bars
+from ridecast.commands.ledger.log_choice import pick_log
+from ridecast.screen import progress_bars
 from schemas.errors import NotFound, UsageError
 from schemas.regions import Region
 from schemas.times import parse_time
@@ -20,12 +20,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @options.home
-@click.option("--tiles", "tiles", type=FOLDER, metavar="DIR", help="Where the logs go as C2SP tlog-tiles, each in DIR/<log>.")
+@click.option("--tiles", "tiles", type=FOLDER, metavar="DIR", help="Write the logs as C2SP tlog-tiles, each to DIR/<log>.")
 @click.option("--log", "logs", multiple=True, metavar="NAME", help="Only this log with --tiles; may be repeated. [default: every log]")
 @click.option("--blobs", is_flag=True, help="With --tiles: also the blobs that the entries name, in DIR/<log>/blobs/<sha256>.")
-@click.option("--parquet", "tables", type=FOLDER, metavar="DIR", help="Where the flat tables go.")
+@click.option("--parquet", "tables", type=FOLDER, metavar="DIR", help="Write the flat tables to DIR.")
 @click.option("--from", "from_text", metavar="TIME", help="First target of forecasts, slot of scores; local time unless it has a zone.")
-@click.option("--to", "to_text", metavar="TIME", help="Where forecasts and scores end, likewise; that target is left out.")
+@click.option("--to", "to_text", metavar="TIME", help="End of forecasts and scores (exclusive), in the same form.")
 def command(
     home: str | None,
     tiles: Path | None,
@@ -35,17 +35,17 @@ def command(
     from_text: str | None,
     to_text: str | None,
 ) -> None:
-    """Signed logs for auditors, flat tables for analysts.
+    """Export signed logs for auditors, and flat tables for analysts.
 
     \b
-    --tiles writes, for each log, what any reader of C2SP tlog-tiles verifies:
-      checkpoint               the signed note; everything below it is what it says
-      tile/<level>/<index>     hashes, 256 to a file; .p/<width> where a file is not full yet
-      tile/entries/<index>     the entries, 256 to a file
-    Run again it adds what is new; interrupted, it goes on. What a checkpoint does not cover yet is left for the next time.
+    --tiles writes, for each log, files that any reader of C2SP tlog-tiles can verify:
+      checkpoint               the signed note that covers all files below
+      tile/<level>/<index>     hashes, 256 per file; .p/<width> for a file that is not full yet
+      tile/entries/<index>     the entries, 256 per file
+    Running again adds new entries; an interrupted export resumes. Entries that no checkpoint covers yet are left out.
 
     \b
-    --parquet writes one file for each table; times are UTC, numbers in rides:
+    --parquet writes one file per table; times are UTC, numbers in rides:
       counts     region, measure, slot (its start), cell, count: settled, late rides added
       forecasts  region, measure, target (start of the window), horizon_min, cell, mean, median,
                  lower, upper, baseline, fallback, index (of the entry that issued it)
@@ -55,8 +55,8 @@ def command(
                  training data), rows, data_digest, parameters and metrics (JSON), index
       control    index, kind, region, measure, model, alias, reason, record (JSON): every entry
     A month of a city is tens of millions of rows of forecasts, a row for each cell and horizon of
-    every five minutes: take the days that you need with --from and --to, which hold for forecasts and
-    scores. Tables that lie in DIR already are replaced when all the new ones are complete.
+    every five minutes: select the days that you need with --from and --to, which apply to forecasts and
+    scores. Existing tables in DIR are replaced when all new ones are complete.
 
     \b
     Examples:
@@ -87,22 +87,22 @@ def _write_tiles(stores: "Stores", folder: Path, logs: list[str], with_blobs: bo
 
 
 def _write_log(stores: "Stores", folder: Path, log: str, with_blobs: bool) -> str:
-    """Write one log; returns what was done, for a person."""
+    """Write one log; returns a summary for display."""
     from dataflows.jobs.exports.tiles import export_blobs, export_tiles
 
     note = stores.ledger.guard.note(log)
     if note is None:
-        raise NotFound(f"{log}: no checkpoint is signed yet, which happens within a second of an append while Ridecast runs")
-    with bars() as progress:
+        raise NotFound(f"{log}: no checkpoint is signed yet; one is signed within a second of an append while Ridecast runs")
+    with progress_bars() as progress:
         task = progress.add_task(log, total=None)
         done = export_tiles(stores.ledger, log, note, folder, lambda at, total: progress.update(task, completed=at, total=total))
-        said = f"{done.size:,} entries ({done.size - done.old_size:,} new), {done.files:,} files written"
+        summary = f"{done.size:,} entries ({done.size - done.old_size:,} new), {done.files:,} files written"
         if not with_blobs:
-            return said
+            return summary
         more = progress.add_task(f"{log} blobs", total=None)
         size, on_entries = done.size, lambda at, total: progress.update(more, completed=at, total=total)
         extra = export_blobs(stores.ledger, stores.blobs, log, size, folder, on_entries)
-    return f"{said}, {extra.files:,} blobs" + (f", {extra.gone:,} blobs are no longer kept" if extra.gone else "")
+    return f"{summary}, {extra.files:,} blobs" + (f", {extra.gone:,} blobs are no longer kept" if extra.gone else "")
 
 
 def _write_tables(stores: "Stores", folder: Path, from_text: str | None, to_text: str | None) -> None:
@@ -118,7 +118,7 @@ def _write_tables(stores: "Stores", folder: Path, from_text: str | None, to_text
         return first_us, until_us
 
     regions = [log.removeprefix("region/") for log in sorted(stores.ledger.logs()) if log.startswith("region/")]
-    with bars() as progress:
+    with progress_bars() as progress:
         task = progress.add_task("tables", total=None)
         rows = export_parquet(
             stores.ledger,

@@ -7,13 +7,13 @@ from ridecast import options
 
 @click.group()
 def command() -> None:
-    """Make and show the key that signs checkpoints."""
+    """Create and show the key that signs checkpoints."""
 
 
 @command.command()
 @options.home
 def new(home: str | None) -> None:
-    """Make a private key, for its owner only; one that is there is never overwritten.
+    """Create a private key, readable only by its owner; an existing key is never overwritten.
 
     Example: ridecast ledger key new --home home
     """
@@ -21,14 +21,14 @@ def new(home: str | None) -> None:
 
     settings = options.settings_of(home=home)
     signer = new_key(settings)
-    click.echo(f"private key {key_path(settings)}, which nobody else may see; keep a copy where the disk of this machine cannot take it")
+    click.echo(f"private key {key_path(settings)}: keep it secret, and keep a copy on another machine")
     click.echo(signer.verifier.text())
 
 
 @command.command()
 @options.home
 def show(home: str | None) -> None:
-    """The public key, for everybody who checks proofs and checkpoints; and the same key as it cosigns.
+    """Print the public key, for everyone who checks proofs and checkpoints, and the same key as a cosigner.
 
     Example: ridecast ledger key show --home home
     """

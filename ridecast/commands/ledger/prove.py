@@ -1,4 +1,4 @@
-"""`ridecast ledger prove`: a file that proves one served number to somebody who has only our key."""
+"""`ridecast ledger prove`: writes a file that proves one served number to anyone who has our key."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from ridecast import options
 @click.option("--target", required=True, metavar="TIME", help="Start of the window; without a zone it is the region's local time.")
 @click.option("--horizon", "horizon_min", required=True, type=click.IntRange(1), metavar="MIN", help="Length of the window, minutes.")
 @click.option("--measure", metavar="NAME", help="What was forecast. [default: the region's first]")
-@click.option("--out", metavar="FILE", help="Where the proof goes; - for standard output. [default: a name that says what it proves]")
+@click.option("--out", metavar="FILE", help="Output file; - for standard output. [default: a name made from the arguments]")
 def command(home: str | None, name: str, cell: str, target: str, horizon_min: int, measure: str | None, out: str | None) -> None:
-    """Write the proof of one forecast: one file, to be checked without a database and without us.
+    """Write the proof of one forecast: one file that can be checked without a database and without us.
 
     It holds the number, its chunk, the entry that issued it, and the signed checkpoint of the log, each with the path
-    to the next (C2SP tlog-proof). Whoever has our public key checks it with `ridecast ledger check-proof`, or with the
-    one page docs/check_proof.py.
+    to the next (C2SP tlog-proof). Anyone who has our public key can check it with `ridecast ledger check-proof` or
+    with the script docs/check_proof.py.
 
     Example: ridecast ledger prove --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """

@@ -1,4 +1,4 @@
-"""`ridecast ledger replay`: whether the record follows from the rides, the counts and the models that it names."""
+"""`ridecast ledger replay`: recomputes past slots from rides and models, and compares them with the record."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
-from ridecast.screen import answers, bars
+from ridecast.screen import output_console, progress_bars
 from schemas.errors import RidecastError, UsageError
 from schemas.times import iso, local_iso, parse_target
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 REPRODUCED, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
-MOST_LINES = 20  # slots that are told one by one
+MOST_LINES = 20  # slots that are listed individually
 
 
 class Share(click.ParamType[float]):
@@ -39,11 +39,11 @@ class Share(click.ParamType[float]):
 @options.home
 @click.option("--region", "name", required=True, metavar="NAME", help="A region that is bootstrapped here.")
 @options.rides
-@click.option("--from", "from_text", metavar="TIME", help="Where to begin; a date, or a slot's start, in local time unless it has a zone.")
-@click.option("--to", "to_text", metavar="TIME", help="Where to end, likewise; that slot is not replayed. [default: all that is closed]")
+@click.option("--from", "from_text", metavar="TIME", help="First slot: a date, or the slot's start, in local time unless it has a zone.")
+@click.option("--to", "to_text", metavar="TIME", help="End (exclusive), in the same form. [default: after the last closed slot]")
 @click.option("--sample", "share", type=Share(), default="100%", show_default=True, help="Share of slots whose forecasts are compared.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Chooses the sample; an auditor takes another.")
-@click.option("--json", "as_json", is_flag=True, help="Every slot, and the sum, as JSON.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample; an auditor chooses another.")
+@click.option("--json", "as_json", is_flag=True, help="Print every slot, and the summary, as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -56,14 +56,14 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Compute past slots again and hold them against the record.
+    """Recompute past slots and compare them with the record.
 
-    Counts come from the rides alone, features from these counts, forecasts from these features and the models that the
-    record names; neither snapshots nor stored counts of these slots are looked at. What comes before --from is folded
-    from the counts on record. Without rides, or where they are gone, counts are taken as recorded, which is said.
+    Counts are computed from the rides, features from these counts, forecasts from these features and the models that
+    the record names; snapshots and stored counts of these slots are not used. Slots before --from are folded from the
+    recorded counts. Without rides, or where they are no longer available, recorded counts are used, and reported.
 
-    Identical is demanded where this environment (interpreter, wheels, CPU, time zones) is the one that wrote; where
-    another one did, numbers within one unit of 1/1000 ride pass.
+    Numbers must be identical if the record was written in this environment (interpreter, wheels, CPU, time zones);
+    if it was written in another one, they may differ by one unit of 1/1000 ride.
 
     Exit codes: 0 reproduced, 1 different, 2 could not run.
 
@@ -81,7 +81,7 @@ def command(
         click.echo(f"ridecast: {error}", err=True)
         ctx.exit(COULD_NOT_RUN)
     if as_json:
-        click.echo(json.dumps(said(found, region), indent=2))
+        click.echo(json.dumps(json_of(found, region), indent=2))
     else:
         _show(found, region)
     ctx.exit(REPRODUCED if found.good else DIFFERENT)
@@ -103,11 +103,11 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
     try:
         region = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
         first, until = (_slot(option, text, region) for option, text in zip(("--from", "--to"), bounds, strict=True))
-        with bars(*columns) as progress:
-            task = progress.add_task("folding what came before", total=1)
+        with progress_bars(*columns) as progress:
+            task = progress.add_task("folding earlier slots", total=1)
 
             def on_slot(done: int, total: int, slot: "SlotReplay | None") -> None:
-                what = "folding what came before" if slot is None else "replaying"
+                what = "folding earlier slots" if slot is None else "replaying"
                 progress.update(task, completed=done, total=total, description=what)
 
             found = replay_region(
@@ -129,7 +129,7 @@ def _slot(option: str, text: str | None, region: "Region") -> int | None:
         raise UsageError(f"{option}: {cause}") from None
 
 
-# --- saying it ------------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 
 def _show(found: "Replay", region: "Region") -> None:
@@ -146,11 +146,11 @@ def _show(found: "Replay", region: "Region") -> None:
     table = Table("what", "found", title=f"{found.region}: {'REPRODUCED' if found.good else 'DIFFERENT'}", title_justify="left")
     for what, text in rows(found, region):
         table.add_row(what, text)
-    answers().print(table)
+    output_console().print(table)
 
 
 def rows(found: "Replay", region: "Region") -> list[tuple[str, str]]:
-    """The sum, line by line."""
+    """The summary, line by line."""
     from dataflows.audit.replay_report import Verdict
 
     total = len(found.slots)
@@ -169,17 +169,17 @@ def rows(found: "Replay", region: "Region") -> list[tuple[str, str]]:
 def _environment(found: "Replay") -> str:
     ours = sum(slot.ours for slot in found.slots)
     if ours == len(found.slots):
-        return f"{found.environment.hex()[:12]}, which wrote them: identical is demanded"
+        return f"{found.environment.hex()[:12]}, which wrote them: numbers must be identical"
     others = ", ".join(sorted(digest.hex()[:12] for digest in found.recorded_in - {found.environment}))
-    demand = "within one unit passes" if not ours else f"identical is demanded of {ours:,} slots, of the others within one unit passes"
-    return f"{found.environment.hex()[:12]}; others may have written: {others}; {demand}"
+    rule = "one unit of difference is allowed" if not ours else f"{ours:,} slots must be identical, others within one unit"
+    return f"{found.environment.hex()[:12]}; others may have written: {others}; {rule}"
 
 
-def said(found: "Replay", region: "Region") -> dict[str, object]:
-    """The replay as JSON can say it."""
+def json_of(found: "Replay", region: "Region") -> dict[str, object]:
+    """The replay, ready for JSON."""
     from dataflows.audit.replay_report import Verdict
 
-    def slot_said(slot: "SlotReplay") -> dict[str, object]:
+    def json_of_slot(slot: "SlotReplay") -> dict[str, object]:
         apart = [
             {
                 "arrow": difference.arrow.value,
@@ -215,5 +215,5 @@ def said(found: "Replay", region: "Region") -> dict[str, object]:
         "folded_slots": found.folded_slots,
         "fold_s": round(found.fold_s, 3),
         "replay_s": round(found.replay_s, 3),
-        "slots": [slot_said(slot) for slot in found.slots],
+        "slots": [json_of_slot(slot) for slot in found.slots],
     }

@@ -1,4 +1,4 @@
-"""`ridecast ledger show`: one entry, whole; or what a region knew at a time."""
+"""`ridecast ledger show`: shows one entry in full, or what a region knew at a time."""
 
 import json
 from typing import TYPE_CHECKING
@@ -7,8 +7,8 @@ import click
 from rich.table import Table
 
 from ridecast import options
-from ridecast.commands.ledger.picking import log_option, pick_log, plain
-from ridecast.screen import answers
+from ridecast.commands.ledger.log_choice import log_option, pick_log, plain
+from ridecast.screen import output_console
 from schemas.errors import NotFound, UsageError
 from schemas.records.record_codec import decode_if_known
 from schemas.times import iso, local_iso, parse_time
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @options.home
 @log_option
 @click.option("--at", "at_text", metavar="TIME", help="Event time; without a zone it is the region's local time.")
-@click.option("--region", "name", metavar="NAME", help="Of the state at a time. [default: the only one in this home]")
-@click.option("--json", "as_json", is_flag=True, help="The state as JSON; an entry always is.")
+@click.option("--region", "name", metavar="NAME", help="Region of --at. [default: the only one in this home]")
+@click.option("--json", "as_json", is_flag=True, help="Print the state as JSON; an entry always is JSON.")
 @click.argument("index", type=click.IntRange(0), required=False)
 def command(home: str | None, log_name: str | None, at_text: str | None, name: str | None, as_json: bool, index: int | None) -> None:
-    """One entry, whole, as JSON; or with --at what a region knew at a time.
+    """Show one entry in full as JSON; or with --at, what a region knew at a time.
 
-    A slot is known from its end plus the issue lateness on: 18:02 knows the slot that ended at 18:00.
+    A slot is known from its end plus the issue lateness: at 18:02 the slot that ended at 18:00 is known.
 
     \b
     Example: ridecast ledger show 0 --home home --log region/nyc
@@ -46,7 +46,7 @@ def command(home: str | None, log_name: str | None, at_text: str | None, name: s
         else:
             known = _known(stores.ledger, f"region/{name}" if name else log_name, at_text)
             if as_json:
-                click.echo(json.dumps(said(known), indent=2))
+                click.echo(json.dumps(json_of(known), indent=2))
             else:
                 _show(known)
     finally:
@@ -80,8 +80,8 @@ def _known(ledger: "Ledger", log_name: str | None, at_text: str) -> "Known":
     return known_at(ledger, name, at_us)
 
 
-def said(known: "Known") -> dict[str, object]:
-    """The state as JSON can say it."""
+def json_of(known: "Known") -> dict[str, object]:
+    """The state, ready for JSON."""
     slot_us = known.region.slot_us
     closed = known.closed
     return {
@@ -126,7 +126,7 @@ def _show(known: "Known") -> None:
     table = Table("what", "as known then", title=f"{known.region.id} at {local_iso(known.at_us, known.region)}", title_justify="left")
     for what, text in rows(known):
         table.add_row(what, text)
-    answers().print(table)
+    output_console().print(table)
 
 
 def rows(known: "Known") -> list[tuple[str, str]]:
@@ -144,14 +144,14 @@ def rows(known: "Known") -> list[tuple[str, str]]:
     first, until = known.open_slots
     out.append(("open slots", f"{until - first}: {first} to {until - 1}" if until > first else "none"))
     if known.ended:
-        out.append(("note", "the log ends before that time: this is its newest state"))
+        out.append(("note", "the log ends before that time; this is its newest state"))
     out.append(("rides", f"{known.counted:,} counted live, after {known.boot.rides:,} of the bootstrap until {known.boot.until}"))
     if known.universe is not None:
         out.append(("universe", f"version {known.universe.version}, {known.universe.cells:,} cells"))
     for measure in region.measures if known.closed is not None else ():
         found = next((champion for champion in known.champions if champion.measure == measure), None)
         if found is None:
-            out.append((f"champion of {measure}", "none: the baseline serves"))
+            out.append((f"champion of {measure}", "none: the baseline is served"))
             continue
         how = f", {found.trained.algorithm}" if found.trained else ""
         text = f"{found.promoted.model.hex()[:12]}{how}; promoted by control entry {found.index}: {found.promoted.reason}"

@@ -1,4 +1,4 @@
-"""`ridecast ledger tail`: the newest entries of a log, and those that come."""
+"""`ridecast ledger tail`: prints the newest entries of a log, and follows it."""
 
 import threading
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import click
 
 from ledger.store.log import Stored
 from ridecast import options
-from ridecast.commands.ledger.picking import log_option, pick_log
+from ridecast.commands.ledger.log_choice import log_option, pick_log
 from schemas.records.kinds import kind_of_record
 from schemas.records.record_codec import decode_if_known
 from schemas.records.records import Record
@@ -19,10 +19,10 @@ UNKNOWN = "(a record that this version does not know)"
 @click.command()
 @options.home
 @log_option
-@click.option("--limit", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many of the newest.")
-@click.option("-f", "--follow", "live", is_flag=True, help="Then those that are appended, until Ctrl-C, which ends with 0.")
+@click.option("--limit", type=click.IntRange(0, 10_000), default=20, show_default=True, help="Number of newest entries.")
+@click.option("-f", "--follow", "live", is_flag=True, help="Then print new entries until Ctrl-C (exit code 0).")
 def command(home: str | None, log_name: str | None, limit: int, live: bool) -> None:
-    """The newest entries of a log, one line each.
+    """Print the newest entries of a log, one line each.
 
     Example: ridecast ledger tail --home home --log control -f
     """
@@ -51,8 +51,8 @@ def command(home: str | None, log_name: str | None, limit: int, live: bool) -> N
 def line_of(stored: Stored[Record]) -> str:
     """An entry in one line."""
     record = decode_if_known(stored.payload)
-    said = _summary(record) if record is not None else UNKNOWN
-    return f"{stored.index:>8}  {stored.kind:<18} {said}"
+    summary = _summary(record) if record is not None else UNKNOWN
+    return f"{stored.index:>8}  {stored.kind:<18} {summary}"
 
 
 def _summary(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""`ridecast ledger trace`: the lineage of one served number."""
+"""`ridecast ledger trace`: shows the lineage of one served number."""
 
 import json
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ import click
 from rich.tree import Tree
 
 from ridecast import options
-from ridecast.commands.ledger.picking import plain
-from ridecast.screen import answers
+from ridecast.commands.ledger.log_choice import plain
+from ridecast.screen import output_console
 from schemas.times import iso, local_iso
 
 if TYPE_CHECKING:
     from dataflows.audit.trace import Trace
     from ledger.views.writers import Writer
 
-Said = dict[str, object]
+JsonDict = dict[str, object]
 
 
 @click.command()
@@ -26,9 +26,9 @@ Said = dict[str, object]
 @click.option("--target", required=True, metavar="TIME", help="Start of the window; without a zone it is the region's local time.")
 @click.option("--horizon", "horizon_min", required=True, type=click.IntRange(1), metavar="MIN", help="Length of the window, minutes.")
 @click.option("--measure", metavar="NAME", help="What was forecast. [default: the region's first]")
-@click.option("--json", "as_json", is_flag=True, help="The lineage as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lineage as JSON.")
 def command(home: str | None, name: str, cell: str, target: str, horizon_min: int, measure: str | None, as_json: bool) -> None:
-    """Where one forecast comes from: entry, chunk, counts and their offsets, features, model, promotion, rules, environment.
+    """Show the lineage of one forecast: entry, chunk, counts and their offsets, features, model, promotion, rules, environment.
 
     Example: ridecast ledger trace --home home --region nyc --cell dr5ru7 --target 2014-05-07T18:00 --horizon 15
     """
@@ -40,17 +40,17 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
         found = trace(stores.ledger, stores.blobs, name, cell=cell, target=target, horizon_min=horizon_min, measure=measure)
     finally:
         stores.close()
-    lineage = said(found)
+    lineage = json_of(found)
     if as_json:
         click.echo(json.dumps(lineage, indent=2))
         return
     tree = Tree(headline(found), highlight=False)
     _grow(tree, {branch: content for branch, content in lineage.items() if isinstance(content, dict | list)})
-    answers().print(tree, markup=False)
+    output_console().print(tree, markup=False)
 
 
 def headline(found: "Trace") -> str:
-    """The number, in a sentence."""
+    """The number, in one sentence."""
     from schemas.events.cells import cell_text
 
     served = found.served
@@ -63,7 +63,7 @@ def headline(found: "Trace") -> str:
 
 
 def _grow(tree: Tree, content: object) -> None:
-    """Hang a value's parts on a branch."""
+    """Add a value's parts to a branch."""
     if isinstance(content, dict):
         for name, value in content.items():
             if isinstance(value, dict | list) and value:
@@ -86,8 +86,8 @@ def _text(value: object) -> str:
 # --- the lineage ----------------------------------------------------------------------------------
 
 
-def said(found: "Trace") -> Said:
-    """The lineage as JSON can say it, from the number back to the rides."""
+def json_of(found: "Trace") -> JsonDict:
+    """The lineage, ready for JSON, from the number back to the rides."""
     from schemas.events.cells import cell_text
 
     served, issued = found.served, found.issued
@@ -120,13 +120,13 @@ def said(found: "Trace") -> Said:
     }
 
 
-def _model(found: "Trace") -> Said | None:
+def _model(found: "Trace") -> JsonDict | None:
     from dataflows.audit.trace import training_range
 
     champion = found.champion
     if champion is None:
         return None
-    out: Said = {
+    out: JsonDict = {
         "digest": champion.promoted.model.hex(),
         "online_weight_milli": found.issued.online_weight_milli,
         "promotion": {"log": "control", "entry": champion.index, "alias": champion.promoted.alias, "reason": champion.promoted.reason},
@@ -150,7 +150,7 @@ def _model(found: "Trace") -> Said | None:
     return out
 
 
-def _counts(found: "Trace") -> Said:
+def _counts(found: "Trace") -> JsonDict:
     counted, boot, slot_us = found.counted, found.bootstrapped[1], found.region.slot_us
     closed = counted.closed
     return {
@@ -178,10 +178,10 @@ def _counts(found: "Trace") -> Said:
     }
 
 
-def _rules(found: "Trace") -> Said:
+def _rules(found: "Trace") -> JsonDict:
     index, boot = found.bootstrapped
     region = found.region
-    fold: Said = {"version": found.fold_version, "since": "the bootstrap"}
+    fold: JsonDict = {"version": found.fold_version, "since": "the bootstrap"}
     if found.fold is not None:
         fold["since"] = f"slot {found.fold[1].slot}, control entry {found.fold[0]}"
     return {
@@ -197,7 +197,9 @@ def _rules(found: "Trace") -> Said:
     }
 
 
-def _environment(writer: "Writer") -> Said:
+def _environment(writer: "Writer") -> JsonDict:
+    from dataflows.connectors.source_identity import SourceIdentity
+
     started = writer.started
     return {
         "digest": started.environment.hex(),
@@ -205,5 +207,5 @@ def _environment(writer: "Writer") -> Said:
         "run": started.run,
         "host": started.host,
         "started": f"{datetime.fromtimestamp(started.started_at_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "rides": started.source,
+        "rides": SourceIdentity.from_text(started.source).line(),
     }

@@ -1,4 +1,4 @@
-"""`ridecast ledger upgrade`: a region follows the newest version of the fold from a recorded slot on."""
+"""`ridecast ledger upgrade`: switches a region to the newest version of the fold at a recorded slot."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,10 +12,10 @@ from ridecast import options
 @options.home
 @click.option("--region", "region", metavar="ID", help="Which region. [default: the only one in this home]")
 def command(home: str | None, region: str | None) -> None:
-    """Move a region to the newest rules, from an hour behind its last closed slot on.
+    """Switch a region to the newest fold rules, one hour after its last closed slot.
 
-    Slots before it keep the rules under which they closed. Stop or upgrade every forecaster of an older Ridecast
-    first: it would not know the record. Running forecasters of this version need no restart.
+    Earlier slots keep the rules under which they closed. First stop or upgrade every forecaster of an older Ridecast:
+    it does not know the record. Running forecasters of this version need no restart.
 
     Example: ridecast ledger upgrade --home home --region nyc
     """
@@ -33,9 +33,9 @@ def command(home: str | None, region: str | None) -> None:
         definition = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
     finally:
         stores.close()
-    said = f"version {FOLD_VERSION} of the fold: {FOLD_VERSIONS[FOLD_VERSION]}"
+    rules = f"version {FOLD_VERSION} of the fold: {FOLD_VERSIONS[FOLD_VERSION]}"
     if changed is None:
-        click.echo(f"region {name} follows {said}; nothing to do")
+        click.echo(f"region {name} follows {rules}; nothing to do")
         return
     start = datetime.fromtimestamp(changed.slot * definition.slot_us / 1e6, ZoneInfo(definition.timezone))
-    click.echo(f"region {name} follows, from slot {changed.slot} ({start:%Y-%m-%d %H:%M %Z}) on, {said}")
+    click.echo(f"region {name} follows, from slot {changed.slot} ({start:%Y-%m-%d %H:%M %Z}) on, {rules}")

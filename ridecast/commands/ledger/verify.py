@@ -1,4 +1,4 @@
-"""`ridecast ledger verify`: whether the logs still are what they were."""
+"""`ridecast ledger verify`: checks that the logs are unchanged."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from rich.progress import TaskID
 
 from ridecast import options
-from ridecast.screen import bars
+from ridecast.screen import progress_bars
 from schemas.errors import NotFound, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
 @click.option(
     "--deep",
     is_flag=True,
-    help="Fold every region again from its records (not of --tiles), and derive the root of every issue from its chunks.",
+    help="Also recompute every region's fold from its records (not with --tiles), and the root of every issue.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--against",
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A checkpoint that somebody kept: the log must have had its root at its size. Repeatable.",
+    help="A saved checkpoint: the log must have its root at its size. Repeatable.",
 )
 @click.option(
     "--key",
@@ -42,7 +42,7 @@ CLEAN, DAMAGED, COULD_NOT_RUN = 0, 1, 2
     help="Key that signs the checkpoints, as name+id+key; more for older ones. [default: the home's]",
 )
 @click.option(
-    "--tiles", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Exported tiles, of one log or several, instead."
+    "--tiles", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Check exported tiles of one or more logs instead."
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=None, help="Processes that check blobs. [default: one per processor]")
 @click.pass_context
@@ -57,7 +57,7 @@ def command(
     tiles: Path | None,
     jobs: int | None,
 ) -> None:
-    """Derive everything again from the stored bytes; exit 0 clean, 1 damaged, 2 could not run.
+    """Recompute everything from the stored bytes; exit codes: 0 clean, 1 damaged, 2 could not run.
 
     \b
     Example: ridecast ledger verify --home home --against kept-checkpoint.txt
@@ -68,7 +68,7 @@ def command(
 
     chosen = VerifyOptions(log_name, against, tuple(map(parse_verifier, key_texts)), jobs or os.cpu_count() or 1, deep)
     try:
-        with bars() as progress:
+        with progress_bars() as progress:
 
             def on_log(log: str) -> "Progress":
                 task: TaskID = progress.add_task(log, total=None)
@@ -117,16 +117,16 @@ def _of_tiles(tiles: Path, home: str | None, chosen: "VerifyOptions", on_log: "O
     if not chosen.verifiers:
         known = read_verifier(public_path(options.settings_of(home=home)))
         if known is None:
-            raise UsageError("--key: expected the key that signed the export's checkpoints, since there is no home with one")
+            raise UsageError("--key: expected the key that signed the export's checkpoints, since no home has one")
         chosen = replace(chosen, verifiers=(known,))
     return verify_folder(tiles, chosen, on_log)
 
 
 def _lines(report: "Report") -> list[str]:
-    said = "clean" if not report.problems else f"{len(report.problems)} PROBLEM{'S' if len(report.problems) > 1 else ''}"
+    verdict = "clean" if not report.problems else f"{len(report.problems)} PROBLEM{'S' if len(report.problems) > 1 else ''}"
     checked = f"{report.entries:,} entries, {report.blobs:,} blobs"
     if report.expired:
         checked += f" ({report.expired:,} more expired, as recorded)"
     behind = report.entries - (report.checkpoint_size or 0)
-    vouched = f", the last {behind:,} of them behind the checkpoint" if behind > 0 and report.checkpoint_size is not None else ""
-    return [f"{report.log}: {checked}{vouched}: {said}", *(f"  {problem}" for problem in report.problems)]
+    vouched = f", the last {behind:,} of them after the checkpoint" if behind > 0 and report.checkpoint_size is not None else ""
+    return [f"{report.log}: {checked}{vouched}: {verdict}", *(f"  {problem}" for problem in report.problems)]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
+from dataflows.connectors.source_identity import SourceIdentity
 from ledger.store.log import Stored
 from ledger.views.closes import Close
 from schemas.events.codec import Decoder
@@ -38,8 +39,8 @@ class ListRides:
     def open(self, partition: int, offset: int) -> "ListReader":
         return ListReader(partition, self.logs[partition], offset)
 
-    def identity(self) -> dict[str, str]:
-        return {}
+    def identity(self) -> SourceIdentity:
+        return SourceIdentity()
 
     def close(self) -> None:
         pass

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.connectors.feed import READ_EVENTS, Feed
 from dataflows.connectors.files.ridelog import RideLogReader, RideLogWriter
+from dataflows.stream.stopping import StopEvent
 from tests.tree import ROOT
 
 START_US = 1_400_000_000_000_000
@@ -92,7 +93,7 @@ def test_time_passes_at_the_pace_that_was_asked_for(tmp_path: Path) -> None:
     log = write(tmp_path / "past", [[0, 900, 1_800, 3_600], [10, 3_599]])
     feed = Feed(tmp_path / "past", tmp_path / "live")
     begun = time.monotonic()
-    feed.run(7_200.0, 60 * S_US, lambda: False)
+    feed.run(7_200.0, 60 * S_US, StopEvent())
     assert time.monotonic() - begun >= 0.5
     assert feed.done
     feed.close()
@@ -103,12 +104,17 @@ def test_told_to_stop_it_releases_no_more(tmp_path: Path) -> None:
     """Between steps it asks whether to go on; what was released stays, and another feed goes on from there."""
     log = write(tmp_path / "past", [[0, 100, 200, 300]])
     asked = iter([False, False, True])
+
+    class Asked(StopEvent):
+        def is_set(self) -> bool:
+            return next(asked, True)
+
     feed = Feed(tmp_path / "past", tmp_path / "live")
-    feed.run(1e9, 100 * S_US, lambda: next(asked, True))
+    feed.run(1e9, 100 * S_US, Asked())
     feed.close()
     assert until(log, START_US + 100 * S_US) == read(tmp_path / "live", 1)
     again = Feed(tmp_path / "past", tmp_path / "live")
-    again.run(1e9, 100 * S_US, lambda: False)
+    again.run(1e9, 100 * S_US, StopEvent())
     again.close()
     assert log == read(tmp_path / "live", 1)
 
@@ -119,7 +125,7 @@ def test_nothing_to_feed_is_the_end(tmp_path: Path) -> None:
     feed = Feed(tmp_path / "past", tmp_path / "live")
     assert feed.done
     assert feed.next_us() is None
-    feed.run(1.0, S_US, lambda: False)
+    feed.run(1.0, S_US, StopEvent())
     feed.close()
     assert [[], []] == read(tmp_path / "live", 2)
 
@@ -128,7 +134,8 @@ def test_nothing_to_feed_is_the_end(tmp_path: Path) -> None:
 def test_the_process_waits_at_the_end_and_stops_when_asked(tmp_path: Path, number: signal.Signals) -> None:
     """`run_feed` does not end by itself, so that no supervisor starts it again, and ends with status 0 when told to."""
     log = write(tmp_path / "past", [[0, 5], [3]])
-    code = f"from dataflows.connectors.feed import run_feed; run_feed({str(tmp_path / 'past')!r}, {str(tmp_path / 'live')!r}, 1e6)"
+    imports = "from dataflows.connectors.feed import run_feed; from dataflows.stream.stopping import stop_on_signals"
+    code = f"{imports}; run_feed({str(tmp_path / 'past')!r}, {str(tmp_path / 'live')!r}, 1e6, stop_on_signals())"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
         give_up_at = time.monotonic() + 60

@@ -179,5 +179,5 @@ def test_the_command_opens_what_it_can(finished: Place, tmp_path: Path) -> None:
     assert isinstance(table.exception, NotFound)
     assert "is missing: nothing can open them without it" in str(table.exception)
     assert "sealed" in table.output
-    assert f"{len(expected)} rejected in all" in table.output
+    assert f"{len(expected)} rejected in total" in table.output
     assert isinstance(CliRunner().invoke(cli, words).exception, NotFound)

@@ -262,7 +262,7 @@ def test_the_command_asks_for_the_setting_first(stores: Stores, tmp_path: Path) 
     words = ["ledger", "archive", "--to", str(tmp_path / "archive"), "--until", UNTIL]
     refused = CliRunner().invoke(cli, words, env=environment)
     assert isinstance(refused.exception, UsageError)
-    assert "expected the folder that RIDECAST_ARCHIVE names" in str(refused.exception)
+    assert "expected the folder in RIDECAST_ARCHIVE" in str(refused.exception)
     done = CliRunner().invoke(cli, words, env=environment | {"RIDECAST_ARCHIVE": str(tmp_path / "archive")})
     assert "region small: entries below 768 lie in" in done.output, (done.output, done.exception)
     shutil.rmtree(tmp_path / "archive")

@@ -8,6 +8,7 @@ import pytest
 
 from dataflows.connectors.sources import open_rides
 from dataflows.stream.start import run_embedded
+from dataflows.stream.stopping import StopEvent
 from schemas.errors import DivergenceError, NotFound, UsageError
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotCounts
@@ -90,8 +91,10 @@ def test_another_forecast_in_another_environment_is_recorded(settled: Settled, t
     stores = forged.open()
     stores.environment = b"another environment, 32 bytes..."
     source = open_rides(forged.rides)
-    for ended_at_once in (True, True, False, False):
-        run_embedded(stores, source, ["small"], bounded=True, stopped=lambda ended=ended_at_once: ended)  # type: ignore[misc]
+    told = StopEvent()
+    told.set()
+    for stop in (told, told, None, None):
+        run_embedded(stores, source, ["small"], bounded=True, stop=stop)
     source.close()
     found = payloads(stores.ledger)
     stores.close()

@@ -19,6 +19,7 @@ from dataflows.jobs.learn import train_region
 from dataflows.stream.environment import describe_environment, environment_digest
 from dataflows.stream.resume import plan_resume
 from dataflows.stream.start import limits_of, open_pumps, record_start, record_stops, rules_of, run_embedded, start_region
+from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
 from ledger.store.log import R
@@ -198,7 +199,7 @@ def test_a_region_that_does_not_start_is_not_recorded(settled: Settled, tmp_path
     [started] = runs(stores, RunStarted)
     assert isinstance(started, RunStarted)
     assert ("run small", 2) == (started.command, started.processes)
-    assert all(f"{name}={value}" in started.source for name, value in source.identity().items())
+    assert source.identity().to_json() == started.source
     assert stores.ledger.head(LOG).size == run.size
     source.close()
     stores.close()
@@ -272,13 +273,16 @@ def test_an_embedded_run_ends_on_record(settled: Settled, tmp_path: Path) -> Non
     """A run that came to its end says so in `runs`; one that failed says only that it began."""
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
 
-    def fail() -> bool:
-        raise RuntimeError("a fault")
+    class Failing(StopEvent):
+        def is_set(self) -> bool:
+            raise RuntimeError("a fault")
 
     with pytest.raises(RuntimeError, match="a fault"):
-        run_embedded(stores, source, ["small"], bounded=True, stopped=fail)
+        run_embedded(stores, source, ["small"], bounded=True, stop=Failing())
     stores.runs.clear()
-    run_embedded(stores, source, ["small"], bounded=True, stopped=lambda: True)
+    stop = StopEvent()
+    stop.set()
+    run_embedded(stores, source, ["small"], bounded=True, stop=stop)
     started, stopped = runs(stores, RunStarted), runs(stores, RunStopped)
     assert [record.run for record in started][1:] == [record.run for record in stopped]
     source.close()

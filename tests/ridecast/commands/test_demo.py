@@ -32,7 +32,7 @@ def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[d
     words = ("demo", "--home", tmp_path / "d", "--days", 4, "--rides-per-day", 40, "--port", 0, "--speedup", 5)
     first, again, last = call(*words), call(*words), call(*words, "--until-end")
     assert [0, 0, 0] == [done.status for done in (first, again, last)], first.err
-    assert ("tehran bootstrapped: " in first.out, "holds these rides already" in again.out, "was bootstrapped already" in again.out) == (
+    assert ("tehran bootstrapped: " in first.out, "already holds these rides" in again.out, "was bootstrapped already" in again.out) == (
         True,
     ) * 3
     assert {"until": "2025-04-07", "paced_from": "2025-04-08"} == json.loads((tmp_path / "d" / "plan.json").read_text("utf-8"))
@@ -54,7 +54,7 @@ def test_other_rides_want_another_home(tmp_path: Path, call: Call, asked: list[d
     own = call("demo", "--rides", "my.csv", "--until-end")
     assert (0, ["demo/rides", "demo-my/rides"]) == (own.status, [one["rides"] for one in asked]), own.err
     mixed = call("demo", "--rides", "my.csv", "--until-end", "--home", "demo")
-    said = ["ridecast: --home: 'demo' is the demo of other rides or another size; give another --home"]
+    said = ["ridecast: --home: 'demo' is the demo of other rides or another size; use another --home"]
     assert (2, said) == (mixed.status, mixed.lines)
 
 

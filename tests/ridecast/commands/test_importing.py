@@ -70,7 +70,7 @@ def test_same_import_is_done_once(tmp_path: Path, trips: Path) -> None:
     """Importing the same again leaves the directory as it is, and elsewhere gives the same bytes."""
     run(trips, "--out", tmp_path / "a")
     before = bytes_of(tmp_path / "a")
-    assert "holds these rides already" in run(trips, "--out", tmp_path / "a").stdout
+    assert "already holds these rides" in run(trips, "--out", tmp_path / "a").stdout
     run(trips, "--out", tmp_path / "b")
     assert before == bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
 
@@ -182,7 +182,7 @@ def rows(lat: float, lon: float, count: int) -> list[str]:
     ("heading", "region", "hint"),
     [
         ("time,lon,lat", "nyc", "latitude and longitude look swapped: name the columns with --lat and --lon"),
-        ("time,lat,lon", "tehran", "most lie in nyc: give --region nyc"),
+        ("time,lat,lon", "tehran", "most are in nyc: use --region nyc"),
     ],
 )
 def test_rides_that_lie_elsewhere_are_refused(tmp_path: Path, heading: str, region: str, hint: str) -> None:
@@ -190,11 +190,11 @@ def test_rides_that_lie_elsewhere_are_refused(tmp_path: Path, heading: str, regi
     trips = tmp_path / "trips.csv"
     trips.write_text("\n".join([heading, *rows(40.7, -74.0, 97), *rows(10.0, 10.0, 3)]) + "\n", "utf-8")
     words = ["import", str(trips), "--region", region, "--out", str(tmp_path / "rides")]
-    with pytest.raises(RidecastError, match=rf"^region {region}: .* got 100 of 100 outside of it; {hint}; nothing was written") as caught:
+    with pytest.raises(RidecastError, match=rf"^region {region}: .* got 100 of 100 outside it; {hint}; nothing was written") as caught:
         CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
     assert (1, ["trips.csv"]) == (caught.value.exit_code, [path.name for path in tmp_path.iterdir()])
     done = CliRunner().invoke(cli, [*words, "--outside-ok"], catch_exceptions=False, standalone_mode=False)
-    assert f"ridecast: 100 of 100 rides (100%) lie outside of region {region}" in done.stderr
+    assert f"ridecast: 100 of 100 rides (100%) are outside region {region}" in done.stderr
     assert 100 == sum(len(raw) for raw in rides(tmp_path / "rides").values() if raw)
 
 
@@ -204,8 +204,8 @@ def test_many_places_outside_are_said(tmp_path: Path, outside: int, warned: bool
     trips = tmp_path / "trips.csv"
     trips.write_text("\n".join(["time,lat,lon", *rows(40.7, -74.0, 100 - outside), *rows(10.0, 10.0, outside)]) + "\n", "utf-8")
     done = run(trips, "--out", tmp_path / "rides")
-    assert warned == (f"ridecast: {outside} of 100 rides ({outside}%) lie outside of region nyc" in done.stderr)
-    assert [str(outside)] * bool(outside) == [line.split()[-1] for line in done.stdout.splitlines() if "outside of the region" in line]
+    assert warned == (f"ridecast: {outside} of 100 rides ({outside}%) are outside region nyc" in done.stderr)
+    assert [str(outside)] * bool(outside) == [line.split()[-1] for line in done.stdout.splitlines() if "outside the region" in line]
 
 
 def test_region_from_a_file_or_unknown(tmp_path: Path, trips: Path) -> None:

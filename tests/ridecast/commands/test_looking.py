@@ -187,7 +187,7 @@ def test_a_copy_is_identical(copy: Small, small: Small, call: Call) -> None:
     )
     stores.close()
     longer = call("ledger", "diff", small.home, copy.home, "--log", CONTROL_LOG)
-    assert (0, f"control: identical up to {size} entries; the second goes on to {size + 1}: 1 ModelPromoted\n") == (
+    assert (0, f"control: identical up to {size} entries; the second continues to {size + 1}: 1 ModelPromoted\n") == (
         longer.status,
         longer.out,
     )
@@ -216,7 +216,7 @@ def test_two_sizes_of_one_log(at_small: Small, call: Call) -> None:
     """Between two sizes it tells what the log gained."""
     _, (at, _), _ = in_control(at_small.home)
     done = call("ledger", "diff", at, at + 1, "--home", "home", "--log", CONTROL_LOG)
-    assert (0, f"control: identical up to {at} entries; the second goes on to {at + 1}: 1 ModelPromoted\n") == (done.status, done.out)
+    assert (0, f"control: identical up to {at} entries; the second continues to {at + 1}: 1 ModelPromoted\n") == (done.status, done.out)
 
 
 def test_a_database_is_compared_with_a_home(postgres_url: str, small: Small, call: Call, tmp_path: Path) -> None:

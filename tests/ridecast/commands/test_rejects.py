@@ -40,7 +40,7 @@ def test_events_are_chosen(home: Path, call: Call, words: tuple[object, ...], sh
     done = call("rejects", "show", "--home", home, *words)
     rows = [line for line in done.out.splitlines() if line.startswith("│")]
     assert (0, shown) == (done.status, len(rows))
-    assert done.out.endswith(f"{shown} shown; 3 rejected in all, 1 outside_region, 2 undecodable\n")
+    assert done.out.endswith(f"{shown} shown; 3 rejected in total, 1 outside_region, 2 undecodable\n")
 
 
 def test_long_events_are_cut_in_the_table_and_whole_as_hex(home: Path, call: Call) -> None:
@@ -54,13 +54,13 @@ def test_long_events_are_cut_in_the_table_and_whole_as_hex(home: Path, call: Cal
 def test_a_topic_is_named(home: Path, call: Call, kafka: str) -> None:
     """Where outputs go to Kafka, what is shown lies in a topic, and the last line says in which."""
     done = call("rejects", "show", "--home", home, RIDECAST_KAFKA=kafka, RIDECAST_INSTANCE="empty")
-    assert (0, f"0 shown; 0 rejected in all in empty.rides.rejected at {kafka}") == (done.status, done.out.splitlines()[-1])
+    assert (0, f"0 shown; 0 rejected in total in empty.rides.rejected at {kafka}") == (done.status, done.out.splitlines()[-1])
 
 
 def test_nothing_rejected(tmp_path: Path, call: Call) -> None:
     """A home without rejected events says so."""
     (tmp_path / "ledger").mkdir()
-    assert call("rejects", "show", "--home", tmp_path).out.endswith("0 shown; 0 rejected in all\n")
+    assert call("rejects", "show", "--home", tmp_path).out.endswith("0 shown; 0 rejected in total\n")
 
 
 def test_a_mistyped_home_or_reason_is_said(tmp_path: Path, call: Call) -> None:

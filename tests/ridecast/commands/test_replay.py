@@ -52,7 +52,7 @@ def test_a_part_of_a_day_is_reproduced(at_small: tuple[object, ...], call: Call)
         "36: 2025-04-07T06:00:00+03:30 to 2025-04-07T09:00:00+03:30",
         "36 from the rides, 0 as recorded",
         "36 recomputed",
-        "which wrote them: identical is demanded",
+        "which wrote them: numbers must be identical",
         "s for the 72 before",
     ):
         assert said in done.out

@@ -25,7 +25,7 @@ def test_a_bounded_run_sums_up(small: Small) -> None:
     done = small.made["run"]
     assert re.fullmatch(
         rf"{REGION}: 288 slots closed, [\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
-        r"WAPE \d\.\d{3} against \d\.\d{3} of the baseline",
+        r"WAPE \d\.\d{3} \(baseline \d\.\d{3}\)",
         done.err.splitlines()[-1],
     )
     assert ("", []) == (done.out, done.lines)
@@ -75,10 +75,10 @@ def test_what_is_probably_not_meant_is_said() -> None:
     """A variable that sets nothing, and a region whose definition has changed, are said; a run goes on with what is recorded."""
     region = load_region("nyc")
     settings = Settings.from_env({"RIDECAST_HOEM": "x"})
-    assert ["RIDECAST_HOEM is set but is no setting; see `ridecast settings`"] == warnings_of(settings, region, region)
+    assert ["RIDECAST_HOEM is not a Ridecast setting (typo?); see `ridecast settings`"] == warnings_of(settings, region, region)
     changed = replace(region, issue_lateness_s=region.issue_lateness_s + 1)
     [said] = warnings_of(Settings.from_env({}), changed, region)
-    assert said == "region nyc: its definition has changed since it was bootstrapped; the recorded one stays in force"
+    assert said == "region nyc: its definition has changed since it was bootstrapped; the recorded one still applies"
 
 
 def test_children_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,4 +30,4 @@ def test_a_wrong_value_and_a_mistyped_name_are_said() -> None:
     result = CliRunner().invoke(command, env={"RIDECAST_API_PORT": "x"})
     assert isinstance(result.exception, ConfigError)
     assert result.exception.exit_code == 2
-    assert "RIDECAST_HOEM is set but is no setting" in CliRunner().invoke(command, env={"RIDECAST_HOEM": "x"}).stderr
+    assert "RIDECAST_HOEM is not a Ridecast setting (typo?)" in CliRunner().invoke(command, env={"RIDECAST_HOEM": "x"}).stderr

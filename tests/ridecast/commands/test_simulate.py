@@ -53,7 +53,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         for folder in (tmp_path / "a", tmp_path / "b")
     ]
     assert files[0] == files[1]
-    assert "holds these rides already" in run("--out", tmp_path / "a").stdout
+    assert "already holds these rides" in run("--out", tmp_path / "a").stdout
     with pytest.raises(UsageError, match="which holds rides of another origin"):
         run("--out", tmp_path / "a", "--days", 3)
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from ridecast.supervise import LASTING_STATUS
+from ridecast.supervise import PERMANENT_STATUS
 from tests.ridecast.calls import ridecast
 from tests.ridecast.conftest import REGION, Call, Small
 
@@ -15,7 +15,7 @@ MISSING = "ridecast: region nyc: not bootstrapped in this home; run `ridecast bo
 def test_a_lasting_error_has_a_status_of_its_own(small: Small, role: str) -> None:
     """A region that was never bootstrapped will not be after a restart: the reason in one line, and the status that says so."""
     done = ridecast("worker", role, "--regions", "nyc", cwd=small.folder, env={"RIDECAST_RIDES": "rides", "RIDECAST_HOME": "home"})
-    assert (LASTING_STATUS, MISSING) == (done.status, done.err)
+    assert (PERMANENT_STATUS, MISSING) == (done.status, done.err)
 
 
 def test_wrong_usage_stays_wrong_usage(small: Small) -> None:

@@ -36,4 +36,4 @@ def test_an_unknown_measure_is_refused(name: str) -> None:
 
 def test_the_word_is_explained() -> None:
     """The architecture page says what a measure is."""
-    assert "*measure* (what demand means)" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert "*measure* (what is counted as demand)" in (ROOT / "docs" / "architecture.md").read_text("utf-8")

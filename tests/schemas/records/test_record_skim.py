@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.errors import DamagedError
 from schemas.records.record_codec import encode, place_in
-from schemas.records.record_skim import WANTED, skim
+from schemas.records.record_skim import FIELDS_READ, skim
 from schemas.records.records import CountTable, SlotClosed
 from tests.schemas.record_golden import released_records
 
@@ -56,7 +56,7 @@ def test_a_look_tells_what_decoding_tells(name: str, data: st.DataObject) -> Non
     payload = written(name, fields)
     seen = skim(payload)
     assert place_in(payload) == (seen.kind, seen.slot, seen.subject)
-    assert {key: value for key, value in fields.items() if key in WANTED and value != []} == {
+    assert {key: value for key, value in fields.items() if key in FIELDS_READ and value != []} == {
         key: value for key, value in seen.fields.items() if value != []
     }
     if not seen.fields:

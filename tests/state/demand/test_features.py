@@ -1,9 +1,11 @@
 """The features of the stream, and that nothing but the past of their own cell moves them."""
 
 import numpy as np
+import pytest
 
+from schemas.errors import ContractError
 from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, NAMES, build, matrix_digest
+from state.demand.features import FEATURES, NAMES, Feature, Fill, build, matrix_digest
 from state.demand.history import CountHistory
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, fold, town_slots
 
@@ -32,6 +34,40 @@ def test_every_feature_is_declared_once_and_filled() -> None:
     assert (len(history.universe(history.next_slot - 1)), len(FEATURES)) == matrix.shape
     assert np.float32 == matrix.dtype
     assert np.isfinite(matrix).all()
+
+
+@pytest.mark.parametrize(
+    ("fill", "got"),
+    [
+        (lambda w: None, "None"),
+        (lambda w: "7", "'7'"),
+        (lambda w: w.own(w.day)[:-1], r"an array \(33,\)"),
+        (lambda w: w.city_last, r"an array \(1,\)"),
+        (lambda w: w.own(w.day)[:, None], r"an array \(34, 1\)"),
+        (lambda w: np.array(None), r"an array \(\)"),
+    ],
+)
+def test_a_feature_that_is_not_filled_raises(fill: Fill, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that gives nothing, or not one number per cell, is named and its column is never served."""
+    history = history_of(100)
+    columns = history.universe(history.next_slot - 1)[:34]
+    assert 34 == len(columns)
+    monkeypatch.setattr("state.demand.features.FEATURES", (*FEATURES, Feature("mood", "of the town", fill)))
+    with pytest.raises(ContractError, match=f"feature mood: expected a number or an array .34,., got {got}"):
+        build(history, CALENDAR, history.next_slot - 1, columns)
+
+
+@pytest.mark.parametrize("value", [3, 2.5, True, np.float64(0.25)])
+def test_one_number_fills_a_column(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is the same for all cells is given once, and a new row of the table needs nothing else."""
+    history = history_of(100)
+    slot = history.next_slot - 1
+    columns = history.universe(slot)
+    before = build(history, CALENDAR, slot, columns)
+    monkeypatch.setattr("state.demand.features.FEATURES", (Feature("mood", "of the town", lambda w: value), *FEATURES))
+    after = build(history, CALENDAR, slot, columns)
+    assert [float(value)] * len(columns) == after[:, 0].tolist()
+    assert before.tobytes() == after[:, 1:].tobytes()
 
 
 def test_windows_hold_the_rides_that_they_name() -> None:

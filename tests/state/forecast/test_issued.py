@@ -1,5 +1,7 @@
 """Forecasts that wait for their truth: what is kept, what is forgotten, and a queue that comes back from arrays exactly."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,11 +9,14 @@ from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
 from state.demand.history import CountHistory
 from state.forecast.issued import Issued, IssuedQueue
+from state.models.protocol import Correction
+from state.models.table import MODELS
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, HOURLY
 
 HORIZONS_MIN = HOURLY.horizons_min
-INPUTS = 2
+[ONLINE] = MODELS.correctors
+LEVEL = dataclasses.replace(ONLINE, name="level", issued="issued_level_", inputs=2, since=3)
 
 
 def issue(slot: int, cells: int, seed: int = 0) -> Issued:
@@ -20,12 +25,16 @@ def issue(slot: int, cells: int, seed: int = 0) -> Issued:
     numbers = {name: rng.integers(0, 9_000, (cells, 3)) for name in NUMBERS}
     own = np.arange(0, cells, 2)
     columns = ForecastColumns(cells=CELLS[:cells], horizons_min=HORIZONS_MIN, fallback=(np.arange(cells) % 5).astype(np.uint8), **numbers)
-    return Issued(slot, columns, own, rng.random((len(own), 3)), rng.random((len(own), 3, INPUTS)), rng.random((len(own), 3)))
+    said = {
+        row.name: Correction(rng.random((len(own), 3)), rng.random((len(own), 3, row.inputs)), rng.random((len(own), 3)))
+        for row in (ONLINE, LEVEL)
+    }
+    return Issued(slot, columns, own, said if len(own) else {})
 
 
 def queue(*issues: Issued) -> tuple[IssuedQueue, CountHistory]:
     """A queue of these, with the history of a town where every cell has had a ride, in reverse order of first rides."""
-    history, held = CountHistory(HOURLY), IssuedQueue(HORIZONS_MIN, INPUTS)
+    history, held = CountHistory(HOURLY), IssuedQueue(HORIZONS_MIN, (ONLINE, LEVEL))
     for slot, cell in enumerate(CELLS[::-1].tolist()):
         history.close(slot, np.array([cell], np.uint64), np.array([1]), observed=True)
     for one in issues:
@@ -37,12 +46,17 @@ def content(one: Issued | None) -> list[bytes]:
     """Every array of an issue."""
     assert one is not None
     columns = [getattr(one.columns, name) for name in ("cells", *NUMBERS, "fallback")]
-    return [np.ascontiguousarray(array).tobytes() for array in (*columns, one.own, one.means, one.inputs, one.predicted)]
+    said = [
+        array
+        for name in one.corrections
+        for array in (one.corrections[name].means, one.corrections[name].inputs, one.corrections[name].predicted)
+    ]
+    return [np.ascontiguousarray(array).tobytes() for array in (*columns, one.own, *said)]
 
 
 def again(held: IssuedQueue) -> IssuedQueue:
     """The queue that its arrays give."""
-    restored = IssuedQueue(HORIZONS_MIN, INPUTS)
+    restored = IssuedQueue(HORIZONS_MIN, (ONLINE, LEVEL))
     restored.from_arrays(held.to_arrays())
     return restored
 
@@ -61,6 +75,37 @@ def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
     for each in (held, restored):
         each.push(issue(200, 3), history, history.columns_of(CELLS[:3]))
     assert held.digest() == restored.digest()
+
+
+def test_arrays_of_issues_have_the_names_that_old_snapshots_have() -> None:
+    """The first corrector's arrays have no name of their own, another's have its own, and types and shapes are as ever."""
+    held, _ = queue(issue(100, 7), issue(101, 1))
+    arrays = {name: (array.dtype.str, array.shape) for name, array in held.to_arrays().items()}
+    numbers = {f"issued_{name}": ("<i4", (8, 3)) for name in NUMBERS}
+    first = {
+        "issued_own": ("<i8", (5,)),
+        "issued_means": ("<f8", (5, 3)),
+        "issued_inputs": ("<f8", (5, 3, 8)),
+        "issued_predicted": ("<f8", (5, 3)),
+    }
+    sizes = {"issued_slot": ("<i8", (2,)), "issued_size": ("<i8", (2,)), "issued_owns": ("<i8", (2,))}
+    second = {"issued_level_means": ("<f8", (5, 3)), "issued_level_inputs": ("<f8", (5, 3, 2)), "issued_level_predicted": ("<f8", (5, 3))}
+    cells = {"issued_cell": ("<u8", (8,)), "issued_fallback": ("|u1", (8,))}
+    assert sizes | cells | numbers | first | second | {"issued_level_owns": ("<i8", (2,))} == arrays
+
+
+def test_a_corrector_that_came_later_has_said_nothing_before() -> None:
+    """A queue from before it was in force restores without it; issues of both times restore side by side."""
+    old, new = issue(100, 7), issue(101, 5)
+    before = Issued(old.slot, old.columns, old.own, {"online": old.corrections["online"]})
+    held, history = queue(before)
+    held.rows = (ONLINE,)
+    restored = again(held)
+    assert content(before) == content(restored.at(100))
+    restored.push(new, history, history.columns_of(CELLS[:5]))
+    both = again(restored)
+    assert content(before) == content(both.at(100))
+    assert content(new) == content(both.at(101))
 
 
 def test_columns_follow_a_history_that_moved() -> None:
@@ -83,8 +128,8 @@ def test_without_its_inputs_an_issue_keeps_its_numbers() -> None:
     held.forget_inputs(99)  # quiet about what is not there
     found = held.at(100)
     assert found is not None
-    assert (0, (0, 3), (0, 3, INPUTS), (0, 3)) == (len(found.own), found.means.shape, found.inputs.shape, found.predicted.shape)
-    assert content(issue(100, 6))[:-4] == content(found)[:-4]
+    assert (0, {}) == (len(found.own), found.corrections)
+    assert content(issue(100, 6))[: len(NUMBERS) + 2] == content(found)[:-1]
     assert content(issue(101, 6)) == content(held.at(101))
 
 

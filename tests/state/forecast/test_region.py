@@ -57,7 +57,7 @@ def said(outcome: SlotOutcome) -> tuple[object, ...]:
     [issue] = outcome.issues
     names = ("cells", "mean", "median", "lower", "upper", "dispersion", "baseline", "fallback")
     columns = tuple(getattr(issue.draft.columns, name).tobytes() for name in names)
-    rest = (issue.model, issue.draft.features_digest, issue.draft.spread, issue.draft.fallbacks, issue.draft.online_weight_milli)
+    rest = (issue.model, issue.draft.features_digest, issue.draft.spread, issue.draft.fallbacks, issue.draft.weights_milli)
     return (outcome.status, outcome.universe, outcome.universe_version, outcome.scores, outcome.digested, *columns, *rest)
 
 
@@ -126,7 +126,7 @@ def test_what_came_true_is_learned() -> None:
     without = {name: array for name, array in fresh.items() if ".online_" in name}
     unlearned.from_arrays(fold.to_arrays() | without, champion())
     [issue], [plain] = (one.apply(closed(slots[-1])).issues for one in (fold, unlearned))
-    assert issue.draft.online_weight_milli > 0
+    assert issue.draft.weights_milli["online_weight_milli"] > 0
     assert plain.draft.columns.mean.sum() < issue.draft.columns.mean.sum()
 
 

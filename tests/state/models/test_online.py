@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from river import linear_model
 
-from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, Outcome, set_weights
+from state.models.online import INPUTS, MOST_FACTOR, OnlineCorrection, set_weights
+from state.models.protocol import Outcome
 from tests.differences import assert_same
 from tests.state.model_city import CELLS
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from state.models.online import OnlineCorrection, Outcome
+from state.models.online import OnlineCorrection
+from state.models.protocol import Outcome
 from tests.state.models.plain_online import Forecast, PlainOnline
 
 DISPERSION_MILLI = (100, 250, 40)

@@ -212,8 +212,8 @@ def test_identity_tells_a_topic_from_its_successor(kafka: str, kafka_topic: Topi
         assert time.monotonic() < give_up_at
         time.sleep(0.1)
     after = source.identity()
-    assert before["cluster"] == after["cluster"]
-    assert before["topic_id"] != after["topic_id"]
+    assert before.cluster == after.cluster
+    assert before.topic_id != after.topic_id
     source.close()
 
 

@@ -1,7 +1,7 @@
-"""Who runs on a home: one supervisor with its children at a time, however the one before it ended.
+"""The lock of a home: one supervisor with its children at a time, however the previous one ended.
 
-Two forecasters on one ledger would keep refusing each other's appends, and two publishers each other's files.
-Commands that look into a home, train or keep the ledger take no part in this: they work beside a run.
+Two forecasters on one ledger would refuse each other's appends, and two publishers would conflict over files.
+Commands that read a home, train, or maintain the ledger do not take the lock: they work beside a run.
 """
 
 import os
@@ -19,21 +19,21 @@ LOOK_AGAIN_S = 0.1
 
 
 class HomeInUse(StoreUnavailable):
-    """Another run has the home."""
+    """Another run uses the home."""
 
 
 @contextmanager
-def occupied(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> Iterator[int]:
-    """Have a home for oneself; it is free again when this process and all that inherit the descriptor have ended.
+def lock_home(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> Iterator[int]:
+    """Lock a home; it is released when this process and all that inherit the descriptor have ended.
 
     Args:
-        home: Made if it is missing.
-        command: What others are told, such as `ridecast run`.
-        patience_s: How long to wait for the children of a supervisor that is dead: they end by themselves.
+        home: Created if it is missing.
+        command: Shown to other processes that want the lock, such as `ridecast run`.
+        patience_s: How long to wait for the children of a dead supervisor to exit.
     Yields:
         The descriptor that children are to inherit.
     Raises:
-        HomeInUse: another run has it.
+        HomeInUse: another run uses it.
         StoreUnavailable: the disk refuses.
     """
     give_up_at = time.monotonic() + patience_s
@@ -46,9 +46,7 @@ def occupied(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> Ite
             except Held as held:
                 pid, _, other = str(held).partition(" ")
                 if _lives(pid) or time.monotonic() > give_up_at:
-                    raise HomeInUse(
-                        f"home {home} is in use by another `{other}` (pid {pid}); stop that one, or give another --home"
-                    ) from None
+                    raise HomeInUse(f"home {home} is in use by another `{other}` (pid {pid}); stop it, or use another --home") from None
             except OSError as cause:
                 raise StoreUnavailable(f"home {home}: {cause.strerror}") from cause
             time.sleep(LOOK_AGAIN_S)
@@ -56,7 +54,7 @@ def occupied(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> Ite
 
 
 def _lives(pid: str) -> bool:
-    """Whether a process is there."""
+    """Whether a process exists."""
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError):

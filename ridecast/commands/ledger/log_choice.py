@@ -1,4 +1,4 @@
-"""Which log a `ridecast ledger` command looks into, and how it says a record."""
+"""The log that a `ridecast ledger` command reads, and records in the form that JSON needs."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ log_option = click.option(
 
 
 def pick_log(ledger: Ledger, name: str | None) -> str:
-    """The log that was asked for, or the only region's.
+    """The named log, or the only region's.
 
     Raises:
         UsageError: there is no such log, or several regions to choose from.
@@ -34,7 +34,7 @@ def pick_log(ledger: Ledger, name: str | None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A record as JSON can say it: digests in hex.
+    """A record in the form that JSON needs: digests in hex.
 
     >>> plain((b"\\x01", {"a": 1}))
     ['01', {'a': 1}]

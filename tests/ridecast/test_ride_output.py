@@ -9,7 +9,7 @@ import pytest
 
 from dataflows.connectors.files.ridelog import PARTITIONS, partitions
 from dataflows.connectors.sources import ORIGIN_FILE
-from ridecast import landing
+from ridecast import ride_output
 from schemas.errors import StoreUnavailable, UsageError
 
 ORIGIN: dict[str, object] = {"made_by": "a test", "files": ["a", "b"], "seed": 1}
@@ -17,7 +17,7 @@ ORIGIN: dict[str, object] = {"made_by": "a test", "files": ["a", "b"], "seed": 1
 
 def land(out: Path, origin: dict[str, object] = ORIGIN) -> None:
     """Fill a directory with one event."""
-    with landing.directory(out, origin) as place:
+    with ride_output.directory(out, origin) as place:
         place.sink.append(0, np.array([1_000_000]), [b"key"], [b"value"])
 
 
@@ -32,9 +32,9 @@ def test_a_directory_appears_with_its_origin(tmp_path: Path) -> None:
 def test_made_from_the_same_it_is_done(tmp_path: Path) -> None:
     """Order and tuples make no difference to an origin; anything else does."""
     land(tmp_path / "rides")
-    assert landing.is_done(tmp_path / "rides", {"seed": 1, "files": ("a", "b"), "made_by": "a test"}) is True
+    assert ride_output.is_done(tmp_path / "rides", {"seed": 1, "files": ("a", "b"), "made_by": "a test"}) is True
     with pytest.raises(UsageError, match=r"^--out: expected a new or empty directory, got '.*rides', which holds rides of another origin$"):
-        landing.is_done(tmp_path / "rides", ORIGIN | {"seed": 2})
+        ride_output.is_done(tmp_path / "rides", ORIGIN | {"seed": 2})
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"\xff"])
@@ -52,14 +52,14 @@ def test_nothing_and_an_empty_directory_are_not_done(tmp_path: Path) -> None:
     """There is still something to do where nothing is; a file is no place for a directory."""
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    assert [False, False] == [landing.is_done(tmp_path / name, ORIGIN) for name in ("gone", "empty")]
+    assert [False, False] == [ride_output.is_done(tmp_path / name, ORIGIN) for name in ("gone", "empty")]
     with pytest.raises(UsageError, match=r"^--out: expected a directory, got the file "):
-        landing.is_done(tmp_path / "file", ORIGIN)
+        ride_output.is_done(tmp_path / "file", ORIGIN)
 
 
 def test_an_error_inside_leaves_nothing(tmp_path: Path) -> None:
     """A block that fails takes its half directory with it, and its error is passed on as it was."""
-    opened = landing.directory(tmp_path / "rides", ORIGIN)
+    opened = ride_output.directory(tmp_path / "rides", ORIGIN)
     with pytest.raises(ZeroDivisionError), opened as place:
         place.sink.append(0, np.array([1]), [b"k"], [b"v" * (1 // 0)])
     assert [] == list(tmp_path.iterdir())
@@ -69,7 +69,7 @@ def test_a_full_disk_inside_is_said_with_the_place(tmp_path: Path) -> None:
     """What the system says is passed on with the option and the directory, and nothing is left."""
     with (
         pytest.raises(StoreUnavailable, match=r"^--out: cannot write to '.*rides': No space left on device$"),
-        landing.directory(tmp_path / "rides", ORIGIN),
+        ride_output.directory(tmp_path / "rides", ORIGIN),
     ):
         raise OSError(28, "No space left on device")
     assert [] == list(tmp_path.iterdir())
@@ -92,13 +92,13 @@ class Sink:
 def test_a_topic_is_confirmed_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sink gets what was asked for, and is flushed after the block, not when it fails."""
     monkeypatch.setattr("dataflows.connectors.kafka.producer.KafkaRideSink", Sink)
-    with landing.topic("h:1", "rides", append_to=True) as place:
+    with ride_output.topic("h:1", "rides", append_to=True) as place:
         sink = place.sink
         assert isinstance(sink, Sink)
         assert (("h:1", "rides", PARTITIONS, True), 0) == (sink.asked, sink.flushed)
     assert sink.flushed == 1
     monkeypatch.setattr("dataflows.connectors.kafka.producer.KafkaRideSink", lambda *asked, append_to: sink)
-    with pytest.raises(ZeroDivisionError), landing.topic("h:1", "rides", append_to=False):
+    with pytest.raises(ZeroDivisionError), ride_output.topic("h:1", "rides", append_to=False):
         raise ZeroDivisionError
     assert sink.flushed == 1
 
@@ -116,10 +116,10 @@ def test_a_topic_is_confirmed_when_the_block_ends(monkeypatch: pytest.MonkeyPatc
 def test_one_place_is_chosen(out: str | None, kafka: str | None, said: str) -> None:
     """Neither, both, and what is no address are refused."""
     with pytest.raises(UsageError) as caught:
-        landing.check_choice(out, kafka)
+        ride_output.check_choice(out, kafka)
     assert said == str(caught.value)
-    landing.check_choice("a", None)
-    landing.check_choice(None, "h:1")
+    ride_output.check_choice("a", None)
+    ride_output.check_choice(None, "h:1")
 
 
 def test_the_current_directory_is_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

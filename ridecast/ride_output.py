@@ -1,7 +1,7 @@
-"""Where `import` and `simulate` put their rides: a new directory, whole or not at all, or a Kafka topic.
+"""Where `import` and `simulate` write their rides: a new directory, written completely or not at all, or a Kafka topic.
 
-A directory is written under another name and renamed when it is complete, so that nobody ever reads half
-an import. `origin.json` in it says what it was made from: made from the same again, it is left as it is.
+A directory is written under another name and renamed when it is complete, so that nothing reads a partial
+import. Its `origin.json` records what it was made from: running again with the same input changes nothing.
 """
 
 import json
@@ -22,16 +22,16 @@ REJECTS_FILE = "import_rejects.csv"
 
 
 class OtherOrigin(UsageError):
-    """A directory holds rides that were made from something else."""
+    """A directory holds rides made from other input."""
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
-    """A place for rides that is being filled.
+class RideOutput:
+    """A directory or topic that is being filled with rides.
 
     Attributes:
-        sink: Takes them.
-        folder: Where a directory's own files are written; the current directory for a topic.
+        sink: Receives the rides.
+        folder: Where other files are written; the current directory for a topic.
     """
 
     sink: RideSink
@@ -42,7 +42,7 @@ def is_done(out: Path, origin: dict[str, object]) -> bool:
     """Whether the directory already holds rides of that origin.
 
     Raises:
-        UsageError: it holds anything else.
+        UsageError: it holds something else.
     """
     if not out.exists():
         return False
@@ -55,13 +55,13 @@ def is_done(out: Path, origin: dict[str, object]) -> bool:
     except (OSError, ValueError):
         found = None
     if found != json.loads(json.dumps(origin)):
-        said = f"--out: expected a new or empty directory, got {str(out)!r}, which "
-        raise UsageError(f"{said}is not empty") if found is None else OtherOrigin(f"{said}holds rides of another origin")
+        message = f"--out: expected a new or empty directory, got {str(out)!r}, which "
+        raise UsageError(f"{message}is not empty") if found is None else OtherOrigin(f"{message}holds rides of another origin")
     return True
 
 
 @contextmanager
-def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
+def directory(out: Path, origin: dict[str, object]) -> Iterator[RideOutput]:
     """Fill a directory that does not exist yet, or is empty; it appears when the block ends without error.
 
     Raises:
@@ -69,12 +69,12 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
         StoreUnavailable: the disk refuses.
     """
     is_done(out, origin)
-    out = out.resolve()  # `.` has no name to put `.partial` behind.
+    out = out.resolve()  # `.` has no name to append `.partial` to.
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of an earlier attempt that was interrupted
         with RideLogWriter(partial, PARTITIONS) as log:
-            yield Landing(log, partial)
+            yield RideOutput(log, partial)
         (partial / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
         if out.exists():
             out.rmdir()
@@ -86,20 +86,20 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[Landing]:
 
 
 @contextmanager
-def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[Landing]:
+def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[RideOutput]:
     """Fill a topic; every event is confirmed when the block ends without error."""
     from dataflows.connectors.kafka.producer import KafkaRideSink
 
     sink = KafkaRideSink(bootstrap, name, PARTITIONS, append_to=append_to)
-    yield Landing(sink, Path())
+    yield RideOutput(sink, Path())
     sink.flush()
 
 
 def check_choice(out: str | None, kafka: str | None) -> None:
-    """That exactly one of --out and --kafka is given, and that the latter is an address.
+    """Check that exactly one of --out and --kafka is given, and that --kafka is an address.
 
     Raises:
-        UsageError: it is not so.
+        UsageError: neither or both are given, or the address is malformed.
     """
     if (out is None) == (kafka is None):
         raise UsageError(f"expected one of --out DIR and --kafka HOST:PORT, got {'neither' if out is None else 'both'}")

@@ -1,0 +1,190 @@
+"""What a process without a signing key has to say, on disk until a process with the key has appended it to the ledger.
+
+A spool is a folder of segments. A segment is written whole (beside, flushed, linked under the next number), so that a
+crash leaves all of it or none. Many processes may write; one appends, see `ledger.store.spool_append`. A spool is
+bounded: a full one takes nothing more, and who wanted to write is told.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.store.files import make_folder, sync_folder, write_durably
+from schemas.errors import ContractError, DamagedError, StoreUnavailable
+
+FOLDER = "spool"  # in the home
+MAGIC = b"ridecast spool 1\n"
+WRITER_ID_BYTES = 16
+LARGEST_SPOOL_BYTES = 16 << 20  # a day of one busy API process, when nobody appends
+LARGEST_SEGMENT_BYTES = 1 << 20
+PLAN = "appending.json"  # what the appender appends, or appended last; it stays, so that no number is given twice
+_SEGMENT = re.compile(r"[0-9]{20}\.segment")
+_DIGEST_BYTES = 32
+_LENGTH_BYTES = 4
+_NUMBER_BYTES = 8
+_HEADER_BYTES = len(MAGIC) + _NUMBER_BYTES + WRITER_ID_BYTES
+
+
+class SpoolFull(StoreUnavailable):
+    """The spool holds as much as it may: nobody appends what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What was written at once: its number, the digest of its bytes, and the payloads in order."""
+
+    number: int
+    digest: bytes
+    payloads: tuple[bytes, ...]
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """Segments in order of their numbers; none where there is no spool."""
+    try:
+        return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    except FileNotFoundError:
+        return []
+
+
+def read_segment(path: Path) -> Segment:
+    """A segment's content.
+
+    Raises:
+        DamagedError: the bytes are not those that were written.
+    """
+    data = path.read_bytes()
+    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    number = int(path.stem)
+    if not body.startswith(MAGIC + number.to_bytes(_NUMBER_BYTES, "big")) or hashlib.sha256(body).digest() != digest:
+        raise DamagedError(f"spool segment {path.name}: its bytes are not those that were written")
+    payloads, at = [], _HEADER_BYTES
+    while at < len(body):
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(body[at:start], "big")
+        payloads.append(body[start:at])
+    return Segment(number, digest, tuple(payloads))
+
+
+class Spool:
+    """The writing end; threads may share it.
+
+    Args:
+        folder: Made when the first segment is written.
+        writer_id: 16 random bytes of this process: two segments never have the same bytes.
+        largest_bytes: Bound of all segments together.
+    """
+
+    def __init__(self, folder: Path, writer_id: bytes, largest_bytes: int = LARGEST_SPOOL_BYTES) -> None:
+        if len(writer_id) != WRITER_ID_BYTES:
+            raise ContractError(f"spool: expected a writer id of {WRITER_ID_BYTES} bytes, got {len(writer_id)}")
+        self._folder, self._writer_id, self._largest_bytes = folder, writer_id, largest_bytes
+        self._lock = threading.Lock()
+        self._last = -1
+
+    def put(self, payloads: Sequence[bytes]) -> int:
+        """Write a segment; it is durable when this returns.
+
+        Args:
+            payloads: Exact bytes of each record, in order; together at most LARGEST_SEGMENT_BYTES.
+        Returns:
+            The segment's number.
+        Raises:
+            SpoolFull: it would exceed the bound; nothing is written.
+            StoreUnavailable: the disk refuses.
+            ContractError: there is nothing to write, or too much for one segment.
+        """
+        frames = b"".join(len(payload).to_bytes(_LENGTH_BYTES, "big") + payload for payload in payloads)
+        if not payloads or len(frames) > LARGEST_SEGMENT_BYTES:
+            raise ContractError(f"spool: expected 1 to {LARGEST_SEGMENT_BYTES} bytes of records at once, got {len(frames)}")
+        with self._lock:
+            try:
+                return self._write(frames)
+            except OSError as cause:
+                raise StoreUnavailable(f"spool {self._folder}: {cause.strerror}") from cause
+
+    def _write(self, frames: bytes) -> int:
+        make_folder(self._folder)
+        held = 0
+        for path in segment_paths(self._folder):
+            with suppress(FileNotFoundError):  # Appended and removed meanwhile.
+                held += path.stat().st_size
+        if held + len(frames) > self._largest_bytes:
+            raise SpoolFull(
+                f"spool {self._folder}: it holds {held} bytes of at most {self._largest_bytes}; "
+                "is `ridecast run` stopped, or without its key?"
+            )
+        number = max(self._last, self._last_number()) + 1
+        beside = self._folder / f".{self._writer_id.hex()}.tmp"
+        while True:
+            # Number and writer are in the bytes: no two segments have the same digest, whatever they say.
+            body = MAGIC + number.to_bytes(_NUMBER_BYTES, "big") + self._writer_id + frames
+            _write_flushed(beside, body + hashlib.sha256(body).digest())
+            try:
+                os.link(beside, self._folder / segment_name(number))
+                break
+            except FileExistsError:
+                number += 1
+        beside.unlink()
+        sync_folder(self._folder)
+        self._last = number
+        return number
+
+    def _last_number(self) -> int:
+        """The highest number that is known to be given: of a segment that is there, or that was appended last."""
+        paths = segment_paths(self._folder)  # Before the plan: what is removed in between is in the plan.
+        plan = read_plan(self._folder)
+        return max([int(path.stem) for path in paths[-1:]] + [plan.number if plan else -1], default=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendPlan:
+    """Which segment is appended, and the size that each log had before: the same append again, after any crash."""
+
+    number: int
+    digest: bytes
+    sizes: dict[str, int]
+
+
+def read_plan(folder: Path) -> AppendPlan | None:
+    """The plan of the segment that is being appended, or was last.
+
+    Raises:
+        DamagedError: the file holds no plan.
+    """
+    try:
+        found = json.loads((folder / PLAN).read_bytes())
+        return AppendPlan(
+            int(found["number"]), bytes.fromhex(found["digest"]), {str(log): int(size) for log, size in found["sizes"].items()}
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise DamagedError(f"spool {folder / PLAN}: expected the plan of an append, found something else") from cause
+
+
+def write_plan(folder: Path, plan: AppendPlan) -> None:
+    """Make a plan durable, in place of the one before.
+
+    Raises:
+        OSError: as the disk says.
+    """
+    members = {"number": plan.number, "digest": plan.digest.hex(), "sizes": plan.sizes}
+    write_durably(folder / PLAN, json.dumps(members, sort_keys=True).encode())
+
+
+def segment_name(number: int) -> str:
+    """Name of a segment's file."""
+    return f"{number:020d}.segment"
+
+
+def _write_flushed(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,60 @@
+"""One stop event: signals set it, in any moment, and every waiter hears of it."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dataflows.stream.stopping import SIGNALS, StopEvent, stop_on_signals
+
+
+@pytest.fixture
+def stop() -> Iterator[StopEvent]:
+    """An event that listens; afterwards signals mean what they meant before."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield stop_on_signals()
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_wait_without_a_limit(stop: StopEvent, number: signal.Signals) -> None:
+    """A loop that waits in the main thread for nothing in particular ends when the signal comes."""
+    assert not stop.is_set()
+    threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+    assert stop.wait()
+    assert stop.is_set()
+    assert number == stop.number
+
+
+def test_the_first_signal_is_the_one_that_asked(stop: StopEvent) -> None:
+    """A second signal does not change the exit code that the first one leads to."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.is_set()
+    assert signal.SIGTERM == stop.number
+
+
+def test_every_waiter_wakes() -> None:
+    """Threads that wait on the same event all end, and later waits return at once."""
+    stop, woken = StopEvent(), list[bool]()
+    threads = [threading.Thread(target=lambda: woken.append(stop.wait(30))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert [True] * 3 == woken
+    assert stop.wait(30)
+    assert 0 == stop.number
+
+
+def test_a_wait_has_its_limit() -> None:
+    """Without a stop a wait takes as long as it was given, and says so."""
+    stop, begun = StopEvent(), time.monotonic()
+    assert not stop.wait(0.05)
+    assert 0.05 <= time.monotonic() - begun < 5
+    assert not stop.wait(0)
