@@ -67,7 +67,7 @@ def main(wanted: Sequence[str]) -> int:
     words = [word for word in wanted if word not in OPTIONS]
     chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.what for word in words)]
     if "--third" in wanted:
-        chosen = third(chosen, *changed_lately())
+        chosen = third([mutant for mutant in chosen if not mutant.argued], *changed_lately())
     names = [] if set(wanted) & set(OPTIONS) else sorted({name for mutant in chosen for name in mutant.tests})
     outcomes = []
     context = multiprocessing.get_context("spawn")

@@ -27,7 +27,7 @@ MUTANTS = (
     Mutant(
         "a stopped run taken for done",
         SUPERVISE,
-        "if self.bounded and self._stopping:\n            raise",
+        "if self.bounded and self.stop.is_set():\n            raise",
         "if False:\n            raise",
         (KEPT_ALIVE,),
     ),

@@ -3,6 +3,7 @@
 from tests.mutant_lists.mutant import Mutant
 
 FEATURES, HISTORY, RING = "state/demand/features.py", "state/demand/history.py", "state/demand/ring.py"
+WINDOWS = "state/demand/windows.py"
 CALENDAR, SEASONS = "state/demand/calendar.py", "state/demand/seasons.py"
 VALUES = "tests/state/demand/test_features_by_value.py"
 KEPT = "tests/state/demand/test_history.py"
@@ -11,28 +12,70 @@ BASE = "tests/state/demand/test_seasons_by_value.py"
 
 MUTANTS = (
     Mutant("a whole ride on both sides of a ratio", FEATURES, "SMALL = 0.5", "SMALL = 1.0", (VALUES,)),
-    Mutant("days of a kind weigh double", FEATURES, "OTHER_DAY = 0.25", "OTHER_DAY = 0.5", (VALUES,)),
-    Mutant("half the prior", FEATURES, "PRIOR_RIDES = 2.0", "PRIOR_RIDES = 1.0", (VALUES,)),
-    Mutant("smooth profile twice as wide", FEATURES, "PAD_MIN = 15", "PAD_MIN = 30", (VALUES,)),
-    Mutant("second horizon for the middle one", FEATURES, "horizons[len(horizons) // 2]", "horizons[1]", (VALUES,)),
-    Mutant("windows begin a slot early", FEATURES, "start = slot + 1", "start = slot", (VALUES,)),
+    Mutant(
+        "days of a kind weigh double",
+        WINDOWS,
+        "OTHER_DAY = 0.25",
+        "OTHER_DAY = 0.5",
+        (VALUES,),
+    ),
+    Mutant(
+        "half the prior",
+        WINDOWS,
+        "PRIOR_RIDES = 2.0",
+        "PRIOR_RIDES = 1.0",
+        (VALUES,),
+    ),
+    Mutant(
+        "smooth profile twice as wide",
+        WINDOWS,
+        "PAD_MIN = 15",
+        "PAD_MIN = 30",
+        (VALUES,),
+    ),
+    Mutant(
+        "second horizon for the middle one",
+        WINDOWS,
+        "horizons[len(horizons) // 2]",
+        "horizons[1]",
+        (VALUES,),
+    ),
+    Mutant(
+        "windows begin a slot early",
+        WINDOWS,
+        "start = slot + 1",
+        "start = slot",
+        (VALUES,),
+    ),
     Mutant("ratios upside down", FEATURES, "(value + SMALL) / (reference + SMALL)", "(reference + SMALL) / (value + SMALL)", (VALUES,)),
     Mutant(
         "same weekday for the same kind of day",
-        FEATURES,
+        WINDOWS,
         "calendar.local(day).weekend == self.local.weekend",
         "calendar.local(day).weekday == self.local.weekday",
         (VALUES,),
     ),
-    Mutant("an outage is zero demand", FEATURES, "return values if complete else np.full_like(values, np.nan)", "return values", (VALUES,)),
     Mutant(
-        "rates over slots that were not observed",
-        FEATURES,
-        "max(history.observed_slots(start - span, start), 1) for span",
-        "span for span",
+        "an outage is zero demand",
+        WINDOWS,
+        "return values if complete else np.full_like(values, np.nan)",
+        "return values",
         (VALUES,),
     ),
-    Mutant("region's day compared with two weeks before", FEATURES, "7 * day, 8 * day)", "7 * day, 9 * day)", (VALUES,)),
+    Mutant(
+        "rates over slots that were not observed",
+        WINDOWS,
+        "return max(self.history.observed_slots(self.start - slots, self.start), 1)",
+        "return slots",
+        (VALUES,),
+    ),
+    Mutant(
+        "region's day compared with two weeks before",
+        FEATURES,
+        "w.city(8 * w.day, 7 * w.day)",
+        "w.city(7 * w.day, 6 * w.day)",
+        (VALUES,),
+    ),
     Mutant(
         "a universe of 28 days and a slot",
         HISTORY,

@@ -3,6 +3,7 @@
 from tests.mutant_lists.mutant import Mutant
 
 TRAINING, FORECAST, REGION = "state/forecast/training.py", "state/forecast/forecast.py", "state/forecast/region.py"
+TABLE = "state/models/table.py"
 EVALUATION = "state/forecast/evaluation.py"
 TRAINED = "tests/state/forecast/test_training_by_value.py"
 SERVED = "tests/state/forecast/test_served_by_value.py"
@@ -47,16 +48,28 @@ MUTANTS = (
     Mutant("served numbers rounded down", FORECAST, "np.rint(values * MILLI)", "np.floor(values * MILLI)", (SERVED,)),
     Mutant(
         "quiet cells with the dispersion of others",
-        FORECAST,
-        "(quiet, spread.quiet_dispersion_milli)",
-        "(quiet, spread.dispersion_milli)",
+        TABLE,
+        "Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)",
+        "Quiet(QuietMix(np.array(about.quiet_mix)), about.dispersion_milli)",
         (SERVED,),
     ),
-    Mutant("another dispersion without a model", FORECAST, "\nDISPERSION_MILLI = 150", "\nDISPERSION_MILLI = 300", (SERVED,)),
+    Mutant(
+        "another dispersion without a model",
+        "state/models/baseline.py",
+        "\nDISPERSION_MILLI = 150",
+        "\nDISPERSION_MILLI = 300",
+        (SERVED,),
+    ),
     Mutant(
         "lower for upper", FORECAST, "(lower, LOWER_MILLI), (upper, UPPER_MILLI)", "(lower, UPPER_MILLI), (upper, LOWER_MILLI)", (SERVED,)
     ),
-    Mutant("the model's mix not used", FORECAST, "self._mix = QuietMix(np.array(about.quiet_mix))", "pass", (SERVED,)),
+    Mutant(
+        "the model's mix not used",
+        TABLE,
+        "QuietMix(np.array(about.quiet_mix))",
+        "QuietMix.default(len(about.horizons))",
+        (SERVED,),
+    ),
     Mutant(
         "truth of a window shifted by one slot",
         FORECAST,
@@ -86,8 +99,8 @@ MUTANTS = (
     Mutant(
         "learned from settled windows too",
         FORECAST,
-        "if not settled and len(issued.own):",
-        "if len(issued.own):",
+        "in issued.corrections if not settled else ():",
+        "in issued.corrections:",
         (SCORED, FOLDED, "tests/state/forecast/test_fast_forward.py"),
     ),
     Mutant(
