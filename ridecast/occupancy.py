@@ -47,7 +47,7 @@ def occupied(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> Ite
                 pid, _, other = str(held).partition(" ")
                 if _lives(pid) or time.monotonic() > give_up_at:
                     raise HomeInUse(
-                        f"home {home} is in use by another `{other}` (pid {pid}); stop that one, or give another --home"
+                        f"home {home} is in use by another `{other}` (pid {pid})", remedy="stop that one, or give another --home"
                     ) from None
             except OSError as cause:
                 raise StoreUnavailable(f"home {home}: {cause.strerror}") from cause

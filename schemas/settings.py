@@ -287,7 +287,7 @@ def parse_rides(text: str) -> Path | KafkaPlace:
     """
     setting = setting_named("rides")
     if not text:
-        raise ConfigError(f"--rides: expected {setting.expected}, got nothing; give it or set {setting.variable}")
+        raise ConfigError(f"--rides: expected {setting.expected}, got nothing", remedy=f"give it or set {setting.variable}")
     setting.parse(text, where="--rides")
     if not text.startswith("kafka://"):
         return Path(text)

@@ -53,7 +53,7 @@ def read_secret(path: Path, otherwise: str = "otherwise move it away, and a new 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as cause:
-        raise ConfigError(f"private key {path}: {cause.strerror}; give the file to the user that runs Ridecast") from cause
+        raise ConfigError(f"private key {path}: {cause.strerror}", remedy="give the file to the user that runs Ridecast") from cause
     with os.fdopen(handle, "rb") as file:
         # The mode of what was opened, not of what may have taken its place since.
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -18,7 +18,7 @@ from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
 from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
-from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
+from schemas.errors import VERIFY_LEDGER, ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
 from schemas.records.records import LogContinued, Record
 
@@ -371,5 +371,5 @@ class Ledger:
         index, kind, slot, subject, leaf, kept = row
         payload = kept or self.bytes_of(log, index, leaf, kept)
         if leaf_hash(payload) != leaf:
-            raise DamagedError(f"{display_name(log)}: entry {index} does not hash to what was promised: run `ridecast ledger verify`")
+            raise DamagedError(f"{display_name(log)}: entry {index} does not hash to what was promised", remedy=VERIFY_LEDGER)
         return Stored(log, index, kind, slot, subject, payload)
