@@ -46,7 +46,9 @@ def lock_home(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> It
             except Held as held:
                 pid, _, other = str(held).partition(" ")
                 if _lives(pid) or time.monotonic() > give_up_at:
-                    raise HomeInUse(f"home {home} is in use by another `{other}` (pid {pid}); stop it, or use another --home") from None
+                    raise HomeInUse(
+                        f"home {home} is in use by another `{other}` (pid {pid})", remedy="stop it, or use another --home"
+                    ) from None
             except OSError as cause:
                 raise StoreUnavailable(f"home {home}: {cause.strerror}") from cause
             time.sleep(LOOK_AGAIN_S)

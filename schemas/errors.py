@@ -17,11 +17,25 @@ RidecastError
 Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
 """
 
+VERIFY_LEDGER = "run `ridecast ledger verify`"  # the remedy for bytes that are not what they should be
+
 
 class RidecastError(Exception):
-    """Base of every error that Ridecast raises on purpose; its text can be shown to users."""
+    """Base of every error that Ridecast raises on purpose; its text can be shown to users.
+
+    Args:
+        text: What was expected and what was found.
+        remedy: What the user can do about it; appended to the text after a semicolon.
+
+    >>> str(RidecastError("region nyc: not bootstrapped", remedy="run `ridecast bootstrap`"))
+    'region nyc: not bootstrapped; run `ridecast bootstrap`'
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "", *, remedy: str = "") -> None:
+        super().__init__(f"{text}; {remedy}" if remedy else text)
+        self.remedy = remedy
 
 
 class UsageError(RidecastError):

@@ -291,7 +291,7 @@ def parse_rides(text: str) -> Path | KafkaPlace:
     """
     setting = setting_named("rides")
     if not text:
-        raise ConfigError(f"--rides: expected {setting.expected}, got nothing; pass it or set {setting.variable}")
+        raise ConfigError(f"--rides: expected {setting.expected}, got nothing", remedy=f"pass it or set {setting.variable}")
     setting.parse(text, where="--rides")
     if not text.startswith("kafka://"):
         return Path(text)

@@ -40,7 +40,7 @@ def _localised(at: datetime, timezone: str) -> datetime:
     if first.utcoffset() != second.utcoffset():
         exists = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == at
         how = "is ambiguous" if exists else "does not exist"
-        raise UsageError(f"{at.isoformat()} {how} in {timezone}; add the offset from UTC, or Z")
+        raise UsageError(f"{at.isoformat()} {how} in {timezone}", remedy="add the offset from UTC, or Z")
     return first
 
 

@@ -17,7 +17,7 @@ from ledger.store.log import Ledger
 from ledger.views.known import InForce, champion_at, fold_change_at
 from ledger.views.regions import bootstrap_of
 from ledger.views.writers import Writer, may_have_written, writers_of
-from schemas.errors import DamagedError, NotFound
+from schemas.errors import VERIFY_LEDGER, DamagedError, NotFound
 from schemas.forecasts.chunks import decode_chunk, unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import DAY_MIN, Region
@@ -104,7 +104,7 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
     booted = ledger.entry(log, RegionBootstrapped)
     closed = ledger.entry(log, SlotClosed, slot)
     if closed is None or booted is None:
-        raise DamagedError(f"{log} entry {index}: expected an entry that closes slot {slot}, found none: run `ridecast ledger verify`")
+        raise DamagedError(f"{log} entry {index}: expected an entry that closes slot {slot}, found none", remedy=VERIFY_LEDGER)
     record = closed.record
     change = fold_change_at(ledger, name, slot, record.control_size)
     return Trace(
@@ -128,7 +128,7 @@ def _served(blobs: Blobs, index: int, issued: ForecastIssued, cell: int, horizon
         raise NotFound(f"entry {index}: no forecast for {horizon_min} min; its horizons are {', '.join(map(str, issued.horizons_min))}")
     blob = unpack_blob(blobs.get(issued.blob))
     if root([leaf_hash(chunk) for chunk in blob.chunks]) != issued.root:
-        raise DamagedError(f"entry {index}: the stored chunks do not match its root: run `ridecast ledger verify`")
+        raise DamagedError(f"entry {index}: the stored chunks do not match its root", remedy=VERIFY_LEDGER)
     found = blob.chunk_of(cell)
     if found is None:
         raise NotFound(f"entry {index}: no forecast for that cell: it had no ride in the 28 days before")

@@ -60,5 +60,6 @@ def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
         if (expected := plan.points[partition].counted_until) > end:
             raise NotFound(
                 f"region {plan.region.id}: expected offset {expected} in partition {partition}, where the ledger ends, "
-                f"found offsets {start} to {end}; give the rides that the last run read"
+                f"found offsets {start} to {end}",
+                remedy="give the rides that the last run read",
             )

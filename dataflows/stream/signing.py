@@ -44,7 +44,7 @@ def signing_key(settings: Settings) -> Signer:
     signer = read_signer(path)
     if signer is None:
         if settings.signing_key:
-            raise ConfigError(f"signing_key: expected a private key at {path}, found no file; `ridecast ledger key new` makes one")
+            raise ConfigError(f"signing_key: expected a private key at {path}, found no file", remedy="`ridecast ledger key new` makes one")
         if in_use:
             raise ConfigError(
                 f"private key {path}: it is gone, but this home has checkpoints. Put it back; if it is lost for good, "
@@ -77,7 +77,7 @@ def verifier_of(settings: Settings) -> Verifier:
     """
     found = read_verifier(public_path(settings))
     if found is None:
-        raise ConfigError(f"public key {public_path(settings)}: found no file; copy it from where the checkpoints are signed")
+        raise ConfigError(f"public key {public_path(settings)}: found no file", remedy="copy it from where the checkpoints are signed")
     return found
 
 
@@ -103,7 +103,7 @@ def new_key(settings: Settings) -> Signer:
     """
     path, public = key_path(settings), public_path(settings)
     if path.exists():
-        raise UsageError(f"private key {path}: there is one already, and it is not overwritten; move it away first if you mean it")
+        raise UsageError(f"private key {path}: there is one already, and it is not overwritten", remedy="move it away first if you mean it")
     if (old := read_verifier(public)) is not None:
         write_verifier(public.with_suffix(f".{old.key_id.hex()}.pub"), old)
         public.unlink()

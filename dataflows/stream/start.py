@@ -49,7 +49,8 @@ def open_pumps(
         if rules_of(plan) != rules:
             raise UsageError(
                 f"region {plan.region.id}: expected rides to be taken in by the rules of {regions[0]} ({rules}), "
-                f"its bootstrap recorded {rules_of(plan)}; run each of them by itself"
+                f"its bootstrap recorded {rules_of(plan)}",
+                remedy="run each of them by itself",
             )
     return [
         PartitionPump(source, p, plans, Decoder(regions), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=bounded)

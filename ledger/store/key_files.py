@@ -53,7 +53,7 @@ def read_secret(path: Path, otherwise: str = "otherwise move it away to have a n
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as cause:
-        raise ConfigError(f"private key {path}: {cause.strerror}; give the file to the user that runs Ridecast") from cause
+        raise ConfigError(f"private key {path}: {cause.strerror}", remedy="give the file to the user that runs Ridecast") from cause
     with os.fdopen(handle, "rb") as file:
         # Check the mode of the open file: the path may have been replaced since.
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

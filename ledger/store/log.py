@@ -19,7 +19,7 @@ from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
 from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
 from ledger.store.wakeups import Wakeup, open_wakeup
-from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
+from schemas.errors import VERIFY_LEDGER, ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
 from schemas.records.records import LogContinued, Record
 
@@ -380,5 +380,5 @@ class Ledger:
         index, kind, slot, subject, leaf, stored = row
         payload = stored or self.bytes_of(log, index, leaf, stored)
         if leaf_hash(payload) != leaf:
-            raise DamagedError(f"{display_name(log)}: entry {index} does not match its stored hash: run `ridecast ledger verify`")
+            raise DamagedError(f"{display_name(log)}: entry {index} does not match its stored hash", remedy=VERIFY_LEDGER)
         return Stored(log, index, kind, slot, subject, payload)

@@ -116,8 +116,8 @@ class Spool:
                 held += path.stat().st_size
         if held + len(frames) > self._largest_bytes:
             raise SpoolFull(
-                f"spool {self._folder}: it holds {held} bytes of at most {self._largest_bytes}; "
-                "is `ridecast run` stopped, or without its key?"
+                f"spool {self._folder}: it holds {held} bytes of at most {self._largest_bytes}",
+                remedy="is `ridecast run` stopped, or without its key?",
             )
         number = max(self._last, self._last_number()) + 1
         beside = self._folder / f".{self._writer_id.hex()}.tmp"

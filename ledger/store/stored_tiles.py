@@ -9,7 +9,7 @@ from ledger.formats.tiles import TILE_WIDTH, Tile, encode_bundle, parse_path, ti
 from ledger.store import statements
 from ledger.store.log import Ledger
 from ledger.store.tables import display_name, reading
-from schemas.errors import DamagedError
+from schemas.errors import VERIFY_LEDGER, DamagedError
 
 
 def stored_tile(ledger: Ledger, log: str, tile: Tile) -> bytes:
@@ -60,6 +60,4 @@ def stored_nodes(ledger: Ledger, log: str, size: int) -> NodeReader:
 
 def _require_count(log: str, tile: Tile, found: int) -> None:
     if found != tile.width:
-        raise DamagedError(
-            f"{display_name(log)}: {tile.path()}: expected {tile.width} in the database, got {found}: run `ridecast ledger verify`"
-        )
+        raise DamagedError(f"{display_name(log)}: {tile.path()}: expected {tile.width} in the database, got {found}", remedy=VERIFY_LEDGER)

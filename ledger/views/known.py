@@ -10,7 +10,7 @@ from ledger.store.log import Ledger
 from ledger.views.closes import closes
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
-from schemas.errors import NotFound
+from schemas.errors import VERIFY_LEDGER, NotFound
 from schemas.records.records import (
     CONTROL_LOG,
     FoldChanged,
@@ -91,7 +91,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
     if last is not None and visible >= boot.start_slot:
         stored = ledger.entry(log, SlotClosed, min(visible, last.slot))
         if stored is None:
-            raise NotFound(f"{log}: no entry closes slot {min(visible, last.slot)}; run `ridecast ledger verify`")
+            raise NotFound(f"{log}: no entry closes slot {min(visible, last.slot)}", remedy=VERIFY_LEDGER)
         closed = stored.index, stored.record
     size = _size_behind(ledger, log, closed[0] if closed else None)
     counted = sum(

@@ -33,7 +33,9 @@ def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
     """
     record = ledger.find(region_log(region), RegionBootstrapped)
     if record is None:
-        raise NotFound(f"region {region}: not bootstrapped in this home; run `ridecast bootstrap --region {region} --until DATE` first")
+        raise NotFound(
+            f"region {region}: not bootstrapped in this home", remedy=f"run `ridecast bootstrap --region {region} --until DATE` first"
+        )
     return record
 
 

@@ -94,7 +94,7 @@ def command(
         else:
             ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
     except OtherOrigin as cause:
-        raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size; use another --home") from cause
+        raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size", remedy="use another --home") from cause
     until, paced_from = _plan(past, region)
 
     console.rule("2  counts")

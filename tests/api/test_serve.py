@@ -12,7 +12,10 @@ import httpx
 import pytest
 
 from api.serve import bind
+from ledger.store.spool import read_segment, segment_paths
 from schemas.errors import ConfigError, RidecastError
+from schemas.records.record_codec import decode
+from schemas.records.records import AccessesCounted, Acknowledged
 from tests.api.town import build_town
 
 PROGRAM = """
@@ -61,6 +64,36 @@ def test_a_process_serves_the_recorded_town_and_stops_cleanly(tmp_path: Path, nu
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_process_without_the_key_spools_and_never_appends(tmp_path: Path) -> None:
+    """What the API has to say is in the spool when it ends; ledger, checkpoints and keys are untouched."""
+    town = build_town(tmp_path, slots=2)
+    town.ledger.close()
+    town.blobs.close()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".txt", ".key", ".pub")}
+    assert not list(tmp_path.rglob("*.key"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "RIDECAST_HOME": str(tmp_path), "RIDECAST_API_PORT": str(port), "PYTHONPATH": str(Path.cwd())}
+    environment |= {"RIDECAST_ACCESS_LOG": "on", "RIDECAST_API_WRITES": "on"}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        _ask(f"http://127.0.0.1:{port}/v1/ready")
+        given = {"log": "region/nyc", "index": 1, "outcome": "handled"}
+        assert 202 == httpx.post(f"http://127.0.0.1:{port}/v1/acknowledgements", json=given).status_code
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(15)
+    finally:
+        process.kill()
+        process.wait()
+    records = [decode(payload) for path in segment_paths(tmp_path / "spool") for payload in read_segment(path).payloads]
+    assert 1 == sum(isinstance(record, Acknowledged) for record in records)
+    rows = [row for record in records if isinstance(record, AccessesCounted) for row in record.counts]
+    assert ("anonymous", "acknowledge", "", 202, 1) in [(row.subject, row.operation, row.region, row.status, row.count) for row in rows]
+    assert {"access.sqlite", "alerts.sqlite"}.isdisjoint(path.name for path in tmp_path.rglob("*"))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".txt", ".key", ".pub")}
 
 
 def _ask(url: str) -> dict[str, object]:

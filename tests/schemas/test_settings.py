@@ -3,6 +3,7 @@
 import doctest
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given, strategies as st
@@ -29,10 +30,12 @@ def test_every_default_has_the_type_of_its_field() -> None:
     settings = Settings.from_env({})
     hints = {field.name: field.type for field in fields(Settings)}
     for setting in SETTINGS:
-        kind = type(getattr(settings, setting.name))
-        assert hints[setting.name] in (kind, *([hints[setting.name]] if setting.name == "publish_backlog" else [])) or issubclass(
-            kind, Path
-        )
+        value, hint = getattr(settings, setting.name), hints[setting.name]
+        if get_origin(hint) is Literal:
+            assert value in get_args(hint)
+            assert "|".join(get_args(hint)) == setting.form
+        else:
+            assert type(value) is hint or isinstance(value, Path)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -20,7 +20,7 @@ from ledger.store.files import locked, make_folder, sync_folder, write_durably
 from ledger.store.log import Ledger
 from ledger.store.stored_tiles import stored_hashes, stored_payloads
 from ledger.store.tables import display_name, translated
-from schemas.errors import DamagedError, LedgerError, NotFound
+from schemas.errors import VERIFY_LEDGER, DamagedError, LedgerError, NotFound
 from schemas.records.record_codec import decode
 
 BLOBS = "blobs"
@@ -131,7 +131,8 @@ class _Export:
         if found != checkpoint.root:
             raise DamagedError(
                 f"{display_name(self._log)}: at size {checkpoint.size} the tiles in {self._place} hash to {found.hex()}, "
-                f"the checkpoint says {checkpoint.root.hex()}: run `ridecast ledger verify`; if that is clean, {EXPORT_AGAIN}"
+                f"the checkpoint says {checkpoint.root.hex()}",
+                remedy=f"{VERIFY_LEDGER}; if that is clean, {EXPORT_AGAIN}",
             )
 
     def _bundle(self, tile: Tile) -> None:
@@ -153,9 +154,7 @@ class _Export:
             level = (tile.level or 0) + 1
             node = root(hashes)
             if node != self._ledger.node(self._log, level * TILE_HEIGHT, tile.index):
-                raise DamagedError(
-                    f"{display_name(self._log)}: {tile.path()} does not hash to its stored node: run `ridecast ledger verify`"
-                )
+                raise DamagedError(f"{display_name(self._log)}: {tile.path()} does not hash to its stored node", remedy=VERIFY_LEDGER)
             self._nodes[level, tile.index] = node
         self._file(tile, b"".join(hashes))
 
