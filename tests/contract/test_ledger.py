@@ -111,11 +111,11 @@ def test_wrong_size_is_refused(place: Place) -> None:
     """A log that is shorter than its writer expects, or ends within a rerun, is not appended to."""
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
-    with pytest.raises(ExpectedSizeError, match="region nyc: expected size 5, got 2"):
+    with pytest.raises(ExpectedSizeError, match=r"region nyc: expected size 5, got 2\. "):
         ledger.append(LOG, 5, [scored(5)])
     with pytest.raises(ExpectedSizeError, match="expected size 1, got 2, with the first 1 of these 2 entries"):
         ledger.append(LOG, 1, [scored(1), scored(2)])
-    with pytest.raises(ExpectedSizeError, match="region new: expected size 1, got 0"):
+    with pytest.raises(ExpectedSizeError, match=r"region new: expected size 1, got 0\. "):
         ledger.append("region/new", 1, [scored(1)])
     assert ledger.head(LOG).size == 2
     assert ledger.logs() == (LOG,)

@@ -7,6 +7,7 @@ CELLS, PARTITIONS = "schemas/events/cells.py", "schemas/events/partitioner.py"
 LONGS = "tests/schemas/encoding/test_varints.py"
 READ = "tests/schemas/forecasts/test_chunks.py"
 SENT = "tests/schemas/forecasts/test_messages.py"
+BOTH = "tests/dataflows/stream/test_publish.py::test_two_measures_of_a_cell_do_not_replace_each_other"
 PLACES = "tests/schemas/events/test_cells.py"
 
 MUTANTS = (
@@ -39,7 +40,7 @@ MUTANTS = (
     Mutant("negative fallback accepted", CHUNKS, "(arrays[-1] < 0).any() or ", "", (READ,)),
     Mutant("rides in 1/1024", MESSAGES, '[:, place] / 1000, "<f8"', '[:, place] / 1024, "<f8"', (SENT,)),
     Mutant("a model named where none served", MESSAGES, 'digest if fallback in BY_MODEL else ""', "digest", (SENT,)),
-    Mutant("two measures under one key", MESSAGES, 'measure = issued.measure if further else ""', 'measure = ""', (SENT,)),
+    Mutant("two measures under one key", MESSAGES, 'measure = issued.measure if further else ""', 'measure = ""', (BOTH,)),
     Mutant(
         "upper and lower exchanged in messages",
         MESSAGES,

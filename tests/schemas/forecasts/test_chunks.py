@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from schemas.encoding.avro_files import head, plain_parsed
+from schemas.encoding.varints import encode_longs
 from schemas.errors import ContractError, DamagedError
 from schemas.forecasts.chunks import (
     CHUNK_CELLS,
@@ -116,6 +117,26 @@ def test_a_chunk_of_too_few_values_is_refused(values: bytes) -> None:
     """A head with little or nothing after it holds no cell."""
     with pytest.raises(DamagedError, match="chunk: expected"):
         decode_chunks([head("forecast_chunk.v1") + values], (15, 30))
+
+
+@pytest.mark.parametrize("code", [-1, -256, len(FALLBACKS), 256])
+def test_a_fallback_that_is_none_is_refused(code: int) -> None:
+    """A code of no fallback is damage both ways, also one that a byte would turn into another code."""
+    longs = [1, 7, 0, *([1, 1000, 0] * 6), 1, code, 0]  # one cell and one horizon: cells, six numbers, fallbacks
+    chunk = head("forecast_chunk.v1") + encode_longs(np.array(longs))[0].tobytes()
+    with pytest.raises(DamagedError):
+        decode_chunk(chunk, (15,))
+    with pytest.raises(DamagedError):
+        decode_chunks([chunk], (15,))
+
+
+def test_bytes_after_a_chunk_are_refused() -> None:
+    """A chunk ends where its last field ends, however it is read."""
+    [chunk] = encode_chunks(forecasts(3, 1, (15,)))
+    with pytest.raises(DamagedError, match="chunk: expected"):
+        decode_chunk(chunk + b"\x00", (15,))
+    with pytest.raises(DamagedError, match="chunk: expected"):
+        decode_chunks([chunk + b"\x00"], (15,))
 
 
 def test_chunks_in_the_wrong_order_are_refused() -> None:
