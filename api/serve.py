@@ -8,15 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvicorn
 
 from api.app import create_app
 from ledger.formats.keys import Verifier
-from ledger.store.archive import Archive, blobs_at
+from ledger.store.blobs import Blobs
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
-from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.log import Ledger
+from ledger.store.opening import open_ledger
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
@@ -37,8 +37,7 @@ def serve(settings: Settings, regions: Sequence[str]) -> None:
     """
     listener = bind(settings.api_host, settings.api_port)
     stop = threading.Event()
-    ledger = open_ledger(settings)
-    blobs = blobs_at(settings.home, settings.database, settings.archive)
+    ledger, blobs = open_to_read(settings)
     threads: list[threading.Thread] = []
     try:
         store = open_store(settings)
@@ -112,19 +111,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger that the settings name, to read: the API never sees the private key."""
+def open_to_read(settings: Settings) -> tuple[Ledger, Blobs]:
+    """The ledger and the blobs that the settings name: the API never sees the private key."""
 
     def public_key() -> Verifier | None:
         return read_verifier(settings.home / PUBLIC_KEY)
 
-    if settings.database:
-        folder = settings.home / "checkpoints"
-        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=public_key)
-    else:
-        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=public_key)
-    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
-    return ledger
+    return open_ledger(
+        settings.home, settings.database, settings.archive, instance=settings.instance, clock=time.monotonic, signer=public_key
+    )
 
 
 def open_store(settings: Settings) -> OnlineStore:
