@@ -14,10 +14,10 @@ from ledger.store.provers import Provers
 from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
-from schemas.errors import UsageError
+from ledger.views.regions import bootstrap_of, defined_by
+from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
-from schemas.records.records import RegionBootstrapped, region_log
-from schemas.regions import US_PER_S, Region, region_from_json
+from schemas.regions import US_PER_S, Region
 from schemas.settings import Settings
 
 
@@ -63,12 +63,11 @@ class ApiContext:
         with self._lock:
             view = self._views.get(name)
             if view is None:
-                stored = self.ledger.entry(region_log(name), RegionBootstrapped)
-                if stored is None:
+                try:
+                    boot = bootstrap_of(self.ledger, name)
+                except NotFound:
                     return None
-                boot = stored.record
-                region = region_from_json(boot.definition, where=f"{region_log(name)} entry {stored.index}")
-                view = self._views[name] = RegionView(self.ledger, self.blobs, region, boot)
+                view = self._views[name] = RegionView(self.ledger, self.blobs, defined_by(boot), boot)
         if not view.refresh():
             with self._lock:
                 if self._views.get(name) is view:

@@ -5,7 +5,6 @@ Only entries covered by a signed checkpoint are served, so that responses cached
 
 import hashlib
 import time
-from itertools import count
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,35 +19,30 @@ from ledger.formats.merkle import consistency_path, verify_consistency
 from ledger.formats.note import parse_note
 from ledger.formats.tiles import parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
+from ledger.views.notes import covering_note
 from schemas.errors import NotFound
 
 NOTE = "text/plain"
 OCTETS = "application/octet-stream"
-PATIENCE_S = 1.5  # a checkpoint is signed within a second of its entries
-PAUSE_S = 0.05
 
 
-def covering_note(context: ApiContext, log: str, index: int = -1) -> str:
+def require_note(context: ApiContext, log: str, index: int = -1) -> str:
     """The newest signed checkpoint of a log that covers an entry; waits a moment for an entry that was just appended.
 
     Raises:
-        Problem: 503, no checkpoint covers it after `PATIENCE_S`.
+        Problem: 503, no checkpoint covers it after `ledger.views.notes.PATIENCE_S`.
     """
-    deadline_s = time.monotonic() + PATIENCE_S
-    for _ in count():
-        note = context.ledger.guard.note(log)
-        if note is not None and parse_checkpoint(parse_note(note)[0]).size > index:
-            return note
-        if note is None or time.monotonic() >= deadline_s:
-            break
-        time.sleep(PAUSE_S)
-    what = "it has no checkpoint yet" if note is None else f"no checkpoint covers entry {index} yet"
-    raise Problem(503, "checkpoint-pending", f"log {log}: {what}; try again", field="log", headers={"retry-after": "1"})
+    note = covering_note(context.ledger, log, index, time.sleep, for_first=False)
+    if note is None:
+        has_none = context.ledger.guard.note(log) is None
+        what = "it has no checkpoint yet" if has_none else f"no checkpoint covers entry {index} yet"
+        raise Problem(503, "checkpoint-pending", f"log {log}: {what}; try again", field="log", headers={"retry-after": "1"})
+    return note
 
 
 def get_checkpoint(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger/{log}/checkpoint"""
-    note = covering_note(context, log_of(context, request))
+    note = require_note(context, log_of(context, request))
     return answer_bytes(request, note.encode(), NOTE, CachePolicy.REVALIDATE, hashlib.sha256(note.encode()).hexdigest()[:32])
 
 
@@ -93,7 +87,7 @@ def get_consistency(context: ApiContext, request: Request) -> Response:
 
 def _covered(context: ApiContext, log: str) -> int:
     """Number of entries that a log's checkpoint covers."""
-    return parse_checkpoint(parse_note(covering_note(context, log))[0]).size
+    return parse_checkpoint(parse_note(require_note(context, log))[0]).size
 
 
 BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}

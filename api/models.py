@@ -8,7 +8,8 @@ from api.context import ApiContext
 from api.problems import bad_value
 from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
 from api.times import iso
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from ledger.views.champions import InForce, champions_at
+from schemas.records.records import CONTROL_LOG, ModelTrained
 
 
 def get_models(context: ApiContext, request: Request) -> Response:
@@ -18,19 +19,17 @@ def get_models(context: ApiContext, request: Request) -> Response:
         raise bad_value("region", f"expected one of {', '.join(context.regions) or 'none'}, got {wanted!r}")
     size = context.ledger.head(CONTROL_LOG).size
     trained = [(s.index, s.record) for s in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained)]
-    promoted: dict[tuple[str, str], tuple[int, ModelPromoted]] = {}
-    for stored in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelPromoted):
-        record = stored.record
-        promoted[record.region, record.measure] = stored.index, record
-    models = [_model(context, index, record, promoted) for index, record in reversed(trained) if wanted in (None, record.region)]
+    champions = champions_at(context.ledger, size)
+    models = [
+        _model(context, index, record, champions.get((record.region, record.measure)))
+        for index, record in reversed(trained)
+        if wanted in (None, record.region)
+    ]
     return answer(request, {"log": CONTROL_LOG, "size": size, "models": models}, CachePolicy.REVALIDATE, f"{size}")
 
 
-def _model(
-    context: ApiContext, index: int, record: ModelTrained, promoted: dict[tuple[str, str], tuple[int, ModelPromoted]]
-) -> dict[str, object]:
-    promotion = promoted.get((record.region, record.measure))
-    serves = promotion is not None and promotion[1].model == record.model
+def _model(context: ApiContext, index: int, record: ModelTrained, champion: InForce | None) -> dict[str, object]:
+    promoted = champion if champion is not None and champion.promoted.model == record.model else None
     view = context.view(record.region) if record.region in context.regions else None
     slot_us = view.region.slot_us if view else None
     return {
@@ -38,9 +37,9 @@ def _model(
         "region": record.region,
         "measure": record.measure,
         "algorithm": record.algorithm,
-        "champion": serves,
-        "promoted_index": promotion[0] if promotion and serves else None,
-        "reason": promotion[1].reason if promotion and serves else None,
+        "champion": promoted is not None,
+        "promoted_index": promoted.index if promoted else None,
+        "reason": promoted.promoted.reason if promoted else None,
         "trained_from": iso(record.first_slot * slot_us) if slot_us else None,
         "trained_until": iso(record.until_slot * slot_us) if slot_us else None,
         "first_slot": record.first_slot,

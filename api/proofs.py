@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.answers import CachePolicy, answer_bytes
 from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
-from api.ledger_tiles import NOTE, covering_note
+from api.ledger_tiles import NOTE, require_note
 from api.problems import Problem, bad_value
 from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter
 from api.times import parse_target, parse_time
@@ -27,7 +27,7 @@ def get_proof(context: ApiContext, request: Request) -> Response:
     target_us = parse_target("target", path["target"], region)
     known_at = request.query_params.get("known_at")
     stored = issue_for(view, measure, target_us, parse_time("known_at", known_at, region) if known_at is not None else None)
-    note = covering_note(context, view.log, stored.index)
+    note = require_note(context, view.log, stored.index)
     try:
         text = context.provers.proof(stored, note, cell=cell, horizon_min=int(path["horizon_min"]))
     except NotFound as cause:

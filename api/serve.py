@@ -8,16 +8,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 
 from api.access import AccessCounter
 from api.app import create_app
 from ledger.formats.keys import Verifier
-from ledger.store.archive import Archive, blobs_at
+from ledger.store.blobs import Blobs
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
-from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.log import Ledger
+from ledger.store.opening import open_ledger
 from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
 from ledger.views.online.follow_store import StoreFollower
@@ -39,9 +39,8 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         RidecastError: the port is in use or the address is not of this machine; a store does not open.
     """
     listener = bind(settings.api_host, settings.api_port)
-    ended = threading.Event()  # as well when the server fails
-    ledger = open_ledger(settings)
-    blobs = blobs_at(settings.home, settings.database, settings.archive)
+    ended = threading.Event()  # set also when the server fails
+    ledger, blobs = open_to_read(settings)
     threads: list[threading.Thread] = []
     try:
         store = open_store(settings)
@@ -116,19 +115,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The configured ledger, read-only: the API never reads the private key."""
+def open_to_read(settings: Settings) -> tuple[Ledger, Blobs]:
+    """The configured ledger and blobs, read-only: the API never reads the private key."""
 
     def public_key() -> Verifier | None:
         return read_verifier(settings.home / PUBLIC_KEY)
 
-    if settings.database:
-        folder = settings.home / "checkpoints"
-        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=public_key)
-    else:
-        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=public_key)
-    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
-    return ledger
+    return open_ledger(
+        settings.home, settings.database, settings.archive, instance=settings.instance, clock=time.monotonic, signer=public_key
+    )
 
 
 def open_store(settings: Settings) -> OnlineStore:

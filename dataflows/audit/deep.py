@@ -9,13 +9,13 @@ from ledger.check.verify import Problem, Progress
 from ledger.formats.merkle import EMPTY_ROOT
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, holds
+from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
-from ledger.views.control import Control, ControlView
-from ledger.views.regions import bootstrap_of
+from ledger.views.control import ControlView
+from ledger.views.regions import bootstrap_of, defined_by
 from ledger.views.writers import environments_at, writers_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, StateDigested, region_log
-from schemas.regions import region_from_json
 from state.forecast.region import Champion, RegionFold
 
 
@@ -50,9 +50,9 @@ class _Fold:
     def __init__(self, ledger: Ledger, blobs: Blobs, environment: bytes, region: str) -> None:
         self._blobs, self._environment = blobs, environment
         self._boot = bootstrap_of(ledger, region)
-        self._region = region_from_json(self._boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
+        self._region = defined_by(self._boot)
         self._ledger, self._control = ledger, ControlView(ledger)
-        self._champions: dict[bytes, Champion] = {}
+        self._artefacts = Artefacts(blobs)
         self._cited = 0, EMPTY_ROOT
         self._writers = writers_of(ledger, region)
         self._fold = RegionFold(self._region, self._boot.start_slot, self._boot.fold_version)
@@ -67,7 +67,7 @@ class _Fold:
             found.append(Problem(close.closed.index, what))
         control = self._control.at(record.control_size, record.control_root)
         self._fold.follow(control.fold_version(self._boot, record.slot))
-        self._fold.use(self._in_force(control))
+        self._fold.use({measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self._region).items()})
         folded = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
         index, recorded = next(
             ((stored.index, stored.record) for stored in close.after if holds(stored, StateDigested)),
@@ -92,11 +92,3 @@ class _Fold:
         if size != self._cited[0]:
             self._cited = size, self._ledger.root_at(CONTROL_LOG, size)
         return self._cited[1]
-
-    def _in_force(self, control: Control) -> dict[str, Champion]:
-        """Measure -> model in force; an artefact is read once and cached while its model is in force."""
-        digests = {measure: control.champions.get((self._region.id, measure), b"") for measure in self._region.measures}
-        self._champions = {
-            digest: self._champions.get(digest) or Champion(digest, self._blobs.get(digest)) for digest in digests.values() if digest
-        }
-        return {measure: self._champions[digest] for measure, digest in digests.items() if digest}

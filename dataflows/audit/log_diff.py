@@ -12,7 +12,7 @@ from dataflows.audit.differences import field_differences
 from ledger.store.log import Ledger, Stored
 from schemas.errors import NotFound
 from schemas.records.record_codec import decode
-from schemas.records.records import Record
+from schemas.records.records import CONTROL_LOG, Record, region_in
 
 MOST_FIELDS = 10
 
@@ -86,7 +86,7 @@ def logs_in_both(ledgers: Sequence[Ledger], names: Sequence[str] = ()) -> tuple[
         NotFound: a log is missing from one of the ledgers.
     """
     existing = [set(ledger.logs()) for ledger in ledgers]
-    chosen = tuple(names) or tuple(sorted(name for name in set().union(*existing) if name == "control" or name.startswith("region/")))
+    chosen = tuple(names) or tuple(sorted(name for name in set().union(*existing) if name == CONTROL_LOG or region_in(name) is not None))
     for number, there in enumerate(existing, 1):
         absent = [name for name in chosen if name not in there]
         if absent:

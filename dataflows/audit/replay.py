@@ -30,12 +30,12 @@ from ledger.store.blobs import Blobs, Retention
 from ledger.store.log import Ledger
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import bootstrap_of, defined_by
 from ledger.views.writers import environments_at, writers_of
 from schemas.errors import DamagedError, NotFound, UsageError
 from schemas.records.record_codec import decode
 from schemas.records.records import ForecastIssued, HorizonShort, RegionBootstrapped, SlotClosed, SourceGap, UniverseChanged, region_log
-from schemas.regions import Region, region_from_json
+from schemas.regions import Region
 from state.forecast.region import RegionFold, SlotOutcome
 
 # Compared in every slot, including those that are fast-forwarded.
@@ -116,7 +116,7 @@ class _Run:
         stop: int,
     ) -> None:
         self._ledger, self._blobs, self._boot, self._found, self._stop = ledger, blobs, boot, found, stop
-        self.region: Region = region_from_json(boot.definition, where=f"{region_log(boot.region)}, RegionBootstrapped")
+        self.region: Region = defined_by(boot)
         self.fold = RegionFold(self.region, boot.start_slot, boot.fold_version)
         self._log = region_log(boot.region)
         self._control = ModelsInForce(ledger, blobs, self.region, boot)

@@ -7,12 +7,13 @@ from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
 from dataflows.connectors.sources import RideSource
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
+from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import region_of, regions_of
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
-from schemas.regions import Region, region_from_json
+from schemas.regions import Region
 from state.counting.intake import IntakeRules
 from state.counting.slots import ClosedSlot
 from state.forecast.region import Champion
@@ -25,9 +26,9 @@ class ModelsInForce:
     """The models in force and the version of the fold, at the control log that each slot cites."""
 
     def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
-        self._ledger, self._blobs, self._region, self._boot = ledger, blobs, region, boot
+        self._ledger, self._region, self._boot = ledger, region, boot
         self._view = ControlView(ledger)
-        self._artefacts: dict[bytes, bytes] = {}
+        self._artefacts = Artefacts(blobs)
         self._roots: dict[int, bytes] = {}
 
     def champions(self, record: SlotClosed) -> dict[str, Champion]:
@@ -37,27 +38,15 @@ class ModelsInForce:
             NotFound: an artefact is missing.
         """
         control = self._view.at(record.control_size, record.control_root)
-        found = {}
-        for measure in self._region.measures:
-            digest = control.champions.get((self._region.id, measure))
-            if digest:
-                found[measure] = Champion(digest, self._artefact(digest))
-        self._artefacts = {champion.digest: champion.artefact for champion in found.values()}
-        return found
+        try:
+            found = self._artefacts.in_force(control, self._region)
+        except NotFound as cause:
+            raise NotFound(f"{cause}, so no forecast since it was promoted can be replayed") from cause
+        return {measure: Champion(*champion) for measure, champion in found.items()}
 
     def fold_version(self, record: SlotClosed) -> int:
         """The version of the fold that closed a slot, from the control log that it cites."""
         return self._view.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
-
-    def _artefact(self, digest: bytes) -> bytes:
-        if digest not in self._artefacts:
-            try:
-                self._artefacts[digest] = self._blobs.get(digest)
-            except NotFound as cause:
-                raise NotFound(
-                    f"model {digest.hex()}: its artefact is missing, so no forecast since its promotion can be replayed"
-                ) from cause
-        return self._artefacts[digest]
 
     def wrong_root(self, close: Close) -> Difference | None:
         """The difference if the root that a slot cites for the control log is wrong."""
@@ -143,5 +132,4 @@ class CountsFromRides:
 
 
 def _other_regions(ledger: Ledger, region: str) -> tuple[Region, ...]:
-    names = [log.removeprefix("region/") for log in ledger.logs() if log.startswith("region/") and log != region_log(region)]
-    return tuple(region_from_json(bootstrap_of(ledger, name).definition, where=region_log(name)) for name in names)
+    return tuple(region_of(ledger, name) for name in regions_of(ledger) if name != region)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflows.audit.prove import find_issue
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.merkle import leaf_hash, root
 from ledger.formats.note import parse_note
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
-from ledger.views.known import InForce, champion_at, fold_change_at
+from ledger.views.champions import InForce, champion_at
+from ledger.views.issues import find_issue
+from ledger.views.known import fold_change_at
 from ledger.views.regions import bootstrap_of
 from ledger.views.writers import Writer, may_have_written, writers_of
 from schemas.errors import VERIFY_LEDGER, DamagedError, NotFound
@@ -90,7 +91,7 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
 
     Args:
         name: Name of a bootstrapped region.
-        cell, target, measure: As for `dataflows.audit.prove.find_issue`.
+        cell, target, measure: As for `ledger.views.issues.find_issue`.
         horizon_min: Length of the window, minutes.
     Raises:
         NotFound: no such number was issued, or its chunks have expired.

@@ -25,10 +25,9 @@ from ledger.store.log import Ledger
 from ledger.store.tables import display_name, file_stem, translated
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
 from schemas.records.record_skim import skim
-from schemas.records.records import RUNS_LOG, BlobsExpired, region_log
+from schemas.records.records import RUNS_LOG, BlobsExpired, region_in, region_log
 
 ORIGIN = re.compile(r"ridecast/[^/@\n]+(?:@[0-9]+)?/([a-z][a-z0-9_/-]*)")
-REGION = region_log("")
 BLOBS = "blobs"  # folder next to a log's tiles, see `dataflows.jobs.exports.tiles`
 MOST_TRIES = 3  # for an export that is updated during the check
 
@@ -81,19 +80,19 @@ def verify_stores(stores: Stores, options: VerifyOptions, on_log: OnLog) -> list
                 )
             except NotFound:
                 report = _absent(stores.ledger, log, saved[log])
-            if options.deep and log.startswith(REGION):
-                report = _folded(stores, report, on_log(f"{log}, folding"))
+            if options.deep and (region := region_in(log)) is not None:
+                report = _folded(stores, report, region, on_log(f"{log}, folding"))
             reports.append(report)
     return reports
 
 
-def _folded(stores: Stores, report: Report, on_progress: Progress) -> Report:
+def _folded(stores: Stores, report: Report, region: str, on_progress: Progress) -> Report:
     """A region's report with the problems found by folding its records again; damaged records are not folded."""
     from dataflows.audit.deep import fold_again  # Imports the whole core, which takes a second.
 
     if report.problems or not report.entries:
         return report
-    found = fold_again(stores.ledger, stores.blobs, stores.environment, report.log.removeprefix(REGION), on_progress)
+    found = fold_again(stores.ledger, stores.blobs, stores.environment, region, on_progress)
     return replace(report, problems=(*report.problems, *found))
 
 

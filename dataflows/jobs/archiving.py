@@ -17,7 +17,7 @@ from ledger.formats.keys import Verifier
 from ledger.formats.tiles import TILE_WIDTH
 from ledger.store.tables import translated
 from ledger.views.append import append_shared
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import region_of
 from schemas.errors import BootRefused, DamagedError, NotFound, UsageError
 from schemas.records.kinds import ROWS
 from schemas.records.record_skim import skim
@@ -27,7 +27,6 @@ from schemas.records.records import (
     SlotClosed,
     region_log,
 )
-from schemas.regions import region_from_json
 
 ARCHIVED = tuple(row.name for row in ROWS if row.archived)  # nearly every byte
 OnEntries = Callable[[int, int], None]
@@ -50,7 +49,7 @@ def archive_region(
         DamagedError: the archive does not read back; nothing was deleted.
     """
     log = region_log(region)
-    definition = region_from_json(bootstrap_of(stores.ledger, region).definition, where=log)
+    definition = region_of(stores.ledger, region)
     first = stores.ledger.entry(log, SlotClosed, slot_of_midnight(definition, until))
     past = _archived(stores, log)
     stores.ledger.flush()

@@ -11,10 +11,10 @@ from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import bootstrap_of, defined_by, regions_of
 from schemas.errors import NotFound
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
-from schemas.regions import Region, region_from_json
+from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.features import NAMES
 from state.demand.history import CountHistory
@@ -56,7 +56,7 @@ def train_region(
     stores.ledger.admit_all()
     name = region.id if region is not None else only_region(stores)
     boot = bootstrap_of(stores.ledger, name)
-    definition = region_from_json(boot.definition, where=name)
+    definition = defined_by(boot)
     head = stores.ledger.head(region_log(name))
     out = []
     until = next_slot(stores, boot, head.size)  # The region may be running: all measures must train on the same slots.
@@ -113,9 +113,9 @@ def only_region(stores: Stores) -> str:
     Raises:
         NotFound: there is none, or more than one.
     """
-    names = [log.removeprefix("region/") for log in stores.ledger.logs() if log.startswith("region/")]
+    names = regions_of(stores.ledger)
     if len(names) != 1:
-        raise NotFound(f"--region: expected one bootstrapped region in this home, found {', '.join(sorted(names)) or 'none'}")
+        raise NotFound(f"--region: expected one bootstrapped region in this home, found {', '.join(names) or 'none'}")
     return names[0]
 
 

@@ -13,10 +13,10 @@ from ledger.check.blob_check import CHUNKS, blobs_of_entry
 from ledger.store.blobs import Retention
 from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import region_of
 from schemas.records.record_skim import skim
-from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_log
-from schemas.regions import DAY_MIN, region_from_json
+from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_in, region_log
+from schemas.regions import DAY_MIN
 
 ORPHAN = "orphan"
 ORPHAN_AFTER_S = 86_400  # A writer appends the entry that names a blob within seconds; after a crash it stores the blob again first.
@@ -108,7 +108,7 @@ def _named(ledger: Ledger) -> _Named:
             for one in blobs_of_entry(stored.index, skim(stored.payload)):
                 found.every.add(one.digest)
                 if one.what == CHUNKS and one.slot is not None:
-                    found.chunks.setdefault(log.removeprefix(region_log("")), []).append((one.slot, one.digest))
+                    found.chunks.setdefault(region_in(log) or log, []).append((one.slot, one.digest))
             if holds(stored, SnapshotTaken):
                 taken = stored.record
                 found.snapshots.setdefault(taken.region, []).append((taken.slot, taken.blob))
@@ -136,7 +136,7 @@ def _first_kept(ledger: Ledger, region: str, days: int) -> int:
     closed = ledger.entry(region_log(region), SlotClosed)
     if closed is None or closed.slot is None:
         return 0
-    definition = region_from_json(bootstrap_of(ledger, region).definition, where=region)
+    definition = region_of(ledger, region)
     return closed.slot + 1 - days * (DAY_MIN // definition.slot_min)
 
 

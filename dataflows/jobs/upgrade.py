@@ -8,10 +8,9 @@ size, so that a refold, a replay and a verification all use the same version.
 from dataflows.stream.stores import Stores
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import UsageError
 from schemas.records.records import CONTROL_LOG, FoldChanged, SlotClosed, region_log
-from schemas.regions import region_from_json
 from state.forecast.region import FOLD_VERSION
 
 AHEAD_MIN = 60  # A running forecaster reads the record at its next close; until then a slot or two may close.
@@ -37,7 +36,7 @@ def upgrade_fold(stores: Stores, region: str) -> FoldChanged | None:
         raise UsageError(f"region {region}: expected a fold up to version {FOLD_VERSION}, the ledger is at {known}: run a newer Ridecast")
     last = stores.ledger.find(region_log(region), SlotClosed)
     next_slot = boot.start_slot if last is None else last.slot + 1
-    slot_min = region_from_json(boot.definition, where=region_log(region)).slot_min
+    slot_min = defined_by(boot).slot_min
     changed = FoldChanged(region=region, slot=next_slot + max(1, AHEAD_MIN // slot_min), version=FOLD_VERSION)
     append_shared(stores.ledger, CONTROL_LOG, changed)
     return changed

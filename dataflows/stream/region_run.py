@@ -11,6 +11,7 @@ from dataflows.stream.snapshots import load_snapshot, save_snapshot
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
+from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
 from schemas.errors import DamagedError, DivergenceError
@@ -76,7 +77,7 @@ class RegionRun:
         self._changed = self._environment_changed()
         self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
-        self._artefacts: dict[bytes, bytes] = {}
+        self._artefacts = Artefacts(blobs)
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_at = clock()
         self._unsaved = 0
@@ -121,20 +122,7 @@ class RegionRun:
     def _follow(self, control: Control, slot: int) -> None:
         """Put in force what the control log says of a slot."""
         self.fold.follow(control.fold_version(self._boot, slot))
-        self.fold.use(self._champions(control))
-
-    def _champions(self, control: Control) -> dict[str, Champion]:
-        found = {}
-        for measure in self.region.measures:
-            digest = control.champions.get((self.region.id, measure))
-            if digest:
-                found[measure] = self._champion(digest)
-        return found
-
-    def _champion(self, digest: bytes) -> Champion:
-        if digest not in self._artefacts:
-            self._artefacts = {digest: self._blobs.get(digest), **dict(list(self._artefacts.items())[:3])}
-        return Champion(digest, self._artefacts[digest])
+        self.fold.use({measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self.region).items()})
 
     # --- resume ---
 
@@ -166,7 +154,7 @@ class RegionRun:
             taken, arrays = found
             try:
                 named = champions_of(arrays, self.region.measures)
-                self.fold.from_arrays(arrays, {measure: self._champion(digest) for measure, digest in named.items()})
+                self.fold.from_arrays(arrays, {measure: Champion(digest, self._artefacts.get(digest)) for measure, digest in named.items()})
                 return taken.size
             except (KeyError, ValueError, DamagedError) as cause:
                 # Another version of this code kept other arrays; a cache that cannot be read is one that is not there.

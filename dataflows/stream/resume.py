@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ledger.store.log import Ledger
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
-from schemas.regions import Region, region_from_json
+from schemas.regions import Region
 from state.counting.partials import ResumePoint
 
 FROM_LOWEST = -1  # an offset that stands for "the lowest that the source still holds"
@@ -35,7 +35,7 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
         UsageError: the source has other partitions than the log was written with.
     """
     boot = bootstrap_of(ledger, region)
-    definition = region_from_json(boot.definition, where=f"{region_log(region)}, RegionBootstrapped")
+    definition = defined_by(boot)
     last = ledger.find(region_log(region), SlotClosed)
     if last is None:
         fresh = ResumePoint(FROM_LOWEST, 0, boot.start_slot - 1, -1, boot.start_slot)

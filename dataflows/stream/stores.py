@@ -2,15 +2,14 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dataflows.connectors.sources import open_rides
 from dataflows.stream.environment import environment_digest
 from dataflows.stream.signing import reading_key, writing_key
 from ledger.formats.keys import Verifier
-from ledger.store.archive import Archive, blobs_at
 from ledger.store.blobs import Blobs
-from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.log import Ledger
+from ledger.store.opening import open_ledger
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 
@@ -50,13 +49,10 @@ def open_stores(settings: Settings, *, reading: bool = False, verifier: Verifier
         except OSError as cause:
             raise StoreUnavailable(f"home {settings.home}: expected a directory: {cause.strerror}") from cause
     key = writing_key(settings) if not reading else reading_key(settings) if verifier is None else lambda: verifier
-    if settings.database:
-        folder = settings.home / "checkpoints"
-        ledger = open_database(settings.database, folder, instance=settings.instance, clock=time.monotonic, signer=key)
-    else:
-        ledger = open_embedded(settings.home, instance=settings.instance, clock=time.monotonic, signer=key)
-    ledger.archive = Archive(Path(settings.archive)) if settings.archive else None
-    return Stores(settings, ledger, blobs_at(settings.home, settings.database, settings.archive), environment_digest())
+    ledger, blobs = open_ledger(
+        settings.home, settings.database, settings.archive, instance=settings.instance, clock=time.monotonic, signer=key
+    )
+    return Stores(settings, ledger, blobs, environment_digest())
 
 
 __all__ = ["Stores", "open_stores", "open_rides"]

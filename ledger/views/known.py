@@ -7,40 +7,23 @@ wall-clock time, so a run that was behind is shown as it would have stood on tim
 from dataclasses import dataclass
 
 from ledger.store.log import Ledger
+from ledger.views.champions import InForce, champions_at
 from ledger.views.closes import closes
 from ledger.views.control import ControlView
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import VERIFY_LEDGER, NotFound
 from schemas.records.records import (
     CONTROL_LOG,
     FoldChanged,
     ForecastIssued,
-    ModelPromoted,
-    ModelTrained,
     RegionBootstrapped,
     SlotClosed,
     UniverseChanged,
     region_log,
 )
-from schemas.regions import US_PER_S, Region, region_from_json
+from schemas.regions import US_PER_S, Region
 
 MOST_OF_A_CLOSE = 200  # entries; it has a few for each measure
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A champion: who put it there, and how it was trained.
-
-    Attributes:
-        index: Of the promotion in the control log.
-        trained_index: Of the training, -1 if none is on record.
-    """
-
-    measure: str
-    index: int
-    promoted: ModelPromoted
-    trained_index: int = -1
-    trained: ModelTrained | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +64,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
         NotFound: the region is not bootstrapped here, or its live counting begins later.
     """
     boot = bootstrap_of(ledger, name)
-    region = region_from_json(boot.definition, where=region_log(name))
+    region = defined_by(boot)
     log = region_log(name)
     if at_us < boot.start_slot * region.slot_us:
         raise NotFound(f"--at: region {name} is counted live from {boot.until}, local midnight, on; before, nothing was known")
@@ -100,6 +83,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
     universes = ledger.read(log, 0, size, UniverseChanged)
     control_size, control_root = (closed[1].control_size, closed[1].control_root) if closed else (0, ledger.root_at(CONTROL_LOG, 0))
     control = ControlView(ledger).at(control_size, control_root)
+    champions = champions_at(ledger, control_size)
     next_slot = closed[1].slot + 1 if closed else boot.start_slot
     issued = [ledger.entry(log, ForecastIssued, next_slot - 1, measure) for measure in region.measures] if closed else []
     return Known(
@@ -113,7 +97,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
         counted,
         control_size,
         control_root,
-        tuple(found for measure in region.measures if (found := champion_at(ledger, name, measure, control_size)) is not None),
+        tuple(found for measure in region.measures if (found := champions.get((name, measure))) is not None),
         control.fold_version(boot, next_slot - 1),
         tuple((found.index, found.record) for found in issued if found is not None),
         last is None or visible > last.slot,
@@ -127,21 +111,6 @@ def _size_behind(ledger: Ledger, log: str, closed: int | None) -> int:
         assert stored is not None  # `bootstrap_of` has found it
         return stored.index + 1
     return next(closes(ledger, log, closed, closed + MOST_OF_A_CLOSE)).entries[-1].index + 1
-
-
-def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) -> InForce | None:
-    """The champion of a region and measure when the control log had a size; None for the baseline."""
-    found: InForce | None = None
-    trained: dict[bytes, tuple[int, ModelTrained]] = {}
-    for stored in ledger.scan(CONTROL_LOG, 0, control_size):
-        record = stored.record
-        if isinstance(record, ModelTrained) and (record.region, record.measure) == (region, measure):
-            trained[record.model] = stored.index, record
-        elif isinstance(record, ModelPromoted) and (record.region, record.measure) == (region, measure):
-            found = InForce(measure, stored.index, record)
-    if found is None or found.promoted.model not in trained:
-        return found
-    return InForce(measure, found.index, found.promoted, *trained[found.promoted.model])
 
 
 def fold_change_at(ledger: Ledger, region: str, slot: int, control_size: int) -> tuple[int, FoldChanged] | None:

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
-from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed
-from schemas.regions import region_from_json
+from schemas.errors import NotFound
+from schemas.records.records import CONTROL_LOG, ModelTrained, SlotClosed, region_log
 
 
 @click.command()
@@ -21,6 +21,7 @@ def command(home: str | None) -> None:
     """
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
+    from ledger.views.regions import bootstrap_of, defined_by, regions_of
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -31,14 +32,13 @@ def command(home: str | None) -> None:
         regions = Table(
             "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
         )
-        for log in logs:
-            if not log.startswith("region/"):
+        for name in regions_of(ledger):
+            try:
+                boot = bootstrap_of(ledger, name)
+            except NotFound:
                 continue
-            boot = ledger.find(log, RegionBootstrapped)
-            if boot is None:
-                continue
-            region = region_from_json(boot.definition, where=log)
-            closed = ledger.find(log, SlotClosed)
+            region = defined_by(boot)
+            closed = ledger.find(region_log(name), SlotClosed)
             ends = ""
             if closed is not None:
                 end = datetime.fromtimestamp((closed.slot + 1) * region.slot_us / 1e6, ZoneInfo(region.timezone))

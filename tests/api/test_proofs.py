@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from api.ledger_tiles import PATIENCE_S
 from ledger.formats.checkpoint import parse_checkpoint
 from ledger.formats.note import cosign_note, parse_note
 from ledger.formats.proof import check_proof
 from ledger.store.provers import Provers
+from ledger.views.notes import PATIENCE_S
 from schemas.events.cells import cell_text
 from schemas.records.records import ForecastIssued
 from schemas.times import local_iso

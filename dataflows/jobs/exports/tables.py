@@ -15,12 +15,12 @@ from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
 from ledger.store.files import sync_folder
 from ledger.store.log import Ledger, Stored, holds
-from ledger.views.regions import bootstrap_of
+from ledger.views.regions import region_of
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, ForecastIssued, Record, RegionBootstrapped, SlotClosed, SlotScored, region_log
-from schemas.regions import Region, region_from_json
+from schemas.regions import Region
 from state.counting.slots import CountColumns, merge_counts
 
 Window = tuple[int, int]  # microseconds UTC: first included, first excluded
@@ -85,7 +85,7 @@ def export_parquet(
     """
     if not regions:
         raise NotFound("nothing to export: no region is bootstrapped in this home")
-    known = {name: region_from_json(bootstrap_of(ledger, name).definition, where=name) for name in regions}
+    known = {name: region_of(ledger, name) for name in regions}
     windows = {name: window(region) for name, region in known.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

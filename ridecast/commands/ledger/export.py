@@ -107,6 +107,7 @@ def _write_log(stores: "Stores", folder: Path, log: str, with_blobs: bool) -> st
 
 def _write_tables(stores: "Stores", folder: Path, from_text: str | None, to_text: str | None) -> None:
     from dataflows.jobs.exports.tables import ALWAYS, export_parquet
+    from ledger.views.regions import regions_of
 
     def window(region: Region) -> tuple[int, int]:
         first_us, until_us = (
@@ -117,7 +118,7 @@ def _write_tables(stores: "Stores", folder: Path, from_text: str | None, to_text
             raise UsageError(f"--to: expected a time after --from, got {to_text!r}")
         return first_us, until_us
 
-    regions = [log.removeprefix("region/") for log in sorted(stores.ledger.logs()) if log.startswith("region/")]
+    regions = list(regions_of(stores.ledger))
     with progress_bars() as progress:
         task = progress.add_task("tables", total=None)
         rows = export_parquet(

@@ -7,6 +7,7 @@ import click
 
 from ledger.store.log import Ledger
 from schemas.errors import NotFound, UsageError
+from schemas.records.records import region_in
 
 log_option = click.option(
     "--log", "log_name", default=None, metavar="NAME", help="A log: region/<id>, control or runs. [default: the only region]"
@@ -25,7 +26,7 @@ def pick_log(ledger: Ledger, name: str | None) -> str:
         if name not in logs:
             raise UsageError(f"--log: expected one of {', '.join(logs) or 'none yet'}, got {name!r}")
         return name
-    regions = [log for log in logs if log.startswith("region/")]
+    regions = [log for log in logs if region_in(log) is not None]
     if not regions:
         raise NotFound("--log: expected one region's log to exist, found none; name one")
     if len(regions) > 1:

@@ -91,8 +91,7 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
     from dataflows.audit.replay import replay_region
     from dataflows.connectors.sources import open_rides
     from dataflows.stream.stores import open_stores
-    from ledger.views.regions import bootstrap_of
-    from schemas.regions import region_from_json
+    from ledger.views.regions import region_of
     from schemas.settings import parse_rides
 
     if settings.rides:
@@ -101,7 +100,7 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
     stores = open_stores(settings, reading=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} slots"), TimeRemainingColumn())
     try:
-        region = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
+        region = region_of(stores.ledger, name)
         first, until = (_slot(option, text, region) for option, text in zip(("--from", "--to"), bounds, strict=True))
         with progress_bars(*columns) as progress:
             task = progress.add_task("folding earlier slots", total=1)

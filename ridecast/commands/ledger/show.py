@@ -11,6 +11,7 @@ from ridecast.commands.ledger.log_choice import log_option, pick_log, plain
 from ridecast.screen import output_console
 from schemas.errors import NotFound, UsageError
 from schemas.records.record_codec import decode_if_known
+from schemas.records.records import region_in
 from schemas.times import iso, local_iso, parse_time
 
 if TYPE_CHECKING:
@@ -65,14 +66,13 @@ def _entry(ledger: "Ledger", log_name: str | None, index: int) -> dict[str, obje
 
 def _known(ledger: "Ledger", log_name: str | None, at_text: str) -> "Known":
     from ledger.views.known import known_at
-    from ledger.views.regions import bootstrap_of
-    from schemas.regions import region_from_json
+    from ledger.views.regions import region_of
 
     log = pick_log(ledger, log_name) if log_name is None else log_name
-    if not log.startswith("region/"):
+    name = region_in(log)
+    if name is None:
         raise UsageError(f"--at: expected a region's log, got {log!r}: name one with --region")
-    name = log.removeprefix("region/")
-    region = region_from_json(bootstrap_of(ledger, name).definition, where=log)
+    region = region_of(ledger, name)
     try:
         at_us = parse_time(at_text, region)
     except UsageError as cause:

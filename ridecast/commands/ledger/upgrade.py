@@ -22,15 +22,14 @@ def command(home: str | None, region: str | None) -> None:
     from dataflows.jobs.learn import only_region
     from dataflows.jobs.upgrade import upgrade_fold
     from dataflows.stream.stores import open_stores
-    from ledger.views.regions import bootstrap_of
-    from schemas.regions import region_from_json
+    from ledger.views.regions import region_of
     from state.forecast.region import FOLD_VERSION, FOLD_VERSIONS
 
     stores = open_stores(options.settings_of_home(home=home))
     try:
         name = region or only_region(stores)
         changed = upgrade_fold(stores, name)
-        definition = region_from_json(bootstrap_of(stores.ledger, name).definition, where=name)
+        definition = region_of(stores.ledger, name)
     finally:
         stores.close()
     rules = f"version {FOLD_VERSION} of the fold: {FOLD_VERSIONS[FOLD_VERSION]}"

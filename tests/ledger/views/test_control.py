@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dataflows.stream.stores import Stores, open_stores
 from ledger.formats.merkle import EMPTY_ROOT
+from ledger.store.continuing import continue_log
 from ledger.views.control import Control, ControlView
 from schemas.records.record_codec import encode
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
 from schemas.settings import Settings
+from tests.ledger.places import Place
 
 
 def promotion(region: str, model: int, measure: str = "pickups") -> bytes:
@@ -93,6 +95,22 @@ def test_the_newest_includes_later_appends(tmp_path: Path) -> None:
     assert {("nyc", "pickups"): b"\x01" * 32} == before.champions  # a returned value does not change later
     one.close()
     other.close()
+
+
+def test_a_log_that_was_set_back_is_folded_anew(tmp_path: Path) -> None:
+    """What was promoted behind the point to which the control log was set back is not in force, continued or not."""
+    place = Place(tmp_path)
+    place.open().append(CONTROL_LOG, 0, ENTRIES[:2])
+    view = ControlView(place.open())
+    assert {("nyc", "pickups"): b"\x01" * 32} == view.latest().champions
+    place.set_back(1, CONTROL_LOG)
+    assert (1, {}) == (view.latest().size, view.latest().champions)
+    ledger = place.open()
+    continue_log(ledger, CONTROL_LOG, "restored from a copy")
+    ledger.append(CONTROL_LOG, ledger.head(CONTROL_LOG).size, [promotion("nyc", 7)])
+    assert {("nyc", "pickups"): b"\x07" * 32} == view.latest().champions
+    assert ledger.head(CONTROL_LOG).root == view.latest().root
+    place.abandon()
 
 
 def test_nothing_is_read_twice(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

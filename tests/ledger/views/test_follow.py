@@ -120,8 +120,7 @@ def test_a_continued_log_is_said_before_its_entries(home: Home) -> None:
         batch = follower.step()
         assert batch is not None
         assert (Change.CONTINUED, 8, Place(2, 5), ()) == (batch.change, batch.start, batch.next, batch.entries)
-    assert batch is not None
-    follower.move(batch.next)
+    follower.move(Place(2, 5))
     after = take(follower)
     assert list(range(5, ledger.head(LOG).size)) == indexes(after)
     assert LogContinued.__name__ in [stored.kind for stored in after.entries[:3]]

@@ -1,0 +1,73 @@
+"""Which model is the champion of a region and measure, how it came to be, and the bytes that it serves from."""
+
+from dataclasses import dataclass, replace
+
+from ledger.store.blobs import Blobs
+from ledger.store.log import Ledger
+from ledger.views.control import Control
+from schemas.errors import NotFound
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.regions import Region
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A champion: who put it there, and how it was trained.
+
+    Attributes:
+        index: Of the promotion in the control log.
+        trained_index: Of the training, -1 if none is on record.
+    """
+
+    measure: str
+    index: int
+    promoted: ModelPromoted
+    trained_index: int = -1
+    trained: ModelTrained | None = None
+
+
+def champions_at(ledger: Ledger, control_size: int) -> dict[tuple[str, str], InForce]:
+    """(region, measure) -> champion, when the control log had a size; what has none is served by the baseline."""
+    found: dict[tuple[str, str], InForce] = {}
+    for promotion in ledger.scan(CONTROL_LOG, 0, control_size, ModelPromoted):
+        promoted = promotion.record
+        found[promoted.region, promoted.measure] = InForce(promoted.measure, promotion.index, promoted)
+    for training in ledger.scan(CONTROL_LOG, 0, control_size, ModelTrained):
+        trained = training.record
+        champion = found.get((trained.region, trained.measure))
+        if champion is not None and champion.promoted.model == trained.model:
+            found[trained.region, trained.measure] = replace(champion, trained_index=training.index, trained=trained)
+    return found
+
+
+def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) -> InForce | None:
+    """The champion of one region and measure; None for the baseline."""
+    return champions_at(ledger, control_size).get((region, measure))
+
+
+class Artefacts:
+    """The bytes of the models in force, each read once while it serves."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._held: dict[bytes, bytes] = {}
+
+    def in_force(self, control: Control, region: Region) -> dict[str, tuple[bytes, bytes]]:
+        """Measure -> (digest, artefact) of its champion; a measure without one is left out.
+
+        Raises:
+            NotFound: an artefact is gone.
+        """
+        digests = {measure: control.champions.get((region.id, measure), b"") for measure in region.measures}
+        found = {measure: (digest, self.get(digest)) for measure, digest in digests.items() if digest}
+        self._held = dict(found.values())
+        return found
+
+    def get(self, digest: bytes) -> bytes:
+        """The artefact of one model; raises as `in_force` does."""
+        if digest not in self._held:
+            try:
+                self._held[digest] = self._blobs.get(digest)
+            except NotFound as cause:
+                raise NotFound(f"model {digest.hex()}: its artefact is gone") from cause
+        return self._held[digest]

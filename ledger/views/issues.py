@@ -1,0 +1,54 @@
+"""Which entry issued the forecast that a person means, by region, cell and target."""
+
+from dataclasses import dataclass
+
+from ledger.store.log import Ledger, Stored
+from ledger.views.regions import region_of
+from schemas.errors import NotFound, UsageError
+from schemas.events.cells import cell_code
+from schemas.records.records import ForecastIssued, region_log
+from schemas.regions import Region
+from schemas.times import local_iso, parse_target
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIssue:
+    """A forecast that a command names: its region, measure and cell, the start of its window, and the entry that issued it."""
+
+    region: Region
+    measure: str
+    cell: int
+    target_us: int
+    stored: Stored[ForecastIssued]
+
+
+def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> FoundIssue:
+    """The issue that a person means.
+
+    Args:
+        name: Of a region that is bootstrapped.
+        cell: Geohash, as long as the region's precision.
+        target: Start of the window; without a zone it is the region's local time.
+        measure: One of the region's; its first if None.
+    Raises:
+        NotFound: nothing was issued for that target.
+        UsageError: cell, target or measure cannot be one of this region.
+    """
+    region = region_of(ledger, name)
+    chosen = region.measures[0] if measure is None else measure
+    if chosen not in region.measures:
+        raise UsageError(f"--measure: expected one of {', '.join(region.measures)}, got {measure!r}")
+    code = cell_code(cell.lower())
+    if len(cell) != region.precision:
+        raise UsageError(f"--cell: expected {region.precision} letters in region {name}, got {cell!r}")
+    try:
+        target_us = parse_target(target, region)
+    except UsageError as cause:
+        raise UsageError(f"--target: {cause}") from None
+    log = region_log(name)
+    stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
+    if stored is None:
+        newest = ledger.entry(log, ForecastIssued, subject=chosen)
+        said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
+        raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
+    return FoundIssue(region, chosen, code, target_us, stored)
