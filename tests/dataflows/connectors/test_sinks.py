@@ -1,5 +1,6 @@
 """File sinks: partially written files, old files and failing disks."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -39,6 +40,27 @@ def test_the_same_issue_is_the_same_file(tmp_path: Path) -> None:
         FileForecasts(tmp_path / name).publish(sample_messages(3), LOG, 4)
     (a,), (b,) = (list((tmp_path / name).rglob("*.avro")) for name in ("a", "b"))
     assert a.read_bytes() == b.read_bytes()
+
+
+def test_an_issue_is_not_written_again(tmp_path: Path) -> None:
+    """Publishing at an index that was already published changes no file."""
+    sink = FileForecasts(tmp_path)
+    assert sink.publish(sample_messages(3), LOG, 4)
+    [path] = tmp_path.rglob("*.avro")
+    before = path.read_bytes()
+    for next_index in (4, 3):
+        assert not sink.publish(sample_messages(5), LOG, next_index)
+    assert before == path.read_bytes()
+    assert [path.name] == files(tmp_path)
+
+
+def test_retired_cells_are_in_the_header(tmp_path: Path) -> None:
+    """Keys without a value are named in the header, and no others."""
+    FileForecasts(tmp_path).publish([*sample_messages(3, cells=2), (b"nyc/dr5reg", None)], LOG, 4)
+    with (tmp_path / "region__nyc" / f"{3:020d}.avro").open("rb") as file:
+        reader = fastavro.reader(file)
+        assert 2 == len(list(reader))
+    assert ["nyc/dr5reg"] == json.loads(reader.metadata["ridecast.retired"])
 
 
 def test_old_issues_are_deleted(tmp_path: Path) -> None:

@@ -105,6 +105,15 @@ def test_a_bounded_pump_stops_at_the_end_that_it_pinned(tmp_path: Path) -> None:
     assert pump.step() == []
 
 
+def test_a_batch_that_reaches_the_pinned_end_is_cut_there(tmp_path: Path) -> None:
+    """The event at the pinned end itself is left, where a batch ends with it."""
+    log = written(tmp_path, WORLD.logs[0][:45])
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=True, batch_events=23)  # the second batch is 23 to 45
+    log.write(0, WORLD.logs[0][45:60])
+    log.close()
+    assert [(0, 23), (23, 45)] == [(partial.from_offset, partial.to_offset) for partial in drained(pump)]
+
+
 def test_partials_continue_each_other(tmp_path: Path) -> None:
     """Ranges of offsets follow one another without a hole, and rejects carry their bytes."""
     written(tmp_path, WORLD.logs[0]).close()

@@ -184,8 +184,16 @@ def test_every_flipped_bit_of_the_binary_parts_is_found() -> None:
         assert int(CITY.columns.mean[row, column]) == proved.mean_milli
 
 
-def test_parts_that_do_not_match() -> None:
-    """No proof is made if entry, blob, tree or checkpoint does not match the others."""
+def test_nothing_stands_behind_the_fields_of_a_proof() -> None:
+    """The extra line holds the record and not a byte more, so that a proof has one form."""
+    proof = parse_log_proof(PROOF)
+    for behind in (b"\x00", proof.extra[-1:]):
+        with pytest.raises(DamagedError, match="other bytes than its fields make"):
+            check_proof(LogProof(proof.index, proof.path, proof.checkpoint, proof.extra + behind).text(), KEY)
+
+
+def test_what_does_not_belong_together() -> None:
+    """No proof is made from an entry, blob, tree and checkpoint of which one is another's."""
     other = Issued(cells=41)
     parts: dict[str, Any] = {"entry": CITY.entry, "index": CITY.index, "blob": CITY.blob, "node": CITY.node, "checkpoint": CITY.checkpoint}
     for name, wrong, message in (
