@@ -1,1 +1,1 @@
-"""What logs say, folded for reading: regions, closes, control, issues, progress; the online store."""
+"""Read views of the logs: regions, closes, control, issues, progress; and the online store."""

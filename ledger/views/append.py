@@ -8,7 +8,7 @@ from schemas.records.records import Record
 
 
 def append_shared(ledger: Ledger, log: str, record: Record) -> None:
-    """Append to a log that several processes write, trying again when another was first."""
+    """Append to a log that several processes write; retry when another process appended first."""
     payload, recorder = encode(record), Recorder(ledger, log)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The closes that a region's log holds: the entries of each slot, in their order, as one thing."""
+"""The closes in a region's log: the entries of each closed slot, in order, as one object."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ OF_A_CLOSE = BEFORE | AFTER | set(names_in(ClosePart.SLOT))
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """What was appended when a slot closed.
+    """The entries that were appended when a slot closed.
 
     Attributes:
-        before: Gaps and short horizons that were met since the close before.
-        closed: The entry that holds the counts, and `record`, what it says.
-        after: What followed from it.
+        before: Gaps and short horizons found since the previous close.
+        closed: The entry with the counts; `record` is its content.
+        after: Entries that result from the slot.
     """
 
     before: tuple[Stored[Record], ...]
@@ -29,17 +29,17 @@ class Close:
 
     @property
     def entries(self) -> tuple[Stored[Record], ...]:
-        """All of them, in order."""
+        """All entries, in order."""
         return (*self.before, self.closed, *self.after)
 
 
 def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) -> Iterator[Close]:
-    """The closes among the entries [start, stop), in order; entries of other kinds belong to none.
+    """The closes among the entries [start, stop), in order; entries of other kinds are skipped.
 
     Args:
-        start: Where to begin; the rest of a close that began below is left out.
+        start: First entry; the rest of a close that starts before it is skipped.
     Raises:
-        DamagedError: an entry's bytes do not hash to what was promised, or it follows no slot.
+        DamagedError: the bytes of an entry do not match its hash, or no slot precedes it.
     """
     before: list[Stored[Record]] = []
     closed: Stored[SlotClosed] | None = None

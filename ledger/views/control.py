@@ -1,4 +1,4 @@
-"""What is in force: the control log folded up to any size."""
+"""Champions and fold versions in force: the control log folded up to any size."""
 
 from dataclasses import dataclass, field, replace
 
@@ -17,20 +17,20 @@ class Control:
     folds: dict[str, tuple[FoldChanged, ...]] = field(default_factory=dict)
 
     def fold_version(self, boot: RegionBootstrapped, slot: int) -> int:
-        """Which version of the fold closes a slot of a region: the last that was recorded for that slot or an earlier one."""
+        """Version of the fold that closes a slot of a region: the last one recorded for that slot or an earlier one."""
         versions = [changed.version for changed in self.folds.get(boot.region, ()) if changed.slot <= slot]
         return versions[-1] if versions else boot.fold_version
 
 
 class ControlView:
-    """Follows the control log; asks the ledger only for what it has not folded yet."""
+    """Follows the control log; reads only entries that are not folded yet."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._follower = Follower(ledger, CONTROL_LOG, kinds=(ModelPromoted, FoldChanged))
         self._now = Control(0, b"")
 
     def latest(self) -> Control:
-        """The control log as it stands now; folded from its beginning when it was set back or continued."""
+        """The control log as it is now; folded again from the start if it was rolled back or continued."""
         for batch in self._follower.catch_up():
             if batch.change is Change.NONE:
                 self._take(batch, batch.head)

@@ -1,12 +1,12 @@
-"""Follow a log: what was appended behind a place, in bounded batches, and what became of the log meanwhile.
+"""Follow a log: read what was appended after a place, in bounded batches, and report how the log changed since then.
 
-A follower is at a place: the number of the log's origin, and the index of the next entry that it wants. It moves only
-when who follows says so, after what came of the entries is kept. Where that is kept decides where the place lies:
+A place is the number of the log's origin and the index of the next entry to read. A follower moves only when its caller
+moves it, after the result of the entries is stored. Where the result is stored decides where the place is stored:
 
-- in memory, as every view has it: the place is the follower's, and both are gone together;
-- in something that is written, as by the publisher: the place goes with the write, in one transaction (`KeptPlace`);
-- in another log: the appended record cites how far the log that it acts on was read, as each `SlotClosed` cites the
-  size and the root of the control log (`ledger.views.control`), so that whoever reads the record reads as far.
+- in memory, as in every view: the follower holds the place, and both are lost together;
+- in an external store, as by the publisher: result and place are written in one transaction (`KeptPlace`);
+- in another log: the appended record cites how far the followed log was read. Each `SlotClosed` cites the size and
+  the root of the control log (`ledger.views.control`), so that its readers read the control log up to the same size.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -21,39 +21,39 @@ from schemas.records.records import LogContinued, Record
 
 __all__ = ["NOWHERE", "Batch", "Change", "Follower", "KeptPlace", "Pace", "Place", "Stop"]
 
-BATCH_ENTRIES = 1_000  # a close is a few entries, so this is hours of a region in one question
-SHORTEST_WAIT_S = 0.05  # between two looks without a wake-up, right after news
-LONGEST_WAIT_S = 1.0  # the same, when there was none for long
+BATCH_ENTRIES = 1_000  # a close is a few entries, so this is hours of a region in one query
+SHORTEST_WAIT_S = 0.05  # between two checks without a wake-up, right after new entries
+LONGEST_WAIT_S = 1.0  # the same, after a long time without new entries
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a follower is: the number of the log's origin, and the index of the next entry that it wants."""
+    """Position of a follower: the number of the log's origin, and the index of the next entry to read."""
 
     number: int
     index: int
 
 
-NOWHERE = Place(0, 0)  # of who has not looked yet: no origin has this number, so that the first look reports a change
+NOWHERE = Place(0, 0)  # before the first check: no origin has this number, so the first check reports a change
 
 
 class Change(StrEnum):
-    """What became of a log since a follower's place was reached."""
+    """How a log changed since the follower reached its place."""
 
     NONE = "none"  # it only grew
-    CONTINUED = "continued"  # it has a newer origin; what lay behind the cut is not its past any more
-    WENT_BACK = "went back"  # it is shorter than the place, or not what it was, and does not say why
+    CONTINUED = "continued"  # it has a newer origin; entries after the cut are no longer part of it
+    WENT_BACK = "went back"  # it is shorter than the place or was rewritten, and no record explains it
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries [start, next.index) of a log, those of the kinds that are wanted; or none of them and a change.
+    """Entries [start, next.index) of a log, of the requested kinds; or a change and no entries.
 
     Attributes:
-        change: What who follows has to act on before anything else is read.
-        start: Where the follower is.
-        next: Where it is when this has been dealt with; behind a change, the first entry that it cannot have seen.
-        head: Of the log; with entries behind `next.index` there is more to come.
+        change: What the caller must handle before it reads on.
+        start: Index at which the follower is.
+        next: Place after this batch is processed; after a change, the first entry that the follower cannot have read.
+        head: Of the log; if it has entries after `next.index`, another batch follows.
     """
 
     change: Change
@@ -67,43 +67,43 @@ W_contra = TypeVar("W_contra", contravariant=True)
 
 
 class KeptPlace(Protocol[W_contra]):
-    """A place that lies with what is written, so that a crash leaves both as they were or both as they are to be."""
+    """A place that is stored with the written data: after a crash, both are old or both are new."""
 
     def load(self) -> Place:
-        """The place behind what was written last, in the log as it is now."""
+        """The place after the last write, in the log as it is now."""
         ...
 
     def save(self, written: W_contra, place: Place) -> None:
-        """Write, and move the place, in one transaction."""
+        """Write the data and the place in one transaction."""
         ...
 
 
 class Follower:
-    """Follows one log; not for several threads at once.
+    """Follows one log; not thread-safe.
 
     Args:
-        ledger: Where the log is; it need not hold anything yet.
-        log: Its name.
-        place: Where to begin.
-        kinds: Classes of the records that are wanted; others are not fetched. All, if empty.
+        ledger: Ledger with the log, which may be empty.
+        log: Name of the log.
+        place: Where to start.
+        kinds: Classes of the records to read; others are not fetched. Empty for all.
     """
 
     def __init__(self, ledger: Ledger, log: str, place: Place = NOWHERE, kinds: Collection[type[Record]] = ()) -> None:
         self._ledger, self.log, self._kinds = ledger, log, tuple(kinds)
         self.place = place
         self._idle: tuple[Place, Head] | None = None  # with this place and head there is nothing to do
-        self._changed = False  # a change was reported and is not dealt with yet
+        self._changed = False  # a change was reported and is not handled yet
 
     def move(self, place: Place) -> None:
-        """Go on from a place: what lies before it, and what became of the log, is dealt with."""
+        """Continue from a place: earlier entries and any reported change are handled."""
         if self._changed:
             self._idle, self._changed = None, False
         self.place = place
 
     def look(self) -> Batch | None:
-        """What became of the log, without its entries; None when there is nothing behind the place.
+        """How the log changed, without its entries; None if there is nothing new after the place.
 
-        One question when the log is what it was at the last look, and that left nothing to do.
+        Takes one query if the log has not changed since a check that found nothing to do.
         """
         head = self._ledger.head(self.log)
         place = self.place
@@ -122,27 +122,27 @@ class Follower:
         return Batch(Change.NONE, place.index, behind, head) if head.size > place.index else None
 
     def step(self, limit: int = BATCH_ENTRIES) -> Batch | None:
-        """The next entries, `limit` at most, or a change; the same again until the follower is moved. None if there is nothing."""
+        """The next entries, at most `limit`, or a change; None if there is nothing new. Repeats its answer until `move`."""
         seen = self.look()
         if seen is None or seen.change is not Change.NONE:
             return seen
         return self._read(seen.start, seen.next, seen.head, limit)
 
     def catch_up(self, limit: int = BATCH_ENTRIES) -> Iterator[Batch]:
-        """Steps as far as the log goes now; it may grow meanwhile. Move the follower behind each."""
+        """Steps up to the end of the log, which may grow meanwhile. Move the follower after each batch."""
         while (batch := self.step(limit)) is not None:
             yield batch
             if batch.change is Change.NONE and batch.next.index >= batch.head.size:
                 return
 
     def step_to(self, head: Head, limit: int = BATCH_ENTRIES) -> Batch | None:
-        """As `step`, up to a head that the log is known to have had, without a look at what became of it."""
+        """As `step`, up to a head that the log is known to have had, without a check for changes."""
         if self.place.index >= head.size:
             return None
         return self._read(self.place.index, Place(self.place.number, head.size), head, limit)
 
     def run(self, stop: Stop, handle: Callable[[Batch], Place]) -> None:
-        """Give each batch to `handle`, which returns where to go on, until told to stop."""
+        """Pass each batch to `handle`, which returns the next place, until `stop` is set."""
         with closing(self._ledger.wakeup(self.log)) as wakeup:
             pace = Pace(wakeup)
             while not stop.is_set():
@@ -160,16 +160,16 @@ class Follower:
         return Batch(Change.NONE, start, end, head, entries)
 
     def _cut(self) -> int:
-        """Up to where the log is what it was under the origin of the place."""
+        """Size up to which the log is unchanged since the origin of the place."""
         continued = self._ledger.records(self.log, LogContinued)
         return min((record.database_size for record in continued if record.number > self.place.number), default=self.place.index)
 
 
 class Pace:
-    """How long a loop over logs waits when it found nothing: until a wake-up, or for waits that double while nothing comes.
+    """How long a loop over logs waits when it found nothing: until a wake-up, or with exponential backoff.
 
     Args:
-        wakeup: Tells that the logs may have grown; made before the first look at them.
+        wakeup: Reports that the logs may have grown; created before they are first read.
         shortest_s, longest_s: Bounds of a wait.
     """
 
@@ -178,7 +178,7 @@ class Pace:
         self._next_s = shortest_s
 
     def restart(self) -> None:
-        """There was something: the next wait is the shortest again."""
+        """Reset the backoff: the next wait is the shortest again."""
         self._next_s = self._shortest_s
 
     def wait(self, stop: Stop) -> None:

@@ -1,7 +1,7 @@
-"""What a region knew at a time: the state of its log as it stood then, by event time.
+"""What was known of a region at a time: the state of its log then, by event time.
 
-A close is visible from the end of its slot plus the issue lateness, as in every query of the API. Entries carry no
-wall-clock time, so a run that was behind is shown as it would have stood on time.
+A close is visible from the end of its slot plus the issue lateness, as in every query of the API. Entries have no
+wall-clock time, so a run that was late is shown as if it had been on time.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ class Known:
     """The state of a region at a time.
 
     Attributes:
-        at_us: The time that was asked for.
+        at_us: The requested time.
         size: Of the region's log then.
         closed: The newest closed slot, with its index; None before the first.
-        open_slots: Slots [first, until) that had begun and were not closed.
+        open_slots: Slots [first, until) that had started and were not closed.
         universe: Its last change, None before the first.
-        counted: Rides counted live, corrections among them; `boot.rides` lie before.
+        counted: Rides counted live, including corrections, without the bootstrapped `boot.rides`.
         issues: The newest issue of each measure, with its index.
-        ended: Whether the log ends earlier: then this is its newest state, and a run may since have known more.
+        ended: Whether the log ends before the time: then this is its newest state, and a later run may add to it.
     """
 
     region: Region
@@ -105,7 +105,7 @@ def known_at(ledger: Ledger, name: str, at_us: int) -> Known:
 
 
 def _size_behind(ledger: Ledger, log: str, closed: int | None) -> int:
-    """Size of a log right behind the close whose slot is at an index, or behind the bootstrap."""
+    """Size of a log right after the close whose slot is at an index, or after the bootstrap."""
     if closed is None:
         stored = ledger.entry(log, RegionBootstrapped)
         assert stored is not None  # `bootstrap_of` has found it
@@ -114,7 +114,7 @@ def _size_behind(ledger: Ledger, log: str, closed: int | None) -> int:
 
 
 def fold_change_at(ledger: Ledger, region: str, slot: int, control_size: int) -> tuple[int, FoldChanged] | None:
-    """The record, with its index, that put the fold of a slot in force; None for the bootstrap."""
+    """The record, with its index, that set the fold version of a slot; None if the bootstrap set it."""
     found = None
     for stored in ledger.scan(CONTROL_LOG, 0, control_size, FoldChanged):
         record = stored.record

@@ -1,4 +1,4 @@
-"""How far a run is, read from the ledger alone: the same for one process or many, embedded or not."""
+"""Progress of a run, read only from the ledger: the same for one process or many, embedded or not."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ PAGE_ENTRIES = 5_000
 
 @dataclass(slots=True)
 class RegionProgress:
-    """Totals of one region since the watch began.
+    """Totals of one region since the watch started.
 
     Attributes:
         slot: Last closed slot, -1 for none yet.
-        events: Events received in the slots closed since then.
-        rides, corrections: Of them, counted rides; rides that came after their cut.
+        events: Events received in the slots closed since the start.
+        rides, corrections: Counted rides; rides that came after the cut of their slot.
         cells: Cells in the newest forecast.
         error_milli, baseline_milli: Pooled absolute errors of the shortest horizon, 1/1000 ride.
         truth: Pooled rides of the same windows.
@@ -40,7 +40,7 @@ class RegionProgress:
     offsets: dict[int, int] = field(default_factory=dict)
 
     def share(self, ahead: Mapping[int, tuple[int, int]]) -> float:
-        """Which part of some offsets is in closed slots, 0 to 1.
+        """Share of some offsets that is in closed slots, 0 to 1.
 
         Args:
             ahead: partition -> (first offset, end).
@@ -50,7 +50,7 @@ class RegionProgress:
 
     @property
     def wape(self) -> float | None:
-        """WAPE of the median at the shortest horizon, or None before anything came true."""
+        """WAPE of the median at the shortest horizon, or None before the first score."""
         return self.error_milli / 1000 / self.truth if self.truth else None
 
     @property
@@ -60,11 +60,11 @@ class RegionProgress:
 
 
 class ProgressWatch:
-    """Follows the logs of some regions from where they stand now.
+    """Follows the logs of some regions from their current size.
 
     Args:
         ledger: Open ledger.
-        regions: Their names.
+        regions: Names of the regions.
     """
 
     def __init__(self, ledger: Ledger, regions: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ class ProgressWatch:
         self._followers = [_follower(ledger, progress) for progress in self.regions]
 
     def look(self) -> list[RegionProgress]:
-        """Fold in what was appended since the last look; behind a log that was set back or continued, from where it was cut."""
+        """Fold the entries appended since the last call; from the cut if a log was rolled back or continued."""
         for progress, follower in zip(self.regions, self._followers, strict=True):
             for batch in follower.catch_up(PAGE_ENTRIES):
                 for stored in batch.entries:

@@ -1,7 +1,6 @@
-"""A region as its log tells it: totals, scores, recent counts and issues, folded entry by entry for reading.
+"""Read view of a region's log: totals, scores, recent counts and issues, folded entry by entry.
 
-Nothing here is remembered that the log does not hold, and only the last week is kept; older counts are read
-from the log again by `api.history`.
+Everything here comes from the log. Only the last week is kept; `api.history` reads older counts from the log.
 """
 
 import threading
@@ -48,7 +47,7 @@ Columns = tuple[UInt64s, Int64s]  # cells ascending, counts
 
 @dataclass(slots=True)
 class SlotFacts:
-    """One closed slot: its status, where its entry lies, counts per measure, and what came late."""
+    """One closed slot: its status, the index of its entry, counts per measure, and late rides."""
 
     slot: int
     index: int
@@ -58,7 +57,7 @@ class SlotFacts:
     rides: int = 0
 
     def count(self, measure: str, cell: int) -> int:
-        """Rides of a cell as known now."""
+        """Rides of a cell, including late rides so far."""
         found = 0
         if measure in self.counts:
             cells, counts = self.counts[measure]
@@ -81,7 +80,7 @@ class PartitionTotals:
     uncounted: Counter[str] = field(default_factory=Counter)
 
     def add(self, cut: PartitionCut) -> None:
-        """Take one slot's part."""
+        """Add the totals of one slot."""
         self.received += cut.received
         self.accepted += cut.accepted
         self.duplicate += cut.duplicate
@@ -92,7 +91,7 @@ class PartitionTotals:
 
 
 class RegionView:
-    """Folds a region's log as far as it goes; every method may be called from any thread.
+    """Folds a region's log up to its end; every method may be called from any thread.
 
     Args:
         ledger, blobs: Open stores.
@@ -114,17 +113,17 @@ class RegionView:
         self._scores: deque[SlotScored] = deque(maxlen=self.kept_slots * len(region.measures))
         self._issues: dict[tuple[str, int], Stored[ForecastIssued]] = {}
         self._history: dict[str, tuple[Int64s, UInt64s, Int64s]] | None = None
-        self.lock = threading.RLock()  # hold it to read totals and sums that must fit together
+        self.lock = threading.RLock()  # hold it to read several totals and sums consistently
 
     # --- following the log ---
 
     def refresh(self) -> bool:
-        """Fold what was appended since the last call.
+        """Fold the entries appended since the last call.
 
         Returns:
-            False when the log was set back or continued under another origin: what is folded here is no longer its past.
+            False if the log was rolled back or continued under another origin: this view no longer matches the log.
         """
-        with self.lock:  # Before the look: another thread may fold further meanwhile, and the log would seem set back.
+        with self.lock:  # Taken before the check: else another thread may fold further, and the log would seem rolled back.
             for batch in self._follower.catch_up(PAGE_ENTRIES):
                 if batch.change is not Change.NONE:
                     return False
@@ -188,7 +187,7 @@ class RegionView:
 
     @property
     def first_kept_slot(self) -> int:
-        """Lowest slot whose counts are at hand."""
+        """First slot whose counts are kept."""
         return self._slots[0].slot if self._slots else self.boot.start_slot
 
     def facts(self, slot: int) -> SlotFacts | None:
@@ -217,7 +216,7 @@ class RegionView:
     def bootstrapped_rides(self, measure: str, cell: int, start: int, stop: int) -> list[tuple[int, int]]:
         """(slot, rides) of a cell in slots [start, stop) of the bootstrapped history, where there were any."""
         with self.lock:
-            if self._history is None:  # Read once, when first asked for: a month of a city takes 20 MB.
+            if self._history is None:  # Read once, on first use: a month of a city takes 20 MB.
                 self._history = self._read_history()
         if measure not in self._history:
             return []

@@ -1,4 +1,4 @@
-"""What a ledger says of regions as a whole: which there are, how each is defined and began, and its last run."""
+"""The regions of a ledger: their names, definitions, bootstraps and last runs."""
 
 from ledger.store.log import Ledger
 from schemas.errors import NotFound
@@ -15,7 +15,7 @@ def region_of(ledger: Ledger, name: str) -> Region:
     """A region as its bootstrap recorded it.
 
     Raises:
-        NotFound: it was never bootstrapped here.
+        NotFound: the region was never bootstrapped in this ledger.
     """
     return defined_by(bootstrap_of(ledger, name))
 
@@ -29,7 +29,7 @@ def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
     """The region's first record.
 
     Raises:
-        NotFound: the region was never bootstrapped here.
+        NotFound: it was never bootstrapped in this ledger.
     """
     record = ledger.find(region_log(region), RegionBootstrapped)
     if record is None:
@@ -40,7 +40,7 @@ def bootstrap_of(ledger: Ledger, region: str) -> RegionBootstrapped:
 
 
 def last_run(ledger: Ledger, region: str) -> RunStarted | None:
-    """What the newest run of a region said when it began; None if there was none. Runs of other regions say nothing of it."""
+    """Start record of the newest run of a region; None if there was none."""
     found = None
     for started in ledger.records(RUNS_LOG, RunStarted):
         if started.command == f"run {region}":

@@ -1,7 +1,7 @@
-"""In which environment an entry of a region's log may have been written: interpreter, wheels, CPU, time zones.
+"""Environments in which an entry of a region's log may have been written: interpreter, wheels, CPU, time zones.
 
-The region's log says only where the environment made a difference (`EnvironmentChanged`); `runs` says which runs there
-were, and in which environment each began. Where both leave it open, an entry has several possible environments.
+The region's log records an environment only where it made a difference (`EnvironmentChanged`); the `runs` log records
+each run and its environment. Where the two do not decide, an entry has several possible environments.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Writer:
     """One run of a region.
 
     Attributes:
-        started: What it said when it began.
-        least: Size of the region's log that was there before it wrote anything; it may have been larger.
-        most: Size that it cannot have written past, -1 for no bound.
+        started: Its start record.
+        least: Lower bound of the size of the region's log before its first append.
+        most: Upper bound of the size of the region's log after its last append, -1 for none.
     """
 
     started: RunStarted
@@ -39,7 +39,7 @@ def writers_of(ledger: Ledger, region: str) -> tuple[Writer, ...]:
     first = 0
     for stored in ledger.scan(region_log(region), kind=EnvironmentChanged):
         change = stored.record
-        # A run appends the change before it says that it has started.
+        # A run appends the change before its start record.
         taken_over = [i for i in range(first, len(writers)) if writers[i].started.environment == change.environment]
         if taken_over:
             first = taken_over[0]
@@ -51,7 +51,7 @@ def writers_of(ledger: Ledger, region: str) -> tuple[Writer, ...]:
 
 
 def may_have_written(writers: tuple[Writer, ...], index: int) -> tuple[Writer, ...]:
-    """Which of them may have written the entry at an index.
+    """The writers that may have written the entry at an index.
 
     >>> run = RunStarted(run="a", command="run nyc", started_at_us=0, host="host", environment=b"one", packages="", source="", processes=1)
     >>> [w.least for w in may_have_written((Writer(run, 0, 10), Writer(run, 10)), 12)]
@@ -61,5 +61,5 @@ def may_have_written(writers: tuple[Writer, ...], index: int) -> tuple[Writer, .
 
 
 def environments_at(writers: tuple[Writer, ...], index: int) -> frozenset[bytes]:
-    """Digests of the environments in which the entry at an index may have been written; empty when no run is on record."""
+    """Digests of the environments in which the entry at an index may have been written; empty if no run is recorded."""
     return frozenset(writer.started.environment for writer in may_have_written(writers, index))

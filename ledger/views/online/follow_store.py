@@ -1,4 +1,4 @@
-"""Keeps an online store of this process as new as the ledger, where no publisher fills one."""
+"""Keeps this process's own online store up to date with the ledger, where no publisher fills one."""
 
 import logging
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from schemas.records.records import ForecastIssued, region_log
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 2.0  # after a store did not answer
+RETRY_S = 2.0  # after a store was unavailable
 
 
 class StoreFollower:
     """Puts the newest issue of every region and measure into a store.
 
     Args:
-        ledger, blobs: Where issues come from.
-        store: Where they go.
-        regions: Names.
+        ledger, blobs: Source of the issues.
+        store: Store to fill.
+        regions: Names of the regions.
     """
 
     def __init__(self, ledger: Ledger, blobs: Blobs, store: OnlineStore, regions: Sequence[str]) -> None:
@@ -32,11 +32,11 @@ class StoreFollower:
         self._followers = {region: Follower(ledger, region_log(region)) for region in regions}
 
     def step(self) -> int:
-        """Look once; returns how many issues were put."""
+        """Refresh the store once; returns how many issues were put."""
         return sum(self._refresh(region, follower) for region, follower in self._followers.items())
 
     def run(self, stop: Stop) -> None:
-        """Look until told to stop; a store that does not answer is waited for."""
+        """Refresh the store until `stop` is set; retry while a store is unavailable."""
         with closing(self._ledger.wakeup(*map(region_log, self._followers))) as wakeup:
             pace = Pace(wakeup)
             while not stop.is_set():
@@ -52,7 +52,7 @@ class StoreFollower:
         seen = follower.look()
         if seen is None:
             return 0
-        # Whatever became of the log, what counts is its newest issue; the store compares the number of the origin first.
+        # However the log changed, only its newest issue matters; the store compares the number of the origin first.
         put = refresh(self._store, self._blobs, self._issues(region), seen.next.number)
         follower.move(Place(seen.next.number, seen.head.size))
         return put

@@ -1,4 +1,4 @@
-"""The online store inside one process: rebuilt from the ledger at start, gone at the end."""
+"""The online store in the memory of one process: rebuilt from the ledger at start."""
 
 from threading import Lock
 
@@ -22,7 +22,7 @@ class MemoryStore:
         with self._writing:
             if issue.place <= self.newest(*place):
                 return False
-            # Issue and chunks change places in one assignment, so that a reader in another thread sees one issue.
+            # Issue and chunks are replaced in one assignment, so that a reader in another thread never mixes two issues.
             self._issues[place] = issue, blob
             return True
 

@@ -1,7 +1,7 @@
-"""What the online store promises: the newest forecasts of every region, one cell or all, without the ledger.
+"""The contract of the online store: the newest forecasts of every region, one cell or all, without reading the ledger.
 
-Everything in it can be rebuilt from the ledger; it is fast, never the truth. An issue replaces an older one
-and never a newer one, in whatever order several publishers write.
+It is a cache that can be rebuilt from the ledger. An issue replaces an older one and never a newer one, in
+whatever order several publishers write.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class StoredIssue:
     Attributes:
         index: Of its entry in the region's log.
         entry: Payload of that entry, a `ForecastIssued`.
-        blob: Its chunks, as `schemas.forecasts.chunks.pack_blob` put them together; empty for an issue without cells.
-        number: Of the log's origin: a log that was continued begins again at lower indexes.
+        blob: Its chunks, packed by `schemas.forecasts.chunks.pack_blob`; empty for an issue without cells.
+        number: Of the log's origin: a log that was continued starts again at lower indexes.
     """
 
     index: int
@@ -33,7 +33,7 @@ class StoredIssue:
 
     @property
     def place(self) -> tuple[int, int]:
-        """What makes one issue newer than another: its log's number, then its index."""
+        """Orders issues by age: number of the log's origin, then index."""
         return self.number, self.index
 
 
@@ -55,13 +55,13 @@ class OnlineStore(Protocol):
     """The newest issue of every region and measure."""
 
     def put(self, issue: StoredIssue) -> bool:
-        """Replace what is there for the region and measure of its entry; visible whole to every reader when it returns.
+        """Replace the issue of its region and measure, atomically for readers.
 
         Returns:
-            False if an equal or newer place is there: nothing was changed.
+            False if the stored issue is the same or newer: nothing was changed.
         Raises:
-            DamagedError: the entry is no `ForecastIssued`, or the blob not one of chunks.
-            StoreUnavailable: the store does not answer.
+            DamagedError: the entry is not a `ForecastIssued`, or the blob does not hold chunks.
+            StoreUnavailable: the store does not respond.
         """
         ...
 
@@ -70,7 +70,7 @@ class OnlineStore(Protocol):
         ...
 
     def cell(self, region: str, measure: str, cell: int) -> StoredCell | None:
-        """The chunk of the newest issue that holds a cell; None if it forecasts no such cell."""
+        """The chunk of the newest issue that holds a cell; None if the issue does not forecast the cell."""
         ...
 
     def newest(self, region: str, measure: str) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def place_of(issue: StoredIssue) -> tuple[str, str]:
     """(region, measure) of an issue.
 
     Raises:
-        DamagedError: its entry is no `ForecastIssued`.
+        DamagedError: its entry is not a `ForecastIssued`.
     """
     record = decode(issue.entry)
     if not isinstance(record, ForecastIssued):
@@ -94,6 +94,6 @@ def chunks_of(issue: StoredIssue) -> Blob:
     """The chunks of an issue.
 
     Raises:
-        DamagedError: its blob is not one of chunks.
+        DamagedError: its blob does not hold chunks.
     """
     return unpack_blob(issue.blob) if issue.blob else Blob((), np.empty(0, np.uint64))

@@ -1,4 +1,4 @@
-"""The online store in Redis: one hash per region and measure, one field per chunk, so that a cell costs one question.
+"""The online store in Redis: one hash per region and measure, one field per chunk, so that a cell takes one request.
 
 Hash `ridecast:<instance>:<region>:<measure>` has the fields `number` (of the log's origin), `index` (in the log),
 `entry` (the issue's payload), `head` (the blob up to its first chunk), `firsts` (first cell of each chunk, uint64
@@ -29,12 +29,12 @@ redis.call('HSET', KEYS[1], 'number', ARGV[1], 'index', ARGV[2])
 for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1
 """
-TRIES = 2  # how often a reader lets a writer overtake it before it asks for the whole issue
+TRIES = 2  # reads of one chunk that a writer may overtake before the whole issue is read
 
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What an issue's chunks begin with; kept, because it changes only with the issue."""
+    """First cell of each chunk of an issue; cached, because it changes only with the issue."""
 
     place: tuple[int, int]
     firsts: UInt64s
@@ -44,8 +44,8 @@ class RedisStore:
     """Newest issues in Redis.
 
     Args:
-        client: Open `redis.Redis` that returns bytes (`decode_responses` off); its own types say "now or later" for
-            every answer, and differ between releases.
+        client: Open `redis.Redis` that returns bytes (`decode_responses` off). Untyped: its own types give a value or
+            an awaitable for every response, and differ between releases.
         instance: Name of this installation.
     """
 
@@ -92,7 +92,7 @@ class RedisStore:
                 held = number >= 0 and chunk is not None and Blob((chunk,), contents.firsts[number : number + 1]).chunk_of(cell)
                 return StoredCell(cast(bytes, entry), place[1], cast(bytes, chunk)) if held else None
             self._contents.pop(key, None)  # a newer issue has come, or Redis was emptied
-        # Writers come faster than two questions: ask for all of it in one.
+        # Writers are faster than two requests: read the whole issue in one.
         issue = self.get(region, measure)
         chunk_of_cell = chunks_of(issue).chunk_of(cell) if issue is not None else None
         return StoredCell(issue.entry, issue.index, chunk_of_cell[1]) if issue is not None and chunk_of_cell else None
@@ -112,7 +112,7 @@ class RedisStore:
         return f"{self._prefix}{region}:{measure}"
 
     def _ask(self, key: str, *fields: str) -> tuple[tuple[int, int] | None, list[bytes | None]]:
-        """(number, index) of what is there at that moment, and some of its fields."""
+        """(number, index) of the stored issue, and some of its fields, read atomically."""
         try:
             number, index, *values = self._client.hmget(key, ("number", "index", *fields))
         except RedisError as cause:

@@ -1,4 +1,4 @@
-"""How an online store becomes as new as a region's log: by the publisher, or by a process that keeps its own store."""
+"""Bring an online store up to date with a region's log; used by the publisher and by processes with their own store."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from schemas.regions import Region
 
 
 def newest_issues(ledger: Ledger, region: Region) -> list[Stored[ForecastIssued]]:
-    """The issues of the newest slot that has any, in order of the log."""
+    """The issues of the newest slot with issues, in log order."""
     log = region_log(region.id)
     last = ledger.entry(log, ForecastIssued)
     if last is None:
         return []
-    # A slot's issues are appended together: found by slot, none is missed that comes while we look.
+    # The issues of a slot are appended together, so a search by slot never returns only some of them.
     found = [ledger.entry(log, ForecastIssued, slot=last.slot, subject=name) for name in region.measures]
     return sorted((issue for issue in found if issue is not None), key=lambda issue: issue.index)
 
 
 def refresh(store: OnlineStore, blobs: Blobs, issues: Sequence[Stored[ForecastIssued]], number: int) -> int:
-    """Put the issues that are newer than what the store holds; returns how many were put.
+    """Put the issues that are newer than the stored ones; returns how many were put.
 
     Args:
-        issues: Of one region, as `newest_issues` finds them.
+        issues: Of one region, as `newest_issues` returns them.
         number: Of the origin of their log.
     """
     put = 0
@@ -36,5 +36,5 @@ def refresh(store: OnlineStore, blobs: Blobs, issues: Sequence[Stored[ForecastIs
 
 
 def blob_of(blobs: Blobs, issue: ForecastIssued) -> bytes:
-    """The chunks of an issue, empty for one without cells."""
+    """The blob with the chunks of an issue; empty for one without cells."""
     return blobs.get(issue.blob) if issue.blob else b""
