@@ -95,7 +95,11 @@ MUTANTS = (
         argued="An excuse never reaches beyond what the log of some partition has cut, so that both maxima are the same.",
     ),
     Mutant(
-        "old news of standing idle", OPEN, "(lane is heard and lane.standing is Standing.IDLE)", "lane.standing is Standing.IDLE", (SLOTS,)
+        "old news of standing idle",
+        OPEN,
+        "(lane is updated and lane.standing is Standing.IDLE)",
+        "lane.standing is Standing.IDLE",
+        (SLOTS,),
     ),
     Mutant(
         "late for an excused slot, counted in it",
