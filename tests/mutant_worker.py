@@ -152,7 +152,7 @@ def attempt(mutant: Mutant) -> Outcome:
     finally:
         shutil.copy2(ROOT / mutant.file, file)
     spent = time.monotonic() - began
-    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) ([\w/.]+\.py.*?)(?: - |$)", said, re.MULTILINE)
     if status in (1, 2, 4) and failed:
         return Outcome(mutant, failed[1], "", spent)
     if status == -1:

@@ -2,10 +2,13 @@
 
 from datetime import datetime
 
+import numpy as np
 import pytest
 
 import ledger.views.region_view
+from api.history import of_cell
 from schemas.events.cells import cell_texts
+from schemas.records.count_table import to_table
 from schemas.regions import load_region
 from tests.api.client import Client
 from tests.api.town import HISTORY_SLOTS, SLOT_S, START_SLOT, Town, status_of
@@ -81,3 +84,12 @@ def test_the_town_is_as_long_as_the_tests_believe(town: Town) -> None:
 
 def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
+
+
+def test_rides_of_another_measure_are_not_counted() -> None:
+    """Of tables of two measures in one entry, those of the measure that is asked for are read, and of its cell."""
+    cells = np.array([7, 9], np.uint64)
+    tables = (to_table("requests", [3, 3], cells, [1, 2]), to_table("pickups", [3, 3], cells, [10, 20]))
+    assert [(3, 20)] == of_cell(tables, "pickups", 9)
+    assert [(3, 1)] == of_cell(tables, "requests", 7)
+    assert [] == of_cell(tables, "requests", 8)

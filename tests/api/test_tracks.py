@@ -1,9 +1,12 @@
 """A track shows each forecast beside the rides of the very same window."""
 
+import numpy as np
 import pytest
 
+from api.tracks import truth_of
 from ledger.views.region_view import RegionView, SlotFacts
 from schemas.events.cells import cell_texts
+from schemas.records.records import SlotStatus
 from tests.api.client import Client
 from tests.api.town import START_SLOT, Town
 
@@ -57,3 +60,14 @@ def test_an_answer_is_never_older_than_its_tag(growing_town: Town, monkeypatch: 
     etag = client.get(address).headers["etag"]
     assert grown
     assert client.get(address, if_none_match=etag).status_code == 200
+
+
+@pytest.mark.parametrize(("statuses", "rides"), [("oo", 4), ("op", 4), ("ou", None), ("uo", None), ("o", None)])
+def test_truth_of_an_outage_is_unknown(monkeypatch: pytest.MonkeyPatch, statuses: str, rides: int | None) -> None:
+    """A window with a slot that was not observed, or is still open, has no truth; a partial slot counts what it has."""
+    named = {"o": SlotStatus.OBSERVED, "p": SlotStatus.PARTIAL, "u": SlotStatus.UNOBSERVED}
+    counts = {"pickups": (np.array([9], np.uint64), np.array([2]))}
+    kept = {5 + at: SlotFacts(5 + at, at, named[status], counts) for at, status in enumerate(statuses)}
+    monkeypatch.setattr(RegionView, "facts", lambda view, slot: kept.get(slot))
+    view = RegionView.__new__(RegionView)
+    assert rides == truth_of(view, "pickups", 9, 5, 2)

@@ -49,20 +49,20 @@ MUTANTS = (
     Mutant("read beyond the pinned end", PUMP, "raw.offsets[-1] >= self._end", "raw.offsets[-1] > self._end", (PUMPED,)),
     Mutant("deduplication not warmed", PUMP, "max(0, open_from - rules.dedup_horizon_events)", "open_from", (PUMPED,)),
     Mutant("a gap told for every start", PUMP, "if FROM_LOWEST != point.open_from < lowest", "if point.open_from < lowest", (PUMPED,)),
-    Mutant("resume at the cut", RESUME, "ResumePoint(cut.open_from, cut.cut,", "ResumePoint(cut.cut, cut.cut,", (RECORDED, RESUMED, LOCAL)),
+    Mutant("resume at the cut", RESUME, "ResumePoint(cut.open_from, cut.cut,", "ResumePoint(cut.cut, cut.cut,", (RESUMED,)),
     Mutant(
         "a source with other partitions accepted",
         RESUME,
         "if wanted != known:",
         "if False:",
-        (RECORDED, RESUMED, LOCAL, "tests/dataflows/stream/test_start.py"),
+        (RESUMED,),
     ),
     Mutant(
         "a source that ends earlier accepted",
         RESUME,
         "(expected := plan.points[partition].counted_until) > end",
         "(expected := plan.points[partition].counted_until) > end + 10**9",
-        ("tests/dataflows/stream/test_start.py", LOCAL, "tests/ridecast/test_failures.py"),
+        ("tests/ridecast/test_failures.py::test_other_rides_are_said",),
     ),
     Mutant(
         "target a slot early", RECORD, "(outcome.closed.slot + 1) * region.slot_us", "outcome.closed.slot * region.slot_us", (RECORDED,)
@@ -76,6 +76,6 @@ MUTANTS = (
         "root([leaf_hash(chunk) for chunk in chunks[:1]])",
         (RECORDED, RESUMED),
     ),
-    Mutant("own floating point may differ", RUN, "stored.index >= self._ours_from or ", "", (RESUMED, LOCAL)),
-    Mutant("a difference of counts is an environment's", RUN, " or stored.kind not in FLOATING)", ")", (RESUMED, LOCAL)),
+    Mutant("own floating point may differ", RUN, "stored.index >= self._ours_from or ", "", (RESUMED,)),
+    Mutant("a difference of counts is an environment's", RUN, " or stored.kind not in FLOATING)", ")", (RESUMED,)),
 )

@@ -76,6 +76,19 @@ def test_counts_that_do_not_match_are_a_divergence(settled: Settled, tmp_path: P
         run_here(forged)
 
 
+def test_counts_that_do_not_follow_are_a_divergence_in_any_environment(settled: Settled, tmp_path: Path) -> None:
+    """Another environment excuses floating point, but never what is counted."""
+    place = interrupted(settled, tmp_path / "home")
+    forged = rewritten(place, SlotClosed, {"status": "unobserved"}, tmp_path / "forged")
+    stores = forged.open()
+    stores.environment = b"another environment, 32 bytes..."
+    source = open_rides(forged.rides)
+    with pytest.raises(DivergenceError, match=r"region/small entry \d+ \(SlotClosed, slot \d+\): folding it again gives other bytes"):
+        run_embedded(stores, source, ["small"], bounded=True)
+    source.close()
+    stores.close()
+
+
 def test_another_forecast_in_the_same_environment_is_a_divergence(settled: Settled, tmp_path: Path) -> None:
     """In the same environment the last bit of a forecast must be reproduced."""
     place = interrupted(settled, tmp_path / "home")
