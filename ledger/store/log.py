@@ -17,7 +17,7 @@ from ledger.store import statements
 from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
-from ledger.store.tables import DatabaseStores, EmbeddedStores, Stores, database_engine, display_name, reading, writing
+from ledger.store.tables import PostgresDatabases, SqliteDatabases, Databases, database_engine, display_name, reading, writing
 from ledger.store.wakeups import Wakeup, open_wakeup
 from schemas.errors import VERIFY_LEDGER, ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
@@ -83,7 +83,7 @@ def open_embedded(home: Path, *, instance: str, clock: Callable[[], float], sign
         clock: Monotonic seconds; sets the interval between checkpoints.
         signer: Signs the checkpoints; readers pass a function that finds the public key.
     """
-    return Ledger(EmbeddedStores(home / "ledger"), home / "checkpoints", instance=instance, clock=clock, signer=signer)
+    return Ledger(SqliteDatabases(home / "ledger"), home / "checkpoints", instance=instance, clock=clock, signer=signer)
 
 
 def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> "Ledger":
@@ -93,7 +93,7 @@ def open_database(url: str, checkpoints_dir: Path, *, instance: str, clock: Call
         UsageError: the address is not a PostgreSQL address.
         StoreUnavailable: the server does not answer.
     """
-    return Ledger(DatabaseStores(database_engine(url)), checkpoints_dir, instance=instance, clock=clock, signer=signer)
+    return Ledger(PostgresDatabases(database_engine(url)), checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
 
 class Ledger:
@@ -103,7 +103,7 @@ class Ledger:
     not: repeat it with the same content, which has no effect if it succeeded.
     """
 
-    def __init__(self, stores: Stores, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
+    def __init__(self, stores: Databases, checkpoints_dir: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
         self._stores = stores
         self._ids: dict[str, int] = {}
         self.archive: Archive | None = None  # holds the bytes of old entries; set by the code that opens the ledger

@@ -94,7 +94,7 @@ ADVICE = (
 )
 
 
-class Stores(Protocol):
+class Databases(Protocol):
     """The databases that store logs."""
 
     def engine_of(self, log: str, *, create: bool) -> Engine | None:
@@ -107,7 +107,7 @@ class Stores(Protocol):
         """Close all connections."""
 
 
-class EmbeddedStores:
+class SqliteDatabases:
     """One SQLite file per log, so that writers of different logs never wait for each other."""
 
     def __init__(self, folder: Path) -> None:
@@ -116,7 +116,7 @@ class EmbeddedStores:
         self._lock = Lock()
 
     def engine_of(self, log: str, *, create: bool) -> Engine | None:
-        """See `Stores`."""
+        """See `Databases`."""
         engine = self._engines.get(log)
         if engine is not None:
             return engine
@@ -127,34 +127,34 @@ class EmbeddedStores:
             return self._engines.get(log)
 
     def names(self) -> tuple[str, ...]:
-        """See `Stores`."""
+        """See `Databases`."""
         return tuple(sorted(path.stem.replace("__", "/", 1) for path in self._folder.glob("*.sqlite")))
 
     def close(self) -> None:
-        """See `Stores`."""
+        """See `Databases`."""
         with self._lock:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines.clear()
 
 
-class DatabaseStores:
+class PostgresDatabases:
     """One PostgreSQL database for all logs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def engine_of(self, log: str, *, create: bool) -> Engine | None:
-        """See `Stores`."""
+        """See `Databases`."""
         return self._engine
 
     def names(self) -> tuple[str, ...]:
-        """See `Stores`."""
+        """See `Databases`."""
         with reading(self._engine, "logs") as connection:
             return tuple(connection.scalars(sa.select(LOGS.c.name).order_by(LOGS.c.name)))
 
     def close(self) -> None:
-        """See `Stores`."""
+        """See `Databases`."""
         self._engine.dispose()
 
 

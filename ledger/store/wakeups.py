@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from ledger.store.statements import CHANNEL
-from ledger.store.tables import Stores, connect_postgres
+from ledger.store.tables import Databases, connect_postgres
 from schemas.errors import RidecastError
 
 CHECK_S = 0.02  # how often SQLite's counter is looked at; one look takes microseconds
@@ -57,7 +57,7 @@ class Wakeup(Protocol):
         ...
 
 
-def open_wakeup(stores: Stores, logs: Sequence[str]) -> Wakeup:
+def open_wakeup(stores: Databases, logs: Sequence[str]) -> Wakeup:
     """What tells of the growth of some logs; it never raises for a database that does not answer."""
     with suppress(RidecastError):
         for log in logs:
@@ -70,7 +70,7 @@ def open_wakeup(stores: Stores, logs: Sequence[str]) -> Wakeup:
 class CommitCounts:
     """The wake-up of SQLite: the counter of commits that each log's file has, read on a connection that stays open."""
 
-    def __init__(self, stores: Stores, logs: Sequence[str]) -> None:
+    def __init__(self, stores: Databases, logs: Sequence[str]) -> None:
         self._stores = stores
         self._connections: dict[str, PoolProxiedConnection | None] = dict.fromkeys(logs)
         self._counts = self._read()
