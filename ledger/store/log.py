@@ -17,7 +17,7 @@ from ledger.store import statements
 from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
-from ledger.store.tables import PostgresDatabases, SqliteDatabases, Databases, database_engine, display_name, reading, writing
+from ledger.store.tables import Databases, PostgresDatabases, SqliteDatabases, database_engine, display_name, reading, writing
 from ledger.store.wakeups import Wakeup, open_wakeup
 from schemas.errors import VERIFY_LEDGER, ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
