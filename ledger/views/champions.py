@@ -56,7 +56,7 @@ class Artefacts:
         """Measure -> (digest, artefact) of its champion; a measure without one is left out.
 
         Raises:
-            NotFound: an artefact is gone.
+            NotFound: an artefact is missing.
         """
         digests = {measure: control.champions.get((region.id, measure), b"") for measure in region.measures}
         found = {measure: (digest, self.get(digest)) for measure, digest in digests.items() if digest}
@@ -69,5 +69,5 @@ class Artefacts:
             try:
                 self._held[digest] = self._blobs.get(digest)
             except NotFound as cause:
-                raise NotFound(f"model {digest.hex()}: its artefact is gone") from cause
+                raise NotFound(f"model {digest.hex()}: its artefact is missing") from cause
         return self._held[digest]

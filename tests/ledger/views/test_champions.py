@@ -80,6 +80,6 @@ def test_an_artefact_is_read_once_while_it_serves(tmp_path: Path) -> None:
         control = Control(1, b"", {("nyc", "pickups"): digest, ("nyc", "requests"): b"", ("tehran", "pickups"): second})
         assert {"pickups": (digest, data)} == artefacts.in_force(control, region)
         assert read == counted.read
-    with pytest.raises(NotFound, match=f"model {'ff' * 32}: its artefact is gone"):
+    with pytest.raises(NotFound, match=f"model {'ff' * 32}: its artefact is missing"):
         artefacts.get(b"\xff" * 32)
     blobs.close()
