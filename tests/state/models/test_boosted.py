@@ -36,8 +36,8 @@ def test_an_artefact_unpacks_to_what_was_packed() -> None:
     [
         (lambda artefact: b"PK" + artefact[2:], "expected an artefact that starts with"),
         (lambda artefact: artefact[:-1], "bytes, got"),
-        (lambda artefact: artefact[:40], "header does not read"),
-        (lambda artefact: artefact[:-2000] + bytes(2000), "trees do not load"),
+        (lambda artefact: artefact[:40], "cannot read the artefact's header"),
+        (lambda artefact: artefact[:-2000] + bytes(2000), "cannot load the trees"),
     ],
 )
 def test_damaged_bytes_are_refused_by_name(spoil: object, says: str) -> None:
