@@ -1,7 +1,7 @@
-"""Who read what: answers are counted in memory and spooled once a second, off the path of requests.
+"""Access counts: responses are counted in memory and spooled once a second, outside the path of requests.
 
-Only what cannot name a person is counted: an opaque subject, the operation, a region that is served, the status. What
-was counted since the last second is lost when the process is killed.
+Nothing that identifies a person is counted: only an opaque subject, the operation, a served region, the status. Counts
+since the last second are lost if the process is killed.
 """
 
 import logging
@@ -22,22 +22,22 @@ log = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 SPOOL_EVERY_S = 1.0
-MOST_ROWS = 2_000  # different answers in one second; further ones are counted as dropped
+MOST_ROWS = 2_000  # different rows in one second; others are counted as dropped
 ROWS_PER_RECORD = 400  # an entry has at most 65,535 bytes, a row of the longest names 150
-WARN_EVERY_FAILURES = 60  # a minute
+WARN_EVERY_FAILURES = 60  # once a minute
 
 
 def subject_of(request: Request) -> str:
-    """Opaque id of the key that a request came with: there are no keys yet, so everybody is anonymous."""
+    """Opaque id of the API key of a request: there are no API keys yet, so every request is anonymous."""
     return ANONYMOUS
 
 
 class AccessCounter:
-    """Counts answers; threads share it.
+    """Counts responses; thread-safe.
 
     Args:
-        spool: Where counts go.
-        regions: Regions that are served: other names are a stranger's text and are not kept.
+        spool: Destination of the counts.
+        regions: Regions that are served: other names are untrusted input and are not recorded.
         clock: Seconds since 1970, UTC.
     """
 
@@ -50,7 +50,7 @@ class AccessCounter:
         self._failures = 0
 
     def count(self, request: Request, operation: str, status: int) -> None:
-        """Count one answer."""
+        """Count one response."""
         region = request.path_params.get("region", "")
         row = subject_of(request), operation, region if region in self._regions else "", status
         with self._lock:
@@ -60,7 +60,7 @@ class AccessCounter:
                 self._dropped += 1
 
     def spool_counts(self) -> None:
-        """Spool what was counted since the last time; when that fails it is dropped, and the next record says how much."""
+        """Spool the counts since the last call; if that fails they are dropped, and the next record has their number."""
         now_us = self._now_us()
         with self._lock:
             counts, self._counts = self._counts, Counter()
@@ -84,11 +84,11 @@ class AccessCounter:
         except RidecastError as cause:
             self._dropped_again(dropped + counts.total())
             if self._failures % WARN_EVERY_FAILURES == 0:
-                log.warning("accesses are not recorded: %s", cause)
+                log.warning("access counts are not recorded: %s", cause)
             self._failures += 1
 
     def run(self, stop: Stop) -> None:
-        """Spool once a second until told to stop, and then what is left."""
+        """Spool once a second until `stop` is set, then spool the rest."""
         while not stop.wait(SPOOL_EVERY_S):
             self.spool_counts()
         self.spool_counts()

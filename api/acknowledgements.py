@@ -1,4 +1,4 @@
-"""Acknowledgements: somebody has seen an entry, and what became of it. Spooled here, appended by the process with the key."""
+"""Acknowledgements: a client has handled an entry, with an outcome. Spooled here, appended by the process with the key."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from schemas.records.record_codec import encode
 RETRY_AFTER_S = 60
 LOG_NAME: JsonSchema = {"type": "string", "description": "name of the log", "example": "region/nyc", "maxLength": 100}
 INDEX: JsonSchema = {"type": "integer", "minimum": 0, "description": "of the entry in its log"}
-# A closed set, no free text: what enters the ledger stays for ever, and must name no person.
+# A closed set instead of free text: ledger entries are permanent and must not name a person.
 OUTCOME: JsonSchema = {"type": "string", "enum": ["seen", "handled", "false_alarm"], "description": "what became of it"}
 
 
@@ -31,12 +31,12 @@ def post_acknowledgement(context: ApiContext, request: Request) -> Response:
     if index >= size:
         raise bad_value("index", f"expected an entry below {size}, the size of {log}, got {index}")
     if context.spool is None:
-        raise Problem(503, "no-spool", "this process has nowhere to keep what is written")
+        raise Problem(503, "no-spool", "this process has no spool, so it accepts no writes")
     record = Acknowledged(log=log, index=index, outcome=outcome, subject=subject_of(request), acknowledged_at_us=context.now_us())
     try:
         number = context.spool.put([encode(record)])
     except SpoolFull as cause:
-        detail = "nobody appends what is written here at the moment; try again later"
+        detail = "the spool is full, because no process appends it to the ledger; try again later"
         raise Problem(503, "spool-full", detail, headers={"retry-after": str(RETRY_AFTER_S)}) from cause
     return answer(request, {"log": log, "index": index, "outcome": outcome, "spooled": number}, CachePolicy.NO_STORE, status=202)
 

@@ -1,8 +1,8 @@
-"""The body of a request: read within a bound, parsed strictly, and checked by the very schema that OpenAPI shows.
+"""The body of a request: read up to a size limit, parsed strictly, and checked by the schema that OpenAPI publishes.
 
-The part of JSON Schema that our operations declare: type, enum, required, properties, additionalProperties (false),
-items, maxItems, minLength, maxLength, minimum, maximum, pattern. A schema with anything else is refused when the
-application is built, so that nothing is shown that is not checked.
+Supported keywords of JSON Schema: type, enum, required, properties, additionalProperties (false), items, maxItems,
+minLength, maxLength, minimum, maximum, pattern. A schema with any other keyword is refused when the application is
+built, so that every published constraint is checked.
 """
 
 import json
@@ -30,14 +30,14 @@ _TYPES: dict[object, tuple[type, ...]] = {
 
 
 def require_checkable(schema: JsonSchema, where: str) -> None:
-    """Refuse a schema that says more than `require_valid` checks.
+    """Refuse a schema with constraints that `require_valid` does not check.
 
     Raises:
-        ContractError: it has another keyword or type.
+        ContractError: it has an unsupported keyword or type.
     """
     unknown = schema.keys() - _CHECKED - _SHOWN_ONLY
     if unknown or schema.get("type") not in _TYPES or schema.get("additionalProperties", False) is not False:
-        raise ContractError(f"{where}: expected a schema of the checked part of JSON Schema, got {schema}")
+        raise ContractError(f"{where}: expected a schema with supported keywords and types, got {schema}")
     for name, inner in _properties(schema).items():
         require_checkable(inner, f"{where}.{name}")
     if "items" in schema:
@@ -48,7 +48,7 @@ async def read_json(request: Request, schema: JsonSchema) -> object:
     """The request's body, checked.
 
     Raises:
-        Problem: 415 not JSON by its content type, 413 too large, 400 no JSON, 422 not what the schema asks for.
+        Problem: 415 content type is not JSON, 413 too large, 400 invalid JSON, 422 does not match the schema.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -67,7 +67,7 @@ async def read_json(request: Request, schema: JsonSchema) -> object:
 
 
 def require_valid(schema: JsonSchema, value: object, field: str) -> None:
-    """Refuse a value that the schema does not allow, naming the first field that is to blame.
+    """Refuse a value that does not match the schema; the error names the first invalid field.
 
     Raises:
         Problem: 422.
@@ -150,9 +150,9 @@ def _schema(found: object) -> JsonSchema:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name occurs twice in one object")
+        raise ValueError("duplicate name in an object")
     return found
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a JSON number")

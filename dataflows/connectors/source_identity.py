@@ -1,4 +1,4 @@
-"""Which log of rides a source reads: named fields, and the text under which a run records them."""
+"""Identity of the ride log that a source reads: named fields, and the text in which a run records them."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from schemas.errors import DamagedError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceIdentity:
-    """What tells one log of rides from another under the same name; a field that a source does not know is empty.
+    """Distinguishes ride logs, also those with the same name; a field that a source does not know is empty.
 
     Attributes:
         files: Name of the directory of event files.
-        origin: Digest of what a directory says that it was made from.
+        origin: Digest of the origin that a directory declares.
         cluster: Id of the Kafka cluster.
         topic: Name of the topic.
-        topic_id: Id of the topic: one that is made anew under the same name has another.
+        topic_id: Id of the topic: it changes when the topic is recreated under the same name.
     """
 
     files: str = ""
@@ -30,7 +30,7 @@ class SourceIdentity:
         return {name: value for name, value in sorted(asdict(self).items()) if value}
 
     def line(self) -> str:
-        """The identity in one line for a person; it is not parsed.
+        """The identity in one line, for display; it is not parsed.
 
         >>> SourceIdentity(topic="rides.raw", cluster="c1").line()
         'cluster=c1 topic=rides.raw'
@@ -38,7 +38,7 @@ class SourceIdentity:
         return " ".join(f"{name}={value}" for name, value in self.known().items())
 
     def to_json(self) -> str:
-        """Canonical JSON, as `RunStarted.source` holds it: sorted names, known fields only.
+        """Canonical JSON, as stored in `RunStarted.source`: sorted names, only known fields.
 
         >>> SourceIdentity(topic="rides.raw", cluster="c1").to_json()
         '{"cluster":"c1","topic":"rides.raw"}'
@@ -47,10 +47,10 @@ class SourceIdentity:
 
     @classmethod
     def from_text(cls, text: str) -> "SourceIdentity":
-        """The identity that a run recorded: JSON, or the line that earlier releases wrote. Unknown names are left out.
+        """The identity that a run recorded: JSON, or the line that earlier releases wrote. Unknown names are ignored.
 
         Raises:
-            DamagedError: it looks like JSON, and is no object of texts.
+            DamagedError: it starts like JSON, but is not an object of strings.
 
         >>> SourceIdentity.from_text("cluster=c1 topic=rides.raw") == SourceIdentity.from_text('{"topic":"rides.raw","cluster":"c1"}')
         True
@@ -59,17 +59,17 @@ class SourceIdentity:
             try:
                 found = json.loads(text)
             except ValueError as cause:
-                raise DamagedError(f"identity of a source: expected JSON, got {text!r}") from cause
+                raise DamagedError(f"source identity: expected JSON, got {text!r}") from cause
             if not all(isinstance(value, str) for value in found.values()):
-                raise DamagedError(f"identity of a source: expected texts only, got {text!r}")
+                raise DamagedError(f"source identity: expected only strings, got {text!r}")
         else:
             found = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", text))
         return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
 
     def may_be(self, other: "SourceIdentity") -> bool:
-        """Whether both may name the same log: they have a field in common, and nothing that both of them know differs.
+        """Whether both may be the same log: they have a known field in common, and all common fields are equal.
 
-        A directory may be moved: where both know what it was made from, its name does not matter.
+        A directory may be moved: if both know the origin, the name is ignored.
 
         >>> SourceIdentity(files="rides", origin="ab").may_be(SourceIdentity(files="moved", origin="ab"))
         True

@@ -1,1 +1,1 @@
-"""The Bytewax flow and its plain twin: pump, region run, record, resume, publish; the composition root."""
+"""The pipeline, with Bytewax or in one process: pump, region run, record, resume, publish; the composition root."""

@@ -1,4 +1,4 @@
-"""What floating-point results depend on: interpreter, wheels, CPU features, time zones; as one digest."""
+"""Digest of the environment that floating-point results depend on: interpreter, wheels, CPU features, time zones."""
 
 import hashlib
 import platform
@@ -18,7 +18,7 @@ def describe_environment() -> str:
 def cpu_features() -> dict[str, bool]:
     """Whether this CPU has each feature that NumPy knows.
 
-    `numpy.show_config` shows groups of them only; the single ones stand under a private name of NumPy's.
+    `numpy.show_config` shows only groups of features; single features have only a private name in NumPy.
     """
     from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 

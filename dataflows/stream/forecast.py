@@ -1,7 +1,7 @@
 """The Bytewax flow: sources that count, and one keyed step per region that closes, forecasts and records.
 
-Bytewax gives execution, routing and workers; recovery is the ledger's. Only partial counts cross from a
-source to the worker that has the region. Run it with `ridecast run`, or for one process by hand with
+Bytewax provides execution, routing and workers; recovery uses the ledger. Only partial counts are sent from a
+source to the worker of the region. Run it with `ridecast run`, or for one process by hand with
 `python -m bytewax.run 'dataflows.stream.forecast:flow_from_environment()'`.
 """
 
@@ -34,7 +34,7 @@ from state.counting.partials import Partial
 
 log = logging.getLogger(__name__)
 
-AWAIT_S = 0.02  # how soon a partition that had nothing is asked again
+AWAIT_S = 0.02  # until a partition without new events is read again
 EPOCH = timedelta(seconds=1)
 
 Keyed = tuple[str, Partial]
@@ -42,7 +42,7 @@ Keyed = tuple[str, Partial]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What leaves the flow: one closed slot, small enough to cross to any worker."""
+    """Output of the flow: one closed slot, small enough to send to any worker."""
 
     region: str
     slot: int
@@ -53,7 +53,7 @@ class Tick:
 
 
 def reraise(error: Exception) -> None:
-    """Leave an error to Bytewax."""
+    """Let Bytewax handle an error."""
     raise error
 
 
@@ -62,8 +62,8 @@ class Ending:
     """How the flow ends early.
 
     Attributes:
-        stop: When it is set sources end, regions save, nothing closes. Bytewax itself would die at once of a signal.
-        on_error: What becomes of an error inside the flow. Bytewax would wrap it in a panic with its own stack.
+        stop: When set, sources end and regions save, but no slot closes. Without it a signal kills Bytewax at once.
+        on_error: Handles an error inside the flow. Bytewax would wrap it in a panic with its own stack.
     """
 
     stop: Stop
@@ -74,9 +74,9 @@ class RideInput(FixedPartitionedSource[Keyed, None]):
     """One Bytewax input partition per partition of the ride log."""
 
     def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], ending: Ending, *, bounded: bool) -> None:
-        self._house, self._source, self._ending, self._bounded = stores, source, ending, bounded
+        self._stores, self._source, self._ending, self._bounded = stores, source, ending, bounded
         self._partitions = source.partitions()
-        # Read before any worker closes a slot: none can before every partition of ours has moved.
+        # Read before any worker closes a slot: none can close before every partition of this process has advanced.
         self._plans: list[ResumePlan] = [plan_resume(stores.ledger, region, self._partitions) for region in regions]
         self._rejects: RejectSink = open_rejects(stores.settings)
         self._pumps: list[PartitionPump] = []
@@ -85,14 +85,14 @@ class RideInput(FixedPartitionedSource[Keyed, None]):
         return [str(partition) for partition in self._partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "RidePartition":
-        [pump] = open_pumps(self._house, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded)
+        [pump] = open_pumps(self._stores, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded)
         self._pumps.append(pump)
         slot_us = max(plan.region.slot_us for plan in self._plans)
-        return RidePartition(pump, self._pumps, self._house.settings.align_slots * slot_us, self._ending)
+        return RidePartition(pump, self._pumps, self._stores.settings.align_slots * slot_us, self._ending)
 
 
 class RidePartition(StatefulSourcePartition[Keyed, None]):
-    """Hands out the partials of one pump, in step with the other pumps of this process."""
+    """Emits the partials of one pump, aligned with the other pumps of this process."""
 
     def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, ending: Ending) -> None:
         self._pump, self._pumps, self._align_us, self._ending = pump, pumps, align_us, ending
@@ -129,7 +129,7 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
 
 
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
-    """The keyed step: built at a region's first partial, which progress always brings."""
+    """The keyed step: created at a region's first partial, which comes even without rides."""
 
     def __init__(self, start: Callable[[str], RegionRun], ending: Ending) -> None:
         self._start, self._ending = start, ending
@@ -145,7 +145,7 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
         return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
 
     def on_eof(self) -> tuple[Iterable[Tick], bool]:
-        # An end of the sources may be a stop that somebody asked for: save, but close nothing.
+        # The sources may have ended because of a stop request: save, but close nothing.
         return self._try(self._save), StatefulBatchLogic.RETAIN
 
     def _save(self) -> list[Tick]:
@@ -154,7 +154,7 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
         return []
 
     def _try(self, step: Callable[[], list[Tick]]) -> list[Tick]:
-        """What a step gives; after the first that fails, none is taken any more."""
+        """The result of a step; after the first error no further step is run."""
         if not self._failed:
             try:
                 return step()
@@ -168,13 +168,13 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
 
 
 def tick_of(report: SlotReport) -> Tick:
-    """The small part of a report."""
+    """The tick of a report."""
     events = sum(cut.received for cut in report.outcome.closed.cuts)
     return Tick(report.region, report.slot, report.rides, report.corrections, report.status, events)
 
 
 class TickSink(DynamicSink[Tick]):
-    """Hands every tick to a function; the ledger holds the truth already."""
+    """Passes every tick to a function; the slot is in the ledger already."""
 
     def __init__(self, on_tick: Callable[[Tick], None]) -> None:
         self._on_tick = on_tick
@@ -184,7 +184,7 @@ class TickSink(DynamicSink[Tick]):
 
 
 class TickPartition(StatelessSinkPartition[Tick]):
-    """One worker's part of `TickSink`."""
+    """The partition of `TickSink` in one worker."""
 
     def __init__(self, on_tick: Callable[[Tick], None]) -> None:
         self._on_tick = on_tick
@@ -227,14 +227,14 @@ def run_process(
     bounded: bool,
     leave: Callable[[Exception], None] = reraise,
 ) -> None:
-    """Run one process of the cluster until its sources end or it is told to stop.
+    """Run one process of the cluster until its sources end or `stop` is set.
 
     Args:
         process: Its number, from 0, when there are several.
         addresses: All processes' host:port, separated by semicolons.
-        stop: Set by whoever wants this to end, and by an error in the flow.
-        leave: Says an error and ends this process at once: one of several cannot end in order, Bytewax would
-            wait for the others.
+        stop: Set by the caller to end the run, and by an error in the flow.
+        leave: Reports an error and exits at once. In a cluster an orderly end is impossible: Bytewax would wait for
+            the other processes.
     """
     quiet_threads()
     failed: list[Exception] = []
@@ -255,7 +255,7 @@ def run_process(
             raise failed[0]
         record_stops(stores)
     except BaseException as panic:
-        if addresses and type(panic).__name__ == "PanicException":  # what a lost connection becomes; its type has no other name
+        if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
             raise StoreUnavailable("another process of this run has ended") from panic
         raise
     finally:
@@ -271,9 +271,9 @@ def log_tick(tick: Tick) -> None:
 
 
 def flow_from_environment() -> Dataflow:
-    """The flow as the environment's settings describe it, for Bytewax's own runner.
+    """The flow that the environment variables configure, for Bytewax's own runner.
 
-    RIDECAST_REGIONS names the regions, comma-separated; all else is in `ridecast settings`.
+    RIDECAST_REGIONS names the regions, comma-separated; `ridecast settings` lists all other variables.
     """
     quiet_threads()
     settings = Settings.from_env(os.environ)

@@ -1,6 +1,6 @@
-"""The whole pipeline in one process, without Bytewax: test oracle, bootstrap, backtest, and the way out.
+"""The whole pipeline in one process, without Bytewax: for tests, bootstrap and backtest, and if Bytewax must be replaced.
 
-The same pumps and region runs as in `dataflows.stream.forecast`, called in a plain loop. Partitions advance
+Calls the same pumps and region runs as `dataflows.stream.forecast` in a plain loop. Partitions advance
 evenly: none is read more than `align_slots` ahead of the slowest.
 """
 
@@ -19,13 +19,13 @@ def run_local(
     on_slot: Callable[[SlotReport], None] | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Pump until every partition has ended, or until told to stop.
+    """Pump until every partition has ended, or until `stop` is set.
 
     Args:
         pumps: One per partition of the source.
         runs: One per region.
         on_slot: Called after each recorded slot.
-        stop: Looked at between batches; without it the run goes to the end.
+        stop: Checked between batches; without it the run goes to the end.
     """
     stop = stop or StopEvent()
     by_region: dict[str, RegionRun] = {run.region.id: run for run in runs}

@@ -1,7 +1,7 @@
-"""From recorded issues to whoever asked for forecasts: the topic or files of forecasts, and the online store.
+"""Publish recorded issues to consumers: the topic or files of forecasts, and the online store.
 
-The publisher follows a region's log and has no memory of its own: its place is the sink's cursor, so that it
-may be killed and started anywhere. It publishes numbers that are recorded, never ones that are about to be.
+The publisher follows a region's log and keeps no state of its own: its place is the cursor in the sink, so it
+may be killed and restarted anywhere. It publishes only numbers that are already recorded.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ from schemas.regions import Region
 Backlog = Literal["latest", "all"]
 Messages = Sequence[tuple[bytes, bytes | None]]
 
-ISSUES_PER_STEP = 32  # of a backlog that is published whole, so that a stop is seen soon
-# A replay issues hundreds of times a second; who subscribes can use a few, and the rest is superseded anyway.
+ISSUES_PER_STEP = 32  # with `backlog=all`, so that a stop takes effect soon
+# A replay issues hundreds of times a second; subscribers can use only a few, and the others are superseded anyway.
 PAUSE_S = 0.25
 
 
@@ -34,11 +34,11 @@ class Publisher:
     """The one publisher of a region.
 
     Args:
-        ledger, blobs: Where issues are recorded.
-        sink: Where forecasts go; its cursor says how far they are.
-        store: Online store to refresh, or None where nobody reads one.
-        region: Whose log to follow.
-        backlog: Publisher that is behind: `latest` skips what a newer issue has superseded, `all` skips nothing.
+        ledger, blobs: Source of the issues.
+        sink: Destination of the forecasts; its cursor is the index up to which they are published.
+        store: Online store to refresh, None for no store.
+        region: Region whose log to follow.
+        backlog: After a delay, `latest` skips issues that a newer one has superseded, `all` publishes every issue.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class Publisher:
         self.backlog = backlog
         self.log = region_log(region.id)
         self._kept: KeptPlace[Messages] = SinkPlace(ledger, sink, self.log)
-        self._published = NOWHERE  # as the sink has it; the follower may be further, behind entries that are not published
+        self._published = NOWHERE  # as in the sink; the follower may be further, after entries that are not published
         self._follower = Follower(ledger, self.log)
         self._newest: list[Stored[ForecastIssued]] | None = None
 
     def step(self) -> int:
-        """Publish what is due, if anything.
+        """Publish the issues that are due, if any.
 
         Returns:
-            How many issues were published; 0 when the sink is up to date.
+            How many issues were published; 0 if the sink is up to date.
         Raises:
-            LedgerError: the sink holds more than this ledger ever had.
-            Fenced: another publisher of this region runs.
-            StoreUnavailable: the sink or the store does not answer.
+            LedgerError: the sink's cursor is beyond the end of this ledger's log.
+            Fenced: another publisher of this region is running.
+            StoreUnavailable: the sink or the store does not respond.
         """
         seen = self._follower.look()
         while seen is not None and seen.change is not Change.NONE:
@@ -82,17 +82,17 @@ class Publisher:
         return sum(map(len, due))
 
     def run(self, stop: Stop, poll_s: float = SHORTEST_WAIT_S, pause_s: float = PAUSE_S) -> None:
-        """Publish until told to stop.
+        """Publish until `stop` is set.
 
         Args:
-            stop: Set by whoever wants this to end.
-            poll_s: How soon to look again when there is nothing new and the database wakes nobody; it grows while nothing comes.
-            pause_s: Shortest time between two issues when only the latest counts.
+            stop: Set by the caller to end the loop.
+            poll_s: First wait without new entries, if no wake-up comes; it grows while nothing new comes.
+            pause_s: Shortest time between two issues with `backlog=latest`.
         """
         run_publishers(self._ledger, [self], stop, poll_s=poll_s, pause_s=pause_s)
 
     def _due(self, newest: Sequence[Stored[ForecastIssued]]) -> list[list[Stored[ForecastIssued]]]:
-        """What goes out next, a transaction each."""
+        """The issues to publish next, one list per transaction."""
         if self.backlog == "all":
             start = self._published.index
             return [[issue] for issue in self._ledger.read(self.log, start, kind=ForecastIssued, limit=ISSUES_PER_STEP)]
@@ -109,7 +109,7 @@ class Publisher:
             further = record.measure != self._region.measures[0]
             messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further)
         behind = Place(self._published.number, issues[-1].index + 1)
-        # A cell that retired and came back meanwhile has a forecast again: no tombstone.
+        # A cell that retired and returned since then has a forecast again: no tombstone.
         gone = sorted(self._retired(self._published.index, behind.index) - served)
         names = ("", *self._region.measures[1:])
         messages += [
@@ -127,21 +127,21 @@ class Publisher:
 
 
 class SinkPlace:
-    """A publisher's place, as the cursor that a sink moves in the transaction of the forecasts; see `KeptPlace`."""
+    """A publisher's place, stored as the cursor that a sink writes in the transaction of the forecasts; see `KeptPlace`."""
 
     def __init__(self, ledger: Ledger, sink: ForecastSink, log: str) -> None:
         self._ledger, self._sink, self._log = ledger, sink, log
 
     def load(self) -> Place:
-        """How far the log is published under its origin.
+        """The place up to which the log is published under its current origin.
 
         Raises:
-            LedgerError: the sink holds more than this ledger ever had.
+            LedgerError: the sink's cursor is beyond the end of this ledger's log.
         """
         number, cursor, size = 1, self._sink.cursor(self._log), self._ledger.head(self._log).size
         for continued in self._ledger.records(self._log, LogContinued):
             number = continued.number
-            # What was published behind this point is not in the log any more, and other entries have its indexes.
+            # Entries published after this point are no longer in the log, and other entries have their indexes.
             cursor = self._sink.cursor(cursor_name(self._log, number)) or min(cursor, continued.database_size)
         if cursor > size:
             raise LedgerError(
@@ -165,10 +165,10 @@ def run_publishers(
     pause_s: float = PAUSE_S,
     beside: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Publish until told to stop, or with `drain` until everything recorded so far is published; see `Publisher.run`.
+    """Publish until `stop` is set, or with `drain` until everything recorded so far is published; see `Publisher.run`.
 
     Args:
-        beside: Other work of this process, done once per round; returns how much it did.
+        beside: Other work of this process, called once per round; returns how many items it processed.
     """
     with closing(ledger.wakeup(*(publisher.log for publisher in publishers))) as wakeup:
         pace = Pace(wakeup, poll_s, max(poll_s, LONGEST_WAIT_S))
@@ -186,7 +186,7 @@ def run_publishers(
 
 
 def cursor_name(log: str, number: int) -> str:
-    """Under which name a sink keeps the cursor of a log: a log that was continued is another one to who reads by index.
+    """Name of a log's cursor in a sink: a continued log gets a new name, because its indexes start again at the cut.
 
     >>> cursor_name("region/nyc", 1), cursor_name("region/nyc", 2)
     ('region/nyc', 'region/nyc@2')

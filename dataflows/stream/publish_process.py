@@ -1,4 +1,4 @@
-"""The publisher as a process: one `Publisher` per region, one sink per region, one online store; and the spool of the home."""
+"""The publisher process: one `Publisher` and one sink per region, the online store, and the appender of the home's spool."""
 
 import time
 
@@ -15,12 +15,12 @@ from schemas.settings import Settings
 
 
 def open_forecasts(settings: Settings, region: str) -> ForecastSink:
-    """Where a region's forecasts go: a topic, or files in home."""
+    """The sink of a region's forecasts: a topic, or files in the home."""
     return KafkaForecasts(settings.kafka, settings.instance, region) if settings.kafka else FileForecasts(settings.home / "forecasts")
 
 
 def open_online_store(settings: Settings) -> OnlineStore | None:
-    """Redis if it is set; without it the API keeps its own store, so the publisher has none to refresh."""
+    """Redis if it is configured; else None, because the API keeps its own store."""
     if not settings.redis:
         return None
     import redis
@@ -29,7 +29,7 @@ def open_online_store(settings: Settings) -> OnlineStore | None:
 
 
 def run_publisher(settings: Settings, regions: list[str], stop: Stop, *, drain: bool) -> None:
-    """Publish until told to stop, or with `drain` until all that is recorded now is published."""
+    """Publish until `stop` is set, or with `drain` until everything recorded so far is published."""
     stores = open_stores(settings)
     spool = SpoolDuty(stores, time.monotonic)
     try:

@@ -1,4 +1,4 @@
-"""One partition, from its reader to partial counts: the same steps under Bytewax and without it."""
+"""Reads one partition and turns its events into partial counts; the same with and without Bytewax."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +20,8 @@ class PumpLimits:
 
     Attributes:
         batch_events: Most events in one batch.
-        idle_after_s: Silence at the end before the partition is called idle.
-        progress_every_s: Shortest time between two reports that carry no ride.
+        idle_after_s: Time without events at the end of the log after which the partition is idle.
+        progress_every_s: Shortest time between two progress reports without rides.
         poll_s: Longest wait for events.
     """
 
@@ -35,13 +35,13 @@ class PartitionPump:
     """Reads one partition and folds it into partials for every region.
 
     Args:
-        source: Where rides come from.
-        partition: Which of its partitions.
+        source: Source of the rides.
+        partition: Number of the partition.
         plans: One resume plan per region, in the decoder's order.
-        decoder: Bytes to columns.
-        rules: Recorded rules of intake.
-        rejects: Where rejected events go; durable before their partial is handed on.
-        bounded: Stop at the end offset that is read now.
+        decoder: Decodes bytes to columns.
+        rules: Recorded intake rules.
+        rejects: Sink for rejected events; they are durable before their partial is returned.
+        bounded: Stop at the current end offset.
         clock: Monotonic seconds.
     """
 
@@ -75,11 +75,11 @@ class PartitionPump:
 
     @property
     def position(self) -> int:
-        """First offset not yet folded."""
+        """First offset that is not folded yet."""
         return self._intake.position
 
     def step(self) -> list[Partial]:
-        """Read what is there, at most one batch, and return the partials it made; empty when there is nothing new."""
+        """Read at most one batch and return its partials; empty if there are no new events."""
         if self.ended:
             return []
         at_end = self._end is not None and self.position >= self._end
@@ -117,7 +117,7 @@ class PartitionPump:
             self._quiet_since = now
         if now - self._quiet_since < self._limits.idle_after_s or now - self._told_at < self._limits.progress_every_s:
             return Standing.FLOWING
-        # Silence counts only at an end offset that is read anew: an unreachable broker raises here instead.
+        # A partition is idle only if a fresh read of the end offset confirms it: an unreachable broker raises here instead.
         if self._reader.end() > position:
             self._quiet_since = now
             return Standing.FLOWING
@@ -129,13 +129,13 @@ class PartitionPump:
         return replace(partial, gap_until=lost.gap_until, short_from=lost.short_from, wanted_from=lost.wanted_from) if lost else partial
 
     def close(self) -> None:
-        """Let go of the reader."""
+        """Close the reader."""
         self._reader.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """What the source no longer holds of what a region would have read; as in `Partial`, -1 for nothing."""
+    """Events that a region would have read but the source no longer has; as in `Partial`, -1 for none."""
 
     gap_until: int
     short_from: int
@@ -145,7 +145,7 @@ class _Losses:
 def _open(
     source: RideSource, partition: int, plans: Sequence[ResumePlan], rules: IntakeRules
 ) -> tuple[PartitionReader, PartitionIntake, dict[str, _Losses]]:
-    """A reader at the start of deduplication's horizon, the intake that resumes there, and what is lost, by region."""
+    """A reader at the start of the deduplication horizon, the intake that resumes there, and the losses by region."""
     lowest, _ = source.bounds(partition)
     points: list[ResumePoint] = []
     wanted: list[int] = []
@@ -156,7 +156,7 @@ def _open(
         open_from = lowest if point.open_from == FROM_LOWEST else point.open_from
         points.append(replace(point, open_from=open_from, counted_until=max(point.counted_until, open_from)))
         wanted.append(max(0, open_from - rules.dedup_horizon_events))
-        # What is on record already is no news: a run that was interrupted says the same as one that was not.
+        # A loss that is already recorded is not reported again, so an interrupted run records the same as any other run.
         short = lowest > max(wanted[-1], plan.warmed_from.get(partition, -1))
         losses[plan.region.id] = _Losses(gap_until, lowest if short else -1, wanted[-1] if short else -1)
     read_from = max(lowest, min(wanted))

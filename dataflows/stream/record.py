@@ -1,4 +1,4 @@
-"""From what a slot led to, to the bytes that the ledger keeps; and from recorded slots back to counts."""
+"""Converts the outcome of a slot to ledger entries, and recorded slots back to counts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, assert_never
@@ -27,19 +27,19 @@ from schemas.regions import Region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, HorizonFound
 from state.forecast.region import Issue, SlotOutcome
 
-INLINE_LIMIT_BYTES = 32_768  # An entry may hold 65,535 bytes; the cuts and totals need room too.
+INLINE_LIMIT_BYTES = 32_768  # An entry has at most 65,535 bytes, including the cuts and totals.
 FAMILY = "negative_binomial"
 
 
 class BlobSink(Protocol):
-    """Where blobs go: a store, or a replay that only wants their digests."""
+    """Destination of blobs: a store, or a replay that needs only their digests."""
 
     def put(self, data: bytes, retention: Retention) -> bytes:
-        """Take bytes; returns their SHA-256."""
+        """Store the bytes; returns their SHA-256."""
 
 
 def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: BlobSink) -> list[bytes]:
-    """The entries of one close, in their order; the blobs that they name are durable when this returns."""
+    """The entries of one close, in order; the blobs that they name are durable when this returns."""
     records: list[Record] = []
     for finding in outcome.closed.findings:
         match finding:
@@ -110,20 +110,20 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
 
 
 def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored[Record]], blobs: Blobs) -> ClosedSlot:
-    """The closed slot that a recorded one stands for, so that the fold can be repeated.
+    """The closed slot of a record, as input to the fold.
 
     Args:
         region: Its definition.
         record: The recorded slot.
-        before: Entries of the same close that stand before it (gaps and short horizons).
-        blobs: Where large counts lie.
+        before: Entries of the same close that precede it (gaps and short horizons).
+        blobs: Store of large counts.
     """
     counts, corrections = tables_of(record, blobs.get)
     return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
 
 
 def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFound, ...]:
-    """What the entries of a close that stand before its slot say was met."""
+    """The findings that the entries before the slot of a close record."""
     findings: list[GapFound | HorizonFound] = []
     for stored in before:
         match stored.record:
@@ -137,12 +137,12 @@ def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFou
 
 
 def _columns(region: Region, tables: Sequence[CountTable]) -> tuple[CountColumns, ...]:
-    held = {table.measure: CountColumns(*from_table(table)) for table in tables}
-    return tuple(held.get(name, NO_COUNTS) for name in region.measures)
+    by_measure = {table.measure: CountColumns(*from_table(table)) for table in tables}
+    return tuple(by_measure.get(name, NO_COUNTS) for name in region.measures)
 
 
 def history_by_slot(region: Region, boot: RegionBootstrapped, blobs: Blobs) -> Iterator[tuple[int, tuple[CountColumns, ...]]]:
-    """Bootstrapped history as (slot, counts per measure), every slot from the first to the start of live counting."""
+    """Bootstrapped history as (slot, counts per measure) for every slot from the first to the start of live counting."""
     if not boot.counts_blob:
         return
     body = decode(blobs.get(boot.counts_blob), SlotCounts)

@@ -1,4 +1,4 @@
-"""One region, alive: open slots, the fold, and the log that it writes."""
+"""The run of one region: its open slots, its fold, and the log that it writes."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -29,14 +29,14 @@ from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_o
 
 log = logging.getLogger(__name__)
 
-# What floating point reaches may differ in another environment; counts may not, anywhere.
+# Floating-point results may differ in another environment; counts must be equal in every environment.
 FLOATING = frozenset(row.name for row in ROWS if row.floating)
-NONE_OURS = 1 << 62  # an index that no log reaches
+NONE_OURS = 1 << 62  # an index beyond the end of any log: no entry was written in this environment
 
 
 @dataclass(frozen=True, slots=True)
 class SlotReport:
-    """What a person watching wants to know of one close."""
+    """Summary of one close, for progress output."""
 
     region: str
     slot: int
@@ -47,14 +47,14 @@ class SlotReport:
 
 
 class RegionRun:
-    """Folds partials of one region and appends what each close says.
+    """Folds partials of one region and appends the records of each close.
 
     Args:
         ledger, blobs: Open stores.
-        plan: Where the region goes on.
+        plan: Where the region resumes.
         environment: Digest of this environment.
-        same_environment: Whether the log's last entries were written in it.
-        clock: Monotonic seconds, for the rhythm of snapshots only.
+        same_environment: Whether the last entries of the log were written in it.
+        clock: Monotonic seconds, used only to time snapshots.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RegionRun:
     # --- live ---
 
     def absorb(self, partial: Partial) -> list[SlotReport]:
-        """Merge a partial; close, record and report every slot that it allows."""
+        """Merge a partial; close, record and report every slot that can close then."""
         self.slots.absorb(partial)
         if self.slots.ended:
             self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
@@ -113,21 +113,21 @@ class RegionRun:
         return SlotReport(self.region.id, closed.slot, rides, corrections, outcome.status, outcome)
 
     def save(self) -> None:
-        """Take a snapshot, unless nothing closed since the last."""
+        """Take a snapshot, unless no slot closed since the last one."""
         if self._unsaved:
             save_snapshot(self._ledger, self._blobs, self.region.id, self.fold.next_slot - 1, self.fold.to_arrays(), self._environment)
             self._unsaved = 0
         self._snapshot_at = self._clock()
 
     def _follow(self, control: Control, slot: int) -> None:
-        """Put in force what the control log says of a slot."""
+        """Apply the fold version and the champions that the control log sets for a slot."""
         self.fold.follow(control.fold_version(self._boot, slot))
         self.fold.use({measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self.region).items()})
 
     # --- resume ---
 
     def _environment_changed(self) -> int | None:
-        """Index of the record that this very environment took over; None if the last one to be recorded is another, or none is."""
+        """Index of the last recorded change of environment if it changed to this one, else None."""
         stored = self._ledger.entry(self._log, EnvironmentChanged)
         if stored is None:
             return None
@@ -135,7 +135,7 @@ class RegionRun:
         return stored.index if record.environment == self._environment else None
 
     def _restore(self, on_refold: Callable[[int, int], None] | None) -> int:
-        """State after the last recorded slot: newest snapshot, or bootstrap, then the recorded slots after it."""
+        """Restore the state after the last recorded slot: the newest snapshot or the bootstrap, then the slots after it."""
         head = self._ledger.head(self._log)
         size = self._begin()
         changed_at = self._refold(size, head.size, on_refold)
@@ -148,7 +148,7 @@ class RegionRun:
         return RegionFold(self.region, self._boot.start_slot, self._boot.fold_version)
 
     def _begin(self) -> int:
-        """Take over the newest snapshot, or else what the bootstrap recorded; returns how many entries are folded in."""
+        """Load the newest snapshot, or else the bootstrapped history; returns how many entries are folded in."""
         found = load_snapshot(self._ledger, self._blobs, self.region.id, self._environment)
         if found is not None:
             taken, arrays = found
@@ -157,20 +157,20 @@ class RegionRun:
                 self.fold.from_arrays(arrays, {measure: Champion(digest, self._artefacts.get(digest)) for measure, digest in named.items()})
                 return taken.size
             except (KeyError, ValueError, DamagedError) as cause:
-                # Another version of this code kept other arrays; a cache that cannot be read is one that is not there.
-                where = f"region {self.region.id}: the snapshot of slot {taken.slot}"
-                log.warning("%s does not read (%r): folding from the start", where, cause)
+                # Another version of this code may have saved other arrays; an unreadable cache is treated as missing.
+                where = f"region {self.region.id}: cannot read the snapshot of slot {taken.slot}"
+                log.warning("%s (%r); folding the log from the start", where, cause)
                 self.fold = self._empty_fold()
         self.fold.remember(history_by_slot(self.region, self._boot, self._blobs))
         return 0
 
     def _refold(self, start: int, stop: int, on_refold: Callable[[int, int], None] | None) -> int | None:
-        """Fold recorded slots again and hold what comes out against the record.
+        """Fold recorded slots again and compare the result with the recorded entries.
 
         Returns:
             The first slot whose floating-point part differs, or None.
         Raises:
-            DivergenceError: counts differ, or anything differs that this environment wrote.
+            DivergenceError: counts differ, or an entry differs that was written in this environment.
         """
         differs_at: int | None = None
         for close in closes(self._ledger, self._log, start, stop):
@@ -189,7 +189,7 @@ class RegionRun:
         if again == [stored.payload for stored in close.entries]:
             return None
         for stored, payload in zip_longest(close.entries, again):
-            if stored is None:  # Which records a close has does not depend on floating point: one more is no rounding.
+            if stored is None:  # The records of a close do not depend on floating point: an extra one is no rounding difference.
                 last = close.entries[-1]
                 raise DivergenceError(f"{self._log} entry {last.index + 1} (slot {record.slot}): folding it again gives one more record")
             if stored.payload != payload and (stored.index >= self._ours_from or stored.kind not in FLOATING):

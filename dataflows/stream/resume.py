@@ -1,4 +1,4 @@
-"""Where a region goes on: read from its log, the same in every process of a run."""
+"""Where a region resumes: read from its log, so the same in every process of a run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
 from schemas.regions import Region
 from state.counting.partials import ResumePoint
 
-FROM_LOWEST = -1  # an offset that stands for "the lowest that the source still holds"
+FROM_LOWEST = -1  # an offset that stands for the lowest that the source still has
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ResumePlan:
     """One region's bootstrap record and its resume point in every partition.
 
     Attributes:
-        warmed_from: Per partition, where deduplication is on record as having begun short of its horizon.
+        warmed_from: Per partition, the offset at which a record says that deduplication started short of its horizon.
     """
 
     region: Region
@@ -29,10 +29,10 @@ class ResumePlan:
 
 
 def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> ResumePlan:
-    """Resume points after the last closed slot, or the very beginning.
+    """Resume points after the last closed slot, or at the start of live counting.
 
     Raises:
-        UsageError: the source has other partitions than the log was written with.
+        UsageError: the source has other partitions than the one that the log was written from.
     """
     boot = bootstrap_of(ledger, region)
     definition = defined_by(boot)
@@ -49,7 +49,7 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
 
 
 def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
-    """That a source reaches to where the region goes on; one that ends earlier is another, or was made anew.
+    """Check that a source reaches the offsets at which the region resumes; if not, it is another source or was recreated.
 
     Args:
         bounds: partition -> (start, end) of the source.
@@ -59,7 +59,7 @@ def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:
     for partition, (start, end) in sorted(bounds.items()):
         if (expected := plan.points[partition].counted_until) > end:
             raise NotFound(
-                f"region {plan.region.id}: expected offset {expected} in partition {partition}, where the ledger ends, "
+                f"region {plan.region.id}: expected offset {expected} in partition {partition} to resume at, "
                 f"found offsets {start} to {end}",
-                remedy="give the rides that the last run read",
+                remedy="use the ride log of the last run",
             )

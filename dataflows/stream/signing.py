@@ -1,9 +1,9 @@
-"""With which key this installation signs its checkpoints, and with which one others check them.
+"""The key pair of an installation: the private key signs its checkpoints, the public key verifies them.
 
-The private key lies where the setting `signing_key` says, by default in HOME/keys/checkpoint.key; its public half
-always in HOME/keys/checkpoint.pub, so that who only reads never opens the private one. The first process that
-writes into a new home makes the pair. A home that has checkpoints but no key gets none by itself: a new key would
-disown everything that the old one signed, so that is for a person to decide (`ridecast ledger key new`).
+The private key is at the path of the setting `signing_key`, by default HOME/keys/checkpoint.key. The public key is
+always HOME/keys/checkpoint.pub, so that processes which only read never open the private key. The first process that
+writes into a new home creates the pair. A home with checkpoints but without a key gets no new one automatically: it
+would invalidate everything that the old key signed, so an operator must decide (`ridecast ledger key new`).
 """
 
 import os
@@ -17,63 +17,66 @@ from schemas.settings import Settings
 
 
 def key_path(settings: Settings) -> Path:
-    """Where the private key lies."""
+    """Path of the private key."""
     return Path(settings.signing_key) if settings.signing_key else settings.home / "keys" / "checkpoint.key"
 
 
 def public_path(settings: Settings) -> Path:
-    """Where the public key lies."""
+    """Path of the public key."""
     return settings.home / PUBLIC_KEY
 
 
 def key_name(settings: Settings) -> str:
-    """What the key of an instance is called: the beginning of the origins that it signs."""
+    """Name of the key of an instance: the prefix of the origins that it signs."""
     return f"ridecast/{settings.instance}"
 
 
 def signing_key(settings: Settings) -> Signer:
-    """The private key; made when this home has neither a key nor a checkpoint.
+    """The private key; created if this home has neither a key nor a checkpoint.
 
     Raises:
-        ConfigError: the file may be read by others, holds another instance's key or none, does not fit the public key,
-            or is gone although there are checkpoints.
-        StoreUnavailable: a key cannot be made.
+        ConfigError: the file is readable by others, holds another instance's key or none, does not match the public
+            key, or is missing although there are checkpoints.
+        StoreUnavailable: a key cannot be created.
     """
     path = key_path(settings)
-    in_use = _is_in_use(settings)  # Asked first: a process that makes the pair right now puts the private key down first.
+    in_use = _is_in_use(settings)  # Checked first: a process that creates the pair right now writes the private key first.
     signer = read_signer(path)
     if signer is None:
         if settings.signing_key:
-            raise ConfigError(f"signing_key: expected a private key at {path}, found no file", remedy="`ridecast ledger key new` makes one")
+            raise ConfigError(
+                f"signing_key: expected a private key at {path}, found no file", remedy="`ridecast ledger key new` creates one"
+            )
         if in_use:
             raise ConfigError(
-                f"private key {path}: it is gone, but this home has checkpoints. Put it back; if it is lost for good, "
-                "make a new one with `ridecast ledger key new`, then go on with `ridecast ledger continue`"
+                f"private key {path}: found no file, but this home has checkpoints. Restore it; if it is lost for good, "
+                "create a new one with `ridecast ledger key new`, then run `ridecast ledger continue`"
             )
         create_signer(path, new_signer(settings))
         signer = read_signer(path)  # Another process may have been first.
         assert signer is not None
     if signer.name != key_name(settings):
         raise ConfigError(
-            f"private key {path}: expected the key {key_name(settings)}, got {signer.name}: set RIDECAST_INSTANCE or "
-            "RIDECAST_SIGNING_KEY so that they belong together"
+            f"private key {path}: expected the key {key_name(settings)}, got {signer.name}; set RIDECAST_INSTANCE or "
+            "RIDECAST_SIGNING_KEY so that they match"
         )
     public, known = public_path(settings), read_verifier(public_path(settings))
     if known is None:
         write_verifier(public, signer.verifier)
     elif known != signer.verifier:
         raise ConfigError(
-            f"private key {path}: expected the key whose public half is {known.text()} ({public}), got another. Put the right one "
-            f"back; if it is lost, move both files away, make a new one with `ridecast ledger key new`, then `ridecast ledger continue`"
+            f"private key {path}: expected the key whose public half is {known.text()} ({public}), got another. Restore the right "
+            f"one; if it is lost, move both files away, create a new one with `ridecast ledger key new`, then run "
+            f"`ridecast ledger continue`"
         )
     return signer
 
 
 def verifier_of(settings: Settings) -> Verifier:
-    """The public key, without a look at the private one.
+    """The public key; the private key is not opened.
 
     Raises:
-        ConfigError: there is none here.
+        ConfigError: this home has none.
     """
     found = read_verifier(public_path(settings))
     if found is None:
@@ -82,12 +85,12 @@ def verifier_of(settings: Settings) -> Verifier:
 
 
 def reading_key(settings: Settings) -> Key:
-    """The public key for a process that appends nothing, looked for when it is first needed."""
+    """The public key for a process that appends nothing, read on first use."""
     return lambda: read_verifier(public_path(settings))
 
 
 def writing_key(settings: Settings) -> Key:
-    """The private key; or, where it is gone, the public one, so that the ledger opens and refuses only to append."""
+    """The private key; if it is missing, the public key, so that the ledger opens but refuses to append."""
     in_use = settings.signing_key or _is_in_use(settings)
     if in_use and read_signer(key_path(settings)) is None:
         return reading_key(settings)
@@ -95,7 +98,7 @@ def writing_key(settings: Settings) -> Key:
 
 
 def new_key(settings: Settings) -> Signer:
-    """Make a key where none is; a public key whose private half is gone is kept beside under its id.
+    """Create a private key if there is none; a public key without its private half is renamed after its id.
 
     Raises:
         UsageError: there is a private key already.
@@ -103,17 +106,17 @@ def new_key(settings: Settings) -> Signer:
     """
     path, public = key_path(settings), public_path(settings)
     if path.exists():
-        raise UsageError(f"private key {path}: there is one already, and it is not overwritten", remedy="move it away first if you mean it")
+        raise UsageError(f"private key {path}: it exists already and is not overwritten", remedy="to replace it, move it away first")
     if (old := read_verifier(public)) is not None:
         write_verifier(public.with_suffix(f".{old.key_id.hex()}.pub"), old)
         public.unlink()
     if not create_signer(path, new_signer(settings)):
-        raise UsageError(f"private key {path}: another process has just made one")
+        raise UsageError(f"private key {path}: another process has just created one")
     return signing_key(settings)
 
 
 def new_signer(settings: Settings) -> Signer:
-    """A key that nobody has had before."""
+    """A new random key."""
     return Signer(key_name(settings), os.urandom(KEY_SIZE_BYTES))
 
 

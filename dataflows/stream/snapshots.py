@@ -11,11 +11,11 @@ from schemas.errors import DamagedError, NotFound
 from schemas.records.records import RUNS_LOG, SnapshotTaken, region_log
 from state.forecast.region import Arrays
 
-LOOK_BACK_ENTRIES = 200  # Older snapshots are not worth looking for: folding anew is always right.
+LOOK_BACK_ENTRIES = 200  # Older snapshots are not searched for: folding the log again always works.
 
 
 def save_snapshot(ledger: Ledger, blobs: Blobs, region: str, slot: int, arrays: Arrays, environment: bytes) -> None:
-    """Store the arrays and say so in the `runs` log; the region's log must hold the slot already."""
+    """Store the arrays and record them in the `runs` log; the region's log must hold the slot already."""
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **arrays)
     head = ledger.head(region_log(region))
@@ -26,7 +26,7 @@ def save_snapshot(ledger: Ledger, blobs: Blobs, region: str, slot: int, arrays: 
 
 
 def load_snapshot(ledger: Ledger, blobs: Blobs, region: str, environment: bytes) -> tuple[SnapshotTaken, Arrays] | None:
-    """The newest snapshot that belongs to this very log and environment, or None."""
+    """The newest snapshot of this log and environment, or None."""
     size = ledger.head(RUNS_LOG).size
     recent = [stored.record for stored in ledger.read(RUNS_LOG, max(0, size - LOOK_BACK_ENTRIES), size) if holds(stored, SnapshotTaken)]
     head = ledger.head(region_log(region))
@@ -38,7 +38,7 @@ def load_snapshot(ledger: Ledger, blobs: Blobs, region: str, environment: bytes)
         try:
             data = blobs.get(taken.blob)
         except (NotFound, DamagedError):
-            continue  # A cache may be gone or broken; the fold does not depend on it.
-        with np.load(io.BytesIO(data), allow_pickle=False) as held:
-            return taken, {name: held[name] for name in held.files}
+            continue  # A cache may be missing or damaged; the fold does not depend on it.
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return taken, {name: arrays[name] for name in arrays.files}
     return None

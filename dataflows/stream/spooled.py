@@ -1,4 +1,4 @@
-"""The spool in the process that holds the key: appended beside its other work, which it never stops."""
+"""Appends the spool in the process that has the signing key; failures never stop the other work of that process."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ RETRY_S = 10.0
 
 
 class SpoolDuty:
-    """Appends what the spool of a home holds; while the ledger refuses, segments stay and the rest of the process goes on.
+    """Appends the spool of a home; while the ledger refuses, segments stay and the rest of the process continues.
 
     Args:
         stores: Open for writing.
@@ -27,7 +27,7 @@ class SpoolDuty:
         self._again_at = float("-inf")
 
     def step(self) -> int:
-        """Append some segments; returns how many. An error is logged, and the next attempt is made after a while."""
+        """Append some segments; returns how many. An error is logged and retried after RETRY_S."""
         if self._clock() < self._again_at:
             return 0
         try:
@@ -38,8 +38,9 @@ class SpoolDuty:
             return 0
         finally:
             while self._appender.set_aside:
-                log.error("spool: segment %s is damaged, or holds what may not be said there: set aside", self._appender.set_aside.pop())
+                name = self._appender.set_aside.pop()
+                log.error("spool: segment %s is damaged or holds a kind of record not allowed there; renamed to .damaged", name)
 
     def close(self) -> None:
-        """Leave the spool to another process."""
+        """Release the spool for another process."""
         self._appender.close()

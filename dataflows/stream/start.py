@@ -1,4 +1,4 @@
-"""How a run starts: rules, pumps, regions resumed, and the records of its start and stop."""
+"""Starts a run: intake rules, pumps, resumed regions, and the records of its start and stop."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ from state.counting.intake import IntakeRules
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:
-    """The rules of intake that the region's bootstrap recorded."""
+    """The intake rules that the region's bootstrap recorded."""
     return IntakeRules(skew_s=plan.bootstrapped.skew_s, dedup_horizon_events=plan.bootstrapped.dedup_horizon_events)
 
 
@@ -42,15 +42,15 @@ def open_pumps(
     """One pump per partition.
 
     Raises:
-        UsageError: the regions were bootstrapped with different rules: one reading cannot keep both.
+        UsageError: the regions were bootstrapped with different intake rules, so one pump cannot serve both.
     """
     regions, rules = tuple(plan.region.id for plan in plans), rules_of(plans[0])
     for plan in plans:
         if rules_of(plan) != rules:
             raise UsageError(
-                f"region {plan.region.id}: expected rides to be taken in by the rules of {regions[0]} ({rules}), "
-                f"its bootstrap recorded {rules_of(plan)}",
-                remedy="run each of them by itself",
+                f"region {plan.region.id}: expected the same intake rules as {regions[0]} ({rules}), "
+                f"got {rules_of(plan)} from its bootstrap",
+                remedy="run the two regions separately",
             )
     return [
         PartitionPump(source, p, plans, Decoder(regions), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=bounded)
@@ -61,11 +61,11 @@ def open_pumps(
 def start_region(
     stores: Stores, region: str, source: RideSource, processes: int = 1, on_refold: Callable[[int, int], None] | None = None
 ) -> RegionRun:
-    """A region's run, resumed.
+    """Resume a region's run.
 
-    Only then is its start recorded, so that a crash in between leaves the old environment on record.
+    Its start is recorded last, so that after a crash in between the last recorded environment is still the old one.
     """
-    stores.ledger.admit_all()  # A region acts on what `control` says: one that went back would silently take its champion away.
+    stores.ledger.admit_all()  # A region obeys `control`: if that log was rolled back, the champion would silently be lost.
     last = last_run(stores.ledger, region)
     run = open_region_run(
         stores.ledger,
@@ -125,13 +125,13 @@ def record_start(stores: Stores, command: str, source: str, processes: int) -> s
 
 
 def record_stops(stores: Stores) -> None:
-    """Append a `RunStopped` with the sizes of all logs for each region that was started; a run without one did not end in order."""
+    """Append a `RunStopped` with the sizes of all logs for each started region; a run without one did not end cleanly."""
     while stores.runs:
         sizes = {log: stores.ledger.head(log).size for log in stores.ledger.logs()}
         append_shared(stores.ledger, RUNS_LOG, RunStopped(run=stores.runs.pop(0), stopped_at_us=time.time_ns() // 1000, sizes=sizes))
 
 
 def quiet_threads() -> None:
-    """One OpenMP thread per process: oversubscribed, XGBoost takes twenty times as long. Call before importing it."""
+    """Use one OpenMP thread per process: oversubscribed, XGBoost is twenty times slower. Call before importing it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.setswitchinterval(0.005)

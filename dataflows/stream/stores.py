@@ -1,4 +1,4 @@
-"""The composition root of the dataflows: from settings to open stores, sources and sinks."""
+"""The composition root of the dataflows: opens stores, sources and sinks from the settings."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ class Stores:
     ledger: Ledger
     blobs: Blobs
     environment: bytes
-    runs: list[str] = field(default_factory=list)  # ids of what `start_region` recorded, for `record_stops`
+    runs: list[str] = field(default_factory=list)  # ids of the runs that `start_region` recorded, for `record_stops`
 
     def close(self) -> None:
-        """Write what is pending and let go."""
+        """Write pending data and close the stores."""
         try:
             self.ledger.close()
         finally:
@@ -36,14 +36,14 @@ def open_stores(settings: Settings, *, reading: bool = False, verifier: Verifier
     """Open the ledger and the blobs that the settings name.
 
     Args:
-        settings: Where they are.
-        reading: Nothing will be appended: the private key is not looked at, and none is made.
+        settings: Settings of the home.
+        reading: Open for reading only: the private key is neither opened nor created.
         verifier: Checks the checkpoints instead of the home's public key; for reading only.
     Raises:
         ConfigError: the private key cannot be used, see `dataflows.stream.signing`.
         StoreUnavailable: the home or the database does not open.
     """
-    if not reading:  # Who only looks leaves no folder behind, however the home was spelled.
+    if not reading:  # A reader creates no folder, even if the home is misspelled.
         try:
             settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as cause:

@@ -1,8 +1,8 @@
-"""What a process without a signing key has to say, on disk until a process with the key has appended it to the ledger.
+"""Records of processes without a signing key, on disk until a process with the key appends them to the ledger.
 
-A spool is a folder of segments. A segment is written whole (beside, flushed, linked under the next number), so that a
-crash leaves all of it or none. Many processes may write; one appends, see `ledger.store.spool_append`. A spool is
-bounded: a full one takes nothing more, and who wanted to write is told.
+A spool is a folder of segments. A segment is written atomically (to a temporary file, flushed, then linked under the
+next number), so that a crash leaves all of it or none. Many processes may write; one appends, see
+`ledger.store.spool_append`. A spool is bounded: when it is full, writers get `SpoolFull`.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from schemas.errors import ContractError, DamagedError, StoreUnavailable
 FOLDER = "spool"  # in the home
 MAGIC = b"ridecast spool 1\n"
 WRITER_ID_BYTES = 16
-LARGEST_SPOOL_BYTES = 16 << 20  # a day of one busy API process, when nobody appends
+LARGEST_SPOOL_BYTES = 16 << 20  # a day of one busy API process, while no process appends
 LARGEST_SEGMENT_BYTES = 1 << 20
-PLAN = "appending.json"  # what the appender appends, or appended last; it stays, so that no number is given twice
+PLAN = "appending.json"  # the current or last append; it is kept, so that no number is used twice
 _SEGMENT = re.compile(r"[0-9]{20}\.segment")
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 4
@@ -32,12 +32,12 @@ _HEADER_BYTES = len(MAGIC) + _NUMBER_BYTES + WRITER_ID_BYTES
 
 
 class SpoolFull(StoreUnavailable):
-    """The spool holds as much as it may: nobody appends what is in it."""
+    """The spool has reached its size limit, because no process appends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What was written at once: its number, the digest of its bytes, and the payloads in order."""
+    """One write: its number, the digest of its bytes, and the payloads in order."""
 
     number: int
     digest: bytes
@@ -45,7 +45,7 @@ class Segment:
 
 
 def segment_paths(folder: Path) -> list[Path]:
-    """Segments in order of their numbers; none where there is no spool."""
+    """Paths of the segments in order of their numbers; empty if there is no spool."""
     try:
         return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
     except FileNotFoundError:
@@ -53,16 +53,16 @@ def segment_paths(folder: Path) -> list[Path]:
 
 
 def read_segment(path: Path) -> Segment:
-    """A segment's content.
+    """Read and check a segment.
 
     Raises:
-        DamagedError: the bytes are not those that were written.
+        DamagedError: its header or digest does not match its content.
     """
     data = path.read_bytes()
     body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     number = int(path.stem)
     if not body.startswith(MAGIC + number.to_bytes(_NUMBER_BYTES, "big")) or hashlib.sha256(body).digest() != digest:
-        raise DamagedError(f"spool segment {path.name}: its bytes are not those that were written")
+        raise DamagedError(f"spool segment {path.name}: its header or digest does not match its content")
     payloads, at = [], _HEADER_BYTES
     while at < len(body):
         start = at + _LENGTH_BYTES
@@ -72,12 +72,12 @@ def read_segment(path: Path) -> Segment:
 
 
 class Spool:
-    """The writing end; threads may share it.
+    """Writes segments; thread-safe.
 
     Args:
-        folder: Made when the first segment is written.
-        writer_id: 16 random bytes of this process: two segments never have the same bytes.
-        largest_bytes: Bound of all segments together.
+        folder: Folder of the spool, created with the first segment.
+        writer_id: 16 random bytes of this process, so that no two segments have the same bytes.
+        largest_bytes: Size limit of all segments together.
     """
 
     def __init__(self, folder: Path, writer_id: bytes, largest_bytes: int = LARGEST_SPOOL_BYTES) -> None:
@@ -95,8 +95,8 @@ class Spool:
         Returns:
             The segment's number.
         Raises:
-            SpoolFull: it would exceed the bound; nothing is written.
-            StoreUnavailable: the disk refuses.
+            SpoolFull: the spool would exceed its size limit; nothing is written.
+            StoreUnavailable: the disk write fails.
             ContractError: there is nothing to write, or too much for one segment.
         """
         frames = b"".join(len(payload).to_bytes(_LENGTH_BYTES, "big") + payload for payload in payloads)
@@ -110,19 +110,19 @@ class Spool:
 
     def _write(self, frames: bytes) -> int:
         make_folder(self._folder)
-        held = 0
+        used = 0
         for path in segment_paths(self._folder):
             with suppress(FileNotFoundError):  # Appended and removed meanwhile.
-                held += path.stat().st_size
-        if held + len(frames) > self._largest_bytes:
+                used += path.stat().st_size
+        if used + len(frames) > self._largest_bytes:
             raise SpoolFull(
-                f"spool {self._folder}: it holds {held} bytes of at most {self._largest_bytes}",
+                f"spool {self._folder}: it holds {used} bytes of at most {self._largest_bytes}",
                 remedy="is `ridecast run` stopped, or without its key?",
             )
         number = max(self._last, self._last_number()) + 1
         beside = self._folder / f".{self._writer_id.hex()}.tmp"
         while True:
-            # Number and writer are in the bytes: no two segments have the same digest, whatever they say.
+            # The bytes include number and writer, so that no two segments have the same digest, whatever their records.
             body = MAGIC + number.to_bytes(_NUMBER_BYTES, "big") + self._writer_id + frames
             _write_flushed(beside, body + hashlib.sha256(body).digest())
             try:
@@ -136,15 +136,15 @@ class Spool:
         return number
 
     def _last_number(self) -> int:
-        """The highest number that is known to be given: of a segment that is there, or that was appended last."""
-        paths = segment_paths(self._folder)  # Before the plan: what is removed in between is in the plan.
+        """The highest number in use: of an existing segment, or of the one appended last."""
+        paths = segment_paths(self._folder)  # Before the plan: a segment removed in between is in the plan.
         plan = read_plan(self._folder)
         return max([int(path.stem) for path in paths[-1:]] + [plan.number if plan else -1], default=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class AppendPlan:
-    """Which segment is appended, and the size that each log had before: the same append again, after any crash."""
+    """The segment to append, and the size of each log before it, so that the same append can be repeated after a crash."""
 
     number: int
     digest: bytes
@@ -152,10 +152,10 @@ class AppendPlan:
 
 
 def read_plan(folder: Path) -> AppendPlan | None:
-    """The plan of the segment that is being appended, or was last.
+    """The plan of the current or last append; None before the first.
 
     Raises:
-        DamagedError: the file holds no plan.
+        DamagedError: the file does not hold a plan.
     """
     try:
         found = json.loads((folder / PLAN).read_bytes())
@@ -169,10 +169,10 @@ def read_plan(folder: Path) -> AppendPlan | None:
 
 
 def write_plan(folder: Path, plan: AppendPlan) -> None:
-    """Make a plan durable, in place of the one before.
+    """Replace the plan durably.
 
     Raises:
-        OSError: as the disk says.
+        OSError: the disk write fails.
     """
     members = {"number": plan.number, "digest": plan.digest.hex(), "sizes": plan.sizes}
     write_durably(folder / PLAN, json.dumps(members, sort_keys=True).encode())

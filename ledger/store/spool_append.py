@@ -1,8 +1,9 @@
-"""The appending end of a spool: each segment enters the ledger exactly once, whatever crashes in between.
+"""Appends a spool to the ledger: each segment enters the ledger exactly once, even after crashes.
 
-For each segment the sizes that the logs have before are made durable first (the plan), then its records are appended
-at those sizes, and only then the segment is removed. After a crash the same append at the same sizes returns quietly
-if it had happened. A size moves only when another writer's entries lie at that place, so ours do not.
+For each segment the current sizes of the logs are made durable first (the plan), then its records are appended at
+those sizes, and only then is the segment removed. After a crash the same append at the same sizes is repeated; it
+changes nothing if it was done before. A size in the plan changes only if other entries are found at that index, which
+proves that the segment was not appended there.
 """
 
 import os
@@ -20,21 +21,21 @@ from schemas.records.record_codec import decode
 
 LOCK_FILE = "appender.lock"
 SEGMENTS_PER_STEP = 100
-MOST_CONFLICTS = 10  # of one segment in a row: then another process appends to the log without pause
-# What a process without a key may say. A segment with anything else is set aside: nobody signs it.
+MOST_CONFLICTS = 10  # of one segment in a row; more mean that another process appends to the log without pause
+# Logs that a process without a key may write to. A segment with any other record is set aside, so it is never signed.
 SPOOLED = frozenset((LogFamily.ACCESS, LogFamily.ALERTS))
 
 
 class SpoolInUse(StoreUnavailable):
-    """Another process appends this spool."""
+    """Another process is appending this spool."""
 
 
 class SpoolAppender:
-    """Appends the segments of one spool; one process at a time.
+    """Appends the segments of one spool; only one process at a time may do so.
 
     Args:
         ledger: Open for appending.
-        folder: The spool; it need not exist.
+        folder: Folder of the spool, which need not exist.
     """
 
     def __init__(self, ledger: Ledger, folder: Path) -> None:
@@ -42,14 +43,14 @@ class SpoolAppender:
         self._recorders: dict[str, Recorder] = {}
         self._held = ExitStack()
         self._is_held = False
-        self.set_aside: list[str] = []  # names of damaged segments that were found, for whoever reports them
+        self.set_aside: list[str] = []  # names of segments renamed to .damaged, for the caller to report
 
     def step(self) -> int:
         """Append the oldest segments, up to SEGMENTS_PER_STEP; returns how many.
 
         Raises:
-            SpoolInUse: another process appends them.
-            LedgerError, StoreUnavailable: the ledger or the disk refuses; the segments stay, and the next step tries again.
+            SpoolInUse: another process is appending them.
+            LedgerError, StoreUnavailable: ledger or disk fails; the segments stay, and the next step retries.
         """
         paths = segment_paths(self._folder)[:SEGMENTS_PER_STEP]
         if not paths:
@@ -63,7 +64,7 @@ class SpoolAppender:
         return len(paths)
 
     def close(self) -> None:
-        """Leave the spool to another process."""
+        """Release the spool for another process."""
         self._held.close()
         self._is_held = False
 
@@ -72,16 +73,16 @@ class SpoolAppender:
             try:
                 self._held.enter_context(held_alone(self._folder / LOCK_FILE, f"{os.getpid()}"))
             except Held as held:
-                raise SpoolInUse(f"spool {self._folder}: expected to append it alone, but process {held} does") from None
+                raise SpoolInUse(f"spool {self._folder}: process {held} is already appending it") from None
             self._is_held = True
 
     def _append(self, path: Path) -> None:
         try:
             segment = read_segment(path)
             by_log = self._by_log(segment)
-        except FileNotFoundError:  # The process that held the spool before has just appended it.
+        except FileNotFoundError:  # The process that had the lock before has just appended it.
             return
-        except (DamagedError, ContractError):  # Damaged, or no record that may come from here.
+        except (DamagedError, ContractError):  # Damaged, or a kind of record that is not allowed in a spool.
             path.rename(path.with_suffix(".damaged"))
             sync_folder(self._folder)
             self.set_aside.append(path.name)
@@ -113,7 +114,7 @@ class SpoolAppender:
         """The payloads by the log that their kind belongs to.
 
         Raises:
-            DamagedError: one is no record, or of a kind that a process without a key may not say.
+            DamagedError: a payload is not a record, or its kind is not allowed in a spool.
         """
         found: defaultdict[str, list[bytes]] = defaultdict(list)
         for payload in segment.payloads:

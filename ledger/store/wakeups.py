@@ -1,8 +1,8 @@
-"""How a reader learns that a log may have grown, without asking for its rows.
+"""Wake-ups: tell a reader that a log may have grown, without querying its rows.
 
-PostgreSQL tells it: every append notifies at its commit, and the waiting connection listens. SQLite counts the commits
-to a file, and the count costs no query. Neither is a promise: whoever waits looks again after a while in any case, so a
-connection that breaks costs time and loses nothing.
+With PostgreSQL every append sends NOTIFY at its commit, and the waiting connection uses LISTEN. SQLite counts the
+commits to a file, and the count is read without a query on tables. Neither is guaranteed: readers check the log again
+after a timeout in any case, so a broken connection costs time but loses nothing.
 """
 
 import select
@@ -23,42 +23,42 @@ from ledger.store.statements import CHANNEL
 from ledger.store.tables import Databases, connect_postgres
 from schemas.errors import RidecastError
 
-CHECK_S = 0.02  # how often SQLite's counter is looked at; one look takes microseconds
-STOP_CHECK_S = 0.1  # how often a wait on a connection looks whether to stop
-NOTIFICATIONS_KEPT = 100  # by pg8000; behind that the oldest are dropped
-BROKEN = (pg8000.Error, OSError, struct.error, ValueError)  # what pg8000 raises on a connection that went away
+CHECK_S = 0.02  # interval between reads of SQLite's counter; a read takes microseconds
+STOP_CHECK_S = 0.1  # interval at which a wait on a connection checks for a stop
+NOTIFICATIONS_KEPT = 100  # by pg8000; beyond that it drops the oldest
+BROKEN = (pg8000.Error, OSError, struct.error, ValueError)  # raised by pg8000 on a lost connection
 
 
 class Stop(Protocol):
-    """What `threading.Event` promises, so that a wait ends when somebody wants to stop."""
+    """The part of `threading.Event` that ends waits on a stop request."""
 
     def is_set(self) -> bool:
-        """Whether to stop."""
+        """Whether a stop was requested."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until told to stop, at most so many seconds; whether it was told."""
+        """Wait for a stop request, at most `timeout` seconds; returns whether there is one."""
         ...
 
 
 class Wakeup(Protocol):
-    """Tells that some logs may have grown since it was made, or since it last told so."""
+    """Reports that some logs may have grown since it was created, or since its last report."""
 
     def wait(self, stop: Stop, timeout_s: float) -> bool:
-        """Wait until one of the logs may have grown, for `timeout_s` at most, or until told to stop.
+        """Wait until one of the logs may have grown, `stop` is set, or `timeout_s` seconds have passed.
 
         Returns:
-            True when one may have grown. False says nothing: look in any case.
+            True if one may have grown. False is no guarantee: check the logs in any case.
         """
         ...
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Close its connections."""
         ...
 
 
 def open_wakeup(stores: Databases, logs: Sequence[str]) -> Wakeup:
-    """What tells of the growth of some logs; it never raises for a database that does not answer."""
+    """A wake-up for some logs; never raises if the database does not respond."""
     with suppress(RidecastError):
         for log in logs:
             engine = stores.engine_of(log, create=False)
@@ -68,7 +68,7 @@ def open_wakeup(stores: Databases, logs: Sequence[str]) -> Wakeup:
 
 
 class CommitCounts:
-    """The wake-up of SQLite: the counter of commits that each log's file has, read on a connection that stays open."""
+    """The wake-up for SQLite: reads the commit counter of each log's file on a connection that stays open."""
 
     def __init__(self, stores: Databases, logs: Sequence[str]) -> None:
         self._stores = stores
@@ -96,7 +96,7 @@ class CommitCounts:
         return before != self._counts
 
     def _read(self) -> list[int]:
-        """One number for each log: how often its file was committed to by others, -1 while there is no file."""
+        """One number for each log: the count of commits to its file by other connections, -1 without a file."""
         return [self._count(log) for log in self._connections]
 
     def _count(self, log: str) -> int:
@@ -113,11 +113,11 @@ class CommitCounts:
             row = cursor.fetchone()
             return int(row[0]) if row is not None else -1
         except (RidecastError, SQLAlchemyError, sqlite3.Error):
-            return -1  # What is wrong with the file is for the reader to say, who asks for its rows.
+            return -1  # Errors of the file are reported when the reader queries its rows.
 
 
 class Notifications:
-    """The wake-up of PostgreSQL: a connection of its own that listens; while it is broken, a wait is only a wait."""
+    """The wake-up for PostgreSQL: a separate connection that listens; while it is broken, `wait` only waits."""
 
     def __init__(self, engine: Engine, logs: Sequence[str]) -> None:
         self._engine, self._logs = engine, frozenset(logs)
@@ -128,7 +128,7 @@ class Notifications:
     def wait(self, stop: Stop, timeout_s: float) -> bool:
         """See `Wakeup`."""
         if self._connection is None and self._listen():
-            return True  # What came while nobody listened was not heard.
+            return True  # Notifications sent while no connection listened are lost.
         left_s = timeout_s
         while not stop.is_set():
             if self._heard():
@@ -160,7 +160,7 @@ class Notifications:
         return True
 
     def _receive(self) -> None:
-        """Take in what the server sent: pg8000 reads notifications in front of the answer to a statement; this one is empty."""
+        """Receive notifications: pg8000 reads them before the response to a statement, so send an empty one."""
         try:
             assert self._connection is not None  # opened and closed together with the socket
             self._connection.execute_simple("")

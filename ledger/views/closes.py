@@ -44,7 +44,7 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
     before: list[Stored[Record]] = []
     closed: Stored[SlotClosed] | None = None
     after: list[Stored[Record]] = []
-    begun = start == 0
+    started = start == 0
     for stored in ledger.scan(log, start, stop):
         if stored.kind not in OF_A_CLOSE:
             continue
@@ -52,12 +52,12 @@ def closes(ledger: Ledger, log: str, start: int = 0, stop: int | None = None) ->
             yield _close(before, closed, after)
             before, closed, after = [], None, []
         if holds(stored, SlotClosed):
-            closed, begun = stored, True
+            closed, started = stored, True
         elif stored.kind in BEFORE:
             before.append(stored)
         elif closed is not None:
             after.append(stored)
-        elif begun or before:
+        elif started or before:
             raise DamagedError(f"{log} entry {stored.index}: expected a {stored.kind} to follow the entry that closes its slot")
     if closed is not None:
         yield _close(before, closed, after)

@@ -1,7 +1,7 @@
-"""What the API has to say, through the spool: who read what (`access`), and what people answered to an entry (`alerts`).
+"""Records that the API writes through the spool: access counts (`access`) and acknowledgements of entries (`alerts`).
 
-These logs name no person: a subject is the opaque id of a key, and there is no free text. Wall-clock time may stand
-here as in `runs`, for no close cites them.
+These logs do not identify persons: a subject is the opaque id of a key, and there is no free text. Wall-clock time is
+allowed here as in `runs`, because no close cites these logs.
 """
 
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessCount:
-    """How often one operation answered one subject with one status."""
+    """Number of responses of one operation to one subject with one status."""
 
     subject: str  # opaque id of a key; "anonymous" without one
     operation: str  # the operationId of the OpenAPI document
-    region: str  # empty where the operation has none, or the region is not served
+    region: str  # empty if the operation has none, or if the region is not served
     status: int
     count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessesCounted:
-    """What an API process answered in a stretch of wall-clock time; up to its last second is lost when it is killed."""
+    """Responses of an API process in a period of wall-clock time; its last second may be lost if it is killed."""
 
     from_us: int
     until_us: int
-    dropped: int  # answers before `until_us` that no record counts, because the spool was full
+    dropped: int  # responses before `until_us` that no record counts, because they could not be spooled
     counts: tuple[AccessCount, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """Somebody has seen an entry of a log and says what became of it."""
+    """A client has handled an entry of a log, with an outcome."""
 
     log: str
     index: int

@@ -39,7 +39,7 @@ class ModelPromoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldChanged:
-    """From this slot on, a region is folded by another version of the rules."""
+    """From this slot on, a region is folded by another version of the fold."""
 
     region: str
     slot: int  # first slot that closes under this version
@@ -51,7 +51,7 @@ class FoldChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A process started to write; the only place for wall-clock time, host and environment."""
+    """A process started to write; the only record with wall-clock time, host and environment."""
 
     run: str
     command: str

@@ -1,1 +1,1 @@
-"""What was counted: history, calendar, seasons, features."""
+"""Counted demand: history, calendar, seasons, features."""

@@ -1,7 +1,7 @@
-"""What local time a slot is: weekday, slot of day, holiday, and the same local time some days before.
+"""Local time of slots: weekday, slot of day, holiday, and the same local time some days earlier.
 
-Everything is derived from the region's timezone (tzdata), so that a lag of one day follows the clock on
-the wall across a change of daylight saving time. Slots are numbered since 1970 in UTC.
+Everything is derived from the region's timezone (tzdata), so that a lag of one day is the same local time
+across a change of daylight saving time. Slots are numbered since 1970 in UTC.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LocalTime:
-    """The start of a slot on the region's clock.
+    """The start of a slot in the region's local time.
 
     Attributes:
         weekday: 0 = Monday to 6 = Sunday.
-        slot_of_day: Slots since local midnight on the clock, 0 to slots per day - 1.
+        slot_of_day: Slots since midnight by the local clock, 0 to slots per day - 1.
         holiday: The local date is a holiday of the region.
         holiday_eve: The next local date is one.
     """
@@ -67,10 +67,10 @@ class Calendar:
         )
 
     def seasonal(self, slot: int, days: int) -> int:
-        """The slot that started at the same local time that many local days before.
+        """The slot that started at the same local time a number of local days earlier.
 
-        A local time that existed twice is taken at the offset of the slot that many times 24 hours before; where it
-        did not exist, that slot itself is taken.
+        For a local time that existed twice, the offset of the slot exactly `days` x 24 hours earlier decides; if the
+        local time did not exist, that slot itself is returned.
 
         >>> from schemas.regions import load_region
         >>> calendar = Calendar(load_region("nyc"))
@@ -87,7 +87,7 @@ class Calendar:
         return naive + (here - self._offset_min(moved)) // self.slot_min
 
     def first_slot(self, day: str) -> int:
-        """The slot that holds a local midnight, YYYY-MM-DD; where midnight does not exist, the first after it."""
+        """The slot that contains the local midnight of a day, YYYY-MM-DD; if it does not exist, the first slot after it."""
         midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), self._zone)
         minutes = int((midnight.astimezone(UTC) - _EPOCH).total_seconds()) // 60
         return -(-minutes // self.slot_min)

@@ -1,8 +1,8 @@
-"""What the model sees: the declared features, one vectorised build for stream, backfill and training.
+"""The features of the model, with one vectorised build for stream, backfill and training.
 
-Every feature is made of windows of counts that were known when a slot closed, and of the calendar. Each
-value is computed for its own cell alone, element by element, so that it does not depend on which other
-cells are built with it: the stream and a training replay give the same bits.
+Every feature is computed from windows of counts known when a slot closed, and from the calendar. Each
+value is computed element by element for its own cell, so that it does not depend on the other cells in
+the build: the stream and a training replay give the same bits.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
 from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, PAD, START, Ahead, SlotWindows
 
-SMALL = 0.5  # rides added to both sides of a ratio, so that silence is not infinitely far from little
+SMALL = 0.5  # rides added to both sides of a ratio, so that the log of zero rides is finite
 
 Fill = Callable[[SlotWindows], Float64s | float]
 
@@ -27,9 +27,9 @@ class Feature:
     """One column of the matrix.
 
     Attributes:
-        name: What models call it that were trained on it.
-        meaning: In words. NaN stands for a window that was not observed.
-        fill: Gives float64[n], or one number for all cells. A cell's value depends on no other cell of the build.
+        name: Name of the column in trained models.
+        meaning: Description. NaN stands for a window that was not observed.
+        fill: Returns float64[n], or one number for all cells. A cell's value depends on no other cell of the build.
     """
 
     name: str
@@ -68,7 +68,7 @@ def _city_trend(ahead: Ahead) -> Fill:
 
 
 def _for_each_ahead(name: str, meaning: str, filling: Callable[[Ahead], Fill]) -> tuple[Feature, ...]:
-    """Three features: of the first, the middle and the last horizon."""
+    """Three features: for the first, the middle and the last horizon."""
     return tuple(Feature(name.format(ahead.name), meaning.format(ahead.name), filling(ahead)) for ahead in AHEAD)
 
 
@@ -177,13 +177,13 @@ def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s)
     Returns:
         float32[n, len(FEATURES)], columns in FEATURES order.
     Raises:
-        ContractError: a feature's function did not fill its column.
+        ContractError: a feature's function did not return a full column.
     """
     windows, shape = SlotWindows(history, calendar, slot, columns), columns.shape
     out = np.empty((len(columns), len(FEATURES)), np.float32)
     for i, feature in enumerate(FEATURES):
         values = feature.fill(windows)
-        # NumPy would take None for NaN and spread an array of one value over all cells: both look like filled columns.
+        # NumPy would convert None to NaN and broadcast an array of one value over all cells, which would hide the bug.
         filled = values.shape == shape if isinstance(values, np.ndarray) else isinstance(values, float | int)
         if not filled:
             got = f"an array {values.shape}" if isinstance(values, np.ndarray) else f"{values!r}"
@@ -204,7 +204,7 @@ def matrix_digest(features: Float32s) -> bytes:
 
 
 def _one(values: Float64s) -> float:
-    """The one value of a window of the region."""
+    """The single value of a window of the region."""
     return float(values[0])
 
 

@@ -1,8 +1,7 @@
-"""What was counted: rides per cell and slot over the last 29 days.
+"""Counts of rides per cell and slot over the last 29 days.
 
-One history serves one region and measure. It answers how many rides any window of slots had, in a cell,
-in its parent cell, around it and in the whole region; what a window means, which of them are features,
-and what follows from them is left to others.
+One history serves one region and measure. It returns the rides in any window of slots: in a cell, in its
+parent cell, in its neighbours and in the whole region. Other modules choose the windows and build features.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from schemas.events.rides import Bools, Int64s, UInt64s
 from schemas.regions import DAY_MIN, Region
 from state.demand.ring import CumulativeRing, Int32Rows, count_hash
 
-HISTORY_DAYS = 29  # four weeks of seasonal lags, and a day for windows around them and the change of clocks
+HISTORY_DAYS = 29  # four weeks of seasonal lags, and a day for wider windows and changes of daylight saving time
 UNIVERSE_DAYS = 28
 NEVER = -(1 << 62)  # last ride of a cell that has none
 
@@ -30,8 +29,8 @@ _NO_CELLS = np.empty(0, np.uint64)
 class CountHistory:
     """Counts of one region and measure.
 
-    Columns stand for cells in the order in which they were first seen (within one call, ascending).
-    `generation` changes when columns move: whoever keeps column indices must look them up again.
+    Columns are cells in the order in which they were first seen (within one call, ascending).
+    `generation` changes when columns move: callers that keep column indices must look them up again.
 
     >>> from schemas.regions import load_region
     >>> history = CountHistory(load_region("nyc"))
@@ -73,12 +72,12 @@ class CountHistory:
 
     @property
     def oldest_slot(self) -> int:
-        """First slot that is still known."""
+        """First slot that is still kept."""
         return max(self.first_slot, self.next_slot - self.ring_slots)
 
     @property
     def parent_of(self) -> Int64s:
-        """Number of the parent cell of each column, for grouping: int64[n]."""
+        """Index of the parent cell of each column, for grouping: int64[n]."""
         return self._parent_of[: len(self._places)]
 
     def columns_of(self, cells: UInt64s) -> Int64s:
@@ -97,20 +96,20 @@ class CountHistory:
         return min(max(slot, self.oldest_slot), self.next_slot)
 
     def observed_slots(self, from_slot: int, until_slot: int) -> int:
-        """How many slots of [from, until) are closed, still known, and were observed."""
+        """How many slots of [from, until) are closed, still kept, and were observed."""
         return int(self._observed[self._known(until_slot) % self.rows] - self._observed[self._known(from_slot) % self.rows])
 
     def complete(self, from_slot: int, until_slot: int) -> bool:
-        """Every slot of [from, until) was observed, so that the window's count is demand, or a little less."""
+        """Whether every slot of [from, until) was observed: then the window's count is demand, or a little less."""
         return self.observed_slots(from_slot, until_slot) == until_slot - from_slot
 
     def whole(self, from_slot: int, until_slot: int) -> bool:
-        """Every slot of [from, until) was counted whole, so that the window's count is what a forecast is held against."""
-        held = int(self._whole[self._known(until_slot) % self.rows] - self._whole[self._known(from_slot) % self.rows])
-        return held == until_slot - from_slot
+        """Whether every slot of [from, until) was counted whole: then the window's count can score a forecast."""
+        whole_slots = int(self._whole[self._known(until_slot) % self.rows] - self._whole[self._known(from_slot) % self.rows])
+        return whole_slots == until_slot - from_slot
 
     def window(self, from_slot: int, until_slot: int, columns: Int64s | None = None) -> Int64s:
-        """Rides in [from, until) of each column, or of those given: int64[n]. Slots not known count nothing."""
+        """Rides in [from, until) of each column, or of the given columns: int64[n]. Slots that are not kept count as zero."""
         return self._counts.between(self._known(from_slot), self._known(until_slot), columns)
 
     def cumulative(self, slots: Sequence[int], columns: Int64s) -> Int32Rows:
@@ -138,10 +137,10 @@ class CountHistory:
         Args:
             cells: uint64[n], each once, in any order.
             counts: int64[n], rides, >= 1.
-            observed: False for an outage: then it is not even a lag.
-            whole: False if rides are known to be missing; as `observed` if not given.
+            observed: False for an outage: the slot is not used as a lag either.
+            whole: False if rides are known to be missing; equal to `observed` if not given.
         Raises:
-            ContractError: the slot does not follow the one before.
+            ContractError: it is not the next slot.
         """
         if self.first_slot < 0:
             self.first_slot = self.next_slot = slot
@@ -166,7 +165,7 @@ class CountHistory:
         self.next_slot = slot + 1
 
     def correct(self, slots: Int64s, cells: UInt64s, counts: Int64s) -> None:
-        """Add late rides to slots that are closed; those of slots that are no longer known are ignored.
+        """Add late rides to closed slots; rides of slots that are no longer kept are ignored.
 
         Raises:
             ContractError: a slot is not closed yet.
@@ -235,7 +234,7 @@ class CountHistory:
         self._parent_counts.widen(len(self._parent_places))
 
     def _forget_dead_columns(self) -> None:
-        """Once a day: drop cells without a ride that is still known, when they are many."""
+        """Once a day: drop cells without a ride in the kept slots, if there are many."""
         alive = self.last_ride_slot >= self.next_slot - self.ring_slots
         if 4 * int((~alive).sum()) > len(alive):
             self._restore(self.cells[alive], self.last_ride_slot[alive], *self._sparse(alive))
@@ -253,7 +252,7 @@ class CountHistory:
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
-        """The whole state as arrays, counts sparse; `from_arrays` restores it exactly."""
+        """The whole state as arrays, with sparse counts; `from_arrays` restores it exactly."""
         if self.next_slot < 0:
             return {"slots": np.array([-1, -1, 0], np.int64)}
         slots, columns, counts = self._sparse(np.ones(len(self._places), np.bool_))
@@ -271,10 +270,10 @@ class CountHistory:
         }
 
     def from_arrays(self, arrays: Arrays) -> None:
-        """Become the history whose `to_arrays` gave these.
+        """Restore the state that `to_arrays` returned.
 
         Raises:
-            DamagedError: the counts are not the ones that were kept.
+            DamagedError: the counts do not match their hash.
         """
         self.first_slot, self.next_slot, self.generation = (int(value) for value in arrays["slots"])
         if self.next_slot < 0:
@@ -295,12 +294,12 @@ class CountHistory:
             raise DamagedError(f"history: expected counts with hash {arrays['mixed']}, got {self._mixed}")
 
     def digest(self) -> bytes:
-        """SHA-256 over the integer state; the counts enter through a sum of hashes that is kept up slot by slot."""
+        """SHA-256 over the integer state; the counts are included as a sum of hashes that is updated slot by slot."""
         bounds = np.arange(self.oldest_slot, self.next_slot + 1) % self.rows
         observed = np.diff(self._observed[bounds]).astype(np.uint8)
         whole = np.diff(self._whole[bounds]).astype(np.uint8)
         head = np.array([self.first_slot, self.next_slot, len(self._places)], np.int64)
-        # Version 1 of the fold knew no difference between the two, and its digests stand.
+        # Version 1 of the fold did not distinguish the two, and its digests must not change.
         undercounts = b"" if np.array_equal(whole, observed) else whole.tobytes()
         parts = (head, self.cells, self.last_ride_slot, observed, self._mixed)
         return hashlib.sha256(b"".join(part.tobytes() for part in parts) + undercounts).digest()

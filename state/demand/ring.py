@@ -1,4 +1,4 @@
-"""Cumulative rows in a ring: how history keeps many slots of many cells so that a window is one subtraction."""
+"""A ring buffer of cumulative rows: stores many slots of many cells so that a window is one subtraction."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
 FIRST_COLUMNS = 64
-MOST_NEW_COLUMNS = 1024  # widening copies the ring, so it happens seldom; but memory must not double for one cell
+MOST_NEW_COLUMNS = 1024  # widening copies the ring, so it must be rare; but memory must not double for one cell
 
 
 class CumulativeRing:
-    """Rows of running totals; row of boundary b = what was counted in slots before b.
+    """Rows of running totals; the row of boundary b holds the counts of all slots before b.
 
     The last column is always free and holds zeros, so that index -1 stands for "no such cell". Totals
-    wrap around at 2^31; their differences do not suffer.
+    wrap around at 2^31; their differences are still correct.
 
     >>> ring = CumulativeRing(rows=4)
     >>> ring.widen(2)
@@ -32,7 +32,7 @@ class CumulativeRing:
         self._totals: Int32Rows = np.zeros((rows, FIRST_COLUMNS), np.int32)
 
     def widen(self, columns: int) -> None:
-        """Have at least so many columns; new ones counted nothing so far."""
+        """Grow to at least this many columns; new columns are zero."""
         capacity = self._totals.shape[1]
         self.columns = max(columns, self.columns)
         if self.columns >= capacity:
@@ -43,7 +43,7 @@ class CumulativeRing:
             self._totals = wider
 
     def push(self, slot: int, columns: Int64s, counts: Int64s) -> None:
-        """Row of slot + 1 = row of slot + the counts; a column may come more than once."""
+        """Set the row of slot + 1 to the row of slot plus the counts; a column may occur more than once."""
         new = self._totals[(slot + 1) % self.rows]
         new[:] = self._totals[slot % self.rows]
         np.add.at(new, columns, counts.astype(np.int32))
@@ -54,7 +54,7 @@ class CumulativeRing:
         self._totals[rows[:, None], columns] += counts.astype(np.int32)
 
     def between(self, from_slot: int, until_slot: int, columns: Int64s | None = None) -> Int64s:
-        """Counts of slots [from, until) per column, or of the columns given: int64[n]."""
+        """Counts of slots [from, until) per column, or of the given columns: int64[n]."""
         high, low = self._totals[until_slot % self.rows], self._totals[from_slot % self.rows]
         if columns is None:
             high, low = high[: self.columns], low[: self.columns]
@@ -63,7 +63,7 @@ class CumulativeRing:
         return np.asarray(high - low, np.int64)
 
     def totals(self, slots: Sequence[int], columns: Int64s) -> Int32Rows:
-        """Rows of some boundaries, and of those the given columns: int32[len(slots), *columns.shape]."""
+        """The given columns of the rows of some boundaries: int32[len(slots), *columns.shape]."""
         out = np.empty((len(slots), *columns.shape), np.int32)
         for i, slot in enumerate(slots):
             np.take(self._totals[slot % self.rows], columns, out=out[i], mode="wrap")  # index -1: the free column
@@ -77,7 +77,7 @@ class CumulativeRing:
         self.columns = len(columns)
 
     def sparse(self, from_slot: int, until_slot: int) -> tuple[Int64s, Int64s, Int64s]:
-        """What was counted, as (slot, column, count), sorted, without zeros."""
+        """Nonzero counts as (slot, column, count), sorted."""
         parts = []
         step = 256  # slots at once, to bound memory
         for start in range(from_slot, until_slot, step):
@@ -103,8 +103,8 @@ class CumulativeRing:
 def count_hash(slots: Int64s, cells: UInt64s, counts: Int64s) -> UInt64s:
     """Sum of count x hash(slot, cell) modulo 2^64, twice with different seeds: uint64[2].
 
-    Additive, so that it does not depend on how rides were batched. Not a defence against an adversary:
-    the counts themselves are in the ledger.
+    Additive, so that it does not depend on how rides were batched. Not cryptographic: the counts
+    themselves are in the ledger.
 
     Source:
         G. Steele, D. Lea and C. Flood (2014), Fast splittable pseudorandom number generators (the finaliser).

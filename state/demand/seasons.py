@@ -1,8 +1,8 @@
-"""Baseline: what the same local time of the same weekday had in the last four weeks, recent weeks first.
+"""The baseline: mean rides at the same local time and weekday in the last four weeks, recent weeks weighted more.
 
-It is a column of every issue, the yardstick of live scores, and what is served when there is no model.
-Weeks that hold an outage are left out; before there is a whole week, earlier days stand in for weeks, and
-before there is a day, the mean of what was seen.
+It is a column of every issue, the reference of live scores, and the forecast when there is no model.
+Weeks with an outage are left out. Without a whole week, earlier days replace weeks; without a whole day,
+the mean of the observed slots.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ def profile(history: CountHistory, calendar: Calendar, slot: int, columns: Int64
 
 
 def expected_rides(history: CountHistory, calendar: Calendar, slot: int) -> float:
-    """Rides that the profile expects in one slot over the whole region; 0 while there is no past to tell."""
+    """Rides that the profile expects in one slot over the whole region; 0 without past data."""
     total, weights = 0.0, 0.0
     for earlier, weight in seasons(history, calendar, slot, 0, 1):
         before, after = history.city_cumulative((earlier, earlier + 1)).tolist()

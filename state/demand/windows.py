@@ -1,6 +1,6 @@
-"""The windows that features are made of: what was counted before the end of one slot, read once and shared.
+"""The windows that features are computed from: counts before the end of one slot, read once and shared.
 
-Which features there are, and what each makes of its windows, is in `state.demand.features`.
+`state.demand.features` lists the features and how each uses the windows.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from state.demand.calendar import Calendar
 from state.demand.history import UNIVERSE_DAYS, CountHistory
 from state.demand.seasons import RECENCY
 
-LAGS_MIN = (5, 15, 30, 60, 120, 240, 1440)  # rides in so many minutes before the cut
-DAYS = (1, 2, 3, 4, 5, 6, 7, 14, 21, 28)  # the same local time so many days before
+LAGS_MIN = (5, 15, 30, 60, 120, 240, 1440)  # rides in this many minutes before the cut
+DAYS = (1, 2, 3, 4, 5, 6, 7, 14, 21, 28)  # the same local time this many days before
 SHORT_MIN = 15  # the short window of a level
-PAD_MIN = 15  # a smooth profile looks this much further on both sides
+PAD_MIN = 15  # a smooth profile extends its window by this much on both sides
 PRIOR_RIDES = 2.0  # weight of the region's shape in a cell's smooth profile; New York, April 2014
-OTHER_DAY = 0.25  # weight of another day of the same kind (working day or not) against RECENCY^week
+OTHER_DAY = 0.25  # weight of another day of the same kind (working day or not), relative to RECENCY^week
 
-# Bounds of an earlier day, in order: what `Seasons` is asked for.
+# Bounds of an earlier day, in order, as passed to `Seasons`.
 BACK, BACK_SHORT, PAD, START, FIRST, MIDDLE, LAST, FIRST_PAD, MIDDLE_PAD, LAST_PAD = range(10)
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """One of the three horizons that features look at.
+    """One of the three horizons that features use.
 
     Attributes:
-        place: In `SlotWindows.ahead`.
-        end, padded: Bounds at which it ends, and at which its smooth profile does.
+        place: Index in `SlotWindows.ahead`.
+        end, padded: Bounds at which the horizon ends, and at which its smooth profile ends.
     """
 
     name: str
@@ -92,13 +92,13 @@ class Seasons:
         self._rows, self._valid = rows, valid
 
     def day(self, days: int, low: int, high: int) -> Float64s:
-        """Rides between two bounds that many days before; NaN if that day was not observed."""
+        """Rides between two bounds this many days before; NaN if that day was not observed."""
         d = DAYS.index(days)
         rides = self._rows[d, high] - self._rows[d, low]
         return rides if self._valid[d] else np.full_like(rides, np.nan)
 
     def mean(self, weights: Sequence[float], low: int, high: int) -> Float64s:
-        """Weighted mean of rides between two bounds; NaN without any day."""
+        """Weighted mean of rides between two bounds; NaN if all weights are zero."""
         total = np.zeros(self._rows.shape[2:])
         for d, weight in enumerate(weights):
             if weight:
@@ -160,7 +160,7 @@ class SlotWindows:
         self.city_past = Seasons(city_rows.astype(np.float64), valid)
         self.city_back = self.city_past.mean(self.mixed, BACK, START)
 
-    # --- what features ask for -----------------------------------------------------------------
+    # --- windows for features ------------------------------------------------------------------
 
     def slots(self, minutes: int) -> int:
         """Minutes as slots, at least one."""
@@ -171,20 +171,20 @@ class SlotWindows:
         return max(self.history.observed_slots(self.start - slots, self.start), 1)
 
     def observed(self, slots: int, values: Float64s) -> Float64s:
-        """The values, which are made of the last slots; NaN if one of these was not observed."""
+        """The values, computed from the last slots; NaN if one of these was not observed."""
         complete = self.history.complete(self.start - slots, self.start)
         return values if complete else np.full_like(values, np.nan)
 
     def own(self, slots: int) -> Float64s:
-        """Rides of each cell in the last slots, for the spans that features have: float64[n]."""
+        """Rides of each cell in the last slots, for the spans that features use: float64[n]."""
         return self._own[slots]
 
     def city(self, from_slots: int, until_slots: int = 0) -> Float64s:
-        """Rides of the region from so many slots before the start until so many before it: float64[1]."""
+        """Rides of the region from `from_slots` until `until_slots` slots before the start: float64[1]."""
         return self._city[from_slots, until_slots]
 
     def smooth(self, low: int, high: int, slots: int, scale: float = 1.0) -> Float64s:
-        """Profile of each cell between two bounds that are so many slots apart, times a scale: float64[n], rides > 0.
+        """Profile of each cell between two bounds that are `slots` slots apart, times a scale: float64[n], rides > 0.
 
         It is the posterior mean of a gamma prior with PRIOR_RIDES rides at the cell's rate and the region's shape.
         """

@@ -1,1 +1,1 @@
-"""The fold of a region: forecast, score, learn, train, evaluate."""
+"""The fold of a region: it forecasts, scores and learns; training and evaluation."""

@@ -1,8 +1,8 @@
-"""How good forecasts were: pooled errors per band of cells and horizon, beside honest baselines.
+"""Forecast accuracy: pooled errors per band of cells and horizon, compared with baselines.
 
-Truth is the settled count. Every issue whose whole window lies in the test period counts, for every cell
-that had a ride in training or test; a cell without a forecast is held to a forecast of zero. A baseline
-uses every slot known at the issue, and its one number is both its mean and its median.
+The truth is the settled count. Every issue whose whole window is in the test period counts, for every cell
+that had a ride in training or test; a cell without a forecast counts as a forecast of zero. A baseline
+uses every slot known at the issue; its single number is both its mean and its median.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class Evaluation:
     """Accumulates errors issue by issue.
 
     Args:
-        region: Slot length, horizons, clock.
+        region: Defines slot length, horizons and timezone.
         counts: Settled rides of training and test.
         train_slots: (first, until) of the training period.
         test_until: Slot at which the test ends.
@@ -80,7 +80,7 @@ class Evaluation:
         return rides
 
     def add(self, slot: int, served: ForecastColumns) -> None:
-        """Score what was issued at a slot's cut, and the baselines beside it."""
+        """Score the forecasts issued at a slot's cut, and the baselines."""
         place = np.searchsorted(self.cells, served.cells)
         place = np.minimum(place, len(self.cells) - 1)
         known = self.cells[place] == served.cells
@@ -100,7 +100,7 @@ class Evaluation:
                 self._add_errors(i, number, forecast, forecast, truth)
 
     def _baselines(self, slot: int, h: int) -> Iterator[Float64s]:
-        """In the order of BASELINES; a baseline without any past says zero."""
+        """Forecasts in the order of BASELINES; a baseline without past data is zero."""
         start, hour = slot + 1, 60 // self.region.slot_min or 1
         yield self._rides(slot, start) * h
         since = max(self.first, start - hour)

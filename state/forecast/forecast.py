@@ -1,7 +1,7 @@
-"""The forecaster of one region and measure: issue at a slot's cut, score what came true, learn from it.
+"""The forecaster of one region and measure: it issues forecasts at a slot's cut, scores them, and learns from the errors.
 
-It folds nothing but what history holds and what it issued before; which model serves is told by `use`.
-Scores are written in the integers that were served, so that anyone can recompute them.
+Its state depends only on the history and on its earlier issues; `use` sets the model. Scores use the
+served integers, so that anyone can recompute them.
 """
 
 import hashlib
@@ -53,8 +53,8 @@ class Forecaster:
     The owner closes a slot in the history, then calls `score`, `issue` and `learn` for it, in this order.
 
     Args:
-        models: The mean models and correctors to take.
-        version: Of the fold, as in `state.forecast.region.FOLD_VERSIONS`; `follow` moves it.
+        models: Table of the mean models and correctors.
+        version: Of the fold, as in `state.forecast.region.FOLD_VERSIONS`; `follow` changes it.
     """
 
     def __init__(self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1) -> None:
@@ -70,7 +70,7 @@ class Forecaster:
         self.use(None)
 
     def follow(self, version: int) -> None:
-        """Forecast by this version of the fold from the next slot on: correctors that came with it are in force."""
+        """Use this version of the fold from the next slot on, with the correctors that it introduces."""
         self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
 
     def _put_in_force(self, names: set[str]) -> None:
@@ -130,7 +130,7 @@ class Forecaster:
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
-        """Keep of an issue what correctors need of it later; in place of the numbers that were served stand zeros."""
+        """Keep only the part of an issue that correctors need later; the served numbers are replaced by zeros."""
         view = self._view(history, slot)
         parts = [(model, rows) for model, rows in self._divide(view) if model.corrected]
         shape = (len(view.columns), len(self.horizons))
@@ -154,7 +154,7 @@ class Forecaster:
         """The rows that each mean model serves.
 
         Raises:
-            ContractError: no model of the table serves some cell.
+            ContractError: no model of the table serves one of the cells.
         """
         left = np.ones(len(view.columns), np.bool_)
         parts = []
@@ -167,7 +167,7 @@ class Forecaster:
         return parts
 
     def _correct(self, view: SlotView, own: Int64s, means: Float64s) -> tuple[Float64s, Mapping[str, Correction]]:
-        """The means of some cells after every corrector, and what each saw and said."""
+        """The means of some cells after every corrector, and the inputs and outputs of each corrector."""
         corrections: dict[str, Correction] = {}
         if not len(own):
             return means, corrections
@@ -179,7 +179,7 @@ class Forecaster:
         return means, corrections
 
     def _weights_milli(self) -> dict[str, int]:
-        """What correctors weigh in an issue; nothing while no model's means are corrected."""
+        """Weights of the correctors in an issue; zero while no model's means are corrected."""
         fields = {row.name: row.weight_field for row in self._queue.rows if row.weight_field is not None}
         corrected = any(model.corrected for model in self._models)
         return {field: self._correctors[name].weight_milli if corrected else 0 for name, field in fields.items()}
@@ -208,9 +208,9 @@ class Forecaster:
     # --- score ---------------------------------------------------------------------------------
 
     def score(self, history: CountHistory, slot: int, settle_slots: int) -> tuple[SlotScored, ...]:
-        """Compare with truth the forecasts whose window ended with this slot, and again those that settle now.
+        """Score the forecasts whose window ended with this slot, and again those that settle now.
 
-        A window that touches an outage, or a slot that is known to be an undercount, is neither scored nor learned from.
+        A window that contains an outage, or a slot known to be undercounted, is neither scored nor learned from.
         """
         scored = []
         self._outcomes = {name: [] for name in self._correctors}
@@ -246,11 +246,11 @@ class Forecaster:
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
-        """The state that `from_arrays` restores to the last bit; the model itself is not in it."""
+        """The state, which `from_arrays` restores bit for bit; the model itself is not included."""
         return self._queue.to_arrays() | self._corrector_arrays()
 
     def from_arrays(self, arrays: Arrays) -> None:
-        """Become the forecaster whose `to_arrays` gave these; call `use` with the same model before."""
+        """Restore the state that `to_arrays` returned; call `use` with the same model first."""
         kept = {row.name for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)}
         in_force = kept | self._correctors.keys()
         self._correctors = {}
@@ -260,7 +260,7 @@ class Forecaster:
             self._correctors[name].from_arrays(arrays)
 
     def digest(self) -> bytes:
-        """SHA-256 over the state that is kept."""
+        """SHA-256 over the state."""
         return hashlib.sha256(self._queue.digest() + arrays_digest(self._corrector_arrays())).digest()
 
     def _corrector_arrays(self) -> Arrays:
@@ -271,7 +271,7 @@ _Part = tuple[MeanModel, Int64s]  # a mean model and the rows that it serves, as
 
 
 def _corrected(parts: list[_Part]) -> Int64s:
-    """Rows that correctors correct, ascending."""
+    """Rows whose means are corrected, ascending."""
     return np.sort(np.concatenate([np.empty(0, np.int64), *(rows for model, rows in parts if model.corrected)]))
 
 
@@ -290,9 +290,9 @@ def _milli(values: Float64s) -> Int64s:
 
 
 def _outcome(issued: Issued, name: str, i: int, truth: Int64s) -> Outcome:
-    own, said = issued.own, issued.corrections[name]
+    own, correction = issued.own, issued.corrections[name]
     rides = truth[own].astype(np.float64)
-    return Outcome(i, issued.columns.cells[own], said.inputs[:, i], said.means[:, i], said.predicted[:, i], rides)
+    return Outcome(i, issued.columns.cells[own], correction.inputs[:, i], correction.means[:, i], correction.predicted[:, i], rides)
 
 
 def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:

@@ -1,4 +1,4 @@
-"""What was issued and still waits for its truth."""
+"""Issued forecasts whose truth is not settled yet."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from state.models.table import CorrectorRow
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The forecasts that were issued at one slot's cut, and what correctors need to learn from them.
+    """The forecasts issued at one slot's cut, and the data that correctors need to learn from them.
 
     Attributes:
-        own: int64[m], rows of the cells that were corrected: those with their own model.
-        corrections: What each corrector that was in force saw and said of these cells, by the name of its row.
+        own: int64[m], rows of the corrected cells: those with their own model.
+        corrections: Inputs and outputs of each active corrector for these cells, by the name of its row.
     """
 
     slot: int
@@ -29,11 +29,11 @@ class Issued:
 
 
 class IssuedQueue:
-    """Issues in order of slots, each with its place in the history's columns.
+    """Issues in order of slots, each with the history's columns of its cells.
 
     Args:
         horizons_min: Of every issue.
-        rows: The correctors in force; the owner replaces them when others come into force.
+        rows: The active correctors; the owner replaces them when others become active.
     """
 
     def __init__(self, horizons_min: tuple[int, ...], rows: Sequence[CorrectorRow]) -> None:
@@ -44,17 +44,17 @@ class IssuedQueue:
         self._digests: dict[int, bytes] = {}  # slot -> digest, a cache
 
     def push(self, issued: Issued, history: CountHistory, columns: Int64s) -> None:
-        """Keep an issue; `columns` are those of its cells in the history."""
+        """Add an issue; `columns` are the columns of its cells in the history."""
         self._issues[issued.slot] = issued
         self._places[issued.slot] = history.generation, columns
         self._digests.pop(issued.slot, None)
 
     def at(self, slot: int) -> Issued | None:
-        """What was issued at a slot, if it is still kept."""
+        """The issue of a slot, None if it is no longer kept."""
         return self._issues.get(slot)
 
     def columns(self, slot: int, history: CountHistory) -> Int64s:
-        """Columns in the history of the cells that were issued at a slot; -1 for one that it forgot."""
+        """Columns in the history of the cells issued at a slot; -1 for a cell that the history dropped."""
         generation, columns = self._places.get(slot, (-1, np.empty(0, np.int64)))
         if generation != history.generation:
             columns = history.columns_of(self._issues[slot].columns.cells)
@@ -62,13 +62,13 @@ class IssuedQueue:
         return columns
 
     def forget_inputs(self, slot: int) -> None:
-        """Nobody learns from the issue of this slot any more; its numbers still wait to settle."""
+        """Drop the corrector data of this slot's issue, which is no longer learned from; keep its numbers until they settle."""
         issued = self._issues.get(slot)
         if issued is not None:
             self._issues[slot] = Issued(slot, issued.columns, np.empty(0, np.int64))
 
     def drop_before(self, slot: int) -> None:
-        """Forget issues of slots before this one."""
+        """Drop the issues of slots before this one."""
         for old in [kept for kept in self._issues if kept < slot]:
             del self._issues[old]
             self._places.pop(old, None)
@@ -94,14 +94,14 @@ class IssuedQueue:
         return arrays
 
     def from_arrays(self, arrays: Arrays) -> None:
-        """Become the queue whose `to_arrays` gave these."""
+        """Restore the queue that `to_arrays` returned."""
         self._issues, self._places, self._digests = {}, {}, {}
         ends = np.cumsum(arrays["issued_size"].astype(np.int64)).tolist()
         cells: UInt64s = arrays["issued_cell"].astype(np.uint64)
         fallback: UInt8s = arrays["issued_fallback"].astype(np.uint8)
         numbers = {name: arrays[f"issued_{name}"].astype(np.int64) for name in NUMBERS}
         own: Int64s = arrays["issued_own"].astype(np.int64)
-        # A snapshot from before a corrector was in force holds nothing of it.
+        # A snapshot from before a corrector was active has no data of it.
         corrections = {row.name: self._corrections_from_arrays(row, arrays) for row in self.rows if row.issued + "owns" in arrays}
         owns = np.cumsum(arrays["issued_owns"].astype(np.int64)).tolist()
         start = first = 0
@@ -109,30 +109,30 @@ class IssuedQueue:
             here = slice(start, end)
             values = {name: column[here] for name, column in numbers.items()}
             columns = ForecastColumns(cells=cells[here], horizons_min=self._horizons_min, fallback=fallback[here], **values)
-            said = {name: parts[i] for name, parts in corrections.items() if len(parts[i].means)}
-            self._issues[slot] = Issued(slot, columns, own[first:until], said)
+            of_slot = {name: parts[i] for name, parts in corrections.items() if len(parts[i].means)}
+            self._issues[slot] = Issued(slot, columns, own[first:until], of_slot)
             start, first = end, until
 
     def _corrections_to_arrays(self, row: CorrectorRow) -> Arrays:
-        """What one corrector said in all issues; nothing in those from before it was in force."""
+        """Corrections of one corrector in all issues; none in issues from before it was active."""
         n = len(self._horizons_min)
         none = Correction(np.empty((0, n)), np.empty((0, n, row.inputs)), np.empty((0, n)))
-        said = [none, *(issue.corrections.get(row.name, none) for issue in self._issues.values())]
+        corrections = [none, *(issue.corrections.get(row.name, none) for issue in self._issues.values())]
         arrays: Arrays = {}
         for name in ("means", "inputs", "predicted"):
-            arrays[row.issued + name] = np.concatenate([getattr(correction, name) for correction in said])
-        arrays[row.issued + "owns"] = np.array([len(correction.means) for correction in said[1:]], np.int64)
+            arrays[row.issued + name] = np.concatenate([getattr(correction, name) for correction in corrections])
+        arrays[row.issued + "owns"] = np.array([len(correction.means) for correction in corrections[1:]], np.int64)
         return arrays
 
     def _corrections_from_arrays(self, row: CorrectorRow, arrays: Arrays) -> list[Correction]:
-        """What one corrector said, per issue."""
+        """Corrections of one corrector, per issue."""
         ends = np.cumsum(arrays[row.issued + "owns"].astype(np.int64))[:-1]
         names = ("means", "inputs", "predicted")
         parts = (np.split(arrays[row.issued + name].astype(np.float64), ends) for name in names)
-        return [Correction(*said) for said in zip(*parts, strict=True)]
+        return [Correction(*arrays_of_issue) for arrays_of_issue in zip(*parts, strict=True)]
 
     def digest(self) -> bytes:
-        """SHA-256 over the issues: cells, means, baselines and fallbacks, from which the other columns follow."""
+        """SHA-256 over the issues: cells, means, baselines and fallbacks, which determine the other columns."""
         for slot, issue in self._issues.items():
             if slot not in self._digests:
                 columns = issue.columns

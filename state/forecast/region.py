@@ -1,6 +1,6 @@
-"""The fold of one region: what a closed slot changes, and what it makes us say.
+"""The fold of one region: how a closed slot changes its state, and the records that result.
 
-`RegionFold.apply` is the one place where state moves: the live stream, a resume that folds recorded
+`RegionFold.apply` is the only place that changes state: the live stream, a resume that folds recorded
 slots again, a backtest and a replay all call it with the same closed slots and get the same outcomes.
 """
 
@@ -24,7 +24,7 @@ from state.models.table import MODELS, ModelTable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-FOLD_VERSION = 2  # of a new region; what each changed is in FOLD_VERSIONS
+FOLD_VERSION = 2  # of a new region; FOLD_VERSIONS lists the changes
 FOLD_VERSIONS = {
     1: "partial slots are scored and learned from as if they were whole",
     2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
@@ -35,9 +35,10 @@ DIGEST_EVERY_MIN = 60
 
 
 def counted_whole(status: str, version: int) -> bool:
-    """Whether a slot's count is one that forecasts are held against and learn from.
+    """Whether a slot's count is used to score forecasts and to learn.
 
-    An undercount is not low demand. It stays a lag: most of it is there, and the rides of an excused partition still come.
+    An undercount is not low demand. It is still used as a lag: most rides are counted, and those of an excused partition
+    come later.
 
     >>> counted_whole("partial", 1), counted_whole("partial", 2), counted_whole("unobserved", 1)
     (True, False, False)
@@ -56,7 +57,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class SlotOutcome:
-    """Everything that one closed slot led to."""
+    """The result of folding one closed slot."""
 
     closed: ClosedSlot
     status: SlotStatus
@@ -69,7 +70,7 @@ class SlotOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The model in force for one measure: the artefact's digest and bytes."""
+    """The active model of one measure: digest and bytes of its artefact."""
 
     digest: bytes
     artefact: bytes
@@ -81,8 +82,8 @@ class RegionFold:
     Args:
         region: Its definition.
         start_slot: First slot counted live.
-        version: Of the rules, as in FOLD_VERSIONS; `follow` moves it.
-        models: For its forecasters.
+        version: Of the fold, as in FOLD_VERSIONS; `follow` changes it.
+        models: Table of models for its forecasters.
     """
 
     def __init__(self, region: Region, start_slot: int, version: int = FOLD_VERSION, models: ModelTable = MODELS) -> None:
@@ -97,12 +98,12 @@ class RegionFold:
         self._champions: dict[str, bytes] = {}
 
     def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
-        """Take counts of slots before the start, in order: (slot, counts per measure)."""
+        """Add counts of slots before the start, in order: (slot, counts per measure)."""
         for _ in remembering(self.histories, self._calendar, history):
             pass
 
     def use(self, champions: Mapping[str, Champion]) -> None:
-        """Put other models in force from the next slot on: measure -> champion."""
+        """Use these models from the next slot on: measure -> champion."""
         for forecaster in self.forecasters:
             champion = champions.get(forecaster.measure)
             digest = champion.digest if champion else b""
@@ -111,22 +112,22 @@ class RegionFold:
                 self._champions[forecaster.measure] = digest
 
     def follow(self, version: int) -> None:
-        """Fold by these rules from the next slot on.
+        """Use this version of the fold from the next slot on.
 
         Raises:
-            UsageError: this code does not know them.
+            UsageError: this code does not know the version.
         """
         if version not in FOLD_VERSIONS:
             raise UsageError(
                 f"region {self.region.id}: expected version {min(FOLD_VERSIONS)} to {max(FOLD_VERSIONS)} of the fold, "
-                f"got {version}; a newer Ridecast wrote this ledger, so run that"
+                f"got {version}; a newer Ridecast wrote this ledger, use that version"
             )
         self.version = version
         for forecaster in self.forecasters:
             forecaster.follow(version)
 
     def apply(self, closed: ClosedSlot) -> SlotOutcome:
-        """Fold one closed slot: count, score what came true, forecast, learn.
+        """Fold one closed slot: count, score, forecast, learn.
 
         Raises:
             ContractError: it is not the next slot.
@@ -144,9 +145,9 @@ class RegionFold:
         return SlotOutcome(closed, status, universe, self.universe_version, tuple(scores), tuple(issues), digested)
 
     def fast_forward(self, closed: ClosedSlot) -> SlotOutcome:
-        """Fold one closed slot without saying what it leads to: much faster, and what follows is forecast as after `apply`.
+        """Fold one closed slot without issues and scores: much faster, and later forecasts are the same as after `apply`.
 
-        What was served at it is not known then: scores and digests are right again `memory_slots` slots later.
+        The forecasts served at this slot are not computed: scores and digests are correct again `memory_slots` slots later.
 
         Raises:
             ContractError: it is not the next slot.
@@ -160,12 +161,12 @@ class RegionFold:
 
     @property
     def settle_slots(self) -> int:
-        """How long late rides are waited for, slots."""
+        """How long to wait for late rides, slots."""
         return self.region.settle_lateness_s // (60 * self.region.slot_min)
 
     @property
     def memory_slots(self) -> int:
-        """For how long the numbers of an issue are kept, slots: until its last window has settled."""
+        """How long the numbers of an issue are kept, slots: until its last window has settled."""
         return self.settle_slots + self.region.horizons[-1]
 
     def _count(self, closed: ClosedSlot) -> tuple[SlotStatus, UniverseChanged | None]:
@@ -221,7 +222,7 @@ class RegionFold:
         return StateDigested(region=self.region.id, slot=slot, integers=integers.digest(), models=models.digest())
 
     def to_arrays(self) -> Arrays:
-        """Everything that `from_arrays` needs, for a snapshot."""
+        """The state as arrays, for a snapshot."""
         arrays: Arrays = {
             "next_slot": np.array([self.next_slot]),
             "universe": self._universe,
@@ -234,7 +235,7 @@ class RegionFold:
         return arrays
 
     def from_arrays(self, arrays: Arrays, champions: Mapping[str, Champion]) -> None:
-        """Become what a snapshot holds; `champions` are the models that it names (see `champions_of`)."""
+        """Restore the state of a snapshot; `champions` are the models that it names (see `champions_of`)."""
         self.next_slot = int(arrays["next_slot"][0])
         self._universe = arrays["universe"].astype(np.uint64)
         self.universe_version = int(arrays["universe_version"][0])
@@ -247,12 +248,12 @@ class RegionFold:
 def remembering(
     histories: Sequence[CountHistory], calendar: Calendar, past: Iterable[tuple[int, tuple[CountColumns, ...]]]
 ) -> Iterator[tuple[int, tuple[CountColumns, ...], bool]]:
-    """Take counts of the past into histories, one per measure, and say which silent slots were outages and not zero demand.
+    """Add past counts to histories, one per measure, and tell outages from zero demand in silent slots.
 
     Args:
         past: (slot, counts per measure), in order.
     Yields:
-        (slot, counts per measure, whether it was observed), each when it has been taken.
+        (slot, counts per measure, whether it was observed), after each slot is added.
     """
     for slot, counts in past:
         silent = not any(len(columns) for columns in counts)

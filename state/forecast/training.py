@@ -1,8 +1,8 @@
-"""Training: history replayed slot by slot through the same build as the stream, sampled, and fitted.
+"""Training: replays history slot by slot with the same feature build as the stream, samples rows, and fits the models.
 
-Slots are kept or left out by a hash of their number, so that the sample depends neither on order nor on
-a generator's state. The last part of the time is held out to measure dispersion and errors; then the
-boosters are fitted once more on all of it.
+A hash of the slot's number decides whether a slot is sampled, so that the sample depends neither on order nor
+on the state of a random generator. The last part of the period is held out to measure dispersion and errors;
+then the boosters are fitted again on all rows.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,12 +21,12 @@ from state.models import boosted
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
 from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_cells, quiet_means, quiet_parts
 
-WARM_DAYS = 4  # before that a history has too few days for its own profile
+WARM_DAYS = 4  # a shorter history has too few days for a profile
 MOST_WARM_SHARE = 0.25  # of the slots, when there are few
 HOLDOUT_SHARE = 0.2
 MOST_HOLDOUT_DAYS = 7
 MOST_ROWS = 250_000  # New York, April 2014: more rows gained nothing measurable
-SLACK = 1.25  # rows may exceed what is asked by so much: halving the slots at every row too many would leave half of them
+SLACK = 1.25  # rows may exceed the requested number by this factor: halving at the first excess row would leave only half
 LEAST_ROWS = 2_000
 QUIET_SHARE = 0.1  # of the sampled slots, as quiet cells are many
 
@@ -36,11 +36,11 @@ NO_CELLS: UInt64s = np.empty(0, np.uint64)
 
 @dataclass(frozen=True, slots=True)
 class KnownSlot:
-    """One slot of history: what was counted at its cut, and the rides of earlier slots that came with it.
+    """One slot of history: the rides counted at its cut, and late rides of earlier slots.
 
     Attributes:
         cells, counts: uint64[n], int64[n], each cell once.
-        observed, whole: As `CountHistory.close` takes them.
+        observed, whole: As in `CountHistory.close`.
         late_slots, late_cells, late_counts: int64[m], uint64[m], int64[m].
     """
 
@@ -56,12 +56,12 @@ class KnownSlot:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """What training gave.
+    """Result of training.
 
     Attributes:
         artefact: For `Forecaster.use`.
-        metrics: Errors on the time held out, per horizon: rmse_<h>, wape_<h>, baseline_..., as numbers.
-        rows: Rows of cells with their own model that were fitted.
+        metrics: Errors in the holdout period, per horizon: rmse_<h>, wape_<h>, baseline_..., as numbers.
+        rows: How many rows of cells with their own model were fitted.
         first_slot, until_slot: The data, slots [first, until).
         parameters: Everything that the result depends on besides the data.
     """
@@ -89,9 +89,9 @@ def train_model(
 
     Args:
         counts: Each slot once, ascending, without holes.
-        threads: For fitting; the trees depend on it in the last bit.
-        seed: Chooses the sample.
-        most_rows: Size of the sample, and so of time and memory; up to `SLACK` times as many rows are fitted.
+        threads: For fitting; the last bit of the trees depends on it.
+        seed: Selects the sample.
+        most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
@@ -154,7 +154,7 @@ def _errors(horizon_min: int, truth: Float64s, means: Float64s, base: Float64s, 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Sampled rows: slots int64[n], truth float64[n, h] (NaN where a window was not counted whole) and what was known."""
+    """Sampled rows: slots int64[n], truth float64[n, h] (NaN where a window was not counted whole) and model inputs."""
 
     slots: Int64s
     truth: Float64s
@@ -165,7 +165,7 @@ class _Columns:
 
 @dataclass(slots=True)
 class _Piece:
-    """The sampled rows of one slot, while their truth comes in."""
+    """The sampled rows of one slot; their truth is filled in later."""
 
     slot: int
     cells: UInt64s
@@ -204,7 +204,7 @@ class _Rows:
 
 
 class _Sampler:
-    """Replays history and keeps rows of some slots, halving the share of slots whenever there are too many rows."""
+    """Replays history and keeps rows of some slots; halves the share of slots whenever there are too many rows."""
 
     def __init__(self, region: Region, first_slot: int, until_slot: int, seed: int, most_rows: int) -> None:
         self.region, self.seed, self.most_rows = region, seed, most_rows
@@ -214,10 +214,10 @@ class _Sampler:
         span = until_slot - first_slot
         self.start = first_slot + min(WARM_DAYS * self.calendar.day_slots, int(MOST_WARM_SHARE * span))
         self.until = until_slot
-        self.share = 0.0  # of slots; set when the first row is wanted
+        self.share = 0.0  # of slots; set at the first sampled slot
 
     def take(self, known: KnownSlot) -> None:
-        """Fold one slot: truth for the rows that wait for it, then rows of its own if it is sampled."""
+        """Fold one slot: fill in the truth of earlier rows, then add rows of this slot if it is sampled."""
         history, slot = self.history, known.slot
         if len(known.late_slots):
             history.correct(known.late_slots, known.late_cells, known.late_counts)
@@ -238,7 +238,7 @@ class _Sampler:
         quiet = quiet_cells(history, self.calendar, slot, columns)
         own, others = columns[~quiet], columns[quiet]
         if not self.share:
-            # The number of such cells seldom grows much; where it does, the halving below bounds the rows.
+            # The number of these cells rarely grows much; where it does, the halving below bounds the rows.
             self.share = min(1.0, self.most_rows / max(len(own) * (self.until - slot), 1))
         h = len(self.region.horizons)
         features = build(history, self.calendar, slot, own)

@@ -1,4 +1,4 @@
-"""Baseline as a model: the profile of earlier weeks, for whatever no better model serves."""
+"""The baseline as a model: the profile of earlier weeks, for cells that no better model serves."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ DISPERSION_MILLI = 150  # until training has fitted one; New York, April 2014, w
 
 
 class Baseline:
-    """It serves every cell.
+    """Serves every cell.
 
     Args:
         dispersion_milli: Per horizon, 1/1000.
@@ -27,5 +27,5 @@ class Baseline:
         return np.ones(len(view.columns), np.bool_)
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
-        """Their profile: float64[len(rows), n_horizons], rides."""
+        """The profile of the cells: float64[len(rows), n_horizons], rides."""
         return view.baseline[rows]

@@ -1,8 +1,8 @@
-"""Boosted: gradient boosted trees for the mean, Poisson, one booster per horizon, as one artefact of bytes.
+"""Gradient boosted trees for the mean: Poisson loss, one booster per horizon, all in one artefact of bytes.
 
-A booster starts from the log of the cell's smooth profile and learns what moves demand away from it, so
-that a cell twice as busy needs no new trees. The artefact also carries what goes with the means: the
-dispersion of each horizon and the mix of quiet forecasts. Fitting is in `state.forecast.training`.
+A booster starts from the log of the cell's smooth profile and learns deviations from it, so that a cell
+twice as busy needs no other trees. The artefact also contains the dispersion of each horizon and the mix
+of quiet forecasts. `state.forecast.training` fits it.
 """
 
 import json
@@ -26,7 +26,7 @@ MAGIC = b"RCTREES1"
 ALGORITHM = "xgboost-poisson"
 LEAST_MEAN, MOST_MEAN = 1e-4, 1e5  # rides; bounds of a forecast
 PARAMETERS: dict[str, str | float] = {
-    # Chosen on New York, trained on April, seen on May 2014; all of depth 4 to 8 came within 0.3 %.
+    # Chosen on New York, trained on April, evaluated on May 2014; depths 4 to 8 were all within 0.3 %.
     "objective": "count:poisson",
     "tree_method": "hist",
     "max_depth": 5,
@@ -43,7 +43,7 @@ ROUNDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """What an artefact says besides its trees.
+    """The header of an artefact: everything besides its trees.
 
     Attributes:
         features: Names of the columns, in order.
@@ -60,11 +60,11 @@ class Artefact:
 
 
 class Boosted:
-    """A trained artefact, ready to forecast on one thread. It serves the cells that are not quiet.
+    """A trained artefact, ready to forecast on one thread. Serves the cells that are not quiet.
 
     Raises:
         DamagedError: the bytes are not an artefact.
-        ContractError: it was trained for other features or horizons than these.
+        ContractError: it was trained for other features or horizons.
     """
 
     fallback = Fallback.NONE
@@ -82,7 +82,7 @@ class Boosted:
 
     @property
     def dispersion_milli(self) -> tuple[int, ...]:
-        """As training measured it, per horizon, 1/1000."""
+        """Dispersion measured in training, per horizon, 1/1000."""
         return self.about.dispersion_milli
 
     def serves(self, view: SlotView) -> Bools:
@@ -90,7 +90,7 @@ class Boosted:
         return ~view.quiet
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
-        """Their means: float64[len(rows), n_horizons], rides > 0."""
+        """Means of the cells: float64[len(rows), n_horizons], rides > 0."""
         return self.means(view.features(rows))
 
     def means(self, features: Float32s) -> Float64s:
@@ -112,14 +112,14 @@ class Boosted:
 
 
 def offset(features: Float32s, horizons: tuple[int, ...], i: int) -> Float32s:
-    """Where the booster of horizon i starts: log of the smooth profile, float32[n]."""
+    """Base margin of the booster of horizon i: log of the smooth profile, float32[n]."""
     ahead = ahead_slots(horizons)
     nearest = min(range(len(ahead)), key=lambda place: abs(ahead[place] - horizons[i]))
     return np.log(smooth_profile(features, nearest) * (horizons[i] / ahead[nearest])).astype(np.float32)
 
 
 def fit(features: Float32s, rides: Float64s, margin: Float32s, *, threads: int, rounds: int = ROUNDS) -> bytes:
-    """Fit one horizon's booster: UBJSON bytes, the same for the same input and number of threads."""
+    """Fit one horizon's booster; returns UBJSON bytes, the same for the same input and number of threads."""
     import xgboost
 
     data = xgboost.QuantileDMatrix(features, label=rides, base_margin=margin, nthread=threads, max_bin=int(PARAMETERS["max_bin"]))
@@ -128,7 +128,7 @@ def fit(features: Float32s, rides: Float64s, margin: Float32s, *, threads: int, 
 
 
 def predict(tree: bytes, features: Float32s, margin: Float32s) -> Float64s:
-    """Means by one horizon's booster: float64[n]."""
+    """Means predicted by one horizon's booster: float64[n]."""
     import xgboost
 
     data = xgboost.DMatrix(features, base_margin=margin, nthread=1)
@@ -165,7 +165,7 @@ def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
         )
         sizes = [int(size) for size in header["sizes"]]
     except (ValueError, KeyError, TypeError, struct.error) as cause:
-        raise DamagedError(f"model: the artefact's header does not read: {cause}") from cause
+        raise DamagedError(f"model: cannot read the artefact's header: {cause}") from cause
     if start + length + sum(sizes) != len(artefact) or len(sizes) != len(about.horizons):
         raise DamagedError(f"model: expected {start + length + sum(sizes)} bytes, got {len(artefact)}")
     trees, at = [], start + length
@@ -182,6 +182,6 @@ def _load(tree: bytes) -> "xgboost.Booster":
     try:
         booster.load_model(bytearray(tree))
     except xgboost.core.XGBoostError as cause:
-        raise DamagedError(f"model: the trees do not load: {str(cause).splitlines()[0]}") from cause
+        raise DamagedError(f"model: cannot load the trees: {str(cause).splitlines()[0]}") from cause
     booster.set_param({"nthread": 1})
     return booster

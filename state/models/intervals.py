@@ -1,7 +1,7 @@
-"""Intervals: quantiles of the negative binomial around a mean, by thresholds instead of root finding.
+"""Prediction intervals: quantiles of the negative binomial around a mean, by thresholds instead of root finding.
 
-The quantile q(p) of a count grows by one each time the mean passes a threshold, so that quantiles of
-thousands of cells are one binary search. Variance = mean + dispersion x mean^2.
+The quantile q(p) of a count grows by one each time the mean passes a threshold, so that the quantiles of
+thousands of cells take one vectorised binary search. Variance = mean + dispersion x mean^2.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ TABLE = 512  # thresholds in a table; beyond it a gamma of the same mean and var
 def thresholds(probability_milli: int, dispersion_milli: int) -> Float64s:
     """Means at which the quantile becomes 1, 2, ... TABLE: float64[TABLE], ascending.
 
-    At threshold j the chance of j - 1 or fewer rides is exactly the probability.
+    At threshold j the probability of j - 1 or fewer rides is exactly the given one.
 
     Source:
         M. Abramowitz and I. Stegun (1964), 26.5.26: the negative binomial as an incomplete beta function.
@@ -51,7 +51,7 @@ def quantiles(means: Float64s, dispersion_milli: int, probability_milli: int) ->
 
 
 def dispersion_of(truth: Float64s, means: Float64s) -> int:
-    """Dispersion, 1/1000, that explains squared errors by moments; 0 to 20,000.
+    """Dispersion, 1/1000, estimated from squared errors by the method of moments; 0 to 20,000.
 
     >>> dispersion_of(np.array([0.0, 4.0]), np.array([2.0, 2.0]))
     500

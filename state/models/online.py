@@ -1,8 +1,8 @@
-"""Online: a linear model that learns at every close what the boosted means get wrong right now.
+"""Online correction: a linear model that learns the current errors of the boosted means at every close.
 
-It predicts the standardised error of a mean from recent errors: of the same cell, of the whole region,
-over the last windows and over the last days. How much of its prediction enters a forecast is itself
-learned from how well it would have done. River does the learning, in one mini-batch per close.
+It predicts the standardised error of a mean from recent errors: of the same cell and of the whole region,
+over the last windows and over the last days. The weight of its prediction in a forecast is learned from
+its past accuracy. River does the learning, in one mini-batch per close.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from river.linear_model import LinearRegression
 
 INPUTS = (
-    "scale",  # mean over its standard deviation: what a relative error of one means in standard errors
+    "scale",  # mean over its standard deviation: a relative error of one, in standard errors
     "region_first",  # relative error of the region over the first horizon, scaled
     "region_last",
     "region_slow",  # the same over the last day
@@ -30,8 +30,8 @@ INPUTS = (
     "cell_slow",  # relative error of the cell over the last days, scaled
 )
 LEARNING_RATE = 0.0002  # New York, May 2014: from 0.0001 to 0.0005 every horizon gained; at 0.002 the long one lost
-INTERCEPT_RATE = 0.001  # inputs are centred, so a lasting bias is found by the intercept
-CLIP = 4.0  # standard errors; one burst must not turn the weights
+INTERCEPT_RATE = 0.001  # inputs are centred, so the intercept learns a lasting bias
+CLIP = 4.0  # standard errors; one burst must not change the weights much
 FORGET_DAYS = 1.0  # half-life of the region's slow error and of the loss that sets the weight
 CELL_FORGET_DAYS = 2.0
 CELL_RIDES = 20.0  # prior weight of "no error" in a cell's slow error, rides
@@ -42,7 +42,7 @@ class OnlineCorrection:
     """State of the online learner of one region and measure.
 
     Args:
-        horizons: How many there are.
+        horizons: Number of horizons.
         day_slots: Slots per day, for half-lives.
     """
 
@@ -66,12 +66,12 @@ class OnlineCorrection:
 
     @property
     def weight_milli(self) -> int:
-        """Share of the predicted error that enters the mean, 1/1000: the share that would have been best lately."""
+        """Share of the predicted error that is added to the mean, 1/1000: the best share for recent windows."""
         gain, size = self._loss.tolist()
         return round(1000 * min(max(gain / size, 0.0), 1.0)) if size > 0.0 else 0
 
     def inputs(self, cells: UInt64s, means: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
-        """What the learner sees of each cell and horizon: float64[n, n_horizons, len(INPUTS)].
+        """Inputs of the learner for each cell and horizon: float64[n, n_horizons, len(INPUTS)].
 
         Args:
             cells: uint64[n], ascending.
@@ -102,7 +102,7 @@ class OnlineCorrection:
         return out
 
     def predict(self, inputs: Float64s) -> Float64s:
-        """Standardised errors that are to be expected: float64[n, n_horizons]; zero until something was learned."""
+        """Predicted standardised errors: float64[n, n_horizons]; zero before the first learning step."""
         shape = inputs.shape[:2]
         if not self._linear.optimizer.n_iterations or not shape[0]:
             return np.zeros(shape)
@@ -110,7 +110,7 @@ class OnlineCorrection:
         return np.asarray(self._linear.predict_many(scaled), np.float64).reshape(shape)
 
     def correct(self, means: Float64s, predicted: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
-        """Means with their share of the predicted error put right: float64[n, n_horizons]."""
+        """Means corrected by a share of the predicted error: float64[n, n_horizons]."""
         share = self.weight_milli / 1000
         out = np.empty_like(means)
         for i in range(self._horizons):
@@ -119,13 +119,13 @@ class OnlineCorrection:
         return out
 
     def observe(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
-        """Take in the errors of windows that just came true; the next issue sees them."""
+        """Add the errors of windows that have just ended; the next issue uses them."""
         forget, forget_cell = (0.5 ** (1.0 / (days * self._day_slots)) for days in (FORGET_DAYS, CELL_FORGET_DAYS))
         self._region[2:] *= forget
         self._loss *= forget
         self._errors[2:] *= forget_cell
         for outcome in outcomes:
-            # What a share of the prediction would have gained, in squared rides, as it was predicted then.
+            # Gain in squared rides that a share of the prediction made at the issue would have had.
             step = outcome.predicted * deviations(outcome.means, dispersion_milli[outcome.horizon])
             self._loss += np.array([(step * (outcome.truth - outcome.means)).sum(), (step * step).sum()])
             if outcome.horizon not in (0, self._horizons - 1):
@@ -147,7 +147,7 @@ class OnlineCorrection:
                 self._errors[1, places] = errors
 
     def learn(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
-        """One step of learning from windows that came true."""
+        """One learning step from windows that have ended."""
         if not outcomes:
             return
         import pandas as pd
@@ -162,9 +162,9 @@ class OnlineCorrection:
         self._linear.learn_many(scaled, pd.Series(errors, name="error"))
 
     def keep_only(self, cells: UInt64s) -> None:
-        """Forget the errors of all other cells."""
-        wanted = np.isin(self._cells, cells)
-        self._cells, self._errors = self._cells[wanted], np.ascontiguousarray(self._errors[:, wanted])
+        """Drop the errors of all other cells."""
+        remaining = np.isin(self._cells, cells)
+        self._cells, self._errors = self._cells[remaining], np.ascontiguousarray(self._errors[:, remaining])
 
     def _places(self, cells: UInt64s) -> tuple[Int64s, Bools]:
         places = np.minimum(np.searchsorted(self._cells, cells), max(len(self._cells) - 1, 0))
@@ -179,7 +179,7 @@ class OnlineCorrection:
             self._errors[:, np.searchsorted(self._cells, old)] = table
 
     def to_arrays(self) -> Arrays:
-        """The state as arrays: `from_arrays` restores it to the last bit."""
+        """The state as arrays; `from_arrays` restores it bit for bit."""
         scaler, linear = self._scaler, self._linear
         counts, means, variances = (
             [float(column.get(name, 0.0)) for name in INPUTS] for column in (scaler.counts, scaler.means, scaler.vars)
@@ -196,7 +196,7 @@ class OnlineCorrection:
         }
 
     def from_arrays(self, arrays: Arrays) -> None:
-        """Become the learner whose `to_arrays` gave these."""
+        """Restore the state that `to_arrays` returned."""
         from river import linear_model, optim, preprocessing
 
         self._scaler = preprocessing.StandardScaler()
@@ -220,7 +220,7 @@ class OnlineCorrection:
 
 
 def set_weights(linear: "LinearRegression", weights: Mapping[str, float]) -> None:
-    """Give a linear model of River's these weights. River shows them as `weights`, but sets them under a private name only."""
+    """Set the weights of a River linear model. River has a public `weights` to read, but only a private name to set them."""
     for name, weight in weights.items():
         linear._weights[name] = weight
 
@@ -243,7 +243,7 @@ def _standardised(outcome: Outcome, dispersion_milli: tuple[int, ...]) -> Float6
 def _labels() -> "pd.Index[str]":
     import pandas as pd
 
-    return pd.Index(list(INPUTS), dtype=object)  # pandas' own text type would be walked through Arrow at every close
+    return pd.Index(list(INPUTS), dtype=object)  # pandas' string type would be converted by Arrow at every close
 
 
 def _frame(inputs: Float64s) -> "pd.DataFrame":

@@ -1,8 +1,8 @@
-"""What a model of demand must be able to do: a mean model forecasts cells, a corrector puts its means right.
+"""The interfaces of demand models: a mean model forecasts cells, a corrector corrects the means.
 
-Each cell is served by the first mean model of the table that can serve it. The means of models that ask for
-it then pass through every corrector, in the order of the table. Which models there are is in
-`state.models.table`; `tests/state/models/test_every_model.py` holds what all of them promise.
+The first mean model of the table that can serve a cell serves it. If the model is `corrected`, its means then
+pass through every corrector, in table order. `state.models.table` lists the models;
+`tests/state/models/test_every_model.py` checks the contract of each.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from state.demand.seasons import profile
 
 
 class SlotView:
-    """What mean models see when a slot has closed; what several of them need is computed once.
+    """Input of mean models after a slot has closed; data that several models need is computed once.
 
     Args:
-        history: It ends with the slot.
+        history: Ends with the slot.
         columns: int64[n], columns in the history of the cells to forecast.
         quiet: bool[n], cells with too few rides for a model of their own; see `state.models.quiet`.
     """
@@ -44,16 +44,16 @@ class SlotView:
         return self._built[-1]
 
     def features_digest(self) -> bytes:
-        """SHA-256 of the matrix that models asked for."""
+        """SHA-256 of the feature matrix that models used."""
         return matrix_digest(np.concatenate([np.empty((0, len(FEATURES)), np.float32), *self._built]))
 
 
 class MeanModel(Protocol):
-    """Mean rides of the cells that it serves. It keeps no state: two calls with the same view give the same bits."""
+    """Forecasts mean rides of the cells that it serves. Stateless: two calls with the same view give the same bits."""
 
     @property
     def fallback(self) -> Fallback:
-        """What a forecast made by it says."""
+        """The fallback that its forecasts are labelled with."""
 
     @property
     def corrected(self) -> bool:
@@ -64,23 +64,23 @@ class MeanModel(Protocol):
         """Dispersion of the counts around its means, per horizon, 1/1000."""
 
     def serves(self, view: SlotView) -> Bools:
-        """Which cells it can forecast: bool[n]."""
+        """Whether it can forecast each cell: bool[n]."""
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
-        """Mean rides of some of the cells that it serves, > 0 or 0 without any past: float64[len(rows), n_horizons].
+        """Mean rides of some of the cells that it serves, > 0, or 0 without past data: float64[len(rows), n_horizons].
 
-        The means of a cell must not depend on which other cells are asked for.
+        The means of a cell must not depend on the other cells in the call.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a corrector saw and said of m cells at one issue.
+    """Inputs and outputs of a corrector for m cells at one issue.
 
     Attributes:
         means: float64[m, n_horizons], before this corrector.
-        inputs: float64[m, n_horizons, k], as `Corrector.inputs` gave them.
-        predicted: float64[m, n_horizons], as `Corrector.predict` gave them.
+        inputs: float64[m, n_horizons, k], from `Corrector.inputs`.
+        predicted: float64[m, n_horizons], from `Corrector.predict`.
     """
 
     means: Float64s
@@ -90,14 +90,14 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Windows of one horizon that came true: n cells that were corrected.
+    """Ended windows of one horizon, for n corrected cells.
 
     Attributes:
         horizon: Index of the horizon.
         cells: uint64[n], ascending.
-        inputs: float64[n, k], as they were at the issue.
+        inputs: float64[n, k], at the issue.
         means: float64[n], before correction.
-        predicted: float64[n], what was predicted at the issue.
+        predicted: float64[n], predicted at the issue.
         truth: float64[n], rides.
     """
 
@@ -110,41 +110,41 @@ class Outcome:
 
 
 class Corrector(Protocol):
-    """Learns at every close what the means get wrong right now. A cell's numbers do not depend on the cells beside it.
+    """Learns the current errors of the means at every close. A cell's numbers do not depend on the other cells in a call.
 
-    At every close come `observe`, then for the issue `inputs`, `predict` and `correct`, then `learn`; once a
-    day `keep_only`. What is asked at an issue changes no state.
+    Call order at every close: `observe`; `inputs`, `predict` and `correct` for the issue; `learn`. Once a day
+    `keep_only`. The three calls for the issue must not change state.
     """
 
     @property
     def weight_milli(self) -> int:
-        """Share of what it predicts that enters the mean, 1/1000."""
+        """Share of the prediction that is added to the mean, 1/1000."""
 
     def inputs(self, cells: UInt64s, means: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
-        """What it sees of each cell and horizon: float64[n, n_horizons, k].
+        """Inputs for each cell and horizon: float64[n, n_horizons, k].
 
         Args:
             cells: uint64[n], ascending.
-            means: float64[n, n_horizons], before it.
+            means: float64[n, n_horizons], before correction.
         """
 
     def predict(self, inputs: Float64s) -> Float64s:
-        """What it expects the means to get wrong: float64[n, n_horizons]."""
+        """Predicted errors of the means: float64[n, n_horizons]."""
 
     def correct(self, means: Float64s, predicted: Float64s, dispersion_milli: tuple[int, ...]) -> Float64s:
-        """The means put right: float64[n, n_horizons], > 0 where they were."""
+        """Corrected means: float64[n, n_horizons], > 0 where the means are."""
 
     def observe(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
-        """Take in the errors of windows that just came true, so that this close's issue sees them."""
+        """Add the errors of windows that have just ended, so that the issue of this close uses them."""
 
     def learn(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
-        """Learn from the same windows, for the issues after this close's."""
+        """Learn from the same windows, for later issues."""
 
     def keep_only(self, cells: UInt64s) -> None:
-        """Forget all other cells, so that the state stays bounded."""
+        """Drop all other cells, so that the state stays bounded."""
 
     def to_arrays(self) -> Arrays:
-        """The state as arrays: `from_arrays` restores it to the last bit. Their names start with the name of its row."""
+        """The state as arrays, which `from_arrays` restores bit for bit. Their names start with the name of its row."""
 
     def from_arrays(self, arrays: Arrays) -> None:
-        """Become the corrector whose `to_arrays` gave these; there may be other arrays among them."""
+        """Restore the state that `to_arrays` returned; other arrays are ignored."""

@@ -1,7 +1,7 @@
-"""Quiet: forecasts for cells with too few rides for a model of their own.
+"""Forecasts for quiet cells: cells with too few rides for a model of their own.
 
-A cell's rate over four weeks is shrunk towards its parent's (gamma-Poisson), its daily shape is the
-parent's shrunk towards the region's, and what the last hour and the last day had is mixed in with
+A cell's rate over four weeks is shrunk towards its parent's (gamma-Poisson). Its daily shape is the
+parent's, shrunk towards the region's. The rides of the last hour and of the last day are mixed in with
 weights that training fits.
 """
 
@@ -33,15 +33,15 @@ class QuietMix:
 
     @classmethod
     def default(cls, horizons: int) -> "QuietMix":
-        """The weights that serve until training has fitted better ones."""
+        """The weights used before training has fitted any."""
         return cls(np.array(MIX * horizons))
 
 
 class Quiet:
-    """It serves the cells that are quiet.
+    """Serves the quiet cells.
 
     Args:
-        mix: What a quiet forecast mixes.
+        mix: Weights of the parts of a forecast.
         dispersion_milli: Per horizon, 1/1000.
     """
 
@@ -57,24 +57,24 @@ class Quiet:
         return view.quiet
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
-        """Their means: float64[len(rows), n_horizons], rides > 0."""
+        """Means of the cells: float64[len(rows), n_horizons], rides > 0."""
         parts = quiet_parts(view.history, view.calendar, view.slot, view.columns[rows], view.calendar.horizons)
         return quiet_means(parts, self._mix)
 
 
 def quiet_cells(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s) -> Bools:
-    """Which cells are quiet after a closed slot: bool[n]. Serving and training both go by it."""
+    """Whether each cell is quiet after a closed slot: bool[n]. Used for serving and training."""
     return np.asarray(mean_rate(history, slot, columns) * 15 < QUIET_PER_15_MIN * calendar.slot_min, np.bool_)
 
 
 def mean_rate(history: CountHistory, slot: int, columns: Int64s) -> Float64s:
-    """Mean rides per slot of each cell over the last 28 days, as far as they were observed: float64[n]."""
+    """Mean rides per slot of each cell over the observed slots of the last 28 days: float64[n]."""
     start, until = slot + 1 - UNIVERSE_DAYS * history.day_slots, slot + 1
     return history.window(start, until, columns) / max(history.observed_slots(start, until), 1)
 
 
 def quiet_parts(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, horizons: tuple[int, ...]) -> Float64s:
-    """What a quiet forecast mixes: float64[3, n_horizons, n], rides, rows profile, last hour, last day."""
+    """The parts that a quiet forecast mixes: float64[3, n_horizons, n], rides; rows are profile, last hour, last day."""
     until = slot + 1
     month = until - UNIVERSE_DAYS * history.day_slots
     hour = max(60 // calendar.slot_min, 1)
@@ -134,7 +134,7 @@ def _parent_shapes(
 
 
 def fit_mix(parts: Float64s, truth: Float64s, rounds: int = 200) -> tuple[float, float, float]:
-    """Weights of the parts that make the truth most likely under Poisson counts.
+    """Maximum-likelihood weights of the parts for Poisson counts.
 
     Args:
         parts: float64[3, n] of one horizon.

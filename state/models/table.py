@@ -1,7 +1,7 @@
-"""The models in use: one row each. To add one, write its file, and its row here.
+"""The table of models, one row each. To add a model, write its file and its row here.
 
-A row changes what is forecast. A mean model comes with the artefact that holds it; a corrector comes into
-force with a version of the fold (`state.forecast.region.FOLD_VERSIONS`), so that recorded slots fold as before.
+A row changes forecasts. A mean model becomes active with the artefact that contains it, a corrector with a
+version of the fold (`state.forecast.region.FOLD_VERSIONS`), so that recorded slots fold as before.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class MeanRow:
     """A mean model.
 
     Attributes:
-        make: Gives the model from what was trained (see `untrained`) and its trees; None if it needs trees and has none.
+        make: Creates the model from an artefact's header (see `untrained`) and trees; returns None if it needs trees and has none.
     """
 
     name: str
@@ -35,11 +35,11 @@ class CorrectorRow:
 
     Attributes:
         name: Names of its arrays in a snapshot start with it and "_".
-        issued: Start of the names of the arrays that hold what it said in issues; no other row has it.
-        inputs: How many numbers it sees of a cell and horizon.
-        make: Gives a new one from the number of horizons and of slots per day.
-        weight_field: Field of `ForecastIssued` that records its weight, if one does.
-        since: Version of the fold from which on it is in force.
+        issued: Prefix of the names of the arrays with its corrections in issues; unique in the table.
+        inputs: Number of inputs per cell and horizon.
+        make: Creates a corrector from the number of horizons and of slots per day.
+        weight_field: Field of `ForecastIssued` that records its weight, if there is one.
+        since: First version of the fold in which it is active.
     """
 
     name: str
@@ -52,7 +52,7 @@ class CorrectorRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """What a `Forecaster` takes: mean models, of which each cell gets the first that serves it, and correctors in order."""
+    """The models of a `Forecaster`: each cell gets the first mean model that serves it; correctors are applied in order."""
 
     means: tuple[MeanRow, ...]
     correctors: tuple[CorrectorRow, ...]
@@ -65,14 +65,14 @@ MODELS = ModelTable(
         MeanRow("baseline", lambda about, boosted: Baseline(about.dispersion_milli)),
     ),
     correctors=(
-        # Its issues are older than this table, so their arrays have no name of their own.
+        # Its issues are older than this table, so the names of their arrays do not contain its name.
         CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli"),
     ),
 )
 
 
 def untrained(horizons: tuple[int, ...]) -> Artefact:
-    """What serves in place of what training fits, until it has."""
+    """Header with default values, used before the first training."""
     return Artefact(
         features=NAMES,
         horizons=horizons,

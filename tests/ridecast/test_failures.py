@@ -171,7 +171,7 @@ def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.Monke
     named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it resumes .*"
     assert re.fullmatch(rf"ridecast: {named}", before)
     assert re.fullmatch(
-        r"ridecast: region tehran: expected offset \d+ in partition 0, where the ledger ends, found offsets 0 to \d+; give .*", refused
+        r"ridecast: region tehran: expected offset \d+ in partition 0 to resume at, found offsets 0 to \d+; use the ride log .*", refused
     )
     assert (1, "") == (done.status, done.out)
 

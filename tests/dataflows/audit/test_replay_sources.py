@@ -53,7 +53,7 @@ def test_regions_of_different_rules_are_not_run_together(settled: Settled, tmp_p
     stores = place.open()
     bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
-    with pytest.raises(UsageError, match=r"region smaller: expected rides to be taken in by the rules of small .*333.*250"):
+    with pytest.raises(UsageError, match=r"region smaller: expected the same intake rules as small .*333.*250"):
         run_embedded(stores, source, ["small", "smaller"], bounded=True)
     source.close()
     stores.close()

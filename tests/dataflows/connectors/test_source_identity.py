@@ -46,7 +46,7 @@ def test_a_later_field_does_not_stop_an_older_reader() -> None:
 @pytest.mark.parametrize("text", ['{"topic":', '{"topic":7}'])
 def test_broken_json_is_damage(text: str) -> None:
     """Text that begins as JSON and is none is told as it came."""
-    with pytest.raises(DamagedError, match="identity of a source: expected"):
+    with pytest.raises(DamagedError, match="source identity: expected"):
         SourceIdentity.from_text(text)
 
 

@@ -79,7 +79,7 @@ def test_a_missing_key(tmp_path: Path) -> None:
     with pytest.raises(BootRefused, match=r"expected the private key ridecast/local.*got none"):
         stores.ledger.append(LOG, 1, [scored(1)])
     stores.close()
-    with pytest.raises(ConfigError, match=r"it is gone, but this home has checkpoints\. Put it back; .*`ridecast ledger key new`"):
+    with pytest.raises(ConfigError, match=r"found no file, but this home has checkpoints\. Restore it; .*`ridecast ledger key new`"):
         signing_key(settings)
     assert not key_path(settings).exists()
     key_path(settings).write_bytes(kept)
@@ -101,14 +101,14 @@ def test_another_key_in_its_place(tmp_path: Path) -> None:
 def test_another_instances_key(tmp_path: Path) -> None:
     """A key of another instance is refused with both names."""
     signing_key(settings_in(tmp_path))
-    with pytest.raises(ConfigError, match="expected the key ridecast/staging, got ridecast/local: set RIDECAST_INSTANCE"):
+    with pytest.raises(ConfigError, match="expected the key ridecast/staging, got ridecast/local; set RIDECAST_INSTANCE"):
         signing_key(settings_in(tmp_path, instance="staging"))
 
 
 def test_a_key_elsewhere(tmp_path: Path) -> None:
     """The setting names the private key's file, which is never created automatically; its public half is still in home."""
     settings = settings_in(tmp_path / "home", signing_key=str(tmp_path / "safe" / "key"))
-    with pytest.raises(ConfigError, match=r"signing_key: expected a private key at .*found no file; `ridecast ledger key new` makes one"):
+    with pytest.raises(ConfigError, match=r"signing_key: expected a private key at .*found no file; `ridecast ledger key new` creates one"):
         signing_key(settings)
     signer = new_key(settings)
     assert (tmp_path / "safe" / "key").read_text("utf-8") == f"{signer.text()}\n"
@@ -131,7 +131,7 @@ def test_a_new_key_never_overwrites(tmp_path: Path) -> None:
     """An existing private key stays; if only the public half is left, it is kept under its id."""
     settings = settings_in(tmp_path)
     old = signing_key(settings)
-    with pytest.raises(UsageError, match="there is one already, and it is not overwritten"):
+    with pytest.raises(UsageError, match="it exists already and is not overwritten"):
         new_key(settings)
     key_path(settings).unlink()
     new = new_key(settings)

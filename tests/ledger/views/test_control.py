@@ -1,4 +1,4 @@
-"""What is in force: the control log folded to any size, in any order of requests."""
+"""Champions in force: the control log folded to any size, in any order of requests."""
 
 from collections.abc import Iterator
 from pathlib import Path

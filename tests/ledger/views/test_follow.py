@@ -1,4 +1,4 @@
-"""Following a log, on SQLite and on PostgreSQL: everything once, in order, with what became of the log meanwhile."""
+"""Following a log, on SQLite and on PostgreSQL: every entry once and in order, and changes of the log are reported."""
 
 import itertools
 import threading
@@ -16,13 +16,13 @@ from schemas.records.record_codec import encode
 from schemas.records.records import LogContinued, ModelPromoted, SlotScored
 from tests.ledger.places import LOG, Place as Home, scored
 
-SOON_S = 20.0  # by when something must have happened; it takes milliseconds
+SOON_S = 20.0  # timeout for events that take milliseconds
 NUMBERS = itertools.count()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
-    """Where an empty ledger is."""
+    """The place of an empty ledger."""
     found = Home(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
     yield found
     found.abandon()
@@ -30,20 +30,20 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Home]:
-    """Where an empty ledger is, on SQLite."""
+    """The place of an empty ledger, on SQLite."""
     found = Home(tmp_path)
     yield found
     found.abandon()
 
 
 def grow(ledger: Ledger, count: int, log: str = LOG) -> int:
-    """Append some entries; returns the size behind them."""
+    """Append some entries; returns the size after them."""
     size = ledger.head(log).size
     return ledger.append(log, size, [scored(size + at) for at in range(count)]).size
 
 
 def take(follower: Follower, limit: int = BATCH_ENTRIES) -> Batch:
-    """The next batch, dealt with."""
+    """The next batch; moves the follower after it."""
     batch = follower.step(limit)
     assert batch is not None
     follower.move(batch.next)
@@ -51,12 +51,12 @@ def take(follower: Follower, limit: int = BATCH_ENTRIES) -> Batch:
 
 
 def indexes(batch: Batch) -> list[int]:
-    """Of its entries."""
+    """Indexes of the entries in a batch."""
     return [stored.index for stored in batch.entries]
 
 
 def cut_and_continue(home: Home, size: int) -> Ledger:
-    """The ledger, opened again after its log was set back and somebody accepted the loss."""
+    """The ledger, reopened after its log was rolled back and then continued."""
     home.close()
     home.set_back(size)
     ledger = home.open()
@@ -65,7 +65,7 @@ def cut_and_continue(home: Home, size: int) -> Ledger:
 
 
 def test_batches_are_bounded_and_leave_nothing_out(home: Home) -> None:
-    """A follower that begins in the middle gets every entry once, in order, no more at once than it asks for, then nothing."""
+    """A follower that starts in the middle gets every entry once, in order, at most `limit` per batch, then nothing."""
     ledger = home.open()
     grow(ledger, 9)
     follower = Follower(ledger, LOG, Place(1, 2))
@@ -76,7 +76,7 @@ def test_batches_are_bounded_and_leave_nothing_out(home: Home) -> None:
 
 
 def test_a_long_log_comes_in_batches(small: Home) -> None:
-    """Without a limit of its own, no batch is larger than the bound."""
+    """Without an explicit limit, no batch is larger than the default."""
     ledger = small.open()
     promoted = [encode(ModelPromoted(region="nyc", measure="pickups", model=b"%d" % i, alias="champion", reason="")) for i in range(2_001)]
     ledger.append("control", 0, promoted)
@@ -85,7 +85,7 @@ def test_a_long_log_comes_in_batches(small: Home) -> None:
 
 
 def test_what_is_not_dealt_with_comes_again(home: Home) -> None:
-    """A batch is given again until the follower is moved, so that a handler that fails loses nothing."""
+    """A batch is returned again until the follower is moved, so that a failing handler loses nothing."""
     ledger = home.open()
     grow(ledger, 3)
     follower = Follower(ledger, LOG, Place(1, 0))
@@ -95,7 +95,7 @@ def test_what_is_not_dealt_with_comes_again(home: Home) -> None:
 
 
 def test_other_kinds_are_passed_over(home: Home) -> None:
-    """Of a follower with kinds a batch holds those alone, and its place moves behind the others too."""
+    """With kinds, a batch holds only entries of those kinds, and its next place is after the others too."""
     ledger = home.open()
     promoted = encode(ModelPromoted(region="nyc", measure="pickups", model=b"m", alias="champion", reason=""))
     ledger.append(LOG, 0, [promoted, scored(1), promoted, promoted, scored(2), promoted])
@@ -108,7 +108,7 @@ def test_other_kinds_are_passed_over(home: Home) -> None:
 
 
 def test_a_continued_log_is_said_before_its_entries(home: Home) -> None:
-    """Who read behind the cut is told, until it moves, and goes on at the cut, where the log says what happened."""
+    """A follower after the cut gets the change until it moves, and resumes at the cut, where the log records the change."""
     ledger = home.open()
     grow(ledger, 8)
     follower = Follower(ledger, LOG, Place(1, 0))
@@ -128,7 +128,7 @@ def test_a_continued_log_is_said_before_its_entries(home: Home) -> None:
 
 
 def test_who_had_not_reached_the_cut_keeps_its_place(home: Home) -> None:
-    """A follower that is behind the cut is told of the new origin, and misses nothing."""
+    """A follower before the cut gets the new origin and misses no entry."""
     grow(home.open(), 8)
     ledger = cut_and_continue(home, 5)
     follower = Follower(ledger, LOG, Place(1, 3))
@@ -137,7 +137,7 @@ def test_who_had_not_reached_the_cut_keeps_its_place(home: Home) -> None:
 
 
 def test_a_log_that_went_back_is_said(home: Home) -> None:
-    """A log that is shorter than the place and does not say why is a change of its own, never an empty batch."""
+    """A log that is shorter than the place without a record of it is a change, never an empty batch."""
     ledger = home.open()
     grow(ledger, 8)
     follower = Follower(ledger, LOG, Place(1, 0))
@@ -149,7 +149,7 @@ def test_a_log_that_went_back_is_said(home: Home) -> None:
 
 
 def test_a_log_of_the_same_length_that_is_another_is_said(small: Home) -> None:
-    """A follower at the end of a log sees that its past was exchanged, once."""
+    """A follower at the end of a log reports once that the log was rewritten."""
     ledger = small.open()
     grow(ledger, 4)
     follower = Follower(ledger, LOG, Place(1, 0))
@@ -164,7 +164,7 @@ def test_a_log_of_the_same_length_that_is_another_is_said(small: Home) -> None:
 
 
 def test_who_never_looked_is_told_the_origin(home: Home) -> None:
-    """From nowhere, the first thing that a follower hears is under which origin the log is, even of an empty log."""
+    """From NOWHERE, a follower first reports the origin of the log, even for an empty log."""
     ledger = home.open()
     follower = Follower(ledger, LOG)
     assert NOWHERE == follower.place
@@ -177,7 +177,7 @@ def test_who_never_looked_is_told_the_origin(home: Home) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5), st.booleans()), max_size=12))
 def test_a_place_taken_up_again_is_as_if_never_left(small: Home, steps: list[tuple[int, int, bool]]) -> None:
-    """Whenever the log grows and the follower is replaced by another at its place, all entries come once and in order."""
+    """Whenever the log grows and another follower takes over at the same place, all entries come once and in order."""
     ledger, log = small.open(), f"log{next(NUMBERS)}"
     follower, seen = Follower(ledger, log), list[int]()
     for appended, limit, restarted in steps:
@@ -196,7 +196,7 @@ def test_a_place_taken_up_again_is_as_if_never_left(small: Home, steps: list[tup
 
 
 def test_what_comes_is_handled_until_told_to_stop(home: Home) -> None:
-    """A running follower handles old and new entries once, also of a log that did not exist, and ends when told to."""
+    """A running follower handles old and new entries once, also of a log that did not exist, and ends when `stop` is set."""
     writer, stop, seen = home.open(), threading.Event(), list[int]()
 
     def handle(batch: Batch) -> Place:
@@ -217,14 +217,14 @@ def test_what_comes_is_handled_until_told_to_stop(home: Home) -> None:
 
 
 class Waits:
-    """A wake-up that notes how long it was waited for, and comes when it is said to."""
+    """A fake wake-up that records the timeouts and wakes when configured."""
 
     def __init__(self, *woken: bool) -> None:
         self.asked_s: list[float] = []
         self._woken = list(woken)
 
     def wait(self, stop: object, timeout_s: float) -> bool:
-        """Note it."""
+        """Record the timeout."""
         self.asked_s.append(timeout_s)
         return self._woken.pop(0)
 
@@ -233,7 +233,7 @@ class Waits:
 
 
 def test_waits_double_until_something_comes() -> None:
-    """Idle, a loop waits longer and longer up to its bound; a wake-up, or something found, makes it attentive again."""
+    """An idle loop waits longer each time up to a bound; a wake-up or a new entry resets the wait."""
     waits = Waits(False, False, False, False, True, False, False)
     pace = Pace(waits, 0.1, 0.5)
     for _ in range(6):

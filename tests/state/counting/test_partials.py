@@ -139,7 +139,7 @@ def test_partials_travel() -> None:
 
 
 def test_an_end_behind_the_position_is_said() -> None:
-    """A range that ends before it begins is a broken promise, also without an event in it."""
+    """A range that ends before it starts raises an error, also without an event in it."""
     region = load_region("nyc")
     intake = PartitionIntake(3, [region], IntakeRules(), [ResumePoint(7, 7, 0, -1, 0)], 7)
     with pytest.raises(DiscontinuityError, match=r"partition 3: expected offsets in \[7, 5\), got 5 as their end and events at none"):

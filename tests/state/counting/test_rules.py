@@ -32,7 +32,7 @@ GOOD = RideBatch(
 
 
 def verdict(**changes: object) -> Reason | None:
-    """What is said of one event with some fields changed."""
+    """The verdict on one event with some fields changed."""
     arrays: dict[str, Any] = {name: np.array([value], getattr(GOOD, name).dtype) for name, value in changes.items()}
     [code] = validate(dataclasses.replace(GOOD, **arrays), (SQUARE, FAR), SKEW_S).tolist()
     return None if code < 0 else REASONS[code]
@@ -62,7 +62,7 @@ def test_every_rule_holds_at_its_bound(changes: dict[str, object], reason: Reaso
 
 
 def test_the_first_broken_rule_is_named() -> None:
-    """Of an event that breaks several rules, the first in their order is said."""
+    """An event that breaks several rules gets the reason of the first one in their order."""
     broken: dict[str, object] = {}
     for changes, reason in (
         ({"bad_fare": True}, Reason.BAD_FARE),
@@ -77,7 +77,7 @@ def test_the_first_broken_rule_is_named() -> None:
 
 
 def test_rows_are_judged_by_themselves() -> None:
-    """In a batch of both regions each event is held against its own polygon."""
+    """In a batch of both regions each event is checked with the polygon of its own region."""
     names = ("offset", "event_hash", "kind", "occurred_at_us", "logged_at_us", "bad_id", "bad_fare")
     same: dict[str, Any] = {name: np.repeat(getattr(GOOD, name), 4) for name in names}
     batch = dataclasses.replace(

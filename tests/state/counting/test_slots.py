@@ -97,7 +97,7 @@ def merge(slots: OpenSlots, streams: list[list[Partial]], rng: random.Random, st
 
 
 def assert_same(plain: PlainSlot, closed: ClosedSlot) -> None:
-    """A closed slot says exactly what the reference says."""
+    """A closed slot equals the slot of the reference."""
     assert plain.slot == closed.slot
     codes = {place: int(encode(np.array([place[0]]), np.array([place[1]]), 30)[0]) for place in PLACES}
     assert {codes[place]: n for place, n in plain.counts.items()} == dict(
@@ -132,7 +132,7 @@ def test_any_division_closes_what_the_reference_closes(world: tuple[dict[int, li
 @settings(max_examples=300, deadline=None)
 @given(logs(), st.integers(0, 2**32))
 def test_resuming_after_any_slot_closes_the_same_rest(world: tuple[dict[int, list[Event]], dict[int, int]], seed: int) -> None:
-    """Stopping after any closed slot and going on from its record gives the slots of an uninterrupted run."""
+    """Stopping after any closed slot and resuming from its record gives the slots of an uninterrupted run."""
     events, ends = world
     rng = random.Random(seed)
     expected = close_all(events, ends, START, 10_000_000, HORIZON)
@@ -150,7 +150,7 @@ def test_resuming_after_any_slot_closes_the_same_rest(world: tuple[dict[int, lis
 
 
 def test_idle_partition_is_excused_only_when_another_has_passed() -> None:
-    """A partition that stands idle holds a slot open until another partition has cut it, and then no longer."""
+    """An idle partition keeps a slot open only until another partition has cut it."""
     fresh = {p: ResumePoint(0, 0, START - 1, -1, START) for p in (0, 1)}
     slots = OpenSlots("r", 1, START, fresh)
     idle = PartitionIntake(1, (REGION,), IntakeRules(), (fresh[1],), 0)
@@ -163,7 +163,7 @@ def test_idle_partition_is_excused_only_when_another_has_passed() -> None:
     assert slots.closable_until == START
     for partial in busy.absorb(batch_of(0, [Event(0, 2, (START + 2) * SLOT_US, PLACES[1])]), [], 1)[0]:
         slots.absorb(partial)
-    assert slots.closable_until == START  # The news of standing idle is older than the other's cut.
+    assert slots.closable_until == START  # The idle report is older than the other partition's cut.
     slots.absorb(still)
     closed = slots.close()
     assert [cut.excused for cut in closed.cuts] == [False, True]

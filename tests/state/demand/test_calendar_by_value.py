@@ -1,4 +1,4 @@
-"""Local time at exact boundaries, against the clock on the wall."""
+"""Local time at exact boundaries, compared with zoneinfo."""
 
 import dataclasses
 from datetime import datetime

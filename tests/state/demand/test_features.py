@@ -26,7 +26,7 @@ def column(matrix: np.ndarray, name: str) -> np.ndarray:
 
 
 def test_every_feature_is_declared_once_and_filled() -> None:
-    """Names are unique, each says what it means, and with five weeks of history none is missing."""
+    """Names are unique, each has a meaning, and with five weeks of history no value is missing."""
     assert len(set(NAMES)) == len(FEATURES)
     assert all(feature.meaning for feature in FEATURES)
     history = history_of(29 * 24 + 90)
@@ -48,7 +48,7 @@ def test_every_feature_is_declared_once_and_filled() -> None:
     ],
 )
 def test_a_feature_that_is_not_filled_raises(fill: Fill, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function that gives nothing, or not one number per cell, is named and its column is never served."""
+    """A function that does not return one number per cell raises an error with its name; its column is never used."""
     history = history_of(100)
     columns = history.universe(history.next_slot - 1)[:34]
     assert 34 == len(columns)
@@ -93,7 +93,7 @@ def test_windows_hold_the_rides_that_they_name() -> None:
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
-    """Built alone, in another order, or in other company, a cell's features have the same bits."""
+    """Built alone, in another order, or with other cells, a cell's features have the same bits."""
     history = history_of(500)
     slot = history.next_slot - 1
     columns = history.universe(slot)

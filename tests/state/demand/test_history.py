@@ -1,4 +1,4 @@
-"""History against a plain dictionary, and its snapshots against an uninterrupted life."""
+"""History compared with a plain dictionary, and its snapshots with an uninterrupted history."""
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def test_dead_columns_are_forgotten_and_nothing_else_changes() -> None:
 
 
 def test_slots_must_follow_each_other() -> None:
-    """A hole, a repeated slot and a correction of the future are bugs of ours, and say so."""
+    """A skipped slot, a repeated slot and a correction of a future slot raise ContractError."""
     history = CountHistory(HOURLY)
     history.close(7, CELLS[:1], np.array([1]), observed=True)
     with pytest.raises(ContractError, match="expected slot 8, got 9"):
@@ -146,7 +146,7 @@ def test_what_left_after_29_days_left_the_hash_too() -> None:
 
 
 def test_a_cell_is_not_its_own_neighbour() -> None:
-    """At a pole, where a cell stands in for neighbours that do not exist, its own rides are not those around it."""
+    """At a pole, where a cell is returned for missing neighbours, its own rides are not counted as neighbouring rides."""
     history = CountHistory(HOURLY)
     pole = encode(np.array([89.9999]), np.array([0.0]), HOURLY.cell_bits)
     history.close(7, pole, np.array([5]), observed=True)

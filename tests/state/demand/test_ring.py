@@ -1,4 +1,4 @@
-"""Cumulative rows against a plain table of counts, for any life of a ring."""
+"""Cumulative rows compared with a plain table of counts, for any sequence of operations."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def lived(steps: list[tuple[dict[int, int], dict[int, int], int]], first: int) -
 def test_windows_and_corrections_are_those_of_a_table(
     steps: list[tuple[dict[int, int], dict[int, int], int]], first: int, data: st.DataObject
 ) -> None:
-    """Any window that is still known sums what a table sums, in every form in which it can be asked for."""
+    """Any window that is still kept has the sum of the table, through every method that returns it."""
     ring, plain = lived(steps, first)
     end = len(steps)
     low = data.draw(st.integers(max(0, end - ROWS + 1), end))
@@ -57,7 +57,7 @@ def test_windows_and_corrections_are_those_of_a_table(
 @given(STEPS, st.integers(0, 10**6))
 @settings(max_examples=80, deadline=None)
 def test_filling_undoes_sparse(steps: list[tuple[dict[int, int], dict[int, int], int]], first: int) -> None:
-    """A ring filled from another's sparse counts answers every window alike, and goes on alike."""
+    """A ring filled from another's sparse counts has equal windows, also after later operations."""
     ring, _ = lived(steps, first)
     low, end = first + max(0, len(steps) - ROWS + 1), first + len(steps)
     other = CumulativeRing(ROWS)
@@ -94,7 +94,7 @@ def test_a_column_may_come_more_than_once() -> None:
 
 
 def test_dropped_columns_are_gone_and_the_others_move() -> None:
-    """What is kept stands in the order given; all else counts nothing."""
+    """Kept columns are in the given order; all others are zero."""
     ring = CumulativeRing(ROWS)
     ring.widen(4)
     ring.push(0, np.arange(4), np.array([1, 2, 3, 4]))
@@ -105,7 +105,7 @@ def test_dropped_columns_are_gone_and_the_others_move() -> None:
 
 
 def test_totals_may_wrap_around() -> None:
-    """Totals beyond 2^31 wrap, and windows across that point are right all the same."""
+    """Totals beyond 2^31 wrap, and windows across that point are still correct."""
     ring = CumulativeRing(ROWS)
     ring.widen(1)
     for slot in range(5):

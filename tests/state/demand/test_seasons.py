@@ -48,5 +48,5 @@ def test_before_there_is_a_week_days_or_what_was_seen_stand_in(slots: int, expec
 
 
 def test_nothing_is_expected_of_an_unknown_past() -> None:
-    """Without a season to look at, no outage can be suspected."""
+    """Without an observed season, no outage is detected."""
     assert 0.0 == expected_rides(CountHistory(HOURLY), CALENDAR, START)

@@ -103,7 +103,7 @@ def test_every_band_horizon_and_model_has_a_row() -> None:
 
 
 def test_a_band_without_cells_or_truth_has_no_row() -> None:
-    """Where nothing can be pooled nothing is said: no new cell, and a quiet one without a ride in the test."""
+    """A band with nothing to pool has no row: no new cell, and a quiet cell without a ride in the test."""
     rides = {(slot, BUSY): 60 for slot in range(17)} | {(3, QUIET): 1}
     rows = evaluated(make_region(720, (720,)), rides, (0, 14), 17, {14: {BUSY: ((60, 60, 50, 70),)}})
     assert {"busy", "all"} == {row.band for row in rows}

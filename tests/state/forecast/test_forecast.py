@@ -68,7 +68,7 @@ def test_scores_are_what_anyone_would_compute() -> None:
 
 
 def test_a_late_ride_changes_the_settled_score_only() -> None:
-    """The first score stands as it was; the settled one counts the ride that came after."""
+    """The first score does not change; the settled score counts the late ride."""
     history, forecaster = started(400, None)
     scores = {}
     for known in town_slots(410)[400:]:

@@ -63,7 +63,7 @@ def again(held: IssuedQueue) -> IssuedQueue:
 
 @pytest.mark.parametrize("sizes", [(), (0,), (7,), (36, 1, 0, 20)])
 def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
-    """Every array of every issue is the same to the last bit, and so are digests and what comes next."""
+    """Every array of every issue is bit-identical, and so are digests and later operations."""
     issues = [issue(100 + i, cells) for i, cells in enumerate(sizes)]
     held, history = queue(*issues)
     held.forget_inputs(100)
@@ -78,7 +78,7 @@ def test_a_queue_comes_back_from_arrays(sizes: tuple[int, ...]) -> None:
 
 
 def test_arrays_of_issues_have_the_names_that_old_snapshots_have() -> None:
-    """The first corrector's arrays have no name of their own, another's have its own, and types and shapes are as ever."""
+    """Arrays of the first corrector have no prefix, those of others have one, and types and shapes do not change."""
     held, _ = queue(issue(100, 7), issue(101, 1))
     arrays = {name: (array.dtype.str, array.shape) for name, array in held.to_arrays().items()}
     numbers = {f"issued_{name}": ("<i4", (8, 3)) for name in NUMBERS}
@@ -95,7 +95,7 @@ def test_arrays_of_issues_have_the_names_that_old_snapshots_have() -> None:
 
 
 def test_a_corrector_that_came_later_has_said_nothing_before() -> None:
-    """A queue from before it was in force restores without it; issues of both times restore side by side."""
+    """A queue from before a corrector was active restores without it; issues from before and after restore together."""
     old, new = issue(100, 7), issue(101, 5)
     before = Issued(old.slot, old.columns, old.own, {"online": old.corrections["online"]})
     held, history = queue(before)
@@ -109,7 +109,7 @@ def test_a_corrector_that_came_later_has_said_nothing_before() -> None:
 
 
 def test_columns_follow_a_history_that_moved() -> None:
-    """After cells were forgotten the places are looked up again, and -1 says which are gone."""
+    """After cells were dropped the columns are looked up again, and -1 marks the dropped cells."""
     held, history = queue(issue(100, 4))
     assert [35, 34, 33, 32] == held.columns(100, history).tolist()
     generation = history.generation
@@ -122,10 +122,10 @@ def test_columns_follow_a_history_that_moved() -> None:
 
 
 def test_without_its_inputs_an_issue_keeps_its_numbers() -> None:
-    """What the learner needs goes when nobody learns any more; what was served stays until it settles."""
+    """Corrector data is dropped after learning; served numbers are kept until they settle."""
     held, _ = queue(issue(100, 6), issue(101, 6))
     held.forget_inputs(100)
-    held.forget_inputs(99)  # quiet about what is not there
+    held.forget_inputs(99)  # no error for a missing slot
     found = held.at(100)
     assert found is not None
     assert (0, {}) == (len(found.own), found.corrections)
@@ -143,7 +143,7 @@ def test_old_issues_are_dropped() -> None:
 
 
 def test_the_digest_is_that_of_what_is_kept() -> None:
-    """One number, cell, slot or fallback that differs gives another digest; the order of coming does not."""
+    """A different number, cell, slot or fallback gives another digest; a different order of issues does not."""
     first, second = issue(100, 5), issue(101, 5)
     held, _ = queue(first, second)
     assert held.digest() == queue(second, first)[0].digest()

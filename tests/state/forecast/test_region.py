@@ -1,4 +1,4 @@
-"""The fold of a region: counts, scores, forecasts and learning of every close, and a life cut in pieces that equals a whole one."""
+"""The fold of a region: counts, scores, forecasts and learning of every close, and restored folds equal uninterrupted ones."""
 
 import dataclasses
 import io
@@ -26,7 +26,7 @@ def champion() -> Mapping[str, Champion]:
 
 
 def cut(partition: int = 0, *, excused: bool = False) -> PartitionCut:
-    """What one partition gave; the fold looks at the excuse only."""
+    """The cut of one partition; the fold uses only the excuse."""
     return PartitionCut(
         partition=partition, cut=0, largest_us=-1, open_from=0, excused=excused, received=0, accepted=0, duplicate=0, counted=0
     )
@@ -45,7 +45,7 @@ def closed(known: KnownSlot, **changes: object) -> ClosedSlot:
 
 
 def warm(slots: Iterable[KnownSlot]) -> RegionFold:
-    """A fold that remembers these slots and goes on after them."""
+    """A fold that remembers these slots and continues after them."""
     slots = list(slots)
     fold = RegionFold(HOURLY, slots[-1].slot + 1)
     fold.remember((known.slot, (counted(known),)) for known in slots)
@@ -53,7 +53,7 @@ def warm(slots: Iterable[KnownSlot]) -> RegionFold:
 
 
 def said(outcome: SlotOutcome) -> tuple[object, ...]:
-    """Everything that an outcome says, in a form that compares to the last bit."""
+    """The whole content of an outcome, in a form that compares bit by bit."""
     [issue] = outcome.issues
     names = ("cells", "mean", "median", "lower", "upper", "dispersion", "baseline", "fallback")
     columns = tuple(getattr(issue.draft.columns, name).tobytes() for name in names)
@@ -145,7 +145,7 @@ def test_another_champion_serves_from_the_next_slot_on() -> None:
 
 
 def test_state_is_digested_on_the_hour() -> None:
-    """With slots of half an hour every second close says a digest, which names its slot."""
+    """With slots of half an hour every second close has a digest, which names its slot."""
     region = dataclasses.replace(HOURLY, slot_min=30)
     fold = RegionFold(region, 1_001)
     digested = [fold.apply(ClosedSlot(slot, (cut(),), (NO_COUNTS,), (NO_COUNTS,))).digested for slot in range(1_001, 1_005)]
@@ -153,7 +153,7 @@ def test_state_is_digested_on_the_hour() -> None:
 
 
 def test_a_slot_that_does_not_follow_is_refused() -> None:
-    """A hole or a repeated slot is a broken promise of ours."""
+    """A skipped or repeated slot raises ContractError."""
     fold = warm(town_slots(10))
     for slot in (FIRST_SLOT + 9, FIRST_SLOT + 11):
         with pytest.raises(ContractError, match=rf"region town: expected slot {FIRST_SLOT + 10}, got {slot}"):
@@ -326,7 +326,7 @@ def test_resumed_from_arrays_it_says_the_same_to_the_last_bit(seed: int) -> None
 
 
 def test_arrays_name_the_models_that_they_need() -> None:
-    """A snapshot says which model each measure had, and nothing for a measure without one."""
+    """A snapshot names the model of each measure, and none for a measure without one."""
     fold = RegionFold(TWO_MEASURES, 0)
     assert {} == champions_of(kept(fold.to_arrays()), TWO_MEASURES.measures)
     fold.use(champion())
@@ -334,7 +334,7 @@ def test_arrays_name_the_models_that_they_need() -> None:
 
 
 def test_fallbacks_add_up_to_the_cells() -> None:
-    """What each issue says of its fallbacks is what its column holds."""
+    """The fallback counts of each issue match its column."""
     fold = warm(town_slots(WARM))
     fold.use(champion())
     [issue] = fold.apply(closed(town_slots(WARM + 1)[WARM])).issues

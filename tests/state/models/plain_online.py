@@ -22,7 +22,7 @@ def clipped(value: float, most: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What was said of one cell and horizon: mean, inputs and the error that was predicted."""
+    """The forecast of one cell and horizon: mean, inputs and predicted error."""
 
     mean: float
     inputs: list[float]

@@ -1,4 +1,4 @@
-"""The artefact: bytes that load or say why not, and means that depend on nothing but their own row."""
+"""The artefact: its bytes load or raise a clear error, and means depend only on their own row."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.state.model_city import HOURLY, town_model
 
 
 def test_means_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
-    """The same cell gets the same bits alone and in company, for every horizon, longer windows more."""
+    """A cell gets the same bits alone and with other cells, for every horizon, and more rides for longer windows."""
     history = history_of(700)
     slot = history.next_slot - 1
     features = build(history, Calendar(HOURLY), slot, history.universe(slot))
@@ -36,18 +36,18 @@ def test_an_artefact_unpacks_to_what_was_packed() -> None:
     [
         (lambda artefact: b"PK" + artefact[2:], "expected an artefact that starts with"),
         (lambda artefact: artefact[:-1], "bytes, got"),
-        (lambda artefact: artefact[:40], "header does not read"),
-        (lambda artefact: artefact[:-2000] + bytes(2000), "trees do not load"),
+        (lambda artefact: artefact[:40], "cannot read the artefact's header"),
+        (lambda artefact: artefact[:-2000] + bytes(2000), "cannot load the trees"),
     ],
 )
 def test_damaged_bytes_are_refused_by_name(spoil: object, says: str) -> None:
-    """Whatever is wrong with an artefact, the error says what was expected."""
+    """For every kind of damage to an artefact, the error names what was expected."""
     with pytest.raises(DamagedError, match=says):
         Boosted(spoil(town_model().artefact), HOURLY.horizons)  # type: ignore[operator]
 
 
 def test_a_model_for_other_horizons_or_features_is_refused() -> None:
-    """Serving it would be a silent lie."""
+    """An artefact trained for other features or horizons is refused."""
     with pytest.raises(ContractError, match="expected horizons"):
         Boosted(town_model().artefact, (1, 2, 4))
     about, trees = unpack(town_model().artefact)

@@ -24,7 +24,7 @@ def test_quantiles_equal_the_slow_way(mean: float, dispersion_milli: int, probab
 
 
 def test_large_means_leave_the_table_without_a_jump() -> None:
-    """Beyond the table the quantiles go on rising with the mean."""
+    """Beyond the table the quantiles still rise with the mean."""
     means = np.linspace(300.0, 900.0, 601)
     for probability in (LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI):
         found = quantiles(means, 10, probability)

@@ -1,4 +1,4 @@
-"""The online learner: it learns a bias, stays out of the way of noise, and survives a snapshot bit by bit."""
+"""The online learner: it learns a bias, ignores noise, and is restored from a snapshot bit by bit."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def step(learner: OnlineCorrection, rng: np.random.Generator, factor: float) -> 
 
 
 def test_a_lasting_bias_is_learned() -> None:
-    """When demand is half more than the means say, the correction goes most of the way, and not beyond its bounds."""
+    """If demand is 50 % above the means, the correction removes most of the bias and stays within its bounds."""
     learner, rng = OnlineCorrection(3, 24), np.random.default_rng(1)
     for _ in range(1500):
         means, corrected = step(learner, rng, 1.5)
@@ -76,7 +76,7 @@ def test_cells_that_left_are_forgotten() -> None:
 
 
 def test_river_still_lets_its_weights_be_set() -> None:
-    """The private name under which River keeps its weights is there: what is set is shown, and predicts."""
+    """River's private attribute for weights exists: weights that are set are readable and used in predictions."""
     linear = linear_model.LinearRegression()
     set_weights(linear, {"a": 2.0, "b": -0.5})
     assert {"a": 2.0, "b": -0.5} == linear.weights

@@ -65,11 +65,11 @@ def test_two_instances_share_a_redis(redis_url: str) -> None:
 
 
 def test_a_reader_never_takes_a_chunk_by_the_contents_of_an_older_issue(redis_url: str) -> None:
-    """Where a newer issue has other cells in a chunk, who knew the older one finds each cell in its new chunk, and no cell that is gone."""
+    """If a newer issue has other cells per chunk, a client that cached the older one finds each cell, and no retired one."""
     client = Redis.from_url(redis_url)
     writer, reader = RedisStore(client), RedisStore(client)
     old, new = sample_columns(40, seed=1), sample_columns(80, seed=2)
-    later = np.arange(24, 80)  # The first 24 cells retire: every chunk begins elsewhere.
+    later = np.arange(24, 80)  # The first 24 cells retire, so every chunk starts at another cell.
     shifted = ForecastColumns(new.cells[later], new.horizons_min, *(getattr(new, name)[later] for name in (*NUMBERS, "fallback")))
     writer.put(StoredIssue(1, sample_entry(old), sample_blob(old)))
     assert reader.cell("nyc", "pickups", int(old.cells[20])) is not None
@@ -86,7 +86,7 @@ def test_a_reader_never_takes_a_chunk_by_the_contents_of_an_older_issue(redis_ur
 
 
 def test_a_chunk_is_not_read_under_a_stale_index(redis_url: str) -> None:
-    """The first question after a newer issue names the newer entry and its chunk, never the old place with new bytes."""
+    """The first read after a newer issue returns the newer entry and its chunk, never the old position with new bytes."""
     client = Redis.from_url(redis_url)
     writer, reader = RedisStore(client), RedisStore(client)
     writer.put(issue(1))
