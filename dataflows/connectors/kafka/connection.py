@@ -137,8 +137,8 @@ def topic_identity(bootstrap: str, topic: str) -> SourceIdentity:
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
     except KafkaException as cause:
         if cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, and there is none") from cause
-        raise unavailable(bootstrap, f"asked for the identity of {topic}", cause) from cause
+            raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none") from cause
+        raise unavailable(bootstrap, f"reading the identity of {topic}", cause) from cause
     return SourceIdentity(cluster=str(cluster.cluster_id), topic=topic, topic_id=str(described.topic_id))
 
 

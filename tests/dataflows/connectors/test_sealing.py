@@ -178,6 +178,6 @@ def test_the_command_opens_what_it_can(finished: Place, tmp_path: Path) -> None:
     table = CliRunner().invoke(cli, words[:4])
     assert isinstance(table.exception, NotFound)
     assert "is missing: they cannot be read without it" in str(table.exception)
-    assert "sealed" in table.output
+    assert "encrypted" in table.output
     assert f"{len(expected)} rejected in total" in table.output
     assert isinstance(CliRunner().invoke(cli, words).exception, NotFound)

@@ -264,7 +264,7 @@ def test_the_command_requires_the_setting(stores: Stores, tmp_path: Path) -> Non
     assert isinstance(refused.exception, UsageError)
     assert "expected the folder in RIDECAST_ARCHIVE" in str(refused.exception)
     done = CliRunner().invoke(cli, words, env=environment | {"RIDECAST_ARCHIVE": str(tmp_path / "archive")})
-    assert "region small: entries below 768 lie in" in done.output, (done.output, done.exception)
+    assert "region small: entries below 768 are now in" in done.output, (done.output, done.exception)
     shutil.rmtree(tmp_path / "archive")
     with pytest.raises(StoreUnavailable):
         contents(stores.ledger)

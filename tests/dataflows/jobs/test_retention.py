@@ -234,8 +234,8 @@ def test_the_command_prints_what_expires(stores: Stores, tmp_path: Path) -> None
     dry = CliRunner().invoke(cli, [*words, "--dry-run"])
     assert (0, before) == (dry.exit_code, sorted(path.name for path in (tmp_path / "home" / "blobs").rglob("*"))), dry.output
     done = CliRunner().invoke(cli, words)
-    assert dry.output.replace("would go", "removed").splitlines()[-1] == done.output.splitlines()[-1]
-    assert "0 blobs would go" in CliRunner().invoke(cli, [*words, "--dry-run"]).output
+    assert dry.output.replace("would be removed", "removed").splitlines()[-1] == done.output.splitlines()[-1]
+    assert "0 blobs would be removed" in CliRunner().invoke(cli, [*words, "--dry-run"]).output
 
 
 def test_tables_leave_out_what_expired(stores: Stores, tmp_path: Path) -> None:
