@@ -139,7 +139,7 @@ def test_a_damaged_cosignature_spoils_the_proof() -> None:
             data = bytearray(good.data)
             data[place] ^= 1
             damaged = with_line(number, Signature(witness.name, witness.verifier.key_id, bytes(data)).line())
-            with pytest.raises(DamagedError, match="does not fit the text"):
+            with pytest.raises(DamagedError, match="does not match the text"):
                 check_proof(damaged, KEY, witnesses=WITNESS_KEYS)
             # To who does not know that witness the line is a stranger's, and is passed over.
             others = [key for key in WITNESS_KEYS if key != witness.verifier]
@@ -165,7 +165,7 @@ def test_the_log_must_have_signed() -> None:
     good = parse_note(CITY.checkpoint)[1][0]
     with pytest.raises(DamagedError, match="got cosignatures only"):
         check_proof(with_line(0, Signature("somebody", good.key_id, good.data).line()), KEY, witnesses=WITNESS_KEYS, quorum=2)
-    with pytest.raises(DamagedError, match="does not fit the text"):
+    with pytest.raises(DamagedError, match="does not match the text"):
         check_proof(with_line(0, Signature(good.name, good.key_id, bytes(64)).line()), KEY, witnesses=WITNESS_KEYS)
 
 
@@ -188,7 +188,7 @@ def test_nothing_stands_behind_the_fields_of_a_proof() -> None:
     """The extra line holds the record and not a byte more, so that a proof has one form."""
     proof = parse_log_proof(PROOF)
     for behind in (b"\x00", proof.extra[-1:]):
-        with pytest.raises(DamagedError, match="other bytes than its fields make"):
+        with pytest.raises(DamagedError, match="bytes that its fields do not encode to"):
             check_proof(LogProof(proof.index, proof.path, proof.checkpoint, proof.extra + behind).text(), KEY)
 
 
