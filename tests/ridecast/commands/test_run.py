@@ -10,6 +10,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from ledger.views.follow import Place as LogPlace
 from ledger.views.progress import ProgressWatch
 from ridecast.commands.run import ProgressLine, environment_of, warnings_of
 from schemas.regions import load_region
@@ -100,7 +101,7 @@ def test_the_progress_line_reads_the_ledger(small: Small) -> None:
     place = Place(small.home)
     watch = ProgressWatch(place.open(), [REGION])
     assert ProgressLine(load_region(REGION), watch, {}).text() == f"{REGION}: waiting for the first slot to close"
-    watch.regions[0].size = 0  # as if all had been closed since
+    watch._followers[0].move(LogPlace(1, 0))  # as if all slots had closed since then
     line = ProgressLine(load_region(REGION), watch, {p: (0, end) for p, end in watch.look()[0].offsets.items()})
     assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 events/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
     assert line.summary().startswith(f"{REGION}: 288 slots closed, ")
