@@ -6,7 +6,7 @@ exactly once.
 
     python -m tests.mutants            all of them
     python -m tests.mutants drift lag  those whose description holds one of the words
-    python -m tests.mutants --third    a third: first what changed lately, then by turns from commit to commit
+    python -m tests.mutants --third    a third: first what changed lately, then by turns from day to day
     python -m tests.mutants --green    all of them, without running their tests unbroken before
 
 A third is for who has just seen the whole suite pass, as CI has, so it does not run tests unbroken either.
@@ -40,7 +40,7 @@ def third(mutants: Sequence[Mutant], changed: set[str], turn: str) -> list[Mutan
 
 
 def changed_lately() -> tuple[set[str], str]:
-    """Files that differ from where this branch left the main one, or from some commits ago, and the commit that we are at.
+    """Files that differ from where this branch left the main one, or from some commits ago; and the day of the current commit.
 
     In a shallow clone the oldest commit that is there stands in; without git nothing has changed.
     """
@@ -49,7 +49,7 @@ def changed_lately() -> tuple[set[str], str]:
     if not base or base == here:
         known = git("rev-list", "--first-parent", f"--max-count={LATELY + 1}", "HEAD").split()
         base = known[-1] if known else ""
-    return set(git("diff", "--name-only", base).splitlines()) if base else set(), here
+    return set(git("diff", "--name-only", base).splitlines()) if base else set(), git("show", "-s", "--format=%cs", "HEAD").strip()
 
 
 def git(*command: str) -> str:
