@@ -24,7 +24,7 @@ demo: $(VENV)/ready ## run the whole pipeline on a simulated city, with a page a
 	$(BIN)/ridecast demo $(if $(RIDES),--rides "$(RIDES)") $(if $(HOME_DIR),--home "$(HOME_DIR)")
 
 test: lint ## lint and all tests, with real Kafka, PostgreSQL and Redis
-	$(BIN)/python -m pytest --cov --cov-report=term --durations=15 $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),,--cov-fail-under=95) --durations=15 $(ARGS)
 
 core: $(VENV)/ready ## the part that needs no server: PYTHON=python3.12 VENV=.venv-3.12 tries another Python
 	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
