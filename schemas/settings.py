@@ -159,6 +159,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("idle_after_s", 5.0, "s", 0.1, 3_600, "idle time at the end of a partition before it is excused"),
     Setting("skew_s", 300, "s", 0, 86_400, "maximum lead of an event's time over its log time"),
     Setting("dedup_horizon_events", 4_000_000, "events", 1_000, 100_000_000, "offsets that deduplication looks back, over all partitions"),
+    Setting("evidence_events", 4, "events", 1, 64, "new regions: events of a window that must reach a time before it cuts a slot"),
+    Setting("evidence_window_events", 16, "events", 1, 256, "new regions: last accepted events of a partition in a window"),
+    Setting("hold_s", 259_200, "s", 3_600, 31_536_000, "new regions: lead over the first open slot up to which every ride is counted"),
     Setting("batch_events", 5_000, "events", 1, 100_000, "events in one batch of a partition"),
     Setting("align_slots", 12, "slots", 1, 10_000, "maximum lead of one partition over the slowest"),
     Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "maximum rate of progress reports per partition and region"),
@@ -219,6 +222,9 @@ class Settings:
     idle_after_s: float
     skew_s: int
     dedup_horizon_events: int
+    evidence_events: int
+    evidence_window_events: int
+    hold_s: int
     batch_events: int
     align_slots: int
     progress_per_s: float

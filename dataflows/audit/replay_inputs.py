@@ -103,7 +103,7 @@ class CountsFromRides:
         if given != known:
             raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {given}")
         shorts = list(ledger.records(log, HorizonShort, 0, recorded[0].entries[0].index))
-        self._stretches = plan_stretches(boot, before, shorts, recorded, source)
+        self._stretches = plan_stretches(boot, before, shorts, recorded, source, lambda slot: ledger.find(log, SlotClosed, slot))
         gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
         if gone:
             self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")

@@ -15,13 +15,15 @@ from dataflows.stream.start import limits_of
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
-from schemas.errors import UsageError
+from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
+from schemas.settings import Settings
+from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import YEAR_2000_US, IntakeRules
 from state.counting.partials import ResumePoint
 from state.counting.slots import CountColumns, merge_counts
@@ -83,7 +85,7 @@ def bootstrap_region(
             region is already bootstrapped with other content.
     """
     partitions = source.partitions() if source else ()
-    rules = _rules(stores, len(partitions))
+    rules, evidence = _rules(stores, len(partitions)), _evidence(stores.settings)
     start_slot = slot_of_midnight(region, until)
     if source is None:
         counts = [merge_counts([]) for _ in region.measures]
@@ -105,14 +107,21 @@ def bootstrap_region(
         dedup_horizon_events=rules.dedup_horizon_events,
         skew_s=rules.skew_s,
         fold_version=FOLD_VERSION,
+        evidence_events=evidence.events,
+        evidence_window_events=evidence.window_events,
+        hold_s=evidence.hold_s,
     )
     log = region_log(region.id)
     stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
         known = stored.record
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
-        # A region keeps the fold version that it started with; `ledger upgrade` changes it.
-        if replace(known, files=record.files, fold_version=record.fold_version) != record:
+        # A region keeps the fold version that it started with; `ledger upgrade` changes it. One that was bootstrapped before
+        # there were rules of evidence keeps its own too.
+        now = replace(known, files=record.files, fold_version=record.fold_version)
+        if recorded_evidence(known) == EvidenceRules():
+            now = replace(now, evidence_events=evidence.events, evidence_window_events=evidence.window_events, hold_s=evidence.hold_s)
+        if now != record:
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"
@@ -191,6 +200,20 @@ def _rules(stores: Stores, partitions: int) -> IntakeRules:
     """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
     return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
+
+
+def _evidence(settings: Settings) -> EvidenceRules:
+    """Rules of evidence from the settings.
+
+    Raises:
+        ConfigError: more events than a window has.
+    """
+    if settings.evidence_events > settings.evidence_window_events:
+        raise ConfigError(
+            f"RIDECAST_EVIDENCE_EVENTS: expected at most RIDECAST_EVIDENCE_WINDOW_EVENTS ({settings.evidence_window_events}), "
+            f"got {settings.evidence_events}"
+        )
+    return EvidenceRules(settings.evidence_events, settings.evidence_window_events, settings.hold_s)
 
 
 def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:

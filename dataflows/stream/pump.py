@@ -10,6 +10,7 @@ from dataflows.connectors.sources import PartitionReader, RideSource
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from schemas.events.codec import Decoder
 from schemas.events.rides import Rejected, no_rides
+from state.counting.evidence import recorded_evidence
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint, Standing
 
@@ -70,7 +71,7 @@ class PartitionPump:
 
     @property
     def largest_us(self) -> int:
-        """Largest accepted event time so far, -1 for none."""
+        """Evidenced time so far, -1 for none."""
         return self._intake.largest_us
 
     @property
@@ -86,7 +87,7 @@ class PartitionPump:
         raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
         if raw is not None and self._end is not None and len(raw) and raw.offsets[-1] >= self._end:
             keep = int(np.searchsorted(raw.offsets, self._end))
-            raw = replace(raw, offsets=raw.offsets[:keep], logged_at_us=raw.logged_at_us[:keep], values=raw.values[:keep])
+            raw = raw.part(slice(0, keep))
         position = max(self._reader.position(), self.position)
         if self._end is not None:
             position = min(position, self._end)
@@ -161,7 +162,9 @@ def _open(
         losses[plan.region.id] = _Losses(gap_until, lowest if short else -1, wanted[-1] if short else -1)
     read_from = max(lowest, min(wanted))
     first = min([read_from, *(point.open_from for point in points)])
-    return source.open(partition, read_from), PartitionIntake(partition, [plan.region for plan in plans], rules, points, first), losses
+    evidence = [recorded_evidence(plan.bootstrapped) for plan in plans]
+    intake = PartitionIntake(partition, [plan.region for plan in plans], rules, points, first, evidence)
+    return source.open(partition, read_from), intake, losses
 
 
 def _with_bytes(event: Rejected, values: dict[int, bytes]) -> Rejected:

@@ -229,8 +229,9 @@ def _batch(raw: RawBatch, columns: FastColumns) -> RideBatch:
         lon=columns.lon,
         bad_id=columns.bad_id,
         bad_fare=columns.bad_fare,
+        by_broker=raw.by_broker,
     )
     if columns.ok.all():
         return batch
-    kept = {name: getattr(batch, name)[columns.ok] for name in RideBatch.__slots__ if name != "partition"}
-    return RideBatch(partition=raw.partition, **kept)
+    kept = {name: getattr(batch, name)[columns.ok] for name in RideBatch.__slots__ if name not in ("partition", "by_broker")}
+    return RideBatch(partition=raw.partition, **kept, by_broker=None if raw.by_broker is None else raw.by_broker[columns.ok])

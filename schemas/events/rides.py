@@ -35,6 +35,7 @@ class Uncounted(StrEnum):
     OTHER_KIND = "other_kind"  # no measure of the region counts this kind of event
     OTHER_REGION = "other_region"
     BEFORE_START = "before_start"  # the bootstrap already contains its slot
+    TOO_FAR_AHEAD = "too_far_ahead"  # its slot is further ahead of the first open slot than the bound `hold_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,22 @@ class RawBatch:
         offsets: int64[n], ascending; need not be contiguous.
         logged_at_us: int64[n], the log's time of each event, or NO_TIME (then the event's own field is used).
         values: n byte strings.
+        by_broker: bool[n], events whose log time is the broker's clock and not the producer's; None for none.
     """
 
     partition: int
     offsets: Int64s
     logged_at_us: Int64s
     values: list[bytes]
+    by_broker: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def part(self, rows: slice) -> "RawBatch":
+        """Some of the events."""
+        by_broker = None if self.by_broker is None else self.by_broker[rows]
+        return RawBatch(self.partition, self.offsets[rows], self.logged_at_us[rows], self.values[rows], by_broker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class RideBatch:
         region: int16[n], index into the regions given to the decoder, -1 for any other name.
         lat, lon: float64[n], degrees, as received (may be NaN or invalid).
         bad_id, bad_fare: bool[n], broken rules on columns that are not kept.
+        by_broker: bool[n], events whose log time is the broker's clock and not the producer's; None for none.
     """
 
     partition: int
@@ -84,6 +93,7 @@ class RideBatch:
     lon: Float64s
     bad_id: Bools
     bad_fare: Bools
+    by_broker: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.offset)

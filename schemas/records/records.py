@@ -103,6 +103,9 @@ class RegionBootstrapped:
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300
     fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` changes it
+    evidence_events: int = 1  # so many events of a window must have reached a time before it cuts a slot
+    evidence_window_events: int = 1  # accepted events of a partition in a window
+    hold_s: int = 0  # a ride that is further ahead is not counted; 0: no bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +128,8 @@ class PartitionCut:
 
     partition: int
     cut: int  # first offset not below the cut
-    largest_us: int  # largest accepted event time below the cut, -1 for none
-    open_from: int  # lowest offset below the cut that holds a ride of a later slot, else the cut
+    largest_us: int  # evidenced time below the cut, -1 for none; the largest accepted one where one event is evidence enough
+    open_from: int  # lowest offset below the cut that holds a ride of a later slot or is still needed as evidence, else the cut
     excused: bool
     received: int
     accepted: int

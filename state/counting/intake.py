@@ -14,18 +14,20 @@ from schemas.events.cells import encode, inside
 from schemas.events.measures import KINDS, MEASURES
 from schemas.events.rides import Bools, Int64s, Reason, Rejected, RideBatch, Uncounted
 from schemas.regions import US_PER_S, Region
+from state.counting.evidence import Evidence, EvidenceRules
 from state.counting.partials import NO_ROWS, Int32s, Partial, ResumePoint, Rows, Standing
 from state.counting.seen import Seen
 
 YEAR_2000_US = 946_684_800 * US_PER_S
 YEAR_2100_US = 4_102_444_800 * US_PER_S
 REASONS: tuple[Reason, ...] = tuple(Reason)
+NO_EVENTS = np.empty(0, np.int64)
 _OK = -1
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeRules:
-    """Recorded rules for accepting events.
+    """Recorded rules for accepting events; `EvidenceRules` has those for cuts.
 
     Attributes:
         skew_s: An event further ahead of its `logged_at` is rejected.
@@ -73,6 +75,7 @@ class PartitionIntake:
         rules: Recorded rules.
         resume: One point per region, in the same order; `open_from` must be resolved (>= 0).
         read_from: First offset to absorb; events below every `open_from` only warm deduplication.
+        evidence: Rules for the cuts, one per region; by default one event is enough to cut.
     """
 
     def __init__(
@@ -82,19 +85,22 @@ class PartitionIntake:
         rules: IntakeRules,
         resume: Sequence[ResumePoint],
         read_from: int,
+        evidence: Sequence[EvidenceRules] = (),
     ) -> None:
         self.partition = partition
         self.position = read_from
         self.seen = Seen(rules.dedup_horizon_events)
         self.rules = rules
         self.regions = tuple(regions)
+        evidence = evidence or [EvidenceRules()] * len(regions)
         self._folds = [
-            _RegionIntake(partition, index, region, point) for index, (region, point) in enumerate(zip(regions, resume, strict=True))
+            _RegionIntake(partition, index, region, point, rules)
+            for index, (region, point, rules) in enumerate(zip(regions, resume, evidence, strict=True))
         ]
 
     @property
     def largest_us(self) -> int:
-        """Largest accepted event time so far, -1 for none."""
+        """Evidenced time so far, -1 for none."""
         return max(fold.largest_us for fold in self._folds)
 
     def absorb(
@@ -155,22 +161,28 @@ class _Events:
 
 
 class _RegionIntake:
-    """Counts one region in one partition: its running maximum, its cuts, its mask after a resume."""
+    """Counts one region in one partition: its evidenced time, its cuts, its mask after a resume."""
 
-    def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint) -> None:
+    def __init__(self, partition: int, index: int, region: Region, resume: ResumePoint, evidence: EvidenceRules) -> None:
         self.partition, self.index, self.region = partition, index, region
         self.position = resume.open_from
         self.counted_until = resume.counted_until
         self.closed_through = resume.closed_through
         self.start_slot = resume.start_slot
-        self.largest_us = resume.largest_us
+        self.too_far = resume.too_far
+        self.evidence = Evidence(evidence, resume.largest_us)
         self.measure_of_kind = np.full(len(KINDS), -1, np.int64)
         for number, name in enumerate(region.measures):
             self.measure_of_kind[KINDS.index(MEASURES[name].kind)] = number
-        self.first_uncut = self._uncut(np.array([resume.largest_us]))[0]
+        self.first_uncut = int(self._uncut(np.array([resume.largest_us]))[0])
+
+    @property
+    def largest_us(self) -> int:
+        """Evidenced time so far, -1 for none."""
+        return self.evidence.us
 
     def _uncut(self, largest_us: Int64s) -> Int64s:
-        """First slot not yet cut, given the largest accepted event time."""
+        """First slot not yet cut, given the evidenced time."""
         uncut = (largest_us - self.region.issue_lateness_s * US_PER_S) // self.region.slot_us
         return np.maximum(uncut, self.closed_through + 1)
 
@@ -184,15 +196,16 @@ class _RegionIntake:
         offset = events.batch.offset[accepted]
         occurred_at = events.batch.occurred_at_us[accepted]
 
-        # The running maximum decides the cuts; each cut starts a new piece at the event that made it.
-        largest = np.maximum.accumulate(np.concatenate([[self.largest_us], occurred_at]))
-        uncut = self._uncut(largest)
-        rises = np.flatnonzero(uncut[1:] > uncut[:-1])
+        # The evidenced time decides the cuts; each cut starts a new piece at the event that made it.
+        known = int(np.searchsorted(offset, self.counted_until))
+        by_broker = None if events.batch.by_broker is None else events.batch.by_broker[accepted]
+        reached = self.evidence.absorb(occurred_at, offset, by_broker, known)
+        rises, first_uncut = self._cuts(reached.us)
         cuts = offset[rises]
         pieces = len(cuts) + 1
-        first_uncut = np.concatenate([[self.first_uncut], uncut[1:][rises]])
-        largest_us = np.concatenate([largest[rises], largest[-1:]])
-        self.first_uncut, self.largest_us = first_uncut[-1], int(largest[-1])
+        ends = np.append(rises, len(offset))
+        largest_us = reached.us[ends]
+        needed_from = reached.needed_from(ends, np.append(cuts, to_offset))
 
         rows, lowest, counted, uncounted = self._count(events.batch, accepted, offset, occurred_at, cuts)
         new_from = max(self.counted_until, from_offset)
@@ -222,7 +235,19 @@ class _RegionIntake:
             lowest,
             totals,
             standing,
+            needed_from=needed_from,
+            recent_us=reached.recent(),
         )
+
+    def _cuts(self, reached_us: Int64s) -> tuple[Int64s, Int64s]:
+        """Indexes of the events that make a cut, and the first slot not cut before the first, and after each of them."""
+        before = self.first_uncut
+        if reached_us[-1] < (before + 1) * self.region.slot_us + self.region.issue_lateness_s * US_PER_S:
+            return NO_EVENTS, np.array([before])
+        uncut = self._uncut(reached_us)
+        rises = np.flatnonzero(uncut[1:] > uncut[:-1])
+        self.first_uncut = int(uncut[-1])
+        return rises, np.concatenate([[before], uncut[1:][rises]])
 
     def _count(
         self, batch: RideBatch, accepted: Bools, offset: Int64s, occurred_at: Int64s, cuts: Int64s
@@ -232,6 +257,9 @@ class _RegionIntake:
         elsewhere = batch.region[accepted] != self.index
         slot = occurred_at // self.region.slot_us
         masked = (offset < self.counted_until) & (slot <= self.closed_through)
+        for until, limit in self.too_far:
+            if len(offset) and offset[0] < until:
+                masked |= (offset < until) & (slot >= limit)
         other_kind = ~elsewhere & (measure < 0)
         # History already has the slots before the bootstrap's end; rides of later closed slots are corrections.
         early = ~elsewhere & ~other_kind & (slot < self.start_slot)

@@ -3,6 +3,8 @@
 from tests.mutant_lists.mutant import Mutant
 
 INTAKE, SEEN, OPEN = "state/counting/intake.py", "state/counting/seen.py", "state/counting/slots.py"
+EVIDENCE = "state/counting/evidence.py"
+EVIDENCED = "tests/state/counting/test_evidence.py"
 SLOTS = "tests/state/counting/test_slots.py"
 RULES = "tests/state/counting/test_rules.py"
 PARTIALS = "tests/state/counting/test_partials.py"
@@ -19,10 +21,36 @@ MUTANTS = (
     Mutant("cuts without issue lateness", INTAKE, "(largest_us - self.region.issue_lateness_s * US_PER_S)", "largest_us", (SLOTS,)),
     Mutant(
         "cuts by the latest event, not the largest",
-        INTAKE,
-        "np.maximum.accumulate(np.concatenate([[self.largest_us], occurred_at]))",
-        "np.concatenate([[self.largest_us], occurred_at])",
+        EVIDENCE,
+        "np.maximum.accumulate(np.concatenate([[self.us], times]))",
+        "np.concatenate([[self.us], times])",
         (SLOTS,),
+    ),
+    Mutant("cuts that go back", EVIDENCE, "reached = np.maximum.accumulate(reached)", "pass", (EVIDENCED,)),
+    Mutant("events that are read again move cuts", EVIDENCE, "reached[1 : known + 1] = self.us", "pass", (EVIDENCED,)),
+    Mutant("the window is forgotten between batches", EVIDENCE, "times[len(times) - window + 1 :], ", "self._times, ", (EVIDENCED,)),
+    Mutant("the broker's time needs others", EVIDENCE, "np.where(by_broker, np.maximum(kth, own), kth)", "kth", (EVIDENCED,)),
+    Mutant(
+        "evidence is lost by a resume", EVIDENCE, "np.where(ahead.any(axis=1), self.offsets[first], otherwise)", "otherwise", (EVIDENCED,)
+    ),
+    Mutant(
+        "rides too far ahead held",
+        OPEN,
+        "(far := rows.slot >= limit[rows.piece]).any()",
+        "(far := rows.slot > limit[rows.piece]).any()",
+        (EVIDENCED,),
+    ),
+    Mutant("rides too far ahead hold up a resume", OPEN, "(limit is None or slot < limit[piece])", "True", (EVIDENCED,)),
+    Mutant("a ride too far ahead counts after a resume", INTAKE, "masked |= (offset < until) & (slot >= limit)", "pass", (EVIDENCED,)),
+    Mutant("the earlier limit forgotten by a resume", EVIDENCE, "(cut_of(start - 1), start + hold_slots)", "(None, 0)", (EVIDENCED,)),
+    Mutant("partitions agree on fewer events", OPEN, "times[self.rules.events - 1]", "times[0]", (EVIDENCED,)),
+    Mutant("a stray at the end closes slots", OPEN, " if us <= reached + END_REACH_US", "", (EVIDENCED,)),
+    Mutant(
+        "a bounded run closes only what is evidenced",
+        OPEN,
+        "max([reached, *(us for us in times",
+        "max([reached, *(us for us in times[:0]",
+        (EVIDENCED,),
     ),
     Mutant(
         "ride at a cut counted below it",
@@ -92,7 +120,7 @@ MUTANTS = (
         "max(lane.own_uncut for lane",
         "max(lane.first_uncut for lane",
         (SLOTS,),
-        argued="An excuse never reaches beyond what the log of some partition has cut, so that both maxima are the same.",
+        argued="An excuse never reaches beyond what some partition, or all together, have reached, so that both maxima are the same.",
     ),
     Mutant(
         "old news of standing idle",
@@ -121,6 +149,6 @@ MUTANTS = (
         "max(lane.largest_us, int(partial.largest_us[-1]))",
         "int(partial.largest_us[-1])",
         (SLOTS,),
-        argued="The largest accepted time in a partial runs on from the one before, so it never falls.",
+        argued="The evidenced time in a partial runs on from the one before, so it never falls.",
     ),
 )

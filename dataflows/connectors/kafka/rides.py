@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Iterator
-from operator import itemgetter
+from itertools import chain
 from typing import cast
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.connectors.kafka import connection
 from dataflows.connectors.source_identity import SourceIdentity
@@ -133,21 +133,19 @@ class KafkaReader:
             self._away_since_s = None
 
 
-_second = itemgetter(1)
-
-
 def _columns(partition: int, messages: list[Message]) -> RawBatch:
     """Convert messages to columns without a Python loop over messages."""
     n = len(messages)
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
     contiguous = last - first == n - 1  # offsets of a partition are strictly ascending
     offsets = np.arange(first, last + 1) if contiguous else np.fromiter(map(Message.offset, messages), np.int64, n)
-    stamps_ms = np.fromiter(map(_second, map(Message.timestamp, messages)), np.int64, n)
+    stamps = np.fromiter(chain.from_iterable(map(Message.timestamp, messages)), np.int64, 2 * n)  # (type, milliseconds) pairs
+    stamps_ms, by_broker = stamps[1::2], stamps[::2] == TIMESTAMP_LOG_APPEND_TIME
     logged_at_us = np.where(stamps_ms < 0, NO_TIME, stamps_ms * 1000)
     values = list(map(Message.value, messages))
     if not all(values):
         values = [value or b"" for value in values]  # a tombstone is not an event: pass it on as bytes that do not decode
-    return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values))
+    return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values), by_broker if by_broker.any() else None)
 
 
 def require_held(where: str, offset: int, start: int, end: int) -> None:
