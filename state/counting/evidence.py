@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from schemas.errors import ContractError
 from schemas.events.rides import Bools, Int64s
 from schemas.records.records import RegionBootstrapped
 from schemas.regions import US_PER_S
 
-NO_TIMES = np.empty(0, np.int64)
+LAST_EVENTS = 256  # the largest times of a batch are among so many at its end, unless it is in great disorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,13 @@ class Evidence:
     def __init__(self, rules: EvidenceRules, us: int) -> None:
         self.us = us
         self._rules = rules
+        self._before = rules.window_events - 1 if rules.events > 1 else 0
         # Events older than the first that is absorbed do not exceed the evidenced time, so -1 stands for each of them.
-        self._times = np.full(rules.window_events - 1, -1, np.int64)
-        self._offsets = np.full(rules.window_events - 1, -1, np.int64)
+        self._times = np.full(self._before, -1, np.int64)
+        self._offsets = np.full(self._before, -1, np.int64)
+        self._scratch = Scratch()
 
-    def absorb(self, times: Int64s, offsets: Int64s, by_broker: Bools | None, known: int) -> "Reached":
+    def absorb(self, times: Int64s, offsets: Int64s, by_broker: Bools | None, known: int, limit_us: int) -> "Reached":
         """Take in accepted events.
 
         Args:
@@ -70,24 +73,32 @@ class Evidence:
             offsets: int64[n], ascending.
             by_broker: bool[n], events whose log time is the broker's; None for none.
             known: The first so many events are read again; the evidenced time already includes them.
+            limit_us: Where the evidenced time stays below it, only its last value is of interest.
         """
-        if self._rules.events == 1:
-            reached = np.maximum.accumulate(np.concatenate([[self.us], times]))
-            self.us = int(reached[-1])
-            return Reached(reached, NO_TIMES, NO_TIMES)
-        times, offsets = np.concatenate([self._times, times]), np.concatenate([self._offsets, offsets])
-        window = self._rules.window_events
-        reached = np.empty(len(times) - window + 2, np.int64)
-        reached[0] = self.us
-        if len(times) >= window:
-            own = times[window - 1 :]
-            kth = kth_largest(times, self._rules.events, window)
-            reached[1:] = kth if by_broker is None else np.where(by_broker, np.maximum(kth, own), kth)
-            reached[1 : known + 1] = self.us
-            reached = np.maximum.accumulate(reached)
-        self.us = int(reached[-1])
-        self._times, self._offsets = times[len(times) - window + 1 :], offsets[len(offsets) - window + 1 :]
-        return Reached(reached, times, offsets)
+        all_times, all_offsets = times, offsets
+        if self._before:
+            all_times, all_offsets = np.concatenate([self._times, times]), np.concatenate([self._offsets, offsets])
+            self._times, self._offsets = all_times[len(times) :], all_offsets[len(times) :]
+        k, window = self._rules.events, self._rules.window_events
+        if self._before and by_broker is None and not known and np.count_nonzero(all_times >= limit_us) < k:
+            self.us = max(self.us, largest_kth(all_times, k, window, self._scratch))
+            return Reached(None, self.us, all_times, all_offsets, self._before)
+        kth = self._evidenced(all_times, times, by_broker, known)
+        last = max(self.us, int(kth.max())) if len(kth) else self.us
+        us = np.maximum.accumulate(np.concatenate([[self.us], kth])) if last >= limit_us else None
+        self.us = last
+        return Reached(us, last, all_times, all_offsets, self._before)
+
+    def _evidenced(self, all_times: Int64s, times: Int64s, by_broker: Bools | None, known: int) -> Int64s:
+        """The time that each event evidences together with those before it, whatever was evidenced before."""
+        if not self._before or not len(times):
+            return times
+        kth = kth_largest(all_times, self._rules.events, self._rules.window_events, self._scratch)
+        if by_broker is not None:
+            kth = np.where(by_broker, np.maximum(kth, times), kth)
+        if known:
+            kth = np.where(np.arange(len(kth)) < known, -1, kth)
+        return kth
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,72 +106,128 @@ class Reached:
     """The evidenced time before and after each event of a batch.
 
     Attributes:
-        us: int64[n + 1], non-decreasing.
-        times, offsets: int64[n + W - 1], the last W - 1 events before the batch and those of the batch; empty if the
-            evidence of one event is enough.
+        us: int64[n + 1], non-decreasing; None if it stayed below the limit.
+        last_us: After the last event.
+        times, offsets: int64[before + n], some events before the batch and those of the batch.
+        before: W - 1; 0 if the evidence of one event is enough.
     """
 
-    us: Int64s
+    us: Int64s | None
+    last_us: int
     times: Int64s
     offsets: Int64s
+    before: int
 
-    def needed_from(self, at: Int64s, otherwise: Int64s) -> Int64s:
-        """Lowest offset on which the evidenced time may still depend, before each event with an index in `at`.
+    def at(self, events: Int64s) -> Int64s:
+        """The evidenced time before each event with such an index, n for the end of the batch."""
+        return np.full(len(events), self.last_us) if self.us is None else self.us[events]
+
+    def needed_from(self, events: Int64s, otherwise: Int64s) -> Int64s:
+        """Lowest offset on which the evidenced time may still depend, before each event with such an index.
 
         Args:
-            at: int64[m], indexes of events, n for the end of the batch.
+            events: int64[m], indexes of events, n for the end of the batch.
             otherwise: int64[m], offsets to return where no earlier event is needed.
         """
-        if not len(self.times):
+        if not self.before:
             return otherwise
-        rows = at[:, None] + np.arange(len(self.times) - len(self.us) + 1)
-        ahead = self.times[rows] > self.us[at][:, None]
-        first = rows[np.arange(len(at)), ahead.argmax(axis=1)]
-        return np.where(ahead.any(axis=1), self.offsets[first], otherwise)
+        windows = as_strided(self.times, (len(self.times) - self.before + 1, self.before), self.times.strides * 2, writeable=False)
+        ahead = windows[events] > self.at(events)[:, None]
+        first = ahead.argmax(axis=1)
+        return np.where(ahead[np.arange(len(events)), first], self.offsets[events + first], otherwise)
 
     def recent(self) -> Int64s:
         """Times of the last W - 1 events, oldest first; -1 for those that do not exceed the evidenced time."""
-        last = self.times[len(self.us) - 1 :]
-        return np.where(last > self.us[-1], last, -1)
+        last = self.times[len(self.times) - self.before :]
+        return np.where(last > self.last_us, last, -1)
 
 
-def kth_largest(times: Int64s, k: int, window: int) -> Int64s:
+class Scratch:
+    """Arrays that are used again for every batch: fresh ones of this size cost more than the arithmetic in them."""
+
+    def __init__(self) -> None:
+        self._rows: list[Int64s] = []
+        self._taken = 0
+
+    def begin(self) -> None:
+        """Every array may be used again."""
+        self._taken = 0
+
+    def take(self, n: int) -> Int64s:
+        """An uninitialised array int64[n]."""
+        if self._taken == len(self._rows):
+            self._rows.append(np.empty(n, np.int64))
+        elif len(self._rows[self._taken]) < n:
+            self._rows[self._taken] = np.empty(n, np.int64)
+        self._taken += 1
+        return self._rows[self._taken - 1][:n]
+
+
+def kth_largest(times: Int64s, k: int, window: int, scratch: Scratch | None = None) -> Int64s:
     """The k-th largest of each `window` consecutive times.
 
     Args:
         times: int64[n].
+        scratch: Memory of the result, which the next call with it overwrites.
     Returns:
         int64[n - window + 1].
 
     >>> kth_largest(np.array([1, 9, 2, 3, 8, 4]), 2, 3)
     array([2, 3, 3, 4])
     """
+    n = len(times) - window + 1
+    if (times[1:] >= times[:-1]).all():  # as in a stream without disorder
+        return times[window - k : window - k + n]
+    scratch = scratch or Scratch()
+    scratch.begin()
+    spare = scratch.take(len(times))
     made: dict[int, list[Int64s]] = {1: [times]}
 
     def largest(size: int) -> list[Int64s]:
         """The largest, second largest, ... of each `size` consecutive times, at most k of them."""
         if size not in made:
-            made[size] = _merged(largest(size // 2), largest(size - size // 2), size // 2, range(1, min(k, size) + 1))
+            ranks = (k,) if size == window else range(1, min(k, size) + 1)
+            made[size] = _merged(largest(size // 2), largest(size - size // 2), size // 2, ranks, scratch, spare)
         return made[size]
 
-    if window == 1:
-        return times
-    return _merged(largest(window // 2), largest(window - window // 2), window // 2, (k,))[0]
+    return largest(window)[-1]
 
 
-def _merged(first: list[Int64s], second: list[Int64s], shift: int, ranks: Sequence[int]) -> list[Int64s]:
+def largest_kth(times: Int64s, k: int, window: int, scratch: Scratch | None = None) -> int:
+    """The largest of `kth_largest`, -1 for none; faster, because later times are usually larger.
+
+    >>> largest_kth(np.array([1, 9, 2, 3, 8, 4]), 2, 3)
+    4
+    """
+    if len(times) < window:
+        return -1
+    found = int(kth_largest(times[-(LAST_EVENTS + window - 1) :], k, window, scratch).max())
+    rest = times[:-LAST_EVENTS]
+    above = np.flatnonzero(rest > found)
+    # Only where k larger times are in one window can an earlier one be larger.
+    if len(rest) >= window and len(above) >= k and (above[k - 1 :] - above[: len(above) - k + 1] < window).any():
+        found = max(found, int(kth_largest(rest, k, window, scratch).max()))
+    return found
+
+
+def _merged(first: list[Int64s], second: list[Int64s], shift: int, ranks: Sequence[int], scratch: Scratch, spare: Int64s) -> list[Int64s]:
     """The r-th largest of two neighbouring windows for each r in `ranks`, from the largest of each; the second starts `shift` later."""
     n = len(second[0]) - shift
     a, b = [column[:n] for column in first], [column[shift : shift + n] for column in second]
     out = []
     for rank in ranks:
         # The r-th largest of a union takes i from one side and r - i from the other; the best choice has the largest minimum.
-        best: Int64s | None = None
-        for i in range(max(0, rank - len(b)), min(rank, len(a)) + 1):
-            j = rank - i
-            least = a[i - 1] if not j else b[j - 1] if not i else np.minimum(a[i - 1], b[j - 1])
-            best = least if best is None else np.maximum(best, least)
-        assert best is not None
+        pairs = [(a[i - 1], b[rank - i - 1]) for i in range(max(1, rank - len(b)), min(rank - 1, len(a)) + 1)]
+        sides = [side[rank - 1] for side in (a, b) if rank <= len(side)]
+        best = scratch.take(n)
+        if pairs:
+            np.minimum(*pairs[0], out=best)
+        else:
+            np.copyto(best, sides.pop())
+        for pair in pairs[1:]:
+            np.maximum(best, np.minimum(*pair, out=spare[:n]), out=best)
+        for side in sides:
+            np.maximum(best, side, out=best)
         out.append(best)
     return out
 

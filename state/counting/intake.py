@@ -199,12 +199,14 @@ class _RegionIntake:
         # The evidenced time decides the cuts; each cut starts a new piece at the event that made it.
         known = int(np.searchsorted(offset, self.counted_until))
         by_broker = None if events.batch.by_broker is None else events.batch.by_broker[accepted]
-        reached = self.evidence.absorb(occurred_at, offset, by_broker, known)
+        # Evidence of this time cuts the first slot that is not cut yet.
+        limit_us = (self.first_uncut + 1) * self.region.slot_us + self.region.issue_lateness_s * US_PER_S
+        reached = self.evidence.absorb(occurred_at, offset, by_broker, known, limit_us)
         rises, first_uncut = self._cuts(reached.us)
         cuts = offset[rises]
         pieces = len(cuts) + 1
         ends = np.append(rises, len(offset))
-        largest_us = reached.us[ends]
+        largest_us = reached.at(ends)
         needed_from = reached.needed_from(ends, np.append(cuts, to_offset))
 
         rows, lowest, counted, uncounted = self._count(events.batch, accepted, offset, occurred_at, cuts)
@@ -239,10 +241,10 @@ class _RegionIntake:
             recent_us=reached.recent(),
         )
 
-    def _cuts(self, reached_us: Int64s) -> tuple[Int64s, Int64s]:
+    def _cuts(self, reached_us: Int64s | None) -> tuple[Int64s, Int64s]:
         """Indexes of the events that make a cut, and the first slot not cut before the first, and after each of them."""
         before = self.first_uncut
-        if reached_us[-1] < (before + 1) * self.region.slot_us + self.region.issue_lateness_s * US_PER_S:
+        if reached_us is None:
             return NO_EVENTS, np.array([before])
         uncut = self._uncut(reached_us)
         rises = np.flatnonzero(uncut[1:] > uncut[:-1])

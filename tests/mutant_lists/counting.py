@@ -22,16 +22,19 @@ MUTANTS = (
     Mutant(
         "cuts by the latest event, not the largest",
         EVIDENCE,
-        "np.maximum.accumulate(np.concatenate([[self.us], times]))",
-        "np.concatenate([[self.us], times])",
+        "np.maximum.accumulate(np.concatenate([[self.us], kth]))",
+        "np.concatenate([[self.us], kth])",
         (SLOTS,),
     ),
-    Mutant("cuts that go back", EVIDENCE, "reached = np.maximum.accumulate(reached)", "pass", (EVIDENCED,)),
-    Mutant("events that are read again move cuts", EVIDENCE, "reached[1 : known + 1] = self.us", "pass", (EVIDENCED,)),
-    Mutant("the window is forgotten between batches", EVIDENCE, "times[len(times) - window + 1 :], ", "self._times, ", (EVIDENCED,)),
-    Mutant("the broker's time needs others", EVIDENCE, "np.where(by_broker, np.maximum(kth, own), kth)", "kth", (EVIDENCED,)),
+    Mutant("events that are read again move cuts", EVIDENCE, "np.arange(len(kth)) < known", "np.arange(len(kth)) < 0", (EVIDENCED,)),
+    Mutant("the window is forgotten between batches", EVIDENCE, "all_times[len(times) :], ", "self._times, ", (EVIDENCED,)),
+    Mutant("the broker's time needs others", EVIDENCE, "np.where(by_broker, np.maximum(kth, times), kth)", "kth", (EVIDENCED,)),
     Mutant(
-        "evidence is lost by a resume", EVIDENCE, "np.where(ahead.any(axis=1), self.offsets[first], otherwise)", "otherwise", (EVIDENCED,)
+        "evidence is lost by a resume",
+        EVIDENCE,
+        "np.where(ahead[np.arange(len(events)), first], self.offsets[events + first], otherwise)",
+        "otherwise",
+        (EVIDENCED,),
     ),
     Mutant(
         "rides too far ahead held",

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from schemas.errors import ContractError
 from schemas.events.rides import Int64s
-from state.counting.evidence import Evidence, EvidenceRules, held_marks, kth_largest
+from state.counting.evidence import Evidence, EvidenceRules, held_marks, kth_largest, largest_kth
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import ResumePoint, Standing
 from state.counting.slots import Agreement, ClosedSlot, OpenSlots
@@ -78,6 +78,20 @@ def test_the_kth_largest_of_every_window(times: list[int], k: int, more: int) ->
     padded = [-1] * (window - 1) + times
     expected = [sorted(padded[i : i + window])[-k] for i in range(len(times))]
     assert expected == kth_largest(np.array(padded, np.int64), k, window).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.one_of(st.integers(0, 900), st.integers(250, 280)),
+    st.sampled_from((0, 10, 1_000, 1_000_000)),
+    st.sampled_from((-1, 0, 1)),
+)
+def test_the_largest_of_all_windows(seed: int, n: int, disorder: int, trend: int) -> None:
+    """The faster search for the largest evidence equals the slower one, whether times rise, fall or neither."""
+    times = 10**7 + trend * 100 * np.arange(n) + np.random.default_rng(seed).integers(0, disorder + 1, n)
+    expected = max((sorted(times[i : i + 16].tolist())[-4] for i in range(n - 15)), default=-1)
+    assert expected == largest_kth(times, 4, 16)
 
 
 @settings(max_examples=120, deadline=None)
@@ -156,7 +170,9 @@ def steady(n: int, step_us: int = 10_000_000, first: int = 0) -> list[Event]:
 def reached_by(times: list[int], rules: EvidenceRules = FOUR, by_broker: list[bool] | None = None) -> Int64s:
     """The evidenced time after each event."""
     flags = None if by_broker is None else np.array(by_broker)
-    return Evidence(rules, -1).absorb(np.array(times), np.arange(len(times)), flags, 0).us[1:]
+    reached = Evidence(rules, -1).absorb(np.array(times), np.arange(len(times)), flags, 0, -1).us
+    assert reached is not None
+    return reached[1:]
 
 
 def test_the_fourth_event_is_evidence() -> None:
