@@ -6,7 +6,7 @@ depends on input alone, evaluated when a partial reports that its partition has 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,7 +100,7 @@ class _Lane:
     lowest: dict[int, int] = field(default_factory=dict)  # open slot -> lowest offset of a ride
 
 
-END_REACH_US = 3_600 * US_PER_S  # the disorder of ordinary streams is less; a wrong clock closes at most so much too early
+END_REACH_US = 3_600 * US_PER_S  # a bounded run's last events may be so far apart; one with a wrong clock closes at most so much
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +139,17 @@ class Agreement:
         times = sorted((us for lane in lanes for us in lane.recent_us[-most:].tolist() if us > alone), reverse=True)
         return times[self.rules.events - 1] if len(times) >= self.rules.events else alone
 
-    def last(self, lanes: Collection[_Lane], slots: Iterable[int]) -> int:
-        """Through which time a bounded run closes, given the slots with rides."""
-        recent = sorted((us for lane in lanes for us in lane.recent_us.tolist() if us >= 0), reverse=True)
+    def last(self, lanes: Collection[_Lane]) -> int:
+        """Through which time a bounded run closes at its end, -1 for none.
+
+        No later event will confirm the last ones, so they count as evidence if they are near. A ride that is held since long ago
+        does not.
+        """
+        recent: list[int] = sorted((us for lane in lanes for us in lane.recent_us.tolist() if us >= 0), reverse=True)
         reached = self.reached(lanes)
         if reached < 0 and recent:  # Fewer events than the evidence takes: the run has no others, so the earliest must do.
             reached = recent[min(self.rules.events, len(recent)) - 1]
-        times = (*recent, *(slot * self.slot_us for slot in slots))
-        return max([reached, *(us for us in times if us <= reached + END_REACH_US)]) if reached >= 0 else reached
+        return max([reached, *(us for us in recent if 0 <= us - reached <= END_REACH_US)])
 
 
 class OpenSlots:
@@ -305,13 +308,8 @@ class OpenSlots:
 
     @property
     def last_us(self) -> int:
-        """Through the slot of this time a bounded run closes at its end, -1 for none.
-
-        That is the largest accepted time that is not more than `END_REACH_US` after what the partitions evidence together.
-        """
-        if self._agreement is None:
-            return self.largest_us
-        return self._agreement.last(list(self._lanes.values()), self._counts)
+        """Through the slot of this time a bounded run closes at its end, -1 for none."""
+        return self.largest_us if self._agreement is None else self._agreement.last(self._lanes.values())
 
     @property
     def closable_until(self) -> int:

@@ -47,12 +47,12 @@ MUTANTS = (
     Mutant("a ride too far ahead counts after a resume", INTAKE, "masked |= (offset < until) & (slot >= limit)", "pass", (EVIDENCED,)),
     Mutant("the earlier limit forgotten by a resume", EVIDENCE, "(cut_of(start - 1), start + hold_slots)", "(None, 0)", (EVIDENCED,)),
     Mutant("partitions agree on fewer events", OPEN, "times[self.rules.events - 1]", "times[0]", (EVIDENCED,)),
-    Mutant("a stray at the end closes slots", OPEN, " if us <= reached + END_REACH_US", "", (EVIDENCED,)),
+    Mutant("a stray at the end closes slots", OPEN, " <= END_REACH_US", "", (EVIDENCED,)),
     Mutant(
         "a bounded run closes only what is evidenced",
         OPEN,
-        "max([reached, *(us for us in times",
-        "max([reached, *(us for us in times[:0]",
+        "max([reached, *(us for us in recent if",
+        "max([reached, *(us for us in recent[:0] if",
         (EVIDENCED,),
     ),
     Mutant(

@@ -69,7 +69,7 @@ def close_all(
     whole = {partition: _accept(log, horizon, None, rules) for partition, log in logs.items()}
     rest = {partition: _accept(log, horizon, gaps.get(partition), rules) for partition, log in logs.items()}
     if until_slot is None:
-        last = last_us({partition: rows for partition, (rows, _) in rest.items()}, start_slot, lateness_us, rules)
+        last = last_us({partition: rows for partition, (rows, _) in rest.items()}, rules)
         until_slot = last // SLOT_US + 1 if last >= 0 else start_slot
     too_far: dict[int, set[int]] = {partition: set() for partition in logs}
     out = []
@@ -129,8 +129,8 @@ def close_all(
     return out
 
 
-def last_us(rows: Mapping[int, list[tuple[Event, int]]], start_slot: int, lateness_us: int, rules: EvidenceRules) -> int:
-    """The time through whose slot a bounded run closes: the latest that is within an hour of the evidence, -1 for none."""
+def last_us(rows: Mapping[int, list[tuple[Event, int]]], rules: EvidenceRules) -> int:
+    """The time through whose slot a bounded run closes: the latest of the last events within an hour of the evidence, -1 for none."""
     alone = max((m for accepted in rows.values() for _, m in accepted), default=-1)
     ahead = {partition: {event.offset: event.at_us for event in _ahead(accepted, rules)} for partition, accepted in rows.items()}
     share = math.ceil(rules.window_events / len(rows))
@@ -140,14 +140,7 @@ def last_us(rows: Mapping[int, list[tuple[Event, int]]], start_slot: int, latene
     every = sorted((at for found in ahead.values() for at in found.values()), reverse=True)
     if reached < 0 and every:
         reached = every[min(rules.events, len(every)) - 1]
-    places = []
-    for accepted in rows.values():
-        uncut = start_slot
-        for event, m in accepted:
-            uncut = max(uncut, (m - lateness_us) // SLOT_US)
-            if event.counted and uncut <= event.at_us // SLOT_US < _limit(uncut, rules):
-                places.append(event.at_us // SLOT_US * SLOT_US)
-    return max([reached, *(at for at in (*every, *places) if 0 <= reached and at <= reached + HOUR_US)])
+    return max([reached, *(at for at in every if reached <= at <= reached + HOUR_US)])
 
 
 def _ahead(rows: list[tuple[Event, int]], rules: EvidenceRules) -> list[Event]:
