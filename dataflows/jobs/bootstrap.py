@@ -116,12 +116,10 @@ def bootstrap_region(
     if stored is not None:
         known = stored.record
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
-        # A region keeps the fold version that it started with; `ledger upgrade` changes it. One that was bootstrapped before
-        # there were rules of evidence keeps its own too.
-        now = replace(known, files=record.files, fold_version=record.fold_version)
-        if recorded_evidence(known) == EvidenceRules():
-            now = replace(now, evidence_events=evidence.events, evidence_window_events=evidence.window_events, hold_s=evidence.hold_s)
-        if now != record:
+        # A region keeps the fold version and the rules of evidence that it started with; `ledger upgrade` changes the version.
+        same = replace(record, files=known.files, fold_version=known.fold_version)
+        kept = recorded_evidence(known)
+        if known != replace(same, evidence_events=kept.events, evidence_window_events=kept.window_events, hold_s=kept.hold_s):
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"

@@ -18,6 +18,7 @@ from schemas.events.codec import EventColumns, encode_event, encode_events
 from schemas.events.measures import KINDS, RideKind
 from schemas.events.rides import Reason
 from schemas.regions import Region, region_from_json
+from state.counting.evidence import EvidenceRules
 from tests.state.counting.plain_slots import SLOT_US, Event
 
 S_US = 1_000_000
@@ -28,6 +29,7 @@ START_SLOT = START_US // SLOT_US
 HISTORY_DAYS = 8  # the profile looks one week back first
 DEDUP_TOTAL_EVENTS = 1_000  # the minimum that settings allow
 SKEW_S = 300
+EVIDENCE = EvidenceRules(4, 16, 259_200)  # the defaults of the settings
 
 DEFINITION = {
     "id": "small",

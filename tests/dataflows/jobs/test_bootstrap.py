@@ -1,5 +1,6 @@
 """Bootstrapping: what is counted, what may be repeated, and what is refused."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dataflows.connectors.sources import FileRides
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.stream.pump import PumpLimits
 from dataflows.stream.stores import Stores, open_stores
-from schemas.errors import UsageError
+from schemas.errors import ConfigError, UsageError
 from schemas.records.count_table import from_table
 from schemas.records.record_codec import decode
 from schemas.records.records import RegionBootstrapped, SlotCounts
@@ -97,6 +98,25 @@ def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None
     first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     assert len(stores.ledger.read(LOG, 0, kind=RegionBootstrapped)) == 1
+    stores.close()
+
+
+def test_a_region_keeps_its_rules_of_evidence(stores: Stores, rides: FileRides) -> None:
+    """The rules of evidence come from the settings at the first time, whatever the settings later."""
+    first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    assert (4, 16, 259_200) == (first.evidence_events, first.evidence_window_events, first.hold_s)
+    stores.settings = dataclasses.replace(stores.settings, evidence_events=12, evidence_window_events=24)
+    assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    stores.close()
+
+
+def test_evidence_that_no_window_holds_is_refused(stores: Stores, rides: FileRides) -> None:
+    """More events than a window has are refused before anything is counted, with both settings."""
+    stores.settings = dataclasses.replace(stores.settings, evidence_events=17)
+    message = r"RIDECAST_EVIDENCE_EVENTS: expected at most RIDECAST_EVIDENCE_WINDOW_EVENTS \(16\), got 17"
+    with pytest.raises(ConfigError, match=message):
+        bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    assert [] == stores.ledger.read(LOG, 0, kind=RegionBootstrapped)
     stores.close()
 
 

@@ -131,16 +131,20 @@ def close_all(
 
 def last_us(rows: Mapping[int, list[tuple[Event, int]]], rules: EvidenceRules) -> int:
     """The time through whose slot a bounded run closes: the latest of the last events within an hour of the evidence, -1 for none."""
-    alone = max((m for accepted in rows.values() for _, m in accepted), default=-1)
-    ahead = {partition: {event.offset: event.at_us for event in _ahead(accepted, rules)} for partition, accepted in rows.items()}
-    share = math.ceil(rules.window_events / len(rows))
-    newest = [event for accepted in rows.values() for event, _ in accepted[-min(share, rules.window_events - 1) :]]
-    together = sorted((e.at_us for p in rows for e in newest if ahead[p].get(e.offset) == e.at_us and e.at_us > alone), reverse=True)
-    reached = together[rules.events - 1] if len(together) >= rules.events else alone
-    every = sorted((at for found in ahead.values() for at in found.values()), reverse=True)
+    reached = reached_together(rows, rules)
+    every = sorted((event.at_us for accepted in rows.values() for event in _ahead(accepted, rules)), reverse=True)
     if reached < 0 and every:
         reached = every[min(rules.events, len(every)) - 1]
     return max([reached, *(at for at in every if reached <= at <= reached + HOUR_US)])
+
+
+def reached_together(rows: Mapping[int, list[tuple[Event, int]]], rules: EvidenceRules) -> int:
+    """What accepted events of all partitions evidence together, -1 for nothing."""
+    alone = max((m for accepted in rows.values() for _, m in accepted), default=-1)
+    share = min(math.ceil(rules.window_events / len(rows)), rules.window_events - 1)
+    newest = sorted((event.at_us for accepted in rows.values() for event, _ in accepted[len(accepted) - min(share, len(accepted)) :]))
+    together = [at for at in newest if at > alone]
+    return together[-rules.events] if len(together) >= rules.events else alone
 
 
 def _ahead(rows: list[tuple[Event, int]], rules: EvidenceRules) -> list[Event]:
@@ -153,6 +157,11 @@ def _limit(uncut: int, rules: EvidenceRules) -> int:
     """First slot that is too far ahead."""
     hold_slots = rules.hold_slots(SLOT_US)
     return (uncut // hold_slots + 2) * hold_slots if hold_slots else 10**12
+
+
+def accepted_of(log: list[Event], horizon: int, rules: EvidenceRules) -> list[tuple[Event, int]]:
+    """Accepted events, each with the evidenced time after it."""
+    return _accept(log, horizon, None, rules)[0]
 
 
 def _accept(log: list[Event], horizon: int, gap: Gap | None, rules: EvidenceRules) -> tuple[list[tuple[Event, int]], list[int]]:
