@@ -103,7 +103,8 @@ def close_all(
             early = [event for event in taken if event.counted and event.at_us // SLOT_US < start_slot]
             far = sum(event.offset in too_far[partition] for event in taken)
             kept = [e.offset for e, _ in below if e.counted and e.at_us // SLOT_US > slot and e.offset not in too_far[partition]]
-            needed = [event.offset for event in _ahead(below, rules)]
+            known = [row for row in below if not gap or slot <= gap.closed_through or row[0].offset >= gap.until]
+            needed = [event.offset for event in _ahead(known, rules)]
             said.partitions[partition] = {
                 "cut": cut,
                 "largest_us": max((m for _, m in below), default=-1),
@@ -182,7 +183,9 @@ def _accept(log: list[Event], horizon: int, gap: Gap | None, rules: EvidenceRule
         if before is not None and event.offset - before <= horizon:
             duplicates.append(event.offset)
             continue
-        window = sorted([event.at_us, *(e.at_us for e, _ in accepted[len(accepted) - min(len(accepted), rules.window_events - 1) :])])
+        before_it = [e for e, _ in accepted if not gap or event.offset < gap.until or e.offset >= gap.until]
+        before_it = before_it[len(before_it) - min(len(before_it), rules.window_events - 1) :]
+        window = sorted([event.at_us, *(e.at_us for e in before_it)])
         if len(window) >= rules.events:
             largest = max(largest, window[-rules.events])
         if event.by_broker:

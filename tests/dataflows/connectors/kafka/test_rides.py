@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but not in its __all__
     AdminClient,
-    AlterConfigOpType,  # type: ignore[attr-defined]  # there, but not in its __all__
-    ConfigEntry,  # type: ignore[attr-defined]
-    ConfigResource,  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
 )
 
 from dataflows.connectors.kafka import connection as ours, rides as kafka_rides
