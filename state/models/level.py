@@ -49,7 +49,7 @@ class Level:
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
         """Means of the cells: float64[len(rows), n_horizons], rides > 0, or 0 without rides in the last week."""
         share = shares(view.history, view.slot + 1, view.columns[rows])
-        return np.outer(share, city_rides(view))
+        return np.asarray(share[:, None] * city_rides(view), np.float64)
 
 
 def shares(history: CountHistory, until: int, columns: Int64s) -> Float64s:
@@ -65,7 +65,8 @@ def shares(history: CountHistory, until: int, columns: Int64s) -> Float64s:
     if not rides:
         return np.zeros(len(columns))
     seen = 1.0 - int((week == 1).sum()) / (rides + 1)
-    return seen * (HOUR_RIDES * hour[columns] + week[columns]) / (HOUR_RIDES * int(hour.sum()) + rides)
+    out = seen * (HOUR_RIDES * hour[columns] + week[columns]) / (HOUR_RIDES * int(hour.sum()) + rides)
+    return np.asarray(out, np.float64)
 
 
 def city_rides(view: SlotView) -> Float64s:

@@ -11,6 +11,7 @@ from schemas.records.records import FALLBACKS
 from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
 from state.forecast.forecast import Forecaster
+from state.forecast.region import FOLD_VERSION
 from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.protocol import Corrector, MeanModel, Outcome, SlotView
@@ -165,7 +166,7 @@ def test_every_cell_is_served_by_the_first_model_that_can(trained: bool, days: i
     assert len(set(codes)) == len(codes)
     assert models[-1].serves(view).all()
     first = [next(model.fallback for model in models if model.serves(view)[i]) for i in range(len(columns))]
-    forecaster = Forecaster(HOURLY, "pickups")
+    forecaster = Forecaster(HOURLY, "pickups", version=FOLD_VERSION)
     forecaster.use(town_model().artefact if trained else None)
     assert first == [FALLBACKS[code] for code in forecaster.issue(history, history.next_slot - 1).columns.fallback.tolist()]
 
