@@ -15,6 +15,7 @@ WHY: dict[Fallback, str] = {
     Fallback.GLOBAL: "neither the region nor its parent has a usable model; served by the global model",
     Fallback.QUIET: "too few rides for a model; served by a profile shrunk towards the parent cell",
     Fallback.BASELINE: "no usable model is promoted; served by the weekday and time-of-day profile",
+    Fallback.LEVEL: "no usable model and less than a week of history; served by the current level of demand",
 }
 
 
@@ -55,7 +56,7 @@ def forecast_rows(
                 "cell": cell,
                 "fallback": fallback.value,
                 "why": WHY[fallback],
-                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model,
+                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE, Fallback.LEVEL) else model,
                 "horizons": [
                     {
                         "horizon_min": record.horizons_min[h],

@@ -27,17 +27,18 @@ class SlotStatus(StrEnum):
 
     OBSERVED = "observed"
     PARTIAL = "partial"  # a source gap, or an excused partition from which rides were expected
-    UNOBSERVED = "unobserved"  # no rides although the profile expects many: an outage, not zero demand
+    UNOBSERVED = "unobserved"  # no rides although the profile expects many, or before the first ride: not zero demand
 
 
 class Fallback(StrEnum):
-    """Which model made a forecast, best first; the order is the code in a chunk's column."""
+    """Which model made a forecast; the position is the code in a chunk's column, so new members are appended."""
 
     NONE = "none"  # the cell's own regional model
     PARENT = "parent"  # the region's parent
     GLOBAL = "global"
     QUIET = "quiet"  # too few rides for a model: a profile shrunk towards the parent cell
     BASELINE = "baseline"  # no usable model: weekday x slot profile
+    LEVEL = "level"  # no usable model and less than a week of history: the current level of demand
 
 
 FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
