@@ -82,6 +82,7 @@ def bootstrap_region(
         UsageError: the source has no ride of the region before that date, or none on the last days before it; or the
             region is already bootstrapped with other content.
     """
+    stores.ledger.admit_all()  # Another home may sign this database: counting its rides would be in vain.
     partitions = source.partitions() if source else ()
     rules = _rules(stores, len(partitions))
     start_slot = slot_of_midnight(region, until)
@@ -115,7 +116,8 @@ def bootstrap_region(
         if replace(known, files=record.files, fold_version=record.fold_version) != record:
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
-                f"got until {until} with {record.rides:,} rides; use another --home"
+                f"got until {until} with {record.rides:,} rides",
+                remedy="use another database (RIDECAST_DATABASE)" if stores.settings.database else "use another --home",
             )
         return known, False
     Recorder(stores.ledger, log).append(0, [encode(record)])
