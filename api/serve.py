@@ -21,10 +21,11 @@ from ledger.store.log import Ledger
 from ledger.store.opening import open_ledger
 from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
+from ledger.views.online.connect import open_redis
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
-from ledger.views.online.redis import RedisStore, open_redis
+from ledger.views.online.redis import RedisStore
 from schemas.errors import ConfigError, RidecastError
 from schemas.settings import Settings
 

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from dataflows.connectors.kafka import connection
 from ledger.store.limits import Limits
-from ledger.views.online.redis import open_redis
+from ledger.views.online.connect import open_redis
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings, masked, setting_named
 

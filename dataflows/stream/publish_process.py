@@ -13,9 +13,10 @@ from dataflows.stream.spooled import SpoolDuty
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.limits import reading_limits
 from ledger.views.follow import Stop
+from ledger.views.online.connect import open_redis
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.protocol import OnlineStore
-from ledger.views.online.redis import RedisStore, open_redis
+from ledger.views.online.redis import RedisStore
 from ledger.views.regions import region_of
 from schemas.settings import Settings
 

@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
-from ledger.store.limits import Limits, keepalive_options
 from ledger.views.online.protocol import HeldIssue, StoredCell, StoredIssue, chunks_of, place_of
 from schemas.errors import StoreUnavailable
 from schemas.events.rides import UInt64s
@@ -36,26 +32,6 @@ for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 TRIES = 2  # reads of one chunk that a writer may overtake before the whole issue is read
-
-
-def open_redis(address: str, limits: Limits) -> Any:
-    """A client for `RedisStore`; each of its calls ends within the limits, and it opens a bounded number of connections.
-
-    Args:
-        address: redis://, rediss:// or unix://
-        limits: Of its connections.
-    """
-    keepalive = {} if address.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": keepalive_options()}
-    pool = redis.BlockingConnectionPool.from_url(
-        address,
-        max_connections=limits.connections,
-        timeout=limits.answer_s,
-        socket_connect_timeout=limits.connect_s,
-        socket_timeout=limits.answer_s,
-        retry=Retry(NoBackoff(), 0),  # The client's own retries would multiply the limits; who needs an answer tries again.
-        **keepalive,
-    )
-    return redis.Redis(connection_pool=pool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from ledger.store.blobs import Retention
 from ledger.store.limits import Limits, reading_limits, writing_limits
 from ledger.store.opening import open_ledger
 from ledger.store.wakeups import STOP_CHECK_S
-from ledger.views.online.redis import RedisStore, open_redis
+from ledger.views.online.connect import open_redis
+from ledger.views.online.redis import RedisStore
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from tests.ledger.exports import SIGNER

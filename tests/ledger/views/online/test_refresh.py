@@ -5,10 +5,11 @@ import logging
 import pytest
 
 from ledger.store.limits import Limits
+from ledger.views.online.connect import open_redis
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import StoredIssue
-from ledger.views.online.redis import RedisStore, open_redis
+from ledger.views.online.redis import RedisStore
 from ledger.views.online.refresh import newest_issues, refresh
 from schemas.regions import load_region
 from tests.api.town import Town
