@@ -17,6 +17,8 @@ from ledger.store.opening import open_ledger
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 
+HOLD_PATIENCE_S = 30.0  # a process that was told to stop ends within 20 s, and a machine that vanished is noticed within 25 s
+
 
 @dataclass(slots=True)
 class Stores:
@@ -36,9 +38,9 @@ class Stores:
             BootRefused: another process does; the text says which.
         """
         if log not in self._held:
-            who = f"{platform.node()} process {os.getpid()}, home {self.settings.home.absolute()}"
+            who = f"{platform.node()} process {os.getpid()}"
             with ExitStack() as held:
-                held.enter_context(self.ledger.held(log, who))
+                held.enter_context(self.ledger.held(log, who, HOLD_PATIENCE_S))
                 self._held[log] = held.pop_all()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ with PostgreSQL by a lock of one session, which ends with the process or with th
 beside the database. Who comes second is told who holds the log.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from sqlalchemy.engine import Connection, Engine
 from ledger.store.files import Held, held_alone, make_folder
 from ledger.store.tables import Databases, display_name, file_stem, translated
 from schemas.errors import BootRefused, RidecastError
+
+LOG = logging.getLogger(__name__)
 
 HOLD_CLASS = 0x5244  # first key of our session locks, apart from SCHEMA_LOCK, which has one key; "RD"
 LONGEST_NAME_BYTES = 63  # of an application's name in PostgreSQL
@@ -57,6 +60,8 @@ def held_in_folder(folder: Path, log: str, who: str, patience_s: float) -> Itera
             except Held as held:
                 if left_s <= 0:
                     raise _taken(log, str(held)) from None
+                if left_s == patience_s:
+                    _tell(log, str(held), patience_s)
         left_s -= LOOK_AGAIN_S
         sleep(LOOK_AGAIN_S)
     try:
@@ -88,11 +93,18 @@ def held_in_database(engine: Engine, log: str, who: str, patience_s: float) -> I
 def _take(connection: Connection, log: str, keys: dict[str, int], patience_s: float) -> None:
     left_s = patience_s
     while not connection.execute(TAKE, keys).scalar_one():
-        if left_s <= 0:
+        if left_s <= 0 or left_s == patience_s:
             row = connection.execute(HOLDER, keys).first()
-            raise _taken(log, f"{row[0]}, connected since {row[1]:%Y-%m-%d %H:%M:%S %Z}" if row else "a process that has just ended")
+            who = f"{row[0]}, connected since {row[1]:%Y-%m-%d %H:%M:%S %Z}" if row else "a process that has just ended"
+            if left_s <= 0:
+                raise _taken(log, who)
+            _tell(log, who, patience_s)
         left_s -= LOOK_AGAIN_S
         sleep(LOOK_AGAIN_S)
+
+
+def _tell(log: str, who: str, patience_s: float) -> None:
+    LOG.warning("%s: still held by another process (%s); waiting up to %.0f s for its end", display_name(log), who, patience_s)
 
 
 def _taken(log: str, who: str) -> BootRefused:

@@ -31,7 +31,6 @@ ANOTHER_WRITER = (
     "Another process is writing this log or has taken it over: stop all writers but one and restart it; it resumes at the end of "
     "the log. If there was no other writer, a rerun produced different records: run `ridecast ledger verify`"
 )
-HOLD_PATIENCE_S = 10.0  # a process that was told to stop ends within this time
 LOG_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)?")
 
 
@@ -299,7 +298,7 @@ class Ledger:
         record = self.find(log, LogContinued)
         return record.number if record is not None else 1
 
-    def held(self, log: str, who: str, patience_s: float = HOLD_PATIENCE_S) -> AbstractContextManager[None]:
+    def held(self, log: str, who: str, patience_s: float) -> AbstractContextManager[None]:
         """Be the only process that forecasts into a log, until the end of the context or of this process.
 
         Args:

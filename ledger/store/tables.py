@@ -282,7 +282,7 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         notice_silence(connected, limits)
     except OSError as cause:
-        raise StoreUnavailable(f"database {host}:{port}: {cause}{advice(str(cause))}") from cause
+        raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
     try:
         connection = pg8000.legacy.Connection(**parameters, sock=connected)
         connected.settimeout(limits.answer_s)

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from tests.ledger.places import LOG, Place
 
-with Place(Path(sys.argv[1]), sys.argv[2]).open().held(LOG, "host a process 7"):
+with Place(Path(sys.argv[1]), sys.argv[2]).open().held(LOG, "host a process 7", 0):
     print("held", flush=True)
     sys.stdin.readline()
 """
