@@ -16,10 +16,12 @@ from api.app import create_app
 from ledger.formats.keys import Verifier
 from ledger.store.blobs import Blobs
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
+from ledger.store.limits import reading_limits
 from ledger.store.log import Ledger
 from ledger.store.opening import open_ledger
 from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
+from ledger.views.online.connect import open_redis
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
@@ -122,7 +124,13 @@ def open_to_read(settings: Settings) -> tuple[Ledger, Blobs]:
         return read_verifier(settings.home / PUBLIC_KEY)
 
     return open_ledger(
-        settings.home, settings.database, settings.archive, instance=settings.instance, clock=time.monotonic, signer=public_key
+        settings.home,
+        settings.database,
+        settings.archive,
+        instance=settings.instance,
+        clock=time.monotonic,
+        signer=public_key,
+        limits=reading_limits(settings),
     )
 
 
@@ -130,6 +138,4 @@ def open_store(settings: Settings) -> OnlineStore:
     """Redis if configured, else a store in this process."""
     if not settings.redis:
         return MemoryStore()
-    import redis
-
-    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
+    return RedisStore(open_redis(settings.redis, reading_limits(settings)), settings.instance)

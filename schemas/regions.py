@@ -7,10 +7,10 @@ from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import NewType
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.errors import UsageError
 from schemas.events.measures import measure_named
+from schemas.zones import ZoneInfo, ZoneInfoNotFoundError
 
 RegionId = NewType("RegionId", str)
 

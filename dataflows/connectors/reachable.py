@@ -9,6 +9,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from dataflows.connectors.kafka import connection
+from ledger.store.limits import Limits
+from ledger.views.online.connect import open_redis
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings, masked, setting_named
 
@@ -31,7 +33,7 @@ def _check_redis(address: str) -> None:
     import redis
 
     try:
-        client = redis.Redis.from_url(address, socket_connect_timeout=ANSWER_S / 2, socket_timeout=ANSWER_S / 2)
+        client = open_redis(address, Limits(ANSWER_S / 2, ANSWER_S / 2, 1))
         client.ping()
         client.close()
     except (redis.RedisError, OSError, ValueError) as cause:

@@ -84,6 +84,7 @@ def bootstrap_region(
         UsageError: the source has no ride of the region before that date, or none on the last days before it; or the
             region is already bootstrapped with other content.
     """
+    stores.ledger.admit_all()  # Another home may sign this database: counting its rides would be in vain.
     partitions = source.partitions() if source else ()
     rules, evidence = _rules(stores, len(partitions)), _evidence(stores.settings)
     start_slot = slot_of_midnight(region, until)
@@ -122,7 +123,8 @@ def bootstrap_region(
         if known != replace(same, evidence_events=kept.events, evidence_window_events=kept.window_events, hold_s=kept.hold_s):
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
-                f"got until {until} with {record.rides:,} rides; use another --home"
+                f"got until {until} with {record.rides:,} rides",
+                remedy="use another database (RIDECAST_DATABASE)" if stores.settings.database else "use another --home",
             )
         return known, False
     Recorder(stores.ledger, log).append(0, [encode(record)])

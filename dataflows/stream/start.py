@@ -21,7 +21,7 @@ from ledger.views.follow import Stop
 from ledger.views.regions import last_run
 from schemas.errors import UsageError
 from schemas.events.codec import Decoder
-from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
+from schemas.records.records import RUNS_LOG, RunStarted, RunStopped, region_log
 from schemas.settings import Settings
 from state.counting.intake import IntakeRules
 
@@ -65,6 +65,7 @@ def start_region(
 
     Its start is recorded last, so that after a crash in between the last recorded environment is still the old one.
     """
+    stores.hold(region_log(region))
     stores.ledger.admit_all()  # A region obeys `control`: if that log was rolled back, the champion would silently be lost.
     last = last_run(stores.ledger, region)
     run = open_region_run(

@@ -109,6 +109,18 @@ def test_the_cursor_survives_its_sink(outlet: Outlet, opening: Callable[[], Fore
     assert sorted(outlet.seen(), key=str) == sorted(expected(4) + expected(7), key=str)
 
 
+def test_the_root_survives_its_sink(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """The root of the last publish is returned with the cursor, by a sink that is opened again too; without one it is empty."""
+    assert opening().root(LOG) == b""
+    sink = opening()
+    sink.publish(sample_messages(4), LOG, 5, bytes(range(32)))
+    assert sink.root(LOG) == bytes(range(32))
+    again = opening()
+    assert (again.cursor(LOG), again.root(LOG)) == (5, bytes(range(32)))
+    again.publish(sample_messages(7), LOG, 8)
+    assert (opening().cursor(LOG), opening().root(LOG)) == (8, b"")
+
+
 @pytest.mark.parametrize("next_index", [9, 10])
 def test_nothing_is_published_twice(outlet: Outlet, opening: Callable[[], ForecastSink], next_index: int) -> None:
     """Publishing below the cursor changes nothing, with the same sink or with another."""

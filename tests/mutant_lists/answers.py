@@ -60,8 +60,8 @@ MUTANTS = (
     Mutant(
         "older issue put over a newer",
         "ledger/views/online/memory.py",
-        "if issue.place <= self.newest(*place):",
-        "if issue.place == self.newest(*place):",
+        "if issue.place <= self.newest(*place) and",
+        "if issue.place == self.newest(*place) and",
         ("tests/contract/test_store.py",),
     ),
 )

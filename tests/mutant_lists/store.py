@@ -10,7 +10,18 @@ HELD = "tests/contract/test_blobs.py"
 SIGNED = "tests/ledger/formats/test_note.py"
 PROVED = "tests/ledger/formats/test_proof.py"
 
+OWNERS, OWNED = "ledger/store/ownership.py", "tests/ledger/store/test_holding.py"
+
 MUTANTS = (
+    Mutant("a home with another key accepted", OWNERS, "if owner is not None and owner.key != mine.key:", "if False:", (OWNED,)),
+    Mutant("a new home on an old database accepted", OWNERS, "if owner is None and not self._files.logs() and", "if False and", (OWNED,)),
+    Mutant(
+        "a connection used again after a timeout",
+        "ledger/store/tables.py",
+        "isinstance(context.original_exception, OSError) or ",
+        "",
+        ("tests/ledger/store/test_limits.py",),
+    ),
     Mutant("other content at the same place accepted", LOG, "if ours != theirs:", "if False:", (APPENDS,)),
     Mutant("half of a rerun accepted", LOG, "if stop < expected_size + len(leaves):", "if False:", (APPENDS,)),
     Mutant("writer ahead of the log accepted", LOG, "if expected_size > size:", "if False:", (APPENDS,)),

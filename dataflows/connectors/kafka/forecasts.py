@@ -12,12 +12,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.rides import read_all
 from schemas.errors import Fenced
-from schemas.forecasts.messages import decode_cursor, encode_cursor
+from schemas.forecasts.messages import Cursor, decode_cursor, encode_cursor
 from schemas.topics import CURSORS, FORECASTS
 
 PATIENCE_S = 60.0  # a broker's restart takes a few seconds; after this time the publisher reports an error
 TRANSACTION_S = 30.0  # how long a killed publisher blocks readers if no other takes over
 RETRY_S = 0.1
+NOTHING = Cursor(0)
 
 FENCES = frozenset(
     (
@@ -45,20 +46,28 @@ class KafkaForecasts:
         self._cursors_topic = CURSORS.name_of(instance)
         self._patience_s = patience_s
         self._producer: Producer | None = None
-        self._cursors: dict[str, int] = {}
+        self._cursors: dict[str, Cursor] = {}
+
+    @property
+    def place(self) -> str:
+        return f"the topics {self._topic} and {self._cursors_topic}"
 
     def cursor(self, log: str) -> int:
         # Start the producer first: this fences older publishers and ends their open transactions.
         self._ready()
-        return self._cursors.get(log, 0)
+        return self._cursors.get(log, NOTHING).next_index
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def root(self, log: str) -> bytes:
+        self._ready()
+        return self._cursors.get(log, NOTHING).root
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         give_up_at = time.monotonic() + self._patience_s
         if self.cursor(log) >= next_index:
             return False
         while True:
             try:
-                self._transact(self._ready(), messages, log, next_index, give_up_at)
+                self._transact(self._ready(), messages, log, Cursor(next_index, root), give_up_at)
             except KafkaException as cause:
                 connection.LOG.warning("%s: up to %s %d: %s; retrying", self._transactional_id, log, next_index, cause)
                 self._settle(give_up_at)
@@ -68,7 +77,7 @@ class KafkaForecasts:
                 if self.cursor(log) >= next_index:
                     return True  # the commit had reached the broker
             else:
-                self._cursors[log] = next_index
+                self._cursors[log] = Cursor(next_index, root)
                 return True
 
     def close(self) -> None:
@@ -101,14 +110,14 @@ class KafkaForecasts:
         return producer
 
     def _transact(
-        self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, give_up_at: float
+        self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, cursor: Cursor, give_up_at: float
     ) -> None:
         """Run one transaction; after a KafkaException nothing is visible, or the commit's answer was lost."""
         reports = connection.Reports()
         producer.begin_transaction()
         for key, value in messages:
             connection.produce(producer, self._topic, key, value, reports, give_up_at)
-        connection.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, next_index), reports, give_up_at)
+        connection.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, cursor), reports, give_up_at)
         connection.flush(producer, give_up_at)
         reports.check(len(messages) + 1)
         self._persist(producer.commit_transaction, give_up_at)
