@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from dataflows.connectors.delivery import Delivery
-from dataflows.connectors.trips.review import holes
+from dataflows.connectors.trips.review import clock_words, holes
 from dataflows.connectors.trips.rides import EXAMPLES, RejectedRow, Trips
 from schemas.errors import StoreUnavailable
 from schemas.regions import Region
@@ -56,6 +56,9 @@ def warnings(trips: Trips, region: Region, ignored: tuple[Path, ...], outside: i
         if count > SHARED_SHARE * rows[path]:
             share = f"{count:,} of {rows[path]:,} rides"
             yield f"{path.name}: {share} equal rides of an earlier file and were written again; do the files overlap?"
+    clock = clock_words(trips.occurred_at_us, region.timezone)
+    if clock:
+        yield clock
     yield from holes(trips.occurred_at_us, region.timezone).lines()
     if int(trips.occurred_at_us[-1]) > now_us + AHEAD_S * 1_000_000:
         yield f"the last ride is in the future: {trips.place(len(trips) - 1)}"

@@ -133,6 +133,7 @@ def command(
     time_rules = TimeRules(time_format, order, zone_given=timezone is not None)
     kind = kind or kind_for(region)
     found = find_files(files)
+    before = [_stamp(path) for path in found.paths]
     digests = _distinct(found.paths)
     # Only what differs from the default, so that directories of earlier versions are recognised.
     chosen = {
@@ -146,6 +147,9 @@ def command(
     kept = Path(rejects) if rejects else Path(out or "") / ride_output.REJECTS_FILE
     with _progress() as progress:
         trips = _read(found.paths, names, region, csv_rules, time_rules, progress, derive_ids=derive_ids)
+        for path, stamp in zip(found.paths, before, strict=True):
+            if stamp != _stamp(path):
+                raise UsageError(f"{path}: expected a file that stays as it is, got one that changed while it was read", remedy="try again")
         try:
             check_rejected(trips, max_rejected)
         except RidecastError:
@@ -200,6 +204,15 @@ def _distinct(paths: Sequence[Path]) -> dict[Path, str]:
         seen[digest] = path
         digests[path] = digest
     return digests
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of the last change; zeros if the file is not there, which is reported when it is read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _origin(

@@ -27,6 +27,8 @@ def degrees(column: pa.ChunkedArray, where: str) -> Float64s:
         column = column.cast(column.type.value_type)
     if pa.types.is_boolean(column.type) or pa.types.is_temporal(column.type):
         raise UsageError(f"{where}: expected numbers, got {column.type}", remedy="name another column with --lat or --lon")
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())  # the nearest float64, which Arrow's own cast misses
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or str(column.type) == "string_view":
         column = column.cast(pa.string())
         column = pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2")

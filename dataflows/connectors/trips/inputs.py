@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from dataflows.connectors.sources import ORIGIN_FILE
 from schemas.errors import UsageError
 
 EXPECTED = "expected a Parquet or CSV file of trips"
@@ -56,7 +57,9 @@ def find_files(words: Sequence[str]) -> FoundFiles:
     for word in words:
         path = Path(word)
         if path.is_dir():
+            logs = {item.parent for item in path.rglob(ORIGIN_FILE)}  # of earlier imports, with their rejected rows
             inside = [item for item in sorted(path.rglob("*")) if item.is_file() and not _hidden(item.relative_to(path))]
+            inside = [item for item in inside if not logs & set(item.parents)]
             trips = [item for item in inside if _is_trips(item)]
             if not trips:
                 holds = ", ".join(item.name for item in inside[:5]) or "nothing"
@@ -64,6 +67,8 @@ def find_files(words: Sequence[str]) -> FoundFiles:
             paths += trips
             ignored += [item for item in inside if not _is_trips(item)]
         elif path.exists() or not _GLOB & set(word):
+            if path.exists() and not path.is_file():
+                raise UsageError(f"{path}: {EXPECTED}, got a pipe or a device", remedy="save it as a file: it is read more than once")
             paths.append(path)
         else:
             matches = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if Path(name).is_file()]

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 
 from dataflows.connectors.trips.guesses import guess_calendar, guess_place, guess_time
 from dataflows.connectors.trips.local_times import TimeFault
@@ -21,6 +22,7 @@ SPARSE_DAYS, SPARSE_SHARE = 366, 0.1  # more than a year with rides on fewer day
 BUSY_RIDES = 10  # a median day with fewer rides can be followed by a day without any
 QUIET_SHARE = 0.1  # a day with less than this share of the median day is quiet
 MOST_SHOWN = 5
+CLOCK_RIDES, CLOCK_DAYS = 100, 3  # enough to expect rides in the morning and in the afternoon
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,19 @@ def holes(at: Int64s, timezone: str) -> Holes:
     return Holes(tuple(empty), tuple((days[day], int(counts[day])) for day in quiet), median)
 
 
+def clock_words(at: Int64s, timezone: str) -> str:
+    """What is odd about the times of day of a history, or nothing."""
+    if len(at) < CLOCK_RIDES or at[-1] - at[0] < CLOCK_DAYS * DAY_US:
+        return ""
+    local = pd.DatetimeIndex(at.astype("datetime64[us]"), tz="UTC").tz_convert(timezone)
+    hours = set(local.hour.unique())
+    if hours <= set(range(1, 13)):
+        return "no ride starts from 13:00 to 00:59: are AM and PM missing in the file?"
+    if len(hours) == 1 and local.minute.nunique() == 1:
+        return f"all rides start at {local[0]:%H:%M}: is the time of day missing in the file?"
+    return ""
+
+
 def check_rejected(trips: Trips, most: float) -> None:
     """Refuse an import that would leave out more than a share of the rows.
 
@@ -151,6 +166,8 @@ def _hint(trips: Trips, row: RejectedRow) -> str:
             return guess_place(_number(lat), _number(lon), lat)
         case RowFault.REPEATED_ID:
             return "the ids are not those of single rides: name another column with --id, or give --derive-ids"
+        case RowFault.BAD_ID:
+            return "an id has 1 to 64 bytes: name another column with --id, or give --derive-ids"
         case TimeFault.BAD_TIMEZONE:
             return "give --timezone with an IANA name for all rows"
         case _:

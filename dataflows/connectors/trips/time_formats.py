@@ -160,6 +160,8 @@ class WrittenTimes:
 def written_times(column: pa.ChunkedArray) -> WrittenTimes:
     """Group the texts of a column by the way in which they are written."""
     texts = pc.fill_null(pc.utf8_trim_whitespace(column.cast(pa.string())), "").combine_chunks()
+    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        texts = pc.replace_substring_regex(texts, "[\u00a0\u202f]", " ")  # browsers write a narrow space before AM and PM
     shapes = pc.dictionary_encode(pc.replace_substring_regex(texts, r"\d", "0"))
     ways, index = list[Way](), dict[Way, int]()
     by_shape = []
