@@ -117,7 +117,6 @@ def command(
     from dataflows.connectors.trips.files import ColumnNames
     from dataflows.connectors.trips.inputs import find_files
     from dataflows.connectors.trips.review import check_rejected
-    from dataflows.connectors.trips.time_formats import Order, TimeRules
     from ridecast.import_report import report, warnings, write_rejects
 
     ride_output.check_choice(out, kafka)
@@ -129,15 +128,14 @@ def command(
     rules = DeliveryRules(jitter_s, duplicates, seed)
     names = ColumnNames(time_column, lat_column, lon_column, id_column, timezone)
     csv_rules = CsvRules(NAMES.get(delimiter, delimiter) if delimiter is not None else None, encoding, not no_quotes)
-    order = None if day_first is None else Order.DAY_FIRST if day_first else Order.MONTH_FIRST
-    time_rules = TimeRules(time_format, order, zone_given=timezone is not None)
+    time_rules = time_rules_of(time_format, day_first, timezone)
     kind = kind or kind_for(region)
     found = find_files(files)
     before = [_stamp(path) for path in found.paths]
     digests = _distinct(found.paths)
     # Only what differs from the default, so that directories of earlier versions are recognised.
     chosen = {
-        "time_format": time_format, "order": order, "delimiter": delimiter, "encoding": encoding, "no_quotes": no_quotes or None,
+        "time_format": time_format, "order": time_rules.order, "delimiter": delimiter, "encoding": encoding, "no_quotes": no_quotes or None,
         "derive_ids": derive_ids or None, "drop_strays": drop_strays or None, "kind": None if kind == RideKind.STARTED else kind,
     }  # fmt: skip
     origin = _origin(digests, region, names, rules, {name: str(value) for name, value in chosen.items() if value is not None})
@@ -166,6 +164,14 @@ def command(
     report(trips, delivery, kind, kept, outside)
     for line in warnings(trips, region, found.ignored, outside, swapped, time.time_ns() // 1_000):
         click.echo(f"ridecast: {line}", err=True)
+
+
+def time_rules_of(time_format: str | None, day_first: bool | None, timezone: str | None) -> "TimeRules":
+    """The values of the options about times."""
+    from dataflows.connectors.trips.time_formats import Order, TimeRules
+
+    order = None if day_first is None else Order.DAY_FIRST if day_first else Order.MONTH_FIRST
+    return TimeRules(time_format, order, zone_given=timezone is not None)
 
 
 def kind_for(region: Region) -> str:
@@ -270,11 +276,10 @@ def _settle_strays(trips: "Trips", progress: Progress, *, allow: bool, drop: boo
     if len(rides) and not drop:
         words = stray_words(trips, rides)
         answer = "stop"
-        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        if _can_ask():
             progress.stop()
-            answer = click.prompt(
-                f"{words}\nImport them too, leave them out, or stop", type=click.Choice(["import", "leave", "stop"]), err=True
-            )
+            choices = click.Choice(["import", "leave", "stop"])
+            answer = click.prompt(f"{words}\nImport them too, leave them out, or stop", type=choices, default="stop", err=True)
             progress.start()
         if answer == "import":
             return trips
@@ -287,6 +292,10 @@ def _settle_strays(trips: "Trips", progress: Progress, *, allow: bool, drop: boo
         trips = trips.without(rides, RowFault.STRAY_TIME)
     check_span(trips)
     return trips
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _outside(trips: "Trips", region: Region, *, go_on: bool) -> tuple[int, int]:

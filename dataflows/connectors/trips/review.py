@@ -40,10 +40,10 @@ class Holes:
             days = sum((last - first).days + 1 for first, last in self.empty)
             runs = sorted(self.empty, key=lambda run: run[0] - run[1])[:MOST_SHOWN]
             shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in sorted(runs))
-            found.append(f"no rides on {days:,} days between the first and the last, such as {shown}; is a file missing?")
+            found.append(f"no rides on {_days(days)} between the first and the last, such as {shown}; is a file missing?")
         if self.quiet:
             shown = ", ".join(f"{day}: {count:,}" for day, count in self.quiet[:MOST_SHOWN])
-            found.append(f"few rides on {len(self.quiet):,} days ({shown}; the median day has {self.median:,}); is a file incomplete?")
+            found.append(f"few rides on {_days(len(self.quiet))} ({shown}; the median day has {self.median:,}); is a file incomplete?")
         return found
 
 
@@ -179,6 +179,10 @@ def _number(text: str) -> Float64s:
         return np.array([float(text.replace(",", "."))])
     except ValueError:
         return np.array([np.nan])
+
+
+def _days(count: int) -> str:
+    return f"{count:,} day{'' if count == 1 else 's'}"
 
 
 def _utc(at_us: int) -> datetime:

@@ -107,7 +107,7 @@ READ = [
         one(csv(iso, [t for t in TRIPS if t.local.day != 9])),
         (),
         [t for t in TRIPS if t.local.day != 9],
-        ["no rides on 1 days between the first and the last, such as 2014-04-09"],
+        ["no rides on 1 day between the first and the last, such as 2014-04-09"],
     ),
     # files
     Kind("byte order mark", one(b"\xef\xbb\xbf" + csv())),
