@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from schemas.errors import RidecastError, UsageError
 from schemas.events.codec import Decoder
 from schemas.events.measures import KINDS
 from tests.ridecast.commands.test_trip_files import written
-from tests.ridecast.commands.trip_writers import TRIPS, changed, csv, rows, text
+from tests.ridecast.commands.trip_writers import NEW_YORK, TRIPS, changed, csv, rows, text
 
 STRAY = changed({302: "2084-04-30 00:00:00,40.7,-74"})
-STRAY_US = 3_608_769_600_000_000 + 4 * 3_600_000_000  # by New York's clock
+STRAY_US = int(datetime(2084, 4, 30, tzinfo=NEW_YORK).timestamp()) * 1_000_000
 
 
 def run(*words: object, answer: str | None = None) -> Result:
