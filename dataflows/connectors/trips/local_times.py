@@ -1,5 +1,6 @@
 """Local times and times with a zone of their own in UTC."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from schemas.events.rides import NO_TIME, Int64s
 from state.counting.intake import YEAR_2000_US, YEAR_2100_US
@@ -30,12 +32,41 @@ class TimeFault(StrEnum):
     TIME_OUT_OF_BOUNDS = "time_out_of_bounds"  # outside 2000 to 2100
 
 
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """The zone of the local times of each row.
+
+    Attributes:
+        names: Different zones; an empty text where a row names none.
+        code: int64[n], index into `names`; None if all rows have the first.
+    """
+
+    names: list[str]
+    code: Int64s | None = None
+
+    def of(self, row: int) -> str:
+        """The zone of one row."""
+        return self.names[0 if self.code is None else int(self.code[row])]
+
+
+def zones_of(column: pa.ChunkedArray) -> Zones:
+    """The zones that a column names.
+
+    >>> zones_of(pa.chunked_array([["UTC", None, "UTC"]])).names
+    ['UTC', '']
+    """
+    encoded = pc.fill_null(column.cast(pa.string()), "").combine_chunks().dictionary_encode()
+    return Zones(
+        [name.strip() for name in encoded.dictionary.to_pylist()], np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
+    )
+
+
 def to_us(values: "pd.Series[pd.Timestamp]") -> Int64s:
     raw = values.to_numpy("datetime64[us]")
     return np.where(np.isnat(raw), NO_TIME, raw.astype(np.int64))
 
 
-def zoned_times(at: Int64s, names: pa.Array, zones: list[str | None] | str, rows: Int64s) -> tuple[Int64s, Reasons]:
+def zoned_times(at: Int64s, names: pa.Array, zones: Zones, rows: Int64s) -> tuple[Int64s, Reasons]:
     """UTC of times that name their own offset or zone; `rows` are their rows in the column."""
     faults: Reasons = np.full(len(at), None, np.object_)
     encoded = names.dictionary_encode()
@@ -50,8 +81,7 @@ def zoned_times(at: Int64s, names: pa.Array, zones: list[str | None] | str, rows
         else:
             # CST is in America, Cuba and China: a short name means what it means in the zone of the local times.
             for row in mine.tolist():
-                zone = zones if isinstance(zones, str) else zones[int(rows[row])] or ""
-                short_min = _short_names(zone).get(name)
+                short_min = _short_names(zones.of(int(rows[row]))).get(name)
                 if short_min is None:
                     faults[row] = TimeFault.BAD_TIMEZONE
                 else:

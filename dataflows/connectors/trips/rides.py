@@ -14,7 +14,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from dataflows.connectors.trips.coordinates import degrees
 from dataflows.connectors.trips.files import TripTable
 from dataflows.connectors.trips.guesses import guess_calendar, guess_place, guess_time
-from dataflows.connectors.trips.local_times import Reasons, TimeFault, known_zone
+from dataflows.connectors.trips.local_times import Reasons, TimeFault, known_zone, zones_of
 from dataflows.connectors.trips.time_formats import Order, TimeRules
 from dataflows.connectors.trips.times import TimeColumn, time_column, utc_times
 from schemas.errors import UsageError
@@ -140,7 +140,7 @@ def to_trips(tables: Sequence[TripTable], rules: TimeRules | None = None) -> Tri
             for row, text in enumerate(own_ids):
                 if faults[row] is None and not 0 < len(text.encode()) <= MAX_ID_BYTES:
                     faults[row] = RowFault.BAD_ID
-        good = np.array([fault is None for fault in faults], np.bool_)
+        good = np.asarray(faults == None, np.bool_)  # noqa: E711  elementwise
         valid = np.flatnonzero(good)
         if not valid.size and len(faults):
             parts.hints.append(_hint(trips, faults, lat, lon))
@@ -176,7 +176,8 @@ class _Parts:
 
 def _merged(tables: tuple[TripTable, ...], parts: _Parts) -> Trips:
     at, lat, lon, file, row = (np.concatenate(arrays) for arrays in zip(*parts.arrays, strict=True))
-    same, other = _repeated_ids(parts.ids, at, lat, lon)
+    only_derived = parts.derived == len(parts.ids)  # numbered, so that none repeats
+    same, other = ([], []) if only_derived else _repeated_ids(parts.ids, at, lat, lon)
     for ride in other:
         parts.rejected[int(file[ride])][int(row[ride])] = RowFault.REPEATED_ID
     rejected = [bad for number, table in enumerate(tables) for bad in _rejects(table, parts.rejected[number], with_unreadable=True)]
@@ -225,7 +226,7 @@ def _columns(
     table, path = trips.table, trips.path
     if trips.timezone is not None and not known_zone(trips.timezone):
         raise UsageError(f"--timezone: expected a column of {path} or an IANA name such as America/New_York, got {trips.timezone!r}")
-    zones = trips.timezone or [text or None for text in _texts(table[str(trips.zone)])]
+    zones = trips.timezone or zones_of(table[str(trips.zone)])
     found = utc_times(times, zones, rules, orders)
     lat, lon = (degrees(table[name], f"{path}: column {name!r}") for name in (trips.lat, trips.lon))
     # The intake alone checks whether a point is in the region.

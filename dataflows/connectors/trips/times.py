@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from dataflows.connectors.trips.guesses import guess_time
-from dataflows.connectors.trips.local_times import LIMITS, US_PER_S, Reasons, TimeFault, localised, to_us, zoned_times
+from dataflows.connectors.trips.local_times import LIMITS, US_PER_S, Reasons, TimeFault, Zones, localised, to_us, zoned_times
 from dataflows.connectors.trips.time_formats import (
     DATE_ONLY,
     EPOCH,
@@ -96,7 +96,7 @@ def time_column(column: pa.ChunkedArray, rules: TimeRules, *, where: str, place:
     return TimeColumn(column, where, place, written, date_order(written))
 
 
-def utc_times(column: TimeColumn, zones: list[str | None] | str, rules: TimeRules, others: frozenset[Order] = frozenset()) -> Times:
+def utc_times(column: TimeColumn, zones: Zones | str, rules: TimeRules, others: frozenset[Order] = frozenset()) -> Times:
     """Times of a column in UTC.
 
     Args:
@@ -111,6 +111,7 @@ def utc_times(column: TimeColumn, zones: list[str | None] | str, rules: TimeRule
     >>> utc_times(column, "America/New_York", TimeRules()).at.tolist()
     [1396326600000000]
     """
+    zones = Zones([zones]) if isinstance(zones, str) else zones
     faults: Reasons = np.full(len(column.column), None, np.object_)
     if column.written is not None:
         at, local, how = _from_texts(column, column.written, zones, rules, others, faults)
@@ -124,13 +125,9 @@ def utc_times(column: TimeColumn, zones: list[str | None] | str, rules: TimeRule
     outside = (faults == None) & ((at < LIMITS[0]) | (at >= LIMITS[1]))  # noqa: E711  before conversion, which has bounds of its own
     faults[outside] = TimeFault.TIME_OUT_OF_BOUNDS
     rows = np.flatnonzero(local & (faults == None))  # noqa: E711
-    if isinstance(zones, str):
-        at[rows], faults[rows] = localised(at[rows], zones)
-    else:
-        names = np.array([name or "" for name in zones], np.object_)[rows]
-        for name in sorted(set(names.tolist())):
-            mine = rows[names == name]
-            at[mine], faults[mine] = localised(at[mine], name)
+    for code, name in enumerate(zones.names):
+        mine = rows if zones.code is None else rows[zones.code[rows] == code]
+        at[mine], faults[mine] = localised(at[mine], name)
     outside = (faults == None) & ((at < YEAR_2000_US) | (at >= YEAR_2100_US))  # noqa: E711
     faults[outside] = TimeFault.TIME_OUT_OF_BOUNDS
     at[faults != None] = NO_TIME  # noqa: E711
@@ -205,7 +202,7 @@ def _each(column: TimeColumn, examples: Mapping[str, int], counts: Mapping[str, 
 
 
 def _from_texts(
-    column: TimeColumn, written: WrittenTimes, zones: list[str | None] | str, rules: TimeRules, others: frozenset[Order], faults: Reasons
+    column: TimeColumn, written: WrittenTimes, zones: Zones, rules: TimeRules, others: frozenset[Order], faults: Reasons
 ) -> tuple[Int64s, npt.NDArray[np.bool_], str]:
     at, local = np.full(len(written.texts), NO_TIME), np.zeros(len(written.texts), np.bool_)
     if rules.format is not None and "%" in rules.format:
