@@ -159,7 +159,8 @@ class WrittenTimes:
 
 def written_times(column: pa.ChunkedArray) -> WrittenTimes:
     """Group the texts of a column by the way in which they are written."""
-    texts = pc.fill_null(pc.utf8_trim_whitespace(column.cast(pa.string())), "").combine_chunks()
+    column = pc.fill_null(column.cast(pa.string()), "").combine_chunks().dictionary_encode()  # minutes repeat: look at each text once
+    texts = pc.utf8_trim_whitespace(column.dictionary)
     if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         texts = pc.replace_substring_regex(texts, "[\u00a0\u202f]", " ")  # browsers write a narrow space before AM and PM
     shapes = pc.dictionary_encode(pc.replace_substring_regex(texts, r"\d", "0"))
@@ -171,8 +172,8 @@ def written_times(column: pa.ChunkedArray) -> WrittenTimes:
             index[way] = len(ways)
             ways.append(way)
         by_shape.append(-2 if not shape else -1 if way is None else index[way])
-    codes = np.asarray(shapes.indices.to_numpy(zero_copy_only=False), np.int64)
-    return WrittenTimes(texts, tuple(ways), np.array(by_shape, np.int64)[codes] if len(codes) else np.empty(0, np.int64))
+    rows, codes = (np.asarray(found.indices.to_numpy(zero_copy_only=False), np.int64) for found in (column, shapes))
+    return WrittenTimes(texts.take(column.indices), tuple(ways), np.array(by_shape, np.int64)[codes][rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,10 +289,12 @@ def _order(column: TimeColumn, found: DateOrder, others: frozenset[Order]) -> Or
 
 def _parsed(texts: pa.Array, pattern: str) -> Int64s:
     """Microseconds of texts as if they were UTC, NO_TIME for what is no time."""
+    encoded = texts.dictionary_encode()
+    different = encoded.dictionary
     if "%p" in pattern:
-        texts = pc.replace_substring_regex(texts, r"(?i) ?([ap])\.?m\.?$", r" \1M")
-    series = pd.Series(texts.to_pylist(), dtype=object)
-    return to_us(pd.to_datetime(series, format=pattern, errors="coerce"))
+        different = pc.replace_substring_regex(different, r"(?i) ?([ap])\.?m\.?$", r" \1M")
+    at = to_us(pd.to_datetime(pd.Series(different.to_pylist(), dtype=object), format=pattern, errors="coerce"))
+    return at[np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)]
 
 
 def _by_pattern(texts: pa.Array, pattern: str) -> tuple[Int64s, npt.NDArray[np.bool_], str]:
