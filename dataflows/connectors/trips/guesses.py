@@ -4,10 +4,7 @@ import re
 
 import numpy as np
 
-from schemas.events.cells import inside
 from schemas.events.rides import Float64s
-
-Polygon = tuple[tuple[float, float], ...]
 
 _CALENDARS = (
     (r"1[34]\d\d[-/].*", "looks like the Persian calendar: convert the dates to the Gregorian calendar"),
@@ -16,6 +13,7 @@ _CALENDARS = (
 _TIMES = (
     (r"\d{5}(\.\d+)?", "looks like a serial number of a spreadsheet: format the column as date and time, and save it again"),
     *_CALENDARS,
+    (r"20\d{10}", "looks like year, month, day, hour and minute: give --time-format %Y%m%d%H%M"),
     (r".*[A-Za-z]{3,}.*\d.*|.*\d.*[^\W\d_]{3,}.*", "give --time-format if it is a time"),
     (r"\d{8}|\d{4}\D\d\d?\D\d\d?", "has no time of day: name another column with --time"),
     (r".*\d.*", "give --time-format if it is a time, such as %d.%m.%Y %H.%M"),
@@ -68,8 +66,3 @@ def guess_place(lat: Float64s, lon: Float64s, text: str) -> str:
 def swapped_fits(lat: Float64s, lon: Float64s) -> bool:
     """Whether most places are degrees only with latitude and longitude swapped."""
     return bool(((np.abs(lat) > 90) & (np.abs(lat) <= 180) & (np.abs(lon) <= 90)).mean() > 0.5)
-
-
-def share_inside(polygon: Polygon, lat: Float64s, lon: Float64s) -> float:
-    """Share of the places that are in the polygon; 0 without places."""
-    return float(inside(polygon, lat, lon).mean()) if len(lat) else 0.0

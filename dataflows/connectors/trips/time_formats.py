@@ -82,7 +82,7 @@ _SHAPE = re.compile(
     rf"(?:{_ISO_DATE}|{_COMPACT}|{_NUMBERS}|{_NAMED})"
     rf"(?:(?P<sep>T|, ?| +- +| +|_)(?:{_CLOCK}|(?P<digits>0000(?:00)?))(?P<zone> ?{ZONE.replace(chr(92) + 'd', '0')})?)?"
 )
-_DIGITS_14 = re.compile(r"0{14}|0{12}")
+_DIGITS_14 = re.compile(r"0{14}")  # twelve digits may be milliseconds of 2001
 _EPOCH = re.compile(r"[+-]?0{9,20}(\.0+)?")
 _TIME_ONLY = re.compile(r"00?:00(:00(\.0+)?)?( ?[AaPp]\.?[Mm]\.?)?")
 
@@ -98,7 +98,7 @@ def way_of(shape: str) -> Way | None:
     if _TIME_ONLY.fullmatch(shape):
         return Way(TIME_ONLY, "")
     if _DIGITS_14.fullmatch(shape):
-        return Way("digits only", "%Y%m%d%H%M%S" if len(shape) == 14 else "%Y%m%d%H%M")
+        return Way("digits only", "%Y%m%d%H%M%S")
     found = _SHAPE.fullmatch(shape)
     if found is None:
         return None

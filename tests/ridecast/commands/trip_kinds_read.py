@@ -74,6 +74,24 @@ READ = [
     ),
     Kind("the spaces of a browser", one(csv(lambda at: ampm(at).replace(" AM", "\u202fAM").replace(" PM", "\u202fPM"))), says=["AM or PM"]),
     Kind("a format of one's own", one(csv(strf("%H.%M on %d %m %Y"))), ["--time-format", "%H.%M on %d %m %Y"]),
+    Kind(
+        "two formats, told by option",
+        one(changed({302: "4/30/2014 20:00,40.7,-74"})),
+        ["--time-format", "iso"],
+        says=["bad_time: trips.csv line 302: '4/30/2014 20:00'"],
+    ),
+    Kind(
+        "epoch seconds, told by option",
+        one(changed({302: "2014-04-30 20:00:00,40.7,-74"}, epoch(1))),
+        ["--time-format", "epoch-s"],
+        says=["bad_time: trips.csv line 302: '2014-04-30 20:00:00'"],
+    ),
+    Kind(
+        "digits told by a pattern",
+        one(parquet(pa.array([int(f"{t.local:%Y%m%d%H%M%S}") for t in TRIPS])), "trips.parquet"),
+        ["--time-format", "%Y%m%d%H%M%S"],
+    ),
+    Kind("a pattern with an offset", one(csv(strf("%d %m %Y %H.%M %z"))), ["--time-format", "%d %m %Y %H.%M %z"]),
     Kind("times of another zone", one(csv(lambda at: iso(utc(at)))), ["--timezone", "UTC"]),
     Kind(
         "some times with a zone, told by option",

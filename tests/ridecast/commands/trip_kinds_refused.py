@@ -77,6 +77,51 @@ REFUSED = [
         says=["expected at most 10% of the rows rejected, got 38 of 300 (13%): 38 bad_time (trips.csv line 2: 'x2'", "--max-rejected"],
     ),
     Kind(
+        "many places that are no degrees",
+        one(text([f"{iso(t.local)},{f'{t.lat}' if t.number % 4 else f'{t.lat * 1e6:.0f}'},{t.lon}" for t in TRIPS])),
+        says=["75 bad_coordinates (trips.csv line 2: '40700000, -73.9'", "looks like millionths of degrees"],
+    ),
+    Kind(
+        "many dates of another calendar",
+        one(csv(lambda at: iso(at) if at.day > 9 else f"2557-04-{at:%d %H:%M}")),
+        says=["91 time_out_of_bounds (trips.csv line 2: '2557-04-01 00:15'", "looks like the Buddhist calendar"],
+    ),
+    Kind(
+        "many times that are texts",
+        one(csv(lambda at: iso(at) if at.day > 9 else f"{at:%d} Farvardin")),
+        says=["bad_time (trips.csv line 2: '01 Farvardin'", "give --time-format if it is a time"],
+    ),
+    Kind(
+        "empty ids",
+        one(ids(lambda t: f"T{t.number}" if t.number % 2 else "")),
+        says=["150 bad_id (trips.csv line 2: ''", "or give --derive-ids"],
+    ),
+    Kind(
+        "zones that are none",
+        one(text(rows(more=lambda t: "New York" if t.number % 2 else "America/New_York"), "time,lat,lon,tz")),
+        says=["150 bad_timezone (trips.csv line 3: '2014-04-01 02:38:00 New York'", "give --timezone with an IANA name"],
+    ),
+    Kind(
+        "numbers that are no times",
+        one(parquet(pa.array([1.5] * 300)), "trips.parquet"),
+        says=["got double, whose values are no seconds", "row 1: 1.5"],
+    ),
+    Kind(
+        "times that are flags",
+        one(parquet(pa.array([True] * 300)), "trips.parquet"),
+        says=["expected timestamps or text, got bool; name another column"],
+    ),
+    Kind("an unknown name of a format", one(csv()), ["--time-format", "us"], says=["--time-format: expected iso, epoch-s,", "got 'us'"]),
+    Kind(
+        "a pattern that does not exist", one(csv()), ["--time-format", "%Q"], says=["--time-format: expected a pattern such as", "got '%Q'"]
+    ),
+    Kind("a long delimiter", one(csv()), ["--delimiter", "::"], says=["--delimiter: expected one character, or tab", "got '::'"]),
+    Kind(
+        "a quote that swallows a long file",
+        one(text(['2014-04-01 00:15,40.7,-74,"x', *rows(more=lambda _: "x" * 600)], "time,lat,lon,note")),
+        says=["line 2: a double quote opens and does not close"],
+    ),
+    Kind(
         "a date in 2084",
         one(changed({302: "2084-04-30 00:00:00,40.7,-74"})),
         says=[
