@@ -19,7 +19,7 @@ region: Decorator = click.option(
     "region_name",
     required=True,
     metavar="NAME|FILE",
-    help=f"A built-in region ({', '.join(shipped_regions())}) or a JSON file.",
+    help=f"A built-in region ({', '.join(shipped_regions())}), or a JSON or GeoJSON file.",
 )
 rides: Decorator = click.option(
     "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Source of ride events: a directory, or a broker and topic. [RIDECAST_RIDES]"
@@ -63,5 +63,13 @@ def date_of(option: str, text: str) -> date:
 
 
 def region_of(name: str) -> Region:
-    """The region that `--region` names."""
-    return load_region(name)
+    """The region that `--region` names; a file without a time zone gets the zone of its place, which is said."""
+
+    def zone_at(lat: float, lon: float) -> str:
+        from dataflows.connectors.trips.zones import zone_at as find
+
+        zone = find(lat, lon)
+        click.echo(f"ridecast: {name}: no time zone given, using that of its place, {zone}", err=True)
+        return zone
+
+    return load_region(name, zone_at)

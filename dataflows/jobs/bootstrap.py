@@ -1,11 +1,14 @@
 """Counts history once: every ride before a local midnight, through the same intake as the live stream."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sources import FileRides, RideSource
@@ -17,7 +20,8 @@ from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
 from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
-from schemas.events.rides import Int64s, UInt64s
+from schemas.events.measures import KINDS, MEASURES, RideKind, measure_named
+from schemas.events.rides import Int64s, UInt64s, Uncounted
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
@@ -32,6 +36,7 @@ from state.forecast.region import FOLD_VERSION
 
 MERGE_EVERY_BATCHES = 200
 MOST_FILES = 500  # listed individually; more are summarised per partition
+SAMPLE_EVENTS, SAMPLE_WAIT_S = 5_000, 1.0  # per partition, to name the kinds of event in an error
 MOST_DAYS_AFTER = 2  # from the last ride's day to --until: its midnight is one, a quiet last day another
 
 
@@ -43,11 +48,13 @@ class CountedRides:
         counts: Per measure, rides of the requested slots.
         events: Number of events read, of any kind and region.
         span: First and last slot with a ride of the region, including slots after the requested ones; None without a ride.
+        other_kind: Accepted events of the region that none of its measures counts.
     """
 
     counts: list[CountColumns]
     events: int
     span: tuple[int, int] | None
+    other_kind: int = 0
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
@@ -92,6 +99,7 @@ def bootstrap_region(
         counts = [merge_counts([]) for _ in region.measures]
     else:
         counted = count_rides(stores, region, source, start_slot, on_rides)
+        _check_kinds(region, counted, source)
         _check_span(region, counted, until)
         counts = counted.counts
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
@@ -149,7 +157,7 @@ def count_rides(
     rejects = open_rejects(stores.settings)
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
     total = sum(end - start for start, end in map(source.bounds, partitions))
-    done, batches = 0, 0
+    done, batches, other_kind = 0, 0, 0
     seen: list[int] = []  # first and last slot so far
     for partition in partitions:
         pump = PartitionPump(
@@ -158,6 +166,7 @@ def count_rides(
         while not pump.ended:
             for partial in pump.step():
                 rows = partial.rows
+                other_kind += int(partial.totals.get(f"uncounted.{Uncounted.OTHER_KIND}", np.zeros(1)).sum())
                 if len(rows):
                     seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
                 for number, pieces in enumerate(parts):
@@ -172,7 +181,33 @@ def count_rides(
         done += pump.received
         pump.close()
     rejects.close()
-    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None)
+    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None, other_kind)
+
+
+def _check_kinds(region: Region, counted: CountedRides, source: RideSource) -> None:
+    """Check that the region's measures count what the source has."""
+    if counted.span is not None or not counted.other_kind:
+        return
+    wanted = ", ".join(f"{measure_named(name).kind} (measure {name})" for name in region.measures)
+    kinds = _kinds_in(region, source)
+    fitting = [measure.name for measure in MEASURES.values() if measure.kind in kinds]
+    instead = f'"measures": {json.dumps(fitting[:1])} in its definition, or ' if fitting else ""
+    raise UsageError(
+        f"region {region.id}: expected events of kind {wanted}, got {counted.other_kind:,} of kind {', '.join(kinds)}",
+        remedy=f"set {instead}import the trips again with --kind {measure_named(region.measures[0]).kind}",
+    )
+
+
+def _kinds_in(region: Region, source: RideSource) -> list[RideKind]:
+    """Kinds of the first events of every partition."""
+    found = set[int]()
+    for partition in source.partitions():
+        reader = source.open(partition, source.bounds(partition)[0])
+        raw = reader.read(SAMPLE_EVENTS, SAMPLE_WAIT_S)
+        if raw is not None:
+            found |= set(Decoder((region.id,)).decode(raw)[0].kind.tolist())
+        reader.close()
+    return [KINDS[kind] for kind in sorted(found)]
 
 
 def _check_span(region: Region, counted: CountedRides, until: str) -> None:
