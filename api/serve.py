@@ -20,6 +20,7 @@ from ledger.store.log import Ledger
 from ledger.store.opening import open_ledger
 from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
+from ledger.views.online.connect import open_redis
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import OnlineStore
@@ -130,6 +131,4 @@ def open_store(settings: Settings) -> OnlineStore:
     """Redis if configured, else a store in this process."""
     if not settings.redis:
         return MemoryStore()
-    import redis
-
-    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
+    return RedisStore(open_redis(settings.redis), settings.instance)

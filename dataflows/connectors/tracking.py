@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from schemas.addresses import masked, parse_address
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from state.forecast.training import TrainedModel
@@ -58,12 +59,12 @@ def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
 
         try:
             if settings.mlflow:
-                yield MlflowClient(settings.mlflow), None
+                yield MlflowClient(parse_address(settings.mlflow).url()), None
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 yield MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), folder / "artefacts"
         except (MlflowException, SQLAlchemyError, OSError) as cause:
-            raise StoreUnavailable(f"mlflow {settings.mlflow or folder}: {str(cause).splitlines()[0]}") from cause
+            raise StoreUnavailable(f"mlflow {masked(settings.mlflow) or folder}: {str(cause).splitlines()[0]}") from cause
 
 
 def _log(client: Any, artefacts: Path | None, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:

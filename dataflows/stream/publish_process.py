@@ -2,12 +2,14 @@
 
 import time
 
+from dataflows.connectors.kafka.cluster import output_cluster
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.sinks import FileForecasts, ForecastSink
 from dataflows.stream.publish import Publisher, run_publishers
 from dataflows.stream.spooled import SpoolDuty
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
+from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from ledger.views.regions import region_of
@@ -16,16 +18,18 @@ from schemas.settings import Settings
 
 def open_forecasts(settings: Settings, region: str) -> ForecastSink:
     """The sink of a region's forecasts: a topic, or files in the home."""
-    return KafkaForecasts(settings.kafka, settings.instance, region) if settings.kafka else FileForecasts(settings.home / "forecasts")
+    return (
+        KafkaForecasts(output_cluster(settings), settings.instance, region)
+        if settings.kafka
+        else FileForecasts(settings.home / "forecasts")
+    )
 
 
 def open_online_store(settings: Settings) -> OnlineStore | None:
     """Redis if it is configured; else None, because the API keeps its own store."""
     if not settings.redis:
         return None
-    import redis
-
-    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
+    return RedisStore(open_redis(settings.redis), settings.instance)
 
 
 def run_publisher(settings: Settings, regions: list[str], stop: Stop, *, drain: bool) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import pg8000.legacy
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.files import locked, make_folder, sync_folder
+from ledger.store.tls import check_parameters, secured
+from schemas.addresses import parse_address
 from schemas.errors import DamagedError, StoreUnavailable, UsageError
 
 METADATA = sa.MetaData()
@@ -180,16 +183,13 @@ def database_engine(url: str) -> Engine:
     """An engine for PostgreSQL; creates missing tables.
 
     Args:
-        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with TLS as its query says (`ledger.store.tls`).
     Raises:
-        UsageError: not the address of a PostgreSQL database.
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
         StoreUnavailable: the server does not answer, or refuses the connection.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
-        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
     engine = sa.create_engine(
-        f"postgresql+pg8000://{rest}",
+        postgres_url(url),
         pool_size=POOL_CONNECTIONS,
         max_overflow=OVERFLOW_CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,
@@ -207,6 +207,22 @@ def database_engine(url: str) -> Engine:
         if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
             connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
     return engine
+
+
+def postgres_url(text: str) -> sa.URL:
+    """The address of a PostgreSQL database for SQLAlchemy, which would read some characters of a password in another way.
+
+    Raises:
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
+    """
+    scheme = text.partition("://")[0] if "://" in text else ""
+    if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    address = parse_address(text, where="RIDECAST_DATABASE")
+    query = dict(address.query)
+    check_parameters(query)
+    database = unquote(address.path.removeprefix("/")) or None
+    return sa.URL.create("postgresql+pg8000", address.user, address.password, address.host or None, address.port, database, query)
 
 
 def _open_sqlite(path: Path) -> Engine:
@@ -263,7 +279,8 @@ def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg80
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
     try:
-        return connected, pg8000.legacy.Connection(**parameters, sock=connected)
+        connected, left = secured(connected, host, port, parameters)
+        return connected, pg8000.legacy.Connection(**left, sock=connected)
     except BaseException:
         connected.close()
         raise

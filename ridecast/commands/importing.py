@@ -91,7 +91,8 @@ def command(
     with _progress() as progress:
         trips = _read(paths, names, region, progress)
         outside = _outside(trips, region, go_on=outside_ok)
-        opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(str(kafka), topic, append_to=append_to)
+        cluster = options.rides_cluster(str(kafka))
+        opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(cluster, topic, append_to=append_to)
         with opened as place:
             delivery = _deliver(trips, region, rules, place, progress)
             if trips.rejected:
