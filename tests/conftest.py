@@ -10,6 +10,7 @@ from tests.api.fixtures import client, growing_town, town
 from tests.order import needs_server, shuffled
 from tests.services.fixtures import (
     kafka,
+    kafka_secured,
     kafka_server,
     kafka_topic,
     postgres_server,
@@ -17,6 +18,7 @@ from tests.services.fixtures import (
     redis_server,
     redis_url,
     session_kafka,
+    session_kafka_secured,
     session_postgres,
     session_redis,
 )
@@ -28,6 +30,7 @@ __all__ = [
     "finished",
     "growing_town",
     "kafka",
+    "kafka_secured",
     "kafka_server",
     "kafka_topic",
     "learned",
@@ -36,6 +39,7 @@ __all__ = [
     "redis_server",
     "redis_url",
     "session_kafka",
+    "session_kafka_secured",
     "session_postgres",
     "session_redis",
     "settled",

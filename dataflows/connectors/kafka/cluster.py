@@ -66,12 +66,13 @@ REFUSED = frozenset(
         KafkaError.SECURITY_DISABLED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED,
         KafkaError.DELEGATION_TOKEN_AUTH_DISABLED,
     )
 )
+# The client asks for the coordinator of a consumer's group, which no consumer joins: rights on groups are not needed.
+NO_MATTER = frozenset((KafkaError.GROUP_AUTHORIZATION_FAILED,))
 NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # the client's words: the identity provider may be down, which passes
 
 
@@ -119,7 +120,9 @@ class LastCause(logging.Filter):
         self._text, self._at_s, self._refused_at_s = "", -REMEMBERED_S, -REMEMBERED_S
 
     def _note(self, text: str) -> None:
-        self._text, self._at_s = cause_in(text), time.monotonic()
+        cause = cause_in(text)
+        # The client alternates between a cause with its explanation and the same cause without.
+        self._text, self._at_s = self.text() if cause in self.text() else cause, time.monotonic()
 
 
 def cause_in(line: str) -> str:

@@ -9,6 +9,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 FORGOTTEN = "returned NULL without setting an exception"  # the interpreter's message for a call that failed without an exception
 
 
+# The client removes the messages of a transaction that has failed: the reason is the transaction's, not theirs.
+PURGED = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT))
+
+
 class Undelivered(KafkaException):
     """A message was not delivered; `topic` is the one it was for."""
 
@@ -27,7 +31,7 @@ class Reports:
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._delivered += 1
-        elif self._failed is None:
+        elif self._failed is None or self._failed.args[0].code() in PURGED:
             self._failed = Undelivered(error, message.topic() or "")
 
     def check(self, expected: int) -> None:

@@ -6,6 +6,7 @@ Shared by the ride source and the sinks. Nothing here depends on the content of 
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from dataflows.connectors.kafka.cluster import (
     LOG as LOG,
+    NO_MATTER as NO_MATTER,
     REFUSED as REFUSED,
     Brokers,
     Cluster,
@@ -58,7 +60,6 @@ VAGUE = frozenset(
 CHECK_LOGIN = "check the client's properties for the login against what the broker expects"
 RETRY_S = 0.05
 
-GROUP = "ridecast"  # the client requires the name of a group; no consumer joins one
 Config = dict[str, Any]  # settings of the client library: text, numbers, booleans and callbacks
 C = TypeVar("C", Consumer, Producer, AdminClient)
 
@@ -73,8 +74,9 @@ def client_config(brokers: Brokers, settings: Config | None = None) -> Config:
     cause, on_error = last_cause(cluster), given.get("error_cb", _log_error)
 
     def hear(error: KafkaError) -> None:
-        cause.hear(error)
-        on_error(error)
+        if error.code() not in NO_MATTER:
+            cause.hear(error)
+            on_error(error)
 
     base: Config = {"bootstrap.servers": cluster.bootstrap, "client.id": "ridecast", "logger": client_log(cluster)}
     return base | given | {row.name: row.value for row in cluster.properties} | {"error_cb": hear}
@@ -112,7 +114,7 @@ def tell(level: int, who: str, error: KafkaError) -> None:
 def reader_config(brokers: Brokers, settings: Config | None = None) -> Config:
     """Settings of a consumer with manual assignment and positions that reads committed messages only, and the caller's."""
     reading: Config = {
-        "group.id": GROUP,
+        "group.id": "ridecast",  # the client requires a name; it never joins a group
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
@@ -139,14 +141,12 @@ class Needs:
     topic: str = ""
     transactional_id: str = ""
 
-    def right(self, code: int, group: str) -> str:
+    def right(self, code: int) -> str:
         """The right that is missing after an error, empty if none is known."""
         if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return f"{self.operation} on topic {self.topic}" if self.topic else ""
         if code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return f"Write on transactional id {self.transactional_id}"
-        if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            return f"Describe on group {group}"
         if code == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
             return f"{self.operation} on topic {self.topic}, or IdempotentWrite on the cluster"
         return ""
@@ -171,12 +171,13 @@ def unavailable(
     cluster = cluster_of(brokers)
     error = cause.args[0] if isinstance(cause, KafkaException) else cause
     if client is not None:
-        client.poll(0)
+        with suppress(KafkaException):  # of a client whose last error was fatal
+            client.poll(0)
     is_vague = not isinstance(error, KafkaError) or error.code() in VAGUE
     text = f"{error.name()}: {error.str()}" if isinstance(error, KafkaError) else str(error)
     text = f"Kafka at {brokers}: {doing}: {text}{_last_words(cluster, text) if is_vague else ''}"
     if isinstance(error, KafkaError) and is_refusal(error):
-        right = needs.right(error.code(), cluster.property("group.id", GROUP)) if needs else ""
+        right = needs.right(error.code()) if needs else ""
         return AccessRefused(text, remedy=f"grant {_user_of(cluster)} {right}" if right else CHECK_LOGIN)
     if is_vague and last_cause(cluster).is_refusal():
         return AccessRefused(text, remedy=CHECK_LOGIN)

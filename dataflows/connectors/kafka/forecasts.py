@@ -118,7 +118,12 @@ class KafkaForecasts:
             confirmed.produce(producer, self._topic, key, value, reports, give_up_at)
         confirmed.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, next_index), reports, give_up_at)
         confirmed.flush(producer, give_up_at)
-        reports.check(len(messages) + 1)
+        try:
+            reports.check(len(messages) + 1)
+        except confirmed.Undelivered as cause:
+            if cause.args[0].code() in confirmed.PURGED:
+                self._persist(producer.commit_transaction, give_up_at)  # raises the error with which the transaction failed
+            raise
         self._persist(producer.commit_transaction, give_up_at)
 
     def _settle(self, give_up_at: float) -> None:

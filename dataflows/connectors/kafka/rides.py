@@ -111,6 +111,8 @@ class KafkaReader:
         error = message.error()
         if error is None:
             return False
+        if error.code() in connection.NO_MATTER:
+            return True
         if error.code() == KafkaError._PARTITION_EOF:
             self._position = max(self._position, message.offset() or 0)
             self._away_since_s = None
