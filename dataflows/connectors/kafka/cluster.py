@@ -20,6 +20,7 @@ REMEMBERED_S = 120.0  # an older cause belongs to another failure; the client re
 # "FAIL [rdkafka#producer-1] [thrd:sasl_ssl://h:1/bootstrap]: sasl_ssl://h:1/bootstrap: CAUSE (after 305ms in state AUTH_REQ)"
 _FACILITIES = ("FAIL", "ERROR", "FATAL", "SASL", "OIDC")
 _HEADS = (re.compile(r"^[A-Z]+ \[[^\]]*\] (?:\[thrd:[^\]]*\]: )?"), re.compile(r"^\S+:\d+/\w+: "))
+_NOT_ADDED = re.compile(r'Failed to add partition "([^"]+)" \[\d+\] to transaction: .*authorization failed')
 _TAIL = re.compile(r" \(after \d+ms in state .*\)$")
 
 
@@ -91,11 +92,14 @@ class LastCause(logging.Filter):
         super().__init__()
         self._text, self._at_s = "", -REMEMBERED_S
         self._refused_at_s = -REMEMBERED_S
+        self.refused_topic = ""  # the last one that could not be added to a transaction
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Note a line of the client's log; it is shown at log level debug only."""
         text = record.getMessage()
-        if text.startswith(_FACILITIES):
+        if found := _NOT_ADDED.search(text):
+            self.refused_topic = found[1]
+        elif text.startswith(_FACILITIES):
             self._note(text)
         return LOG.isEnabledFor(logging.DEBUG)
 

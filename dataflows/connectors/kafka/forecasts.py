@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from dataflows.connectors.kafka import confirmed, connection
-from dataflows.connectors.kafka.cluster import Brokers, is_refusal
+from dataflows.connectors.kafka.cluster import Brokers, cluster_of, is_refusal, last_cause
 from dataflows.connectors.kafka.rides import read_all
 from schemas.errors import Fenced, StoreUnavailable
 from schemas.forecasts.messages import decode_cursor, encode_cursor
@@ -102,7 +102,8 @@ class KafkaForecasts:
 
     def _failed(self, doing: str, cause: KafkaException, producer: Producer | None = None) -> StoreUnavailable:
         """The error of a step; closes the producer."""
-        topic = cause.topic if isinstance(cause, confirmed.Undelivered) else self._topic
+        told = cause.topic if isinstance(cause, confirmed.Undelivered) else last_cause(cluster_of(self._brokers)).refused_topic
+        topic = told or f"{self._topic} or {self._cursors_topic}"
         needs = connection.Needs("Write", topic, self._transactional_id)
         error = connection.unavailable(self._brokers, doing, cause, needs=needs, client=producer or self._producer)
         self.close()

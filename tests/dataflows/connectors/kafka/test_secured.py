@@ -150,7 +150,10 @@ def test_a_missing_right_is_named(place: Place, missing: Callable[[Place], Right
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize(("kind", "step"), [("demand.forecasts", Place.publish), ("rides.rejected", Place.reject)])
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("demand.forecasts", Place.publish), ("ridecast.cursors", Place.publish), ("rides.rejected", Place.reject)],
+)
 def test_a_right_to_see_is_not_a_right_to_write(place: Place, kind: str, step: Callable[[Place], object]) -> None:
     """Where a topic may only be described, it is Write that is missing, and it is said without waiting."""
     topic = f"{place.instance}.{kind}"
