@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import pg8000
 import pg8000.legacy
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -281,9 +282,21 @@ def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg80
     try:
         connected, left = secured(connected, host, port, parameters)
         return connected, pg8000.legacy.Connection(**left, sock=connected)
-    except BaseException:
+    except BaseException as error:
         connected.close()
+        told = _server_error(error)
+        if told is not None and told is not error:
+            raise told from error
         raise
+
+
+def _server_error(error: BaseException | None) -> pg8000.DatabaseError | None:
+    """What the server said, for example that it refuses the login, when closing the connection then failed as well."""
+    while error is not None:
+        if isinstance(error, pg8000.DatabaseError) and error.args and isinstance(error.args[0], dict):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:

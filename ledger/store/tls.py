@@ -2,14 +2,14 @@
 
 | `sslmode` | encrypted | certificate checked | host name checked |
 |---|---|---|---|
-| `disable` (default without other ssl parameters) | no | | |
+| `disable` | no | | |
+| `prefer` (default without other ssl parameters) | if the server offers it | no | no |
 | `require` | yes | only with `sslrootcert` | no |
 | `verify-ca` | yes | yes | no |
 | `verify-full` (default with other ssl parameters) | yes | yes | yes |
 
 `sslrootcert` is a file of certificates to trust, otherwise the system's authorities; `sslcert`, `sslkey` and
-`sslpassword` are the client's certificate, its key and the key's password. libpq's `allow` and `prefer` are refused: they
-fall back to no encryption without a word.
+`sslpassword` are the client's certificate, its key and the key's password.
 """
 
 import socket
@@ -20,7 +20,8 @@ from typing import Any
 
 from schemas.errors import ConfigError, StoreUnavailable
 
-MODES = ("disable", "require", "verify-ca", "verify-full")
+MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+DEFAULT = "prefer"
 TLS_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
 OTHER_PARAMETERS = ("application_name",)  # of the query; passed on to the driver
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)  # PostgreSQL's protocol, section 54.2.11
@@ -36,27 +37,35 @@ def check_parameters(query: Mapping[str, str]) -> None:
     for name in query:
         if name not in known:
             raise ConfigError(f"RIDECAST_DATABASE: expected the parameters {', '.join(known)} after the ?, got {name}")
-    if query.get("sslmode", MODES[0]) not in MODES:
+    if query.get("sslmode", DEFAULT) not in MODES:
         raise ConfigError(f"RIDECAST_DATABASE: sslmode: expected one of {', '.join(MODES)}, got {query['sslmode']!r}")
 
 
-def context_of(parameters: Mapping[str, Any]) -> ssl.SSLContext | None:
-    """What the parameters ask for; None for no encryption.
+def mode_of(parameters: Mapping[str, Any]) -> str:
+    """The mode that the parameters ask for.
+
+    >>> mode_of({}), mode_of({"sslrootcert": "ca.pem"})
+    ('prefer', 'verify-full')
+    """
+    given = any(name in parameters for name in TLS_PARAMETERS)
+    return str(parameters.get("sslmode") or ("verify-full" if given else DEFAULT))
+
+
+def context_of(parameters: Mapping[str, Any]) -> ssl.SSLContext:
+    """What the parameters ask for, if the connection is encrypted.
 
     Raises:
         ConfigError: a file of certificates or a key cannot be used.
     """
     given = {name: str(parameters[name]) for name in TLS_PARAMETERS if name in parameters}
-    mode = given.get("sslmode") or ("verify-full" if given else "disable")
-    if mode == "disable":
-        return None
+    mode = mode_of(parameters)
     roots = given.get("sslrootcert")
     try:
         context = ssl.create_default_context(cafile=roots)
     except OSError as cause:  # ssl.SSLError is one
         raise ConfigError(f"RIDECAST_DATABASE: sslrootcert: expected a file of certificates, got {roots!r}: {cause}") from cause
     context.check_hostname = mode == "verify-full"
-    if mode == "require" and not roots:
+    if mode in ("prefer", "require") and not roots:
         context.verify_mode = ssl.CERT_NONE
     if certificate := given.get("sslcert"):
         key = given.get("sslkey") or certificate
@@ -78,9 +87,11 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
         StoreUnavailable: the server offers no TLS, or its certificate is not trusted.
     """
     left = {name: value for name, value in parameters.items() if name not in TLS_PARAMETERS}
-    context = context_of(parameters)
-    if context is None:
+    left["ssl_context"] = False  # else the driver asks for TLS by itself, and trusts any certificate
+    mode = mode_of(parameters)
+    if mode == "disable":
         return connected, left
+    context = context_of(parameters)
     try:
         connected.sendall(_SSL_REQUEST)
         answer = connected.recv(1)
@@ -88,6 +99,8 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
             return context.wrap_socket(connected, server_hostname=host), left
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: TLS: {cause}") from cause
+    if mode == "prefer" and answer == b"N":
+        return connected, left
     raise StoreUnavailable(
         f"database {host}:{port}: TLS: expected a server that offers it, got {answer!r}",
         remedy="switch it on in the server (`ssl = on`), or use sslmode=disable",
