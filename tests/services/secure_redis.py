@@ -6,7 +6,7 @@ from tests.services.redis import RedisServer
 
 USER, PASSWORD = "store", "r:e/d@is?pa=ss%41word"
 READER, READER_PASSWORD = "reader", "only-to-read"
-READING = "+ping +hello +client|setinfo +hmget +hgetall"
+READING = "+ping +hello +hmget +hgetall"
 
 # Passwords and rights belong into the file: the command line can be read by every user of the machine.
 CONFIGURATION = """
