@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Timer
+from urllib.parse import quote
 
 import pytest
 
@@ -11,7 +12,7 @@ from ledger.store.tls import MODES, context_of
 from schemas.errors import ConfigError, StoreUnavailable
 from tests.ledger.places import LOG, Place, scored
 from tests.services.certificates import Authority
-from tests.services.postgres import PostgresServer
+from tests.services.postgres import USER, PostgresServer
 from tests.services.secure_postgres import CERTIFIED, KEY_PASSWORD, PASSWORD, STRANGER, SecurePostgresServer
 
 
@@ -103,3 +104,22 @@ def test_what_would_not_protect_is_refused(query: str, said: str) -> None:
     """Modes that fall back to no encryption, misspelled parameters and missing files are errors of usage."""
     with pytest.raises(ConfigError, match=said):
         context_of(dict(postgres_url(f"postgresql://me:secret@127.0.0.1:1/x?{query}").query))
+
+
+def test_the_rights_that_a_user_needs(postgres_secured: SecurePostgresServer, tmp_path: Path) -> None:
+    """Where the tables exist, rights on them are enough to write and read; a missing one is named with its table."""
+    name = postgres_secured.database_of(USER).rpartition("/")[2]
+    connects(f"postgresql://{USER}@{postgres_secured.address}/{name}")
+    rights = f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {STRANGER}"
+    postgres_secured.execute(rights, name)
+    login = f"postgresql://{STRANGER}:{quote(PASSWORD, safe='')}@{postgres_secured.address}/{name}"
+    place = Place(tmp_path, f"{login}?sslrootcert={postgres_secured.authority.certificate}")
+    with pytest.raises(StoreUnavailable, match="permission denied for sequence logs_id_seq"):
+        place.open().append(LOG, 0, [scored(0)])
+    postgres_secured.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {STRANGER}", name)
+    place.open().append(LOG, 0, [scored(0)])
+    assert 1 == place.open().head(LOG).size
+    postgres_secured.execute(f"REVOKE INSERT ON entries FROM {STRANGER}", name)
+    with pytest.raises(StoreUnavailable, match="permission denied for table entries"):
+        place.open().append(LOG, 1, [scored(1)])
+    place.abandon()
