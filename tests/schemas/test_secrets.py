@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -15,11 +14,10 @@ SECRET = 'p/s:w@r d"ü\\%'
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without secrets, and forget those of the test."""
     monkeypatch.setattr(schemas.secrets, "_known", frozenset())
     monkeypatch.setattr(schemas.secrets, "_pattern", None)
-    return None
 
 
 @pytest.mark.parametrize(

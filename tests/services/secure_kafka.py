@@ -1,6 +1,8 @@
 """A Kafka broker for strangers: TLS, logins by SCRAM and PLAIN, and rights that must be granted (StandardAuthorizer)."""
 
-from confluent_kafka.admin import (
+from typing import Any
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not say that it exports them
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -82,7 +84,9 @@ class SecureKafkaServer(KafkaServer):
 
     def deny_all(self) -> None:
         """Take all rights away."""
-        everything = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)
+        anything: Any = None  # the client's stubs leave out that a filter may have None
+        kinds = (ResourceType.ANY, anything, ResourcePatternType.ANY, anything, anything, AclOperation.ANY, AclPermissionType.ANY)
+        everything = AclBindingFilter(*kinds)
         admin = self.admin()
         admin.delete_acls([everything])[everything].result(30)
 
@@ -90,3 +94,6 @@ class SecureKafkaServer(KafkaServer):
 def binding(operation: AclOperation, kind: ResourceType, name: str, user: str) -> AclBinding:
     """A right of a user."""
     return AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+
+
+__all__ = ["PASSWORD", "PLAIN_PASSWORD", "PLAIN_USER", "USER", "AclOperation", "ResourceType", "SecureKafkaServer"]

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AclOperation, ResourceType
 
 from dataflows.connectors.kafka import connection
 from schemas.topics import CURSORS, FORECASTS, REJECTED
 from tests.ridecast.calls import ridecast
 from tests.ridecast.conftest import REGION, UNTIL
 from tests.services.committed import committed
-from tests.services.secure_kafka import PASSWORD, USER, SecureKafkaServer
+from tests.services.secure_kafka import PASSWORD, USER, AclOperation, ResourceType, SecureKafkaServer
 
 INSTANCE = "secured"
 TOPIC = ResourceType.TOPIC

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka.admin import AclOperation, ResourceType
 
 from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.cluster import Cluster, output_cluster
@@ -24,7 +23,7 @@ from schemas.topics import CURSORS, FORECASTS, REJECTED
 from tests.forecast_samples import sample_messages
 from tests.services.certificates import Authority
 from tests.services.committed import committed
-from tests.services.secure_kafka import PASSWORD, PLAIN_PASSWORD, PLAIN_USER, USER, SecureKafkaServer
+from tests.services.secure_kafka import PASSWORD, PLAIN_PASSWORD, PLAIN_USER, USER, AclOperation, ResourceType, SecureKafkaServer
 
 LOG = "region/nyc"
 TOPIC, TRANSACTION = ResourceType.TOPIC, ResourceType.TRANSACTIONAL_ID
