@@ -1,4 +1,4 @@
-"""A Kafka broker for strangers: TLS, logins by SCRAM and PLAIN, and rights that must be granted (StandardAuthorizer)."""
+"""A Kafka broker for strangers: TLS, logins by SCRAM, PLAIN and OAUTHBEARER, and rights that must be granted (StandardAuthorizer)."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
 )
 
 from tests.services.certificates import Authority
+from tests.services.identity import AUDIENCE, IdentityProvider
 from tests.services.kafka import KafkaServer
 from tests.services.process import free_port
 
@@ -25,7 +26,11 @@ inter.broker.listener.name=INTERNAL
 listener.security.protocol.map=SASL_SSL:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
-sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN,OAUTHBEARER
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class={oauth}.OAuthBearerValidatorCallbackHandler
+listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={identity}/jwks
+listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.expected.audience={audience}
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 ssl.keystore.type=PEM
@@ -45,6 +50,7 @@ class SecureKafkaServer(KafkaServer):
         super().__init__()
         self.operator_port = free_port()
         self.authority = Authority(self.directory / "certificates")
+        self.identity = IdentityProvider()
 
     @property
     def operator_address(self) -> str:
@@ -54,9 +60,27 @@ class SecureKafkaServer(KafkaServer):
     def properties(self) -> str:
         """The broker's properties, with the listeners of a secured one."""
         signed = self.authority.sign("broker")
-        secured = SECURED.format(user=PLAIN_USER, password=PLAIN_PASSWORD, keystore=signed.both, truststore=self.authority.certificate)
+        secured = SECURED.format(
+            user=PLAIN_USER,
+            password=PLAIN_PASSWORD,
+            keystore=signed.both,
+            truststore=self.authority.certificate,
+            oauth="org.apache.kafka.common.security.oauthbearer",
+            identity=self.identity.url,
+            audience=AUDIENCE,
+        )
         listeners = f"SASL_SSL://127.0.0.1:{self.port},INTERNAL://{self.operator_address}"
         return super().properties().replace(f"PLAINTEXT://127.0.0.1:{self.port}", listeners) + secured
+
+    def command(self) -> list[str]:
+        """The broker, which asks only for the keys of this identity provider."""
+        java, *others = super().command()
+        return [java, f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.identity.url}/jwks", *others]
+
+    def close(self) -> None:
+        """Stop it and its identity provider."""
+        super().close()
+        self.identity.close()
 
     def format_options(self) -> list[str]:
         """Creates the user that logs in with SCRAM."""

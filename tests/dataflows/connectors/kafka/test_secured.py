@@ -23,6 +23,8 @@ from schemas.topics import CURSORS, FORECASTS, REJECTED
 from tests.forecast_samples import sample_messages
 from tests.services.certificates import Authority
 from tests.services.committed import committed
+from tests.services.identity import CLIENT, SECRET
+from tests.services.process import free_port
 from tests.services.secure_kafka import PASSWORD, PLAIN_PASSWORD, PLAIN_USER, USER, AclOperation, ResourceType, SecureKafkaServer
 
 LOG = "region/nyc"
@@ -211,6 +213,38 @@ def test_a_login_by_plain_and_from_a_file(kafka_secured: SecureKafkaServer, tmp_
     )
     send(output_cluster(settings), topic)
     assert 2 == len(committed(kafka_secured.operator_address, topic))
+
+
+def oidc(server: SecureKafkaServer, secret: str = SECRET, url: str = "") -> Cluster:
+    """The secured cluster with a login by a token of the identity provider."""
+    given = {
+        "SASL_MECHANISM": "OAUTHBEARER",
+        "SASL_USERNAME": "",
+        "SASL_PASSWORD": "",
+        "SASL_OAUTHBEARER_METHOD": "oidc",
+        "SASL_OAUTHBEARER_CLIENT_ID": CLIENT,
+        "SASL_OAUTHBEARER_CLIENT_SECRET": secret,
+        "SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": f"{url or server.identity.url}/token",
+    }
+    return cluster_of(server, **given)
+
+
+def test_a_login_by_a_token(kafka_secured: SecureKafkaServer) -> None:
+    """The client gets a token from the identity provider by itself and logs in with it."""
+    topic = kafka_secured.fresh_topic(2)
+    kafka_secured.allow(WRITE, TOPIC, topic, CLIENT)
+    send(oidc(kafka_secured), topic)
+    assert 2 == len(committed(kafka_secured.operator_address, topic))
+
+
+def test_why_there_is_no_token_is_said(kafka_secured: SecureKafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong client secret and an identity provider that is away are the cause in the error, without the secret, and may pass."""
+    monkeypatch.setattr(connection, "ANSWER_S", 3.0)
+    for cluster in (oidc(kafka_secured, "not-the-secret"), oidc(kafka_secured, url=f"http://127.0.0.1:{free_port()}")):
+        with pytest.raises(StoreUnavailable, match="last cause: Failed to acquire SASL OAUTHBEARER token") as caught:
+            connection.ensure_topic(cluster, "x", 1, {})
+        assert not isinstance(caught.value, AccessRefused)
+        assert "not-the-secret" not in str(caught.value)
 
 
 def test_a_wrong_password_is_said(kafka_secured: SecureKafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
