@@ -54,6 +54,7 @@ def test_masking_shows_no_part_of_a_password(password: str, other: str) -> None:
         "me:s3cret@db",
         "redis://me:s3cret@h:70000",
     ],
+    ids=["an @ in the query", "a port in words", "two hosts", "no scheme", "a port too high"],
 )
 def test_an_unclear_address_is_refused_unseen(text: str) -> None:
     """What can be read in several ways, or in none, is refused without showing any of it."""
