@@ -16,6 +16,7 @@ SHORTEST = 4  # characters; a shorter secret is in too many words to be replaced
 LONG_LINE = 16  # characters; shorter lines of a secret of several lines, such as the last of a key, say nothing
 PUBLIC = ("ridecast",)  # never replaced: a password that equals a public word would make every message unreadable
 
+_HEX = re.compile(r"%[0-9A-F]{2}")  # some libraries write small letters
 _known: frozenset[str] = frozenset()
 _pattern: re.Pattern[str] | None = None
 
@@ -49,7 +50,7 @@ def forms(secret: str) -> Iterator[str]:
     """How a secret may appear in text: as it is, percent-encoded, escaped by Python or JSON, encoded as base64.
 
     >>> sorted(forms("a b/c"))
-    ['YSBiL2M=', 'a b/c', 'a%20b%2Fc', 'a%20b/c', 'a+b%2Fc']
+    ['YSBiL2M=', 'a b/c', 'a%20b%2Fc', 'a%20b%2fc', 'a%20b/c', 'a+b%2Fc', 'a+b%2fc']
     """
     lines = [line for line in secret.splitlines() if len(line) >= LONG_LINE and not line.startswith("-----")] if "\n" in secret else []
     for value in (secret, *lines):
@@ -64,4 +65,5 @@ def forms(secret: str) -> Iterator[str]:
             json.dumps(value, ensure_ascii=False)[1:-1],
             b64encode(value.encode()).decode(),
         }
+        found |= {_HEX.sub(lambda code: code[0].lower(), form) for form in found}
         yield from (form for form in found if len(form) >= SHORTEST)
