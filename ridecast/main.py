@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import click
 
+from ridecast.clean_output import clean_errors
 from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
+from schemas.secrets import clean
 
 # Name -> (module, one line for the overview). A command's module is imported only when it is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,6 +58,12 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: prints an error as one line on stderr; RIDECAST_TRACEBACK=1 adds a traceback."""
+    with clean_errors():
+        run_command()
+
+
+def run_command() -> None:
+    """Run the command that the words of the command line name; exits with its status."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         # A command that ends with ctx.exit(1) returns its status here.
@@ -90,7 +98,7 @@ def report_error(error: BaseException) -> int:
         # A full disk or a missing permission: the system's message and the file that it names.
         click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}", err=True)
         return 1
-    text = " ".join(str(error).split())[:300]
+    text = clean(" ".join(str(error).split()))[:300]
     click.echo(f"ridecast: unexpected {type(error).__name__}: {text}. {BUG}", err=True)
     return 1
 

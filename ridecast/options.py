@@ -3,13 +3,16 @@
 import os
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from schemas.errors import UsageError
 from schemas.regions import Region, load_region, shipped_regions
 from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from dataflows.connectors.kafka.cluster import Cluster
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -32,6 +35,13 @@ port: Decorator = click.option(
 def settings_of(**given: object) -> Settings:
     """Settings from the environment, overridden by the command line."""
     return Settings.from_env(os.environ, given)
+
+
+def rides_cluster(bootstrap: str) -> "Cluster":
+    """The cluster of rides at an address, with the client properties of the settings."""
+    from dataflows.connectors.kafka.cluster import Cluster
+
+    return Cluster(bootstrap, settings_of().rides_client)
 
 
 def settings_of_home(**given: object) -> Settings:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
-from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka import confirmed, connection
+from dataflows.connectors.kafka.cluster import Brokers
 from dataflows.connectors.kafka.rides import read_all
 from dataflows.connectors.sealing import Seals, is_sealed
 from schemas.errors import StoreUnavailable
@@ -150,29 +151,30 @@ class FileRejects:
 class KafkaRejects:
     """Rejected events in a topic, keyed by partition and offset, so that compaction and readers remove duplicates."""
 
-    def __init__(self, bootstrap: str, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
-        self._bootstrap, self._seals = bootstrap, seals
+    def __init__(self, brokers: Brokers, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
+        self._brokers, self._seals = brokers, seals
         self._topic = REJECTED.name_of(instance)
         self._patience_s = patience_s
         self._producer: Producer | None = None
 
     def write(self, rejects: Sequence[Rejected]) -> None:
         producer = self._producer or self._start()
-        reports = connection.Reports()
+        reports = confirmed.Reports()
         give_up_at = time.monotonic() + self._patience_s
         try:
             for reject in rejects:
-                connection.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
-            connection.flush(producer, give_up_at)
+                confirmed.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
+            confirmed.flush(producer, give_up_at)
             reports.check(len(rejects))
         except KafkaException as cause:
-            raise connection.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
+            needs = connection.Needs("Write", self._topic)
+            raise connection.unavailable(self._brokers, f"writing to {self._topic}", cause, needs=needs, client=producer) from cause
 
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
-        stored = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
+        connection.ensure_topic(self._brokers, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        stored = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._brokers, self._topic, self._patience_s))}
         chosen = [r for _, r in sorted(stored.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
         return chosen[:limit] if sealed else [_opened(self._seals, reject) for reject in chosen[:limit]]
 
@@ -187,11 +189,9 @@ class KafkaRejects:
             self._producer.flush(self._patience_s)
 
     def _start(self) -> Producer:
-        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
-        self._producer = Producer(
-            connection.client_config(self._bootstrap)
-            | {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
-        )
+        connection.ensure_topic(self._brokers, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        settings = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
+        self._producer = connection.open_client(Producer, self._brokers, connection.client_config(self._brokers, settings))
         return self._producer
 
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from ledger.store.log import Ledger
 from ledger.views.identity import has_root, identity_from_text, identity_of
+from schemas.addresses import masked, parse_address
 from schemas.errors import LedgerError, StoreUnavailable
 from schemas.records.records import region_log
 from schemas.settings import Settings
@@ -97,13 +98,13 @@ def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
 
         try:
             if settings.mlflow:
-                yield MlflowClient(settings.mlflow), None
+                yield MlflowClient(parse_address(settings.mlflow).url()), None
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 move_artefacts(folder)
                 yield MlflowClient(database_uri(folder)), folder / "artefacts"
         except (MlflowException, sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as cause:
-            raise StoreUnavailable(f"mlflow {settings.mlflow or folder}: {str(cause).splitlines()[0]}") from cause
+            raise StoreUnavailable(f"mlflow {masked(settings.mlflow) or folder}: {str(cause).splitlines()[0]}") from cause
 
 
 def database_uri(folder: Path) -> str:

@@ -245,7 +245,7 @@ def run_process(
 
     ending = Ending(stop, leave if addresses else keep)
     stores = open_stores(settings)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     try:
         flow = build_flow(stores, source, regions, ending, log_tick, bounded=bounded, processes=processes)
         cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
@@ -281,4 +281,4 @@ def flow_from_environment() -> Dataflow:
     if not regions:
         raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
     ending = Ending(stop_on_signals())
-    return build_flow(open_stores(settings), open_rides(settings.rides), regions, ending, log_tick, bounded=False)
+    return build_flow(open_stores(settings), open_rides(settings.rides, settings.rides_client), regions, ending, log_tick, bounded=False)

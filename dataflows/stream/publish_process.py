@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dataflows.connectors.kafka.cluster import output_cluster
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.sinks import FileForecasts, ForecastSink
 from dataflows.stream.publish import Publisher, run_publishers
@@ -23,7 +24,11 @@ from schemas.settings import Settings
 
 def open_forecasts(settings: Settings, region: str) -> ForecastSink:
     """The sink of a region's forecasts: a topic, or files in the home."""
-    return KafkaForecasts(settings.kafka, settings.instance, region) if settings.kafka else FileForecasts(settings.home / "forecasts")
+    return (
+        KafkaForecasts(output_cluster(settings), settings.instance, region)
+        if settings.kafka
+        else FileForecasts(settings.home / "forecasts")
+    )
 
 
 def open_online_store(settings: Settings) -> OnlineStore | None:

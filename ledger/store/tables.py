@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
+from urllib.parse import unquote
 
+import pg8000
 import pg8000.legacy
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,6 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.files import locked, make_folder, sync_folder
 from ledger.store.limits import WRITING, Limits, notice_silence
+from ledger.store.tls import check_parameters, secured
+from schemas.addresses import parse_address
 from schemas.errors import DamagedError, StoreUnavailable, UsageError
 
 METADATA = sa.MetaData()
@@ -193,16 +197,13 @@ def database_engine(url: str, limits: Limits = WRITING) -> Engine:
     """An engine for PostgreSQL; creates missing tables.
 
     Args:
-        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with TLS as its query says (`ledger.store.tls`).
         limits: Of its connections; a call that exceeds them raises StoreUnavailable, and its connection is dropped.
     Raises:
-        UsageError: not the address of a PostgreSQL database.
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
         StoreUnavailable: the server does not answer, or refuses the connection.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
-        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
-    engine = _postgres_engine(f"postgresql+pg8000://{rest}", limits)
+    engine = _postgres_engine(postgres_url(url), limits)
     with translated("database"), engine.begin() as connection:
         # Without the lock, two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
@@ -239,6 +240,22 @@ def _postgres_engine(url: str | sa.URL, limits: Limits) -> Engine:
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", prepare)
     return engine
+
+
+def postgres_url(text: str) -> sa.URL:
+    """The address of a PostgreSQL database for SQLAlchemy, which would read some characters of a password in another way.
+
+    Raises:
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
+    """
+    scheme = text.partition("://")[0] if "://" in text else ""
+    if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    address = parse_address(text, where="RIDECAST_DATABASE")
+    query = dict(address.query)
+    check_parameters(query)
+    database = unquote(address.path.removeprefix("/")) or None
+    return sa.URL.create("postgresql+pg8000", address.user, address.password, address.host or None, address.port, database, query)
 
 
 def _open_sqlite(path: Path) -> Engine:
@@ -284,16 +301,29 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
     try:
-        connection = pg8000.legacy.Connection(**parameters, sock=connected)
+        connected, left = secured(connected, host, port, parameters)
+        connection = pg8000.legacy.Connection(**left, sock=connected)
         connected.settimeout(limits.answer_s)
         return connected, connection
     except TimeoutError as cause:
         connected.close()
         text = f"no answer within {limits.connect_s:g} s"
         raise StoreUnavailable(f"database {host}:{port}: {text}{advice(text)}") from cause
-    except BaseException:
+    except BaseException as error:
         connected.close()
+        told = _server_error(error)
+        if told is not None and told is not error:
+            raise told from error
         raise
+
+
+def _server_error(error: BaseException | None) -> pg8000.DatabaseError | None:
+    """What the server said, for example that it refuses the login, when closing the connection then failed as well."""
+    while error is not None:
+        if isinstance(error, pg8000.DatabaseError) and error.args and isinstance(error.args[0], dict):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:

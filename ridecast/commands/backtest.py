@@ -58,7 +58,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         result = backtest(
             settings,
             region,
-            open_rides(settings.rides),
+            open_rides(settings.rides, settings.rides_client),
             train_until,
             test_until,
             home=home,

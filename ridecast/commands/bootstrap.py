@@ -31,7 +31,7 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
     source = None
     if not no_history:
         parse_rides(settings.rides)
-        source = open_rides(settings.rides)
+        source = open_rides(settings.rides, settings.rides_client)
         source.partitions()  # missing rides are reported before a home is created
     stores = open_stores(settings)
     try:

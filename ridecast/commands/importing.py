@@ -156,7 +156,8 @@ def command(
             raise
         trips = _settle_strays(trips, progress, allow=allow_strays, drop=drop_strays)
         outside, swapped = _outside(trips, region, go_on=outside_ok)
-        opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(str(kafka), topic, append_to=append_to)
+        cluster = options.rides_cluster(str(kafka))
+        opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(cluster, topic, append_to=append_to)
         with opened as place:
             delivery = _deliver(trips, region, rules, place, progress, KINDS.index(RideKind(kind)))
             if trips.rejected:

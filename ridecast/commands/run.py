@@ -79,7 +79,7 @@ def run_region(
 
     region = options.region_of(region_name)
     parse_rides(settings.rides)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     check_servers(settings)
     try:
         stores = open_stores(settings)
@@ -130,7 +130,9 @@ def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that gives children the same settings."""
-    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
+    # Who gave a secret in a file does not want it in an environment: children read the file again.
+    rows = [setting for setting, source in zip(SETTINGS, settings.sources, strict=True) if source != setting.file_variable]
+    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in rows}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if not os.environ.get("RIDECAST_TRACEBACK"):

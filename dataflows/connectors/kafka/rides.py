@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka.cluster import Brokers
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
@@ -21,7 +22,7 @@ QUEUED_KB = 16_384  # read-ahead per partition; the default of 65,536 costs memo
 class KafkaRides:
     """A Kafka topic of ride events."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._asker = _Asker(bootstrap, topic)
@@ -45,10 +46,11 @@ class KafkaRides:
 class _Asker:
     """Reads the ends of partitions; reads uncommitted, because only then is the end the high watermark."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
-        self.consumer = Consumer(connection.reader_config(bootstrap) | {"isolation.level": "read_uncommitted"})
+        config = connection.reader_config(bootstrap, {"isolation.level": "read_uncommitted"})
+        self.consumer = connection.open_client(Consumer, bootstrap, config)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         self.consumer.poll(0)  # serves the client's log callbacks; the consumer never has an assignment
@@ -58,7 +60,7 @@ class _Asker:
 class KafkaReader:
     """Reads one partition with its own consumer, so that a full queue of one partition does not block another."""
 
-    def __init__(self, bootstrap: str, topic: str, partition: int, offset: int, asker: _Asker) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str, partition: int, offset: int, asker: _Asker) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._partition = partition
@@ -99,8 +101,8 @@ class KafkaReader:
     def _start_reading(self) -> Consumer:
         # The client treats negative offsets as special values, and may wait forever for an offset past the end.
         require_held(f"{self._topic}/{self._partition}", self._position, *self._asker.bounds(self._partition))
-        config = connection.reader_config(self._bootstrap) | {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
-        self._consumer = Consumer(config)
+        settings = {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
+        self._consumer = connection.open_client(Consumer, self._bootstrap, connection.reader_config(self._bootstrap, settings))
         self._consumer.assign([TopicPartition(self._topic, self._partition, self._position)])
         return self._consumer
 
@@ -109,6 +111,8 @@ class KafkaReader:
         error = message.error()
         if error is None:
             return False
+        if error.code() in connection.NO_MATTER:
+            return True
         if error.code() == KafkaError._PARTITION_EOF:
             self._position = max(self._position, message.offset() or 0)
             self._away_since_s = None
@@ -119,7 +123,8 @@ class KafkaReader:
         where = f"{self._topic}/{self._partition}"
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             require_held(where, self._position, *self._asker.bounds(self._partition))
-        raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error)
+        needs = connection.Needs("Read", self._topic)
+        raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error, needs=needs)
 
     def _note_error(self, error: KafkaError) -> None:
         """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a delay."""
@@ -153,7 +158,7 @@ def require_held(where: str, offset: int, start: int, end: int) -> None:
         raise NotFound(f"ride log {where}: expected offsets from {start} to {end}, the position to read from is {offset}")
 
 
-def read_all(bootstrap: str, topic: str, patience_s: float) -> Iterator[bytes]:
+def read_all(bootstrap: Brokers, topic: str, patience_s: float) -> Iterator[bytes]:
     """Values of all committed messages of a topic, up to its current end; tombstones as empty bytes.
 
     Raises:
