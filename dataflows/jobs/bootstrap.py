@@ -105,14 +105,15 @@ def bootstrap_region(
         dedup_horizon_events=rules.dedup_horizon_events,
         skew_s=rules.skew_s,
         fold_version=FOLD_VERSION,
+        others_ok=rules.others_ok,
     )
     log = region_log(region.id)
     stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
         known = stored.record
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
-        # A region keeps the fold version that it started with; `ledger upgrade` changes it.
-        if replace(known, files=record.files, fold_version=record.fold_version) != record:
+        # A region keeps the rules that it started with: they do not change its history. `ledger upgrade` changes the fold version.
+        if replace(known, files=record.files, fold_version=record.fold_version, others_ok=record.others_ok) != record:
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
                 f"got until {until} with {record.rides:,} rides; use another --home"
@@ -190,7 +191,7 @@ def _check_span(region: Region, counted: CountedRides, until: str) -> None:
 def _rules(stores: Stores, partitions: int) -> IntakeRules:
     """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
-    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
+    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)), others_ok=True)
 
 
 def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:

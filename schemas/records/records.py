@@ -103,6 +103,7 @@ class RegionBootstrapped:
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300
     fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` changes it
+    others_ok: bool = False  # events of other regions are uncounted; before version 3 they were rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,17 @@ def bootstrapped_with_fold(fields: AvroDict) -> AvroDict:
     return fields | {"fold_version": 1}
 
 
+def bootstrapped_with_others(fields: AvroDict) -> AvroDict:
+    """RegionBootstrapped 2 to 3: intake rejected events of regions that a run did not count.
+
+    >>> bootstrapped_with_others({"region": "nyc"})
+    {'region': 'nyc', 'others_ok': False}
+    """
+    return fields | {"others_ok": False}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
+    ("RegionBootstrapped", 2): bootstrapped_with_others,
 }
