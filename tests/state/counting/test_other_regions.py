@@ -63,7 +63,7 @@ def closed(events: list[Drawn], regions: tuple[Region, ...], batch_events: int, 
         batch, undecodable = decoder.decode(RawBatch(0, offsets, logged, [value_of(event) for event in part]))
         end = start + len(part)
         partials += intake.absorb(batch, undecodable, end, Standing.ENDED if end == len(events) else Standing.FLOWING)[0]
-    out = {}
+    out: dict[str, list[ClosedSlot]] = {}
     for region in regions:
         slots = OpenSlots(region.id, 1, START, {0: fresh})
         for partial in partials:
