@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
@@ -48,13 +48,15 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
     asked = (last - first).days * 1440 // region.slot_min
     parse_rides(settings.rides)
     columns = (
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} slots"),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with progress_bars(*columns) as progress:
-        task = progress.add_task("starting", total=1)
+        task = progress.add_task("starting", total=1.0)
         result = backtest(
             settings,
             region,
@@ -62,8 +64,9 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             train_until,
             test_until,
             home=home,
-            on_step=lambda step: progress.update(task, description=step),
-            on_slot=lambda done, total: progress.update(task, completed=done, total=total),
+            on_step=lambda step: progress.update(task, description=step, completed=0.0),
+            on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
+            on_part=lambda share: progress.update(task, completed=min(share, 0.999)),
         )
     for measure, rows in result.rows.items():
         # Narrow enough for a terminal of 80 columns: names must not be truncated.
