@@ -1,5 +1,6 @@
 """`ridecast backtest`: compares served forecasts with simple baselines on past rides."""
 
+import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 @click.option("--train-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which training ends and the test begins.")
 @click.option("--test-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which the test ends.")
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows to this file, and a plot beside it."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the rows to this file; with matplotlib, a plot too.",
 )
 @click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
@@ -83,12 +87,14 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         days = result.test_slots * region.slot_min / 1440
         click.echo(f"ridecast: the rides end before --test-until {test_until}: {days:,.1f} days were tested", err=True)
     if json_path is not None:
-        write_result(result, json_path)
-        click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
+        if write_result(result, json_path):
+            click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
+        else:
+            click.echo(f"written: {json_path}; for a plot beside it install matplotlib: pip install 'ridecast[plot]'")
 
 
-def write_result(result: "BacktestResult", path: Path) -> None:
-    """The rows as JSON, and a plot of them beside it."""
+def write_result(result: "BacktestResult", path: Path) -> bool:
+    """The rows as JSON, and a plot of them beside it if matplotlib is installed; returns whether it is."""
     first = next(iter(result.rows.values()))
     document = {
         "region": result.region,
@@ -102,7 +108,10 @@ def write_result(result: "BacktestResult", path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
     plot_result(result, path.with_suffix(".png"))
+    return True
 
 
 def plot_result(result: "BacktestResult", path: Path) -> None:
