@@ -1,5 +1,6 @@
 """Events of other regions are none of a region's business: it closes the same slots alone and beside any others."""
 
+import random
 from collections import Counter
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_a_region_counts_the_same_alone_and_with_others(events: list[Drawn], bat
         for cut in slot.cuts:
             assert cut.received == cut.accepted + cut.duplicate + sum(cut.rejected.values())
             assert cut.accepted == cut.counted + sum(cut.uncounted.values())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_long_logs_count_the_same_alone_and_with_others(seed: int) -> None:
+    """The same holds for sixty events in which ids repeat within and across regions."""
+    rng = random.Random(seed)
+    faults = ("", "", "", "outside", "ahead", "ancient", "no id", "fare", "bytes")
+    events = [
+        (rng.choice(("east", "east", "west", "north", "North")), rng.randrange(7), rng.randrange(4 * SLOT_US), rng.choice(faults))
+        for _ in range(60)
+    ]
+    alone = closed(events, (EAST,), 60)["east"]
+    assert same(alone, closed(events, (EAST, WEST), rng.randint(1, 60))["east"])
+    assert same(alone, closed(events, (WEST, EAST), rng.randint(1, 60))["east"])
 
 
 @settings(max_examples=100, deadline=None)
