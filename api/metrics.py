@@ -1,6 +1,6 @@
 """Prometheus metrics, read from the ledger at each request; the registry belongs to one application."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,8 +12,10 @@ from starlette.responses import Response
 from api.answers import CachePolicy
 from api.context import ApiContext
 from api.resource import Operation
+from ledger.store.tally_files import read_tallies
 from ledger.views.region_view import RegionView
 from schemas.events.rides import Reason
+from schemas.events.tally import IntakeTally
 from schemas.regions import US_PER_S
 
 
@@ -29,6 +31,7 @@ class LedgerCollector(Collector):
         yield self._heads()
         yield from self._slots(views)
         yield from _events(views)
+        yield from _intake(read_tallies(self._context.settings.home), self._context.regions)
         yield from _scores(views)
 
     def describe(self) -> list[Metric]:
@@ -81,6 +84,23 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
                 for name, count in sorted(totals.uncounted.items()):
                     uncounted.add_metric([*place, name], count)
     yield from (received, accepted, duplicate, counted, rejected, uncounted)
+
+
+def _intake(tallies: list[IntakeTally], regions: Sequence[str]) -> Iterator[Metric]:
+    """What the running forecasters have read, whether slots close or not; nothing where they run on another machine."""
+    labels = ["region", "partition"]
+    read = CounterMetricFamily("ridecast_intake_read", "Events read since the forecaster was started.", labels=labels)
+    rejected = CounterMetricFamily("ridecast_intake_rejected", "Of these, events that broke a rule.", labels=[*labels, "reason"])
+    written = GaugeMetricFamily("ridecast_intake_written_seconds", "When the forecaster last said so, seconds since 1970.", labels=labels)
+    for tally in tallies:
+        for name, totals in sorted(tally.regions.items()):
+            if name in regions:
+                place = [name, str(tally.partition)]
+                read.add_metric(place, totals.received)
+                written.add_metric(place, tally.at_us / US_PER_S)
+                for reason in Reason:
+                    rejected.add_metric([*place, reason.value], totals.rejected.get(reason.value, 0))
+    yield from (read, rejected, written)
 
 
 def _scores(views: list[RegionView]) -> Iterator[Metric]:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
+    "events": ("events", "Check ride events before they are sent."),
     "rejects": ("rejects", "Show events that were rejected."),
     "settings": ("settings", "Show every setting: value, default, unit, bounds and source."),
     "worker": ("worker", ""),

@@ -119,14 +119,15 @@ def bootstrap_region(
         evidence_events=evidence.events,
         evidence_window_events=evidence.window_events,
         hold_s=evidence.hold_s,
+        others_ok=rules.others_ok,
     )
     log = region_log(region.id)
     stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
         known = stored.record
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
-        # A region keeps the fold version and the rules of evidence that it started with; `ledger upgrade` changes the version.
-        same = replace(record, files=known.files, fold_version=known.fold_version)
+        # A region keeps the fold version and the intake rules that it started with; `ledger upgrade` changes the version.
+        same = replace(record, files=known.files, fold_version=known.fold_version, others_ok=known.others_ok)
         kept = recorded_evidence(known)
         if known != replace(same, evidence_events=kept.events, evidence_window_events=kept.window_events, hold_s=kept.hold_s):
             raise UsageError(
@@ -234,7 +235,7 @@ def _check_span(region: Region, counted: CountedRides, until: str) -> None:
 def _rules(stores: Stores, partitions: int) -> IntakeRules:
     """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
-    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
+    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)), others_ok=True)
 
 
 def _evidence(settings: Settings) -> EvidenceRules:

@@ -107,6 +107,7 @@ class RegionBootstrapped:
     evidence_events: int = 1  # so many events of a window must have reached a time before it cuts a slot
     evidence_window_events: int = 1  # accepted events of a partition in a window
     hold_s: int = 0  # a ride that is further ahead is not counted; 0: no bound
+    others_ok: bool = False  # events of other regions are uncounted; before version 3 they were rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.errors import DiscontinuityError
 from schemas.events.cells import encode, inside
 from schemas.events.measures import KINDS, MEASURES
-from schemas.events.rides import Bools, Int64s, Reason, Rejected, RideBatch, Uncounted
+from schemas.events.rides import NO_REGION, OTHER_REGION, Bools, Int64s, Reason, Rejected, RideBatch, Uncounted
 from schemas.regions import US_PER_S, Region
 from state.counting.evidence import Evidence, EvidenceRules
 from state.counting.partials import NO_ROWS, Int32s, Partial, ResumePoint, Rows, Standing
@@ -32,16 +32,20 @@ class IntakeRules:
     Attributes:
         skew_s: An event further ahead of its `logged_at` is rejected.
         dedup_horizon_events: Within so many offsets of one partition, an event that repeats an id is a duplicate.
+        others_ok: Events of other regions are accepted and uncounted as `other_region`, whatever else is wrong with them.
+            Without it, a log of the first release: those of regions that the run does not count are rejected.
     """
 
     skew_s: int = 300
     dedup_horizon_events: int = 1_000_000
+    others_ok: bool = False
 
 
-def validate(batch: RideBatch, regions: Sequence[Region], skew_s: int) -> Int64s:
+def validate(batch: RideBatch, regions: Sequence[Region], skew_s: int, *, others_ok: bool = False) -> Int64s:
     """The first rule that each event breaks, as an index into REASONS, or -1.
 
-    Rules apply in this order: id, region, time bounds, skew, place, fare.
+    Rules apply in this order: id, region, time bounds, skew, place, fare. With `others_ok`, none applies to an event of a
+    region that is not among `regions`.
     """
     verdict = np.full(len(batch), _OK, np.int64)
 
@@ -49,11 +53,10 @@ def validate(batch: RideBatch, regions: Sequence[Region], skew_s: int) -> Int64s
         verdict[broken & (verdict == _OK)] = REASONS.index(reason)
 
     reject(batch.bad_id, Reason.BAD_ID)
-    reject(batch.region < 0, Reason.UNKNOWN_REGION)
+    reject(batch.region == NO_REGION if others_ok else batch.region < 0, Reason.UNKNOWN_REGION)
     at = batch.occurred_at_us
     reject((at < YEAR_2000_US) | (at >= YEAR_2100_US), Reason.TIME_OUT_OF_BOUNDS)
-    # Subtracting could overflow for absurd times; adding to a bounded one cannot.
-    reject(at > np.minimum(batch.logged_at_us, YEAR_2100_US) + skew_s * US_PER_S, Reason.AHEAD_OF_LOG)
+    reject(_ahead(batch, skew_s), Reason.AHEAD_OF_LOG)
     for index, region in enumerate(regions):
         here = batch.region == index
         if here.all():
@@ -63,7 +66,14 @@ def validate(batch: RideBatch, regions: Sequence[Region], skew_s: int) -> Int64s
             outside[here] = ~inside(region.polygon, batch.lat[here], batch.lon[here])
             reject(outside, Reason.OUTSIDE_REGION)
     reject(batch.bad_fare, Reason.BAD_FARE)
+    if others_ok:
+        verdict[batch.region == OTHER_REGION] = _OK
     return verdict
+
+
+def _ahead(batch: RideBatch, skew_s: int) -> Bools:
+    # Subtracting could overflow for absurd times; adding to a bounded one cannot.
+    return batch.occurred_at_us > np.minimum(batch.logged_at_us, YEAR_2100_US) + skew_s * US_PER_S
 
 
 class PartitionIntake:
@@ -124,26 +134,36 @@ class PartitionIntake:
                 f"partition {self.partition}: expected offsets in [{self.position}, {to_offset}), "
                 f"got {to_offset} as their end and events at {[*batch.offset[:1].tolist(), *batch.offset[-1:].tolist()] or 'none'}"
             )
-        verdict = validate(batch, self.regions, self.rules.skew_s)
+        verdict = validate(batch, self.regions, self.rules.skew_s, others_ok=self.rules.others_ok)
         valid = verdict == _OK
+        apart = self.rules.others_ok and (len(self.regions) > 1 or bool((batch.region != 0).any()))
+        if apart:
+            valid &= batch.region >= 0
         every = bool(valid.all())
         offsets, hashes = (batch.offset, batch.event_hash) if every else (batch.offset[valid], batch.event_hash[valid])
+        if apart:  # An id of one region never makes a duplicate in another, so a region counts the same alone and with others.
+            hashes = hashes ^ (batch.region[valid].astype(np.uint64) << np.uint64(48))
         duplicate = np.zeros(len(batch), np.bool_)
         duplicate[valid] = self.seen.mark(hashes, offsets)
         accepted = valid & ~duplicate
+        rejected_rows = verdict != _OK
         events = _Events(
             batch,
             accepted,
             batch.offset[duplicate],
-            np.concatenate([batch.offset[~valid], np.array([r.offset for r in undecodable], np.int64)]),
-            np.concatenate([verdict[~valid], np.array([REASONS.index(r.reason) for r in undecodable], np.int64)]),
+            np.concatenate([batch.offset[rejected_rows], np.array([r.offset for r in undecodable], np.int64)]),
+            np.concatenate([verdict[rejected_rows], np.array([REASONS.index(r.reason) for r in undecodable], np.int64)]),
+            NO_EVENTS,
         )
-        partials = [fold.absorb(events, self.position, to_offset, standing) for fold in self._folds]
+        partials = [
+            fold.absorb(_seen_by(fold.index, events, self.rules.skew_s) if apart else events, self.position, to_offset, standing)
+            for fold in self._folds
+        ]
         recorded_until = min(fold.counted_until for fold in self._folds)
         rejected = [r for r in undecodable if r.offset >= recorded_until]
         rejected += [
             Rejected(self.partition, int(batch.offset[row]), int(batch.logged_at_us[row]), REASONS[verdict[row]], b"")
-            for row in np.flatnonzero(~valid & (batch.offset >= recorded_until))
+            for row in np.flatnonzero(rejected_rows & (batch.offset >= recorded_until))
         ]
         self.position = to_offset
         return [partial for partial in partials if partial is not None], sorted(rejected, key=lambda r: r.offset)
@@ -158,6 +178,29 @@ class _Events:
     duplicate_offsets: Int64s
     rejected_offsets: Int64s
     rejected_reasons: Int64s
+    untimely_offsets: Int64s  # of other regions: accepted, with a time that must not move a cut
+
+
+def _seen_by(index: int, events: _Events, skew_s: int) -> _Events:
+    """The events as one region sees them if others are none of its business: it accepts those of other regions unchecked.
+
+    Their times move its cuts, like those of its own events, where the rules on time allow it.
+    """
+    batch = events.batch
+    own = batch.region == index
+    foreign = ~own & (batch.region != NO_REGION)
+    at = batch.occurred_at_us
+    timely = (at >= YEAR_2000_US) & (at < YEAR_2100_US) & ~_ahead(batch, skew_s)
+    theirs = batch.offset[foreign]
+    mine = ~np.isin(events.rejected_offsets, theirs)
+    return _Events(
+        batch,
+        (events.accepted & own) | (foreign & timely),
+        events.duplicate_offsets[~np.isin(events.duplicate_offsets, theirs)],
+        events.rejected_offsets[mine],
+        events.rejected_reasons[mine],
+        batch.offset[foreign & ~timely],
+    )
 
 
 class _RegionIntake:
@@ -217,7 +260,8 @@ class _RegionIntake:
             fresh = offsets[offsets >= new_from] if len(offsets) and offsets.min() < new_from else offsets
             return np.bincount(np.searchsorted(cuts, fresh, side="right"), minlength=pieces).astype(np.int64)
 
-        totals = {"accepted": tally(offset), "duplicate": tally(events.duplicate_offsets), "counted": tally(counted)}
+        untimely = tally(events.untimely_offsets)
+        totals = {"accepted": tally(offset) + untimely, "duplicate": tally(events.duplicate_offsets), "counted": tally(counted)}
         rejected_all = tally(events.rejected_offsets)
         totals["received"] = totals["accepted"] + totals["duplicate"] + rejected_all
         for reason in np.unique(events.rejected_reasons):
@@ -225,6 +269,9 @@ class _RegionIntake:
         for why, offsets in uncounted.items():
             if len(offsets):
                 totals[f"uncounted.{why}"] = tally(offsets)
+        if untimely.any():
+            name = f"uncounted.{Uncounted.OTHER_REGION}"
+            totals[name] = totals[name] + untimely if name in totals else untimely
         return Partial(
             self.region.id,
             self.partition,

@@ -11,6 +11,7 @@ PARTIALS = "tests/state/counting/test_partials.py"
 AGAIN = "tests/state/counting/test_seen.py"
 EXCUSES = "tests/state/counting/test_excuses.py"
 BOTH = "tests/state/counting/test_two_measures.py"
+OTHERS = "tests/state/counting/test_other_regions.py"
 
 MUTANTS = (
     Mutant("skew taken off instead of added", INTAKE, "YEAR_2100_US) + skew_s", "YEAR_2100_US) - skew_s", (RULES,)),
@@ -77,6 +78,10 @@ MUTANTS = (
         (SLOTS, BOTH),
     ),
     Mutant("rides of another region counted", INTAKE, "keep = ~(elsewhere | other_kind | early)", "keep = ~(other_kind | early)", (BOTH,)),
+    Mutant("wrong clocks of other regions move cuts", INTAKE, "(foreign & timely)", "foreign", (OTHERS,)),
+    Mutant("ids of two regions make duplicates", INTAKE, "<< np.uint64(48)", "* np.uint64(0)", (OTHERS,)),
+    Mutant("events of other regions rejected", INTAKE, "verdict[batch.region == OTHER_REGION] = _OK", "pass", (OTHERS,)),
+    Mutant("events of other regions with wrong times not in the totals", INTAKE, "if untimely.any():", "if False:", (OTHERS,)),
     Mutant("measures counted as one", INTAKE, " + measure.astype(np.uint64)", "", (BOTH,)),
     Mutant("an id may recur at the horizon", SEEN, "<= self.horizon)", "< self.horizon)", (AGAIN,)),
     Mutant("generation before not asked", SEEN, "known[missing] = self._before.find(heads[missing])", "pass", (AGAIN,)),

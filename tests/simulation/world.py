@@ -166,7 +166,7 @@ def _reject(rng: np.random.Generator, number: int, at_us: int, place: tuple[floa
             cut = int(rng.integers(0, len(value)))
             return logged_at_us, [value[:cut], value + b"\x00", rng.bytes(30)][int(rng.integers(3))], Event(-1, -1, at_us, place, reason)
         case Reason.UNKNOWN_REGION:
-            fields["region"] = "smaller"
+            fields["region"] = "Smaller"  # no id of a region
         case Reason.OUTSIDE_REGION:
             fields["lat"] = float(rng.choice([0.0, float("nan"), float("inf"), -1e308, 52.56]))
         case Reason.TIME_OUT_OF_BOUNDS:

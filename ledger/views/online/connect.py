@@ -35,7 +35,7 @@ def open_redis(address: str, limits: Limits) -> Any:
             retry=Retry(NoBackoff(), 0),  # The client's own retries would multiply the limits; who needs an answer tries again.
             **keepalive,
         )
-        pool.make_connection()  # does not connect: checks the parameters
+        pool.make_connection()  # type: ignore[no-untyped-call]  # does not connect: checks the parameters
     except (TypeError, ValueError, redis.RedisError) as cause:
         raise ConfigError(f"RIDECAST_REDIS: the client refuses {parsed.masked()}: {cause}") from cause
     return redis.Redis(connection_pool=pool)
