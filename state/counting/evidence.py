@@ -65,14 +65,13 @@ class Evidence:
         self._offsets = np.full(self._before, -1, np.int64)
         self._scratch = Scratch()
 
-    def absorb(self, times: Int64s, offsets: Int64s, by_broker: Bools | None, known: int, limit_us: int) -> "Reached":
-        """Take in accepted events.
+    def absorb(self, times: Int64s, offsets: Int64s, by_broker: Bools | None, limit_us: int) -> "Reached":
+        """Take in accepted events. Those that are read again after a resume change nothing: the evidenced time includes them.
 
         Args:
             times: int64[n], event times.
             offsets: int64[n], ascending.
             by_broker: bool[n], events whose log time is the broker's; None for none.
-            known: The first so many events are read again; the evidenced time already includes them.
             limit_us: Where the evidenced time stays below it, only its last value is of interest.
         """
         all_times, all_offsets = times, offsets
@@ -80,25 +79,21 @@ class Evidence:
             all_times, all_offsets = np.concatenate([self._times, times]), np.concatenate([self._offsets, offsets])
             self._times, self._offsets = all_times[len(times) :], all_offsets[len(times) :]
         k, window = self._rules.events, self._rules.window_events
-        if self._before and by_broker is None and not known and np.count_nonzero(all_times >= limit_us) < k:
+        if self._before and by_broker is None and np.count_nonzero(all_times >= limit_us) < k:
             self.us = max(self.us, largest_kth(all_times, k, window, self._scratch))
             return Reached(None, self.us, all_times, all_offsets, self._before)
-        kth = self._evidenced(all_times, times, by_broker, known)
+        kth = self._evidenced(all_times, times, by_broker)
         last = max(self.us, int(kth.max())) if len(kth) else self.us
         us = np.maximum.accumulate(np.concatenate([[self.us], kth])) if last >= limit_us else None
         self.us = last
         return Reached(us, last, all_times, all_offsets, self._before)
 
-    def _evidenced(self, all_times: Int64s, times: Int64s, by_broker: Bools | None, known: int) -> Int64s:
+    def _evidenced(self, all_times: Int64s, times: Int64s, by_broker: Bools | None) -> Int64s:
         """The time that each event evidences together with those before it, whatever was evidenced before."""
         if not self._before or not len(times):
             return times
         kth = kth_largest(all_times, self._rules.events, self._rules.window_events, self._scratch)
-        if by_broker is not None:
-            kth = np.where(by_broker, np.maximum(kth, times), kth)
-        if known:
-            kth = np.where(np.arange(len(kth)) < known, -1, kth)
-        return kth
+        return kth if by_broker is None else np.where(by_broker, np.maximum(kth, times), kth)
 
 
 @dataclass(frozen=True, slots=True)

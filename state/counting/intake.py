@@ -240,11 +240,10 @@ class _RegionIntake:
         occurred_at = events.batch.occurred_at_us[accepted]
 
         # The evidenced time decides the cuts; each cut starts a new piece at the event that made it.
-        known = int(np.searchsorted(offset, self.counted_until))
         by_broker = None if events.batch.by_broker is None else events.batch.by_broker[accepted]
         # Evidence of this time cuts the first slot that is not cut yet.
         limit_us = (self.first_uncut + 1) * self.region.slot_us + self.region.issue_lateness_s * US_PER_S
-        reached = self.evidence.absorb(occurred_at, offset, by_broker, known, limit_us)
+        reached = self.evidence.absorb(occurred_at, offset, by_broker, limit_us)
         rises, first_uncut = self._cuts(reached.us)
         cuts = offset[rises]
         pieces = len(cuts) + 1

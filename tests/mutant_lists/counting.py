@@ -27,7 +27,6 @@ MUTANTS = (
         "np.concatenate([[self.us], kth])",
         (SLOTS,),
     ),
-    Mutant("events that are read again move cuts", EVIDENCE, "np.arange(len(kth)) < known", "np.arange(len(kth)) < 0", (EVIDENCED,)),
     Mutant("the window is forgotten between batches", EVIDENCE, "all_times[len(times) :], ", "self._times, ", (EVIDENCED,)),
     Mutant("the broker's time needs others", EVIDENCE, "np.where(by_broker, np.maximum(kth, times), kth)", "kth", (EVIDENCED,)),
     Mutant(

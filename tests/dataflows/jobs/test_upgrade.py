@@ -105,7 +105,7 @@ def test_an_old_log_folds_as_before(settled: Settled, tmp_path: Path) -> None:
 def test_a_new_region_neither_scores_nor_learns_undercounts(settled: Settled) -> None:
     """Under version 2 exactly the windows of observed slots are scored; version 1 scored the partial ones too."""
     boot = next(record for record in map(decode, settled.expected) if isinstance(record, RegionBootstrapped))
-    assert (FOLD_VERSION, 2) == (boot.fold_version, VERSIONS["RegionBootstrapped"])
+    assert (FOLD_VERSION, 3) == (boot.fold_version, VERSIONS["RegionBootstrapped"])
     assert expected_windows(settled.expected, 0) == scored_windows(settled.expected)
     assert expected_windows(settled.expected, 1 << 62) > scored_windows(settled.expected)
 

@@ -170,7 +170,7 @@ def steady(n: int, step_us: int = 10_000_000, first: int = 0) -> list[Event]:
 def reached_by(times: list[int], rules: EvidenceRules = FOUR, by_broker: list[bool] | None = None) -> Int64s:
     """The evidenced time after each event."""
     flags = None if by_broker is None else np.array(by_broker)
-    reached = Evidence(rules, -1).absorb(np.array(times), np.arange(len(times)), flags, 0, -1).us
+    reached = Evidence(rules, -1).absorb(np.array(times), np.arange(len(times)), flags, -1).us
     assert reached is not None
     return reached[1:]
 
