@@ -21,7 +21,8 @@ def command(home: str | None) -> None:
     """
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
-    from ledger.views.regions import bootstrap_of, defined_by, regions_of
+    from ledger.views.online.refresh import state_of
+    from ledger.views.regions import bootstrap_of, defined_by, region_of, regions_of
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -32,6 +33,7 @@ def command(home: str | None) -> None:
         regions = Table(
             "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
         )
+        shown = []
         for name in regions_of(ledger):
             try:
                 boot = bootstrap_of(ledger, name)
@@ -47,9 +49,17 @@ def command(home: str | None) -> None:
             for measure in region.measures:
                 model = in_force.champions.get((region.id, measure))
                 champions.append(f"{measure}: {model.hex()[:12] if model else 'baseline only'}")
+            shown.append(name)
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
         console = output_console()
         console.print(regions)
+        if settings.redis:
+            from dataflows.stream.publish_process import open_online_store  # imports the broker's client too
+
+            store = open_online_store(settings)
+            assert store is not None  # there is a setting
+            for name in shown:
+                console.print(f"online store, {name}: {state_of(ledger, store, region_of(ledger, name))}", markup=False, highlight=False)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
             record = entry.record
