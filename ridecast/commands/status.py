@@ -22,6 +22,7 @@ def command(home: str | None) -> None:
     """
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
+    from ledger.views.online.refresh import state_of
     from ledger.views.regions import bootstrap_of, defined_by, regions_of
     from ridecast.intake_table import example_lines, intake_table
 
@@ -58,6 +59,13 @@ def command(home: str | None) -> None:
             console.print(intake)
         for line in example_lines(settings.home):
             console.print(line, markup=False, highlight=False)
+        if settings.redis:
+            from dataflows.stream.publish_process import open_online_store  # imports the broker's client too
+
+            store = open_online_store(settings)
+            assert store is not None  # there is a setting
+            for region in definitions:
+                console.print(f"online store, {region.id}: {state_of(ledger, store, region)}", markup=False, highlight=False)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
             record = entry.record

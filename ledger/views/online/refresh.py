@@ -7,6 +7,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
 from ledger.views.identity import has_entry
 from ledger.views.online.protocol import OnlineStore, StoredIssue
+from schemas.errors import StoreUnavailable
 from schemas.records.records import ForecastIssued, region_log
 from schemas.regions import Region
 
@@ -51,6 +52,21 @@ def refresh(ledger: Ledger, store: OnlineStore, blobs: Blobs, issues: Sequence[S
             held = None
         put += store.put(StoredIssue(issue.index, issue.payload, blob_of(blobs, record), number), instead_of=held)
     return put
+
+
+def state_of(ledger: Ledger, store: OnlineStore, region: Region) -> str:
+    """How an online store compares with the ledger, in words, for the region's first measure."""
+    issues = [issue for issue in newest_issues(ledger, region) if issue.record.measure == region.measures[0]]
+    try:
+        held = store.held(region.id, region.measures[0])
+    except StoreUnavailable as cause:
+        return f"does not answer: {cause}"
+    if held is None:
+        return "empty"
+    if not has_entry(ledger, region_log(region.id), held.index, held.entry):
+        return f"holds entry {held.index} of another ledger"
+    behind = issues[-1].index - held.index if issues else 0
+    return f"behind: holds entry {held.index}, the newest is {issues[-1].index}" if behind > 0 else "up to date"
 
 
 def blob_of(blobs: Blobs, issue: ForecastIssued) -> bytes:

@@ -10,10 +10,11 @@ from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import StoredIssue
 from ledger.views.online.redis import RedisStore
-from ledger.views.online.refresh import newest_issues, refresh
+from ledger.views.online.refresh import newest_issues, refresh, state_of
 from schemas.regions import load_region
 from tests.api.town import Town
 from tests.forecast_samples import sample_blob, sample_columns, sample_entry
+from tests.services.redis import RedisServer
 
 LOG = "region/nyc"
 
@@ -60,6 +61,27 @@ def test_an_older_issue_of_another_ledger_is_replaced_without_a_word(growing_tow
     with caplog.at_level(logging.WARNING):
         assert StoreFollower(growing_town.ledger, growing_town.blobs, store, ("nyc",)).step() == 1
     assert [] == caplog.records
+
+
+def test_the_state_of_a_store_is_said_in_words(growing_town: Town, redis_server: RedisServer) -> None:
+    """Empty, of another ledger, up to date, behind, away: each is told apart."""
+    town, region = growing_town, load_region("nyc")
+    redis_server.flush()
+    client = open_redis(redis_server.url, Limits(2.0, 2.0))
+    store = RedisStore(client, "local")
+    assert state_of(town.ledger, store, region) == "empty"
+    store.put(foreign(5_042))
+    assert state_of(town.ledger, store, region) == "holds entry 5042 of another ledger"
+    follower = StoreFollower(town.ledger, town.blobs, store, ("nyc",))
+    follower.step()
+    assert state_of(town.ledger, store, region) == "up to date"
+    before = town.ledger.head(LOG).size - 1
+    town.close(1)
+    newest = newest_issues(town.ledger, region)[-1].index
+    assert state_of(town.ledger, store, region) == f"behind: holds entry {before}, the newest is {newest}"
+    redis_server.kill()
+    assert state_of(town.ledger, store, region).startswith(f"does not answer: Redis at {redis_server.address}: ")
+    client.close()
 
 
 def test_an_emptied_store_is_filled_again(growing_town: Town) -> None:
