@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
-from urllib.parse import unquote
 
-import pg8000
 import pg8000.legacy
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -21,9 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.files import locked, make_folder, sync_folder
 from ledger.store.limits import WRITING, Limits, notice_silence
-from ledger.store.tls import check_parameters, secured
-from schemas.addresses import parse_address
-from schemas.errors import DamagedError, StoreUnavailable, UsageError
+from ledger.store.tls import postgres_url, secured, server_error
+from schemas.errors import DamagedError, StoreUnavailable
 
 METADATA = sa.MetaData()
 
@@ -242,22 +239,6 @@ def _postgres_engine(url: str | sa.URL, limits: Limits) -> Engine:
     return engine
 
 
-def postgres_url(text: str) -> sa.URL:
-    """The address of a PostgreSQL database for SQLAlchemy, which would read some characters of a password in another way.
-
-    Raises:
-        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
-    """
-    scheme = text.partition("://")[0] if "://" in text else ""
-    if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
-        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
-    address = parse_address(text, where="RIDECAST_DATABASE")
-    query = dict(address.query)
-    check_parameters(query)
-    database = unquote(address.path.removeprefix("/")) or None
-    return sa.URL.create("postgresql+pg8000", address.user, address.password, address.host or None, address.port, database, query)
-
-
 def _open_sqlite(path: Path) -> Engine:
     with translated(path.name):
         make_folder(path.parent)
@@ -311,19 +292,10 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         raise StoreUnavailable(f"database {host}:{port}: {text}{advice(text)}") from cause
     except BaseException as error:
         connected.close()
-        told = _server_error(error)
+        told = server_error(error)
         if told is not None and told is not error:
             raise told from error
         raise
-
-
-def _server_error(error: BaseException | None) -> pg8000.DatabaseError | None:
-    """What the server said, for example that it refuses the login, when closing the connection then failed as well."""
-    while error is not None:
-        if isinstance(error, pg8000.DatabaseError) and error.args and isinstance(error.args[0], dict):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:

@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL, as the query of the database's address asks for it, with libpq's names and meanings.
+"""The address of PostgreSQL, and TLS as its query asks for it, with libpq's names and meanings.
 
 | `sslmode` | encrypted | certificate checked | host name checked |
 |---|---|---|---|
@@ -17,14 +17,35 @@ import ssl
 import struct
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
-from schemas.errors import ConfigError, StoreUnavailable
+import pg8000
+import sqlalchemy as sa
+
+from schemas.addresses import parse_address
+from schemas.errors import ConfigError, StoreUnavailable, UsageError
 
 MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 DEFAULT = "prefer"
 TLS_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
 OTHER_PARAMETERS = ("application_name",)  # of the query; passed on to the driver
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)  # PostgreSQL's protocol, section 54.2.11
+
+
+def postgres_url(text: str) -> sa.URL:
+    """The address of a PostgreSQL database for SQLAlchemy, which would read some characters of a password in another way.
+
+    Raises:
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
+    """
+    scheme = text.partition("://")[0] if "://" in text else ""
+    if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    address = parse_address(text, where="RIDECAST_DATABASE")
+    query = dict(address.query)
+    check_parameters(query)
+    database = unquote(address.path.removeprefix("/")) or None
+    return sa.URL.create("postgresql+pg8000", address.user, address.password, address.host or None, address.port, database, query)
 
 
 def check_parameters(query: Mapping[str, str]) -> None:
@@ -105,3 +126,12 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
         f"database {host}:{port}: TLS: expected a server that offers it, got {answer!r}",
         remedy="switch it on in the server (`ssl = on`), or use sslmode=disable",
     )
+
+
+def server_error(error: BaseException | None) -> pg8000.DatabaseError | None:
+    """What the server said, for example that it refuses the login, when closing the connection then failed as well."""
+    while error is not None:
+        if isinstance(error, pg8000.DatabaseError) and error.args and isinstance(error.args[0], dict):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from ledger.store.tables import database_engine, postgres_url
-from ledger.store.tls import MODES, context_of
+from ledger.store.tables import database_engine
+from ledger.store.tls import MODES, context_of, postgres_url
 from schemas.errors import ConfigError, StoreUnavailable
 from tests.ledger.places import LOG, Place, scored
 from tests.services.certificates import Authority
