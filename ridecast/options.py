@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schemas.errors import UsageError
-from schemas.regions import Region, load_region, shipped_regions
+from schemas.regions import Region, ZoneAt, load_region, shipped_regions
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,21 @@ def date_of(option: str, text: str) -> date:
 
 
 def region_of(name: str) -> Region:
-    """The region that `--region` names; a file without a time zone gets the zone of its place, which is said."""
+    """The region that `--region` names, for commands on a home that may have recorded it: what is recorded goes on."""
+    return load_region(name, _zone_for(name), recorded=True)
+
+
+def new_region_of(name: str) -> Region:
+    """The region that `--region` names, for commands that begin something: one that cannot work is refused.
+
+    Raises:
+        UsageError: as `load_region`.
+    """
+    return load_region(name, _zone_for(name))
+
+
+def _zone_for(name: str) -> ZoneAt:
+    """Finds the zone of a region whose file names none, and says so."""
 
     def zone_at(lat: float, lon: float) -> str:
         from dataflows.connectors.trips.zones import zone_at as find
@@ -82,4 +96,4 @@ def region_of(name: str) -> Region:
         click.echo(f"ridecast: {name}: no time zone given, using that of its place, {zone}", err=True)
         return zone
 
-    return load_region(name, zone_at)
+    return zone_at

@@ -173,7 +173,7 @@ def _object(text: str, where: str) -> dict[str, Any]:
     return fields
 
 
-def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None = None) -> Region:
+def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None = None, recorded: bool = False) -> Region:
     """Parse a region that a person wrote: a definition, or GeoJSON; and check that it can work.
 
     Args:
@@ -181,6 +181,7 @@ def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None
         where: The file, for errors.
         name: Names a region in GeoJSON that has no name of its own.
         zone_at: Finds the time zone of a place, if the file names none.
+        recorded: The region may already be in a ledger, where it goes on as it is: do not check that it can work.
     Raises:
         UsageError: as `region_from_json`; or no ride could be found in the region, or its days would not start with a slot.
     """
@@ -193,6 +194,8 @@ def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None
         probe = region_from_json(json.dumps(fields | {"timezone": "UTC"}), where=where)
         fields["timezone"] = zone_at(*centre(probe.polygon))
     region = region_from_json(json.dumps(fields), where=where)
+    if recorded:
+        return region
     fault = outline_fault(region.polygon)
     if fault is not None:
         raise UsageError(f"{where}: region {region.id}: polygon: {fault}")
@@ -225,12 +228,13 @@ def shipped_regions() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
 
 
-def load_region(name_or_path: str, zone_at: ZoneAt | None = None) -> Region:
+def load_region(name_or_path: str, zone_at: ZoneAt | None = None, *, recorded: bool = False) -> Region:
     """Load the built-in region of that name, or the region defined in that JSON or GeoJSON file.
 
     Args:
         name_or_path: Name or file.
         zone_at: Finds the time zone of a place, if the file names none; None makes it required.
+        recorded: As for `region_from_file`.
     Raises:
         UsageError: neither a built-in name nor a readable file, or an invalid definition.
 
@@ -249,4 +253,4 @@ def load_region(name_or_path: str, zone_at: ZoneAt | None = None) -> Region:
         raise UsageError(f"{path}: expected JSON in UTF-8, {cause}") from cause
     except OSError as cause:
         raise UsageError(f"{path}: {cause.strerror}") from cause
-    return region_from_file(text, where=str(path), name=path.stem, zone_at=zone_at)
+    return region_from_file(text, where=str(path), name=path.stem, zone_at=zone_at, recorded=recorded)

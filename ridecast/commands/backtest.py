@@ -47,7 +47,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
     from schemas.settings import parse_rides
 
     settings = options.settings_of(rides=rides)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     first, last = (options.date_of(name, day) for name, day in (("--train-until", train_until), ("--test-until", test_until)))
     asked = (last - first).days * 1440 // region.slot_min
     parse_rides(settings.rides)

@@ -26,7 +26,7 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
     from schemas.settings import parse_rides
 
     settings = options.settings_of(home=home, rides=rides)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     slot_of_midnight(region, until)  # a wrong date is reported before the rides are opened
     source = None
     if not no_history:

@@ -93,7 +93,7 @@ def command(
     lock = ctx.with_resource(lock_home(folder, "ridecast demo"))
     written = {"time_format": time_format, "day_first": day_first}
     name = _region(folder, trips, region_name, timezone, importing.time_rules_of(time_format, day_first, timezone))
-    region = options.region_of(name)
+    region = options.new_region_of(name)
 
     console.rule("1  rides")
     past, live = folder / "past", folder / "rides"

@@ -124,7 +124,7 @@ def command(
         raise UsageError("expected one of --allow-strays and --drop-strays, got both")
     if derive_ids and id_column is not None:
         raise UsageError("expected one of --id and --derive-ids, got both")
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     names = ColumnNames(time_column, lat_column, lon_column, id_column, timezone)
     csv_rules = CsvRules(NAMES.get(delimiter, delimiter) if delimiter is not None else None, encoding, not no_quotes)
@@ -316,6 +316,9 @@ def _outside(trips: "Trips", region: Region, *, go_on: bool) -> tuple[int, int]:
     hint = "is it another region?"
     if swapped > 0.5 * len(here):
         hint = "latitude and longitude look swapped: name the columns with --lat and --lon"
+    for sign, what in (((1, -1), "longitude"), ((-1, 1), "latitude"), ((-1, -1), "both coordinates")):
+        if inside(region.polygon, sign[0] * trips.lat, sign[1] * trips.lon).mean() > 0.5:
+            hint = f"the sign of {what} looks wrong: west and south are negative"
     for name in shipped_regions():
         if inside(load_region(name).polygon, trips.lat, trips.lon).mean() > 0.5:
             hint = f"most are in {name}: use --region {name}"

@@ -59,7 +59,7 @@ def command(
     from state.simulation.simulate import simulate_city
 
     ride_output.check_choice(out, kafka)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     try:
         start_us = Calendar(region).first_slot(start) * region.slot_us

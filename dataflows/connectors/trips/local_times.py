@@ -1,5 +1,6 @@
 """Local times and times with a zone of their own in UTC."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,8 @@ from state.counting.intake import YEAR_2000_US, YEAR_2100_US
 Reasons = npt.NDArray[np.object_]
 
 US_PER_S = 1_000_000
+LARGEST_OFFSET_H = 14  # Kiribati
+OFFSET = re.compile(r"(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?")
 DAY_US = 86_400 * US_PER_S
 LIMITS = (YEAR_2000_US - DAY_US, YEAR_2100_US + DAY_US)  # local times may lie a day outside the bounds
 
@@ -98,6 +101,8 @@ def _offset_min(name: str) -> int | None:
         return None
     number = digits[1:].replace(":", "")
     hours, minutes = (int(number), 0) if len(number) <= 2 else (int(number[:-2]), int(number[-2:]))
+    if hours > LARGEST_OFFSET_H or minutes >= 60:
+        return None
     return (hours * 60 + minutes) * (-1 if digits[0] == "-" else 1)
 
 
@@ -117,6 +122,9 @@ def _short_names(zone: str) -> dict[str, int]:
 def localised(at: Int64s, zone: str) -> tuple[Int64s, Reasons]:
     """Local times of one zone in UTC."""
     faults: Reasons = np.full(len(at), None, np.object_)
+    offset_min = _offset_min(zone) if OFFSET.fullmatch(zone) else None  # a column of offsets
+    if offset_min is not None:
+        return at - offset_min * 60 * US_PER_S, faults
     if not known_zone(zone):
         faults[:] = TimeFault.BAD_TIMEZONE
         return np.full(len(at), NO_TIME), faults

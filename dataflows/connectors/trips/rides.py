@@ -246,6 +246,8 @@ def _hint(trips: TripTable, faults: Reasons, lat: Float64s, lon: Float64s) -> st
     if faults[row] is RowFault.BAD_COORDINATES:
         return guess_place(lat, lon, _text_of(trips, trips.lat, row))
     text = _text_of(trips, trips.time, row)
+    if faults[row] is TimeFault.BAD_TIMEZONE:
+        return "give --timezone with an IANA name for all rows"
     return guess_time(text) if faults[row] is TimeFault.BAD_TIME else guess_calendar(text)
 
 

@@ -257,7 +257,8 @@ def _check_one_family(column: TimeColumn, families: dict[str, Int64s], rules: Ti
 
 
 def _no_clock(where: str, what: str, found: object) -> UsageError:
-    return UsageError(f"{where}: expected times with date and time of day, got {what}: {found}", remedy="name the column with --time")
+    remedy = "name the column with --time, or join date and time of day in one column"
+    return UsageError(f"{where}: expected times with date and time of day, got {what}: {found}", remedy=remedy)
 
 
 def _order(column: TimeColumn, found: DateOrder, others: frozenset[Order]) -> Order:

@@ -92,6 +92,8 @@ READ = [
         ["--time-format", "%Y%m%d%H%M%S"],
     ),
     Kind("a pattern with an offset", one(csv(strf("%d %m %Y %H.%M %z"))), ["--time-format", "%d %m %Y %H.%M %z"]),
+    Kind("a column of offsets", one(text(rows(more=lambda t: f"{t.local:%z}"), "time,lat,lon,timezone"))),
+    Kind("a column of zones", one(text(rows(more=lambda _: "America/New_York"), "time,lat,lon,tz")), says=["the zones in column 'tz'"]),
     Kind("times of another zone", one(csv(lambda at: iso(utc(at)))), ["--timezone", "UTC"]),
     Kind(
         "some times with a zone, told by option",

@@ -64,7 +64,11 @@ REFUSED = [
         says=["line 2: '1393-01-01 00:15'", "Persian calendar"],
     ),
     Kind("dates without times", one(csv(strf("%Y-%m-%d"))), says=["a date without a time of day: line 2: '2014-04-01'", "--time"]),
-    Kind("times without dates", one(csv(strf("%H:%M:%S"))), says=["a time of day without a date: line 2: '00:15:00'"]),
+    Kind(
+        "times without dates",
+        one(csv(strf("%H:%M:%S"))),
+        says=["a time of day without a date: line 2: '00:15:00'", "join date and time of day"],
+    ),
     Kind("an unknown format", one(csv(strf("%H.%M on %d %m %Y"))), says=["line 2: '00.15 on 01 04 2014'", "give --time-format"]),
     Kind(
         "the short name of another zone's time",
@@ -178,6 +182,11 @@ REFUSED = [
         "degrees and minutes",
         one(text([f"{iso(t.local)},40°42'N,74°00'W" for t in TRIPS])),
         says=["line 2: \"40°42'N, 74°00'W\"", "decimal degrees"],
+    ),
+    Kind(
+        "longitudes without their sign",
+        one(text([f"{iso(t.local)},{t.lat},{-t.lon}" for t in TRIPS])),
+        says=["300 of 300 outside it", "the sign of longitude looks wrong: west and south are negative"],
     ),
     Kind("an empty file", one(b""), says=["expected a CSV file with a heading, got an empty file"]),
     Kind("a heading alone", one(text([])), says=["expected at least one valid trip, got no rows"]),
