@@ -79,8 +79,8 @@ def test_off_a_terminal_a_long_step_says_how_far_it_is() -> None:
     """Lines come while a step lasts: its name, share or number, and seconds; none of a step that is done, and none afterwards."""
     out = io.StringIO()
     with PlainSteps(Console(file=out, width=40), every_s=0.02) as progress:
-        counted = progress.add_task("counting nyc", total=200.0, completed=50.0)
-        unbounded = progress.add_task("reading [all]", total=None, completed=1_234.0)
+        counted = progress.add_task("counting nyc", total=200.0, completed=50)
+        unbounded = progress.add_task("reading [all]", total=None, completed=1_234)
         started = progress.add_task("starting", total=None)
         finished = progress.add_task("finished", total=1.0)
         progress.update(finished, completed=1.0)
