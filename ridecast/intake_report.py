@@ -11,7 +11,7 @@ from ledger.store.tally_files import clear_tallies, read_tallies
 from schemas.errors import RidecastError
 from schemas.events.measures import MEASURES
 from schemas.events.rides import Uncounted
-from schemas.events.tally import IntakeTally, Totals, totals_of
+from schemas.events.tally import IntakeTally, Totals, main_example, totals_of
 from schemas.regions import Region, load_region, shipped_regions
 from state.counting.guess import guess_region
 
@@ -106,13 +106,7 @@ class IntakeReport:
 def complaint(region: Region, found: Totals, tallies: Sequence[IntakeTally], home: Path) -> str:
     """What is wrong with the events of a run: numbers, an example, a guess, and where to look."""
     parts = [f"{region.id}: {found.words()}"]
-    if found.rejected:
-        reason = max(found.rejected, key=lambda name: found.rejected[name])
-        for tally in tallies:
-            if (example := tally.examples.get(reason)) is not None:
-                parts.append(f"for example partition {tally.partition}, offset {example.offset}: {reason}: {example.detail}")
-                parts += [example.guess] if example.guess else []
-                break
+    parts += main_example(tallies, found)
     if why := _uncounted(region, found, tallies):
         parts.append(why)
     if found.rejected:

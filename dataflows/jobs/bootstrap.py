@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sources import FileRides, RideSource
+from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from dataflows.stream.start import limits_of
@@ -22,6 +23,7 @@ from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
 from schemas.events.measures import KINDS, MEASURES, RideKind, measure_named
 from schemas.events.rides import Int64s, UInt64s, Uncounted
+from schemas.events.tally import IntakeTally, main_example, totals_of
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
@@ -49,12 +51,14 @@ class CountedRides:
         events: Number of events read, of any kind and region.
         span: First and last slot with a ride of the region, including slots after the requested ones; None without a ride.
         other_kind: Accepted events of the region that none of its measures counts.
+        became: What became of the events, in words.
     """
 
     counts: list[CountColumns]
     events: int
     span: tuple[int, int] | None
     other_kind: int = 0
+    became: str = ""
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
@@ -160,9 +164,21 @@ def count_rides(
     total = sum(end - start for start, end in map(source.bounds, partitions))
     done, batches, other_kind = 0, 0, 0
     seen: list[int] = []  # first and last slot so far
+    tallies: list[IntakeTally] = []
     for partition in partitions:
+        watch = IntakeWatch(None, partition, [region], rules.skew_s)  # A run beside this may be writing its own tallies.
+        tallies.append(watch.tally)
         pump = PartitionPump(
-            source, partition, [plan], Decoder((region.id,)), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=True
+            source,
+            partition,
+            [plan],
+            Decoder((region.id,)),
+            rules,
+            rejects,
+            limits_of(stores.settings),
+            time.monotonic,
+            bounded=True,
+            watch=watch,
         )
         while not pump.ended:
             for partial in pump.step():
@@ -182,7 +198,8 @@ def count_rides(
         done += pump.received
         pump.close()
     rejects.close()
-    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None, other_kind)
+    became = _became(region, tallies)
+    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None, other_kind, became)
 
 
 def _check_kinds(region: Region, counted: CountedRides, source: RideSource) -> None:
@@ -211,12 +228,26 @@ def _kinds_in(region: Region, source: RideSource) -> list[RideKind]:
     return [KINDS[kind] for kind in sorted(found)]
 
 
+def _became(region: Region, tallies: list[IntakeTally]) -> str:
+    """What became of the events, with an example and the likely mistake."""
+    found = totals_of(tallies, region.id)
+    kinds, others = (found.uncounted.get(name, 0) for name in (Uncounted.OTHER_KIND, Uncounted.OTHER_REGION))
+    parts = [found.words()]
+    if kinds:
+        wanted = ", ".join(f"{name} counts {MEASURES[name].kind}" for name in region.measures)
+        parts.append(f"{kinds:,} are of kinds that its measures do not count ({wanted})")
+    if others:
+        names = sorted({name for tally in tallies for name in tally.others})
+        parts.append(f"{others:,} are of other regions ({', '.join(map(repr, names))})")
+    return "; ".join([*parts, *main_example(tallies, found)])
+
+
 def _check_span(region: Region, counted: CountedRides, until: str) -> None:
     """Check that history exists before a date and reaches it: a model would learn days without rides as zeros."""
     if counted.span is None:
         raise UsageError(
             f"region {region.id}: expected rides before {until}, found none of this region among {counted.events:,} events; "
-            "give the --region that they belong to, or start with --no-history"
+            f"give the --region that they belong to, or start with --no-history ({counted.became})"
         )
     zone = ZoneInfo(region.timezone)
     first, last = (datetime.fromtimestamp(slot * region.slot_us / 1e6, UTC).astimezone(zone).date() for slot in counted.span)

@@ -30,7 +30,7 @@ class IntakeWatch:
     """Counts what a pump has read and writes it to the home, at most once per second.
 
     Args:
-        home: Where the tally is written.
+        home: Where the tally is written; None for nowhere.
         partition: Its number.
         regions: The regions that are counted.
         skew_s: How far an event may be ahead of its log time.
@@ -40,7 +40,7 @@ class IntakeWatch:
 
     def __init__(
         self,
-        home: Path,
+        home: Path | None,
         partition: int,
         regions: Sequence[Region],
         skew_s: int,
@@ -83,7 +83,7 @@ class IntakeWatch:
     def write(self, *, now: bool = False) -> None:
         """Write the tally if it has changed and the last one is old enough, or `now`."""
         at = self._clock()
-        if not self._changed or (at - self._written_at < WRITE_EVERY_S and not now):
+        if self._home is None or not self._changed or (at - self._written_at < WRITE_EVERY_S and not now):
             return
         self.tally.at_us = self._now_us()
         try:

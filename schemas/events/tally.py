@@ -121,3 +121,18 @@ def totals_of(tallies: Iterable[IntakeTally], region: str) -> Totals:
             out.add({f"{REJECTED}{reason}": number for reason, number in found.rejected.items()})
             out.add({f"{UNCOUNTED}{reason}": number for reason, number in found.uncounted.items()})
     return out
+
+
+def main_example(tallies: Iterable[IntakeTally], found: Totals) -> list[str]:
+    """An event that was rejected for the most frequent reason, and the likely mistake; empty where none was.
+
+    >>> tally = IntakeTally(2, 0, 0, examples={"bad_id": Example(7, "expected an event_id")})
+    >>> main_example([tally], Totals(9, rejected={"bad_id": 9}))
+    ['for example partition 2, offset 7: bad_id: expected an event_id']
+    """
+    reason = max(found.rejected, key=lambda name: found.rejected[name], default="")
+    for tally in tallies:
+        if (example := tally.examples.get(reason)) is not None:
+            text = f"for example partition {tally.partition}, offset {example.offset}: {reason}: {example.detail}"
+            return [text, example.guess] if example.guess else [text]
+    return []

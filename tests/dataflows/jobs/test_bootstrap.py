@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -179,11 +180,13 @@ def test_a_date_far_from_the_rides_is_refused(
 
 @pytest.mark.parametrize("merge_every", [1, 200])
 def test_rides_of_another_region_are_reported(stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, merge_every: int) -> None:
-    """If no event belongs to the region, the message has the number of events read."""
+    """If no event belongs to the region, the message has the number of events read, and the regions that they are of."""
     monkeypatch.setattr("dataflows.jobs.bootstrap.MERGE_EVERY_BATCHES", merge_every)
     events = sum(len(log) for log in WORLD.logs)
-    with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region"):
+    with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region") as said:
         bootstrap_region(stores, load_region("tehran"), rides, NEXT_DAY)
+    assert re.search(r"\([\d,]+ events read, .* are of other regions \('small'\); for example partition ", str(said.value))
+    assert not (stores.settings.home / "intake").exists()
     stores.close()
 
 
