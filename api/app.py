@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import (
@@ -32,9 +31,6 @@ from ledger.store.log import Ledger
 from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
-
-SMALLEST_COMPRESSED_BYTES = 2_000
-COMPRESSION = 4  # of 9: compresses a full response of 3,100 cells 10 times in 15 ms
 
 RESOURCES: tuple[Operation, ...] = (
     *regions.OPERATIONS,
@@ -70,7 +66,7 @@ class NoSniff:
 def create_app(
     ledger: Ledger,
     blobs: Blobs,
-    store: OnlineStore,
+    store: OnlineStore | None,
     regions: Sequence[str],
     settings: Settings,
     clock: Callable[[], float],
@@ -80,18 +76,23 @@ def create_app(
     """The API over open stores.
 
     Args:
-        ledger, blobs, store: Open; the caller closes them.
+        ledger, blobs, store: Open; the caller closes them. Without a store newest forecasts come from the ledger.
         regions: Names of the regions to serve, bootstrapped or not.
         settings: Parsed by the caller.
         clock: Seconds since 1970, UTC, such as time.time.
         accesses: Counts every answer, if accesses are recorded.
         spool: Takes what clients may write, if they may.
     """
-    context = ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool)
+    return application(ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool))
+
+
+def application(context: ApiContext) -> Starlette:
+    """The API over a context, which a `Watcher` may keep up to date."""
     middleware = [
         Middleware(NoSniff),
-        Middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=COMPRESSION),
         Middleware(CatchAll),
     ]
     routes = [operation.route(context) for operation in OPERATIONS]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False  # The address of a redirect would be made from the Host that the client sends.
+    return app
