@@ -106,6 +106,8 @@ class NewestIssues:
     def _from_store(self, view: RegionView, measure: str, stored: Stored[ForecastIssued]) -> bytes | None:
         """The blob of an issue if the online store has that issue of this log, else None; says why, once."""
         place = view.region.id, measure
+        if self._store is None:
+            return None
         try:
             blob, why = self._look(view, measure, stored) if self._store_answers() else (None, "does not answer")
         except RidecastError as cause:

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -56,13 +56,15 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         context = ApiContext(ledger, blobs, open_store(settings), regions, settings, time.time, accesses, spool)
         context.watch()
         context.probes.start(ended)
+        ending = Ending(stop)
         # Daemons, here and elsewhere: what hangs in a store must not keep the process from ending.
-        threads.append(threading.Thread(target=Watcher(context).run, args=(ended,), name="watcher", daemon=True))
-        server = limited_server(application(context), Connections(places(settings.api_connections)), settings.log_level, stop)
+        threads.append(threading.Thread(target=ending.guard(Watcher(context).run), args=(ended,), name="watcher", daemon=True))
+        server = limited_server(application(context), Connections(places(settings.api_connections)), settings.log_level, ending)
         for thread in threads:
             thread.start()
         log.info("listening at http://%s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])
+        ending.raise_failure()
     finally:
         ended.set()
         for thread in threads:
@@ -74,12 +76,49 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
             ledger.close()
 
 
+class Ending:
+    """The stop of the process, also when a background thread fails: an API whose data no longer changes must not live on.
+
+    Args:
+        stop: The caller's.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._failure: Exception | None = None
+
+    def is_set(self) -> bool:
+        """Whether to end."""
+        return self._failure is not None or self._stop.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As of `Stop`."""
+        return self._stop.wait(timeout) or self.is_set()
+
+    def guard(self, run: Callable[[Stop], None]) -> Callable[[Stop], None]:
+        """The function, whose failure ends the process."""
+
+        def guarded(ended: Stop) -> None:
+            try:
+                run(ended)
+            except Exception as cause:  # `raise_failure` raises it in the main thread.
+                self._failure = cause
+
+        return guarded
+
+    def raise_failure(self) -> None:
+        """Raise what a guarded function raised."""
+        if self._failure is not None:
+            raise self._failure
+
+
 def limited_server(app: ASGIApp, connections: Connections, log_level: str, stop: Stop) -> "StoppableServer":
     """A server of an application within the limits of connections."""
     config = uvicorn.Config(
         app,
         http=protocol_for(connections),
         ws="none",
+        log_config=None,  # else uvicorn writes in a format of its own, past our handlers
         log_level=log_level,
         access_log=False,
         lifespan="off",

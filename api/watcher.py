@@ -1,11 +1,11 @@
 """Keeps what is answered from memory up to date with the ledger, in one thread outside the path of requests."""
 
 import logging
-from contextlib import closing
+from contextlib import closing, suppress
 
 from api.context import ApiContext
 from ledger.views.follow import Pace, Stop
-from schemas.errors import RidecastError
+from schemas.errors import RidecastError, StoreUnavailable
 from schemas.records.records import region_log
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,19 @@ class Watcher:
         for name in self._context.regions:
             try:
                 self._context.refresh(name)
-            except RidecastError as cause:
+            except Exception as cause:  # Whatever one region raises, the others are served.
                 if self._failed.get(name) != str(cause):
-                    log.error("region %s: cannot be read: %s; it is served as it was last read, and read again", name, cause)
+                    trace = None if isinstance(cause, RidecastError) else cause
+                    said = "region %s: cannot be read: %s; it is served as it was last read, and read again"
+                    log.error(said, name, cause, exc_info=trace)
                 self._failed[name] = str(cause)
             else:
                 if self._failed.pop(name, None) is not None:
                     log.info("region %s: read again", name)
-        if not self._failed and self._context.monotonic() >= self._next_sizes_s:
+        if self._context.monotonic() >= self._next_sizes_s:
             self._next_sizes_s = self._context.monotonic() + SIZES_EVERY_S
-            self._context.read_sizes()
+            with suppress(StoreUnavailable):
+                self._context.read_sizes()
         return not self._failed
 
     def run(self, stop: Stop) -> None:
