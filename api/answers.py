@@ -82,11 +82,20 @@ class PiecewiseResponse(Response):
 
 def respond_prepared(cache: CachePolicy, version: str, data: bytes, media_type: str, *, gzipped: bool, **more: str) -> Response:
     """A response with bytes that are ready to send; `more` are further headers, with _ for -."""
-    headers = _headers(cache, version) | {name.replace("_", "-"): value for name, value in more.items()}
+    response = PiecewiseResponse() if len(data) > PIECE_BYTES else Response()
+    response.body = data
+    # As `Response` would make them, in half the time.
+    response.raw_headers = [
+        (b"cache-control", cache.value.encode()),
+        (b"vary", b"Accept-Encoding"),
+        (b"etag", f'W/"{version}"'.encode()),
+        (b"content-length", b"%d" % len(data)),
+        (b"content-type", media_type.encode()),
+    ]
     if gzipped:
-        headers["content-encoding"] = "gzip"
-    kind = PiecewiseResponse if len(data) > PIECE_BYTES else Response
-    return kind(data, 200, headers, media_type)
+        response.raw_headers.append((b"content-encoding", b"gzip"))
+    response.raw_headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in more.items()]
+    return response
 
 
 def to_json(body: object) -> bytes:

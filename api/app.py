@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import (
     acknowledgements,
@@ -33,8 +31,8 @@ from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
 
 RESOURCES: tuple[Operation, ...] = (
+    *forecasts.OPERATIONS,  # First: routes are tried in this order, and most requests are for forecasts.
     *regions.OPERATIONS,
-    *forecasts.OPERATIONS,
     *proofs.OPERATIONS,
     *history.OPERATIONS,
     *tracks.OPERATIONS,
@@ -46,21 +44,6 @@ RESOURCES: tuple[Operation, ...] = (
     *acknowledgements.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
-
-
-class NoSniff:
-    """Tells browsers not to guess the content type."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_header(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-content-type-options"] = "nosniff"
-            await send(message)
-
-        await self._app(scope, receive, with_header)
 
 
 def create_app(
@@ -88,10 +71,7 @@ def create_app(
 
 def application(context: ApiContext) -> Starlette:
     """The API over a context, which a `Watcher` may keep up to date."""
-    middleware = [
-        Middleware(NoSniff),
-        Middleware(CatchAll),
-    ]
+    middleware = [Middleware(CatchAll)]
     routes = [operation.route(context) for operation in OPERATIONS]
     app = Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False  # The address of a redirect would be made from the Host that the client sends.

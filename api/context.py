@@ -12,6 +12,7 @@ from api.newest import NewestIssues
 from api.points import Points
 from api.probes import Probe, Probes
 from api.problems import Problem, bad_value
+from api.recent import RecentAnswers
 from api.threads import StoreThreads
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
@@ -84,7 +85,9 @@ class ApiContext:
         self.probes = Probes(probes_of(ledger, blobs, store))
         self.threads = StoreThreads(self.probes.answered_since)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"))
+        self.recent = RecentAnswers()
         self._clock = clock
+        self._generation = 0  # of what is in memory
         self._views: dict[str, RegionView] = {}
         self._paces: dict[str, ClosePace] = {}
         self._watched: set[str] = set()  # regions that `refresh` has read at least once since `watch`
@@ -95,6 +98,10 @@ class ApiContext:
     def now_us(self) -> int:
         """Microseconds since 1970, UTC."""
         return int(self._clock() * US_PER_S)
+
+    def token(self) -> tuple[int, int]:
+        """Changes with what is in memory, and each second."""
+        return self._generation, int(self._clock())
 
     # --- what is in memory -----------------------------------------------------------------------
 
@@ -113,10 +120,13 @@ class ApiContext:
         Raises:
             RidecastError: the ledger cannot be read; what was read before is still served.
         """
+        before = self._views.get(name)
+        size = before.size if before is not None else 0
         view = self._current(name)
         if view is not None:
-            for measure in view.region.measures:
-                self.newest.refresh(view, measure)
+            changed = [self.newest.refresh(view, measure) for measure in view.region.measures]
+            if view is not before or view.size != size or any(changed):
+                self._generation += 1
             if view.newest is not None:
                 self._paces[name].observe(self.monotonic(), view.newest.slot)
         if self._watching:

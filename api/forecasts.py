@@ -47,6 +47,7 @@ from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import Fallback, ForecastIssued, SlotStatus
 from schemas.regions import US_PER_S, Region
 
+PAST = frozenset(("target", "known_at"))  # parameters that ask for another issue than the newest
 MOST_CELLS = 1_000  # in one query
 ALL = "all"
 CELLS: JsonSchema = {"type": "string", "maxLength": 13 * MOST_CELLS}
@@ -113,7 +114,7 @@ def from_memory(context: ApiContext, request: Request) -> bool:
 
 
 def _asks_for_past(request: Request) -> bool:
-    return "target" in request.query_params or "known_at" in request.query_params
+    return bool(request.scope["query_string"]) and not PAST.isdisjoint(request.query_params)
 
 
 # --- the newest issue, from memory ---------------------------------------------------------------
@@ -294,5 +295,6 @@ OPERATIONS = (
         ),
         (404, 406, 409, 422, 503),
         in_memory=from_memory,
+        repeats=True,
     ),
 )

@@ -70,7 +70,7 @@ class NewestIssues:
             del self._held[place]
 
     def refresh(self, view: RegionView, measure: str) -> bool:
-        """Take the newest issue of a log as its view has it; returns whether there is another one than before.
+        """Take the newest issue of a log as its view has it; returns whether it, or its source, is another one than before.
 
         Raises:
             RidecastError: the ledger's blob is needed and cannot be read; the issue before it is still held.
@@ -88,7 +88,7 @@ class NewestIssues:
         if held is not None and same:
             if source is not held.source:
                 self._held[place] = Held(held.issue, held.entry, source)
-            return False
+            return source is not held.source
         record = stored.record
         if blob is None:
             blob = self._blobs.get(record.blob) if record.blob else b""

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5  # keeps clients from retrying in a tight loop
+NO_SNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess the content type
 LONGEST_DETAIL, LONGEST_PATH, LONGEST_FIELD = 500, 200, 100  # characters
 
 
@@ -122,7 +123,7 @@ def _unexpected() -> Problem:
 
 
 class CatchAll:
-    """Outermost layer: logs an uncaught exception once and responds without its stack trace."""
+    """Outermost layer: logs an uncaught exception once and responds without its stack trace; adds the header of every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -135,7 +136,9 @@ class CatchAll:
 
         async def watch(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], NO_SNIFF]  # Not in place: a response may be sent again.
             await send(message)
 
         try:
@@ -146,7 +149,7 @@ class CatchAll:
             log.exception("%s %s failed", scope["method"], shortened(scope["path"], LONGEST_PATH))
             if started:
                 raise  # Part of the response was sent; only closing the connection tells the client.
-            await respond(Request(scope), _unexpected())(scope, receive, send)
+            await respond(Request(scope), _unexpected())(scope, receive, watch)
 
 
 HANDLERS = {Problem: on_problem, HTTPException: on_http_exception, RidecastError: on_ridecast_error}

@@ -56,6 +56,7 @@ class Operation:
         handler: Makes the response.
         in_memory: Whether the handler finds all that it needs for a request in memory. If so it runs at once, in the event
             loop; otherwise in one of few threads and with a time limit, because it may wait for a store.
+        repeats: Whether an answer from memory may be repeated within the same second, until the data changes.
         body: JSON Schema of the response.
         parameters: All accepted parameters; any other name in the query is rejected.
         problems: Error statuses that it may return.
@@ -79,6 +80,7 @@ class Operation:
     takes: JsonSchema | None = None
     status: int = 200
     in_memory: Callable[[ApiContext, Request], bool] = never
+    repeats: bool = False
 
     @property
     def openapi_path(self) -> str:
@@ -113,8 +115,14 @@ class Operation:
         async def answered(request: Request) -> Response:
             if self.takes is not None and context.settings.api_writes == "on":  # Else nothing that a stranger sends is read.
                 request.state.body = await read_json(request, self.takes)
+            token = context.token() if self.repeats else None
+            if self.repeats and (recent := context.recent.find(token, request)) is not None:
+                return recent
             if self.in_memory(context, request):
-                return checked(request)
+                response = checked(request)
+                if self.repeats and token == context.token():
+                    context.recent.keep(request, response)
+                return response
             return await context.threads.run(lambda: checked(request))
 
         async def counted(request: Request) -> Response:

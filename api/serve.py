@@ -33,6 +33,7 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5  # time for open requests to finish after the stop
+STORE_S = 1.0  # Redis answers in milliseconds, and without it the ledger answers
 THREAD_S = 1.0  # time for each background thread to finish after that
 BACKLOG = 1_024  # connections that the system holds until they are accepted
 SWEEP_TICKS = 5  # of 0.1 s
@@ -203,4 +204,4 @@ def open_store(settings: Settings) -> OnlineStore | None:
         return None
     import redis
 
-    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
+    return RedisStore(redis.Redis.from_url(settings.redis, socket_timeout=STORE_S, socket_connect_timeout=STORE_S), settings.instance)
