@@ -1,8 +1,8 @@
 """Limits of connections that uvicorn does not have: how many, how long they may be silent, and how long they may be slow.
 
-A connection *waits* while the client owes bytes: before and between requests, and until a request is complete. It
-*answers* from then on until the response is written. When all places are taken the connection that has waited longest
-gives its place to the new one, so that thousands of half-open connections do not keep others out.
+A connection *waits* from its first byte, or its beginning, until a request is complete; it *answers* until the response
+is written; then it is *idle*. When all places are taken, the connection that has waited longest gives its place to the
+new one, so that thousands of half-open connections do not keep others out; then the one that has been idle longest.
 """
 
 import asyncio
@@ -46,17 +46,18 @@ class Connections:
     def __init__(self, most: int, *, request_s: float = REQUEST_S, response_s: float = RESPONSE_S) -> None:
         self.most, self.request_s, self.response_s = most, request_s, response_s
         self.open = 0
-        self.waiting: dict[LimitedProtocol, None] = {}  # longest waiting first
+        self.waiting: dict[LimitedProtocol, None] = {}  # whose request is not complete, longest waiting first
+        self.idle: dict[LimitedProtocol, None] = {}  # between two requests, longest idle first
         self.slow: dict[LimitedProtocol, float] = {}  # whose client does not read -> since when, slowest first
 
     def make_room(self) -> bool:
-        """Close the longest waiting connection if all places are taken; false if all are answering."""
+        """Close the longest waiting connection if all places are taken, else the longest idle; false if all are answering."""
         if self.open < self.most:
             return True
-        for oldest in self.waiting:
+        oldest = next(iter(self.waiting), None) or next(iter(self.idle), None)
+        if oldest is not None:
             oldest.abort()
-            return True
-        return False
+        return oldest is not None
 
     def sweep(self, now_s: float) -> None:
         """Close connections that are past a limit; to be called about twice a second."""
@@ -64,6 +65,11 @@ class Connections:
             connection.give_up()
         for connection in [c for c, since_s in self.slow.items() if now_s - since_s > self.response_s]:
             connection.abort()
+
+    def forget(self, connection: "LimitedProtocol") -> None:
+        """A connection is being closed."""
+        for group in (self.waiting, self.idle, self.slow):
+            group.pop(connection, None)
 
     def add_slow(self, connection: "LimitedProtocol", now_s: float) -> None:
         """A client has stopped reading; the slowest one is cut off when there are too many."""
@@ -94,27 +100,33 @@ class LimitedProtocol(H11Protocol):
             return
         self._counted = False
         self.limits.open -= 1
-        self.limits.waiting.pop(self, None)
-        self.limits.slow.pop(self, None)
+        self.limits.forget(self)
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if not self._counted:
             return
-        if self.timeout_keep_alive_task is not None:
-            self._since_s = self.loop.time()  # the first byte of the next request
+        if self in self.limits.idle:  # the first byte of the next request
+            del self.limits.idle[self]
+            self.limits.waiting[self] = None
+            self._since_s = self.loop.time()
         super().data_received(data)
 
     def handle_events(self) -> None:
         super().handle_events()
         if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE):
             self.limits.waiting.pop(self, None)
+            self.limits.idle.pop(self, None)  # a request that came before the last one was answered
+        elif self in self.limits.idle and self.conn.trailing_data[0]:
+            del self.limits.idle[self]
+            self.limits.waiting[self] = None
 
     def on_response_complete(self) -> None:
         self._since_s = self.loop.time()
+        self.limits.waiting.pop(self, None)
         if self._counted:
-            self.limits.waiting[self] = None  # before further requests of the same connection are handled
+            self.limits.idle[self] = None
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -127,7 +139,7 @@ class LimitedProtocol(H11Protocol):
 
     def reads_too_long(self, since_s: float) -> bool:
         """Whether the request that is being read began before a time; idle connections have a timer of their own."""
-        return self._since_s < since_s and self.timeout_keep_alive_task is None
+        return self._since_s < since_s
 
     def give_up(self) -> None:
         """Close with 408, or without a word if the client has sent nothing."""
@@ -136,12 +148,11 @@ class LimitedProtocol(H11Protocol):
         if begun and not answering:
             self.transport.write(TIMED_OUT)
         self.transport.close()
-        self.limits.waiting.pop(self, None)
+        self.limits.forget(self)
 
     def abort(self) -> None:
         """Close at once."""
-        self.limits.waiting.pop(self, None)
-        self.limits.slow.pop(self, None)
+        self.limits.forget(self)
         self.transport.abort()
 
 

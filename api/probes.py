@@ -46,21 +46,18 @@ class Probe:
         self._asked_s: float | None = None  # when the open request was sent
         self._good_asked_s: float | None = None  # when the last answered request was sent
         self._good_s = 0.0  # when it was answered
-        self._failed = False
+        self._failed: Exception | None = None
+        self._said_ok = True
 
     def ask(self) -> None:
-        """Ask once, and log when the store stops answering or answers again."""
+        """Ask once."""
         asked_s = self._asked_s = self._clock()
         try:
             self._ping()
         except Exception as cause:  # Whatever a failing store raises, its state must be known.
-            if not self._failed:
-                log.error("%s does not answer: %s", self.name, cause)
-            self._failed = True
+            self._failed = cause
         else:
-            if self._failed:
-                log.info("%s answers again", self.name)
-            self._good_asked_s, self._good_s, self._failed = asked_s, self._clock(), False
+            self._good_asked_s, self._good_s, self._failed = asked_s, self._clock(), None
         self._asked_s = None
 
     def run(self, stop: Stop) -> None:
@@ -69,6 +66,18 @@ class Probe:
             self.ask()
             stop.wait(EVERY_S)
 
+    def say_changes(self) -> None:
+        """Log when the store has stopped answering, or answers again; to be called again and again."""
+        state, cause = self.state(), self._failed
+        if state.ok is not self._said_ok:
+            if state.ok:
+                log.info("%s answers again", self.name)
+            elif cause is not None or state.age_s is not None:
+                log.error("%s does not answer: %s", self.name, cause or f"last answer {state.age_s:.1f} s ago")
+            else:
+                return  # not asked yet
+            self._said_ok = state.ok
+
     def state(self) -> StoreState:
         """The store as last seen."""
         now_s, asked_s, good_asked_s = self._clock(), self._asked_s, self._good_asked_s
@@ -76,7 +85,7 @@ class Probe:
         if good_asked_s is None:
             return StoreState(self.name, False, None, None)
         ms = round((self._good_s - good_asked_s) * 1000, 3)
-        return StoreState(self.name, not self._failed and not hangs, ms, round(max(0.0, now_s - self._good_s), 1))
+        return StoreState(self.name, self._failed is None and not hangs, ms, round(max(0.0, now_s - self._good_s), 1))
 
     def answered_since(self, at_s: float) -> bool:
         """Whether a request that was sent after a time, monotonic seconds, was answered."""
@@ -100,6 +109,12 @@ class Probes:
         for probe in self._probes.values():
             # A daemon: it hangs with its store, and must not keep the process from ending.
             threading.Thread(target=probe.run, args=(stop,), name=f"probe of {probe.name}", daemon=True).start()
+        threading.Thread(target=self._say_changes, args=(stop,), name="probes", daemon=True).start()
+
+    def _say_changes(self, stop: Stop) -> None:
+        while not stop.wait(EVERY_S):
+            for probe in self._probes.values():
+                probe.say_changes()
 
     def ask(self) -> None:
         """Ask every store once, now."""

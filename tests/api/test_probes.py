@@ -9,7 +9,7 @@ from api.probes import Probe, Probes
 from schemas.errors import StoreUnavailable
 
 
-def test_a_store_that_hangs_is_not_ok() -> None:
+def test_a_store_that_hangs_is_not_ok(caplog: pytest.LogCaptureFixture) -> None:
     """While a request hangs its age grows, and after a second the store counts as not answering; then it is ok again."""
     now, hanging, back = [100.0], threading.Event(), threading.Event()
 
@@ -29,6 +29,10 @@ def test_a_store_that_hangs_is_not_ok() -> None:
     assert probe.state().ok
     now[0] = 111.5
     assert (False, 11.5) == (probe.state().ok, probe.state().age_s)
+    with caplog.at_level(logging.ERROR):
+        probe.say_changes()
+        probe.say_changes()
+    assert ["ledger does not answer: last answer 11.5 s ago"] == [record.getMessage() for record in caplog.records]
     assert not probe.answered_since(105)
     back.set()
     thread.join()
@@ -48,7 +52,9 @@ def test_only_a_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         for state in (False, True, True, True, False, False):
             away[0] = state
+            probe.say_changes()
             probe.ask()
+            probe.say_changes()
     assert ["online_store does not answer: Redis refuses", "online_store answers again"] == [r.getMessage() for r in caplog.records]
 
 
