@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import click
 
+from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
 
@@ -57,6 +58,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point: prints an error as one line on stderr; RIDECAST_TRACEBACK=1 adds a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    owner_only()
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(prog_name="ridecast", standalone_mode=False)
