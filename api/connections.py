@@ -101,7 +101,6 @@ class LimitedProtocol(H11Protocol):
         self._counted = False
         self.limits.open -= 1
         self.limits.forget(self)
-        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

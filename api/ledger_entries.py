@@ -20,6 +20,9 @@ from schemas.records.records import RunStarted
 REDACTED: dict[str, tuple[str, ...]] = {RunStarted.__name__: ("host", "packages", "source")}
 
 
+LONGEST_NAME = 100  # of a log, characters; a longer one is no name of a file
+
+
 def get_logs(context: ApiContext, request: Request) -> Response:
     """GET /v1/ledger"""
     heads = [(log, context.ledger.head(log)) for log in context.ledger.logs()]
@@ -62,13 +65,15 @@ def log_of(context: ApiContext, request: Request) -> str:
         Problem: it does not exist, or it has no entries.
     """
     log: str = request.path_params["log"]
-    if not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size:  # A log's name becomes a file name, so its form is checked first.
+    if (
+        len(log) > LONGEST_NAME or not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size
+    ):  # A log's name becomes a file name: its form is checked first.
         known = ", ".join(context.ledger.logs()) or "none"
         raise Problem(404, "unknown-log", f"log: expected one of {known}, got {log!r}", field="log")
     return log
 
 
-LOG_TEXT: JsonSchema = {"type": "string", "pattern": f"^{LOG_NAME.pattern}$", "maxLength": 100}
+LOG_TEXT: JsonSchema = {"type": "string", "pattern": f"^{LOG_NAME.pattern}$", "maxLength": LONGEST_NAME}
 LOG = Parameter("log", "Name of a log, including its slash.", LOG_TEXT, "path", "region/nyc")
 ENTRY = record_of(
     log=TEXT,

@@ -96,7 +96,8 @@ def _covered(context: ApiContext, log: str) -> int:
 
 
 BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}
-PATH = Parameter("path", "Index of the tile in groups of three digits, with .p/width if it is partial.", TEXT, "path", "000.p/5")
+TILE_PATH: JsonSchema = {"type": "string", "pattern": r"^(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[0-9]{1,3})?$"}
+PATH = Parameter("path", "Index of the tile in groups of three digits, with .p/width if it is partial.", TILE_PATH, "path", "000.p/5")
 HEAD = record_of(size=INTEGER, root=DIGEST)
 
 OPERATIONS = (
