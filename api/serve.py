@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 DRAIN_S = 5  # time for open requests to finish after the stop
 STORE_S = 1.0  # Redis answers in milliseconds, and without it the ledger answers
 THREAD_S = 1.0  # time for each background thread to finish after that
+ACCEPTED_AT_ONCE = 32  # asyncio accepts as many before it looks at other connections; each takes 0.1 ms
 BACKLOG = 1_024  # connections that the system holds until they are accepted
 SWEEP_TICKS = 5  # of 0.1 s
 
@@ -124,7 +125,7 @@ def limited_server(app: ASGIApp, connections: Connections, log_level: str, stop:
         access_log=False,
         lifespan="off",
         server_header=False,
-        backlog=BACKLOG,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_keep_alive=IDLE_S,
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=DRAIN_S,
@@ -152,6 +153,11 @@ class StoppableServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has set it to what it accepts at once
 
     async def on_tick(self, counter: int) -> bool:
         if self._connections is not None and counter % SWEEP_TICKS == 0:

@@ -12,9 +12,11 @@ import pytest
 
 from api.connections import places
 from tests.api.town import Town
-from tests.faults.api_process import FORECASTS, Served, served
+from tests.faults.api_process import FORECASTS, Served, copy_town, served
+from tests.services.postgres import PostgresServer
 
-SLOW = 2_000
+SLOW, HANGING = 2_000, 60
+ENTRY = "/v1/ledger/region/nyc/entries/3"  # read from the ledger at each request
 HEALTH_S = 0.05
 MOST_GROWTH_BYTES = 150 << 20
 MOST_LOG_BYTES = 200_000
@@ -39,6 +41,24 @@ def open_slow(api: Served, number: int) -> socket.socket | None:
     return connection
 
 
+def hang(api: Served, hanging: list[socket.socket]) -> list[socket.socket]:
+    """Keep sixty requests open that need the frozen database: those that were answered are asked again."""
+    still = []
+    for connection in hanging:
+        try:
+            answer = connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 503 "), answer[:200]
+            connection.close()
+        except BlockingIOError:
+            still.append(connection)
+    while len(still) < HANGING:
+        connection = socket.create_connection(("127.0.0.1", api.port), 5)
+        connection.sendall(f"GET {ENTRY} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        connection.setblocking(False)
+        still.append(connection)
+    return still
+
+
 def trickle(connections: list[socket.socket]) -> list[socket.socket]:
     """Send one more byte on each; returns those that are still open."""
     still = []
@@ -55,10 +75,19 @@ def trickle(connections: list[socket.socket]) -> list[socket.socket]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("most", ["4096", "500"], ids=["within the bound", "beyond the bound"])
-def test_two_thousand_slow_connections(growing_town: Town, tmp_path: Path, most: str) -> None:
-    """Health answers within 50 ms and forecasts are served, while 2,000 slow connections come, trickle, end and come again."""
+def test_two_thousand_slow_connections(
+    town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    """Health answers within 50 ms and forecasts are served, while 2,000 slow connections come, trickle, end and come again.
+
+    Meanwhile the database is frozen, and sixty requests hang in it.
+    """
     places(2 * SLOW)  # of this process
-    with served(tmp_path, api_connections=most, api_writes="on") as api, httpx.Client(base_url=api.url, timeout=5) as client:
+    copy_town(town, tmp_path, postgres_url)
+    settings = {"api_connections": most, "api_writes": "on", "database": postgres_url}
+    with served(tmp_path, **settings) as api, httpx.Client(base_url=api.url, timeout=5) as client:
+        postgres_server.pause()
+        hanging: list[socket.socket] = []
         before = psutil.Process(api.pid).memory_info().rss
         numbers = itertools.count()
         slow: list[socket.socket] = []
@@ -72,16 +101,18 @@ def test_two_thousand_slow_connections(growing_town: Town, tmp_path: Path, most:
                     break
                 slow.append(opened)
             slow = trickle(slow)
+            hanging = hang(api, hanging)
             for _ in range(3):
                 started_s = time.monotonic()
-                assert 200 == client.get("/v1/health").status_code
+                assert "checks" in client.get("/v1/health").json()
                 health_s.append(time.monotonic() - started_s)
                 assert 200 == client.get(f"{FORECASTS}?top=5").status_code
                 assert 200 == api.get("/v1/live").status_code  # on a new connection
             largest = max(largest, psutil.Process(api.pid).memory_info().rss)
         held, opened_all = len(slow), next(numbers)
-        for connection in slow:
+        for connection in (*slow, *hanging):
             connection.close()
+        postgres_server.resume()
         log_bytes = api.log.stat().st_size
         print(
             f"\n{SLOW} slow connections, bound {most}: {opened_all} opened, {held} held at the end; health median "
