@@ -75,9 +75,7 @@ def trickle(connections: list[socket.socket]) -> list[socket.socket]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("most", ["4096", "500"], ids=["within the bound", "beyond the bound"])
-def test_two_thousand_slow_connections(
-    town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer
-) -> None:
+def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer) -> None:
     """Health answers within 50 ms and forecasts are served, while 2,000 slow connections come, trickle, end and come again.
 
     Meanwhile the database is frozen, and sixty requests hang in it.

@@ -7,6 +7,7 @@ ASKED = "tests/api/test_forecasts.py"
 COUNTED = "tests/api/test_history.py"
 PREPARED = "api/prepared.py"
 NEWEST, FRESH = "tests/api/test_newest.py", "tests/api/test_freshness.py"
+HELD, STRANGERS = "tests/api/test_connections.py", "tests/api/test_strangers.py"
 STALE = "tests/ledger/views/online/test_redis.py"
 
 MUTANTS = (
@@ -31,6 +32,20 @@ MUTANTS = (
     Mutant("compressed with the age of the first answer", PREPARED, "last is None or last.said != said", "last is None", (ASKED,)),
     Mutant("another ledger's chunks served", "api/newest.py", "if issue.entry != stored.payload or", "if", (NEWEST,)),
     Mutant("chunks served without their digest", "api/newest.py", "or digest != stored.record.blob", "", (NEWEST,)),
+    Mutant("slow requests are never ended", "api/connections.py", "return self._since_s < since_s", "return False", (HELD,)),
+    Mutant(
+        "the newest connection makes room",
+        "api/connections.py",
+        "next(iter(self.waiting), None)",
+        "next(reversed(self.waiting), None)",
+        (HELD,),
+    ),
+    Mutant("slow readers are kept", "api/connections.py", "if now_s - since_s > self.response_s", "if False", (HELD,)),
+    Mutant(
+        "threads left behind are forgotten", "api/threads.py", "self._threads + self._waiting:", "10**6:", ("tests/api/test_threads.py",)
+    ),
+    Mutant("hosts shown to strangers", "api/ledger_entries.py", "if redacted and isinstance", "if False and isinstance", (STRANGERS,)),
+    Mutant("gzip sent to who refuses it", "api/answers.py", '"*", 0.0))) > 0', '"*", 0.0))) >= 0', (STRANGERS,)),
     Mutant("a silent stream is live", "ledger/views/freshness.py", "if slots <= stale_after_slots:", "if True:", (FRESH,)),
     Mutant("a silent stream is ready", "api/health.py", "_slots(context, name) > limit", "False", (FRESH,)),
     Mutant(
