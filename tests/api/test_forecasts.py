@@ -140,6 +140,9 @@ def test_data_grows_stale_with_the_clock(growing_town: Town) -> None:
     growing_town.now_s += 15 * 60
     stale = client.get(PATH, if_none_match=fresh.headers["etag"])
     assert (stale.status_code, stale.json()["age_s"], stale.json()["stale"]) == (200, 960, True)
+    known = client.get(f"{PATH}?known_at=2014-06-01T00:00").json()
+    assert (True, "stale") == (known["stale"], known["freshness"])
+    assert (False, None) == tuple(client.get(f"{PATH}?target=2014-05-06T00:05").json()[name] for name in ("stale", "freshness"))
 
 
 def test_an_empty_store_is_no_reason_to_be_silent(growing_town: Town) -> None:

@@ -49,9 +49,10 @@ def test_another_entry_at_the_same_index_is_passed_over(growing_town: Town) -> N
     columns = growing_town.columns(growing_town.newest)
     columns.mean[:] += 1_000
     blob = pack_blob(encode_chunks(columns))
-    entry = encode(replace(growing_town._issued(growing_town.newest), online_weight_milli=999))
+    issued = growing_town._issued(growing_town.newest)
+    entry = encode(replace(issued, online_weight_milli=999))
     for issue in (
-        StoredIssue(place, entry, blob),
+        StoredIssue(place, entry, growing_town.blobs.get(issued.blob)),
         StoredIssue(place, growing_town.ledger.read("region/nyc", place, place + 1)[0].payload, blob),
     ):
         growing_town.store = MemoryStore()
