@@ -93,6 +93,7 @@ class ApiContext:
         self._watched: set[str] = set()  # regions that `refresh` has read at least once since `watch`
         self._watching = False
         self._sizes: dict[str, int] = {}
+        self._refreshing: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
@@ -120,18 +121,21 @@ class ApiContext:
         Raises:
             RidecastError: the ledger cannot be read; what was read before is still served.
         """
-        before = self._views.get(name)
-        size = before.size if before is not None else 0
-        view = self._current(name)
-        if view is not None:
-            changed = [self.newest.refresh(view, measure) for measure in view.region.measures]
-            if view is not before or view.size != size or any(changed):
-                self._generation += 1
-            if view.newest is not None:
-                self._paces[name].observe(self.monotonic(), view.newest.slot)
-        if self._watching:
-            self._watched.add(name)
-        return view
+        with self._lock:
+            refreshing = self._refreshing.setdefault(name, threading.Lock())
+        with refreshing:  # Else every request that comes while a long log is first folded would fold it too.
+            before = self._views.get(name)
+            size = before.size if before is not None else 0
+            view = self._current(name)
+            if view is not None:
+                changed = [self.newest.refresh(view, measure) for measure in view.region.measures]
+                if view is not before or view.size != size or any(changed):
+                    self._generation += 1
+                if view.newest is not None:
+                    self._paces[name].observe(self.monotonic(), view.newest.slot)
+            if self._watching:
+                self._watched.add(name)
+            return view
 
     def _current(self, name: str) -> RegionView | None:
         view = self._views.get(name)
@@ -144,11 +148,9 @@ class ApiContext:
         new = RegionView(self.ledger, self.blobs, defined_by(boot), boot)
         if not new.refresh():
             return self._current(name)
-        with self._lock:
-            if self._views.get(name) is view:  # else another thread was faster
-                self.newest.forget(name)
-                self._views[name], self._paces[name] = new, ClosePace(new.region)
-            return self._views[name]
+        self.newest.forget(name)
+        self._views[name], self._paces[name] = new, ClosePace(new.region)
+        return new
 
     def sizes(self) -> dict[str, int]:
         """Size of every log as last read; reads them only where nobody watches."""

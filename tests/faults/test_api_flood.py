@@ -108,9 +108,6 @@ def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, po
                 assert 200 == api.get("/v1/live").status_code  # on a new connection
             largest = max(largest, psutil.Process(api.pid).memory_info().rss)
         held, opened_all = len(slow), next(numbers)
-        for connection in (*slow, *hanging):
-            connection.close()
-        postgres_server.resume()
         log_bytes = api.log.stat().st_size
         print(
             f"\n{SLOW} slow connections, bound {most}: {opened_all} opened, {held} held at the end; health median "
@@ -120,3 +117,36 @@ def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, po
         assert statistics.median(health_s) < HEALTH_S
         assert largest - before < MOST_GROWTH_BYTES
         assert log_bytes < MOST_LOG_BYTES
+        # Both stay open, and the database stays frozen, while the process is told to end, for which `served` gives it 8 s.
+    for connection in (*slow, *hanging):
+        connection.close()
+
+
+def test_accept_errors_do_not_fill_the_log(growing_town: Town, tmp_path: Path) -> None:
+    """A process without free descriptors answers those whom it has, writes a few lines, and accepts again when it can."""
+    with served(tmp_path) as api, httpx.Client(base_url=api.url, timeout=5) as client:
+        assert 200 == client.get("/v1/live").status_code
+        process = psutil.Process(api.pid)
+        limits = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 20, limits[1]))
+        silent = [socket.socket() for _ in range(200)]
+        for connection in silent:
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", api.port))
+        until_s = time.monotonic() + 4
+        while time.monotonic() < until_s:
+            assert 200 == client.get("/v1/live").status_code
+            time.sleep(0.2)
+        process.rlimit(psutil.RLIMIT_NOFILE, limits)
+        for connection in silent:
+            connection.close()
+        deadline_s = time.monotonic() + 10
+        while True:
+            try:
+                assert 200 == api.get("/v1/live", 2).status_code
+                break
+            except OSError:
+                assert time.monotonic() < deadline_s
+        text = api.log.read_text()
+        assert "socket.accept() out of system resource" in text
+        assert len(text) < 50_000
