@@ -76,7 +76,7 @@ def trickle(connections: list[socket.socket]) -> list[socket.socket]:
 @pytest.mark.long
 @pytest.mark.parametrize("most", ["4096", "500"], ids=["within the bound", "beyond the bound"])
 def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer) -> None:
-    """While 2,000 slow connections come and go and sixty requests hang in a frozen database, health takes 50 ms and forecasts are served."""
+    """With 2,000 slow connections and sixty requests that hang in a frozen database, health takes 50 ms and forecasts are served."""
     places(2 * SLOW)  # of this process
     copy_town(town, tmp_path, postgres_url)
     settings = {"api_connections": most, "api_writes": "on", "database": postgres_url}
