@@ -1,7 +1,6 @@
-"""Forecasts as JSON: the fields of a whole issue, one object per cell, and the schema of both."""
+"""Forecasts as JSON: the fields of a whole issue, and one object per cell."""
 
 from api.answers import plain
-from api.resource import DIGEST, FLAG, INTEGER, NUMBER, RIDES, TEXT, TIME, array_of, maybe, record_of
 from api.times import iso, local_iso
 from schemas.events.cells import cell_texts
 from schemas.events.rides import Int64s
@@ -71,28 +70,3 @@ def forecast_rows(
             }
         )
     return out
-
-
-HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
-SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
-FORECASTS = record_of(
-    region=TEXT,
-    measure=TEXT,
-    slot=INTEGER,
-    slot_status=TEXT,
-    target=TIME,
-    target_local=TIME,
-    known_from=TIME,
-    log=TEXT,
-    index=INTEGER,
-    models=array_of(DIGEST),
-    blob=DIGEST,
-    family=TEXT,
-    spread=array_of(SPREAD),
-    online_weight=NUMBER,
-    cells=INTEGER,
-    age_s=INTEGER,
-    stale=FLAG,
-    forecasts=array_of(record_of(cell=TEXT, fallback=TEXT, why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
-    without_forecast=array_of(TEXT),
-)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from ridecast.clean_output import clean_errors
+from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
 from schemas.errors import RidecastError
 from schemas.secrets import clean
@@ -66,6 +67,7 @@ def main() -> None:
 def run_command() -> None:
     """Run the command that the words of the command line name; exits with its status."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    owner_only()
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(prog_name="ridecast", standalone_mode=False)

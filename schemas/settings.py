@@ -95,6 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("mlflow", "", "", None, None, "MLflow tracking; empty: SQLite in home", r"(?:[a-z+0-9]+://.+)?", "a URL", secret=True),
     Setting("api_host", "127.0.0.1", "", None, None, "address that the API listens on", r"[A-Za-z0-9.:-]+", "a host or address"),
     Setting("api_port", 8000, "", 0, 65_535, "port that the API listens on; 0: any free one"),
+    Setting("api_connections", 4_096, "", 16, 100_000, "most open connections to the API; beyond it the longest waiting is closed"),
     Setting("access_log", "off", "", None, None, "whether who read what is recorded in the log `access`", r"off|on", "off or on"),
     Setting("api_writes", "off", "", None, None, "whether clients of the API may write, such as acknowledge", r"off|on", "off or on"),
     Setting(
@@ -120,7 +121,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("read_timeout_s", 1.5, "s", 0.1, 60, "longest wait for PostgreSQL in the API, and for Redis everywhere"),
     Setting("write_timeout_s", 30.0, "s", 1, 3_600, "longest wait for PostgreSQL in processes that write, and in commands"),
     Setting("keep_forecasts_days", 400, "days", 1, 36_500, "age in event time at which `ledger expire` removes forecast chunks"),
-    Setting("stale_after_s", 900, "s", 1, 604_800, "age at which a forecast is reported as stale"),
+    Setting("stale_after_slots", 3.0, "slots", 1, 100_000, "slots without a close after which forecasts are reported as stale"),
+    Setting("unready_after_slots", 12.0, "slots", 1, 1_000_000_000, "slots without a close after which /v1/ready answers 503"),
     Setting(
         "log_level",
         "info",
@@ -173,6 +175,7 @@ class Settings:
     mlflow: str
     api_host: str
     api_port: int
+    api_connections: int
     access_log: Literal["off", "on"]
     api_writes: Literal["off", "on"]
     publish_backlog: Literal["latest", "all"]
@@ -189,7 +192,8 @@ class Settings:
     read_timeout_s: float
     write_timeout_s: float
     keep_forecasts_days: int
-    stale_after_s: int
+    stale_after_slots: float
+    unready_after_slots: float
     log_level: str
     sources: tuple[str, ...]
     unknown: tuple[str, ...]
