@@ -290,6 +290,9 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         connected.close()
         text = f"no answer within {limits.connect_s:g} s"
         raise StoreUnavailable(f"database {host}:{port}: {text}{advice(text)}") from cause
+    except ConnectionError as cause:
+        connected.close()
+        raise StoreUnavailable(f"database {host}:{port}: network error: {cause}{advice('network error')}") from cause
     except BaseException as error:
         connected.close()
         told = server_error(error)
