@@ -124,8 +124,8 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
         raise  # The caller knows the limit, and what a lost connection means.
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: TLS: {cause}") from cause
-    if not answer:
-        raise ConnectionResetError("the server closed the connection")
+    if answer in (b"", b"E"):  # closed, or an error message: the server is starting up or shutting down
+        raise ConnectionResetError("the server accepts no connections")
     if mode == "prefer" and answer == b"N":
         return connected, left
     raise StoreUnavailable(
