@@ -7,6 +7,7 @@ RidecastError
 │   ├── DiscontinuityError   an offset range does not continue the previous one
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a disk, broker or database does not work
+├── SourceMoved           the ride log has changed under a running process; it resumes when it starts again
 ├── Fenced                another process has taken over the writing
 ├── LedgerError           the ledger refuses an operation
 │   ├── ExpectedSizeError    another writer appended first
@@ -62,6 +63,12 @@ class DivergenceError(ContractError):
 
 class StoreUnavailable(RidecastError):
     """A disk, broker or database does not answer; raised from the original error."""
+
+
+class SourceMoved(RidecastError):
+    """The ride log is no longer as it was when this process started: it must start again, and then records what changed."""
+
+    exit_code = 4  # tells a supervisor to start the process again without counting a failure
 
 
 class Fenced(RidecastError):

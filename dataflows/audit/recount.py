@@ -5,7 +5,7 @@ and the offsets that could not be read. Everything else follows from the rides. 
 source no longer has the events that were read then, including those in the deduplication horizon.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from schemas.errors import NotFound
 from schemas.events.codec import Decoder
 from schemas.events.rides import RawBatch, no_rides
 from schemas.records.record_codec import decode
-from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, SourceChanged
 from schemas.regions import Region
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint
@@ -53,26 +53,37 @@ class Stretch:
 
 
 def plan_stretches(
-    boot: RegionBootstrapped, before: SlotClosed | None, shorts: Sequence[HorizonShort], found: Sequence[Close], source: RideSource
+    boot: RegionBootstrapped,
+    before: SlotClosed | None,
+    shorts: Sequence[HorizonShort],
+    found: Sequence[Close],
+    source: RideSource,
+    mine: Callable[[int], bool] = lambda slot: True,
 ) -> list[Stretch]:
     """Divide the slots of recorded closes into stretches.
 
     Args:
         boot: The region's bootstrap.
         before: The slot before the first close; None if that is the region's first slot.
-        shorts: Short horizons recorded before the closes, in order.
+        shorts: Short horizons recorded before the closes, in order, of the same ride log.
         found: The closes of consecutive slots, at least one.
         source: The rides.
+        mine: Whether a slot was counted from this source.
     """
     lowest = {partition: source.bounds(partition)[0] for partition in source.partitions()}
     warmed = {short.partition: short.found_offset for short in shorts}
     out: list[Stretch] = []
     for close in found:
         news = [decode(stored.payload) for stored in close.before]
+        replaced = any(isinstance(record, SourceChanged) for record in news)
+        if replaced:
+            warmed = {}
         warmed |= {short.partition: short.found_offset for short in news if isinstance(short, HorizonShort)}
         # A gap or a short horizon is recorded when a run has just restarted its reads, so a new stretch starts here too.
         if not out or news or not out[-1].held:
-            started = _begin(boot, before, warmed, close.record, lowest)
+            started = _begin(boot, before, warmed, close.record, lowest, replaced=replaced)
+            if not mine(close.record.slot):
+                started = replace(started, held=False)
             if not out or news or started.held:
                 out.append(started)
         out[-1] = replace(out[-1], until_slot=close.record.slot + 1, excuses=_excused(out[-1], close.record))
@@ -81,20 +92,30 @@ def plan_stretches(
 
 
 def _begin(
-    boot: RegionBootstrapped, before: SlotClosed | None, warmed: Mapping[int, int], record: SlotClosed, lowest: Mapping[int, int]
+    boot: RegionBootstrapped,
+    before: SlotClosed | None,
+    warmed: Mapping[int, int],
+    record: SlotClosed,
+    lowest: Mapping[int, int],
+    *,
+    replaced: bool,
 ) -> Stretch:
-    """A new stretch that starts with this slot; its end is set later."""
+    """A new stretch that starts with this slot; its end is set later.
+
+    Args:
+        replaced: Whether the slot is the first one of another ride log, so that all of its partitions are new.
+    """
     points: dict[int, ResumePoint] = {}
-    if before is None:
-        for partition in lowest:
+    cuts = {} if before is None or replaced else {cut.partition: cut for cut in before.partitions}
+    closed_through = boot.start_slot - 1 if before is None else before.slot
+    for partition in (cut.partition for cut in record.partitions):
+        if (cut := cuts.get(partition)) is not None:
+            points[partition] = ResumePoint(cut.open_from, max(cut.cut, cut.open_from), closed_through, cut.largest_us, boot.start_slot)
+        else:
             first = warmed.get(partition, 0)
-            points[partition] = ResumePoint(first, first, boot.start_slot - 1, -1, boot.start_slot)
-    else:
-        for cut in before.partitions:
-            counted_until = max(cut.cut, cut.open_from)
-            points[cut.partition] = ResumePoint(cut.open_from, counted_until, before.slot, cut.largest_us, boot.start_slot)
+            points[partition] = ResumePoint(first, first, closed_through, -1, boot.start_slot)
     read_from = {p: max(0, point.open_from - boot.dedup_horizon_events, warmed.get(p, 0)) for p, point in points.items()}
-    held = all(lowest[partition] <= offset for partition, offset in read_from.items())
+    held = all(partition in lowest and lowest[partition] <= offset for partition, offset in read_from.items())
     return Stretch(record.slot, record.slot, points, read_from, {}, held)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.sources import PartitionReader, RideSource
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
+from schemas.errors import NotFound, SourceMoved
 from schemas.events.codec import Decoder
 from schemas.events.rides import Rejected, no_rides
 from state.counting.intake import IntakeRules, PartitionIntake
@@ -79,11 +80,18 @@ class PartitionPump:
         return self._intake.position
 
     def step(self) -> list[Partial]:
-        """Read at most one batch and return its partials; empty if there are no new events."""
+        """Read at most one batch and return its partials; empty if there are no new events.
+
+        Raises:
+            SourceMoved: the source no longer has the position, because it deleted old events or is another log; a new start records it.
+        """
         if self.ended:
             return []
         at_end = self._end is not None and self.position >= self._end
-        raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
+        try:
+            raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
+        except NotFound as cause:
+            raise SourceMoved(f"{cause}") from cause
         if raw is not None and self._end is not None and len(raw) and raw.offsets[-1] >= self._end:
             keep = int(np.searchsorted(raw.offsets, self._end))
             raw = replace(raw, offsets=raw.offsets[:keep], logged_at_us=raw.logged_at_us[:keep], values=raw.values[:keep])

@@ -11,6 +11,8 @@ from ridecast.screen import output_console
 from schemas.errors import NotFound
 from schemas.records.records import CONTROL_LOG, ModelTrained, SlotClosed, region_log
 
+NEWEST = 10  # sentences about the ride log of each region
+
 
 @click.command()
 @options.home
@@ -22,6 +24,7 @@ def command(home: str | None) -> None:
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
     from ledger.views.regions import bootstrap_of, defined_by, regions_of
+    from ledger.views.source_news import NEWS, sentence
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -50,6 +53,11 @@ def command(home: str | None) -> None:
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
         console = output_console()
         console.print(regions)
+        news = [
+            sentence(found.record) for name in regions_of(ledger) for found in ledger.read_kinds(region_log(name), 0, None, NEWS)[-NEWEST:]
+        ]
+        for said in news:
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
             record = entry.record

@@ -13,7 +13,7 @@ import numpy as np
 
 from schemas.errors import DiscontinuityError
 from schemas.events.rides import Int64s, UInt8s, UInt64s
-from schemas.records.records import PartitionCut
+from schemas.records.records import PartitionCut, PartitionsChanged, SourceChanged
 from state.counting.partials import Partial, ResumePoint, Standing
 
 NO_INTS = np.empty(0, np.int64)
@@ -53,6 +53,9 @@ class HorizonFound:
     found_offset: int
 
 
+Finding = GapFound | HorizonFound | SourceChanged | PartitionsChanged
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedSlot:
     """One slot, merged over all partitions.
@@ -62,14 +65,14 @@ class ClosedSlot:
         cuts: One per partition, ascending by partition.
         counts: Per measure of the region, rides of this slot.
         corrections: Per measure, rides of earlier slots that arrived since the last cut.
-        findings: Gaps and short horizons found since the last close.
+        findings: Gaps, short horizons and changes of the source found since the last close.
     """
 
     slot: int
     cuts: tuple[PartitionCut, ...]
     counts: tuple[CountColumns, ...]
     corrections: tuple[CountColumns, ...]
-    findings: tuple[GapFound | HorizonFound, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,12 @@ class OpenSlots:
         measures: How many measures it has.
         next_slot: First slot to close.
         resume: partition -> where it resumes; with `open_from` -1, at the first partial's start.
+        findings: Found before the first partial; they belong to the next slot.
     """
 
-    def __init__(self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint]) -> None:
+    def __init__(
+        self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint], findings: Sequence[Finding] = ()
+    ) -> None:
         self.region = region
         self.measures = measures
         self.next_slot = next_slot
@@ -116,7 +122,7 @@ class OpenSlots:
         }
         self._counts: dict[int, list[tuple[int, UInt64s, Int64s]]] = defaultdict(list)  # slot -> (measure, cells, counts)
         self._corrections: dict[int, list[tuple[int, Int64s, UInt64s, Int64s]]] = defaultdict(list)
-        self._findings: list[GapFound | HorizonFound] = []
+        self._findings: list[Finding] = list(findings)
 
     @property
     def partitions(self) -> tuple[int, ...]:

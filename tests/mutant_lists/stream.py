@@ -8,6 +8,7 @@ TOLD = "tests/dataflows/stream/test_publish.py"
 PUMPED = "tests/dataflows/stream/test_pump.py"
 RECORDED = "tests/dataflows/stream/test_record.py"
 RESUMED = "tests/dataflows/stream/test_region_run.py"
+CHANGED = "tests/simulation/test_changed_files.py"
 LOCAL = "tests/dataflows/stream/test_local.py"
 
 MUTANTS = (
@@ -53,16 +54,19 @@ MUTANTS = (
     Mutant(
         "a source with other partitions accepted",
         RESUME,
-        "if wanted != known:",
+        "if removed and not resumed.replaced:",
         "if False:",
         (RESUMED,),
     ),
+    Mutant("another log resumed at the old offsets", RESUME, "if not self.replaced:", "if True:", (CHANGED,)),
+    Mutant("deduplication of another log taken for warmed", RESUME, "[] if changed else ledger", "ledger", (CHANGED,)),
+    Mutant("a change of the source recorded twice", RUN, "self._blobs)[self._appended :]", "self._blobs)", (CHANGED,)),
     Mutant(
         "a source that ends earlier accepted",
         RESUME,
         "(expected := plan.points[partition].counted_until) > end",
         "(expected := plan.points[partition].counted_until) > end + 10**9",
-        ("tests/ridecast/test_failures.py::test_other_rides_are_said",),
+        (CHANGED,),
     ),
     Mutant(
         "target a slot early", RECORD, "(outcome.closed.slot + 1) * region.slot_us", "outcome.closed.slot * region.slot_us", (RECORDED,)

@@ -124,14 +124,13 @@ def partitions_of(consumer: Consumer, bootstrap: str, topic: str) -> tuple[int, 
     return tuple(sorted(found.partitions))
 
 
-def topic_identity(bootstrap: str, topic: str) -> SourceIdentity:
+def topic_identity(admin: AdminClient, bootstrap: str, topic: str) -> SourceIdentity:
     """Ids of the cluster and of the topic: a topic that was deleted and created again has another id.
 
     Raises:
         StoreUnavailable: the broker does not answer.
         NotFound: the broker has no such topic.
     """
-    admin = AdminClient(client_config(bootstrap))
     try:
         cluster = admin.describe_cluster(request_timeout=ANSWER_S).result()
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
