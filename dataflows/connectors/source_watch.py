@@ -38,8 +38,36 @@ class PinnedRides:
     def identity(self) -> SourceIdentity:
         return self._identity
 
+    def confirm(self) -> None:
+        """Ask the source now whether it is still the same log.
+
+        A client goes on reading at its offset when a topic is created again under its name, without a word: what was read
+        counts only if the log is still the same afterwards.
+
+        Raises:
+            SourceMoved: it is another one, or gone.
+            StoreUnavailable: the source does not answer.
+        """
+        if (found := _replaced(self._identity, self._source)) is not None:
+            raise SourceMoved(f"{found}; starting again to go on with it")
+
     def close(self) -> None:
         self._source.close()
+
+
+def confirming(source: RideSource) -> Callable[[], None]:
+    """The `confirm` of a pinned source; for another one, a function that asks nothing."""
+    return source.confirm if isinstance(source, PinnedRides) else lambda: None
+
+
+def _replaced(before: SourceIdentity, now: RideSource) -> str | None:
+    try:
+        identity = now.identity()
+    except NotFound as cause:
+        return f"the ride log {before.line()} is gone ({cause})"
+    if before.relation(identity) is not Relation.SAME:
+        return f"the ride log {before.line()} was replaced by {identity.line()}"
+    return None
 
 
 def difference(pinned: RideSource, now: RideSource, *, partitions: bool = True) -> str | None:
@@ -53,12 +81,12 @@ def difference(pinned: RideSource, now: RideSource, *, partitions: bool = True) 
         StoreUnavailable: the source does not answer.
     """
     before = pinned.identity()
+    if (replaced := _replaced(before, now)) is not None:
+        return replaced
     try:
-        identity, found = now.identity(), now.partitions()
+        found = now.partitions()
     except (NotFound, UsageError) as cause:
         return f"the ride log {before.line()} is gone ({cause})"
-    if before.relation(identity) is not Relation.SAME:
-        return f"the ride log {before.line()} was replaced by {identity.line()}"
     added = sorted(set(found) - set(pinned.partitions()))
     if partitions and added:
         return f"the ride log {before.line()} has new partitions {added}"
@@ -83,8 +111,10 @@ class SourceWatch:
         *,
         bounded: bool,
         every_s: float = ASK_EVERY_S,
+        again_s: float = ASK_AGAIN_S,
     ) -> None:
-        self._pinned, self._open, self._moved, self._bounded, self._every_s = pinned, open_source, moved, bounded, every_s
+        self._pinned, self._open, self._moved, self._bounded = pinned, open_source, moved, bounded
+        self._every_s, self._again_s = every_s, again_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="source-watch", daemon=True)
 
@@ -104,7 +134,7 @@ class SourceWatch:
         source = self._open()
         try:
             while not self._ended.wait(self._every_s):
-                if self._look(source) is None or self._ended.wait(ASK_AGAIN_S):
+                if self._look(source) is None or self._ended.wait(self._again_s):
                     continue
                 if (found := self._look(source)) is not None:
                     if not self._ended.is_set():

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.source_watch import confirming
 from dataflows.connectors.sources import PartitionReader, RideSource
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
-from schemas.errors import NotFound, SourceMoved
+from schemas.errors import DamagedError, NotFound, SourceMoved
 from schemas.events.codec import Decoder
 from schemas.events.rides import Rejected, no_rides
 from state.counting.intake import IntakeRules, PartitionIntake
@@ -64,6 +65,7 @@ class PartitionPump:
         self.idle = False
         self.received = 0
         self._limits, self._clock, self._decoder, self._rejects = limits, clock, decoder, rejects
+        self._confirm = confirming(source)
         self._reader, self._intake, self._losses = _open(source, partition, plans, rules)
         self._end = self._reader.end() if bounded else None
         self._quiet_since: float | None = None
@@ -92,6 +94,9 @@ class PartitionPump:
             raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
         except NotFound as cause:
             raise SourceMoved(f"{cause}") from cause
+        except DamagedError:
+            self._confirm()  # A directory that was replaced under its reader looks damaged.
+            raise
         if raw is not None and self._end is not None and len(raw) and raw.offsets[-1] >= self._end:
             keep = int(np.searchsorted(raw.offsets, self._end))
             raw = replace(raw, offsets=raw.offsets[:keep], logged_at_us=raw.logged_at_us[:keep], values=raw.values[:keep])

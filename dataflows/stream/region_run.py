@@ -15,7 +15,7 @@ from ledger.store.recording import Recorder
 from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
-from schemas.errors import DamagedError, DivergenceError, SourceMoved
+from schemas.errors import DamagedError, DivergenceError, SourceMoved, StoreUnavailable
 from schemas.records.kinds import ROWS
 from schemas.records.record_codec import encode
 from schemas.records.records import (
@@ -56,6 +56,7 @@ class RegionRun:
         environment: Digest of this environment.
         same_environment: Whether the last entries of the log were written in it.
         clock: Monotonic seconds, used only to time snapshots.
+        confirm: Raises SourceMoved if the rides do not come from the log of the start any more.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class RegionRun:
         same_environment: bool = True,
         snapshot_every_s: float = 30.0,
         on_refold: Callable[[int, int], None] | None = None,
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
+        self._confirm = confirm
         self.region: Region = plan.region
         self._ledger, self._blobs, self._clock = ledger, blobs, clock
         self._environment = environment
@@ -105,7 +108,15 @@ class RegionRun:
         self.slots.absorb(partial)
         if self.slots.ended:
             self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
-        reports = []
+        reports: list[SlotReport] = []
+        if self.slots.next_slot >= self.slots.closable_until:
+            return reports
+        try:
+            self._confirm()
+        except StoreUnavailable:
+            if self.slots.ended:
+                raise
+            return reports  # What cannot be confirmed closes with a later partial; while a source is away there is none.
         while self.slots.next_slot < self.slots.closable_until:
             reports.append(self._close())
         return reports
@@ -224,6 +235,7 @@ def open_region_run(
     snapshot_every_s: float = 30.0,
     on_refold: Callable[[int, int], None] | None = None,
     identity: SourceIdentity = UNKNOWN,
+    confirm: Callable[[], None] = lambda: None,
 ) -> RegionRun:
     """A region's run, resumed from its log; changes of the source since the last run are recorded."""
     plan = plan_resume(ledger, region, partitions, identity)
@@ -236,4 +248,5 @@ def open_region_run(
         same_environment=same_environment,
         snapshot_every_s=snapshot_every_s,
         on_refold=on_refold,
+        confirm=confirm,
     )

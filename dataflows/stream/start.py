@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
-from dataflows.connectors.source_watch import ASK_EVERY_S, PinnedRides, difference
+from dataflows.connectors.source_watch import ASK_EVERY_S, PinnedRides, confirming, difference
 from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.pump import PartitionPump, PumpLimits
@@ -110,6 +110,7 @@ def start_region(
         snapshot_every_s=stores.settings.snapshot_every_s,
         on_refold=on_refold,
         identity=source.identity(),
+        confirm=confirming(source),
     )
     stores.runs.append(record_start(stores, f"run {region}", source.identity().to_json(), processes))
     return run

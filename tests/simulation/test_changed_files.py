@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -175,6 +176,35 @@ def test_a_live_run_in_one_process_goes_on_with_what_changed(tmp_path: Path) -> 
     """A folder added and files deleted under the reader are recorded and told within seconds, and the run goes on by itself."""
     rides = Path(files(tmp_path / "rides", {p: (0, HALF[p]) for p in (0, 1)}))
     place = settle(WORLD, tmp_path / "place", rides=str(rides), idle_after_s=0.3)
+    with running(place) as failed:
+        wait_until(lambda: bool(failed) or bool(kinds(place, SlotClosed)), what="a closed slot")
+        files(tmp_path / "third", {2: (0, len(WORLD.logs[2]))})
+        added_s = time.monotonic()
+        (tmp_path / "third" / "2").rename(rides / "2")
+        wait_until(lambda: bool(failed) or bool(kinds(place, PartitionsChanged)), what="the new partition")
+        assert time.monotonic() - added_s < 30
+        files(rides, {p: (HALF[p], len(WORLD.logs[p])) for p in (0, 1)} | {2: (0, 0)})
+        wait_until(lambda: bool(failed) or len(kinds(place, SlotClosed)[-1].partitions) == 3, what="a slot with it")  # type: ignore[attr-defined]
+
+
+def test_a_directory_replaced_under_its_reader_is_another_log(tmp_path: Path) -> None:
+    """A live run whose directory is replaced by one of another origin records that, and reads the new one from its start."""
+    rides = Path(files(tmp_path / "rides", {p: (0, end) for p, end in enumerate(HALF)}, origin="first"))
+    place = settle(WORLD, tmp_path / "place", rides=str(rides), idle_after_s=0.3)
+    new = Path(files(tmp_path / "new", {p: (HALF[p], len(WORLD.logs[p])) for p in (0, 1, 2)}, origin="second"))
+    with running(place) as failed:
+        wait_until(lambda: bool(failed) or bool(kinds(place, SlotClosed)), what="a closed slot")
+        rides.rename(tmp_path / "old")
+        new.rename(rides)
+        wait_until(lambda: bool(failed) or bool(kinds(place, SourceChanged)), what="the new directory")
+        after = len(kinds(place, SlotClosed))
+        wait_until(lambda: bool(failed) or len(kinds(place, SlotClosed)) > after, what="a slot of the new directory")
+    assert 1 == len(kinds(place, SourceChanged))
+
+
+@contextlib.contextmanager
+def running(place: Place) -> Iterator[list[BaseException]]:
+    """A live run in a thread, which must not fail; yields its errors."""
     stop, failed = StopEvent(), list[BaseException]()
 
     def run() -> None:
@@ -190,14 +220,7 @@ def test_a_live_run_in_one_process_goes_on_with_what_changed(tmp_path: Path) -> 
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        wait_until(lambda: bool(failed) or bool(kinds(place, SlotClosed)), what="a closed slot")
-        files(tmp_path / "third", {2: (0, len(WORLD.logs[2]))})
-        added_s = time.monotonic()
-        (tmp_path / "third" / "2").rename(rides / "2")
-        wait_until(lambda: bool(failed) or bool(kinds(place, PartitionsChanged)), what="the new partition")
-        assert time.monotonic() - added_s < 30
-        files(rides, {p: (HALF[p], len(WORLD.logs[p])) for p in (0, 1)} | {2: (0, 0)})
-        wait_until(lambda: bool(failed) or len(kinds(place, SlotClosed)[-1].partitions) == 3, what="a slot with it")  # type: ignore[attr-defined]
+        yield failed
     finally:
         stop.set()
         thread.join(60)

@@ -119,19 +119,24 @@ def test_added_partitions_are_noticed_and_read(
 
 
 @pytest.mark.timeout(600)
-def test_a_topic_created_again_is_read_from_its_start(kafka: str, kafka_topic: TopicFactory, tmp_path: Path, runs: list[Live]) -> None:
-    """A deleted topic is waited for; created again with fewer partitions it is recorded, told, and read from its lowest offsets."""
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_topic_created_again_is_read_from_its_start(
+    kafka: str, kafka_topic: TopicFactory, tmp_path: Path, runs: list[Live], at_once: bool
+) -> None:
+    """A deleted topic is waited for; created again, it is read from its lowest offsets, even where a client would read on."""
     live = Live(kafka, kafka_topic(3), 3, tmp_path)
     runs.append(live)
     live.feed(70, 0, 1, 2)
     last = last_closed(live.place)
-    live.log.delete()
-    live.await_that(lambda: "waiting for it" in live.said, "the word that the topic is gone")
-    live.log.create(2)
-    assert live.await_record(SourceChanged) < NOTICED_S
     old = {cut.partition: cut.cut for cut in last.partitions} if last else {}
     fed = dict(enumerate(live.producer.fed))
-    live.feed(160, 0, 1)
+    live.log.delete()
+    if not at_once:
+        live.await_that(lambda: "waiting for it" in live.said, "the word that the topic is gone")
+    live.log.create(2)
+    live.producer.feed(160, (0, 1) if at_once else ())
+    assert live.await_record(SourceChanged) < NOTICED_S
+    live.feed(200, 0, 1)
     live.end()
     changed, first = live.only(SourceChanged), live.first_after(SourceChanged)
     assert isinstance(changed, SourceChanged)
