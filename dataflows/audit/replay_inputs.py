@@ -106,7 +106,10 @@ class CountsFromRides:
         ours = [close for close in recorded if mine(close.record.slot)]
         given, known = set(source.partitions()), {cut.partition for close in ours for cut in close.record.partitions}
         if known - given:
-            raise UsageError(f"--rides: expected a source with partitions {sorted(known)}, as in the ledger, got {sorted(given)}")
+            raise UsageError(
+                f"--rides: expected a source with partitions {sorted(known)}, as in the ledger, got {sorted(given)}",
+                remedy="use the ride log that the slots were counted from",
+            )
         start = recorded[0].entries[0].index
         since = max((stored.index for stored in moves if stored.index < start), default=0)  # earlier offsets are those of another log
         shorts = list(ledger.records(log, HorizonShort, since, start))

@@ -37,6 +37,7 @@ TRANSIENT = frozenset(
 # For a new topic, or after a broker's restart, the broker that answers may not lead the partition yet.
 UNSETTLED = frozenset((KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION))
 RETRY_S = 0.05
+NO_TOPIC = "create the topic, or check its name"
 FORGOTTEN = "returned NULL without setting an exception"  # the interpreter's message for a call that failed without an exception
 
 Config = dict[str, Any]  # settings of the client library: text, numbers, booleans and callbacks
@@ -120,7 +121,7 @@ def partitions_of(consumer: Consumer, bootstrap: str, topic: str) -> tuple[int, 
     if found is None or found.error is not None or not found.partitions:
         if found is not None and found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise unavailable(bootstrap, f"reading the partitions of {topic}", found.error)
-        raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none")
+        raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none", remedy=NO_TOPIC)
     return tuple(sorted(found.partitions))
 
 
@@ -136,7 +137,7 @@ def topic_identity(admin: AdminClient, bootstrap: str, topic: str) -> SourceIden
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
     except KafkaException as cause:
         if cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none") from cause
+            raise NotFound(f"Kafka at {bootstrap}: expected a topic {topic}, found none", remedy=NO_TOPIC) from cause
         raise unavailable(bootstrap, f"reading the identity of {topic}", cause) from cause
     return SourceIdentity(cluster=str(cluster.cluster_id), topic=topic, topic_id=str(described.topic_id))
 

@@ -18,15 +18,9 @@ from schemas.events.rides import NO_TIME, RawBatch
 
 PATIENCE_S = 30.0  # a broker that is down longer is not just restarting: raise an error
 # What a broker answers for a topic that was deleted, or deleted and created again.
-GONE = frozenset(
-    (
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_ID,
-        KafkaError.INCONSISTENT_TOPIC_ID,
-    )
-)
+DELETED = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID))
+# What the client reports of it to a reader; a question about the ends gets the same while no broker answers.
+GONE = DELETED | {KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 QUEUED_KB = 16_384  # read-ahead per partition; the default of 65,536 costs memory and is no faster
 
 
@@ -72,7 +66,7 @@ class _Asker:
         try:
             return connection.watermarks(self.consumer, self._bootstrap, self._topic, partition)
         except StoreUnavailable as failed:
-            if isinstance(failed.__cause__, KafkaException) and failed.__cause__.args[0].code() in GONE:
+            if isinstance(failed.__cause__, KafkaException) and failed.__cause__.args[0].code() in DELETED:
                 raise SourceMoved(f"{failed}; is the topic deleted?") from failed
             raise
 
@@ -143,6 +137,8 @@ class KafkaReader:
             raise SourceMoved(f"Kafka at {self._bootstrap}: reading {where}: {error.name()}: the topic was deleted")
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             require_held(where, self._position, *self._asker.bounds(self._partition))
+            # Refused a moment ago and there now: another topic of the same name, which is being filled.
+            raise SourceMoved(f"Kafka at {self._bootstrap}: reading {where}: offset {self._position} was refused: {error.str()}")
         raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error)
 
     def _note_error(self, error: KafkaError) -> None:

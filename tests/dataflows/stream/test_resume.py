@@ -14,7 +14,7 @@ from dataflows.stream.stores import Stores
 from ledger.store.recording import Recorder
 from schemas.errors import SourceMoved, UsageError
 from schemas.records.record_codec import encode
-from schemas.records.records import PartitionsChanged, SlotClosed, SourceChanged
+from schemas.records.records import HorizonShort, PartitionsChanged, Record, SlotClosed, SourceChanged
 from state.counting.partials import NO_ROWS, Partial
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, copied, run_here
@@ -43,7 +43,7 @@ def last_slot(stores: Stores) -> int:
     return found.slot
 
 
-def append(stores: Stores, *records: SourceChanged | PartitionsChanged) -> None:
+def append(stores: Stores, *records: Record) -> None:
     """Append records to the region's log."""
     Recorder(stores.ledger, LOG).append(stores.ledger.head(LOG).size, [encode(record) for record in records])
 
@@ -57,7 +57,9 @@ def test_the_same_source_changes_nothing(stores: Stores, identity: SourceIdentit
 
 
 def test_a_topic_created_again_is_read_from_its_lowest_offset(stores: Stores) -> None:
-    """Another id of the same topic is a change with both identities; no partition resumes at an offset of the old one."""
+    """Another id of the same topic is a change with both identities; no offset of the old one is used."""
+    append(stores, HorizonShort(region="small", partition=0, wanted_offset=0, found_offset=25))
+    assert {0: 25} == plan_resume(stores.ledger, "small", ALL, TOPIC).warmed_from
     plan = plan_resume(stores.ledger, "small", (0, 1), AGAIN)
     slot = last_slot(stores) + 1
     changed = SourceChanged(region="small", slot=slot, before=TOPIC.to_json(), after=AGAIN.to_json())
@@ -69,9 +71,12 @@ def test_a_topic_created_again_is_read_from_its_lowest_offset(stores: Stores) ->
 
 def test_a_crash_after_the_change_was_recorded_hides_nothing(stores: Stores) -> None:
     """Recorded but not yet in a slot, a change is neither recorded again nor forgotten, whatever the last start says."""
+    append(stores, HorizonShort(region="small", partition=0, wanted_offset=0, found_offset=25))
     plan = plan_resume(stores.ledger, "small", (0, 1), AGAIN)
     append(stores, *plan.changes)
+    append(stores, HorizonShort(region="small", partition=1, wanted_offset=0, found_offset=30))
     again = plan_resume(stores.ledger, "small", (0, 1), AGAIN)
+    assert {1: 30} == again.warmed_from
     assert (plan.changes, (), plan.points) == (again.recorded, again.changes, again.points)
     back = plan_resume(stores.ledger, "small", ALL, TOPIC)
     assert [SourceChanged, PartitionsChanged] == [type(record) for record in back.changes]
