@@ -23,8 +23,8 @@ class PinnedRides:
 
     def __init__(self, source: RideSource) -> None:
         self._source = source
+        self._partitions = source.partitions()  # asked first: of a broker that is away this gives the clearer error
         self._identity = source.identity()
-        self._partitions = source.partitions()
 
     def partitions(self) -> tuple[int, ...]:
         return self._partitions
