@@ -25,7 +25,7 @@ from dataflows.connectors.sources import RideSource, open_rides
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.region_run import RegionRun, SlotReport
 from dataflows.stream.resume import ResumePlan
-from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_stops, start_region
+from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_stops, start_region, was_read
 from dataflows.stream.stopping import StopEvent, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
@@ -248,8 +248,9 @@ def run_process(
     stores = open_stores(settings)
     source = open_rides(settings.rides)
     try:
-        # The supervisor found the source when it started: what is missing now is perhaps being created again.
-        if not bounded and not wait_for_source(source, stop, lambda text: log.warning("%s", text)):
+        # What the last run read and is missing now is perhaps being created again; anything else is a wrong address.
+        waits = not bounded and was_read(stores, regions, settings.rides)
+        if waits and not wait_for_source(source, stop, lambda text: log.warning("%s", text)):
             return
         pinned = PinnedRides(source)
         flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes)

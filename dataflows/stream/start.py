@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
@@ -16,7 +17,7 @@ from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
-from dataflows.stream.resume import ResumePlan, accepted_change, check_held, plan_resume
+from dataflows.stream.resume import ResumePlan, accepted_change, check_held, plan_resume, source_before
 from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import Stores
 from ledger.store.recording import Recorder
@@ -44,6 +45,13 @@ def plan_regions(stores: Stores, source: RideSource, regions: Sequence[str]) -> 
     for plan in plans:
         check_held(plan, bounds)
     return plans
+
+
+def was_read(stores: Stores, regions: Sequence[str], where: str) -> bool:
+    """Whether the last run of one of these regions read a topic or directory of this name, so that a missing one may come back."""
+    name = where.rpartition("/")[2] if "://" in where else Path(where).resolve().name
+    befores = [source_before(stores.ledger, region) for region in regions]
+    return any(before is not None and name in (before.topic, before.files) for before in befores)
 
 
 def accept_source(stores: Stores, source: RideSource, region: str) -> None:
