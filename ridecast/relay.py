@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from schemas.secrets import clean
+
 REPEAT_AFTER_S = 60.0  # a child that restarts repeatedly prints the same lines each time
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 # When one process of a cluster dies, the connections of the others panic: one line, its text, and a hint about backtraces.
@@ -41,7 +43,7 @@ class Relay:
         in_panic = False
         with stream:
             for raw in stream:
-                text = raw.decode("utf-8", "replace").rstrip()
+                text = clean(raw.decode("utf-8", "replace").rstrip())
                 if self._everything:
                     self._show(text)
                 elif PANIC.match(text):

@@ -7,6 +7,7 @@ RidecastError
 │   ├── DiscontinuityError   an offset range does not continue the previous one
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a disk, broker or database does not work
+│   └── AccessRefused        a server does not accept our credentials, or our rights do not suffice
 ├── SourceMoved           the ride log has changed under a running process; it resumes when it starts again
 ├── Fenced                another process has taken over the writing
 ├── LedgerError           the ledger refuses an operation
@@ -18,11 +19,13 @@ RidecastError
 Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
 """
 
+from schemas.secrets import clean
+
 VERIFY_LEDGER = "run `ridecast ledger verify`"  # the remedy for bytes that are not what they should be
 
 
 class RidecastError(Exception):
-    """Base of every error that Ridecast raises on purpose; its text can be shown to users.
+    """Base of every error that Ridecast raises on purpose; its text can be shown to users, since it contains no known secret.
 
     Args:
         text: What was expected and what was found.
@@ -35,7 +38,7 @@ class RidecastError(Exception):
     exit_code = 1
 
     def __init__(self, text: str = "", *, remedy: str = "") -> None:
-        super().__init__(f"{text}; {remedy}" if remedy else text)
+        super().__init__(clean(f"{text}; {remedy}" if remedy else text))
         self.remedy = remedy
 
 
@@ -63,6 +66,10 @@ class DivergenceError(ContractError):
 
 class StoreUnavailable(RidecastError):
     """A disk, broker or database does not answer; raised from the original error."""
+
+
+class AccessRefused(StoreUnavailable):
+    """A server does not accept our credentials, or our rights do not suffice; waiting does not help."""
 
 
 class SourceMoved(RidecastError):

@@ -93,7 +93,7 @@ class CountsFromRides:
         self._others: tuple[Region, ...] = ()
         self._stretches: list[Stretch] = []
         self._slots: Iterator[ClosedSlot] | None = None
-        self._rules = IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events)
+        self._rules = IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events, others_ok=boot.others_ok)
         if source is None:
             self.notes.append(f"counts are taken as recorded: {NO_RIDES}")
             return
@@ -111,16 +111,22 @@ class CountsFromRides:
                 remedy="use the ride log that the slots were counted from",
             )
         start = recorded[0].entries[0].index
-        since = max((stored.index for stored in moves if stored.index < start), default=0)  # earlier offsets are those of another log
+        # Earlier offsets are those of another log.
+        since, since_slot = max(((stored.index, stored.record.slot) for stored in moves if stored.index < start), default=(0, 0))
         shorts = list(ledger.records(log, HorizonShort, since, start))
-        self._stretches = plan_stretches(boot, before, shorts, recorded, source, mine)
+
+        def closed(slot: int) -> SlotClosed | None:
+            return ledger.find(log, SlotClosed, slot)
+
+        self._stretches = plan_stretches(boot, before, shorts, recorded, source, closed, mine, since_slot)
         if elsewhere := len(recorded) - len(ours):
             self.notes.append(f"counts of {elsewhere:,} slots are taken as recorded: {ELSEWHERE}")
         gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held) - elsewhere
         if gone:
             self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")
-        # Rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals show which.
-        if any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
+        # By the older rules, rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals
+        # show which. By the newer ones a region counts the same alone and with others.
+        if not boot.others_ok and any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
             self._others = _other_regions(ledger, region.id)
 
     def next(self, close: Close) -> tuple[ClosedSlot | None, Difference | None]:

@@ -246,7 +246,7 @@ def run_process(
 
     ending = Ending(stop, leave if addresses else keep)
     stores = open_stores(settings)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     try:
         # What the last run read and is missing now is perhaps being created again; anything else is a wrong address.
         waits = not bounded and was_read(stores, regions, settings.rides)
@@ -254,7 +254,7 @@ def run_process(
             return
         pinned = PinnedRides(source)
         flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes)
-        with SourceWatch(pinned, lambda: open_rides(settings.rides), ending.on_error, bounded=bounded):
+        with SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), ending.on_error, bounded=bounded):
             cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
                 flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
             )
@@ -289,11 +289,11 @@ def flow_from_environment() -> Dataflow:
     if not regions:
         raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
     stop = stop_on_signals()
-    pinned = PinnedRides(open_rides(settings.rides))
+    pinned = PinnedRides(open_rides(settings.rides, settings.rides_client))
 
     def end(moved: SourceMoved) -> None:
         log.warning("%s", moved)
         stop.set()
 
-    SourceWatch(pinned, lambda: open_rides(settings.rides), end, bounded=False).start()
+    SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), end, bounded=False).start()
     return build_flow(open_stores(settings), pinned, regions, Ending(stop), log_tick, bounded=False)

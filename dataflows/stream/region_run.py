@@ -15,7 +15,7 @@ from ledger.store.recording import Recorder
 from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
-from schemas.errors import DamagedError, DivergenceError, SourceMoved, StoreUnavailable
+from schemas.errors import AccessRefused, DamagedError, DivergenceError, SourceMoved, StoreUnavailable
 from schemas.records.kinds import ROWS
 from schemas.records.record_codec import encode
 from schemas.records.records import (
@@ -24,8 +24,9 @@ from schemas.records.records import (
     region_log,
 )
 from schemas.regions import Region
+from state.counting.evidence import recorded_evidence
 from state.counting.partials import Partial
-from state.counting.slots import OpenSlots
+from state.counting.slots import Agreement, OpenSlots
 from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_of
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class RegionRun:
             self.size = self._recorder.append(self.size, [encode(change) for change in plan.changes]).size
         found = (*plan.recorded, *plan.changes)
         self._appended = len(found)  # findings of the next slot that the log has already
-        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, found)
+        agreement = Agreement.of(self.region, recorded_evidence(self._boot))
+        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, agreement, found)
 
     # --- live ---
 
@@ -107,14 +109,14 @@ class RegionRun:
             raise SourceMoved(f"region {self.region.id}: expected rides of partitions {known}, got rides of partition {partial.partition}")
         self.slots.absorb(partial)
         if self.slots.ended:
-            self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
+            self.slots.close_rest(self.slots.last_us // self.region.slot_us)
         reports: list[SlotReport] = []
         if self.slots.next_slot >= self.slots.closable_until:
             return reports
         try:
             self._confirm()
-        except StoreUnavailable:
-            if self.slots.ended:
+        except StoreUnavailable as failed:
+            if self.slots.ended or isinstance(failed, AccessRefused):
                 raise
             return reports  # What cannot be confirmed closes with a later partial; while a source is away there is none.
         while self.slots.next_slot < self.slots.closable_until:

@@ -1,7 +1,8 @@
 """Where a region resumes: read from its log and compared with the source, so the same in every process of a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dataflows.connectors.source_identity import Relation, SourceIdentity
 from ledger.store.log import Ledger, holds
@@ -9,6 +10,7 @@ from ledger.views.regions import bootstrap_of, defined_by, last_run
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import HorizonShort, PartitionsChanged, RegionBootstrapped, SlotClosed, SourceChanged, region_log
 from schemas.regions import Region
+from state.counting.evidence import held_marks, recorded_evidence
 from state.counting.partials import ResumePoint
 
 FROM_LOWEST = -1  # an offset that stands for the lowest that the source still has
@@ -16,6 +18,7 @@ UNKNOWN = SourceIdentity()
 ACCEPT = "--accept-source"  # the option that lets a run go on with another log
 
 SourceRecord = SourceChanged | PartitionsChanged
+HeldMarks = tuple[tuple[int, int], ...]  # `ResumePoint.too_far`
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int], identity
     moved = ledger.entry(region_log(region), SourceChanged)  # offsets recorded before it are those of another log
     shorts = [] if changed else ledger.records(region_log(region), HorizonShort, moved.index + 1 if moved is not None else 0)
     warmed = {short.partition: short.found_offset for short in shorts}
-    return ResumePlan(definition, boot, last.slot + 1, resumed.points(boot.start_slot), warmed, recorded, tuple(changes))
+    since_slot = moved.record.slot if moved is not None else 0
+    too_far = too_far_ahead(boot, definition, last, lambda slot: ledger.find(region_log(region), SlotClosed, slot), since_slot)
+    return ResumePlan(definition, boot, last.slot + 1, resumed.points(boot.start_slot, too_far), warmed, recorded, tuple(changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,14 @@ class _Resumed:
         """Whether offsets of the last slot are those of another log."""
         return self.changed is not None or any(isinstance(record, SourceChanged) for record in self.recorded)
 
-    def points(self, start_slot: int) -> dict[int, ResumePoint]:
+    def points(self, start_slot: int, too_far: Mapping[int, HeldMarks]) -> dict[int, ResumePoint]:
         first = FROM_LOWEST if self.replaced else 0  # An added partition was empty at first: what it has lost since is a gap.
         found = dict.fromkeys(self.wanted, ResumePoint(first, 0, self.last.slot, -1, start_slot))
         if not self.replaced:
             for cut in self.last.partitions:
-                found[cut.partition] = ResumePoint(cut.open_from, cut.cut, self.last.slot, cut.largest_us, start_slot)
+                found[cut.partition] = ResumePoint(
+                    cut.open_from, cut.cut, self.last.slot, cut.largest_us, start_slot, too_far[cut.partition]
+                )
         return found
 
 
@@ -162,6 +169,27 @@ def accepted_change(ledger: Ledger, region: str, now: SourceIdentity) -> SourceC
         return None
     before = source_before(ledger, region) or UNKNOWN
     return SourceChanged(region=region, slot=last.slot + 1, before=before.to_json(), after=now.to_json())
+
+
+def too_far_ahead(
+    boot: RegionBootstrapped, region: Region, last: SlotClosed, closed: Callable[[int], SlotClosed | None], since_slot: int = 0
+) -> dict[int, HeldMarks]:
+    """Per partition, which rides below the cut of a slot were too far ahead: `ResumePoint.too_far`.
+
+    Args:
+        closed: The record of an earlier slot, None if there is none.
+        since_slot: First slot that was counted from this ride log; cuts of earlier ones are offsets of another log.
+    """
+    hold_slots = recorded_evidence(boot).hold_slots(region.slot_us)
+    known: dict[int, dict[int, int]] = {}  # slot -> partition -> cut
+
+    def cut_of(slot: int, partition: int) -> int | None:
+        if slot not in known:
+            record = closed(slot) if slot >= since_slot else None
+            known[slot] = {} if record is None else {cut.partition: cut.cut for cut in record.partitions}
+        return known[slot].get(partition)
+
+    return {cut.partition: held_marks(last.slot, cut.cut, hold_slots, partial(cut_of, partition=cut.partition)) for cut in last.partitions}
 
 
 def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:

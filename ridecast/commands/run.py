@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -13,8 +14,12 @@ from ridecast import options
 from ridecast.home_lock import lock_home
 from ridecast.screen import StatusLine
 from schemas.errors import StoreUnavailable
+from schemas.events.tally import Totals
 from schemas.regions import Region
 from schemas.settings import PREFIX, SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from ridecast.intake_report import IntakeReport
 
 REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
 
@@ -85,13 +90,14 @@ def run_region(
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.source_news import sentence
+    from ridecast.intake_report import IntakeReport
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
     from schemas.settings import parse_rides
 
     region = options.region_of(region_name)
     parse_rides(settings.rides)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     check_servers(settings)
     try:
         stores = open_stores(settings)
@@ -118,7 +124,9 @@ def run_region(
         bounds = {partition: source.bounds(partition) for partition in pinned.partitions()}
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
-        line = ProgressLine(region, watch, ahead)
+        proven = plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot
+        intake = IntakeReport(settings.home, [plan.region], screen.print, proven=proven)
+        line = ProgressLine(region, watch, ahead, intake)
         relay = Relay(screen.print, everything=traceback_wanted())
         supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
         if "api" in companions:
@@ -134,6 +142,7 @@ def run_region(
             screen.show(line.text())
             supervisor.run(tick)
         screen.print(line.summary())
+        intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
     finally:
         stores.close()
         source.close()
@@ -149,7 +158,9 @@ def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that gives children the same settings."""
-    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
+    # Who gave a secret in a file does not want it in an environment: children read the file again.
+    rows = [setting for setting, source in zip(SETTINGS, settings.sources, strict=True) if source != setting.file_variable]
+    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in rows}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if not os.environ.get("RIDECAST_TRACEBACK"):
@@ -173,13 +184,16 @@ class ProgressLine:
         region: The region that runs.
         watch: Source of the figures.
         ahead: The work of a bounded run: partition -> (first offset, end); else None.
+        intake: What was read, also before the first slot closes.
     """
 
-    def __init__(self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None) -> None:
+    def __init__(
+        self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None, intake: "IntakeReport | None" = None
+    ) -> None:
         from ledger.views.progress import ProgressWatch
 
         assert isinstance(watch, ProgressWatch)
-        self._region, self._watch, self._ahead = region, watch, ahead
+        self._region, self._watch, self._ahead, self._intake = region, watch, ahead, intake
         self._started = time.monotonic()
         self._last = (self._started, 0)
         self._rate = 0.0
@@ -193,8 +207,11 @@ class ProgressLine:
             return self._text
         self._looked = now
         [progress] = self._watch.look()
+        if self._intake is not None:
+            self._intake.look()
         if progress.slot < 0:
-            self._text = f"{self._region.id}: waiting for the first slot to close"
+            read = self._intake.words(self._region.id) if self._intake is not None else ""
+            self._text = f"{self._region.id}: waiting for the first slot to close" + (f"; {read}" if read else "")
             return self._text
         at, events = self._last
         if now - at >= 2.0:
@@ -220,7 +237,10 @@ class ProgressLine:
         seconds = time.monotonic() - self._started
         error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
         lost = f"; {progress.lost:,} offsets lost before they were read" if progress.lost else ""
+        read = self._intake.totals(self._region.id) if self._intake is not None else Totals()
+        # What was read counts, not only what is in closed slots: where everything is rejected, no slot closes.
+        events, rejected = max(progress.events, read.received), max(progress.rejected, read.refused)
         return (
-            f"{self._region.id}: {progress.slots:,} slots closed, {progress.events:,} events ({progress.rides:,} rides counted, "
-            f"{progress.corrections:,} of them corrections, {progress.rejected:,} rejected) in {seconds:.1f} s{error}{lost}"
+            f"{self._region.id}: {progress.slots:,} slots closed, {events:,} events ({progress.rides:,} rides counted, "
+            f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}{lost}"
         )

@@ -1,13 +1,14 @@
 """One partition from its reader to partials: ends, silence, gaps, and rejects that are durable first."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.rejects import Choice
 from dataflows.connectors.source_watch import PinnedRides
 from dataflows.connectors.sources import ORIGIN_FILE, FileReader, FileRides, RideSource
 from dataflows.stream.pump import PartitionPump, PumpLimits
@@ -41,6 +42,9 @@ class RejectList:
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
         return self.rejects
+
+    def scan(self, choice: Choice) -> Iterator[Rejected]:
+        return filter(choice.fits, self.rejects)
 
     def counts(self) -> dict[Reason, int]:
         return {}
