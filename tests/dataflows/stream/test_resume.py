@@ -118,7 +118,7 @@ def test_no_slot_closes_with_rides_of_another_log(stores: Stores, settled: Settl
 
     run = open_region_run(stores.ledger, stores.blobs, "small", ALL, stores.environment, lambda: 0.0, confirm=moved)
     size = run.size
-    partials = [excusing(run.slots.next_slot, p, plan_resume(stores.ledger, "small", ALL).points[p].counted_until) for p in ALL]
+    partials = [excusing(run.slots.next_slot, p, plan_resume(stores.ledger, "small", ALL).points[p].open_from) for p in ALL]
     for partial in partials[:2]:
         assert [] == run.absorb(partial)
     assert [] == asked
