@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant("read beyond the pinned end", PUMP, "raw.offsets[-1] >= self._end", "raw.offsets[-1] > self._end", (PUMPED,)),
     Mutant("deduplication not warmed", PUMP, "max(0, open_from - rules.dedup_horizon_events)", "open_from", (PUMPED,)),
     Mutant("a gap told for every start", PUMP, "if FROM_LOWEST != point.open_from < lowest", "if point.open_from < lowest", (PUMPED,)),
-    Mutant("resume at the cut", RESUME, "ResumePoint(cut.open_from, cut.cut,", "ResumePoint(cut.cut, cut.cut,", (RESUMED,)),
+    Mutant("resume at the cut", RESUME, "cut.open_from, cut.cut, self.last", "cut.cut, cut.cut, self.last", (RESUMED,)),
     Mutant(
         "a source with other partitions accepted",
         RESUME,
