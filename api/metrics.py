@@ -86,6 +86,7 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
     duplicate = CounterMetricFamily("ridecast_events_duplicate", "Events whose id was seen before.", labels=labels)
     counted = CounterMetricFamily("ridecast_events_counted", "Accepted events that were counted in a slot.", labels=labels)
     rejected = CounterMetricFamily("ridecast_events_rejected", "Events that broke a rule.", labels=[*labels, "reason"])
+    lost = CounterMetricFamily("ridecast_source_lost_offsets", "Offsets that the ride log deleted before they were read.", labels=labels)
     uncounted = CounterMetricFamily(
         "ridecast_events_uncounted", "Accepted events that were not counted in any slot.", labels=[*labels, "reason"]
     )
@@ -97,11 +98,12 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
                 accepted.add_metric(place, totals.accepted)
                 duplicate.add_metric(place, totals.duplicate)
                 counted.add_metric(place, totals.counted)
+                lost.add_metric(place, view.lost[partition])
                 for reason in Reason:  # Also zeros, so that an alert on the first rejection has a series.
                     rejected.add_metric([*place, reason.value], totals.rejected.get(reason.value, 0))
                 for name, count in sorted(totals.uncounted.items()):
                     uncounted.add_metric([*place, name], count)
-    yield from (received, accepted, duplicate, counted, rejected, uncounted)
+    yield from (received, accepted, duplicate, counted, lost, rejected, uncounted)
 
 
 def _intake(tallies: list[IntakeTally], regions: Sequence[str]) -> Iterator[Metric]:

@@ -28,6 +28,7 @@ from api.resource import (
 from api.times import iso, local_iso
 from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView, sums_of
+from ledger.views.source_news import sentence
 from schemas.records.records import SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 24, 168
@@ -47,6 +48,9 @@ def get_region(context: ApiContext, request: Request) -> Response:
         body: dict[str, object] = {
             **_summary(context, view.region.id, view),
             "events": _events(view),
+            "source_news": [
+                {"kind": type(record).__name__, "index": index, "text": sentence(record)} for index, record in reversed(view.source_news)
+            ],
             "scored_hours": hours,
             "scores": recent_scores(view, hours),
         }
@@ -170,6 +174,7 @@ EVENTS = record_of(
     rejected={"type": "object", "additionalProperties": INTEGER},
     corrections=INTEGER,
 )
+NEWS = record_of(kind=TEXT, index=INTEGER, text=TEXT)
 HOURS = Parameter("hours", f"Hours of event time over which scores are pooled; default: {DEFAULT_HOURS}.", bounded(1, MOST_HOURS))
 
 OPERATIONS = (
@@ -187,7 +192,7 @@ OPERATIONS = (
         "region",
         "One region, with counts of its events and its live error compared with the baseline",
         get_region,
-        record_of(**SUMMARY_FIELDS, events=EVENTS, scored_hours=INTEGER, scores=array_of(SCORE)),
+        record_of(**SUMMARY_FIELDS, events=EVENTS, source_news=array_of(NEWS), scored_hours=INTEGER, scores=array_of(SCORE)),
         (REGION, HOURS),
         (404, 406, 409, 422, 503),
         in_memory=if_watched,

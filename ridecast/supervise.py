@@ -19,13 +19,14 @@ from functools import cache
 
 from dataflows.stream.stopping import StopEvent
 from ridecast.relay import Relay
-from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError
+from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError, SourceMoved
 
 STOP_WITHIN_S = 20.0
 RESTART_AFTER_S = 0.5
 STEADY_AFTER_S = 60.0
 MOST_RESTARTS = 5  # in a row, without a minute of stable running in between: then the failure is not transient
 PERMANENT_STATUS = 3  # exit code of a child after an error that a restart does not fix; 2 is wrong usage, as everywhere
+RESTART_STATUS = SourceMoved.exit_code  # exit code of a forecaster that must start again, and has not failed
 PERMANENT = (NotFound, DamagedError, BootRefused)
 
 
@@ -150,6 +151,8 @@ class Supervisor:
                 # A forecaster may end on its own only in a bounded run.
                 if any(statuses) if self.bounded else any(status is not None for status in statuses):
                     restarts = 1 if time.monotonic() - started > STEADY_AFTER_S else restarts + 1
+                    if RESTART_STATUS in statuses:
+                        restarts = 0
                     self._stop(self._forecasters)
                     # A process that reported a permanent error takes precedence over others that only lost their connection to it.
                     worst = max((status for status in statuses if status), key=lambda s: (s in (2, PERMANENT_STATUS), s), default=0)

@@ -8,6 +8,7 @@ RidecastError
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a disk, broker or database does not work
 │   └── AccessRefused        a server does not accept our credentials, or our rights do not suffice
+├── SourceMoved           the ride log has changed under a running process; it resumes when it starts again
 ├── Fenced                another process has taken over the writing
 ├── LedgerError           the ledger refuses an operation
 │   ├── ExpectedSizeError    another writer appended first
@@ -69,6 +70,12 @@ class StoreUnavailable(RidecastError):
 
 class AccessRefused(StoreUnavailable):
     """A server does not accept our credentials, or our rights do not suffice; waiting does not help."""
+
+
+class SourceMoved(RidecastError):
+    """The ride log is no longer as it was when this process started: it must start again, and then records what changed."""
+
+    exit_code = 4  # tells a supervisor to start the process again without counting a failure
 
 
 class Fenced(RidecastError):

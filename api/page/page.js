@@ -54,6 +54,7 @@ async function refreshNumbers(summary, horizon) {
   state.size = summary.size;
   state.asked = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
   state.forecasts = forecasts;
+  showSource(region);
   showScores(region);
   showTabs(summary);
   showCell(row, forecasts, horizon);
@@ -102,6 +103,12 @@ function pace(s) {
   if (now - first.now < 3000) return "–";
   const rate = slots / (now - first.now) * 1000;
   return rate * s.slot_min * 60 > 1.5 ? `${Math.round(rate * s.slot_min * 60).toLocaleString("en")} × real time` : "real time";
+}
+
+function showSource(region) {
+  const [newest] = region.source_news;
+  byId("source").hidden = !newest;
+  byId("source").textContent = newest ? `Ride log: ${newest.text}` : "";
 }
 
 function showScores(region) {

@@ -18,7 +18,7 @@ from schemas.errors import NotFound
 from schemas.events.codec import Decoder
 from schemas.events.rides import RawBatch, no_rides
 from schemas.records.record_codec import decode
-from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
+from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, SourceChanged
 from schemas.regions import Region
 from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import IntakeRules, PartitionIntake
@@ -64,26 +64,35 @@ def plan_stretches(
     found: Sequence[Close],
     source: RideSource,
     closed: Callable[[int], SlotClosed | None] = lambda _: None,
+    mine: Callable[[int], bool] = lambda slot: True,
+    since_slot: int = 0,
 ) -> list[Stretch]:
     """Divide the slots of recorded closes into stretches.
 
     Args:
         boot: The region's bootstrap.
         before: The slot before the first close; None if that is the region's first slot.
-        shorts: Short horizons recorded before the closes, in order.
+        shorts: Short horizons recorded before the closes, in order, of the same ride log.
         found: The closes of consecutive slots, at least one.
         source: The rides.
         closed: The record of any earlier slot, None if there is none.
+        mine: Whether a slot was counted from this source.
+        since_slot: First slot that was counted from the ride log of `before`.
     """
     lowest = {partition: source.bounds(partition)[0] for partition in source.partitions()}
     warmed = {short.partition: short.found_offset for short in shorts}
     out: list[Stretch] = []
     for close in found:
         news = [decode(stored.payload) for stored in close.before]
+        replaced = any(isinstance(record, SourceChanged) for record in news)
+        if replaced:
+            warmed, since_slot = {}, close.record.slot
         warmed |= {short.partition: short.found_offset for short in news if isinstance(short, HorizonShort)}
         # A gap or a short horizon is recorded when a run has just restarted its reads, so a new stretch starts here too.
         if not out or news or not out[-1].held:
-            started = _begin(boot, before, warmed, close.record, lowest, closed)
+            started = _begin(boot, before, warmed, close.record, lowest, closed, since_slot, replaced=replaced)
+            if not mine(close.record.slot):
+                started = replace(started, held=False)
             if not out or news or started.held:
                 out.append(started)
         out[-1] = replace(out[-1], until_slot=close.record.slot + 1, excuses=_excused(out[-1], close.record))
@@ -98,22 +107,31 @@ def _begin(
     record: SlotClosed,
     lowest: Mapping[int, int],
     closed: Callable[[int], SlotClosed | None],
+    since_slot: int,
+    *,
+    replaced: bool,
 ) -> Stretch:
-    """A new stretch that starts with this slot; its end is set later."""
+    """A new stretch that starts with this slot; its end is set later.
+
+    Args:
+        since_slot: First slot that was counted from the ride log of `before`.
+        replaced: Whether the slot is the first one of another ride log, so that all of its partitions are new.
+    """
     points: dict[int, ResumePoint] = {}
-    if before is None:
-        for partition in lowest:
-            first = warmed.get(partition, 0)
-            points[partition] = ResumePoint(first, first, boot.start_slot - 1, -1, boot.start_slot)
-    else:
-        too_far = too_far_ahead(boot, defined_by(boot), before, closed)
-        for cut in before.partitions:
+    cuts = {} if before is None or replaced else {cut.partition: cut for cut in before.partitions}
+    too_far = too_far_ahead(boot, defined_by(boot), before, closed, since_slot) if before is not None and cuts else {}
+    closed_through = boot.start_slot - 1 if before is None else before.slot
+    for partition in (cut.partition for cut in record.partitions):
+        if (cut := cuts.get(partition)) is not None:
             counted_until = max(cut.cut, cut.open_from)
-            points[cut.partition] = ResumePoint(
-                cut.open_from, counted_until, before.slot, cut.largest_us, boot.start_slot, too_far[cut.partition]
+            points[partition] = ResumePoint(
+                cut.open_from, counted_until, closed_through, cut.largest_us, boot.start_slot, too_far[partition]
             )
+        else:
+            first = warmed.get(partition, 0)
+            points[partition] = ResumePoint(first, first, closed_through, -1, boot.start_slot)
     read_from = {p: max(0, point.open_from - boot.dedup_horizon_events, warmed.get(p, 0)) for p, point in points.items()}
-    held = all(lowest[partition] <= offset for partition, offset in read_from.items())
+    held = all(partition in lowest and lowest[partition] <= offset for partition, offset in read_from.items())
     return Stretch(record.slot, record.slot, points, read_from, {}, held, recorded_evidence(boot))
 
 

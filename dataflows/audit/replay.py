@@ -33,13 +33,14 @@ from ledger.views.control import Control
 from ledger.views.regions import bootstrap_of, defined_by
 from ledger.views.writers import environments_at, writers_of
 from schemas.errors import DamagedError, NotFound, UsageError
+from schemas.records.kinds import ClosePart, names_in
 from schemas.records.record_codec import decode
-from schemas.records.records import ForecastIssued, HorizonShort, RegionBootstrapped, SlotClosed, SourceGap, UniverseChanged, region_log
+from schemas.records.records import ForecastIssued, RegionBootstrapped, SlotClosed, UniverseChanged, region_log
 from schemas.regions import Region
 from state.forecast.region import RegionFold, SlotOutcome
 
 # Compared in every slot, including those that are fast-forwarded.
-ALWAYS = tuple(kind.__name__ for kind in (SlotClosed, UniverseChanged, SourceGap, HorizonShort))
+ALWAYS = (*names_in(ClosePart.BEFORE, ClosePart.SLOT), UniverseChanged.__name__)
 SAMPLED = (*ALWAYS, ForecastIssued.__name__)
 
 

@@ -1,9 +1,10 @@
 """The inputs of a replay: the models that were in force, and counts from the rides where the rides are available."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from dataflows.audit.differences import Arrow, Difference
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
+from dataflows.connectors.source_identity import Relation, SourceIdentity
 from dataflows.connectors.sources import RideSource
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
@@ -12,12 +13,13 @@ from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.regions import region_of, regions_of
 from schemas.errors import NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, region_log
+from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, SourceChanged, region_log
 from schemas.regions import Region
 from state.counting.intake import IntakeRules
 from state.counting.slots import ClosedSlot
 from state.forecast.region import Champion
 
+ELSEWHERE = "they were counted from another ride log"
 NO_RIDES = "no rides were given"
 GONE = "the source no longer has their rides, or the events in the deduplication horizon before them"
 
@@ -99,12 +101,27 @@ class CountsFromRides:
         at = ledger.entry(log, SlotClosed, from_slot - 1)
         recorded = [close for close in closes(ledger, log, at.index if at is not None else 0, stop) if close.record.slot < until_slot]
         before = recorded.pop(0).record if at is not None else None
-        given, known = sorted(source.partitions()), sorted(cut.partition for cut in recorded[0].record.partitions)
-        if given != known:
-            raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {given}")
-        shorts = list(ledger.records(log, HorizonShort, 0, recorded[0].entries[0].index))
-        self._stretches = plan_stretches(boot, before, shorts, recorded, source, lambda slot: ledger.find(log, SlotClosed, slot))
-        gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
+        moves = list(ledger.scan(log, kind=SourceChanged))
+        mine = counted_from([stored.record for stored in moves], source.identity())
+        ours = [close for close in recorded if mine(close.record.slot)]
+        given, known = set(source.partitions()), {cut.partition for close in ours for cut in close.record.partitions}
+        if known - given:
+            raise UsageError(
+                f"--rides: expected a source with partitions {sorted(known)}, as in the ledger, got {sorted(given)}",
+                remedy="use the ride log that the slots were counted from",
+            )
+        start = recorded[0].entries[0].index
+        # Earlier offsets are those of another log.
+        since, since_slot = max(((stored.index, stored.record.slot) for stored in moves if stored.index < start), default=(0, 0))
+        shorts = list(ledger.records(log, HorizonShort, since, start))
+
+        def closed(slot: int) -> SlotClosed | None:
+            return ledger.find(log, SlotClosed, slot)
+
+        self._stretches = plan_stretches(boot, before, shorts, recorded, source, closed, mine, since_slot)
+        if elsewhere := len(recorded) - len(ours):
+            self.notes.append(f"counts of {elsewhere:,} slots are taken as recorded: {ELSEWHERE}")
+        gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held) - elsewhere
         if gone:
             self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")
         # By the older rules, rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals
@@ -130,6 +147,23 @@ class CountsFromRides:
             self.notes.append(f"counts from slot {slot} on are taken as recorded: {ended}")
             cuts = ", ".join(f"{cut.partition}: {cut.cut}" for cut in close.record.partitions)
             return None, Difference(Arrow.COUNTS, close.closed.index, "cuts", f"at offsets {cuts}", str(ended))
+
+
+def counted_from(changes: Sequence[SourceChanged], given: SourceIdentity) -> Callable[[int], bool]:
+    """Whether a slot was counted from the given source, by the recorded changes of the source, in order.
+
+    Without any change the given source is not questioned: rides may be replayed from a copy under another name.
+
+    >>> changed = SourceChanged(region="nyc", slot=9, before='{"topic_id":"a"}', after='{"topic_id":"b"}')
+    >>> [counted_from([changed], SourceIdentity(topic_id=given))(slot) for given in "ab" for slot in (8, 9)]
+    [True, False, False, True]
+    """
+    if not changes:
+        return lambda slot: True
+    logs = [SourceIdentity.from_text(text) for text in (changes[0].before, *(change.after for change in changes))]
+    # If a log was replaced by one of the same identity, only the last of them can still be read.
+    fits = [number for number, log in enumerate(logs) if log.relation(given) is Relation.SAME][-1:]
+    return lambda slot: sum(change.slot <= slot for change in changes) in fits
 
 
 def _other_regions(ledger: Ledger, region: str) -> tuple[Region, ...]:

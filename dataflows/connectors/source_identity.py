@@ -3,8 +3,18 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 
 from schemas.errors import DamagedError
+
+
+class Relation(StrEnum):
+    """What the identity of a ride log says about the log that was read before."""
+
+    SAME = "same"  # nothing speaks against it
+    RECREATED = "recreated"  # another log under the same name: deleted and created again
+    UNSURE = "unsure"  # a directory of another name, and not both declare an origin: perhaps moved
+    OTHER = "other"  # another cluster, topic or directory: perhaps a wrong address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +91,22 @@ class SourceIdentity:
         mine, theirs = self.known(), other.known()
         common = mine.keys() & theirs.keys()
         return bool(common) and all(mine[name] == theirs[name] for name in common)
+
+    def relation(self, now: "SourceIdentity") -> Relation:
+        """How the log that is read now relates to this one, which was read before.
+
+        >>> before = SourceIdentity(cluster="c1", topic="rides.raw", topic_id="a")
+        >>> before.relation(SourceIdentity(cluster="c1", topic="rides.raw", topic_id="b"))
+        <Relation.RECREATED: 'recreated'>
+        >>> before.relation(SourceIdentity(cluster="c2", topic="rides.raw", topic_id="a"))
+        <Relation.OTHER: 'other'>
+        """
+        if self.may_be(now):
+            return Relation.SAME
+        if self.topic and now.topic:
+            return Relation.RECREATED if (self.cluster, self.topic) == (now.cluster, now.topic) else Relation.OTHER
+        if self.files and now.files:
+            if self.origin and now.origin:
+                return Relation.RECREATED if self.files == now.files else Relation.OTHER
+            return Relation.UNSURE
+        return Relation.OTHER

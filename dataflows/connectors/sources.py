@@ -15,6 +15,7 @@ from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.cluster import Cluster
 from dataflows.connectors.kafka.rides import KafkaRides, require_held
 from dataflows.connectors.source_identity import SourceIdentity
+from schemas.errors import StoreUnavailable
 from schemas.events.rides import RawBatch
 from schemas.kafka_client import Property
 
@@ -138,6 +139,7 @@ class FileReader:
 
     def __init__(self, folder: Path, partition: int, offset: int) -> None:
         self._log = ridelog.RideLogReader(folder, partition)
+        self._folder = folder
         self._partition = partition
         self._position = offset
         self._checked = False  # whether the log is known to have the position
@@ -147,13 +149,20 @@ class FileReader:
             require_held(f"partition {self._partition}", self._position, self.start(), self.end())
             self._checked = True
         give_up_at = time.monotonic() + timeout_s
-        while (batch := self._log.read(self._position, limit)) is None:
+        while (batch := self._read(limit)) is None:
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
                 return None
             time.sleep(min(left_s, POLL_S))
         self._position = int(batch.offsets[-1]) + 1
         return batch
+
+    def _read(self, limit: int) -> RawBatch | None:
+        try:
+            return self._log.read(self._position, limit)
+        except StoreUnavailable:  # A file that is gone may have been deleted together with its rides.
+            require_held(f"partition {self._partition}", self._position, *FileRides(self._folder).bounds(self._partition))
+            raise
 
     def position(self) -> int:
         return self._position

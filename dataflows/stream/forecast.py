@@ -20,15 +20,16 @@ from bytewax.run import cli_main
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.source_watch import PinnedRides, SourceWatch, wait_for_source
 from dataflows.connectors.sources import RideSource, open_rides
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.region_run import RegionRun, SlotReport
-from dataflows.stream.resume import ResumePlan, plan_resume
-from dataflows.stream.start import open_pumps, quiet_threads, record_stops, start_region
+from dataflows.stream.resume import ResumePlan
+from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_stops, start_region, was_read
 from dataflows.stream.stopping import StopEvent, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
-from schemas.errors import ConfigError, StoreUnavailable
+from schemas.errors import ConfigError, SourceMoved, StoreUnavailable
 from schemas.settings import Settings
 from state.counting.partials import Partial
 
@@ -77,7 +78,7 @@ class RideInput(FixedPartitionedSource[Keyed, None]):
         self._stores, self._source, self._ending, self._bounded = stores, source, ending, bounded
         self._partitions = source.partitions()
         # Read before any worker closes a slot: none can close before every partition of this process has advanced.
-        self._plans: list[ResumePlan] = [plan_resume(stores.ledger, region, self._partitions) for region in regions]
+        self._plans: list[ResumePlan] = plan_regions(stores, source, regions)
         self._rejects: RejectSink = open_rejects(stores.settings)
         self._pumps: list[PartitionPump] = []
 
@@ -247,13 +248,20 @@ def run_process(
     stores = open_stores(settings)
     source = open_rides(settings.rides, settings.rides_client)
     try:
-        flow = build_flow(stores, source, regions, ending, log_tick, bounded=bounded, processes=processes)
-        cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
-            flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
-        )
+        # What the last run read and is missing now is perhaps being created again; anything else is a wrong address.
+        waits = not bounded and was_read(stores, regions, settings.rides)
+        if waits and not wait_for_source(source, stop, lambda text: log.warning("%s", text)):
+            return
+        pinned = PinnedRides(source)
+        flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes)
+        with SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), ending.on_error, bounded=bounded):
+            cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
+                flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
+            )
+        if not failed or isinstance(failed[0], SourceMoved):
+            record_stops(stores)
         if failed:
             raise failed[0]
-        record_stops(stores)
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
             raise StoreUnavailable("another process of this run has ended") from panic
@@ -280,5 +288,12 @@ def flow_from_environment() -> Dataflow:
     regions = [name for name in os.environ.get("RIDECAST_REGIONS", "").split(",") if name]
     if not regions:
         raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
-    ending = Ending(stop_on_signals())
-    return build_flow(open_stores(settings), open_rides(settings.rides, settings.rides_client), regions, ending, log_tick, bounded=False)
+    stop = stop_on_signals()
+    pinned = PinnedRides(open_rides(settings.rides, settings.rides_client))
+
+    def end(moved: SourceMoved) -> None:
+        log.warning("%s", moved)
+        stop.set()
+
+    SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), end, bounded=False).start()
+    return build_flow(open_stores(settings), pinned, regions, Ending(stop), log_tick, bounded=False)

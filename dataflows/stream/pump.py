@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.source_watch import confirming
 from dataflows.connectors.sources import PartitionReader, RideSource
 from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
+from schemas.errors import DamagedError, NotFound, SourceMoved
 from schemas.events.codec import Decoder
 from schemas.events.rides import Rejected, no_rides
 from state.counting.evidence import recorded_evidence
@@ -68,6 +70,7 @@ class PartitionPump:
         self.idle = False
         self.received = 0
         self._limits, self._clock, self._decoder, self._rejects = limits, clock, decoder, rejects
+        self._confirm = confirming(source)
         self._reader, self._intake, self._losses = _open(source, partition, plans, rules)
         self._end = self._reader.end() if bounded else None
         self._quiet_since: float | None = None
@@ -86,11 +89,21 @@ class PartitionPump:
         return self._intake.position
 
     def step(self) -> list[Partial]:
-        """Read at most one batch and return its partials; empty if there are no new events."""
+        """Read at most one batch and return its partials; empty if there are no new events.
+
+        Raises:
+            SourceMoved: the source no longer has the position, because it deleted old events or is another log; a new start records it.
+        """
         if self.ended:
             return []
         at_end = self._end is not None and self.position >= self._end
-        raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
+        try:
+            raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
+        except NotFound as cause:
+            raise SourceMoved(f"{cause}") from cause
+        except DamagedError:
+            self._confirm()  # A directory that was replaced under its reader looks damaged.
+            raise
         if raw is not None and self._end is not None and len(raw) and raw.offsets[-1] >= self._end:
             keep = int(np.searchsorted(raw.offsets, self._end))
             raw = raw.part(slice(0, keep))

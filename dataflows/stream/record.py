@@ -17,14 +17,16 @@ from schemas.records.records import (
     CountTable,
     ForecastIssued,
     HorizonShort,
+    PartitionsChanged,
     Record,
     RegionBootstrapped,
     SlotClosed,
     SlotCounts,
+    SourceChanged,
     SourceGap,
 )
 from schemas.regions import Region
-from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, HorizonFound
+from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.forecast.region import Issue, SlotOutcome
 
 INLINE_LIMIT_BYTES = 32_768  # An entry has at most 65,535 bytes, including the cuts and totals.
@@ -47,6 +49,8 @@ def payloads_of(region: Region, outcome: SlotOutcome, control: Control, blobs: B
                 records.append(SourceGap(region=region.id, partition=partition, from_offset=start, to_offset=stop))
             case HorizonFound(partition, wanted, found):
                 records.append(HorizonShort(region=region.id, partition=partition, wanted_offset=wanted, found_offset=found))
+            case SourceChanged() | PartitionsChanged():
+                records.append(finding)
             case _:
                 assert_never(finding)
     records.append(_slot_closed(region, outcome, control, blobs))
@@ -115,22 +119,24 @@ def closed_of(region: Region, record: SlotClosed, before: Sequence[Stored[Record
     Args:
         region: Its definition.
         record: The recorded slot.
-        before: Entries of the same close that precede it (gaps and short horizons).
+        before: Entries of the same close that precede it (gaps, short horizons, changes of the source).
         blobs: Store of large counts.
     """
     counts, corrections = tables_of(record, blobs.get)
     return ClosedSlot(record.slot, record.partitions, _columns(region, counts), _columns(region, corrections), findings_of(before))
 
 
-def findings_of(before: Sequence[Stored[Record]]) -> tuple[GapFound | HorizonFound, ...]:
+def findings_of(before: Sequence[Stored[Record]]) -> tuple[Finding, ...]:
     """The findings that the entries before the slot of a close record."""
-    findings: list[GapFound | HorizonFound] = []
+    findings: list[Finding] = []
     for stored in before:
         match stored.record:
             case SourceGap(partition=partition, from_offset=start, to_offset=stop):
                 findings.append(GapFound(partition, start, stop))
             case HorizonShort(partition=partition, wanted_offset=wanted, found_offset=found):
                 findings.append(HorizonFound(partition, wanted, found))
+            case SourceChanged() | PartitionsChanged() as changed:
+                findings.append(changed)
             case other:
                 raise ContractError(f"entry {stored.index}: expected a finding before its slot, got {type(other).__name__}")
     return tuple(findings)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from dataflows.connectors.source_identity import SourceIdentity
 from dataflows.stream.record import closed_of, history_by_slot, payloads_of
-from dataflows.stream.resume import ResumePlan, plan_resume
+from dataflows.stream.resume import UNKNOWN, ResumePlan, plan_resume
 from dataflows.stream.snapshots import load_snapshot, save_snapshot
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
@@ -14,7 +15,7 @@ from ledger.store.recording import Recorder
 from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
-from schemas.errors import DamagedError, DivergenceError
+from schemas.errors import AccessRefused, DamagedError, DivergenceError, SourceMoved, StoreUnavailable
 from schemas.records.kinds import ROWS
 from schemas.records.record_codec import encode
 from schemas.records.records import (
@@ -56,6 +57,7 @@ class RegionRun:
         environment: Digest of this environment.
         same_environment: Whether the last entries of the log were written in it.
         clock: Monotonic seconds, used only to time snapshots.
+        confirm: Raises SourceMoved if the rides do not come from the log of the start any more.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class RegionRun:
         same_environment: bool = True,
         snapshot_every_s: float = 30.0,
         on_refold: Callable[[int, int], None] | None = None,
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
+        self._confirm = confirm
         self.region: Region = plan.region
         self._ledger, self._blobs, self._clock = ledger, blobs, clock
         self._environment = environment
@@ -85,17 +89,36 @@ class RegionRun:
         self._boot = plan.bootstrapped
         self.fold = self._empty_fold()
         self.size = self._restore(on_refold)
+        if plan.changes:
+            self.size = self._recorder.append(self.size, [encode(change) for change in plan.changes]).size
+        found = (*plan.recorded, *plan.changes)
+        self._appended = len(found)  # findings of the next slot that the log has already
         agreement = Agreement.of(self.region, recorded_evidence(self._boot))
-        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, agreement)
+        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, agreement, found)
 
     # --- live ---
 
     def absorb(self, partial: Partial) -> list[SlotReport]:
-        """Merge a partial; close, record and report every slot that can close then."""
+        """Merge a partial; close, record and report every slot that can close then.
+
+        Raises:
+            SourceMoved: its partition was added after this run started.
+        """
+        if partial.partition not in self.slots.partitions:
+            known = list(self.slots.partitions)
+            raise SourceMoved(f"region {self.region.id}: expected rides of partitions {known}, got rides of partition {partial.partition}")
         self.slots.absorb(partial)
         if self.slots.ended:
             self.slots.close_rest(self.slots.last_us // self.region.slot_us)
-        reports = []
+        reports: list[SlotReport] = []
+        if self.slots.next_slot >= self.slots.closable_until:
+            return reports
+        try:
+            self._confirm()
+        except StoreUnavailable as failed:
+            if self.slots.ended or isinstance(failed, AccessRefused):
+                raise
+            return reports  # What cannot be confirmed closes with a later partial; while a source is away there is none.
         while self.slots.next_slot < self.slots.closable_until:
             reports.append(self._close())
         return reports
@@ -105,7 +128,8 @@ class RegionRun:
         control = self._control.latest()
         self._follow(control, closed.slot)
         outcome = self.fold.apply(closed)
-        payloads = payloads_of(self.region, outcome, control, self._blobs)
+        payloads = payloads_of(self.region, outcome, control, self._blobs)[self._appended :]
+        self._appended = 0
         self.size = self._recorder.append(self.size, payloads).size
         self._unsaved += 1
         if self._clock() - self._snapshot_at >= self._snapshot_every_s:
@@ -212,9 +236,11 @@ def open_region_run(
     same_environment: bool = True,
     snapshot_every_s: float = 30.0,
     on_refold: Callable[[int, int], None] | None = None,
+    identity: SourceIdentity = UNKNOWN,
+    confirm: Callable[[], None] = lambda: None,
 ) -> RegionRun:
-    """A region's run, resumed from its log."""
-    plan = plan_resume(ledger, region, partitions)
+    """A region's run, resumed from its log; changes of the source since the last run are recorded."""
+    plan = plan_resume(ledger, region, partitions, identity)
     return RegionRun(
         ledger,
         blobs,
@@ -224,4 +250,5 @@ def open_region_run(
         same_environment=same_environment,
         snapshot_every_s=snapshot_every_s,
         on_refold=on_refold,
+        confirm=confirm,
     )

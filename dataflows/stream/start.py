@@ -1,5 +1,6 @@
 """Starts a run: intake rules, pumps, resumed regions, and the records of its start and stop."""
 
+import logging
 import os
 import platform
 import sys
@@ -7,24 +8,63 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
+from dataflows.connectors.source_watch import ASK_EVERY_S, PinnedRides, confirming, difference
 from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
 from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
-from dataflows.stream.resume import ResumePlan, plan_resume
+from dataflows.stream.resume import ResumePlan, accepted_change, check_held, plan_resume, source_before
+from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import Stores
+from ledger.store.recording import Recorder
 from ledger.views.append import append_shared
 from ledger.views.follow import Stop
 from ledger.views.regions import last_run
-from schemas.errors import UsageError
+from schemas.errors import NotFound, SourceMoved, StoreUnavailable, UsageError
 from schemas.events.codec import Decoder
+from schemas.records.record_codec import encode
 from schemas.records.records import RUNS_LOG, RunStarted, RunStopped, region_log
 from schemas.settings import Settings
 from state.counting.intake import IntakeRules
+
+log = logging.getLogger(__name__)
+
+
+def plan_regions(stores: Stores, source: RideSource, regions: Sequence[str]) -> list[ResumePlan]:
+    """Where each region resumes in this source.
+
+    Raises:
+        UsageError, NotFound: it is not the ride log that a region was written from, see `plan_resume` and `check_held`.
+    """
+    plans = [plan_resume(stores.ledger, region, source.partitions(), source.identity()) for region in regions]
+    bounds = {partition: source.bounds(partition) for partition in source.partitions()}
+    for plan in plans:
+        check_held(plan, bounds)
+    return plans
+
+
+def was_read(stores: Stores, regions: Sequence[str], where: str) -> bool:
+    """Whether the last run of one of these regions read a topic or directory of this name, so that a missing one may come back."""
+    name = where.rpartition("/")[2] if "://" in where else Path(where).resolve().name
+    befores = [source_before(stores.ledger, region) for region in regions]
+    return any(before is not None and name in (before.topic, before.files) for before in befores)
+
+
+def accept_source(stores: Stores, source: RideSource, region: str) -> None:
+    """Record that an operator lets a region go on with a ride log that `plan_regions` refuses; nothing if it refuses none."""
+    try:
+        plan_regions(stores, source, [region])
+    except (UsageError, NotFound):
+        change = accepted_change(stores.ledger, region, source.identity())
+        if change is None:
+            raise
+        name = region_log(region)
+        Recorder(stores.ledger, name).append(stores.ledger.head(name).size, [encode(change)])
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:
@@ -92,6 +132,8 @@ def start_region(
         same_environment=last is None or last.environment == stores.environment,
         snapshot_every_s=stores.settings.snapshot_every_s,
         on_refold=on_refold,
+        identity=source.identity(),
+        confirm=confirming(source),
     )
     stores.runs.append(record_start(stores, f"run {region}", source.identity().to_json(), processes))
     return run
@@ -106,20 +148,62 @@ def run_embedded(
     on_slot: Callable[[SlotReport], None] | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Run the whole pipeline in this process, without Bytewax."""
+    """Run the whole pipeline in this process, without Bytewax; it starts again by itself when the source has changed."""
+    stop = stop or StopEvent()
+    while not _run_once(stores, source, regions, bounded=bounded, on_slot=on_slot, stop=stop):
+        pass
+
+
+def _run_once(
+    stores: Stores,
+    source: RideSource,
+    regions: Sequence[str],
+    *,
+    bounded: bool,
+    on_slot: Callable[[SlotReport], None] | None,
+    stop: Stop,
+) -> bool:
+    """Run until the end, a stop, or a change of the source; returns whether it was one of the first two."""
     from dataflows.stream.local import run_local
 
-    partitions = source.partitions()
-    plans = [plan_resume(stores.ledger, region, partitions) for region in regions]
+    pinned = PinnedRides(source)
+    plans = plan_regions(stores, pinned, regions)
     with ExitStack() as opened:
         rejects = open_rejects(stores.settings)
         opened.callback(rejects.close)
-        runs = [start_region(stores, region, source) for region in regions]
-        pumps = open_pumps(stores, source, plans, partitions, rejects, bounded=bounded)
+        runs = [start_region(stores, region, pinned) for region in regions]
+        pumps = open_pumps(stores, pinned, plans, pinned.partitions(), rejects, bounded=bounded)
         for pump in pumps:
             opened.callback(pump.close)
-        run_local(pumps, runs, on_slot=on_slot, stop=stop)
+        try:
+            run_local(pumps, runs, on_slot=on_slot, stop=stop if bounded else _UntilMoved(stop, pinned, source))
+        except SourceMoved as moved:
+            log.warning("%s; starting again to go on with it", moved)
+            return False
         record_stops(stores)
+    return True
+
+
+class _UntilMoved:
+    """A stop that also asks the source every few seconds whether it has changed, and raises SourceMoved if so."""
+
+    def __init__(self, stop: Stop, pinned: RideSource, source: RideSource) -> None:
+        self._stop, self._pinned, self._source = stop, pinned, source
+        self._asked_s = time.monotonic()
+
+    def is_set(self) -> bool:
+        if time.monotonic() - self._asked_s >= ASK_EVERY_S:
+            self._asked_s = time.monotonic()
+            try:
+                found = difference(self._pinned, self._source)
+            except StoreUnavailable:
+                found = None  # the readers find out
+            if found is not None:
+                raise SourceMoved(found)
+        return self._stop.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._stop.wait(timeout)
 
 
 def record_start(stores: Stores, command: str, source: str, processes: int) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ledger.store.log import Ledger
 from ledger.views.follow import Follower, Place
-from schemas.records.records import ForecastIssued, SlotClosed, SlotScored, region_log
+from ledger.views.source_news import NEWS, SourceNews, sentence
+from schemas.records.records import ForecastIssued, SlotClosed, SlotScored, SourceGap, region_log
 
 PAGE_ENTRIES = 5_000
 
@@ -23,6 +24,8 @@ class RegionProgress:
         error_milli, baseline_milli: Pooled absolute errors of the shortest horizon, 1/1000 ride.
         truth: Pooled rides of the same windows.
         offsets: partition -> offset up to which slots are closed.
+        lost: Offsets that the source deleted before they were read.
+        news: What happened to the source, in sentences; whoever shows them empties the list.
     """
 
     region: str
@@ -38,6 +41,8 @@ class RegionProgress:
     baseline_milli: int = 0
     truth: int = 0
     offsets: dict[int, int] = field(default_factory=dict)
+    lost: int = 0
+    news: list[str] = field(default_factory=list)
 
     def share(self, ahead: Mapping[int, tuple[int, int]]) -> float:
         """Share of some offsets that is in closed slots, 0 to 1.
@@ -84,7 +89,7 @@ class ProgressWatch:
 
 def _follower(ledger: Ledger, progress: RegionProgress) -> Follower:
     log = region_log(progress.region)
-    return Follower(ledger, log, Place(ledger.number(log), progress.size), kinds=(SlotClosed, SlotScored, ForecastIssued))
+    return Follower(ledger, log, Place(ledger.number(log), progress.size), kinds=(SlotClosed, SlotScored, ForecastIssued, *NEWS))
 
 
 def _closed(progress: RegionProgress, record: SlotClosed) -> None:
@@ -111,8 +116,15 @@ def _issued(progress: RegionProgress, record: ForecastIssued) -> None:
     progress.cells = record.cells
 
 
+def _changed(progress: RegionProgress, record: SourceNews) -> None:
+    progress.news.append(sentence(record))
+    if isinstance(record, SourceGap):
+        progress.lost += record.to_offset - record.from_offset
+
+
 _FOLDS: dict[str, Callable[[RegionProgress, Any], None]] = {
     SlotClosed.__name__: _closed,
     SlotScored.__name__: _scored,
     ForecastIssued.__name__: _issued,
+    **{kind.__name__: _changed for kind in NEWS},
 }

@@ -13,6 +13,7 @@ import numpy as np
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored, holds
 from ledger.views.follow import Change, Follower, Place
+from ledger.views.source_news import NEWS, SourceNews
 from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import from_table, tables_of
 from schemas.records.record_codec import decode
@@ -27,11 +28,13 @@ from schemas.records.records import (
     SlotCounts,
     SlotScored,
     SlotStatus,
+    SourceGap,
     region_log,
 )
 from schemas.regions import US_PER_S, Region
 
 KEPT_DAYS = 7
+KEPT_NEWS = 10
 PAGE_ENTRIES = 2_000
 SCORE_SUMS = (
     "truth",
@@ -104,12 +107,16 @@ class RegionView:
     def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
         self.region, self.boot = region, boot
         self.log = region_log(region.id)
-        self._follower = Follower(ledger, self.log, Place(ledger.number(self.log), 0), kinds=(ForecastIssued, SlotClosed, SlotScored))
+        self._follower = Follower(
+            ledger, self.log, Place(ledger.number(self.log), 0), kinds=(ForecastIssued, SlotClosed, SlotScored, *NEWS)
+        )
         self.kept_slots = int(KEPT_DAYS * 24 * 60 / region.slot_min)
         self.partitions: dict[int, PartitionTotals] = {}
         self.score_sums: dict[tuple[str, int, bool], Counter[str]] = {}  # (measure, horizon, settled)
         self.slots_of_status: Counter[str] = Counter()
         self.corrections = 0
+        self.lost: Counter[int] = Counter()  # partition -> offsets that the source deleted before they were read
+        self.source_news: deque[tuple[int, SourceNews]] = deque(maxlen=KEPT_NEWS)  # (index, what happened to the source), newest last
         self._ledger, self._blobs = ledger, blobs
         self._slots: deque[SlotFacts] = deque(maxlen=self.kept_slots)
         self._scores: deque[SlotScored] = deque(maxlen=self.kept_slots * len(region.measures))
@@ -154,6 +161,10 @@ class RegionView:
             self._close(stored.index, *closed[stored.index])
         elif holds(stored, SlotScored):
             self._score(stored.record)
+        elif isinstance(record := stored.record, SourceNews):
+            self.source_news.append((stored.index, record))
+            if isinstance(record, SourceGap):
+                self.lost[record.partition] += record.to_offset - record.from_offset
 
     def _close(self, index: int, record: SlotClosed, tables: Tables) -> None:
         counts, corrections = tables

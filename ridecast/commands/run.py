@@ -30,10 +30,18 @@ REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend stil
 @options.home
 @click.option("--until-end", is_flag=True, help="Process the available rides at full speed, close all slots that they complete, exit 0.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
+@click.option("--accept-source", is_flag=True, help="Go on with another ride log than that of the last run, from its lowest offsets.")
 @options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 def command(
-    rides: str | None, region_name: str, home: str | None, until_end: bool, processes: int, api_port: int | None, no_api: bool
+    rides: str | None,
+    region_name: str,
+    home: str | None,
+    until_end: bool,
+    processes: int,
+    accept_source: bool,
+    api_port: int | None,
+    no_api: bool,
 ) -> None:
     """Read rides, close slots, record and publish forecasts, serve the API.
 
@@ -52,7 +60,7 @@ def command(
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
     with lock_home(settings.home, "ridecast run") as lock:
-        run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock)
+        run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock, accept=accept_source)
 
 
 def run_region(
@@ -63,21 +71,25 @@ def run_region(
     processes: int,
     companions: list[str],
     lock: int,
+    accept: bool = False,
     extra: Mapping[str, str] | None = None,
 ) -> None:
     """Check the inputs, then supervise with a progress line.
 
     Args:
         lock: Descriptor of the home's lock, for children to inherit.
+        accept: Go on with another ride log than that of the last run.
     """
     from api.serve import bind
     from dataflows.connectors.reachable import check_servers
-    from dataflows.connectors.source_identity import SourceIdentity
+    from dataflows.connectors.source_identity import Relation
+    from dataflows.connectors.source_watch import PinnedRides
     from dataflows.connectors.sources import open_rides
-    from dataflows.stream.resume import check_held, plan_resume
+    from dataflows.stream.resume import source_before
+    from dataflows.stream.start import accept_source, plan_regions
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
-    from ledger.views.regions import last_run
+    from ledger.views.source_news import sentence
     from ridecast.intake_report import IntakeReport
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
@@ -96,19 +108,20 @@ def run_region(
         raise
     screen = StatusLine(Console(stderr=True))
     try:
-        plan = plan_resume(stores.ledger, region.id, source.partitions())
-        bounds = {partition: source.bounds(partition) for partition in source.partitions()}
-        warnings = warnings_of(settings, region, plan.region)
-        last, now = last_run(stores.ledger, region.id), source.identity()
-        before = SourceIdentity.from_text(last.source) if last and last.source else None
-        if before is not None and not before.may_be(now):
+        pinned = PinnedRides(source)
+        if accept:
+            accept_source(stores, pinned, region.id)
+        [plan] = plan_regions(stores, pinned, [region.id])
+        warnings = [*warnings_of(settings, region, plan.region), *map(sentence, plan.recorded)]
+        before, now = source_before(stores.ledger, region.id), pinned.identity()
+        if before is not None and before.relation(now) is Relation.UNSURE:
             warnings.append(
                 f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
                 "it resumes at the offsets where that one stopped"
             )
         for warning in warnings:
             screen.print(f"ridecast: {warning}")
-        check_held(plan, bounds)
+        bounds = {partition: source.bounds(partition) for partition in pinned.partitions()}
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
         proven = plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot
@@ -119,9 +132,15 @@ def run_region(
         if "api" in companions:
             bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts
             screen.print(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
+
+        def tick() -> None:
+            screen.show(line.text())
+            for news in line.news():
+                screen.print(f"ridecast: {news}")
+
         with screen:
             screen.show(line.text())
-            supervisor.run(lambda: screen.show(line.text()))
+            supervisor.run(tick)
         screen.print(line.summary())
         intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
     finally:
@@ -204,15 +223,24 @@ class ProgressLine:
         self._text = f"{self._region.id}  {end:%a %Y-%m-%d %H:%M}  {done}  {self._rate:,.0f} events/s  {progress.cells:,} cells{error}"
         return self._text
 
+    def news(self) -> list[str]:
+        """What happened to the source since the last call, in sentences."""
+        found: list[str] = []
+        for progress in self._watch.regions:
+            found += progress.news
+            progress.news.clear()
+        return found
+
     def summary(self) -> str:
         """Summary of the run, for its last line."""
         [progress] = self._watch.look()
         seconds = time.monotonic() - self._started
         error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        lost = f"; {progress.lost:,} offsets lost before they were read" if progress.lost else ""
         read = self._intake.totals(self._region.id) if self._intake is not None else Totals()
         # What was read counts, not only what is in closed slots: where everything is rejected, no slot closes.
         events, rejected = max(progress.events, read.received), max(progress.rejected, read.refused)
         return (
             f"{self._region.id}: {progress.slots:,} slots closed, {events:,} events ({progress.rides:,} rides counted, "
-            f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}"
+            f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}{lost}"
         )

@@ -12,6 +12,8 @@ from ridecast.screen import output_console
 from schemas.errors import NotFound
 from schemas.records.records import CONTROL_LOG, ModelTrained, SlotClosed, region_log
 
+NEWEST = 10  # sentences about the ride log of each region
+
 
 @click.command()
 @options.home
@@ -24,6 +26,7 @@ def command(home: str | None) -> None:
     from ledger.views.control import ControlView
     from ledger.views.online.refresh import state_of
     from ledger.views.regions import bootstrap_of, defined_by, regions_of
+    from ledger.views.source_news import NEWS, sentence
     from ridecast.intake_table import example_lines, intake_table
 
     settings = options.settings_of_home(home=home)
@@ -55,6 +58,11 @@ def command(home: str | None) -> None:
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
         console = output_console()
         console.print(regions)
+        news = [
+            sentence(found.record) for name in regions_of(ledger) for found in ledger.read_kinds(region_log(name), 0, None, NEWS)[-NEWEST:]
+        ]
+        for said in news:
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         if (intake := intake_table(ledger, settings.home, definitions, time.time_ns() // 1000)) is not None:
             console.print(intake)
         for line in example_lines(settings.home):

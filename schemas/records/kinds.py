@@ -20,6 +20,7 @@ from schemas.records.records import (
     LogContinued,
     ModelPromoted,
     ModelTrained,
+    PartitionsChanged,
     Record,
     RegionBootstrapped,
     RunStarted,
@@ -28,6 +29,7 @@ from schemas.records.records import (
     SlotClosed,
     SlotScored,
     SnapshotTaken,
+    SourceChanged,
     SourceGap,
     StateDigested,
     UniverseChanged,
@@ -152,6 +154,8 @@ ROWS = (
     ),
     Kind(record=SourceGap, log=LogFamily.REGION, close=ClosePart.BEFORE, shown=("partition", "from_offset", "to_offset")),
     Kind(record=HorizonShort, log=LogFamily.REGION, close=ClosePart.BEFORE, shown=("partition", "wanted_offset", "found_offset")),
+    Kind(record=SourceChanged, log=LogFamily.REGION, indexed=("slot",), close=ClosePart.BEFORE, shown=("slot", "before", "after")),
+    Kind(record=PartitionsChanged, log=LogFamily.REGION, indexed=("slot",), close=ClosePart.BEFORE, shown=("slot", "added", "removed")),
     Kind(record=EnvironmentChanged, log=LogFamily.REGION, indexed=("slot",), shown=("slot", "environment")),
     Kind(
         record=ModelTrained,
@@ -205,6 +209,6 @@ def names_in(*parts: ClosePart) -> tuple[str, ...]:
     """Names of the kinds in these parts of a close.
 
     >>> names_in(ClosePart.BEFORE)
-    ('SourceGap', 'HorizonShort')
+    ('SourceGap', 'HorizonShort', 'SourceChanged', 'PartitionsChanged')
     """
     return tuple(row.name for row in ROWS if row.close in parts)

@@ -26,7 +26,7 @@ class SlotStatus(StrEnum):
     """How reliable the counts of a closed slot are."""
 
     OBSERVED = "observed"
-    PARTIAL = "partial"  # a source gap, or an excused partition from which rides were expected
+    PARTIAL = "partial"  # a gap or a change of the source, or an excused partition from which rides were expected
     UNOBSERVED = "unobserved"  # no rides although the profile expects many, or before the first ride: not zero demand
 
 
@@ -268,6 +268,26 @@ class HorizonShort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceChanged:
+    """The rides come from another log: offsets of the old one end with the slot before, the new one is read from its lowest."""
+
+    region: str
+    slot: int  # the first slot that is closed with it
+    before: str  # identity of the log that was read before, as in `RunStarted.source`
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionsChanged:
+    """The ride log has other partitions; added ones are read from offset 0, their rides of closed slots are corrections."""
+
+    region: str
+    slot: int  # the first slot that is closed with them
+    added: tuple[int, ...]  # ascending
+    removed: tuple[int, ...]  # ascending; only together with SourceChanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChanged:
     """The run continues in another environment; from here on, floating-point state may differ in the last bit."""
 
@@ -287,6 +307,8 @@ Record = (
     | StateDigested
     | SourceGap
     | HorizonShort
+    | SourceChanged
+    | PartitionsChanged
     | EnvironmentChanged
     | ModelTrained
     | ModelPromoted

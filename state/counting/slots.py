@@ -13,7 +13,7 @@ import numpy as np
 
 from schemas.errors import DiscontinuityError
 from schemas.events.rides import Bools, Int64s, UInt8s, UInt64s, Uncounted
-from schemas.records.records import PartitionCut
+from schemas.records.records import PartitionCut, PartitionsChanged, SourceChanged
 from schemas.regions import US_PER_S, Region
 from state.counting.evidence import EvidenceRules, hold_limit
 from state.counting.partials import NO_INTS, Partial, ResumePoint, Rows, Standing
@@ -54,6 +54,9 @@ class HorizonFound:
     found_offset: int
 
 
+Finding = GapFound | HorizonFound | SourceChanged | PartitionsChanged
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedSlot:
     """One slot, merged over all partitions.
@@ -63,14 +66,14 @@ class ClosedSlot:
         cuts: One per partition, ascending by partition.
         counts: Per measure of the region, rides of this slot.
         corrections: Per measure, rides of earlier slots that arrived since the last cut.
-        findings: Gaps and short horizons found since the last close.
+        findings: Gaps, short horizons and changes of the source found since the last close.
     """
 
     slot: int
     cuts: tuple[PartitionCut, ...]
     counts: tuple[CountColumns, ...]
     corrections: tuple[CountColumns, ...]
-    findings: tuple[GapFound | HorizonFound, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,17 @@ class OpenSlots:
         next_slot: First slot to close.
         resume: partition -> where it resumes; with `open_from` -1, at the first partial's start.
         agreement: What the partitions evidence together; by default nothing, and no ride is too far ahead.
+        findings: Found before the first partial; they belong to the next slot.
     """
 
     def __init__(
-        self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint], agreement: Agreement | None = None
+        self,
+        region: str,
+        measures: int,
+        next_slot: int,
+        resume: Mapping[int, ResumePoint],
+        agreement: Agreement | None = None,
+        findings: Sequence[Finding] = (),
     ) -> None:
         self.region = region
         self._agreement = agreement
@@ -176,7 +186,7 @@ class OpenSlots:
         }
         self._counts: dict[int, list[tuple[int, UInt64s, Int64s]]] = defaultdict(list)  # slot -> (measure, cells, counts)
         self._corrections: dict[int, list[tuple[int, Int64s, UInt64s, Int64s]]] = defaultdict(list)
-        self._findings: list[GapFound | HorizonFound] = []
+        self._findings: list[Finding] = list(findings)
 
     @property
     def partitions(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from schemas.errors import ContractError, UsageError
 from schemas.events.rides import UInt64s
-from schemas.records.records import SlotScored, SlotStatus, StateDigested, UniverseChanged
+from schemas.records.records import PartitionsChanged, SlotScored, SlotStatus, SourceChanged, StateDigested, UniverseChanged
 from schemas.regions import US_PER_MIN, Region
 from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
@@ -32,6 +32,7 @@ FOLD_VERSIONS = {
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
+LOSING = (GapFound, SourceChanged, PartitionsChanged)  # findings after which rides of the slot, or of those before it, may be missing
 DIGEST_EVERY_MIN = 60
 
 
@@ -184,7 +185,7 @@ class RegionFold:
         return status, self._change_universe(closed.slot)
 
     def _status(self, closed: ClosedSlot) -> SlotStatus:
-        gap = any(isinstance(finding, GapFound) for finding in closed.findings)
+        gap = any(isinstance(finding, LOSING) for finding in closed.findings)
         excused = any(cut.excused for cut in closed.cuts)
         silent = not any(len(counts) for counts in closed.counts)
         expected = _expected(self.histories, self._calendar, closed.slot) if silent or excused else 0.0

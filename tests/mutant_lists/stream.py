@@ -10,6 +10,8 @@ TOLD = "tests/dataflows/stream/test_publish.py"
 PUMPED = "tests/dataflows/stream/test_pump.py"
 RECORDED = "tests/dataflows/stream/test_record.py"
 RESUMED = "tests/dataflows/stream/test_region_run.py"
+PLANNED = "tests/dataflows/stream/test_resume.py"
+CHANGED = "tests/simulation/test_changed_files.py"
 LOCAL = "tests/dataflows/stream/test_local.py"
 
 MUTANTS = (
@@ -54,20 +56,33 @@ MUTANTS = (
     Mutant("read beyond the pinned end", PUMP, "raw.offsets[-1] >= self._end", "raw.offsets[-1] > self._end", (PUMPED,)),
     Mutant("deduplication not warmed", PUMP, "max(0, open_from - rules.dedup_horizon_events)", "open_from", (PUMPED,)),
     Mutant("a gap told for every start", PUMP, "if FROM_LOWEST != point.open_from < lowest", "if point.open_from < lowest", (PUMPED,)),
-    Mutant("resume at the cut", RESUME, "ResumePoint(cut.open_from, cut.cut,", "ResumePoint(cut.cut, cut.cut,", (RESUMED,)),
+    Mutant("resume at the cut", RESUME, "cut.open_from, cut.cut, self.last", "cut.cut, cut.cut, self.last", (RESUMED,)),
     Mutant(
         "a source with other partitions accepted",
         RESUME,
-        "if wanted != known:",
+        "if removed and not resumed.replaced:",
         "if False:",
         (RESUMED,),
+    ),
+    Mutant("another log resumed at the old offsets", RESUME, "if not self.replaced:", "if True:", (PLANNED,)),
+    Mutant("deduplication of another log taken for warmed", RESUME, "[] if changed else ledger", "ledger", (PLANNED,)),
+    Mutant("an earlier log's horizon taken for this one's", RESUME, "moved.index + 1 if moved is not None else 0", "0", (PLANNED,)),
+    Mutant("what an added partition has lost is no gap", RESUME, "if self.replaced else 0", "if True else 0", (PLANNED,)),
+    Mutant("the last start believed over a recorded change", RESUME, "and started.may_be(after)", "", (PLANNED,)),
+    Mutant("closed without asking for the source", RUN, "            self._confirm()\n", "            pass\n", (PLANNED,)),
+    Mutant(
+        "a change of the source recorded twice",
+        RUN,
+        "self._blobs)[self._appended :]",
+        "self._blobs)",
+        (f"{CHANGED}::test_an_added_partition_is_read_from_its_start",),
     ),
     Mutant(
         "a source that ends earlier accepted",
         RESUME,
         "(expected := plan.points[partition].counted_until) > end",
         "(expected := plan.points[partition].counted_until) > end + 10**9",
-        ("tests/ridecast/test_failures.py::test_other_rides_are_said",),
+        (f"{CHANGED}::test_a_log_that_lost_its_end_is_refused_with_the_remedy",),
     ),
     Mutant(
         "target a slot early", RECORD, "(outcome.closed.slot + 1) * region.slot_us", "outcome.closed.slot * region.slot_us", (RECORDED,)

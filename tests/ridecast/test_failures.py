@@ -164,17 +164,19 @@ def test_a_home_in_use_is_said(at_small: Small, call: Call) -> None:
 
 
 def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rides of another origin are named beside those of the last run; where they end too early a run refuses them."""
+    """Rides of another name and origin are refused beside those of the last run, with both ways to go on, until they are accepted."""
     monkeypatch.chdir(copy.folder)
     assert 0 == call("simulate", "--region", "tehran", "--days", 1, "--rides-per-day", 300, "--seed", 8, "--out", "other").status
     done = call(*RUN, "--rides", "other", "--until-end")
-    before, refused = done.err.splitlines()
-    named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it resumes .*"
-    assert re.fullmatch(rf"ridecast: {named}", before)
-    assert re.fullmatch(
-        r"ridecast: region tehran: expected offset \d+ in partition 0 to resume at, found offsets 0 to \d+; use the ride log .*", refused
-    )
-    assert (1, "") == (done.status, done.out)
+    named = r"region tehran: expected the ride log of its last run, files=rides origin=\w{16}, got files=other origin=\w{16}"
+    assert re.fullmatch(rf"ridecast: {named}; use the address of that log; with --accept-source, .*\n", done.err)
+    assert (2, "") == (done.status, done.out)
+    before = head_of(copy.home).size
+    accepted = call(*RUN, "--rides", "other", "--until-end", "--accept-source")
+    assert (0, True) == (accepted.status, head_of(copy.home).size > before)
+    assert re.search(r"ridecast: region tehran: the ride log files=rides .* was replaced by files=other ", accepted.err)
+    done = call("status", "--home", "home")
+    assert "was replaced by files=other" in " ".join(done.out.split())
 
 
 def test_a_database_of_another_kind_is_wrong_usage(at_small: Small, call: Call) -> None:

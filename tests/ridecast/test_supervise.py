@@ -18,6 +18,7 @@ from ridecast.relay import Relay
 from ridecast.supervise import (
     MOST_RESTARTS,
     PERMANENT_STATUS,
+    RESTART_STATUS,
     Child,
     PermanentError,
     Supervisor,
@@ -150,6 +151,12 @@ def test_deaths_far_apart_are_each_the_first(play: Play, monkeypatch: pytest.Mon
     """A forecaster that ran steadily before it died is started again as often as need be."""
     monkeypatch.setattr(supervise, "STEADY_AFTER_S", -1.0)
     play.run(bounded=True, forecast=[1] * (MOST_RESTARTS + 2) + [0], publish=[0])
+    assert play.starts().count("forecast") == MOST_RESTARTS + 3
+
+
+def test_a_source_that_changed_is_no_failure(play: Play) -> None:
+    """Forecasters that must start again because their source has changed are started as often as need be."""
+    play.run(bounded=True, forecast=[RESTART_STATUS] * (MOST_RESTARTS + 2) + [0], publish=[0])
     assert play.starts().count("forecast") == MOST_RESTARTS + 3
 
 

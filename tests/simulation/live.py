@@ -6,12 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from dataflows.connectors.files.ridelog import RideLogWriter
 from dataflows.connectors.kafka.producer import KafkaRideSink
 from dataflows.connectors.sources import open_rides
+from schemas.errors import NotFound, StoreUnavailable, UsageError
 from schemas.records.records import SlotClosed
 from tests.simulation.runs import LOG, Place
 from tests.simulation.world import EVIDENCE, MIN_US, START_SLOT, START_US, Entry, World, append
@@ -61,9 +63,45 @@ class LiveTopic:
 
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
         self.rides = f"kafka://{bootstrap}/{topic}"
-        self._topic = topic
+        self._bootstrap, self._topic = bootstrap, topic
         self._sink = KafkaRideSink(bootstrap, topic, partitions, append_to=True)
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def grow(self, partitions: int) -> None:
+        """Add partitions, up to that number."""
+        for made in self._admin.create_partitions([NewPartitions(self._topic, partitions)]).values():
+            made.result(30)
+        self._reopen(partitions)
+
+    def delete(self) -> None:
+        """Delete the topic."""
+        for deleted in self._admin.delete_topics([self._topic], operation_timeout=30).values():
+            deleted.result(30)
+
+    def create(self, partitions: int) -> None:
+        """Create the topic again; the broker may still be deleting the old one."""
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                self._admin.create_topics([NewTopic(self._topic, partitions, 1, config={"retention.ms": "-1"})])[self._topic].result(30)
+                break
+            except KafkaException:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
+        self._reopen(partitions)
+
+    def _reopen(self, partitions: int) -> None:
+        """Write to the topic as it is now; the broker's metadata may lag behind."""
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                self._sink = KafkaRideSink(self._bootstrap, self._topic, partitions, append_to=True)
+                return
+            except (UsageError, NotFound, StoreUnavailable):
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
 
     def write(self, partition: int, entries: Sequence[Entry]) -> None:
         append(self._sink, partition, entries)

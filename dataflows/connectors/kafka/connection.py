@@ -59,6 +59,7 @@ VAGUE = frozenset(
 )
 CHECK_LOGIN = "check the client's properties for the login against what the broker expects"
 RETRY_S = 0.05
+NO_TOPIC = "create the topic, or check its name"
 
 Config = dict[str, Any]  # settings of the client library: text, numbers, booleans and callbacks
 C = TypeVar("C", Consumer, Producer, AdminClient)
@@ -239,11 +240,11 @@ def partitions_of(consumer: Consumer, brokers: Brokers, topic: str) -> tuple[int
     if found is None or found.error is not None or not found.partitions:
         if found is not None and found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise unavailable(brokers, doing, found.error, needs=needs)
-        raise NotFound(f"Kafka at {brokers}: expected a topic {topic}, found none")
+        raise NotFound(f"Kafka at {brokers}: expected a topic {topic}, found none", remedy=NO_TOPIC)
     return tuple(sorted(found.partitions))
 
 
-def topic_identity(brokers: Brokers, topic: str) -> SourceIdentity:
+def topic_identity(admin: AdminClient, brokers: Brokers, topic: str) -> SourceIdentity:
     """Ids of the cluster and of the topic: a topic that was deleted and created again has another id.
 
     Raises:
@@ -251,13 +252,12 @@ def topic_identity(brokers: Brokers, topic: str) -> SourceIdentity:
         StoreUnavailable: the broker does not answer.
         NotFound: the broker has no such topic.
     """
-    admin = open_client(AdminClient, brokers, client_config(brokers))
     try:
         cluster = admin.describe_cluster(request_timeout=ANSWER_S).result()
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)[topic].result()
     except KafkaException as cause:
         if cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise NotFound(f"Kafka at {brokers}: expected a topic {topic}, found none") from cause
+            raise NotFound(f"Kafka at {brokers}: expected a topic {topic}, found none", remedy=NO_TOPIC) from cause
         doing, needs = f"reading the identity of {topic}", Needs("Describe", topic)
         raise unavailable(brokers, doing, cause, needs=needs, client=admin) from cause
     return SourceIdentity(cluster=str(cluster.cluster_id), topic=topic, topic_id=str(described.topic_id))

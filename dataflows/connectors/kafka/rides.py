@@ -3,19 +3,25 @@
 import logging
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
 from typing import cast
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.cluster import Brokers
 from dataflows.connectors.source_identity import SourceIdentity
-from schemas.errors import NotFound, StoreUnavailable
+from schemas.errors import NotFound, SourceMoved, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
 
 PATIENCE_S = 30.0  # a broker that is down longer is not just restarting: raise an error
+# What a broker answers for a topic that was deleted, or deleted and created again.
+DELETED = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID))
+# What the client reports of it to a reader; a question about the ends gets the same while no broker answers.
+GONE = DELETED | {KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 QUEUED_KB = 16_384  # read-ahead per partition; the default of 65,536 costs memory and is no faster
 
 
@@ -37,7 +43,7 @@ class KafkaRides:
         return KafkaReader(self._bootstrap, self._topic, partition, offset, self._asker)
 
     def identity(self) -> SourceIdentity:
-        return connection.topic_identity(self._bootstrap, self._topic)
+        return connection.topic_identity(self._asker.admin, self._bootstrap, self._topic)
 
     def close(self) -> None:
         self._asker.consumer.close()
@@ -52,9 +58,19 @@ class _Asker:
         config = connection.reader_config(bootstrap, {"isolation.level": "read_uncommitted"})
         self.consumer = connection.open_client(Consumer, bootstrap, config)
 
+    @cached_property
+    def admin(self) -> AdminClient:
+        """A client for the identity of the topic; one for all questions, as each has threads and connections of its own."""
+        return connection.open_client(AdminClient, self._bootstrap, connection.client_config(self._bootstrap))
+
     def bounds(self, partition: int) -> tuple[int, int]:
         self.consumer.poll(0)  # serves the client's log callbacks; the consumer never has an assignment
-        return connection.watermarks(self.consumer, self._bootstrap, self._topic, partition)
+        try:
+            return connection.watermarks(self.consumer, self._bootstrap, self._topic, partition)
+        except StoreUnavailable as failed:
+            if isinstance(failed.__cause__, KafkaException) and failed.__cause__.args[0].code() in DELETED:
+                raise SourceMoved(f"{failed}; is the topic deleted?") from failed
+            raise
 
 
 class KafkaReader:
@@ -121,8 +137,12 @@ class KafkaReader:
             self._note_error(error)
             return True
         where = f"{self._topic}/{self._partition}"
+        if error.code() in GONE:
+            raise SourceMoved(f"Kafka at {self._bootstrap}: reading {where}: {error.name()}: the topic was deleted")
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             require_held(where, self._position, *self._asker.bounds(self._partition))
+            # Refused a moment ago and there now: another topic of the same name, which is being filled.
+            raise SourceMoved(f"Kafka at {self._bootstrap}: reading {where}: offset {self._position} was refused: {error.str()}")
         needs = connection.Needs("Read", self._topic)
         raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error, needs=needs)
 

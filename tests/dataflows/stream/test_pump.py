@@ -9,10 +9,11 @@ import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
 from dataflows.connectors.rejects import Choice
-from dataflows.connectors.sources import FileReader, FileRides
+from dataflows.connectors.source_watch import PinnedRides
+from dataflows.connectors.sources import ORIGIN_FILE, FileReader, FileRides, RideSource
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
-from schemas.errors import StoreUnavailable
+from schemas.errors import DamagedError, SourceMoved, StoreUnavailable
 from schemas.events.codec import Decoder
 from schemas.events.rides import Reason, Rejected
 from schemas.records.records import RegionBootstrapped
@@ -71,7 +72,7 @@ def pump_of(
     batch_events: int = 30,
     clock: Callable[[], float] = lambda: 0.0,
     kept: RejectList | None = None,
-    source: FileRides | None = None,
+    source: RideSource | None = None,
 ) -> PartitionPump:
     """A pump over partition 0 of a log in files."""
     limits = PumpLimits(batch_events, idle_after_s=5.0, progress_every_s=1.0, poll_s=0.0)
@@ -187,6 +188,36 @@ def test_a_gap_is_reported_with_the_first_partial(tmp_path: Path) -> None:
     assert (40, low) == (partials[0].from_offset, partials[0].gap_until)
     assert (0, low) == (partials[0].wanted_from, partials[0].short_from)
     assert all((-1, -1, -1) == (p.gap_until, p.wanted_from, p.short_from) for p in partials[1:])
+
+
+def test_files_deleted_under_a_pump_end_it(tmp_path: Path) -> None:
+    """If the log loses events that are not read yet, the pump says which offsets are left, and its run must start again."""
+    log = written(tmp_path, WORLD.logs[0])
+    pump = pump_of(tmp_path, plan_at(FRESH), bounded=True, batch_events=10)
+    pump.step()
+    log.forget(0, 100)
+    log.close()
+    low, end = FileRides(tmp_path).bounds(0)
+    with pytest.raises(SourceMoved, match=rf"partition 0: expected offsets from {low} to {end}, the position to read from is \d+"):
+        drained(pump)
+    assert pump.position < low
+    pump.close()
+
+
+def test_a_damaged_file_ends_a_pump_unless_the_log_was_replaced(tmp_path: Path) -> None:
+    """Bytes that are not what was written are damage, and those of another directory of the same name a change of the source."""
+    for replaced, error in ((False, DamagedError), (True, SourceMoved)):
+        folder = tmp_path / str(replaced)
+        written(folder, WORLD.logs[0]).close()
+        (folder / ORIGIN_FILE).write_text("first", "utf-8")
+        pump = pump_of(folder, plan_at(FRESH), bounded=True, batch_events=10, source=PinnedRides(FileRides(folder)))
+        for path in (folder / "0").glob("*.avro"):
+            path.write_bytes(path.read_bytes()[:-40])
+        if replaced:
+            (folder / ORIGIN_FILE).write_text("second", "utf-8")
+        with pytest.raises(error):
+            drained(pump)
+        pump.close()
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ from schemas.records.records import (
     ForecastIssued,
     HorizonShort,
     PartitionCut,
+    PartitionsChanged,
     Record,
     RegionBootstrapped,
     SlotClosed,
     SlotCounts,
+    SourceChanged,
     SourceGap,
     StateDigested,
     UniverseChanged,
@@ -82,7 +84,13 @@ cuts = st.builds(
 )
 counts = st.dictionaries(st.tuples(st.just(START), st.integers(0, 20)), st.integers(1, 10**6), max_size=9).map(columns)
 late = st.dictionaries(st.tuples(st.sampled_from(SLOTS), st.integers(0, 20)), st.integers(1, 99), max_size=9).map(columns)
-findings = st.one_of(st.builds(GapFound, st.integers(0, 3), numbers, numbers), st.builds(HorizonFound, st.integers(0, 3), numbers, numbers))
+some_partitions = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+findings = st.one_of(
+    st.builds(GapFound, st.integers(0, 3), numbers, numbers),
+    st.builds(HorizonFound, st.integers(0, 3), numbers, numbers),
+    st.builds(SourceChanged, region=st.just("town"), slot=numbers, before=st.text(max_size=9), after=st.text(max_size=9)),
+    st.builds(PartitionsChanged, region=st.just("town"), slot=numbers, added=some_partitions, removed=some_partitions),
+)
 closes = st.builds(
     ClosedSlot,
     st.just(START),

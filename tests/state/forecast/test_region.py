@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import ContractError
-from schemas.records.records import FALLBACKS, PartitionCut, SlotStatus, UniverseChanged
-from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, GapFound, HorizonFound
+from schemas.records.records import FALLBACKS, PartitionCut, PartitionsChanged, SlotStatus, SourceChanged, UniverseChanged
+from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.demand.features import NAMES, build
 from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
 from state.forecast.training import KnownSlot
@@ -268,15 +268,17 @@ def test_silence_where_little_is_expected_is_zero_demand() -> None:
         (5, (False, False), None, SlotStatus.OBSERVED),
         (5, (False, False), GapFound(0, 3, 9), SlotStatus.PARTIAL),
         (5, (False, False), HorizonFound(0, 3, 9), SlotStatus.OBSERVED),
+        (5, (False, False), SourceChanged(region="r", slot=1, before="{}", after="{}"), SlotStatus.PARTIAL),
+        (5, (False, False), PartitionsChanged(region="r", slot=1, added=(2,), removed=()), SlotStatus.PARTIAL),
         (9, (False, True), None, SlotStatus.OBSERVED),  # 4.5 rides were expected of the one that is missing
         (10, (False, True), None, SlotStatus.PARTIAL),
         (10, (True, True), None, SlotStatus.PARTIAL),
     ],
 )
 def test_a_slot_of_which_something_is_missing_is_partial(
-    rides: int, excused: tuple[bool, bool], finding: GapFound | HorizonFound | None, status: SlotStatus
+    rides: int, excused: tuple[bool, bool], finding: Finding | None, status: SlotStatus
 ) -> None:
-    """A source gap, or an excused partition of which at least 5 rides were expected, is said in the status; both still count."""
+    """A gap or change of the source, or an excused partition of which at least 5 rides were expected, is said in the status; all count."""
     slots = [KnownSlot(slot, CELLS[:1], np.array([rides])) for slot in range(FIRST_SLOT, FIRST_SLOT + 24 * 8)]
     fold = warm(slots)
     now = KnownSlot(fold.next_slot, CELLS[:1], np.array([1]))
