@@ -55,6 +55,7 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         config = uvicorn.Config(
             app,
             log_level=settings.log_level,
+            log_config=None,  # its lines go where all others of this process go
             access_log=False,
             lifespan="off",
             server_header=False,

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ledger.store.files import Held, held_alone
-from ridecast.supervise import STOP_WITHIN_S
+from ridecast.children import STOP_WITHIN_S
 from schemas.errors import StoreUnavailable
 
 LOCK_FILE = "run.lock"

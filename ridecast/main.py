@@ -1,7 +1,7 @@
 """The entry point of `ridecast`: finds the command, turns errors into one line and an exit code."""
 
-import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from ridecast.lazy import LazyCommands
+from ridecast.logs import begin_logs
 from schemas.errors import RidecastError
 
 # Name -> (module, one line for the overview). A command's module is imported only when it is used.
@@ -56,7 +57,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: prints an error as one line on stderr; RIDECAST_TRACEBACK=1 adds a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    begin_logs("ridecast")
+    if os.getpid() == 1:  # the system ignores signals to process 1 that it does not handle
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(prog_name="ridecast", standalone_mode=False)

@@ -7,6 +7,8 @@ RidecastError
 │   ├── DiscontinuityError   an offset range does not continue the previous one
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a disk, broker or database does not work
+│   ├── AccessRefused        a server does not accept our credentials, or our rights do not suffice
+│   └── PeerEnded            another process of the same cluster has ended
 ├── Fenced                another process has taken over the writing
 ├── LedgerError           the ledger refuses an operation
 │   ├── ExpectedSizeError    another writer appended first
@@ -15,7 +17,12 @@ RidecastError
 └── NotFound              the requested object does not exist
 
 Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
+`fault_of` says which errors heal by themselves, and so which of them are waited for.
 """
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
 
 VERIFY_LEDGER = "run `ridecast ledger verify`"  # the remedy for bytes that are not what they should be
 
@@ -64,6 +71,14 @@ class StoreUnavailable(RidecastError):
     """A disk, broker or database does not answer; raised from the original error."""
 
 
+class AccessRefused(StoreUnavailable):
+    """A server does not accept our credentials, or our rights do not suffice; waiting does not help."""
+
+
+class PeerEnded(StoreUnavailable):
+    """Another process of the same cluster has ended; it reports the reason itself."""
+
+
 class Fenced(RidecastError):
     """Another process has taken over the writing; this process must stop."""
 
@@ -86,3 +101,37 @@ class DamagedError(LedgerError):
 
 class NotFound(RidecastError):
     """The requested object does not exist; the text lists what does."""
+
+
+class Fault(StrEnum):
+    """What helps against an error."""
+
+    TRANSIENT = "transient"  # it heals by itself: wait, then try again
+    PERMANENT = "permanent"  # it stays until somebody acts on the remedy: stop
+    BUG = "bug"  # of ours: trying again helps sometimes, so a few times
+
+
+# The row of the nearest base class decides.
+FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
+    {
+        UsageError: Fault.PERMANENT,
+        ContractError: Fault.BUG,
+        StoreUnavailable: Fault.TRANSIENT,
+        AccessRefused: Fault.PERMANENT,
+        Fenced: Fault.TRANSIENT,  # the other process may be the one that this one replaced
+        LedgerError: Fault.PERMANENT,
+        ExpectedSizeError: Fault.TRANSIENT,  # what was read is out of date: the next try reads it again
+        NotFound: Fault.PERMANENT,
+        OSError: Fault.TRANSIENT,  # a disk, a connection or a limit of the system
+        BaseException: Fault.BUG,
+    }
+)
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What helps against an error.
+
+    >>> fault_of(AccessRefused("password")), fault_of(StoreUnavailable("broker")), fault_of(KeyError("slot"))
+    (<Fault.PERMANENT: 'permanent'>, <Fault.TRANSIENT: 'transient'>, <Fault.BUG: 'bug'>)
+    """
+    return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)

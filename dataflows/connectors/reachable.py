@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from dataflows.connectors.kafka import connection
-from schemas.errors import StoreUnavailable
+from schemas.errors import AccessRefused, StoreUnavailable
 from schemas.settings import Settings, masked, setting_named
 
 ANSWER_S = 10.0
@@ -35,7 +35,8 @@ def _check_redis(address: str) -> None:
         client.ping()
         client.close()
     except (redis.RedisError, OSError, ValueError) as cause:
-        raise _unreachable("redis", address, str(cause)) from cause
+        refused = isinstance(cause, (redis.AuthenticationError, redis.exceptions.NoPermissionError))
+        raise _unreachable("redis", address, str(cause), refused=refused) from cause
 
 
 def _check_kafka(bootstrap: str) -> None:
@@ -43,9 +44,11 @@ def _check_kafka(bootstrap: str) -> None:
         AdminClient(connection.client_config(bootstrap)).list_topics(timeout=ANSWER_S)
     except KafkaException as cause:
         error = cause.args[0]
-        raise _unreachable("kafka", bootstrap, f"{error.name()}: {error.str()}") from cause
+        refused = error.code() in connection.REFUSED
+        raise _unreachable("kafka", bootstrap, f"{error.name()}: {error.str()}", refused=refused) from cause
 
 
-def _unreachable(name: str, address: str, why: str) -> StoreUnavailable:
+def _unreachable(name: str, address: str, why: str, *, refused: bool) -> StoreUnavailable:
     reason = re.sub(r"\s+", " ", masked(why))
-    return StoreUnavailable(f"{setting_named(name).variable}: expected a server at {masked(address)}: {reason}")
+    kind = AccessRefused if refused else StoreUnavailable
+    return kind(f"{setting_named(name).variable}: expected a server at {masked(address)}: {reason}")

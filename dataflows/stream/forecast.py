@@ -7,8 +7,10 @@ source to the worker of the region. Run it with `ridecast run`, or for one proce
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import bytewax.operators as op
@@ -28,13 +30,14 @@ from dataflows.stream.start import open_pumps, quiet_threads, record_stops, star
 from dataflows.stream.stopping import StopEvent, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
-from schemas.errors import ConfigError, StoreUnavailable
+from schemas.errors import ConfigError, PeerEnded
 from schemas.settings import Settings
 from state.counting.partials import Partial
 
 log = logging.getLogger(__name__)
 
 AWAIT_S = 0.02  # until a partition without new events is read again
+IDLE_LOOK_S = 0.5  # how often a process that has nothing to do shows that it works
 EPOCH = timedelta(seconds=1)
 
 Keyed = tuple[str, Partial]
@@ -64,10 +67,36 @@ class Ending:
     Attributes:
         stop: When set, sources end and regions save, but no slot closes. Without it a signal kills Bytewax at once.
         on_error: Handles an error inside the flow. Bytewax would wrap it in a panic with its own stack.
+        duties: What this process has to do: partitions to read, regions in the middle of a step. While there are any, only
+            their own looks at `stop` show that it works; see `looking_while_idle`.
     """
 
     stop: Stop
     on_error: Callable[[Exception], None] = reraise
+    duties: set[object] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Show that the process works."""
+        self.stop.is_set()
+
+
+@contextmanager
+def looking_while_idle(ending: Ending) -> Iterator[None]:
+    """Look at the stop event for a process that has nothing to do: its partitions have ended, or others have them all."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(IDLE_LOOK_S):
+            if not ending.duties:
+                ending.look()
+
+    thread = threading.Thread(target=look, name="idle", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class RideInput(FixedPartitionedSource[Keyed, None]):
@@ -97,9 +126,11 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
     def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, ending: Ending) -> None:
         self._pump, self._pumps, self._align_us, self._ending = pump, pumps, align_us, ending
         self._next: datetime | None = None
+        ending.duties.add(self)
 
     def next_batch(self) -> Iterable[Keyed]:
-        if self._pump.ended or self._ending.stop.is_set():
+        if self._ending.stop.is_set() or self._pump.ended:
+            self._ending.duties.discard(self)
             raise StopIteration
         others = [pump.largest_us for pump in self._pumps if not (pump.ended or pump.idle or pump is self._pump)]
         if others and self._pump.largest_us > min(others) + self._align_us:
@@ -125,6 +156,7 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
         return None
 
     def close(self) -> None:
+        self._ending.duties.discard(self)
         self._pump.close()
 
 
@@ -142,6 +174,7 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     def _absorb(self, values: list[Partial]) -> list[Tick]:
         if self._run is None:
             self._run = self._start(values[0].region)
+            self._run.on_turn = self._ending.look
         return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
 
     def on_eof(self) -> tuple[Iterable[Tick], bool]:
@@ -156,11 +189,15 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     def _try(self, step: Callable[[], list[Tick]]) -> list[Tick]:
         """The result of a step; after the first error no further step is run."""
         if not self._failed:
+            self._ending.duties.add(self)
+            self._ending.look()
             try:
                 return step()
             except Exception as error:
                 self._failed = True
                 self._ending.on_error(error)
+            finally:
+                self._ending.duties.discard(self)
         return []
 
     def snapshot(self) -> None:
@@ -209,7 +246,7 @@ def build_flow(
     partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded))
 
     def start(region: str) -> RegionRun:
-        return start_region(stores, region, source, processes)
+        return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
 
     ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
@@ -248,15 +285,16 @@ def run_process(
     source = open_rides(settings.rides)
     try:
         flow = build_flow(stores, source, regions, ending, log_tick, bounded=bounded, processes=processes)
-        cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
-            flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
-        )
+        with looking_while_idle(ending):
+            cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
+                flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
+            )
         if failed:
             raise failed[0]
         record_stops(stores)
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
-            raise StoreUnavailable("another process of this run has ended") from panic
+            raise PeerEnded("another process of this run has ended") from panic
         raise
     finally:
         stores.close()
@@ -265,9 +303,8 @@ def run_process(
 
 def log_tick(tick: Tick) -> None:
     """One line of the structured log per closed slot."""
-    log.debug(
-        "closed region=%s slot=%d status=%s rides=%d corrections=%d", tick.region, tick.slot, tick.status, tick.rides, tick.corrections
-    )
+    fields = {"region": tick.region, "slot": tick.slot, "status": tick.status, "rides": tick.rides, "corrections": tick.corrections}
+    log.debug("closed a slot", extra={"fields": fields})
 
 
 def flow_from_environment() -> Dataflow:

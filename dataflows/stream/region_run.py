@@ -74,6 +74,7 @@ class RegionRun:
         self._environment = environment
         self._log = region_log(self.region.id)
         self._recorder = Recorder(ledger, self._log)
+        self.on_turn: Callable[[], None] = lambda: None  # called before each close, of which one partial may cause many
         self._changed = self._environment_changed()
         self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
@@ -95,6 +96,7 @@ class RegionRun:
             self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
         reports = []
         while self.slots.next_slot < self.slots.closable_until:
+            self.on_turn()
             reports.append(self._close())
         return reports
 

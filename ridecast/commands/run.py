@@ -1,6 +1,7 @@
 """`ridecast run`: forecaster, publisher and API under one supervisor."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,11 @@ from rich.console import Console
 
 from ridecast import options
 from ridecast.home_lock import lock_home
+from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
-from schemas.errors import StoreUnavailable
+from schemas.errors import RidecastError, StoreUnavailable
 from schemas.regions import Region
-from schemas.settings import PREFIX, SETTINGS, Settings
+from schemas.settings import SETTINGS, Settings
 
 REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
 
@@ -73,8 +75,11 @@ def run_region(
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.regions import last_run
+    from ridecast.logs import Reporter
+    from ridecast.notify import ServiceSocket
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
+    from ridecast.watching import LastKnown
     from schemas.settings import parse_rides
 
     region = options.region_of(region_name)
@@ -88,7 +93,9 @@ def run_region(
         if settings.database:
             raise StoreUnavailable(f"RIDECAST_DATABASE: {cause}") from cause
         raise
-    screen = StatusLine(Console(stderr=True))
+    screen: StatusLine
+    reporter = Reporter("run", settings.log_format, lambda text: screen.print(text))
+    screen = StatusLine(Console(stderr=True), plain=reporter.text)
     try:
         plan = plan_resume(stores.ledger, region.id, source.partitions())
         bounds = {partition: source.bounds(partition) for partition in source.partitions()}
@@ -100,21 +107,45 @@ def run_region(
                 f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
                 "it resumes at the offsets where that one stopped"
             )
-        for warning in warnings:
-            screen.print(f"ridecast: {warning}")
         check_held(plan, bounds)
+        for warning in warnings:
+            reporter.warning(warning)
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
         line = ProgressLine(region, watch, ahead)
-        relay = Relay(screen.print, everything=traceback_wanted())
-        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
+        known = LastKnown(line.text, "starting ...")
+        supervisor = Supervisor(
+            {**environment_of(settings), **(extra or {})},
+            [region.id],
+            processes,
+            bounded,
+            companions,
+            Relay(screen.print, everything=traceback_wanted(), wrap=reporter.wrap),
+            reporter,
+            [lock],
+            settings.hang_after_s,
+            settings.wait_limit_s,
+            service=ServiceSocket.from_env(os.environ),
+        )
         if "api" in companions:
             bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts
-            screen.print(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
-        with screen:
-            screen.show(line.text())
-            supervisor.run(lambda: screen.show(line.text()))
-        screen.print(line.summary())
+            reporter.info(
+                f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port"
+            )
+
+        def show() -> str:
+            screen.show(text := known.text())
+            return text
+
+        known.start()
+        try:
+            with screen:
+                supervisor.run(show)
+        except RidecastError as error:
+            known.end(line.text)
+            reporter.error(str(error))
+            sys.exit(error.exit_code)  # it is reported, in the format of all that the run reports
+        reporter.info(known.end(line.summary))
     finally:
         stores.close()
         source.close()
@@ -131,7 +162,8 @@ def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that gives children the same settings."""
     chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
+    ours = {*chosen, *VARIABLES}  # the service manager hears from this process alone
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if not os.environ.get("RIDECAST_TRACEBACK"):
         fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack trace does not help users

@@ -16,7 +16,7 @@ from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.log import Ledger
-from ridecast.supervise import free_addresses
+from ridecast.children import free_addresses
 from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed, region_log
 from schemas.settings import Settings

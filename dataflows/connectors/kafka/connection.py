@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from dataflows.connectors.source_identity import SourceIdentity
-from schemas.errors import NotFound, StoreUnavailable, UsageError
+from schemas.errors import AccessRefused, NotFound, StoreUnavailable, UsageError
 
 ANSWER_S = 10.0  # timeout of one request to a broker; a broker on the same network needs milliseconds
 LOG = logging.getLogger("ridecast.kafka")
@@ -36,6 +36,22 @@ TRANSIENT = frozenset(
 )
 # For a new topic, or after a broker's restart, the broker that answers may not lead the partition yet.
 UNSETTLED = frozenset((KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION))
+# The broker does not accept our credentials, or they do not allow what was asked. Nobody but its operator can change that.
+REFUSED = frozenset(
+    (
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+        KafkaError.SECURITY_DISABLED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED,
+        KafkaError.DELEGATION_TOKEN_AUTH_DISABLED,
+    )
+)
 RETRY_S = 0.05
 FORGOTTEN = "returned NULL without setting an exception"  # the interpreter's message for a call that failed without an exception
 
@@ -78,10 +94,12 @@ def reader_config(bootstrap: str) -> Config:
 
 
 def unavailable(bootstrap: str, doing: str, cause: KafkaException | KafkaError | Exception) -> StoreUnavailable:
-    """A broker's error as StoreUnavailable, to be raised from its cause."""
+    """A broker's error as StoreUnavailable, or as AccessRefused, to be raised from its cause."""
     error = cause.args[0] if isinstance(cause, KafkaException) else cause
-    text = f"{error.name()}: {error.str()}" if isinstance(error, KafkaError) else str(error)
-    return StoreUnavailable(f"Kafka at {bootstrap}: {doing}: {text}")
+    if not isinstance(error, KafkaError):
+        return StoreUnavailable(f"Kafka at {bootstrap}: {doing}: {error}")
+    kind = AccessRefused if error.code() in REFUSED else StoreUnavailable
+    return kind(f"Kafka at {bootstrap}: {doing}: {error.name()}: {error.str()}")
 
 
 def watermarks(consumer: Consumer, bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
