@@ -8,6 +8,7 @@ source to the worker of the region. Run it with `ridecast run`, or for one proce
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from dataflows.stream.pump import PartitionPump
 from dataflows.stream.region_run import RegionRun, SlotReport
 from dataflows.stream.resume import ResumePlan, plan_resume
 from dataflows.stream.start import open_pumps, quiet_threads, record_stops, start_region
-from dataflows.stream.stopping import StopEvent, stop_on_signals
+from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
 from schemas.errors import ConfigError, PeerEnded
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 AWAIT_S = 0.02  # until a partition without new events is read again
 IDLE_LOOK_S = 0.5  # how often a process that has nothing to do shows that it works
+LATEST_START_S = 30.0  # a process whose region does not start by then has none
 EPOCH = timedelta(seconds=1)
 
 Keyed = tuple[str, Partial]
@@ -69,11 +71,13 @@ class Ending:
         on_error: Handles an error inside the flow. Bytewax would wrap it in a panic with its own stack.
         duties: What this process has to do: partitions to read, regions in the middle of a step. While there are any, only
             their own looks at `stop` show that it works; see `looking_while_idle`.
+        at_work: Called after each step of a region, of which the first restores its state and may take long.
     """
 
     stop: Stop
     on_error: Callable[[Exception], None] = reraise
     duties: set[object] = field(default_factory=set)
+    at_work: Callable[[], None] = nothing
 
     def look(self) -> None:
         """Show that the process works."""
@@ -86,7 +90,10 @@ def looking_while_idle(ending: Ending) -> Iterator[None]:
     ended = threading.Event()
 
     def look() -> None:
+        begun_s = time.monotonic()
         while not ended.wait(IDLE_LOOK_S):
+            if time.monotonic() - begun_s > LATEST_START_S and not any(isinstance(duty, RegionLogic) for duty in ending.duties):
+                ending.at_work()
             if not ending.duties:
                 ending.look()
 
@@ -192,7 +199,9 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
             self._ending.duties.add(self)
             self._ending.look()
             try:
-                return step()
+                done = step()
+                self._ending.at_work()
+                return done
             except Exception as error:
                 self._failed = True
                 self._ending.on_error(error)
@@ -280,7 +289,11 @@ def run_process(
         failed.append(error)
         stop.set()
 
-    ending = Ending(stop, leave if addresses else keep)
+    def at_work() -> None:
+        stop.starting = False
+
+    stop.starting = True
+    ending = Ending(stop, leave if addresses else keep, at_work=at_work)
     stores = open_stores(settings)
     source = open_rides(settings.rides)
     try:

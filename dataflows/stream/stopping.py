@@ -28,10 +28,12 @@ class StopEvent:
 
     Attributes:
         number: The first signal received, 0 for none.
+        starting: The process is not at work yet, and may be busy for long: looks are not passed on.
     """
 
     def __init__(self, on_look: Callable[[], None] = nothing) -> None:
         self.number = 0
+        self.starting = False
         self._on_look = on_look
         self._is_set = False
         self._asked_at_s = 0.0
@@ -40,7 +42,7 @@ class StopEvent:
 
     def is_set(self) -> bool:
         """Whether a stop was requested."""
-        self._on_look()
+        self._look()
         return self._is_set
 
     def set(self) -> None:
@@ -52,7 +54,7 @@ class StopEvent:
         """Wait for a stop request, at most `timeout` seconds; returns whether there is one."""
         end_s = None if timeout is None else time.monotonic() + timeout
         while True:
-            self._on_look()
+            self._look()
             left_s = LOOK_EVERY_S if end_s is None else min(LOOK_EVERY_S, end_s - time.monotonic())
             if self._is_set or left_s <= 0:
                 return self._is_set
@@ -69,6 +71,10 @@ class StopEvent:
         self._again = again
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+
+    def _look(self) -> None:
+        if not self.starting:
+            self._on_look()
 
     def _on_signal(self, number: int, _: object) -> None:
         now_s = time.monotonic()

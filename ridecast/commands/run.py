@@ -107,9 +107,9 @@ def run_region(
                 f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
                 "it resumes at the offsets where that one stopped"
             )
-        check_held(plan, bounds)
         for warning in warnings:
             reporter.warning(warning)
+        check_held(plan, bounds)
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
         line = ProgressLine(region, watch, ahead)

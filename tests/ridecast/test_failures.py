@@ -167,7 +167,8 @@ def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.Monke
     monkeypatch.chdir(copy.folder)
     assert 0 == call("simulate", "--region", "tehran", "--days", 1, "--rides-per-day", 300, "--seed", 8, "--out", "other").status
     done = call(*RUN, "--rides", "other", "--until-end")
-    before, refused = done.err.splitlines()
+    refused, before = done.lines
+    assert len(done.err.splitlines()) == 2
     named = r"region tehran: its last run read files=rides origin=\w{16}, this one reads files=other origin=\w{16}; it resumes .*"
     assert re.fullmatch(rf"ridecast: {named}", before)
     assert re.fullmatch(

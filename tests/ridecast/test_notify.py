@@ -14,7 +14,7 @@ from tests.ridecast.calls import environment
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+def notified(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     """(path, socket) of somebody who listens as systemd does."""
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
@@ -33,10 +33,10 @@ def heard(listening: socket.socket) -> list[str]:
             return found
 
 
-def test_a_service_tells_its_life(manager: tuple[str, socket.socket]) -> None:
+def test_a_service_tells_its_life(notified: tuple[str, socket.socket]) -> None:
     """The manager hears of the state, that the service is ready, that it is alive as often as it asked, and that it ends."""
     now_s = [100.0]
-    path, listening = manager
+    path, listening = notified
     service = ServiceSocket(path, 30.0, lambda: now_s[0])
     service.status("waiting")
     service.ready()
@@ -56,9 +56,9 @@ def test_a_service_tells_its_life(manager: tuple[str, socket.socket]) -> None:
     assert STATUS_EVERY_S == 5.0
 
 
-def test_the_environment_names_socket_and_watchdog(manager: tuple[str, socket.socket]) -> None:
+def test_the_environment_names_socket_and_watchdog(notified: tuple[str, socket.socket]) -> None:
     """The watchdog counts only for the process that it names; without a socket nothing is sent."""
-    path, listening = manager
+    path, listening = notified
     for pid, expected in ((str(os.getpid()), ["WATCHDOG=1"]), ("1", [])):
         service = ServiceSocket.from_env({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": pid})
         service.alive()
@@ -76,7 +76,7 @@ def test_an_abstract_socket_is_found() -> None:
         assert listening.recv(100) == b"READY=1"
 
 
-def test_a_manager_that_is_gone_stops_nothing(tmp_path: Path) -> None:
+def test_a_closed_socket_stops_nothing(tmp_path: Path) -> None:
     """A socket that nobody reads any more is no error."""
     service = ServiceSocket(str(tmp_path / "gone"), 1.0)
     for tell in (service.ready, service.alive, service.stopping):

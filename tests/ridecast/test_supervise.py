@@ -268,6 +268,16 @@ def test_a_failed_publication_is_a_failure_of_the_run(play: Play) -> None:
         play.run(bounded=True, forecast=[0], publish=[PERMANENT_STATUS])
 
 
+def test_a_try_waits_for_its_time(play: Play) -> None:
+    """Between two starts lies at least the wait that was announced."""
+    play.patience = Patience(first_s=0.8, longest_s=0.8, spread=0.0)
+    at_s: list[float] = []
+    play.tick = lambda: at_s.append(time.monotonic()) if len(at_s) < len(play.starts()) and play.starts()[-1] == "forecast" else None
+    play.run(bounded=True, forecast=[TRANSIENT_STATUS, 0], publish=[0])
+    assert at_s[1] - at_s[0] >= 0.8
+    assert play.told == ["forecaster ended with status 4: forecast ends with 4; restarting in 0.8 s, try 2"]
+
+
 @pytest.mark.parametrize("role", ["forecast", "api"])
 def test_a_child_that_hangs_is_started_again(play: Play, role: str) -> None:
     """A suspended child sends no heartbeat: it is killed after the time in the settings, which the line says, and started again."""

@@ -25,7 +25,8 @@ def test_a_bounded_run_sums_up(small: Small) -> None:
     """The last line counts slots, events and rides and names the error against the baseline; answers and errors are empty."""
     done = small.made["run"]
     assert re.fullmatch(
-        rf"\d{{4}}-\d\d-\d\dT[\d:.]{{12}}Z INFO run: {REGION}: 288 slots closed, [\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
+        rf"\d{{4}}-\d\d-\d\dT[\d:.]{{12}}Z INFO run: {REGION}: 288 slots closed, "
+        r"[\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
         r"WAPE \d\.\d{3} \(baseline \d\.\d{3}\)",
         done.err.splitlines()[-1],
     )
