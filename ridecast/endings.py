@@ -10,13 +10,15 @@ from schemas.errors import Fault, PeerEnded, RidecastError, fault_of
 
 USAGE_STATUS = 2  # wrong usage or settings, as everywhere
 PERMANENT_STATUS = 3
-TRANSIENT_STATUS = 4
+RESTART_STATUS = 4  # it has not failed, but must start again to take note of something that changed
+TRANSIENT_STATUS = 5
 PEER_STATUS = 6  # another process of its cluster has ended, which has the reason
 STATUSES = {Fault.BUG: 1, Fault.PERMANENT: PERMANENT_STATUS, Fault.TRANSIENT: TRANSIENT_STATUS}
 FAULTS = {
     0: Fault.BUG,  # a child that has no end has ended
     USAGE_STATUS: Fault.PERMANENT,
     PERMANENT_STATUS: Fault.PERMANENT,
+    RESTART_STATUS: Fault.TRANSIENT,
     TRANSIENT_STATUS: Fault.TRANSIENT,
     PEER_STATUS: Fault.TRANSIENT,
 }
@@ -29,9 +31,9 @@ class ChildError(RidecastError):
 
 
 def in_child(error: BaseException) -> BaseException:
-    """The error as a child reports it: its exit code says what helps. Wrong usage keeps its own code."""
+    """The error as a child reports it: its exit code says what helps. An error with a code of its own, such as wrong usage, keeps it."""
     known = next((cause for cause in cause_chain(error) if isinstance(cause, RidecastError)), error)  # third-party code wraps ours
-    if getattr(known, "exit_code", None) == USAGE_STATUS or (fault := fault_of(known)) is Fault.BUG:
+    if getattr(known, "exit_code", 1) != 1 or (fault := fault_of(known)) is Fault.BUG:
         return error
     text = f"{known.filename or 'system'}: {known.strerror}" if isinstance(known, OSError) and known.strerror else str(known)
     told = ChildError(text)
@@ -79,16 +81,16 @@ class Ending:
         return FAULTS.get(self.status, Fault.BUG)
 
     @property
-    def severity(self) -> tuple[bool, bool, bool]:
+    def severity(self) -> tuple[bool, bool, bool, bool]:
         """Of children that end together the largest says why: the others have only lost their connection to it."""
-        return self.fault is Fault.PERMANENT, self.status != PEER_STATUS, bool(self.last_error)
+        return self.fault is Fault.PERMANENT, self.status == RESTART_STATUS, self.status != PEER_STATUS, bool(self.last_error)
 
     @property
     def how(self) -> str:
         """What happened, to be read after the name of the process.
 
-        >>> Ending(-9).how, Ending(-9, hung_s=60.2).how, Ending(4, last_error="no broker").how
-        ('was killed by SIGKILL', 'did not respond for 60 s and was killed', 'ended with status 4: no broker')
+        >>> Ending(-9).how, Ending(-9, hung_s=60.2).how, Ending(5, last_error="no broker").how
+        ('was killed by SIGKILL', 'did not respond for 60 s and was killed', 'ended with status 5: no broker')
         """
         if self.refused:
             return f"did not start: {self.refused}"
@@ -97,6 +99,8 @@ class Ending:
         if self.status < 0:
             return f"was killed by {signal_name(-self.status)}"
         said = f": {self.last_error}" if self.last_error else ""
+        if self.status == RESTART_STATUS:
+            return f"starts again{said}"
         return f"ended with status {self.status}{said}" if self.status or said else "ended unexpectedly"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.store.waiting import Failures, Patience, failed
 from ridecast.children import Child, stop_all
-from ridecast.endings import USAGE_STATUS, Ending
+from ridecast.endings import RESTART_STATUS, USAGE_STATUS, Ending
 from ridecast.logs import Reporter
 from ridecast.relay import Relay
 from schemas.errors import Fault, RidecastError
@@ -101,6 +101,10 @@ class Team:
             self._try_again(max(ended, key=lambda ending: ending.severity), now_s)
 
     def _try_again(self, ending: Ending, now_s: float) -> None:
+        if ending.status == RESTART_STATUS:
+            self.failures, self._again_at_s = None, now_s
+            self.care.reporter.info(f"{self.name} {ending.how}")
+            return
         patience, fault = self.care.patience, ending.fault
         # A silence is not work: what hangs time and again is one series.
         worked_s = now_s - self._started_at_s - ending.hung_s

@@ -88,7 +88,7 @@ def test_servers_come_and_go(kafka_server: KafkaServer, postgres_server: Postgre
         producer.feed(100, ALL)
         wait_until(lambda: caught_up(place, producer), what="the slots after the database's restart")
         kafka_server.kill()
-        wait_until(lambda: said(place).count("forecaster ended with status 4: Kafka at") >= 2, what="two tries without a broker")
+        wait_until(lambda: said(place).count("forecaster ended with status 5: Kafka at") >= 2, what="two tries without a broker")
         assert healthy(port)
         kafka_server.start()
         producer.feed(160, ALL)

@@ -73,6 +73,7 @@ def test_an_error_of_the_system_names_its_file() -> None:
         (Ending(1, last_error="x"), Fault.BUG, "ended with status 1: x"),
         (Ending(99), Fault.BUG, "ended with status 99"),
         (Ending(2), Fault.PERMANENT, "ended with status 2"),
+        (Ending(4, last_error="a partition was added"), Fault.TRANSIENT, "starts again: a partition was added"),
         (Ending(-signal.SIGKILL), Fault.TRANSIENT, "was killed by SIGKILL"),
         (Ending(-signal.SIGTERM), Fault.TRANSIENT, "was killed by SIGTERM"),
         (Ending(-signal.SIGSEGV), Fault.BUG, "was killed by SIGSEGV"),

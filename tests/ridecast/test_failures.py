@@ -221,7 +221,7 @@ def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatc
         patch.setattr("ridecast.children.sys.executable", str(limited))
         done = call(*RUN, "--until-end", RIDECAST_WAIT_LIMIT_S="1")
     last = done.lines[-1]
-    assert (1, True) == (done.status, last.startswith("ridecast: forecaster ended with status 4: region/tehran: ")), done.err
+    assert (1, True) == (done.status, last.startswith("ridecast: forecaster ended with status 5: region/tehran: ")), done.err
     assert re.search(r"disk.*, 2 times in a row for \d+ s \(setting wait_limit_s\)$", last)
     assert re.match(r"ridecast: region/tehran: .*disk", done.lines[0])
     assert re.search(r"disk.*; restarting in 0\.\d s, try 2$", done.lines[1])

@@ -15,7 +15,7 @@ import pytest
 
 from ledger.store.waiting import Patience
 from ridecast import children
-from ridecast.endings import PEER_STATUS, PERMANENT_STATUS, TRANSIENT_STATUS
+from ridecast.endings import PEER_STATUS, PERMANENT_STATUS, RESTART_STATUS, TRANSIENT_STATUS
 from ridecast.logs import Reporter
 from ridecast.relay import Relay
 from ridecast.supervise import Supervisor
@@ -189,8 +189,15 @@ def test_what_is_away_is_waited_for(play: Play) -> None:
     play.run(bounded=True, companions=("api",), forecast=[TRANSIENT_STATUS] * (MOST_BUGS + 3) + [0], publish=[0])
     assert (MOST_BUGS + 4, 1) == (play.starts().count("forecast"), play.starts().count("api"))
     assert len(play.told) == MOST_BUGS + 3
-    assert re.fullmatch(r"forecaster ended with status 4: forecast ends with 4; restarting in 0\.0 s, try 2", play.told[0])
+    assert re.fullmatch(r"forecaster ended with status 5: forecast ends with 5; restarting in 0\.0 s, try 2", play.told[0])
     assert play.told[-1].endswith(f"try {MOST_BUGS + 4}")
+
+
+def test_a_restart_that_a_child_asks_for_is_no_failure(play: Play) -> None:
+    """A forecaster that must start again because its source has changed starts at once, however often."""
+    play.run(bounded=True, forecast=[RESTART_STATUS] * (MOST_BUGS + 3) + [0], publish=[0])
+    assert play.starts().count("forecast") == MOST_BUGS + 4
+    assert set(play.told) == {"forecaster starts again: forecast ends with 4"}
 
 
 def test_a_bounded_run_does_not_wait_for_ever(play: Play) -> None:
@@ -275,7 +282,7 @@ def test_a_try_waits_for_its_time(play: Play) -> None:
     play.tick = lambda: at_s.append(time.monotonic()) if len(at_s) < len(play.starts()) and play.starts()[-1] == "forecast" else None
     play.run(bounded=True, forecast=[TRANSIENT_STATUS, 0], publish=[0])
     assert at_s[1] - at_s[0] >= 0.8
-    assert play.told == ["forecaster ended with status 4: forecast ends with 4; restarting in 0.8 s, try 2"]
+    assert play.told == ["forecaster ended with status 5: forecast ends with 5; restarting in 0.8 s, try 2"]
 
 
 @pytest.mark.parametrize("role", ["forecast", "api"])
