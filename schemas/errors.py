@@ -10,6 +10,7 @@ RidecastError
 │   ├── AccessRefused        a server does not accept our credentials, or our rights do not suffice
 │   └── PeerEnded            another process of the same cluster has ended
 ├── Fenced                another process has taken over the writing
+├── RegionsHalted         some regions of a bounded run stopped early, because of errors of their own
 ├── LedgerError           the ledger refuses an operation
 │   ├── ExpectedSizeError    another writer appended first
 │   ├── BootRefused          the external checkpoint and the database disagree
@@ -83,6 +84,10 @@ class Fenced(RidecastError):
     """Another process has taken over the writing; this process must stop."""
 
 
+class RegionsHalted(RidecastError):
+    """Some regions of a bounded run stopped before its end, because of errors of their own; the others reached it."""
+
+
 class LedgerError(RidecastError):
     """The ledger refuses an operation to keep its guarantees."""
 
@@ -119,6 +124,7 @@ FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
         StoreUnavailable: Fault.TRANSIENT,
         AccessRefused: Fault.PERMANENT,
         Fenced: Fault.TRANSIENT,  # the other process may be the one that this one replaced
+        RegionsHalted: Fault.PERMANENT,
         LedgerError: Fault.PERMANENT,
         ExpectedSizeError: Fault.TRANSIENT,  # what was read is out of date: the next try reads it again
         NotFound: Fault.PERMANENT,

@@ -25,13 +25,13 @@ from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.sources import RideSource, open_rides
 from dataflows.stream.pump import PartitionPump
-from dataflows.stream.region_run import RegionRun, SlotReport
+from dataflows.stream.region_run import RegionRun, SlotReport, is_local, one_line
 from dataflows.stream.resume import ResumePlan, plan_resume
-from dataflows.stream.start import open_pumps, quiet_threads, record_stops, start_region
+from dataflows.stream.start import open_pumps, quiet_threads, record_halt, record_stops, start_region
 from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
-from schemas.errors import ConfigError, PeerEnded
+from schemas.errors import ConfigError, PeerEnded, RegionsHalted
 from schemas.settings import Settings
 from state.counting.partials import Partial
 
@@ -71,6 +71,7 @@ class Ending:
         on_error: Handles an error inside the flow. Bytewax would wrap it in a panic with its own stack.
         duties: What this process has to do: partitions to read, regions in the middle of a step. While there are any, only
             their own looks at `stop` show that it works; see `looking_while_idle`.
+        halted: Regions that stopped because of an error of their own, while others go on.
         at_work: Called after each step of a region, of which the first restores its state and may take long.
     """
 
@@ -78,6 +79,7 @@ class Ending:
     on_error: Callable[[Exception], None] = reraise
     duties: set[object] = field(default_factory=set)
     at_work: Callable[[], None] = nothing
+    halted: dict[str, Exception] = field(default_factory=dict)
 
     def look(self) -> None:
         """Show that the process works."""
@@ -170,8 +172,9 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     """The keyed step: created at a region's first partial, which comes even without rides."""
 
-    def __init__(self, start: Callable[[str], RegionRun], ending: Ending) -> None:
-        self._start, self._ending = start, ending
+    def __init__(self, start: Callable[[str], RegionRun], ending: Ending, halt: Callable[[str, int, Exception], bool]) -> None:
+        self._start, self._ending, self._halt = start, ending, halt
+        self._region = ""
         self._run: RegionRun | None = None
         self._failed = False
 
@@ -179,8 +182,9 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
         return self._try(lambda: self._absorb(values)), StatefulBatchLogic.RETAIN
 
     def _absorb(self, values: list[Partial]) -> list[Tick]:
+        self._region = values[0].region
         if self._run is None:
-            self._run = self._start(values[0].region)
+            self._run = self._start(self._region)
             self._run.on_turn = self._ending.look
         return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
 
@@ -204,7 +208,9 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
                 return done
             except Exception as error:
                 self._failed = True
-                self._ending.on_error(error)
+                slot = self._run.fold.next_slot if self._run is not None else -1
+                if not is_local(error) or not self._halt(self._region, slot, error):
+                    self._ending.on_error(error)
             finally:
                 self._ending.duties.discard(self)
         return []
@@ -257,7 +263,15 @@ def build_flow(
     def start(region: str) -> RegionRun:
         return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
 
-    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending))
+    def halt(region: str, slot: int, error: Exception) -> bool:
+        ending.halted[region] = error
+        if len(ending.halted) == len(regions):
+            return False  # nothing is left to do
+        record_halt(stores, region, slot, one_line(error))
+        log.error("region %s: halted, because its fold fails without models too: %s; the other regions go on", region, one_line(error))
+        return True
+
+    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending, halt))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
     return flow
 
@@ -305,6 +319,8 @@ def run_process(
         if failed:
             raise failed[0]
         record_stops(stores)
+        if bounded and ending.halted:
+            raise RegionsHalted(f"halted: {'; '.join(f'region {region}: {one_line(error)}' for region, error in ending.halted.items())}")
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
             raise PeerEnded("another process of this run has ended") from panic
