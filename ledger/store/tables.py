@@ -202,7 +202,7 @@ def database_engine(url: str) -> Engine:
     event.listen(engine, "handle_error", _mark_disconnect)
     event.listen(engine, "do_connect", _connect_at_once)
     event.listen(engine, "connect", _prepare_postgres)
-    with translated("database"), engine.begin() as connection:
+    with translated("database"), _disposed_on_failure(engine), engine.begin() as connection:
         # Without the lock, two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
         METADATA.create_all(connection)
@@ -210,6 +210,15 @@ def database_engine(url: str) -> Engine:
         if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
             connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
     return engine
+
+
+@contextmanager
+def _disposed_on_failure(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _open_sqlite(path: Path) -> Engine:
