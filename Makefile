@@ -26,30 +26,30 @@ demo: $(VENV)/ready ## run the whole pipeline on a simulated city, with a page a
 test: lint ## lint and all tests, with real Kafka, PostgreSQL and Redis
 	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),,--cov-fail-under=95) --durations=15 $(ARGS)
 
-core: $(VENV)/ready ## the part that needs no server: PYTHON=python3.12 VENV=.venv-3.12 tries another Python
+core: $(VENV)/ready-for-tests ## the part that needs no server: PYTHON=python3.12 VENV=.venv-3.12 tries another Python
 	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(BIN)/python -m pytest -m 'not servers and not bench and not long and not interop' --durations=5 $(CORE) $(ARGS)
 
-lint: $(VENV)/ready ## ruff, mypy, import-linter
+lint: $(VENV)/ready-for-tests ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(CODE) tests
 	$(BIN)/ruff format --check $(CODE) tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready ## measure and print speed
+bench: $(VENV)/ready-for-tests ## measure and print speed
 	$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)
 
-faults: $(VENV)/ready ## tests that kill processes and inject faults; takes minutes
+faults: $(VENV)/ready-for-tests ## tests that kill processes and inject faults; takes minutes
 	$(BIN)/python -m pytest tests -m long -s $(ARGS)
 
-interop: $(VENV)/ready ## third-party programs verify our exports and our API; needs Go
+interop: $(VENV)/ready-for-tests ## third-party programs verify our exports and our API; needs Go
 	@command -v go > /dev/null || { echo "go is missing: install Go 1.24 or newer (Debian: golang-go)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/interop -m interop -s $(ARGS)
 
-mutants: $(VENV)/ready ## mutation tests: small changes that break the code; a test must detect each
+mutants: $(VENV)/ready-for-tests ## mutation tests: small changes that break the code; a test must detect each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-servers: $(VENV)/ready ## run Kafka, PostgreSQL and Redis on loopback until Ctrl-C
+servers: $(VENV)/ready-for-tests ## run Kafka, PostgreSQL and Redis on loopback until Ctrl-C
 	$(BIN)/python -m tests.services
 
 wheel: $(VENV)/ready ## build dist/ridecast-*.whl
@@ -60,16 +60,25 @@ $(VENV)/ready: constraints.txt pyproject.toml
 	@echo "installing into $(VENV) with $(PYTHON); a minute or two the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 # constraints.txt lists every package. --no-deps: a second resolution by pip fails on newer releases of packages required with extras.
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	@sed '/^# --- for tests/,$$d' constraints.txt > $(VENV)/constraints-run.txt
+	@$(BIN)/python .ci/install.py "packages to run" --require-hashes --no-deps -r $(VENV)/constraints-run.txt
 	$(BIN)/python -m pip check -q
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python .ci/install.py "ridecast" --no-deps --no-build-isolation -e .
+	@$(BIN)/python .ci/compile_used.py
+	@touch $@
+
+$(VENV)/ready-for-tests: $(VENV)/ready
+	@$(BIN)/python .ci/install.py "packages for tests" --require-hashes --no-deps -r constraints.txt
+	$(BIN)/python -m pip check -q
+	@$(BIN)/python .ci/compile_used.py pytest hypothesis coverage httpx
 	@touch $@
 
 # uv (its own package) resolves once for both Python versions; CI installs with pip.
+RESOLVE := uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 --no-emit-index-url --no-header --no-annotate -q
 constraints: ## rebuild constraints.txt from pyproject.toml; needs uv
-	uv pip compile pyproject.toml --upgrade --all-extras --universal --fork-strategy fewest --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate -q -o $(VENV)/constraints.txt
-	{ sed -n '/^#/p' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
+	$(RESOLVE) --upgrade --all-extras --generate-hashes -o $(VENV)/constraints-all.txt
+	$(RESOLVE) --extra build -c $(VENV)/constraints-all.txt -o $(VENV)/constraints-run.txt
+	$(BIN)/python .ci/split_constraints.py $(VENV)/constraints-all.txt $(VENV)/constraints-run.txt > $(VENV)/constraints.new
 	mv $(VENV)/constraints.new constraints.txt
 
 clean: ## remove .venv, .venv-3.12, dist and caches, but no data

@@ -3,10 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import (
     acknowledgements,
@@ -33,12 +30,9 @@ from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
 from schemas.settings import Settings
 
-SMALLEST_COMPRESSED_BYTES = 2_000
-COMPRESSION = 4  # of 9: compresses a full response of 3,100 cells 10 times in 15 ms
-
 RESOURCES: tuple[Operation, ...] = (
+    *forecasts.OPERATIONS,  # First: routes are tried in this order, and most requests are for forecasts.
     *regions.OPERATIONS,
-    *forecasts.OPERATIONS,
     *proofs.OPERATIONS,
     *history.OPERATIONS,
     *tracks.OPERATIONS,
@@ -52,25 +46,10 @@ RESOURCES: tuple[Operation, ...] = (
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 
 
-class NoSniff:
-    """Tells browsers not to guess the content type."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_header(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-content-type-options"] = "nosniff"
-            await send(message)
-
-        await self._app(scope, receive, with_header)
-
-
 def create_app(
     ledger: Ledger,
     blobs: Blobs,
-    store: OnlineStore,
+    store: OnlineStore | None,
     regions: Sequence[str],
     settings: Settings,
     clock: Callable[[], float],
@@ -80,18 +59,20 @@ def create_app(
     """The API over open stores.
 
     Args:
-        ledger, blobs, store: Open; the caller closes them.
+        ledger, blobs, store: Open; the caller closes them. Without a store newest forecasts come from the ledger.
         regions: Names of the regions to serve, bootstrapped or not.
         settings: Parsed by the caller.
         clock: Seconds since 1970, UTC, such as time.time.
         accesses: Counts every answer, if accesses are recorded.
         spool: Takes what clients may write, if they may.
     """
-    context = ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool)
-    middleware = [
-        Middleware(NoSniff),
-        Middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=COMPRESSION),
-        Middleware(CatchAll),
-    ]
+    return application(ApiContext(ledger, blobs, store, regions, settings, clock, accesses, spool))
+
+
+def application(context: ApiContext) -> Starlette:
+    """The API over a context, which a `Watcher` may keep up to date."""
+    middleware = [Middleware(CatchAll)]
     routes = [operation.route(context) for operation in OPERATIONS]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False  # The address of a redirect would be made from the Host that the client sends.
+    return app

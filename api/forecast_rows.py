@@ -1,7 +1,6 @@
-"""Forecasts as JSON: the fields of a whole issue, one object per cell, and the schema of both."""
+"""Forecasts as JSON: the fields of a whole issue, and one object per cell."""
 
 from api.answers import plain
-from api.resource import DIGEST, FLAG, INTEGER, NUMBER, RIDES, TEXT, TIME, array_of, maybe, record_of
 from api.times import iso, local_iso
 from schemas.events.cells import cell_texts
 from schemas.events.rides import Int64s
@@ -15,6 +14,7 @@ WHY: dict[Fallback, str] = {
     Fallback.GLOBAL: "neither the region nor its parent has a usable model; served by the global model",
     Fallback.QUIET: "too few rides for a model; served by a profile shrunk towards the parent cell",
     Fallback.BASELINE: "no usable model is promoted; served by the weekday and time-of-day profile",
+    Fallback.LEVEL: "no usable model and less than a week of history; served by the current level of demand",
 }
 
 
@@ -55,7 +55,7 @@ def forecast_rows(
                 "cell": cell,
                 "fallback": fallback.value,
                 "why": WHY[fallback],
-                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model,
+                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE, Fallback.LEVEL) else model,
                 "horizons": [
                     {
                         "horizon_min": record.horizons_min[h],
@@ -70,28 +70,3 @@ def forecast_rows(
             }
         )
     return out
-
-
-HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
-SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
-FORECASTS = record_of(
-    region=TEXT,
-    measure=TEXT,
-    slot=INTEGER,
-    slot_status=TEXT,
-    target=TIME,
-    target_local=TIME,
-    known_from=TIME,
-    log=TEXT,
-    index=INTEGER,
-    models=array_of(DIGEST),
-    blob=DIGEST,
-    family=TEXT,
-    spread=array_of(SPREAD),
-    online_weight=NUMBER,
-    cells=INTEGER,
-    age_s=INTEGER,
-    stale=FLAG,
-    forecasts=array_of(record_of(cell=TEXT, fallback=TEXT, why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
-    without_forecast=array_of(TEXT),
-)

@@ -1,6 +1,6 @@
 """The forecasts of a region: newest, for a target, or as known at a time, for one cell, several or all.
 
-The numbers come from the online store (newest) or from the blob that an entry names (past); nothing is computed.
+The newest ones are held ready (`api.newest`); past ones come from the blob that an entry names. Nothing is computed.
 """
 
 from dataclasses import dataclass
@@ -9,42 +9,63 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer
+from api.answers import JSON, CachePolicy, answer, compressed, respond_prepared, takes_gzip, unchanged
 from api.context import ApiContext, cell_of, horizon_of, measure_of
-from api.forecast_rows import FORECASTS, forecast_rows, header_of
+from api.forecast_rows import forecast_rows, header_of
+from api.newest import Source
 from api.points import blob_of
+from api.prepared import said_of
 from api.problems import Problem, bad_value
-from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, whole_number
+from api.resource import (
+    CELL,
+    DIGEST,
+    FLAG,
+    INTEGER,
+    MEASURE,
+    NUMBER,
+    REGION,
+    RIDES,
+    TEXT,
+    TIME,
+    JsonSchema,
+    Operation,
+    Parameter,
+    array_of,
+    bounded,
+    maybe,
+    one_of,
+    record_of,
+    whole_number,
+)
 from api.times import iso, local_iso, parse_target, parse_time
 from ledger.store.log import Stored
-from ledger.views.online.protocol import StoredIssue
+from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView
 from schemas.events.cells import cell_text
 from schemas.events.rides import Int64s
-from schemas.forecasts.chunks import ForecastColumns, decode_chunks
-from schemas.records.record_codec import decode
-from schemas.records.records import ForecastIssued
+from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import Fallback, ForecastIssued, SlotStatus
 from schemas.regions import US_PER_S, Region
 
+PAST = frozenset(("target", "known_at"))  # parameters that ask for another issue than the newest
 MOST_CELLS = 1_000  # in one query
 ALL = "all"
+CELLS: JsonSchema = {"type": "string", "maxLength": 13 * MOST_CELLS}
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedIssue:
-    """The issue that a query selects.
+    """The past issue that a query selects.
 
     Attributes:
         index: Of the issue's entry.
         record: The entry.
-        columns: The issue's forecasts, of all cells or at least of the requested one.
         at_us: Time of the query, in event time.
         fixed: Whether the response can never change.
     """
 
     index: int
     record: ForecastIssued
-    columns: ForecastColumns
     at_us: int
     fixed: bool
 
@@ -58,58 +79,87 @@ def get_forecasts(context: ApiContext, request: Request) -> Response:
     top = whole_number(request, "top", 0, 1, MOST_CELLS)
     if top and wanted is not None:
         raise bad_value("top", "expected without cell, because it selects the cells")
-    selected = _select_issue(context, view, measure, request, wanted)
-    record, columns = selected.record, selected.columns
+    if not _asks_for_past(request):
+        return _newest(context, request, view, measure, horizon, wanted, top)
+    selected = _select_issue(context, view, measure, request)
+    record = selected.record
+    cache = CachePolicy.IMMUTABLE if selected.fixed else CachePolicy.REVALIDATE
     age_s = max(0, (selected.at_us - record.target_us) // US_PER_S)
-    stale = not selected.fixed and age_s > context.settings.stale_after_s
+    age = None if selected.fixed else context.age_at(view, record.target_us)
+    stale = age is not None and age.stale
+    version = f"{selected.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}"
+    if (held := unchanged(request, cache, version)) is not None:
+        return held
+    columns = blob_of(context.blobs.get(record.blob) if record.blob else b"").columns(record.horizons_min)
     rows = _rows_of(columns, wanted, top, horizon or 0)
     found = set(columns.cells[rows].tolist())
     missing = [cell_text(code, region.precision) for code in wanted or () if code not in found]
     if missing and not len(rows):
-        detail = f"cell: no forecast for {', '.join(missing[:5])} in slot {record.slot} of {region.id}: no ride there in 28 days before it"
-        raise Problem(404, "cell-without-forecast", detail, field="cell", index=selected.index)
+        raise _no_such_cells(missing, record, region, selected.index)
     body: dict[str, object] = {
         **header_of(record, region, view.log, selected.index),
         "age_s": age_s,
         "stale": stale,
+        "freshness": age.freshness.value if age is not None else None,
+        "source": Source.LEDGER.value,
         "forecasts": forecast_rows(columns, rows, record, region, horizon),
         "without_forecast": missing,
     }
-    cache = CachePolicy.IMMUTABLE if selected.fixed else CachePolicy.REVALIDATE
-    return answer(request, body, cache, f"{selected.index}-{record.blob.hex()[:16]}{'-stale' if stale else ''}")
+    return answer(request, body, cache, version)
+
+
+def from_memory(context: ApiContext, request: Request) -> bool:
+    """Whether a request asks for the newest forecasts, which are held ready."""
+    return context.in_memory(request) and not _asks_for_past(request)
+
+
+def _asks_for_past(request: Request) -> bool:
+    return bool(request.scope["query_string"]) and not PAST.isdisjoint(request.query_params)
+
+
+# --- the newest issue, from memory ---------------------------------------------------------------
+
+
+def _newest(
+    context: ApiContext, request: Request, view: RegionView, measure: str, horizon: int | None, wanted: list[int] | None, top: int
+) -> Response:
+    held = context.newest.held(view.region.id, measure)
+    if held is None:
+        if view.newest_issue(measure) is None:
+            raise _not_yet(view, "no slot has closed yet")
+        raise Problem(503, "store-unavailable", "the newest forecasts cannot be read; try again", headers={"retry-after": "2"})
+    issue = held.issue
+    age = context.age_at(view, issue.record.target_us)
+    fallback = held.source is Source.LEDGER and context.store is not None
+    version = f"{issue.version}{'' if age.freshness is Freshness.LIVE else f'-{age.freshness}'}{'-ledger' if fallback else ''}"
+    if (same := unchanged(request, CachePolicy.REVALIDATE, version)) is not None:
+        return same
+    said = said_of(age.age_s, age.stale, age.freshness.value, held.source.value)
+    more = {"ridecast_source": held.source.value} if fallback else {}
+    if wanted is None:
+        data, gzipped = issue.selected(said, (horizon, top), gzipped=takes_gzip(request))
+        return respond_prepared(CachePolicy.REVALIDATE, version, data, JSON, gzipped=gzipped, **more)
+    rows = [issue.row_of[code] for code in wanted if code in issue.row_of]
+    missing = [cell_text(code, view.region.precision) for code in wanted if code not in issue.row_of]
+    if missing and not rows:
+        raise _no_such_cells(missing, issue.record, view.region, issue.index)
+    data, gzipped = compressed(request, issue.some(said, rows, horizon, missing))
+    return respond_prepared(CachePolicy.REVALIDATE, version, data, JSON, gzipped=gzipped, **more)
 
 
 # --- which issue ---------------------------------------------------------------------------------
 
 
-def _select_issue(context: ApiContext, view: RegionView, measure: str, request: Request, wanted: list[int] | None) -> SelectedIssue:
+def _select_issue(context: ApiContext, view: RegionView, measure: str, request: Request) -> SelectedIssue:
     region = view.region
     target, known_at = request.query_params.get("target"), request.query_params.get("known_at")
     known_us = parse_time("known_at", known_at, region) if known_at is not None else None
     if target is not None:
-        return _targeted(context, view, measure, parse_target("target", target, region), known_us)
-    if known_us is not None:
-        return _known(context, view, measure, known_us)
-    if wanted is not None and len(wanted) == 1 and (held := context.store.cell(region.id, measure, wanted[0])) is not None:
-        record = decode(held.entry, ForecastIssued)
-        return SelectedIssue(held.log_index, record, decode_chunks([held.chunk], record.horizons_min), context.now_us(), False)
-    issue = context.store.get(region.id, measure)
-    if issue is None:  # The store is filled from the ledger, possibly a moment later.
-        stored = view.newest_issue(measure)
-        if stored is None:
-            raise _not_yet(view, "no slot has closed yet")
-        issue = load_issue(context, stored.index, stored.payload)
-    return _whole(issue, context.now_us(), fixed=False)
-
-
-def _whole(issue: StoredIssue, at_us: int, *, fixed: bool) -> SelectedIssue:
-    record = decode(issue.entry, ForecastIssued)
-    return SelectedIssue(issue.index, record, blob_of(issue.blob).columns(record.horizons_min), at_us, fixed)
-
-
-def _targeted(context: ApiContext, view: RegionView, measure: str, target_us: int, known_us: int | None) -> SelectedIssue:
-    stored = issue_for(view, measure, target_us, known_us)
-    return _whole(load_issue(context, stored.index, stored.payload), known_us or target_us, fixed=True)
+        target_us = parse_target("target", target, region)
+        stored = issue_for(view, measure, target_us, known_us)
+        return SelectedIssue(stored.index, stored.record, target_us if known_us is None else known_us, True)
+    assert known_us is not None  # by `_asks_for_past`
+    return _known(view, measure, known_us)
 
 
 def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | None) -> Stored[ForecastIssued]:
@@ -132,7 +182,7 @@ def issue_for(view: RegionView, measure: str, target_us: int, known_us: int | No
     return _past(view, measure, slot, "target")
 
 
-def _known(context: ApiContext, view: RegionView, measure: str, known_us: int) -> SelectedIssue:
+def _known(view: RegionView, measure: str, known_us: int) -> SelectedIssue:
     newest = view.newest
     slot = (known_us - view.region.issue_lateness_s * US_PER_S) // view.region.slot_us - 1
     if slot < view.boot.start_slot:
@@ -142,7 +192,7 @@ def _known(context: ApiContext, view: RegionView, measure: str, known_us: int) -
         raise _not_yet(view, "no slot has closed yet", "known_at")
     # For a time that the log has not reached, this is what is known now; it may change later.
     stored = _past(view, measure, min(slot, newest.slot), "known_at")
-    return _whole(load_issue(context, stored.index, stored.payload), known_us, fixed=slot <= newest.slot)
+    return SelectedIssue(stored.index, stored.record, known_us, slot <= newest.slot)
 
 
 def _past(view: RegionView, measure: str, slot: int, field: str) -> Stored[ForecastIssued]:
@@ -157,10 +207,9 @@ def _not_yet(view: RegionView, state: str, field: str | None = None) -> Problem:
     return Problem(409, "not-available-yet", detail if field is None else f"{field}: {detail}", field=field or "region")
 
 
-def load_issue(context: ApiContext, index: int, payload: bytes) -> StoredIssue:
-    """An issue from its entry in the ledger, its chunks from the blob store."""
-    record = decode(payload, ForecastIssued)
-    return StoredIssue(index, payload, context.blobs.get(record.blob) if record.blob else b"")
+def _no_such_cells(missing: list[str], record: ForecastIssued, region: Region, index: int) -> Problem:
+    detail = f"cell: no forecast for {', '.join(missing[:5])} in slot {record.slot} of {region.id}: no ride there in 28 days before it"
+    return Problem(404, "cell-without-forecast", detail, field="cell", index=index)
 
 
 # --- which cells ---------------------------------------------------------------------------------
@@ -191,7 +240,33 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
 
 # --- operations -----------------------------------------------------------------------------------
 
-HORIZON_MIN = Parameter("horizon_min", "One horizon in minutes; default: all of the region's.", INTEGER, example="15")
+HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
+SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
+FORECASTS = record_of(
+    region=TEXT,
+    measure=TEXT,
+    slot=INTEGER,
+    slot_status=one_of(SlotStatus),
+    target=TIME,
+    target_local=TIME,
+    known_from=TIME,
+    log=TEXT,
+    index=INTEGER,
+    models=array_of(DIGEST),
+    blob=DIGEST,
+    family=TEXT,
+    spread=array_of(SPREAD),
+    online_weight=NUMBER,
+    cells=INTEGER,
+    age_s=INTEGER,
+    stale=FLAG,
+    freshness=maybe(one_of(Freshness)),
+    source=one_of(("online_store", "ledger")),
+    forecasts=array_of(record_of(cell=TEXT, fallback=one_of(Fallback), why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
+    without_forecast=array_of(TEXT),
+)
+
+HORIZON_MIN = Parameter("horizon_min", "One of the region's horizons, in minutes; default: all of them.", bounded(1, 10_080), example="15")
 
 OPERATIONS = (
     Operation(
@@ -203,7 +278,7 @@ OPERATIONS = (
         (
             REGION,
             Parameter(
-                CELL.name, f"One cell, up to {MOST_CELLS} separated by commas, or {ALL} (the default).", TEXT, example="dr5ru7,dr5ru6"
+                CELL.name, f"One cell, up to {MOST_CELLS} separated by commas, or {ALL} (the default).", CELLS, example="dr5ru7,dr5ru6"
             ),
             HORIZON_MIN,
             MEASURE,
@@ -214,8 +289,12 @@ OPERATIONS = (
                 example="2014-05-06T18:00",
             ),
             Parameter("known_at", "Only forecasts known at this event time; zone as for target.", TIME),
-            Parameter("top", "Maximum number of cells: those with the largest mean at the (first) horizon, in that order.", INTEGER),
+            Parameter(
+                "top", "Only so many cells: those with the largest mean at the (first) horizon, in that order.", bounded(1, MOST_CELLS)
+            ),
         ),
         (404, 406, 409, 422, 503),
+        in_memory=from_memory,
+        repeats=True,
     ),
 )

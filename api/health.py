@@ -1,8 +1,8 @@
-"""Whether every store answers (health), and whether every region has a forecast (ready)."""
+"""Three answers: whether this process runs (live), whether its stores answer (health), whether its forecasts are of use (ready).
 
-import logging
-import time
-from collections.abc import Callable
+How fresh a region is, is a fourth: it is shown with every region and every forecast. All come from memory, so they are
+answered within milliseconds whatever the stores do.
+"""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,75 +10,101 @@ from starlette.responses import Response
 from api.answers import CachePolicy, answer
 from api.context import ApiContext
 from api.problems import Problem
-from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, array_of, maybe, record_of
+from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, always, array_of, if_watched, maybe, one_of, record_of
+from ledger.views.freshness import Freshness
 
-log = logging.getLogger(__name__)
 
-NO_BLOB = bytes(32)  # requested only to test whether the store answers
-
-# Resource -> its ping: the smallest request that it must be able to answer.
-PINGS: dict[str, Callable[[ApiContext], object]] = {
-    "ledger": lambda context: context.ledger.logs(),
-    "blobs": lambda context: context.blobs.has(NO_BLOB),
-    "online_store": lambda context: context.store.newest("ping", "ping"),
-}
+def get_live(context: ApiContext, request: Request) -> Response:
+    """GET /v1/live"""
+    return answer(request, {"status": "live"}, CachePolicy.NO_STORE)
 
 
 def get_health(context: ApiContext, request: Request) -> Response:
     """GET /v1/health"""
-    checks = [_check(name, ping, context) for name, ping in PINGS.items()]
-    failed = [str(check["name"]) for check in checks if not check["ok"]]
-    if failed:
-        raise Problem(503, "unhealthy", f"no answer from: {', '.join(failed)}", checks=checks)
-    return answer(request, {"status": "ok", "checks": checks}, CachePolicy.NO_STORE)
+    if not context.probes.running:
+        context.probes.ask()
+    states = context.probes.states()
+    checks = [{"name": state.name, "ok": state.ok, "ms": state.ms, "age_s": state.age_s} for state in states]
+    failed = [state.name for state in states if not state.ok]
+    if any(context.probes.needed(name) for name in failed):
+        raise Problem(503, "unhealthy", f"no answer from: {', '.join(failed)}", headers={"retry-after": "5"}, checks=checks)
+    return answer(request, {"status": "degraded" if failed else "ok", "checks": checks}, CachePolicy.NO_STORE)
 
 
-def _check(name: str, ping: Callable[[ApiContext], object], context: ApiContext) -> dict[str, object]:
-    started = time.perf_counter()
-    try:
-        ping(context)
-    except Exception as cause:  # Whatever a failing store raises, health must name the store.
-        log.error("health: %s does not answer: %s", name, cause)
-        return {"name": name, "ok": False, "ms": None}
-    return {"name": name, "ok": True, "ms": round((time.perf_counter() - started) * 1000, 3)}
+def probed(context: ApiContext, request: Request) -> bool:
+    """Whether the stores are asked in the background."""
+    return context.probes.running
 
 
 def get_ready(context: ApiContext, request: Request) -> Response:
     """GET /v1/ready"""
-    places = []
-    for name in context.regions:
-        view = context.view(name)
-        measures = view.region.measures if view else ("",)
-        for measure in measures:
-            index = context.store.newest(name, measure)[1] if measure else -1
-            if index < 0 and view is not None and (stored := view.newest_issue(measure)) is not None:
-                index = stored.index
-            places.append({"region": name, "measure": measure or None, "index": index if index >= 0 else None})
-    waiting = sorted({str(place["region"]) for place in places if place["index"] is None})
-    if waiting or not places:
-        detail = f"no forecast yet of {', '.join(waiting)}" if waiting else "no region is configured"
+    places = [place for name in context.regions for place in _places(context, name)]
+    limit = context.settings.unready_after_slots
+    without = sorted({str(place["region"]) for place in places if place["index"] is None})
+    old = sorted(name for name in context.regions if name not in without and _slots(context, name) > limit)
+    if without or old or not places:
+        reasons = [f"no forecast yet of {', '.join(without)}"] if without else []
+        reasons += [f"no slot closed for more than {limit:g} slot lengths in {', '.join(old)}"] if old else []
+        detail = "; ".join(reasons) or "no region is configured"
         raise Problem(503, "not-ready", detail, headers={"retry-after": "5"}, forecasts=places)
     return answer(request, {"status": "ready", "forecasts": places}, CachePolicy.NO_STORE)
 
 
-CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER))
-PLACE = record_of(region=TEXT, measure=maybe(TEXT), index=maybe(INTEGER))
+def _places(context: ApiContext, name: str) -> list[dict[str, object]]:
+    view = context.view(name)
+    if view is None:
+        return [{"region": name, "measure": None, "index": None, "age_s": None, "freshness": None}]
+    age = context.age(view)
+    out: list[dict[str, object]] = []
+    for measure in view.region.measures:
+        held = context.newest.held(name, measure)
+        out.append(
+            {
+                "region": name,
+                "measure": measure,
+                "index": held.issue.index if held else None,
+                "age_s": age.age_s if age else None,
+                "freshness": age.freshness.value if age else None,
+            }
+        )
+    return out
+
+
+def _slots(context: ApiContext, name: str) -> float:
+    view = context.view(name)
+    age = context.age(view) if view is not None else None
+    return age.slots if age is not None else 0.0
+
+
+CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER), age_s=maybe(NUMBER))
+PLACE = record_of(region=TEXT, measure=maybe(TEXT), index=maybe(INTEGER), age_s=maybe(INTEGER), freshness=maybe(one_of(Freshness)))
 
 OPERATIONS = (
     Operation(
+        "/v1/live",
+        "live",
+        "Whether this process answers; says nothing about stores or forecasts",
+        get_live,
+        record_of(status=one_of(("live",))),
+        problems=(406,),
+        in_memory=always,
+    ),
+    Operation(
         "/v1/health",
         "health",
-        "Whether every store answers",
+        "Whether every store answers: 503 without a needed one, `degraded` without the online store",
         get_health,
-        record_of(status=TEXT, checks=array_of(CHECK)),
+        record_of(status=one_of(("ok", "degraded")), checks=array_of(CHECK)),
         problems=(406, 503),
+        in_memory=probed,
     ),
     Operation(
         "/v1/ready",
         "ready",
-        "Whether every region has a forecast",
+        "Whether every region has a forecast that is not too old",
         get_ready,
-        record_of(status=TEXT, forecasts=array_of(PLACE)),
+        record_of(status=one_of(("ready",)), forecasts=array_of(PLACE)),
         problems=(406, 503),
+        in_memory=if_watched,
     ),
 )

@@ -8,14 +8,14 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer
+from api.answers import CachePolicy, answer, unchanged
 from api.context import ApiContext, cell_of, measure_of
 from api.problems import Problem, bad_value
-from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, record_of
+from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter, array_of, one_of, record_of
 from api.times import iso, local_iso, parse_target
 from ledger.views.region_view import RegionView
 from schemas.records.count_table import from_table, tables_of
-from schemas.records.records import CountTable, SlotClosed
+from schemas.records.records import CountTable, SlotClosed, SlotStatus
 from schemas.regions import US_PER_S
 
 DEFAULT_HOURS = 24
@@ -32,8 +32,12 @@ def get_history(context: ApiContext, request: Request) -> Response:
     measure, cell = measure_of(request, region), cell_of(request.path_params["cell"], region)
     size = view.size  # Read first: a response newer than its ETag is fetched again, an older one would never be.
     start, stop = _range(request, view)
+    version = f"{size}-{start}-{stop}"
+    if (same := unchanged(request, CachePolicy.REVALIDATE, version)) is not None:
+        return same
     counted, late_us = count_slots(context, view, measure, cell, start, stop)
-    if not any(rides for rides, _ in counted.values()) and context.store.cell(region.id, measure, cell) is None:
+    held = context.newest.held(region.id, measure)
+    if not any(rides for rides, _ in counted.values()) and (held is None or cell not in held.issue.row_of):
         raise Problem(
             404, "unknown-cell", f"cell: no rides in this time and no forecast now in {request.path_params['cell']}", field="cell"
         )
@@ -50,7 +54,7 @@ def get_history(context: ApiContext, request: Request) -> Response:
         "size": size,
         "slots": [{"start": iso(slot * region.slot_us), "rides": rides, "status": status} for slot, (rides, status) in counted.items()],
     }
-    return answer(request, body, CachePolicy.REVALIDATE, f"{size}-{start}-{stop}")
+    return answer(request, body, CachePolicy.REVALIDATE, version)
 
 
 def _range(request: Request, view: RegionView) -> tuple[int, int]:
@@ -149,7 +153,7 @@ HISTORY = record_of(
         "late_until": TIME,
         "log": TEXT,
         "size": INTEGER,
-        "slots": array_of(record_of(start=TIME, rides=INTEGER, status=TEXT)),
+        "slots": array_of(record_of(start=TIME, rides=INTEGER, status=one_of((*SlotStatus, BOOTSTRAPPED)))),
     }
 )
 

@@ -9,10 +9,18 @@ from starlette.responses import Response
 from api.answers import CachePolicy, answer, plain
 from api.context import ApiContext
 from api.problems import Problem, bad_value
-from api.resource import DIGEST, INTEGER, TEXT, Operation, Parameter, array_of, maybe, record_of
+from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, bounded, maybe, record_of
 from ledger.formats.merkle import leaf_hash
 from ledger.store.log import LOG_NAME
 from schemas.records.record_codec import decode_if_known
+from schemas.records.records import RunStarted
+
+# Kinds of record with fields that are not for the public, and these fields: they help who looks for a way in. The hash is
+# shown, so who has the entry can prove it all the same.
+REDACTED: dict[str, tuple[str, ...]] = {RunStarted.__name__: ("host", "packages", "source")}
+
+
+LONGEST_NAME = 100  # of a log, characters; a longer one is no name of a file
 
 
 def get_logs(context: ApiContext, request: Request) -> Response:
@@ -32,6 +40,10 @@ def get_entry(context: ApiContext, request: Request) -> Response:
     if index >= size:
         raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
     [stored] = context.ledger.read(log, index, index + 1)
+    redacted = stored.kind in REDACTED
+    record = plain(decode_if_known(stored.payload))
+    if redacted and isinstance(record, dict):
+        record = record | dict.fromkeys(REDACTED[stored.kind])
     body = {
         "log": log,
         "index": index,
@@ -39,8 +51,9 @@ def get_entry(context: ApiContext, request: Request) -> Response:
         "slot": stored.slot,
         "subject": stored.subject,
         "leaf_hash": leaf_hash(stored.payload).hex(),
-        "payload": base64.b64encode(stored.payload).decode(),
-        "record": plain(decode_if_known(stored.payload)),
+        "payload": None if redacted else base64.b64encode(stored.payload).decode(),
+        "record": record,
+        "redacted": list(REDACTED.get(stored.kind, ())),
     }
     return answer(request, body, CachePolicy.IMMUTABLE, leaf_hash(stored.payload).hex()[:32])
 
@@ -52,13 +65,16 @@ def log_of(context: ApiContext, request: Request) -> str:
         Problem: it does not exist, or it has no entries.
     """
     log: str = request.path_params["log"]
-    if not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size:  # A log's name becomes a file name, so its form is checked first.
+    if (
+        len(log) > LONGEST_NAME or not LOG_NAME.fullmatch(log) or not context.ledger.head(log).size
+    ):  # A log's name becomes a file name: its form is checked first.
         known = ", ".join(context.ledger.logs()) or "none"
         raise Problem(404, "unknown-log", f"log: expected one of {known}, got {log!r}", field="log")
     return log
 
 
-LOG = Parameter("log", "Name of a log, including its slash.", TEXT, "path", "region/nyc")
+LOG_TEXT: JsonSchema = {"type": "string", "pattern": f"^{LOG_NAME.pattern}$", "maxLength": LONGEST_NAME}
+LOG = Parameter("log", "Name of a log, including its slash.", LOG_TEXT, "path", "region/nyc")
 ENTRY = record_of(
     log=TEXT,
     index=INTEGER,
@@ -66,8 +82,15 @@ ENTRY = record_of(
     slot=maybe(INTEGER),
     subject=TEXT,
     leaf_hash=DIGEST,
-    payload={"type": "string", "contentEncoding": "base64", "description": "the exact hashed bytes: Avro, single-object encoding"},
+    payload=maybe(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "hashed bytes: Avro, single-object encoding; null if redacted",
+        }
+    ),
     record=maybe({"type": "object", "description": "the decoded payload; bytes as hex"}),
+    redacted=array_of(TEXT),
 )
 
 OPERATIONS = (
@@ -87,7 +110,7 @@ OPERATIONS = (
         ENTRY,
         (
             LOG,
-            Parameter("index", "Index in the log, from 0.", INTEGER, "path", "0"),
+            Parameter("index", "Index in the log, from 0.", bounded(0, 10**18 - 1), "path", "0"),
         ),
         (404, 406, 422, 503),
     ),

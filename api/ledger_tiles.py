@@ -13,7 +13,7 @@ from api.answers import CachePolicy, answer, answer_bytes
 from api.context import ApiContext
 from api.ledger_entries import LOG, log_of
 from api.problems import Problem, bad_value
-from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, record_of, whole_number
+from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, bounded, record_of, whole_number
 from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
 from ledger.formats.merkle import consistency_path, verify_consistency
 from ledger.formats.note import parse_note
@@ -21,7 +21,9 @@ from ledger.formats.tiles import parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from ledger.views.notes import covering_note
 from schemas.errors import NotFound
+from schemas.records.records import RUNS_LOG
 
+REDACTED_LOGS = (RUNS_LOG,)  # whose entries are shown without some fields, see `api.ledger_entries`
 NOTE = "text/plain"
 OCTETS = "application/octet-stream"
 
@@ -56,6 +58,9 @@ def get_tile(context: ApiContext, request: Request) -> Response:
         require_tile(tile, size)
     except NotFound as cause:
         raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
+    if tile.level is None and log in REDACTED_LOGS:
+        detail = f"path: bundles of {log} hold names of hosts and versions; its hashes, proofs and checkpoints are served"
+        raise Problem(403, "redacted", detail, field="path")
     data = stored_tile(context.ledger, log, tile)
     return answer_bytes(request, data, OCTETS, CachePolicy.IMMUTABLE, hashlib.sha256(data).hexdigest()[:32])
 
@@ -91,7 +96,8 @@ def _covered(context: ApiContext, log: str) -> int:
 
 
 BYTES: JsonSchema = {"type": "string", "contentMediaType": OCTETS}
-PATH = Parameter("path", "Index of the tile in groups of three digits, with .p/width if it is partial.", TEXT, "path", "000.p/5")
+TILE_PATH: JsonSchema = {"type": "string", "pattern": r"^(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[0-9]{1,3})?$"}
+PATH = Parameter("path", "Index of the tile in groups of three digits, with .p/width if it is partial.", TILE_PATH, "path", "000.p/5")
 HEAD = record_of(size=INTEGER, root=DIGEST)
 
 OPERATIONS = (
@@ -112,7 +118,7 @@ OPERATIONS = (
         get_tile,
         BYTES,
         (LOG, PATH),
-        (404, 406, 503),
+        (403, 404, 406, 503),
         OCTETS,
     ),
     Operation(
@@ -121,8 +127,8 @@ OPERATIONS = (
         "Up to 256 hashes of a level of a log's tree (C2SP tlog-tiles)",
         get_tile,
         BYTES,
-        (LOG, Parameter("level", "0 for hashes of entries; each higher level covers 256 times as many.", INTEGER, "path", "0"), PATH),
-        (404, 406, 503),
+        (LOG, Parameter("level", "0 for hashes of entries; each higher level covers 256 times as many.", bounded(0, 5), "path", "0"), PATH),
+        (403, 404, 406, 503),
         OCTETS,
     ),
     Operation(
@@ -133,8 +139,8 @@ OPERATIONS = (
         record_of(log=TEXT, to=HEAD, path=array_of(DIGEST), **{"from": HEAD}),
         (
             LOG,
-            Parameter("from", "Size of the older checkpoint.", INTEGER, example="1", required=True),
-            Parameter("to", "Size of the newer one; default: the newest checkpoint's.", INTEGER),
+            Parameter("from", "Size of the older checkpoint.", bounded(1, LARGEST_SIZE), example="1", required=True),
+            Parameter("to", "Size of the newer one; default: the newest checkpoint's.", bounded(1, LARGEST_SIZE)),
         ),
         (404, 406, 422, 503),
     ),

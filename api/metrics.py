@@ -1,6 +1,6 @@
 """Prometheus metrics, read from the ledger at each request; the registry belongs to one application."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,9 +11,12 @@ from starlette.responses import Response
 
 from api.answers import CachePolicy
 from api.context import ApiContext
-from api.resource import Operation
+from api.resource import Operation, if_watched
+from ledger.store.tally_files import read_tallies
+from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView
 from schemas.events.rides import Reason
+from schemas.events.tally import IntakeTally
 from schemas.regions import US_PER_S
 
 
@@ -26,20 +29,38 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric family, from one read of the regions."""
         views = [view for name in self._context.regions if (view := self._context.view(name)) is not None]
-        yield self._heads()
+        yield from self._stores()
+        yield from self._freshness(views)
         yield from self._slots(views)
         yield from _events(views)
+        yield from _intake(read_tallies(self._context.settings.home), self._context.regions)
         yield from _scores(views)
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not read the ledger."""
         return []
 
-    def _heads(self) -> Metric:
-        family = GaugeMetricFamily("ridecast_log_size_entries", "Entries of a log.", labels=["log"])
-        for log in self._context.ledger.logs():
-            family.add_metric([log], self._context.ledger.head(log).size)
-        return family
+    def _stores(self) -> Iterator[Metric]:
+        sizes = GaugeMetricFamily("ridecast_log_size_entries", "Entries of a log, as last read.", labels=["log"])
+        for log, size in sorted(self._context.sizes().items()):
+            sizes.add_metric([log], size)
+        answers = GaugeMetricFamily("ridecast_store_up", "1 if a store answers.", labels=["store"])
+        for state in self._context.probes.states():
+            answers.add_metric([state.name], state.ok)
+        open_requests = GaugeMetricFamily("ridecast_store_requests", "Requests that wait for a store.")
+        open_requests.add_metric([], self._context.threads.open)
+        yield from (sizes, answers, open_requests)
+
+    def _freshness(self, views: list[RegionView]) -> Iterator[Metric]:
+        states = GaugeMetricFamily("ridecast_freshness", "1 for the state that a region's forecasts are in.", labels=["region", "state"])
+        slots = GaugeMetricFamily("ridecast_forecast_age_slots", "Slot lengths since the newest close.", labels=["region"])
+        for view in views:
+            age = self._context.age(view)
+            if age is not None:
+                slots.add_metric([view.region.id], age.slots)
+                for state in Freshness:
+                    states.add_metric([view.region.id, state.value], state is age.freshness)
+        yield from (states, slots)
 
     def _slots(self, views: list[RegionView]) -> Iterator[Metric]:
         lag = GaugeMetricFamily("ridecast_slot_lag_seconds", "Time since the end of the newest closed slot.", labels=["region"])
@@ -83,6 +104,23 @@ def _events(views: list[RegionView]) -> Iterator[Metric]:
     yield from (received, accepted, duplicate, counted, rejected, uncounted)
 
 
+def _intake(tallies: list[IntakeTally], regions: Sequence[str]) -> Iterator[Metric]:
+    """What the running forecasters have read, whether slots close or not; nothing where they run on another machine."""
+    labels = ["region", "partition"]
+    read = CounterMetricFamily("ridecast_intake_read", "Events read since the forecaster was started.", labels=labels)
+    rejected = CounterMetricFamily("ridecast_intake_rejected", "Of these, events that broke a rule.", labels=[*labels, "reason"])
+    written = GaugeMetricFamily("ridecast_intake_written_seconds", "When the forecaster last said so, seconds since 1970.", labels=labels)
+    for tally in tallies:
+        for name, totals in sorted(tally.regions.items()):
+            if name in regions:
+                place = [name, str(tally.partition)]
+                read.add_metric(place, totals.received)
+                written.add_metric(place, tally.at_us / US_PER_S)
+                for reason in Reason:
+                    rejected.add_metric([*place, reason.value], totals.rejected.get(reason.value, 0))
+    yield from (read, rejected, written)
+
+
 def _scores(views: list[RegionView]) -> Iterator[Metric]:
     labels = ["region", "measure", "horizon_min", "settled"]
     truth = CounterMetricFamily("ridecast_score_truth_rides", "Rides in scored windows.", labels=labels)
@@ -107,7 +145,8 @@ def get_metrics(context: ApiContext, request: Request) -> Response:
     """GET /metrics"""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(LedgerCollector(context))
-    return Response(generate_latest(registry), 200, {"cache-control": CachePolicy.NO_STORE.value, "content-type": CONTENT_TYPE_LATEST})
+    headers = {"cache-control": CachePolicy.NO_STORE.value, "content-type": CONTENT_TYPE_LATEST}
+    return Response(generate_latest(registry), 200, headers)
 
 
 OPERATIONS = (
@@ -119,5 +158,6 @@ OPERATIONS = (
         {"type": "string"},
         problems=(406, 503),
         media_type="text/plain",
+        in_memory=if_watched,
     ),
 )

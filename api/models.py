@@ -3,10 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer, plain
+from api.answers import CachePolicy, answer, plain, unchanged
 from api.context import ApiContext
 from api.problems import bad_value
-from api.resource import DIGEST, FLAG, INTEGER, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
+from api.resource import DIGEST, FLAG, INTEGER, NAME, TEXT, TIME, JsonSchema, Operation, Parameter, array_of, maybe, record_of
 from api.times import iso
 from ledger.views.champions import InForce, champions_at
 from schemas.records.records import CONTROL_LOG, ModelTrained
@@ -18,6 +18,8 @@ def get_models(context: ApiContext, request: Request) -> Response:
     if wanted is not None and wanted not in context.regions:
         raise bad_value("region", f"expected one of {', '.join(context.regions) or 'none'}, got {wanted!r}")
     size = context.ledger.head(CONTROL_LOG).size
+    if (same := unchanged(request, CachePolicy.REVALIDATE, f"{size}")) is not None:
+        return same
     trained = [(s.index, s.record) for s in context.ledger.read(CONTROL_LOG, 0, size, kind=ModelTrained)]
     champions = champions_at(context.ledger, size)
     models = [
@@ -81,7 +83,7 @@ OPERATIONS = (
         "Every recorded model, newest first, and which serve",
         get_models,
         record_of(log=TEXT, size=INTEGER, models=array_of(MODEL)),
-        (Parameter("region", "Only models of this region.", TEXT, example="nyc"),),
+        (Parameter("region", "Only models of this region.", NAME, example="nyc"),),
         (406, 422, 503),
     ),
 )

@@ -1,7 +1,6 @@
 """The OpenAPI document, generated from the same operations as the routes, so that both always agree."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -9,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import JSON, CachePolicy, answer
+from api.answers import JSON, CachePolicy, answer_bytes, to_json
 from api.context import ApiContext
 from api.problems import MEDIA_TYPE
-from api.resource import JsonSchema, Operation, Parameter
+from api.resource import JsonSchema, Operation, Parameter, always
 
 PROBLEM: JsonSchema = {
     "type": "object",
@@ -100,9 +99,10 @@ def openapi_operation(operations: Sequence[Operation]) -> Operation:
 
     def get_openapi(context: ApiContext, request: Request) -> Response:
         """GET /openapi.json"""
-        return answer(request, body, CachePolicy.REVALIDATE, version_of_body)
+        return answer_bytes(request, data, JSON, CachePolicy.REVALIDATE, version_of_body)
 
-    itself = Operation("/openapi.json", "openapi", "This document", get_openapi, {"type": "object"}, problems=(406,))
+    itself = Operation("/openapi.json", "openapi", "This document", get_openapi, {"type": "object"}, problems=(406,), in_memory=always)
     body = document([*operations, itself])
-    version_of_body = hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
+    data = to_json(body)
+    version_of_body = hashlib.sha256(data).hexdigest()[:16]
     return itself

@@ -8,9 +8,9 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy
+from api.answers import CachePolicy, answer_bytes
 from api.context import ApiContext
-from api.resource import Operation
+from api.resource import Operation, always
 
 FILES = {
     "/": ("index.html", "text/html"),
@@ -25,18 +25,16 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"
 
 def _file(name: str, media_type: str) -> Callable[[ApiContext, Request], Response]:
     data = (resources.files("api") / "page" / name).read_bytes()
-    etag = f'W/"{hashlib.sha256(data).hexdigest()[:16]}"'
-    headers = {"cache-control": CachePolicy.REVALIDATE.value, "etag": etag, "content-security-policy": POLICY}
-    return partial(_send, data, f"{media_type}; charset=utf-8", headers)
+    return partial(_send, data, media_type, hashlib.sha256(data).hexdigest()[:16])
 
 
-def _send(data: bytes, content_type: str, headers: dict[str, str], context: ApiContext, request: Request) -> Response:
-    if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(data, 200, headers | {"content-type": content_type})
+def _send(data: bytes, media_type: str, version: str, context: ApiContext, request: Request) -> Response:
+    response = answer_bytes(request, data, media_type, CachePolicy.REVALIDATE, version)
+    response.headers["content-security-policy"] = POLICY
+    return response
 
 
 OPERATIONS = tuple(
-    Operation(path, f"page {name}", "The page and its files", _file(name, media_type), {}, media_type=media_type, documented=False)
-    for path, (name, media_type) in FILES.items()
+    Operation(path, f"page {name}", "The page and its files", _file(name, media), {}, media_type=media, documented=False, in_memory=always)
+    for path, (name, media) in FILES.items()
 )

@@ -11,7 +11,7 @@ from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
 from api.ledger_tiles import NOTE, require_note
 from api.problems import Problem, bad_value
-from api.resource import CELL, INTEGER, MEASURE, REGION, TEXT, TIME, Operation, Parameter
+from api.resource import CELL, MEASURE, REGION, TEXT, TIME, Operation, Parameter, bounded
 from api.times import parse_target, parse_time
 from schemas.errors import NotFound
 
@@ -51,7 +51,7 @@ OPERATIONS = (
             Parameter(
                 "target", "Start of the forecast window; without a zone it is the region's local time.", TIME, "path", "2014-05-06T18:00"
             ),
-            Parameter("horizon_min", "One of the region's horizons, minutes.", INTEGER, "path", "15"),
+            Parameter("horizon_min", "One of the region's horizons, minutes.", bounded(1, 9_999), "path", "15"),
             MEASURE,
             Parameter("known_at", "Only a forecast known at this event time; zone as for target.", TIME),
         ),

@@ -18,13 +18,17 @@ from api.resource import (
     Operation,
     Parameter,
     array_of,
+    bounded,
+    if_watched,
     maybe,
+    one_of,
     record_of,
     whole_number,
 )
 from api.times import iso, local_iso
+from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView, sums_of
-from schemas.regions import US_PER_S
+from schemas.records.records import SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 24, 168
 
@@ -54,7 +58,7 @@ def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[st
         return {"region": name, "status": "not_bootstrapped"} | dict.fromkeys(list(SUMMARY_FIELDS)[2:])
     region, newest = view.region, view.newest
     end_us = (newest.slot + 1) * region.slot_us if newest else None
-    age_s = max(0, (context.now_us() - end_us) // US_PER_S) if end_us is not None else None
+    age = context.age(view)
     return {
         "region": name,
         "status": "serving" if newest else "waiting",
@@ -69,8 +73,10 @@ def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[st
         "slot_rides": newest.rides if newest else None,
         "data_until": iso(end_us) if end_us is not None else None,
         "data_until_local": local_iso(end_us, region) if end_us is not None else None,
-        "age_s": age_s,
-        "stale": age_s > context.settings.stale_after_s if age_s is not None else None,
+        "age_s": age.age_s if age is not None else None,
+        "age_slots": round(age.slots, 2) if age is not None else None,
+        "stale": age.stale if age is not None else None,
+        "freshness": age.freshness.value if age is not None else None,
         "log": view.log,
         "size": view.size,
     }
@@ -135,12 +141,14 @@ SUMMARY_FIELDS: dict[str, JsonSchema] = {
     "precision": maybe(INTEGER),
     "counted_from": maybe(TIME),
     "slot": maybe(INTEGER),
-    "slot_status": maybe(TEXT),
+    "slot_status": maybe(one_of(SlotStatus)),
     "slot_rides": maybe(INTEGER),
     "data_until": maybe(TIME),
     "data_until_local": maybe(TIME),
     "age_s": maybe(INTEGER),
+    "age_slots": maybe(NUMBER),
     "stale": maybe(FLAG),
+    "freshness": maybe(one_of(Freshness)),
     "log": maybe(TEXT),
     "size": maybe(INTEGER),
 }
@@ -162,7 +170,7 @@ EVENTS = record_of(
     rejected={"type": "object", "additionalProperties": INTEGER},
     corrections=INTEGER,
 )
-HOURS = Parameter("hours", f"Hours of event time over which scores are pooled, 1 to {MOST_HOURS}; default: {DEFAULT_HOURS}.", INTEGER)
+HOURS = Parameter("hours", f"Hours of event time over which scores are pooled; default: {DEFAULT_HOURS}.", bounded(1, MOST_HOURS))
 
 OPERATIONS = (
     Operation(
@@ -172,6 +180,7 @@ OPERATIONS = (
         get_regions,
         record_of(instance=TEXT, regions=array_of(record_of(**SUMMARY_FIELDS))),
         problems=(406, 503),
+        in_memory=if_watched,
     ),
     Operation(
         "/v1/regions/{region}",
@@ -181,5 +190,6 @@ OPERATIONS = (
         record_of(**SUMMARY_FIELDS, events=EVENTS, scored_hours=INTEGER, scores=array_of(SCORE)),
         (REGION, HOURS),
         (404, 406, 409, 422, 503),
+        in_memory=if_watched,
     ),
 )

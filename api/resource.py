@@ -1,10 +1,9 @@
 """Operations of the API: path, parameters, response; source of both the routes and the OpenAPI document."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,8 +13,24 @@ from api.context import ApiContext
 from api.json_body import JsonSchema as JsonSchema, read_json, require_checkable
 from api.problems import Problem, status_of
 from schemas.errors import ContractError
+from schemas.events.measures import MEASURES
 
 Handler = Callable[[ApiContext, Request], Response]
+
+
+def never(_: ApiContext, __: Request) -> bool:
+    """For operations that read a store at each request."""
+    return False
+
+
+def always(_: ApiContext, __: Request) -> bool:
+    """For operations that read no store."""
+    return True
+
+
+def if_watched(context: ApiContext, request: Request) -> bool:
+    """For operations that read only what is kept up to date outside of requests."""
+    return context.in_memory(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,10 @@ class Operation:
         path: In Starlette's form, such as /v1/ledger/{log:path}/entries/{index}.
         name: Unique; the OpenAPI operationId.
         summary: One line of description.
-        handler: Makes the response; runs in a thread, so it may block on a store.
+        handler: Makes the response.
+        in_memory: Whether the handler finds all that it needs for a request in memory. If so it runs at once, in the event
+            loop; otherwise in one of few threads and with a time limit, because it may wait for a store.
+        repeats: Whether an answer from memory may be repeated within the same second, until the data changes.
         body: JSON Schema of the response.
         parameters: All accepted parameters; any other name in the query is rejected.
         problems: Error statuses that it may return.
@@ -61,6 +79,8 @@ class Operation:
     method: str = "GET"
     takes: JsonSchema | None = None
     status: int = 200
+    in_memory: Callable[[ApiContext, Request], bool] = never
+    repeats: bool = False
 
     @property
     def openapi_path(self) -> str:
@@ -83,7 +103,8 @@ class Operation:
             if self.method != "GET" and context.settings.api_writes != "on":
                 raise Problem(403, "read-only", "nothing can be written here: the setting api_writes is off")
             require_accept(request, self.media_type)
-            for name, values in _given(request).items() if self.documented else ():  # A page ignores unknown parameters.
+            checks = self.documented and request.scope["query_string"]  # A page ignores what it does not know.
+            for name, values in _given(request).items() if checks else ():
                 if name not in known:
                     expected = ", ".join(sorted(known)) or "none"
                     raise Problem(422, "unknown-parameter", f"{name}: unknown parameter; known: {expected}", field=name)
@@ -91,25 +112,32 @@ class Operation:
                     raise Problem(422, "repeated-parameter", f"{name}: expected once, got {len(values)} times", field=name)
             return self.handler(context, request)
 
-        def counted(request: Request) -> Response:
-            """As `checked`; the answer is counted where accesses are recorded."""
-            if context.accesses is None:
-                return checked(request)
-            try:
+        async def answered(request: Request) -> Response:
+            if self.takes is not None and context.settings.api_writes == "on":  # Else nothing that a stranger sends is read.
+                request.state.body = await read_json(request, self.takes)
+            token = context.token() if self.repeats else None
+            if self.repeats and (recent := context.recent.find(token, request)) is not None:
+                return recent
+            if self.in_memory(context, request):
                 response = checked(request)
+                if self.repeats and token == context.token():
+                    context.recent.keep(request, response)
+                return response
+            return await context.threads.run(lambda: checked(request))
+
+        async def counted(request: Request) -> Response:
+            """As `answered`; the answer is counted where accesses are recorded."""
+            if context.accesses is None:
+                return await answered(request)
+            try:
+                response = await answered(request)
             except Exception as cause:
                 context.accesses.count(request, self.name, status_of(cause))
                 raise
             context.accesses.count(request, self.name, response.status_code)
             return response
 
-        async def with_body(request: Request) -> Response:
-            assert self.takes is not None
-            if context.settings.api_writes == "on":  # Else nothing that a stranger sends is read.
-                request.state.body = await read_json(request, self.takes)
-            return await run_in_threadpool(counted, request)
-
-        return Route(self.path, counted if self.takes is None else with_body, methods=[self.method], name=self.name)
+        return Route(self.path, counted, methods=[self.method], name=self.name)
 
 
 def given_body(request: Request) -> dict[str, object]:
@@ -125,9 +153,11 @@ def _given(request: Request) -> dict[str, list[str]]:
 
 # --- parameters and schemas that several resources share ---------------------------------------
 
-REGION = Parameter("region", "Name of a region, as listed by /v1/regions.", {"type": "string"}, "path", "nyc")
-CELL = Parameter("cell", "Geohash of a cell, with as many letters as the region's precision.", {"type": "string"}, "path", "dr5ru7")
-MEASURE = Parameter("measure", "Measure of demand; default: the region's first.", {"type": "string"}, example="pickups")
+NAME: JsonSchema = {"type": "string", "maxLength": 64}
+GEOHASH: JsonSchema = {"type": "string", "pattern": "^[0-9b-hjkmnp-zB-HJKMNP-Z]{1,12}$"}
+REGION = Parameter("region", "Name of a region, as listed by /v1/regions.", NAME, "path", "nyc")
+CELL = Parameter("cell", "Geohash of a cell, with as many letters as the region's precision.", GEOHASH, "path", "dr5ru7")
+MEASURE = Parameter("measure", "Measure of demand; default: the region's first.", {"enum": sorted(MEASURES)}, example="pickups")
 
 TEXT: JsonSchema = {"type": "string"}
 TIME: JsonSchema = {"type": "string", "format": "date-time"}
@@ -136,6 +166,16 @@ NUMBER: JsonSchema = {"type": "number"}
 RIDES: JsonSchema = {"type": "number", "description": "rides, to 1/1000"}
 DIGEST: JsonSchema = {"type": "string", "description": "SHA-256, hex"}
 FLAG: JsonSchema = {"type": "boolean"}
+
+
+def bounded(low: int, high: int) -> JsonSchema:
+    """A whole number within bounds, for `whole_number`."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def one_of(values: Iterable[str | int]) -> JsonSchema:
+    """One of a closed set."""
+    return {"enum": list(values)}
 
 
 def maybe(schema: JsonSchema) -> JsonSchema:

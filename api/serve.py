@@ -1,27 +1,32 @@
 """The API process: opens the configured stores, serves until told to stop, closes them."""
 
+import asyncio
 import errno
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.access import AccessCounter
-from api.app import create_app
+from api.app import application
+from api.connections import IDLE_S, LARGEST_HEAD_BYTES, Connections, Sparse, places, protocol_for
+from api.context import ApiContext
+from api.watcher import Watcher
 from ledger.formats.keys import Verifier
 from ledger.store.blobs import Blobs
 from ledger.store.key_files import PUBLIC_KEY, read_verifier
+from ledger.store.limits import reading_limits
 from ledger.store.log import Ledger
 from ledger.store.opening import open_ledger
 from ledger.store.spool import FOLDER, WRITER_ID_BYTES, Spool
 from ledger.views.follow import Stop
-from ledger.views.online.follow_store import StoreFollower
-from ledger.views.online.memory import MemoryStore
+from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from schemas.errors import ConfigError, RidecastError
@@ -30,6 +35,11 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5  # time for open requests to finish after the stop
+STORE_S = 1.0  # Redis answers in milliseconds, and without it the ledger answers
+THREAD_S = 1.0  # time for each background thread to finish after that
+ACCEPTED_AT_ONCE = 32  # asyncio accepts as many before it looks at other connections; each takes 0.1 ms
+BACKLOG = 1_024  # connections that the system holds until they are accepted
+SWEEP_TICKS = 5  # of 0.1 s
 
 
 def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
@@ -43,50 +53,117 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
     ledger, blobs = open_to_read(settings)
     threads: list[threading.Thread] = []
     try:
-        store = open_store(settings)
-        if not settings.redis:
-            follower = StoreFollower(ledger, blobs, store, regions)
-            threads.append(threading.Thread(target=follower.run, args=(ended,), name="store follower"))
         spool = Spool(settings.home / FOLDER, os.urandom(WRITER_ID_BYTES)) if "on" in (settings.access_log, settings.api_writes) else None
         accesses = AccessCounter(spool, regions, time.time) if spool is not None and settings.access_log == "on" else None
         if accesses is not None:
             threads.append(threading.Thread(target=accesses.run, args=(ended,), name="accesses"))
-        app = create_app(ledger, blobs, store, regions, settings, time.time, accesses, spool)
-        config = uvicorn.Config(
-            app,
-            log_level=settings.log_level,
-            log_config=None,  # its lines go where all others of this process go
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
+        context = ApiContext(ledger, blobs, open_store(settings), regions, settings, time.time, accesses, spool)
+        context.watch()
+        context.probes.start(ended)
+        ending = Ending(stop)
+        # Daemons, here and elsewhere: what hangs in a store must not keep the process from ending.
+        threads.append(threading.Thread(target=ending.guard(Watcher(context).run), args=(ended,), name="watcher", daemon=True))
+        server = limited_server(application(context), Connections(places(settings.api_connections)), settings.log_level, ending)
         for thread in threads:
             thread.start()
         log.info("listening at http://%s:%d", *listener.getsockname()[:2])
-        StoppableServer(config, stop).run(sockets=[listener])
+        server.run(sockets=[listener])
+        ending.raise_failure()
     finally:
         ended.set()
         for thread in threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(THREAD_S)
         listener.close()
-        blobs.close()
-        ledger.close()
+        if not any(thread.is_alive() for thread in threads):  # else a store hangs, and closing it would hang too
+            blobs.close()
+            ledger.close()
+
+
+class Ending:
+    """The stop of the process, also when a background thread fails: an API whose data no longer changes must not live on.
+
+    Args:
+        stop: The caller's.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._failure: Exception | None = None
+
+    def is_set(self) -> bool:
+        """Whether to end."""
+        return self._failure is not None or self._stop.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As of `Stop`."""
+        return self._stop.wait(timeout) or self.is_set()
+
+    def guard(self, run: Callable[[Stop], None]) -> Callable[[Stop], None]:
+        """The function, whose failure ends the process."""
+
+        def guarded(ended: Stop) -> None:
+            try:
+                run(ended)
+            except Exception as cause:  # `raise_failure` raises it in the main thread.
+                self._failure = cause
+
+        return guarded
+
+    def raise_failure(self) -> None:
+        """Raise what a guarded function raised."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def limited_server(app: ASGIApp, connections: Connections, log_level: str, stop: Stop) -> "StoppableServer":
+    """A server of an application within the limits of connections."""
+    config = uvicorn.Config(
+        app,
+        http=protocol_for(connections),
+        ws="none",
+        log_config=None,  # else uvicorn writes in a format of its own, past our handlers
+        log_level=log_level,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        backlog=ACCEPTED_AT_ONCE,
+        timeout_keep_alive=IDLE_S,
+        h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    for name in ("asyncio", "uvicorn.error"):
+        noisy = logging.getLogger(name)
+        noisy.filters = [kept for kept in noisy.filters if not isinstance(kept, Sparse)]
+        noisy.addFilter(Sparse())
+    return StoppableServer(config, stop, connections)
 
 
 class StoppableServer(uvicorn.Server):
-    """A server that finishes open requests and exits when an event is set; it handles no signals."""
+    """A server that finishes open requests and exits when an event is set; it handles no signals.
 
-    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+    Args:
+        config: uvicorn's.
+        stop: Ends it.
+        connections: Limits that `config.http` applies, if it does.
+    """
+
+    def __init__(self, config: uvicorn.Config, stop: Stop, connections: Connections | None = None) -> None:
         super().__init__(config)
-        self._stop = stop
+        self._stop, self._connections = stop, connections
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has set it to what it accepts at once
+
     async def on_tick(self, counter: int) -> bool:
+        if self._connections is not None and counter % SWEEP_TICKS == 0:
+            self._connections.sweep(asyncio.get_running_loop().time())
         return await super().on_tick(counter) or self._stop.is_set()
 
 
@@ -98,11 +175,13 @@ def bind(host: str, port: int) -> socket.socket:
         ConfigError: the address is not one of this machine, or the port needs more permissions.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only on sockets that say that they are TCP. Without it the second packet of a response waits
+    # for the acknowledgement of the first, 40 ms on Linux.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as cause:
         listener.close()
         if cause.errno == errno.EADDRINUSE:
@@ -123,14 +202,18 @@ def open_to_read(settings: Settings) -> tuple[Ledger, Blobs]:
         return read_verifier(settings.home / PUBLIC_KEY)
 
     return open_ledger(
-        settings.home, settings.database, settings.archive, instance=settings.instance, clock=time.monotonic, signer=public_key
+        settings.home,
+        settings.database,
+        settings.archive,
+        instance=settings.instance,
+        clock=time.monotonic,
+        signer=public_key,
+        limits=reading_limits(settings),
     )
 
 
-def open_store(settings: Settings) -> OnlineStore:
-    """Redis if configured, else a store in this process."""
+def open_store(settings: Settings) -> OnlineStore | None:
+    """Redis if configured."""
     if not settings.redis:
-        return MemoryStore()
-    import redis
-
-    return RedisStore(redis.Redis.from_url(settings.redis), settings.instance)
+        return None
+    return RedisStore(open_redis(settings.redis, reading_limits(settings)), settings.instance)

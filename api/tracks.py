@@ -3,12 +3,27 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer
+from api.answers import CachePolicy, answer, unchanged
 from api.context import ApiContext, cell_of, horizon_of, measure_of
 from api.forecasts import HORIZON_MIN
 from api.points import Numbers
 from api.problems import Problem
-from api.resource import CELL, INTEGER, MEASURE, REGION, RIDES, TEXT, TIME, Operation, Parameter, array_of, maybe, record_of, whole_number
+from api.resource import (
+    CELL,
+    INTEGER,
+    MEASURE,
+    REGION,
+    RIDES,
+    TEXT,
+    TIME,
+    Operation,
+    Parameter,
+    array_of,
+    bounded,
+    maybe,
+    record_of,
+    whole_number,
+)
 from api.times import iso
 from ledger.views.region_view import RegionView
 from schemas.records.records import SlotStatus
@@ -26,6 +41,9 @@ def get_track(context: ApiContext, request: Request) -> Response:
     size, newest = view.size, view.newest  # In this order: see `api.history.get_history`.
     if newest is None:
         raise Problem(409, "not-available-yet", f"region {region.id}: no slot has closed yet", field="region")
+    version = f"{size}-{measure}-{horizon}-{hours}"
+    if (same := unchanged(request, CachePolicy.REVALIDATE, version)) is not None:
+        return same
     points = []
     for slot in range(max(view.first_kept_slot, newest.slot + 1 - hours * 60 // region.slot_min), newest.slot + 1):
         stored = view.issue(measure, slot)
@@ -42,7 +60,7 @@ def get_track(context: ApiContext, request: Request) -> Response:
         "slot": newest.slot,
         "points": points,
     }
-    return answer(request, body, CachePolicy.REVALIDATE, f"{size}-{measure}-{horizon}-{hours}")
+    return answer(request, body, CachePolicy.REVALIDATE, version)
 
 
 def _point(
@@ -93,7 +111,7 @@ OPERATIONS = (
             CELL,
             HORIZON_MIN,
             MEASURE,
-            Parameter("hours", f"Hours to go back, 1 to {MOST_HOURS}; default: {DEFAULT_HOURS}.", INTEGER),
+            Parameter("hours", f"Hours to go back, 1 to {MOST_HOURS}; default: {DEFAULT_HOURS}.", bounded(1, MOST_HOURS)),
         ),
         (404, 406, 409, 422, 503),
     ),

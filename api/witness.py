@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import assert_never
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.serve import DRAIN_S, StoppableServer, bind
+from api.connections import Connections, places
+from api.serve import bind, limited_server
 from ledger.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger.formats.keys import Signer, Verifier
 from ledger.formats.note import open_note
@@ -31,6 +31,7 @@ from schemas.errors import DamagedError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+MOST_CONNECTIONS = 256
 LARGEST_SUBMISSION_BYTES = 64 * 1024  # 63 hashes and a note of 100 signatures are less than half of it
 
 
@@ -133,10 +134,8 @@ def serve_witness(
     listener = bind(host, port)
     try:
         app = create_witness(Witness(folder, signer, verifiers, time.time))
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=DRAIN_S
-        )
+        server = limited_server(app, Connections(places(MOST_CONNECTIONS)), "warning", stop)
         on_listening("http://{}:{}".format(*listener.getsockname()[:2]))
-        StoppableServer(config, stop).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         listener.close()

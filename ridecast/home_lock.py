@@ -4,15 +4,18 @@ Two forecasters on one ledger would refuse each other's appends, and two publish
 Commands that read a home, train, or maintain the ledger do not take the lock: they work beside a run.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ledger.store.files import Held, held_alone
+from ledger.store.files import Held, held_alone, open_to_others
 from ridecast.children import STOP_WITHIN_S
 from schemas.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 LOCK_FILE = "run.lock"
 LOOK_AGAIN_S = 0.1
@@ -37,10 +40,14 @@ def lock_home(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> It
         StoreUnavailable: the disk refuses.
     """
     give_up_at = time.monotonic() + patience_s
+    checked = False
     with ExitStack() as stack:
         while True:
             try:
                 home.mkdir(parents=True, exist_ok=True)
+                if not checked and (warning := open_to_others(home)):
+                    log.warning("%s", warning)
+                checked = True
                 handle = stack.enter_context(held_alone(home / LOCK_FILE, f"{os.getpid()} {command}"))
                 break
             except Held as held:

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 import click
 
+from ridecast.clean_output import clean_errors
+from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
 from ridecast.logs import begin_logs
 from schemas.errors import RidecastError
+from schemas.secrets import clean
 
 # Name -> (module, one line for the overview). A command's module is imported only when it is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -23,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
+    "events": ("events", "Check ride events before they are sent."),
     "rejects": ("rejects", "Show events that were rejected."),
     "settings": ("settings", "Show every setting: value, default, unit, bounds and source."),
     "worker": ("worker", ""),
@@ -57,9 +61,16 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: prints an error as one line on stderr; RIDECAST_TRACEBACK=1 adds a traceback."""
+    with clean_errors():
+        run_command()
+
+
+def run_command() -> None:
+    """Run the command that the words of the command line name; exits with its status."""
     begin_logs("ridecast")
     if os.getpid() == 1:  # the system ignores signals to process 1 that it does not handle
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    owner_only()
     try:
         # A command that ends with ctx.exit(1) returns its status here.
         status = cli.main(prog_name="ridecast", standalone_mode=False)
@@ -93,7 +104,7 @@ def report_error(error: BaseException) -> int:
         # A full disk or a missing permission: the system's message and the file that it names.
         click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}", err=True)
         return 1
-    text = " ".join(str(error).split())[:300]
+    text = clean(" ".join(str(error).split()))[:300]
     click.echo(f"ridecast: unexpected {type(error).__name__}: {text}. {BUG}", err=True)
     return 1
 

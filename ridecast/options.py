@@ -3,13 +3,16 @@
 import os
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from schemas.errors import UsageError
-from schemas.regions import Region, load_region, shipped_regions
+from schemas.regions import Region, ZoneAt, load_region, shipped_regions
 from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from dataflows.connectors.kafka.cluster import Cluster
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -19,7 +22,7 @@ region: Decorator = click.option(
     "region_name",
     required=True,
     metavar="NAME|FILE",
-    help=f"A built-in region ({', '.join(shipped_regions())}) or a JSON file.",
+    help=f"A built-in region ({', '.join(shipped_regions())}), or a JSON or GeoJSON file.",
 )
 rides: Decorator = click.option(
     "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Source of ride events: a directory, or a broker and topic. [RIDECAST_RIDES]"
@@ -32,6 +35,13 @@ port: Decorator = click.option(
 def settings_of(**given: object) -> Settings:
     """Settings from the environment, overridden by the command line."""
     return Settings.from_env(os.environ, given)
+
+
+def rides_cluster(bootstrap: str) -> "Cluster":
+    """The cluster of rides at an address, with the client properties of the settings."""
+    from dataflows.connectors.kafka.cluster import Cluster
+
+    return Cluster(bootstrap, settings_of().rides_client)
 
 
 def settings_of_home(**given: object) -> Settings:
@@ -63,5 +73,27 @@ def date_of(option: str, text: str) -> date:
 
 
 def region_of(name: str) -> Region:
-    """The region that `--region` names."""
-    return load_region(name)
+    """The region that `--region` names, for commands on a home that may have recorded it: what is recorded goes on."""
+    return load_region(name, _zone_for(name), recorded=True)
+
+
+def new_region_of(name: str) -> Region:
+    """The region that `--region` names, for commands that begin something: one that cannot work is refused.
+
+    Raises:
+        UsageError: as `load_region`.
+    """
+    return load_region(name, _zone_for(name))
+
+
+def _zone_for(name: str) -> ZoneAt:
+    """Finds the zone of a region whose file names none, and says so."""
+
+    def zone_at(lat: float, lon: float) -> str:
+        from dataflows.connectors.trips.zones import zone_at as find
+
+        zone = find(lat, lon)
+        click.echo(f"ridecast: {name}: no time zone given, using that of its place, {zone}", err=True)
+        return zone
+
+    return zone_at

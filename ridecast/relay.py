@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ridecast.logs import error_in, is_line, without_time
+from schemas.secrets import clean
 
 REPEAT_AFTER_S = 60.0  # a child that restarts repeatedly prints the same lines each time
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")  # of libraries that format their own lines
@@ -70,7 +71,7 @@ class Relay:
         in_panic = False
         with stream:
             for raw in stream:
-                text = raw.decode("utf-8", "replace").rstrip()
+                text = clean(raw.decode("utf-8", "replace").rstrip())
                 if self._everything:
                     self._show(text)
                 elif PANIC.match(text):

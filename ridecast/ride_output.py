@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataflows.connectors.delivery import RideSink
 from dataflows.connectors.files.ridelog import PARTITIONS, RideLogWriter
 from dataflows.connectors.sources import ORIGIN_FILE
+from schemas.addresses import masked
 from schemas.errors import StoreUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from dataflows.connectors.kafka.cluster import Brokers
 
 REJECTS_FILE = "import_rejects.csv"
 
@@ -86,11 +91,11 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[RideOutput]:
 
 
 @contextmanager
-def topic(bootstrap: str, name: str, *, append_to: bool) -> Iterator[RideOutput]:
+def topic(brokers: "Brokers", name: str, *, append_to: bool) -> Iterator[RideOutput]:
     """Fill a topic; every event is confirmed when the block ends without error."""
     from dataflows.connectors.kafka.producer import KafkaRideSink
 
-    sink = KafkaRideSink(bootstrap, name, PARTITIONS, append_to=append_to)
+    sink = KafkaRideSink(brokers, name, PARTITIONS, append_to=append_to)
     yield RideOutput(sink, Path())
     sink.flush()
 
@@ -103,5 +108,5 @@ def check_choice(out: str | None, kafka: str | None) -> None:
     """
     if (out is None) == (kafka is None):
         raise UsageError(f"expected one of --out DIR and --kafka HOST:PORT, got {'neither' if out is None else 'both'}")
-    if kafka is not None and not re.fullmatch(r"[^\s/]+:\d{1,5}", kafka):
-        raise UsageError(f"--kafka: expected HOST:PORT, got {kafka!r}")
+    if kafka is not None and not re.fullmatch(r"[^\s/@]+:\d{1,5}", kafka):
+        raise UsageError(f"--kafka: expected HOST:PORT, got {(masked(kafka) if '@' in kafka else kafka)!r}")

@@ -1,27 +1,65 @@
 """Progress on the terminal: bars for steps with a known length, and one status line while something runs.
 
 Progress goes to standard error, so that a command's output can be piped. If standard error is not a terminal,
-bars are left out, and the status line is printed again every few seconds. A status line only shows: when nobody reads
-standard error any more, it shows nothing, and the command goes on.
+lines every ten seconds take the place of bars, and the status line is printed again every few seconds. A status line only
+shows: when nobody reads standard error any more, it shows nothing, and the command goes on.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import Progress, ProgressColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TimeElapsedColumn
 from rich.text import Text
 
 PLAIN_EVERY_S = 5.0
+STEP_EVERY_S = 10.0  # without a terminal, a long step says how far it is
 WIDE = 120  # columns of a table that is not printed to a terminal
 
 
 def progress_bars(*columns: ProgressColumn | str) -> Progress:
-    """Progress bars that disappear when they are done."""
+    """Progress bars that disappear when they are done; without a terminal, a line every ten seconds."""
     console = Console(stderr=True)
-    return Progress(*(columns or Progress.get_default_columns()), console=console, transient=True, disable=not console.is_terminal)
+    # A spinner and the elapsed time show that a step works, even one that cannot say how far it is.
+    default = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    if console.is_terminal:
+        return Progress(*(columns or default), console=console, transient=True)
+    return PlainSteps(console)
+
+
+class PlainSteps(Progress):
+    """Progress as plain lines: what is being done, how far it is, and since when.
+
+    Args:
+        console: Where they are printed.
+        every_s: Time between two lines; a step that ends sooner prints none.
+    """
+
+    def __init__(self, console: Console, every_s: float = STEP_EVERY_S) -> None:
+        super().__init__(console=console, disable=True)
+        self._every_s = every_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Start to print."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Print no more."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _tell(self) -> None:
+        while not self._ended.wait(self._every_s):
+            for task in self.tasks:
+                if not task.finished:
+                    share = f" {task.percentage:.0f} %," if task.total else f" {task.completed:,.0f} done," if task.completed else ""
+                    self.console.print(Text(f"{task.description}:{share} {task.elapsed or 0:,.0f} s"), soft_wrap=True)
 
 
 def output_console() -> Console:

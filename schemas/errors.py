@@ -25,11 +25,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from schemas.secrets import clean
+
 VERIFY_LEDGER = "run `ridecast ledger verify`"  # the remedy for bytes that are not what they should be
 
 
 class RidecastError(Exception):
-    """Base of every error that Ridecast raises on purpose; its text can be shown to users.
+    """Base of every error that Ridecast raises on purpose; its text can be shown to users, since it contains no known secret.
 
     Args:
         text: What was expected and what was found.
@@ -42,7 +44,7 @@ class RidecastError(Exception):
     exit_code = 1
 
     def __init__(self, text: str = "", *, remedy: str = "") -> None:
-        super().__init__(f"{text}; {remedy}" if remedy else text)
+        super().__init__(clean(f"{text}; {remedy}" if remedy else text))
         self.remedy = remedy
 
 

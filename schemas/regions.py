@@ -2,21 +2,30 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
-from typing import NewType
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, NewType
 
 from schemas.errors import UsageError
 from schemas.events.measures import measure_named
+from schemas.outlines import centre, is_geojson, outline_fault, outline_from_geojson, slug_of
+from schemas.zones import ZoneInfo, ZoneInfoNotFoundError
 
 RegionId = NewType("RegionId", str)
 
 US_PER_S = 1_000_000
 US_PER_MIN = 60 * US_PER_S
 DAY_MIN = 24 * 60
+OFFSET_YEARS = (2018, 2038)  # zones changed their offsets before; a region counts rides of these years
+
+ZoneAt = Callable[[float, float], str]  # (lat, lon) -> IANA name
+# What a GeoJSON feature's properties may set; other properties describe the city, not the region.
+FROM_PROPERTIES = (
+    "timezone", "precision", "slot_min", "horizons_min", "measures", "holidays", "issue_lateness_s", "settle_lateness_s"
+)  # fmt: skip
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -135,12 +144,7 @@ def region_from_json(text: str, *, where: str) -> Region:
     Raises:
         UsageError: not JSON, an unknown or missing field, or a value out of bounds.
     """
-    try:
-        fields = json.loads(text)
-    except ValueError as cause:
-        raise UsageError(f"{where}: expected JSON, {cause}") from cause
-    if not isinstance(fields, dict):
-        raise UsageError(f"{where}: expected a JSON object, got {type(fields).__name__}")
+    fields = _object(text, where)
     unknown = sorted(set(fields) - set(Region.__slots__))
     if unknown:
         raise UsageError(f"{where}: unknown field {unknown[0]!r}; known: {', '.join(Region.__slots__)}")
@@ -159,6 +163,61 @@ def region_from_json(text: str, *, where: str) -> Region:
         raise UsageError(f"{where}: {cause}") from cause
 
 
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as cause:
+        raise UsageError(f"{where}: expected JSON, {cause}") from cause
+    if not isinstance(fields, dict):
+        raise UsageError(f"{where}: expected a JSON object, got {type(fields).__name__}")
+    return fields
+
+
+def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None = None, recorded: bool = False) -> Region:
+    """Parse a region that a person wrote: a definition, or GeoJSON; and check that it can work.
+
+    Args:
+        text: JSON. In GeoJSON, a feature's properties may set the id and the fields of FROM_PROPERTIES.
+        where: The file, for errors.
+        name: Names a region in GeoJSON that has no name of its own.
+        zone_at: Finds the time zone of a place, if the file names none.
+        recorded: The region may already be in a ledger, where it goes on as it is: do not check that it can work.
+    Raises:
+        UsageError: as `region_from_json`; or no ride could be found in the region, or its days would not start with a slot.
+    """
+    fields = _object(text, where)
+    if is_geojson(fields):
+        found = outline_from_geojson(fields, where)
+        given = {key: found.properties[key] for key in FROM_PROPERTIES if key in found.properties}
+        fields = {"id": next(iter(found.names), slug_of(name)) or "region", "polygon": found.polygon} | given
+    if "timezone" not in fields and zone_at is not None and fields.get("polygon"):
+        probe = region_from_json(json.dumps(fields | {"timezone": "UTC"}), where=where)
+        fields["timezone"] = zone_at(*centre(probe.polygon))
+    region = region_from_json(json.dumps(fields), where=where)
+    if recorded:
+        return region
+    fault = outline_fault(region.polygon)
+    if fault is not None:
+        raise UsageError(f"{where}: region {region.id}: polygon: {fault}")
+    _check_midnights(where, region)
+    return region
+
+
+def _check_midnights(where: str, region: Region) -> None:
+    """Require that every local midnight is the start of a slot."""
+    zone = ZoneInfo(region.timezone)
+    for month in range(12 * (OFFSET_YEARS[1] - OFFSET_YEARS[0])):
+        offset = datetime(OFFSET_YEARS[0] + month // 12, month % 12 + 1, 15, tzinfo=UTC).astimezone(zone).utcoffset()
+        minutes = 0 if offset is None else int(offset.total_seconds()) // 60
+        if minutes % region.slot_min:
+            fitting = [str(slot) for slot in range(60, 0, -1) if DAY_MIN % slot == 0 and minutes % slot == 0][:4]
+            raise UsageError(
+                f"{where}: region {region.id}: slot_min: expected slots that start at local midnight, got {region.slot_min} minutes in "
+                f"{region.timezone}, which is {abs(minutes) // 60}:{abs(minutes) % 60:02d} {'ahead of' if minutes > 0 else 'behind'} UTC",
+                remedy=f"use {', '.join(fitting)} or another divisor of {DAY_MIN} and {abs(minutes)}",
+            )
+
+
 def shipped_regions() -> tuple[str, ...]:
     """Names of the built-in regions.
 
@@ -169,9 +228,13 @@ def shipped_regions() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
 
 
-def load_region(name_or_path: str) -> Region:
-    """Load the built-in region of that name, or the region defined in that JSON file.
+def load_region(name_or_path: str, zone_at: ZoneAt | None = None, *, recorded: bool = False) -> Region:
+    """Load the built-in region of that name, or the region defined in that JSON or GeoJSON file.
 
+    Args:
+        name_or_path: Name or file.
+        zone_at: Finds the time zone of a place, if the file names none; None makes it required.
+        recorded: As for `region_from_file`.
     Raises:
         UsageError: neither a built-in name nor a readable file, or an invalid definition.
 
@@ -185,9 +248,9 @@ def load_region(name_or_path: str) -> Region:
     if not path.is_file():
         raise UsageError(f"--region: expected one of {', '.join(shipped_regions())} or a JSON file, got {name_or_path!r}")
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as cause:
         raise UsageError(f"{path}: expected JSON in UTF-8, {cause}") from cause
     except OSError as cause:
         raise UsageError(f"{path}: {cause.strerror}") from cause
-    return region_from_json(text, where=str(path))
+    return region_from_file(text, where=str(path), name=path.stem, zone_at=zone_at, recorded=recorded)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
 
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
+from dataflows.connectors.kafka.rides import KafkaRides
 from ridecast.main import cli
 from schemas.forecasts.messages import decode_demand_forecast
 from tests.forecast_samples import sample_messages
@@ -117,10 +119,50 @@ def test_targets_of_make_exist() -> None:
     assert [(page, target) for page, target in named if target not in targets] == []
 
 
+PYTHON = blocks("python")
+
+
+def test_every_python_block_is_run() -> None:
+    """The tests below run every Python block of the documents."""
+    assert ["README.md", "docs/producing.md", "docs/producing.md"] == [page for page, _ in PYTHON]
+
+
+def validated(*words: object) -> subprocess.CompletedProcess[str]:
+    """`ridecast events validate` on what an example wrote."""
+    command = [sys.executable, "-m", "ridecast", "events", "validate", *map(str, words), "--region", "nyc"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_producer_of_the_documents_writes_valid_events(kafka: str, kafka_topic: Callable[..., str], tmp_path: Path) -> None:
+    """The Kafka example runs as it stands, but for address and topic, and all that it sends is valid and counted."""
+    topic = kafka_topic(2)
+    [code] = [text for page, text in PYTHON if page == "docs/producing.md" and "Producer" in text]
+    for wanted, other in (("127.0.0.1:9092", kafka), ("rides.raw", topic)):
+        assert f'"{wanted}"' in code
+        code = code.replace(f'"{wanted}"', f'"{other}"')
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    source = KafkaRides(kafka, topic)
+    raw = [source.open(partition, 0).read(10, 5.0) for partition in source.partitions() if source.bounds(partition)[1]]
+    (tmp_path / "hex").write_text("".join(f"{value.hex()}\n" for batch in raw if batch is not None for value in batch.values))
+    source.close()
+    found = validated(tmp_path / "hex", "--now")
+    assert (0, "3 events: 3 valid, 0 rejected") == (found.returncode, found.stdout.splitlines()[0])
+
+
+def test_the_files_of_the_documents_are_rides(tmp_path: Path) -> None:
+    """The file example runs as it stands in a folder with the schemas, and its directory is read as a ride log of valid events."""
+    [code] = [text for page, text in PYTHON if page == "docs/producing.md" and "makedirs" in text]
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = validated(tmp_path / "rides")
+    assert (0, "3 events: 3 valid, 0 rejected") == (found.returncode, found.stdout.splitlines()[0])
+
+
 def test_the_subscriber_of_the_readme_reads_forecasts(kafka: str, kafka_topic: Callable[..., str]) -> None:
-    """The only Python of the documents runs as it stands, but for address, topic and group, and prints every forecast once."""
-    [(page, code)] = blocks("python")
-    assert page == "README.md"
+    """The consumer example runs as it stands, but for address, topic and group, and prints every forecast once."""
+    [code] = [text for page, text in PYTHON if page == "README.md"]
     instance = kafka_topic(0)
     for wanted, other in (("127.0.0.1:9092", kafka), ("demand.forecasts", f"{instance}.demand.forecasts"), ("pricing", instance)):
         assert f'"{wanted}"' in code

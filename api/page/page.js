@@ -3,7 +3,7 @@
 import { drawChart, short } from "./chart.js";
 import { drawMap } from "./map.js";
 
-const REFRESH_MS = 2000, MOST_CELLS = 500, LISTED = 60, REPLAY_AFTER_S = 7 * 86400;
+const REFRESH_MS = 2000, MOST_CELLS = 500, LISTED = 60;
 const byId = (id) => document.getElementById(id);
 const state = { region: null, cell: null, horizon: null, hours: 6, size: -1, asked: "", seen: [], forecasts: null, track: null, cellAt: () => null, summary: null };
 
@@ -76,7 +76,7 @@ function showNow(s) {
   document.title = `${s.region} · Ridecast`;
   const pill = byId("status");
   const [text, kind] = s.status === "not_bootstrapped" ? ["not bootstrapped", "warn"] : s.status === "waiting" ? ["waiting for rides", "warn"]
-    : !s.stale ? ["live", "good"] : s.age_s > REPLAY_AFTER_S ? ["replay", "blue"] : ["stale", "bad"];
+    : { live: ["live", "good"], late: ["late", "warn"], stale: ["stale", "bad"], replaying: ["replaying", "blue"] }[s.freshness];
   pill.textContent = text;
   pill.className = `pill ${kind}`;
   if (s.status === "not_bootstrapped") { byId("clock").textContent = "No history yet"; byId("zone").textContent = `ridecast bootstrap --region ${s.region} --until DATE`; return; }

@@ -5,22 +5,25 @@ and the offsets that could not be read. Everything else follows from the rides. 
 source no longer has the events that were read then, including those in the deduplication horizon.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dataflows.connectors.sources import RideSource
+from dataflows.stream.resume import too_far_ahead
 from ledger.views.closes import Close
+from ledger.views.regions import defined_by
 from schemas.errors import NotFound
 from schemas.events.codec import Decoder
 from schemas.events.rides import RawBatch, no_rides
 from schemas.records.record_codec import decode
 from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed
 from schemas.regions import Region
+from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint
-from state.counting.slots import ClosedSlot, OpenSlots
+from state.counting.slots import Agreement, ClosedSlot, OpenSlots
 
 BATCH_EVENTS = 20_000
 POLL_S = 0.5
@@ -39,6 +42,7 @@ class Stretch:
         read_from: Partition -> first offset that deduplication saw.
         excuses: Partition -> (offset, slots below it are excused), ascending.
         held: Whether the source still has all of these events.
+        evidence: The region's recorded rules for cuts.
     """
 
     first_slot: int
@@ -47,13 +51,19 @@ class Stretch:
     read_from: Mapping[int, int]
     excuses: Mapping[int, tuple[tuple[int, int], ...]]
     held: bool
+    evidence: EvidenceRules
 
 
 # --- what to read ---------------------------------------------------------------------------------
 
 
 def plan_stretches(
-    boot: RegionBootstrapped, before: SlotClosed | None, shorts: Sequence[HorizonShort], found: Sequence[Close], source: RideSource
+    boot: RegionBootstrapped,
+    before: SlotClosed | None,
+    shorts: Sequence[HorizonShort],
+    found: Sequence[Close],
+    source: RideSource,
+    closed: Callable[[int], SlotClosed | None] = lambda _: None,
 ) -> list[Stretch]:
     """Divide the slots of recorded closes into stretches.
 
@@ -63,6 +73,7 @@ def plan_stretches(
         shorts: Short horizons recorded before the closes, in order.
         found: The closes of consecutive slots, at least one.
         source: The rides.
+        closed: The record of any earlier slot, None if there is none.
     """
     lowest = {partition: source.bounds(partition)[0] for partition in source.partitions()}
     warmed = {short.partition: short.found_offset for short in shorts}
@@ -72,7 +83,7 @@ def plan_stretches(
         warmed |= {short.partition: short.found_offset for short in news if isinstance(short, HorizonShort)}
         # A gap or a short horizon is recorded when a run has just restarted its reads, so a new stretch starts here too.
         if not out or news or not out[-1].held:
-            started = _begin(boot, before, warmed, close.record, lowest)
+            started = _begin(boot, before, warmed, close.record, lowest, closed)
             if not out or news or started.held:
                 out.append(started)
         out[-1] = replace(out[-1], until_slot=close.record.slot + 1, excuses=_excused(out[-1], close.record))
@@ -81,7 +92,12 @@ def plan_stretches(
 
 
 def _begin(
-    boot: RegionBootstrapped, before: SlotClosed | None, warmed: Mapping[int, int], record: SlotClosed, lowest: Mapping[int, int]
+    boot: RegionBootstrapped,
+    before: SlotClosed | None,
+    warmed: Mapping[int, int],
+    record: SlotClosed,
+    lowest: Mapping[int, int],
+    closed: Callable[[int], SlotClosed | None],
 ) -> Stretch:
     """A new stretch that starts with this slot; its end is set later."""
     points: dict[int, ResumePoint] = {}
@@ -90,12 +106,15 @@ def _begin(
             first = warmed.get(partition, 0)
             points[partition] = ResumePoint(first, first, boot.start_slot - 1, -1, boot.start_slot)
     else:
+        too_far = too_far_ahead(boot, defined_by(boot), before, closed)
         for cut in before.partitions:
             counted_until = max(cut.cut, cut.open_from)
-            points[cut.partition] = ResumePoint(cut.open_from, counted_until, before.slot, cut.largest_us, boot.start_slot)
+            points[cut.partition] = ResumePoint(
+                cut.open_from, counted_until, before.slot, cut.largest_us, boot.start_slot, too_far[cut.partition]
+            )
     read_from = {p: max(0, point.open_from - boot.dedup_horizon_events, warmed.get(p, 0)) for p, point in points.items()}
     held = all(lowest[partition] <= offset for partition, offset in read_from.items())
-    return Stretch(record.slot, record.slot, points, read_from, {}, held)
+    return Stretch(record.slot, record.slot, points, read_from, {}, held, recorded_evidence(boot))
 
 
 def _excused(stretch: Stretch, record: SlotClosed) -> dict[int, tuple[tuple[int, int], ...]]:
@@ -120,7 +139,7 @@ def recount(
     Raises:
         RidesEnded: a slot needs more rides than the source has.
     """
-    slots = OpenSlots(region.id, len(region.measures), stretch.first_slot, stretch.points)
+    slots = OpenSlots(region.id, len(region.measures), stretch.first_slot, stretch.points, Agreement.of(region, stretch.evidence))
     readers = {p: _Reading(source, p, (region, *others), rules, stretch, batch_events) for p in stretch.points}
     try:
         for slot in range(stretch.first_slot, stretch.until_slot):
@@ -143,7 +162,9 @@ class _Reading:
         self._partition, self._region, self._batch_events = partition, regions[0].id, batch_events
         self._reader = source.open(partition, read_from)
         self._decoder = Decoder(tuple(region.id for region in regions))
-        self._intake = PartitionIntake(partition, regions, rules, [point] * len(regions), min(read_from, point.open_from))
+        self._intake = PartitionIntake(
+            partition, regions, rules, [point] * len(regions), min(read_from, point.open_from), [stretch.evidence] * len(regions)
+        )
         self._excuses = sorted(stretch.excuses.get(partition, ()))
         self._left: RawBatch | None = None  # already read, but after the next excuse
 
@@ -164,7 +185,7 @@ class _Reading:
         position = self._reader.position()
         if until is not None and position > until:
             keep = int(np.searchsorted(raw.offsets, until))
-            self._left, raw = (_part(raw, slice(keep, None)) if keep < len(raw) else None), _part(raw, slice(0, keep))
+            self._left, raw = (raw.part(slice(keep, None)) if keep < len(raw) else None), raw.part(slice(0, keep))
             position = until
         batch, undecodable = self._decoder.decode(raw) if len(raw) else (no_rides(self._partition), [])
         partials, _ = self._intake.absorb(batch, undecodable, position)
@@ -181,7 +202,3 @@ class _Reading:
     def close(self) -> None:
         """Close the reader."""
         self._reader.close()
-
-
-def _part(raw: RawBatch, at: slice) -> RawBatch:
-    return replace(raw, offsets=raw.offsets[at], logged_at_us=raw.logged_at_us[at], values=raw.values[at])

@@ -91,7 +91,7 @@ class CountsFromRides:
         self._others: tuple[Region, ...] = ()
         self._stretches: list[Stretch] = []
         self._slots: Iterator[ClosedSlot] | None = None
-        self._rules = IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events)
+        self._rules = IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events, others_ok=boot.others_ok)
         if source is None:
             self.notes.append(f"counts are taken as recorded: {NO_RIDES}")
             return
@@ -103,12 +103,13 @@ class CountsFromRides:
         if given != known:
             raise UsageError(f"--rides: expected a source with partitions {known}, as in the ledger, got {given}")
         shorts = list(ledger.records(log, HorizonShort, 0, recorded[0].entries[0].index))
-        self._stretches = plan_stretches(boot, before, shorts, recorded, source)
+        self._stretches = plan_stretches(boot, before, shorts, recorded, source, lambda slot: ledger.find(log, SlotClosed, slot))
         gone = sum(stretch.until_slot - stretch.first_slot for stretch in self._stretches if not stretch.held)
         if gone:
             self.notes.append(f"counts of {gone:,} slots are taken as recorded: {GONE}")
-        # Rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals show which.
-        if any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
+        # By the older rules, rides of another region move cuts if the run knew that region, and are rejected otherwise; the totals
+        # show which. By the newer ones a region counts the same alone and with others.
+        if not boot.others_ok and any(cut.uncounted.get("other_region") for close in recorded for cut in close.record.partitions):
             self._others = _other_regions(ledger, region.id)
 
     def next(self, close: Close) -> tuple[ClosedSlot | None, Difference | None]:

@@ -35,8 +35,7 @@ class _Lane:
         stop = self.used + int(np.searchsorted(self.batch.logged_at_us[self.used :], until_us))
         if stop == self.used:
             return None
-        part = slice(self.used, stop)
-        taken = RawBatch(self.batch.partition, self.batch.offsets[part], self.batch.logged_at_us[part], self.batch.values[part])
+        taken = self.batch.part(slice(self.used, stop))
         self.used = stop
         self.position = int(taken.offsets[-1]) + 1
         return taken

@@ -2,24 +2,55 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
-from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka import confirmed, connection
+from dataflows.connectors.kafka.cluster import Brokers
 from dataflows.connectors.kafka.rides import read_all
 from dataflows.connectors.sealing import Seals, is_sealed
-from schemas.errors import StoreUnavailable
-from schemas.events.rides import Reason, Rejected
+from schemas.errors import NotFound, StoreUnavailable
+from schemas.events.rides import NO_TIME, Reason, Rejected
 from schemas.forecasts.messages import decode_reject, encode_reject
 from schemas.topics import REJECTED
 
 KEPT_S = 7 * 86_400  # same as the topic's retention (`schemas.topics`): an event may name a person
 PURGE_EVERY_S = 3_600
+LEAST_PRUNED = 1_000  # events of a topic that are held beyond what is asked for before the rest is dropped
 PATIENCE_S = 60.0  # how long to wait for a broker: a rejected event must not be lost, just like an accepted one
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rejected events are wanted; None for no limit.
+
+    Attributes:
+        since_us, until_us: Log times [since, until); an event without one is left out if either is given.
+        keep: Decides last, on the opened event; what the other fields decide is cheaper.
+        limit: The first so many by partition and offset.
+    """
+
+    reason: Reason | None = None
+    partition: int | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+    keep: Callable[[Rejected], bool] | None = None
+    limit: int | None = None
+
+    def fits(self, reject: Rejected) -> bool:
+        """Whether an event, sealed or not, is wanted as far as `keep` does not decide."""
+        return (
+            self.reason in (None, reject.reason)
+            and self.partition in (None, reject.partition)
+            and (self.since_us is None or self.since_us <= reject.logged_at_us)
+            and (self.until_us is None or NO_TIME != reject.logged_at_us < self.until_us)
+        )
 
 
 class RejectSink(Protocol):
@@ -42,6 +73,14 @@ class RejectSink(Protocol):
             sealed: Return encrypted bytes and an empty detail, so that no key is needed.
         Raises:
             NotFound: the key to decrypt them is missing.
+        """
+        ...
+
+    def scan(self, choice: Choice) -> Iterator[Rejected]:
+        """The chosen events one after another, by partition and offset; those whose key is missing stay sealed.
+
+        Raises:
+            StoreUnavailable: they cannot be read.
         """
         ...
 
@@ -80,6 +119,8 @@ class FileRejects:
                 "detail TEXT NOT NULL, value BLOB NOT NULL, kept_at_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (partition, place))"
             )
             self._add_time()
+            # With every column that counts need, and in the order that readers want: neither touches the events themselves.
+            self._base.execute("CREATE INDEX IF NOT EXISTS rejects_by_reason ON rejects (reason, partition, place, kept_at_s)")
             self._purge()
             self._base.execute("COMMIT")
         except (sqlite3.Error, OSError) as cause:
@@ -105,20 +146,31 @@ class FileRejects:
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        query = (
-            "SELECT partition, place, logged_at_us, reason, value, detail FROM rejects WHERE kept_at_s >= :since "
-            "AND (:reason IS NULL OR reason = :reason) AND (:partition IS NULL OR partition = :partition) "
-            "ORDER BY partition, place LIMIT :limit"
-        )
-        chosen = {
-            "reason": reason and reason.value,
-            "partition": partition,
-            "limit": -1 if limit is None else limit,
-            "since": self._since(),
-        }
-        rows = self._ask(query, chosen)
-        found = [Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5]) for row in rows]
+        found = list(self._rows(Choice(reason, partition, limit=limit)))
         return found if sealed else [_opened(self._seals, reject) for reject in found]
+
+    def scan(self, choice: Choice) -> Iterator[Rejected]:
+        return islice(_kept(self._seals, self._rows(replace(choice, limit=None)), choice), choice.limit)
+
+    def _rows(self, choice: Choice) -> Iterator[Rejected]:
+        """Sealed events, read as they are asked for."""
+        terms = {
+            "kept_at_s >= ?": self._since(),
+            "reason = ?": choice.reason and choice.reason.value,
+            "partition = ?": choice.partition,
+            "logged_at_us >= ?": choice.since_us,
+            f"logged_at_us <> {NO_TIME} AND logged_at_us < ?": choice.until_us,
+        }
+        chosen = {term: value for term, value in terms.items() if value is not None}
+        query = (
+            f"SELECT partition, place, logged_at_us, reason, value, detail FROM rejects WHERE {' AND '.join(chosen)} "
+            "ORDER BY partition, place LIMIT ?"
+        )
+        try:
+            for row in self._base.execute(query, [*chosen.values(), -1 if choice.limit is None else choice.limit]):
+                yield Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5])
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
 
     def counts(self) -> dict[Reason, int]:
         query = "SELECT reason, count(*) FROM rejects WHERE kept_at_s >= :since GROUP BY reason ORDER BY reason"
@@ -150,53 +202,77 @@ class FileRejects:
 class KafkaRejects:
     """Rejected events in a topic, keyed by partition and offset, so that compaction and readers remove duplicates."""
 
-    def __init__(self, bootstrap: str, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
-        self._bootstrap, self._seals = bootstrap, seals
+    def __init__(self, brokers: Brokers, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
+        self._brokers, self._seals = brokers, seals
         self._topic = REJECTED.name_of(instance)
         self._patience_s = patience_s
         self._producer: Producer | None = None
 
     def write(self, rejects: Sequence[Rejected]) -> None:
         producer = self._producer or self._start()
-        reports = connection.Reports()
+        reports = confirmed.Reports()
         give_up_at = time.monotonic() + self._patience_s
         try:
             for reject in rejects:
-                connection.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
-            connection.flush(producer, give_up_at)
+                confirmed.produce(producer, self._topic, *encode_reject(_sealed(self._seals, reject)), reports, give_up_at)
+            confirmed.flush(producer, give_up_at)
             reports.check(len(rejects))
         except KafkaException as cause:
-            raise connection.unavailable(self._bootstrap, f"writing to {self._topic}", cause) from cause
+            needs = connection.Needs("Write", self._topic)
+            raise connection.unavailable(self._brokers, f"writing to {self._topic}", cause, needs=needs, client=producer) from cause
 
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
-        stored = {(r.partition, r.offset): r for r in map(decode_reject, read_all(self._bootstrap, self._topic, self._patience_s))}
-        chosen = [r for _, r in sorted(stored.items()) if reason in (None, r.reason) and partition in (None, r.partition)]
-        return chosen[:limit] if sealed else [_opened(self._seals, reject) for reject in chosen[:limit]]
+        chosen = self._first(Choice(reason, partition, limit=limit), self._stored())
+        return chosen if sealed else [_opened(self._seals, reject) for reject in chosen]
+
+    def scan(self, choice: Choice) -> Iterator[Rejected]:
+        return iter(self._first(choice, _kept(self._seals, filter(choice.fits, self._stored()), choice)))
+
+    def _stored(self) -> Iterator[Rejected]:
+        """Every message, sealed, as they lie in the topic: an event that was written again is there again."""
+        connection.ensure_topic(self._brokers, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        return map(decode_reject, read_all(self._brokers, self._topic, self._patience_s))
+
+    def _first(self, choice: Choice, stored: Iterable[Rejected]) -> list[Rejected]:
+        """The first events by partition and offset, each once; memory is bounded by the limit."""
+        found: dict[tuple[int, int], Rejected] = {}
+        for reject in stored:
+            if choice.fits(reject):
+                found[reject.partition, reject.offset] = reject
+                if choice.limit is not None and len(found) > 2 * choice.limit + LEAST_PRUNED:
+                    found = dict(sorted(found.items())[: choice.limit])
+        return [reject for _, reject in sorted(found.items())][: choice.limit]
 
     def counts(self) -> dict[Reason, int]:
-        found: dict[Reason, int] = {}
-        for reject in sorted(self.read(sealed=True), key=lambda r: r.reason):
-            found[reject.reason] = found.get(reject.reason, 0) + 1
-        return found
+        reasons = {(reject.partition, reject.offset): reject.reason for reject in self._stored()}
+        return dict(sorted(Counter(reasons.values()).items()))
 
     def close(self) -> None:
         if self._producer is not None:
             self._producer.flush(self._patience_s)
 
     def _start(self) -> Producer:
-        connection.ensure_topic(self._bootstrap, self._topic, REJECTED.partitions, dict(REJECTED.config))
-        self._producer = Producer(
-            connection.client_config(self._bootstrap)
-            | {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
-        )
+        connection.ensure_topic(self._brokers, self._topic, REJECTED.partitions, dict(REJECTED.config))
+        settings = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
+        self._producer = connection.open_client(Producer, self._brokers, connection.client_config(self._brokers, settings))
         return self._producer
 
 
 def _sealed(seals: Seals, reject: Rejected) -> Rejected:
     return replace(reject, detail="", value=seals.seal(reject.partition, reject.offset, reject.detail, reject.value))
+
+
+def _kept(seals: Seals, stored: Iterable[Rejected], choice: Choice) -> Iterator[Rejected]:
+    """The stored events that are to be kept, opened where their key is here."""
+    for sealed in stored:
+        try:
+            reject = _opened(seals, sealed)
+        except NotFound:
+            reject = sealed
+        if choice.keep is None or choice.keep(reject):
+            yield reject
 
 
 def _opened(seals: Seals, reject: Rejected) -> Rejected:

@@ -1,7 +1,8 @@
 """Encrypts bytes that may name a person: AES-256-GCM, bound to the partition and offset that they came from.
 
 A rejected event is sealed together with its detail, which may quote it. The key is a separate file: a copy of the home
-without `keys/` is unreadable, and deleting the key makes every copy of the bytes unreadable at once.
+without `keys/` is unreadable, and deleting the key makes every copy of the bytes unreadable at once. A key that was
+replaced stays beside the new one, as `rejects.<its id>.key`, for as long as something sealed with it is to be read.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.store.key_files import create_secret, read_secret
-from schemas.errors import ConfigError, DamagedError, NotFound
+from schemas.errors import ConfigError, DamagedError, NotFound, StoreUnavailable
 from schemas.settings import Settings
 
 MAGIC = b"sealed1\x00"
@@ -23,7 +24,7 @@ DETAIL_SIZE_BYTES = 4
 
 
 class Seals:
-    """Seals and opens rejected events with the key in a file, which the first seal creates.
+    """Seals rejected events with the key in a file, which the first seal creates, and opens them with it or an older one.
 
     Args:
         path: The key file, 64 hexadecimal digits, readable by its owner only.
@@ -34,6 +35,7 @@ class Seals:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key: bytes | None = None
+        self._keys: dict[bytes, bytes] = {}  # id -> a key that opened something
         self._known()
 
     def seal(self, partition: int, offset: int, detail: str, value: bytes) -> bytes:
@@ -59,13 +61,17 @@ class Seals:
             NotFound: the key is missing, or is another one.
             DamagedError: the bytes were changed, or belong to another offset.
         """
-        key = self._known()
-        if key is None:
-            raise NotFound(f"rejects: their bytes are encrypted, and the key {self._path} is missing: they cannot be read without it")
         head = len(MAGIC) + KEY_ID_SIZE_BYTES
-        mine, theirs = key_id(key), sealed[len(MAGIC) : head]
-        if mine != theirs:
-            raise NotFound(f"rejects: {partition}/{offset}: expected key {theirs.hex()}, {self._path} has key {mine.hex()}")
+        key = self._key_named(sealed[len(MAGIC) : head])
+        if key is None:
+            key = self._known()
+            if key is None:
+                raise NotFound(f"rejects: their bytes are encrypted, and the key {self._path} is missing: they cannot be read without it")
+            mine, theirs = key_id(key).hex(), sealed[len(MAGIC) : head].hex()
+            raise NotFound(
+                f"rejects: {partition}/{offset}: expected key {theirs}, {self._path} has key {mine}",
+                remedy=f"put the key that was replaced beside it, as {self._older(theirs).name}",
+            )
         nonce = sealed[head : head + NONCE_SIZE_BYTES]
         try:
             plain = AESGCM(key).decrypt(nonce, sealed[head + NONCE_SIZE_BYTES :], _place(partition, offset))
@@ -74,18 +80,58 @@ class Seals:
         until = DETAIL_SIZE_BYTES + int.from_bytes(plain[:DETAIL_SIZE_BYTES], "big")
         return plain[DETAIL_SIZE_BYTES:until].decode("utf-8"), plain[until:]
 
+    def replace_key(self) -> Path | None:
+        """Seal with a new key from the next event on; the old one stays beside it, to open what it sealed.
+
+        Returns:
+            The file that the old key is in now; None if there was no key yet.
+        Raises:
+            StoreUnavailable: the key cannot be moved, or the new one not be created.
+        """
+        key = self._known()
+        if key is None:
+            return None
+        older = self._older(key_id(key).hex())
+        create_secret(older, key.hex())
+        try:
+            self._path.unlink()
+        except OSError as cause:
+            raise StoreUnavailable(f"private key {self._path}: cannot be moved: {cause.strerror}") from cause
+        self._keys.clear()
+        self._key = None
+        create_secret(self._path, os.urandom(KEY_SIZE_BYTES).hex())
+        return older
+
+    def _older(self, name: str) -> Path:
+        return self._path.with_name(f"{self._path.stem}.{name}{self._path.suffix}")
+
     def _known(self) -> bytes | None:
         if self._key is None:
-            text = read_secret(self._path)
-            if text is not None:
-                try:
-                    self._key = bytes.fromhex(text)
-                except ValueError:
-                    self._key = b""
-                if len(self._key) != KEY_SIZE_BYTES:
-                    self._key = None
-                    raise ConfigError(f"private key {self._path}: expected {2 * KEY_SIZE_BYTES} hexadecimal digits")
+            self._key = _read_key(self._path)
         return self._key
+
+    def _key_named(self, name: bytes) -> bytes | None:
+        """The key with that id: the current one, or one that was replaced."""
+        if name not in self._keys:
+            current = self._known()
+            found = current if current is not None and key_id(current) == name else _read_key(self._older(name.hex()))
+            if found is None or key_id(found) != name:
+                return None
+            self._keys[name] = found
+        return self._keys[name]
+
+
+def _read_key(path: Path) -> bytes | None:
+    text = read_secret(path)
+    if text is None:
+        return None
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE_BYTES:
+        raise ConfigError(f"private key {path}: expected {2 * KEY_SIZE_BYTES} hexadecimal digits")
+    return key
 
 
 def seals_of(settings: Settings) -> Seals:

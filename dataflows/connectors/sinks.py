@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from zlib import compressobj
 
+import fastavro
 import numpy as np
 
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
@@ -40,6 +41,11 @@ class ForecastMessage(NamedTuple):
 class ForecastSink(Protocol):
     """Stores each forecast exactly once."""
 
+    @property
+    def place(self) -> str:
+        """Where it stores them, for messages."""
+        ...
+
     def cursor(self, log: str) -> int:
         """Index of the first entry of a log that is not published yet; 0 if none is.
 
@@ -48,13 +54,22 @@ class ForecastSink(Protocol):
         """
         ...
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def root(self, log: str) -> bytes:
+        """Root of the log's tree at the cursor; empty if none was given, or if nothing is published yet.
+
+        Raises:
+            StoreUnavailable: the sink cannot be read.
+        """
+        ...
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         """Make the messages visible and move the cursor, both or neither; durable when it returns.
 
         Args:
             messages: Keys and values, see `ForecastMessage`.
             log: Their log.
             next_index: The cursor after this call.
+            root: Of the log at that size, so that the cursor tells of which ledger it is.
         Returns:
             False if the cursor is already there, and nothing was written.
         Raises:
@@ -79,11 +94,26 @@ class FileForecasts:
         self._folder = folder
         self._keep_issues = keep_issues
 
+    @property
+    def place(self) -> str:
+        return str(self._folder)
+
     def cursor(self, log: str) -> int:
         names = self._names(log)
         return int(names[-1].removesuffix(".avro")) + 1 if names else 0
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def root(self, log: str) -> bytes:
+        names = self._names(log)
+        if not names:
+            return b""
+        path = self._at(log) / names[-1]
+        try:
+            with path.open("rb") as file:
+                return bytes.fromhex(fastavro.reader(file).metadata.get("ridecast.root", ""))
+        except (OSError, ValueError, EOFError) as cause:
+            raise StoreUnavailable(f"forecast files: {path}: {cause}", remedy="delete it: it is published again") from cause
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         names = self._names(log)
         name = f"{next_index - 1:020d}.avro"
         if names and name <= names[-1]:
@@ -91,7 +121,7 @@ class FileForecasts:
         folder = self._at(log)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_durably(folder / name, _container(messages, log, next_index))
+            write_durably(folder / name, _container(messages, log, next_index, root))
             for old in [*names, name][: -self._keep_issues]:
                 (folder / old).unlink(missing_ok=True)
         except OSError as cause:
@@ -113,7 +143,7 @@ class FileForecasts:
             raise StoreUnavailable(f"forecast files: {self._at(log)}: {cause.strerror or cause}") from cause
 
 
-def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bytes:
+def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes) -> bytes:
     """An Avro object container of encoded messages: their bodies are only concatenated.
 
     Source:
@@ -131,6 +161,7 @@ def _container(messages: Sequence[tuple[bytes, bytes | None]], log: str, next_in
         "avro.codec": b"deflate",
         "ridecast.log": log.encode(),
         "ridecast.next_index": str(next_index).encode(),
+        **({"ridecast.root": root.hex().encode()} if root else {}),
         "ridecast.retired": json.dumps([key.decode() for key, value in messages if value is None]).encode(),
     }
     named = b"".join(_sized(name.encode()) + _sized(value) for name, value in meta.items())

@@ -6,14 +6,17 @@ It decodes nothing and stores nothing: positions belong to the ledger.
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from dataflows.connectors.files import ridelog
 from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka.cluster import Cluster
 from dataflows.connectors.kafka.rides import KafkaRides, require_held
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.events.rides import RawBatch
+from schemas.kafka_client import Property
 
 ORIGIN_FILE = "origin.json"  # in a directory that one command created: what it was created from
 POLL_S = 0.02  # how often a live directory is polled
@@ -78,13 +81,18 @@ class RideSource(Protocol):
         ...
 
 
-def open_rides(where: str) -> RideSource:
+def open_rides(where: str, client: Sequence[Property] = ()) -> RideSource:
     """The source at an address: a directory, or kafka://HOST:PORT/TOPIC.
 
+    Args:
+        client: Properties of the Kafka client, `Settings.rides_client`.
     Raises:
         UsageError: it is neither.
     """
-    return KafkaRides(*connection.parse_address(where)) if "://" in where else FileRides(Path(where))
+    if "://" not in where:
+        return FileRides(Path(where))
+    bootstrap, topic = connection.parse_address(where)
+    return KafkaRides(Cluster(bootstrap, tuple(client)), topic)
 
 
 # --- files -------------------------------------------------------------------------------------

@@ -1,44 +1,83 @@
-"""Tracks training in MLflow: one run with parameters, metrics and artefact, and one version in the model registry."""
+"""Tracks training in MLflow: one run with parameters, metrics and artefact, and one version in the model registry.
+
+Runs and registered models carry the identity of the ledger that they were derived from (`ledger.views.identity`): a server
+that several homes use never mixes their versions.
+"""
 
 import logging
 import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import StoreUnavailable
+import sqlalchemy as sa
+
+from ledger.store.log import Ledger
+from ledger.views.identity import has_root, identity_from_text, identity_of
+from schemas.addresses import masked, parse_address
+from schemas.errors import LedgerError, StoreUnavailable
+from schemas.records.records import region_log
 from schemas.settings import Settings
 from state.forecast.training import TrainedModel
 
 EXPERIMENT = "ridecast"
+LEDGER_TAG = "ridecast.ledger"
+# MLflow's own limits add up to half an hour for a server that does not answer.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# Where MLflow's database holds the addresses of artefacts.
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
 
 
-def track_training(settings: Settings, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:
+def track_training(
+    settings: Settings, region: str, measure: str, model: TrainedModel, digest: bytes, *, ledger: Ledger, log_size: int
+) -> str:
     """Log one training and register its model as a version of `<region>.<measure>`; returns the run's id.
 
     The ledger is the record; MLflow is for comparing runs. The embedded MLflow is SQLite and a folder in home.
     To find a run, search for its parameter `model`, the artefact's digest: the run's id never enters the ledger,
     so that two ledgers of the same rides are equal.
 
+    Args:
+        ledger: Of the region.
+        log_size: Size of the region's log from which it was trained.
     Raises:
+        LedgerError: another ledger has registered a model of this name.
         StoreUnavailable: the tracking server does not answer.
     """
+    name, log = f"{region}.{measure}", region_log(region)
+    tag = identity_of(ledger, log, log_size).text()
     with _answering(settings) as (client, artefacts):
-        return _log(client, artefacts, region, measure, model, digest)
+        if not _is_registered(client, settings, name, ledger, log):
+            client.create_registered_model(name)
+        run_id, artefact = _log_run(client, artefacts, name, model, digest, tag)
+        version = client.create_model_version(name, artefact, run_id, tags={LEDGER_TAG: tag})
+        client.set_registered_model_tag(name, LEDGER_TAG, tag)
+        client.set_registered_model_alias(name, "challenger", version.version)
+        return run_id
 
 
-def track_promotion(settings: Settings, region: str, measure: str) -> None:
+def track_promotion(settings: Settings, region: str, measure: str, *, ledger: Ledger) -> None:
     """Set the alias `champion` to the newest version, after the ledger has recorded the promotion.
 
     Raises:
+        LedgerError: the newest version is of another ledger.
         StoreUnavailable: the tracking server does not answer.
     """
+    name = f"{region}.{measure}"
     with _answering(settings) as (client, _):
-        version = client.get_model_version_by_alias(f"{region}.{measure}", "challenger")
-        client.set_registered_model_alias(f"{region}.{measure}", "champion", version.version)
+        version = client.get_model_version_by_alias(name, "challenger")
+        _is_registered(client, settings, name, ledger, region_log(region))
+        client.set_registered_model_alias(name, "champion", version.version)
 
 
 @contextmanager
@@ -47,6 +86,8 @@ def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # A forecaster sends no usage data to third parties.
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for variable, value in PATIENCE.items():
+        os.environ.setdefault(variable, value)
     folder = settings.home.resolve() / "mlflow"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Third-party deprecations at import do not concern users.
@@ -54,36 +95,74 @@ def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             if settings.mlflow:
-                yield MlflowClient(settings.mlflow), None
+                yield MlflowClient(parse_address(settings.mlflow).url()), None
             else:
                 folder.mkdir(parents=True, exist_ok=True)
-                yield MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), folder / "artefacts"
-        except (MlflowException, SQLAlchemyError, OSError) as cause:
-            raise StoreUnavailable(f"mlflow {settings.mlflow or folder}: {str(cause).splitlines()[0]}") from cause
+                move_artefacts(folder)
+                yield MlflowClient(database_uri(folder)), folder / "artefacts"
+        except (MlflowException, sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as cause:
+            raise StoreUnavailable(f"mlflow {masked(settings.mlflow) or folder}: {str(cause).splitlines()[0]}") from cause
 
 
-def _log(client: Any, artefacts: Path | None, region: str, measure: str, model: TrainedModel, digest: bytes) -> str:
+def database_uri(folder: Path) -> str:
+    """Address of the embedded MLflow's database, for MLflow's own commands too."""
+    # MLflow takes the text after sqlite:/// for a path and makes its folder, quoted as it is; not so after the driver's name.
+    return sa.URL.create("sqlite+pysqlite", database=str(folder / "mlflow.db")).render_as_string()
+
+
+def move_artefacts(folder: Path) -> None:
+    """Let the embedded MLflow's database name the folder where its artefacts are now.
+
+    MLflow stores absolute addresses: after a home was moved, it would read and write where the home was before.
+    """
+    path, now = folder / "mlflow.db", (folder / "artefacts").as_uri()
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path, timeout=10.0)) as connection, connection:
+        columns = {table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} for table, _ in ADDRESSES}
+        if "artifact_location" not in columns["experiments"]:
+            return  # of a version of MLflow that we do not know, or not MLflow's: its client says so
+        found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
+        if found is None or found[0] == now:
+            return
+        before = found[0]
+        for table, column in ADDRESSES:
+            if column in columns[table]:
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+                connection.execute(moved, (now, len(before) + 1, len(before), before))
+
+
+def _is_registered(client: Any, settings: Settings, name: str, ledger: Ledger, log: str) -> bool:
+    """Whether a model of that name is registered, by this ledger or by an earlier release, which left no tag."""
+    for found in client.search_registered_models(f"name = '{name}'"):
+        identity = identity_from_text(found.tags.get(LEDGER_TAG, ""))
+        if identity is not None and not has_root(ledger, log, identity.size, identity.root):
+            raise LedgerError(
+                f"mlflow {settings.mlflow or settings.home / 'mlflow'}: the registered model {name} is of another ledger: expected "
+                f"one that was trained from {log} of this one, got {identity.text()}",
+                remedy="set RIDECAST_MLFLOW to another server, or rename that model",
+            )
+        return True
+    return False
+
+
+def _log_run(client: Any, artefacts: Path | None, name: str, model: TrainedModel, digest: bytes, tag: str) -> tuple[str, str]:
+    """Log a run; returns its id and the address of its artefact."""
     found = client.get_experiment_by_name(EXPERIMENT)
     where = artefacts.as_uri() if artefacts else None
     experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=where)
-    run = client.create_run(experiment, run_name=f"{region}.{measure}.{digest.hex()[:12]}")
+    run = client.create_run(experiment, run_name=f"{name}.{digest.hex()[:12]}", tags={LEDGER_TAG: tag})
     run_id = str(run.info.run_id)
-    for name, value in {**model.parameters, "model": digest.hex(), "rows": model.rows}.items():
-        client.log_param(run_id, name, value)
-    for name, number in model.metrics.items():
-        client.log_metric(run_id, name, number)
+    for parameter, value in {**model.parameters, "model": digest.hex(), "rows": model.rows}.items():
+        client.log_param(run_id, parameter, value)
+    for metric, number in model.metrics.items():
+        client.log_metric(run_id, metric, number)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / f"{digest.hex()}.model"
         path.write_bytes(model.artefact)
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
-    name = f"{region}.{measure}"
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    version = client.create_model_version(name, f"{run.info.artifact_uri}/{digest.hex()}.model", run_id)
-    client.set_registered_model_alias(name, "challenger", version.version)
-    return run_id
+    return run_id, f"{run.info.artifact_uri}/{digest.hex()}.model"

@@ -45,16 +45,22 @@ def backtest(
     home: Path | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     on_slot: Callable[[int, int], None] = lambda done, total: None,
+    on_part: Callable[[float], None] = lambda share: None,
 ) -> BacktestResult:
     """Run the live code over the test period and compare its forecasts with settled truth.
 
     Args:
         home: Where to keep the stores; a temporary directory if None.
         on_step: Called with the name of each step as it starts.
-        on_slot: Called with (slots closed, slots in total).
+        on_slot: Called with (slots closed, slots in total) in the last step.
+        on_part: Called with the share of a step that is done, 0 to 1, in the steps before it.
     Raises:
         UsageError: the test period is empty, or the training period has no rides.
     """
+
+    def on_rides(done: int, total: int) -> None:
+        on_part(done / max(total, 1))
+
     start, end = slot_of_midnight(region, train_until), slot_of_midnight(region, test_until)
     if end <= start:
         raise UsageError(f"--test-until: expected a date after {train_until}, got {test_until}")
@@ -75,11 +81,15 @@ def backtest(
         )
         try:
             on_step("counting the truth")
-            truth = count_rides(stores, region, source, end).counts
+            truth = count_rides(stores, region, source, end, on_rides).counts
             on_step(f"bootstrapping until {train_until}")
-            record, _ = bootstrap_region(stores, region, source, train_until)
-            on_step("training")
-            train_region(stores, region, promote=True, reason="backtest")
+            record, _ = bootstrap_region(stores, region, source, train_until, on_rides=on_rides)
+
+            def on_stage(stage: str, share: float) -> None:
+                on_step(f"training: {stage}")
+                on_part(share)
+
+            train_region(stores, region, promote=True, reason="backtest", on_progress=on_stage)
             evaluations = [Evaluation(region, counts, (record.first_slot, start), end) for counts in truth]
             done, stop = 0, StopEvent()
 

@@ -1,27 +1,35 @@
 """Counts history once: every ride before a local midnight, through the same intake as the live stream."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sources import FileRides, RideSource
+from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from dataflows.stream.start import limits_of
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
-from schemas.errors import UsageError
+from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
-from schemas.events.rides import Int64s, UInt64s
+from schemas.events.measures import KINDS, MEASURES, RideKind, measure_named
+from schemas.events.rides import Int64s, UInt64s, Uncounted
+from schemas.events.tally import IntakeTally, main_example, totals_of
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
+from schemas.settings import Settings
+from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import YEAR_2000_US, IntakeRules
 from state.counting.partials import ResumePoint
 from state.counting.slots import CountColumns, merge_counts
@@ -30,6 +38,7 @@ from state.forecast.region import FOLD_VERSION
 
 MERGE_EVERY_BATCHES = 200
 MOST_FILES = 500  # listed individually; more are summarised per partition
+SAMPLE_EVENTS, SAMPLE_WAIT_S = 5_000, 1.0  # per partition, to name the kinds of event in an error
 MOST_DAYS_AFTER = 2  # from the last ride's day to --until: its midnight is one, a quiet last day another
 
 
@@ -41,11 +50,15 @@ class CountedRides:
         counts: Per measure, rides of the requested slots.
         events: Number of events read, of any kind and region.
         span: First and last slot with a ride of the region, including slots after the requested ones; None without a ride.
+        other_kind: Accepted events of the region that none of its measures counts.
+        became: What became of the events, in words.
     """
 
     counts: list[CountColumns]
     events: int
     span: tuple[int, int] | None
+    other_kind: int = 0
+    became: str = ""
 
 
 def slot_of_midnight(region: Region, day: str) -> int:
@@ -82,13 +95,15 @@ def bootstrap_region(
         UsageError: the source has no ride of the region before that date, or none on the last days before it; or the
             region is already bootstrapped with other content.
     """
+    stores.ledger.admit_all()  # Another home may sign this database: counting its rides would be in vain.
     partitions = source.partitions() if source else ()
-    rules = _rules(stores, len(partitions))
+    rules, evidence = _rules(stores, len(partitions)), _evidence(stores.settings)
     start_slot = slot_of_midnight(region, until)
     if source is None:
         counts = [merge_counts([]) for _ in region.measures]
     else:
         counted = count_rides(stores, region, source, start_slot, on_rides)
+        _check_kinds(region, counted, source)
         _check_span(region, counted, until)
         counts = counted.counts
     tables = tuple(to_table(name, c.slots, c.cells, c.counts) for name, c in zip(region.measures, counts, strict=True) if len(c))
@@ -105,17 +120,24 @@ def bootstrap_region(
         dedup_horizon_events=rules.dedup_horizon_events,
         skew_s=rules.skew_s,
         fold_version=FOLD_VERSION,
+        evidence_events=evidence.events,
+        evidence_window_events=evidence.window_events,
+        hold_s=evidence.hold_s,
+        others_ok=rules.others_ok,
     )
     log = region_log(region.id)
     stored = stores.ledger.entry(log, RegionBootstrapped)
     if stored is not None:
         known = stored.record
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
-        # A region keeps the fold version that it started with; `ledger upgrade` changes it.
-        if replace(known, files=record.files, fold_version=record.fold_version) != record:
+        # A region keeps the fold version and the intake rules that it started with; `ledger upgrade` changes the version.
+        same = replace(record, files=known.files, fold_version=known.fold_version, others_ok=known.others_ok)
+        kept = recorded_evidence(known)
+        if known != replace(same, evidence_events=kept.events, evidence_window_events=kept.window_events, hold_s=kept.hold_s):
             raise UsageError(
                 f"region {region.id}: already bootstrapped until {known.until} with {known.rides:,} rides, which cannot be changed; "
-                f"got until {until} with {record.rides:,} rides; use another --home"
+                f"got until {until} with {record.rides:,} rides",
+                remedy="use another database (RIDECAST_DATABASE)" if stores.settings.database else "use another --home",
             )
         return known, False
     Recorder(stores.ledger, log).append(0, [encode(record)])
@@ -140,15 +162,28 @@ def count_rides(
     rejects = open_rejects(stores.settings)
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
     total = sum(end - start for start, end in map(source.bounds, partitions))
-    done, batches = 0, 0
+    done, batches, other_kind = 0, 0, 0
     seen: list[int] = []  # first and last slot so far
+    tallies: list[IntakeTally] = []
     for partition in partitions:
+        watch = IntakeWatch(None, partition, [region], rules.skew_s)  # A run beside this may be writing its own tallies.
+        tallies.append(watch.tally)
         pump = PartitionPump(
-            source, partition, [plan], Decoder((region.id,)), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=True
+            source,
+            partition,
+            [plan],
+            Decoder((region.id,)),
+            rules,
+            rejects,
+            limits_of(stores.settings),
+            time.monotonic,
+            bounded=True,
+            watch=watch,
         )
         while not pump.ended:
             for partial in pump.step():
                 rows = partial.rows
+                other_kind += int(partial.totals.get(f"uncounted.{Uncounted.OTHER_KIND}", np.zeros(1)).sum())
                 if len(rows):
                     seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
                 for number, pieces in enumerate(parts):
@@ -163,7 +198,48 @@ def count_rides(
         done += pump.received
         pump.close()
     rejects.close()
-    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None)
+    became = _became(region, tallies)
+    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None, other_kind, became)
+
+
+def _check_kinds(region: Region, counted: CountedRides, source: RideSource) -> None:
+    """Check that the region's measures count what the source has."""
+    if counted.span is not None or not counted.other_kind:
+        return
+    wanted = ", ".join(f"{measure_named(name).kind} (measure {name})" for name in region.measures)
+    kinds = _kinds_in(region, source)
+    fitting = [measure.name for measure in MEASURES.values() if measure.kind in kinds]
+    instead = f'"measures": {json.dumps(fitting[:1])} in its definition, or ' if fitting else ""
+    raise UsageError(
+        f"region {region.id}: expected events of kind {wanted}, got {counted.other_kind:,} of kind {', '.join(kinds)}",
+        remedy=f"set {instead}import the trips again with --kind {measure_named(region.measures[0]).kind}",
+    )
+
+
+def _kinds_in(region: Region, source: RideSource) -> list[RideKind]:
+    """Kinds of the first events of every partition."""
+    found = set[int]()
+    for partition in source.partitions():
+        reader = source.open(partition, source.bounds(partition)[0])
+        raw = reader.read(SAMPLE_EVENTS, SAMPLE_WAIT_S)
+        if raw is not None:
+            found |= set(Decoder((region.id,)).decode(raw)[0].kind.tolist())
+        reader.close()
+    return [KINDS[kind] for kind in sorted(found)]
+
+
+def _became(region: Region, tallies: list[IntakeTally]) -> str:
+    """What became of the events, with an example and the likely mistake."""
+    found = totals_of(tallies, region.id)
+    kinds, others = (found.uncounted.get(name, 0) for name in (Uncounted.OTHER_KIND, Uncounted.OTHER_REGION))
+    parts = [found.words()]
+    if kinds:
+        wanted = ", ".join(f"{name} counts {MEASURES[name].kind}" for name in region.measures)
+        parts.append(f"{kinds:,} are of kinds that its measures do not count ({wanted})")
+    if others:
+        names = sorted({name for tally in tallies for name in tally.others})
+        parts.append(f"{others:,} are of other regions ({', '.join(map(repr, names))})")
+    return "; ".join([*parts, *main_example(tallies, found)])
 
 
 def _check_span(region: Region, counted: CountedRides, until: str) -> None:
@@ -171,7 +247,7 @@ def _check_span(region: Region, counted: CountedRides, until: str) -> None:
     if counted.span is None:
         raise UsageError(
             f"region {region.id}: expected rides before {until}, found none of this region among {counted.events:,} events; "
-            "give the --region that they belong to, or start with --no-history"
+            f"give the --region that they belong to, or start with --no-history ({counted.became})"
         )
     zone = ZoneInfo(region.timezone)
     first, last = (datetime.fromtimestamp(slot * region.slot_us / 1e6, UTC).astimezone(zone).date() for slot in counted.span)
@@ -190,7 +266,21 @@ def _check_span(region: Region, counted: CountedRides, until: str) -> None:
 def _rules(stores: Stores, partitions: int) -> IntakeRules:
     """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
-    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)))
+    return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)), others_ok=True)
+
+
+def _evidence(settings: Settings) -> EvidenceRules:
+    """Rules of evidence from the settings.
+
+    Raises:
+        ConfigError: more events than a window has.
+    """
+    if settings.evidence_events > settings.evidence_window_events:
+        raise ConfigError(
+            f"RIDECAST_EVIDENCE_EVENTS: expected at most RIDECAST_EVIDENCE_WINDOW_EVENTS ({settings.evidence_window_events}), "
+            f"got {settings.evidence_events}"
+        )
+    return EvidenceRules(settings.evidence_events, settings.evidence_window_events, settings.hold_s)
 
 
 def _merged(parts: list[tuple[Int64s, UInt64s, Int64s]]) -> list[tuple[Int64s, UInt64s, Int64s]]:

@@ -66,7 +66,7 @@ def train_region(
         threads = max(1, os.cpu_count() or 1)
         model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
-        track_training(stores.settings, name, measure, model, digest)
+        track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=head.size)
         record = ModelTrained(
             region=name,
             measure=measure,
@@ -86,7 +86,7 @@ def train_region(
             append_shared(
                 stores.ledger, CONTROL_LOG, ModelPromoted(region=name, measure=measure, model=digest, alias=CHAMPION, reason=reason)
             )
-            track_promotion(stores.settings, name, measure)
+            track_promotion(stores.settings, name, measure, ledger=stores.ledger)
         out.append(Trained(record, model))
     return out
 

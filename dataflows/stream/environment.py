@@ -5,6 +5,8 @@ import platform
 import sys
 from importlib import metadata
 
+from schemas.zones import zones_digest
+
 PACKAGES = ("numpy", "scipy", "pandas", "river", "xgboost-cpu", "tzdata")
 
 
@@ -12,7 +14,8 @@ def describe_environment() -> str:
     """One line that names everything the digest covers."""
     packages = " ".join(f"{name}={metadata.version(name)}" for name in PACKAGES)
     cpu = ",".join(sorted(name for name, has in cpu_features().items() if has))
-    return f"python={platform.python_version()} {sys.platform} {platform.machine()} {packages} cpu={cpu}"
+    zones = zones_digest().hex()[:16]  # of the files: a version says what was installed, not what is read
+    return f"python={platform.python_version()} {sys.platform} {platform.machine()} {packages} zones={zones} cpu={cpu}"
 
 
 def cpu_features() -> dict[str, bool]:

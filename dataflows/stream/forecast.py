@@ -309,7 +309,7 @@ def run_process(
     stop.starting = True
     ending = Ending(stop, leave if addresses else keep, at_work=at_work)
     stores = open_stores(settings)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     try:
         flow = build_flow(stores, source, regions, ending, log_tick, bounded=bounded, processes=processes)
         with looking_while_idle(ending):
@@ -347,4 +347,4 @@ def flow_from_environment() -> Dataflow:
     if not regions:
         raise ConfigError("RIDECAST_REGIONS: expected names of regions, comma-separated, got nothing")
     ending = Ending(stop_on_signals())
-    return build_flow(open_stores(settings), open_rides(settings.rides), regions, ending, log_tick, bounded=False)
+    return build_flow(open_stores(settings), open_rides(settings.rides, settings.rides_client), regions, ending, log_tick, bounded=False)

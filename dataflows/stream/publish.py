@@ -1,4 +1,4 @@
-"""Publish recorded issues to consumers: the topic or files of forecasts, and the online store.
+"""Publish recorded issues to consumers: the topic or files of forecasts.
 
 The publisher follows a region's log and keeps no state of its own: its place is the cursor in the sink, so it
 may be killed and restarted anywhere. It publishes only numbers that are already recorded.
@@ -14,8 +14,9 @@ from dataflows.connectors.sinks import ForecastSink
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
 from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, KeptPlace, Pace, Place, Stop
-from ledger.views.online.protocol import OnlineStore, StoredIssue, chunks_of
-from ledger.views.online.refresh import blob_of, newest_issues, refresh
+from ledger.views.identity import has_root
+from ledger.views.online.protocol import StoredIssue, chunks_of
+from ledger.views.online.refresh import blob_of, newest_issues
 from schemas.errors import LedgerError
 from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
@@ -36,15 +37,12 @@ class Publisher:
     Args:
         ledger, blobs: Source of the issues.
         sink: Destination of the forecasts; its cursor is the index up to which they are published.
-        store: Online store to refresh, None for no store.
         region: Region whose log to follow.
         backlog: After a delay, `latest` skips issues that a newer one has superseded, `all` publishes every issue.
     """
 
-    def __init__(
-        self, ledger: Ledger, blobs: Blobs, sink: ForecastSink, store: OnlineStore | None, region: Region, backlog: Backlog = "latest"
-    ) -> None:
-        self._ledger, self._blobs, self._store, self._region = ledger, blobs, store, region
+    def __init__(self, ledger: Ledger, blobs: Blobs, sink: ForecastSink, region: Region, backlog: Backlog = "latest") -> None:
+        self._ledger, self._blobs, self._region = ledger, blobs, region
         self.backlog = backlog
         self.log = region_log(region.id)
         self._kept: KeptPlace[Messages] = SinkPlace(ledger, sink, self.log)
@@ -58,9 +56,9 @@ class Publisher:
         Returns:
             How many issues were published; 0 if the sink is up to date.
         Raises:
-            LedgerError: the sink's cursor is beyond the end of this ledger's log.
+            LedgerError: another ledger has published into the sink.
             Fenced: another publisher of this region is running.
-            StoreUnavailable: the sink or the store does not respond.
+            StoreUnavailable: the sink does not respond.
         """
         seen = self._follower.look()
         while seen is not None and seen.change is not Change.NONE:
@@ -70,8 +68,6 @@ class Publisher:
             seen = self._follower.look()
         if seen is not None or self._newest is None:
             self._newest = newest_issues(self._ledger, self._region)
-        if self._store is not None:
-            refresh(self._store, self._blobs, self._newest, self._published.number)
         if seen is None:
             return 0
         due = self._due(self._newest)
@@ -136,23 +132,37 @@ class SinkPlace:
         """The place up to which the log is published under its current origin.
 
         Raises:
-            LedgerError: the sink's cursor is beyond the end of this ledger's log.
+            LedgerError: another ledger has published into the sink.
         """
-        number, cursor, size = 1, self._sink.cursor(self._log), self._ledger.head(self._log).size
+        number, size = 1, self._ledger.head(self._log).size
+        cursor, root = self._sink.cursor(self._log), self._sink.root(self._log)
         for continued in self._ledger.records(self._log, LogContinued):
             number = continued.number
-            # Entries published after this point are no longer in the log, and other entries have their indexes.
-            cursor = self._sink.cursor(cursor_name(self._log, number)) or min(cursor, continued.database_size)
+            name = cursor_name(self._log, number)
+            if later := self._sink.cursor(name):
+                cursor, root = later, self._sink.root(name)
+            elif cursor > continued.database_size:
+                # Entries published after this point are no longer in the log, and other entries have their indexes.
+                cursor, root = continued.database_size, b""
         if cursor > size:
-            raise LedgerError(
-                f"publishing {self._log}: forecasts of its first {cursor} entries are published, but the log has {size}: "
-                "another ledger has published there; choose another RIDECAST_INSTANCE, or the ledger that belongs to it"
-            )
+            raise _foreign(self._sink, self._log, cursor, f"but the log has {size}")
+        # Cursors of earlier releases name no root.
+        if root and not has_root(self._ledger, self._log, cursor, root):
+            raise _foreign(self._sink, self._log, cursor, "but the log has other entries there")
         return Place(number, cursor)
 
     def save(self, written: Messages, place: Place) -> None:
         """Publish, and move the cursor."""
-        self._sink.publish(written, cursor_name(self._log, place.number), place.index)
+        root = self._ledger.root_at(self._log, place.index)
+        self._sink.publish(written, cursor_name(self._log, place.number), place.index, root)
+
+
+def _foreign(sink: ForecastSink, log: str, cursor: int, found: str) -> LedgerError:
+    return LedgerError(
+        f"publishing {log}: forecasts of its first {cursor} entries are published in {sink.place}, {found}: another ledger has "
+        "published there",
+        remedy=f"run the home that published there, or start a new home with another RIDECAST_INSTANCE, or delete {sink.place}",
+    )
 
 
 def run_publishers(

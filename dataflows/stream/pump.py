@@ -7,9 +7,12 @@ import numpy as np
 
 from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.sources import PartitionReader, RideSource
+from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
 from schemas.events.codec import Decoder
 from schemas.events.rides import Rejected, no_rides
+from state.counting.evidence import recorded_evidence
+from state.counting.explain import explain
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint, Standing
 
@@ -43,6 +46,7 @@ class PartitionPump:
         rejects: Sink for rejected events; they are durable before their partial is returned.
         bounded: Stop at the current end offset.
         clock: Monotonic seconds.
+        watch: Reports what was read and rejected while the pump runs.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class PartitionPump:
         clock: Callable[[], float],
         *,
         bounded: bool,
+        watch: IntakeWatch | None = None,
     ) -> None:
         self.partition = partition
         self.ended = False
@@ -67,10 +72,12 @@ class PartitionPump:
         self._end = self._reader.end() if bounded else None
         self._quiet_since: float | None = None
         self._told_at = -limits.progress_every_s
+        self._watch = watch
+        self._regions, self._skew_s = tuple(plan.region for plan in plans), rules.skew_s
 
     @property
     def largest_us(self) -> int:
-        """Largest accepted event time so far, -1 for none."""
+        """Evidenced time so far, -1 for none."""
         return self._intake.largest_us
 
     @property
@@ -86,13 +93,15 @@ class PartitionPump:
         raw = None if at_end else self._reader.read(self._limits.batch_events, self._limits.poll_s)
         if raw is not None and self._end is not None and len(raw) and raw.offsets[-1] >= self._end:
             keep = int(np.searchsorted(raw.offsets, self._end))
-            raw = replace(raw, offsets=raw.offsets[:keep], logged_at_us=raw.logged_at_us[:keep], values=raw.values[:keep])
+            raw = raw.part(slice(0, keep))
         position = max(self._reader.position(), self.position)
         if self._end is not None:
             position = min(position, self._end)
         standing = self._standing(position, bool(raw is not None and len(raw)))
         if raw is None or not len(raw):
             if position == self.position and standing is Standing.FLOWING:
+                if self._watch is not None:
+                    self._watch.write()
                 return []
             batch, undecodable = no_rides(self.partition), list[Rejected]()
         else:
@@ -102,7 +111,10 @@ class PartitionPump:
         if rejected:
             assert raw is not None
             values = dict(zip(raw.offsets.tolist(), raw.values, strict=True))
-            self._rejects.write([_with_bytes(event, values) for event in rejected])
+            rejected = [_with_bytes(event, values) for event in rejected]
+            self._rejects.write([replace(event, detail=explain(event, self._regions, self._skew_s)) for event in rejected])
+        if self._watch is not None:
+            self._watch.add(partials, rejected, raw, batch)
         return [self._with_losses(partial) for partial in partials]
 
     def _standing(self, position: int, got_some: bool) -> Standing:
@@ -130,6 +142,8 @@ class PartitionPump:
 
     def close(self) -> None:
         """Close the reader."""
+        if self._watch is not None:
+            self._watch.write(now=True)
         self._reader.close()
 
 
@@ -161,7 +175,9 @@ def _open(
         losses[plan.region.id] = _Losses(gap_until, lowest if short else -1, wanted[-1] if short else -1)
     read_from = max(lowest, min(wanted))
     first = min([read_from, *(point.open_from for point in points)])
-    return source.open(partition, read_from), PartitionIntake(partition, [plan.region for plan in plans], rules, points, first), losses
+    evidence = [recorded_evidence(plan.bootstrapped) for plan in plans]
+    intake = PartitionIntake(partition, [plan.region for plan in plans], rules, points, first, evidence)
+    return source.open(partition, read_from), intake, losses
 
 
 def _with_bytes(event: Rejected, values: dict[int, bytes]) -> Rejected:

@@ -20,8 +20,9 @@ from schemas.records.kinds import ROWS
 from schemas.records.record_codec import encode
 from schemas.records.records import CONTROL_LOG, EnvironmentChanged, RegionHeld, SlotStatus, region_log
 from schemas.regions import Region
+from state.counting.evidence import recorded_evidence
 from state.counting.partials import Partial
-from state.counting.slots import ClosedSlot, OpenSlots
+from state.counting.slots import Agreement, ClosedSlot, OpenSlots
 from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_of
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ class RegionRun:
         self._boot = plan.bootstrapped
         self.fold = self._empty_fold()
         self.size = self._restore(on_refold)
-        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points)
+        agreement = Agreement.of(self.region, recorded_evidence(self._boot))
+        self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, agreement)
 
     # --- live ---
 
@@ -92,7 +94,7 @@ class RegionRun:
         """Merge a partial; close, record and report every slot that can close then."""
         self.slots.absorb(partial)
         if self.slots.ended:
-            self.slots.close_rest(self.slots.largest_us // self.region.slot_us)
+            self.slots.close_rest(self.slots.last_us // self.region.slot_us)
         reports = []
         while self.slots.next_slot < self.slots.closable_until:
             self.on_turn()

@@ -1,13 +1,15 @@
 """Where a region resumes: read from its log, so the same in every process of a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ledger.store.log import Ledger
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import HorizonShort, RegionBootstrapped, SlotClosed, region_log
 from schemas.regions import Region
+from state.counting.evidence import held_marks, recorded_evidence
 from state.counting.partials import ResumePoint
 
 FROM_LOWEST = -1  # an offset that stands for the lowest that the source still has
@@ -43,9 +45,33 @@ def plan_resume(ledger: Ledger, region: str, partitions: Iterable[int]) -> Resum
     wanted, known = sorted(partitions), sorted(cut.partition for cut in last.partitions)
     if wanted != known:
         raise UsageError(f"region {region}: expected a source with partitions {known}, as in the ledger, got {wanted}")
-    points = {cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot) for cut in last.partitions}
+    too_far = too_far_ahead(boot, definition, last, lambda slot: ledger.find(region_log(region), SlotClosed, slot))
+    points = {
+        cut.partition: ResumePoint(cut.open_from, cut.cut, last.slot, cut.largest_us, boot.start_slot, too_far[cut.partition])
+        for cut in last.partitions
+    }
     shorts = ledger.records(region_log(region), HorizonShort)
     return ResumePlan(definition, boot, last.slot + 1, points, {short.partition: short.found_offset for short in shorts})
+
+
+def too_far_ahead(
+    boot: RegionBootstrapped, region: Region, last: SlotClosed, closed: Callable[[int], SlotClosed | None]
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Per partition, which rides below the cut of a slot were too far ahead: `ResumePoint.too_far`.
+
+    Args:
+        closed: The record of an earlier slot, None if there is none.
+    """
+    hold_slots = recorded_evidence(boot).hold_slots(region.slot_us)
+    known: dict[int, dict[int, int]] = {}  # slot -> partition -> cut
+
+    def cut_of(slot: int, partition: int) -> int | None:
+        if slot not in known:
+            record = closed(slot)
+            known[slot] = {} if record is None else {cut.partition: cut.cut for cut in record.partitions}
+        return known[slot].get(partition)
+
+    return {cut.partition: held_marks(last.slot, cut.cut, hold_slots, partial(cut_of, partition=cut.partition)) for cut in last.partitions}
 
 
 def check_held(plan: ResumePlan, bounds: Mapping[int, tuple[int, int]]) -> None:

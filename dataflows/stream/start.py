@@ -12,6 +12,7 @@ from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.sources import RideSource
 from dataflows.stream.environment import describe_environment
+from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.region_run import RegionRun, SlotReport, open_region_run
 from dataflows.stream.resume import ResumePlan, plan_resume
@@ -21,14 +22,15 @@ from ledger.views.follow import Stop
 from ledger.views.regions import last_run
 from schemas.errors import UsageError
 from schemas.events.codec import Decoder
-from schemas.records.records import RUNS_LOG, RegionHalted, RunStarted, RunStopped
+from schemas.records.records import RUNS_LOG, RegionHalted, RunStarted, RunStopped, region_log
 from schemas.settings import Settings
 from state.counting.intake import IntakeRules
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:
     """The intake rules that the region's bootstrap recorded."""
-    return IntakeRules(skew_s=plan.bootstrapped.skew_s, dedup_horizon_events=plan.bootstrapped.dedup_horizon_events)
+    boot = plan.bootstrapped
+    return IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events, others_ok=boot.others_ok)
 
 
 def limits_of(settings: Settings) -> PumpLimits:
@@ -52,9 +54,21 @@ def open_pumps(
                 f"got {rules_of(plan)} from its bootstrap",
                 remedy="run the two regions separately",
             )
+    limits, definitions = limits_of(stores.settings), [plan.region for plan in plans]
     return [
-        PartitionPump(source, p, plans, Decoder(regions), rules, rejects, limits_of(stores.settings), time.monotonic, bounded=bounded)
-        for p in partitions
+        PartitionPump(
+            source,
+            partition,
+            plans,
+            Decoder(regions),
+            rules,
+            rejects,
+            limits,
+            time.monotonic,
+            bounded=bounded,
+            watch=IntakeWatch(stores.settings.home, partition, definitions, rules.skew_s),
+        )
+        for partition in partitions
     ]
 
 
@@ -65,6 +79,7 @@ def start_region(
 
     Its start is recorded last, so that after a crash in between the last recorded environment is still the old one.
     """
+    stores.hold(region_log(region))
     stores.ledger.admit_all()  # A region obeys `control`: if that log was rolled back, the champion would silently be lost.
     last = last_run(stores.ledger, region)
     run = open_region_run(

@@ -75,7 +75,11 @@ def missing(log: str, index: int, folder: str) -> StoreUnavailable:
 
 def blobs_at(home: Path, database: str, archive: str) -> Blobs:
     """The blobs of an instance, including those of its archive if there is one."""
-    store = open_blobs(home, database)
+    return with_archive(open_blobs(home, database), archive)
+
+
+def with_archive(store: Blobs, archive: str) -> Blobs:
+    """A blob store and the archive behind it, if there is one."""
     return ArchivedBlobs(store, Path(archive)) if archive else store
 
 

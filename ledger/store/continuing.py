@@ -51,12 +51,11 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
     path = guard.path(log)
     if not reason.strip() or len(reason.encode()) > LARGEST_REASON_BYTES:
         raise UsageError(f"--reason: expected a sentence of at most {LARGEST_REASON_BYTES} bytes, got {len(reason.encode())}")
-    if not path.exists():
+    if not path.exists() and not (ledger.head(log).size and guard.ownership.is_anothers(log)):
         known = ", ".join(ledger.logs()) or "none"
         raise NotFound(f"{display_name(log)}: expected a checkpoint to continue from, found no {path.name}; existing logs: {known}")
     guard.files.signer(log)
-    with translated(str(path)):
-        refused_bytes = path.read_bytes()
+    refused_bytes = _refused(ledger, log, path)
     try:
         guard.admit(log)
     except DamagedError:
@@ -66,8 +65,7 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
     else:
         raise LedgerError(f"{display_name(log)}: nothing to continue from: the database and {path.name} match")
     with guard.continuing(log):
-        with translated(str(path)):
-            data = path.read_bytes()
+        data = _refused(ledger, log, path)
         if data != refused_bytes:
             raise LedgerError(f"{display_name(log)}: {path.name} was changed by another process, which has continued the log")
         cited, head = _cited(data), ledger.head(log)
@@ -94,6 +92,16 @@ def continue_log(ledger: Ledger, log: str, reason: str) -> Continuation:
         if record.number != ledger.number(log):
             Recorder(ledger, log).append(head.size, [encode(record)])
     return Continuation(record, refusal, evidence, origin_of(guard.files.instance, log, record.number))
+
+
+def _refused(ledger: Ledger, log: str, path: Path) -> bytes:
+    """The checkpoint file that the boot rule refuses; without one, a sentence that says whose checkpoints are missing."""
+    with translated(str(path)):
+        if path.exists():
+            return path.read_bytes()
+    owner = ledger.guard.ownership.recorded(log)
+    whose = f"was signed with the key {owner.key}, its checkpoints were in {owner.checkpoints}" if owner else "names no key"
+    return f"{log}: this home had no checkpoint; the database {whose}\n".encode()
 
 
 def _cited(data: bytes) -> Checkpoint:

@@ -53,6 +53,17 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+def open_to_others(folder: Path) -> str:
+    """What to tell a person about a folder that other users can read; empty if they cannot, or it does not exist."""
+    try:
+        mode = folder.stat().st_mode & 0o777
+    except OSError:
+        return ""
+    if not mode & 0o077:
+        return ""
+    return f"{folder}: other users of this machine can read it (mode {mode:o}); if they should not, run `chmod -R go= {folder}`"
+
+
 @contextmanager
 def locked(path: Path, patience_s: float | None = None) -> Iterator[None]:
     """Hold a lock between processes and threads; it is released at the latest when the process ends.

@@ -17,8 +17,9 @@ from ledger.formats.checkpoint import Checkpoint
 from ledger.formats.merkle import Frontier, leaf_hash
 from ledger.store.checkpoint_files import WAY_OUT, CheckpointFiles, Key
 from ledger.store.files import locked, make_folder
+from ledger.store.ownership import Ownership
 from ledger.store.statements import entries
-from ledger.store.tables import display_name, reading, translated
+from ledger.store.tables import Databases, display_name, reading, translated
 from schemas.errors import BootRefused, DamagedError, LedgerError, StoreUnavailable
 
 SPACING_S = 0.5  # between two rounds of checkpoints; a round takes a few flushes, so checkpoints follow within a second
@@ -49,21 +50,28 @@ class Readable(Protocol):
     def bytes_of(self, log: str, index: int, leaf: bytes, payload: bytes) -> bytes:
         """An entry's bytes, from the database or the archive."""
 
+    def logs(self) -> tuple[str, ...]:
+        """Names of the logs that have entries."""
+
 
 class Guard:
     """Writes the checkpoints of one ledger in a separate thread, and admits appends.
 
     Args:
         ledger: The ledger to guard.
+        stores: Its databases.
         folder: Folder of the checkpoint files.
         instance: Part of every origin.
         clock: Monotonic seconds; sets the interval between checkpoints.
         signer: The private key; for a ledger that is only read, a function that finds the public key.
     """
 
-    def __init__(self, ledger: Readable, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key) -> None:
+    def __init__(
+        self, ledger: Readable, stores: Databases, folder: Path, *, instance: str, clock: Callable[[], float], signer: Key
+    ) -> None:
         self._ledger = ledger
         self.files = CheckpointFiles(folder, instance, signer)
+        self.ownership = Ownership(stores, self.files, ledger.logs)
         self._clock = clock
         self._checked: dict[str, Frontier] = {}  # per admitted log: the entries read back and hashed by this process
         self._grown: set[str] = set()
@@ -169,6 +177,8 @@ class Guard:
             DamagedError: the database contradicts itself, so it cannot be continued.
         """
         path = self.path(log)
+        with translated(str(path)):
+            make_folder(path.parent)
         with self._writing, translated(str(path)), locked(path.with_suffix(".lock"), PATIENCE_S):
             checked = Frontier()
             self._read_back(log, checked, self._ledger.frontier(log))
@@ -177,6 +187,7 @@ class Guard:
                 yield
                 self._read_back(log, checked, self._ledger.frontier(log))
                 self.files.write(log, self._number(log), checked.size, checked.root())
+                self.ownership.take_over(log)
             except BaseException:
                 del self._checked[log]
                 raise
@@ -194,6 +205,7 @@ class Guard:
         with translated(str(self.files.folder)):
             make_folder(self.files.folder)
         known = self.read(log)
+        self.ownership.require(log)
         stored = self._ledger.frontier(log)
         checked = Frontier()
         cosigned = self.cosigned(log)
@@ -210,6 +222,7 @@ class Guard:
             self._grown.add(log)
         elif stored.root() != checked.root():
             raise BootRefused(f"{display_name(log)}: the stored root at size {stored.size} contradicts the stored entries. {REPAIR}")
+        self.ownership.claim(log)
         self._checked[log] = checked
 
     def _agreed(self, log: str, known: Checkpoint, size: int, name: str) -> Frontier:

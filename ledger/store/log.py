@@ -6,6 +6,7 @@ the boot rule are in `ledger.store.guard`; `ledger.check.verify` checks that the
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar, cast, overload
@@ -17,7 +18,8 @@ from ledger.store import statements
 from ledger.store.archive import Archive, is_archived, missing
 from ledger.store.checkpoint_files import Key
 from ledger.store.guard import Guard
-from ledger.store.tables import Databases, PostgresDatabases, SqliteDatabases, database_engine, display_name, reading, writing
+from ledger.store.holding import hold
+from ledger.store.tables import Databases, PostgresDatabases, SqliteDatabases, database_engine, display_name, reading, unhurried, writing
 from ledger.store.wakeups import Wakeup, open_wakeup
 from schemas.errors import VERIFY_LEDGER, ContractError, DamagedError, DivergenceError, ExpectedSizeError, NotFound
 from schemas.records.record_codec import decode, place_in
@@ -107,7 +109,7 @@ class Ledger:
         self._stores = stores
         self._ids: dict[str, int] = {}
         self.archive: Archive | None = None  # holds the bytes of old entries; set by the code that opens the ledger
-        self.guard = Guard(self, checkpoints_dir, instance=instance, clock=clock, signer=signer)
+        self.guard = Guard(self, stores, checkpoints_dir, instance=instance, clock=clock, signer=signer)
 
     # --- append ---------------------------------------------------------------------------------
 
@@ -296,6 +298,18 @@ class Ledger:
         record = self.find(log, LogContinued)
         return record.number if record is not None else 1
 
+    def held(self, log: str, who: str, patience_s: float) -> AbstractContextManager[None]:
+        """Be the only process that forecasts into a log, until the end of the context or of this process.
+
+        Args:
+            log: Name of the log.
+            who: Description of this process, shown to others that want to hold the log.
+            patience_s: How long to wait for another process; it may be ending.
+        Raises:
+            BootRefused: another process holds it; the text says which.
+        """
+        return hold(self._stores, log, who, patience_s)
+
     def wakeup(self, *logs: str) -> Wakeup:
         """What tells that one of some logs may have grown, for `ledger.views.follow`; close it before the ledger."""
         return open_wakeup(self._stores, logs)
@@ -357,7 +371,7 @@ class Ledger:
     def shrink(self, log: str) -> None:
         """Return the space of removed payloads to the disk; this blocks writers of the database."""
         engine, _ = self.opened(log)
-        with reading(engine, log) as connection:
+        with unhurried(engine, log) as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("VACUUM")
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

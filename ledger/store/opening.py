@@ -3,13 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.store.archive import Archive, blobs_at
-from ledger.store.blobs import Blobs
+from ledger.store.archive import Archive, with_archive
+from ledger.store.blobs import Blobs, DatabaseBlobs, FileBlobs
 from ledger.store.checkpoint_files import Key
-from ledger.store.log import Ledger, open_database, open_embedded
+from ledger.store.limits import WRITING, Limits
+from ledger.store.log import Ledger, open_embedded
+from ledger.store.tables import PostgresDatabases, database_engine
 
 
-def open_ledger(home: Path, database: str, archive: str, *, instance: str, clock: Callable[[], float], signer: Key) -> tuple[Ledger, Blobs]:
+def open_ledger(
+    home: Path,
+    database: str,
+    archive: str,
+    *,
+    instance: str,
+    clock: Callable[[], float],
+    signer: Key,
+    limits: Limits = WRITING,
+) -> tuple[Ledger, Blobs]:
     """The ledger and the blobs of an instance; close both.
 
     Args:
@@ -19,13 +30,18 @@ def open_ledger(home: Path, database: str, archive: str, *, instance: str, clock
         instance: Part of every log's origin.
         clock: Monotonic seconds; spaces the checkpoints.
         signer: Signs the checkpoints; who only reads gives what finds the public key.
+        limits: Of the connections to PostgreSQL.
     Raises:
         UsageError: the address is not PostgreSQL's.
         StoreUnavailable: the server does not answer.
     """
+    blobs: Blobs
     if database:
-        ledger = open_database(database, home / "checkpoints", instance=instance, clock=clock, signer=signer)
+        engine = database_engine(database, limits)  # One pool for both: the server's connections are few.
+        ledger = Ledger(PostgresDatabases(engine), home / "checkpoints", instance=instance, clock=clock, signer=signer)
+        blobs = DatabaseBlobs(engine)
     else:
         ledger = open_embedded(home, instance=instance, clock=clock, signer=signer)
+        blobs = FileBlobs(home / "blobs")
     ledger.archive = Archive(Path(archive)) if archive else None
-    return ledger, blobs_at(home, database, archive)
+    return ledger, with_archive(blobs, archive)

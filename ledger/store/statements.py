@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import Select
 
 from ledger.formats.merkle import TILE_HEIGHT, Frontier
-from ledger.store.tables import ENTRIES, LOGS, NODES
+from ledger.store.tables import ENTRIES, LOGS, NODES, OWNER
 
 CHANNEL = "ridecast_log"  # on which PostgreSQL tells the names of logs that grew
 
@@ -23,6 +23,18 @@ class EntryValues(TypedDict):
     subject: str
     leaf: bytes
     payload: bytes
+
+
+class Owner(NamedTuple):
+    """Who signs the ledger of a database.
+
+    Attributes:
+        key: Its verifier key, as text.
+        checkpoints: The folder of its checkpoints.
+    """
+
+    key: str
+    checkpoints: str
 
 
 @cache
@@ -96,6 +108,20 @@ def extent() -> Select[int, bytes, int, int]:
     count = sa.select(sa.func.count()).where(mine).scalar_subquery()
     largest = sa.select(sa.func.coalesce(sa.func.max(ENTRIES.c.index), -1)).where(mine).scalar_subquery()
     return sa.select(LOGS.c.size, LOGS.c.frontier, count, largest).where(LOGS.c.name == sa.bindparam("name"))
+
+
+def owner(connection: Connection) -> Owner | None:
+    """Who signs the ledger of a database; None if no owner is recorded."""
+    row = connection.execute(sa.select(OWNER.c.key, OWNER.c.checkpoints)).one_or_none()
+    return Owner(row.key, row.checkpoints) if row is not None else None
+
+
+def own(connection: Connection, claimed: Owner, *, replace: bool) -> None:
+    """Record the owner of a database; without `replace` only if it has none."""
+    if replace:
+        connection.execute(sa.delete(OWNER))
+    insert = sqlite.insert(OWNER) if connection.dialect.name == "sqlite" else postgresql.insert(OWNER)
+    connection.execute(insert.on_conflict_do_nothing(), {"id": 1, "key": claimed.key, "checkpoints": claimed.checkpoints})
 
 
 def lock_log(connection: Connection, log: str) -> tuple[int, Frontier]:

@@ -19,7 +19,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.files import locked, make_folder, sync_folder
-from schemas.errors import AccessRefused, DamagedError, StoreUnavailable, UsageError
+from ledger.store.limits import WRITING, Limits, notice_silence
+from ledger.store.tls import postgres_url, secured, server_error
+from schemas.errors import AccessRefused, DamagedError, StoreUnavailable
 
 METADATA = sa.MetaData()
 
@@ -65,10 +67,18 @@ BLOBS = sa.Table(
     sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
 )
 
-CONNECT_TIMEOUT_S = 10  # a running server answers in milliseconds
+OWNER = sa.Table(
+    "owner",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # always 1: a database has one ledger
+    sa.Column("key", sa.Text, nullable=False),  # verifier key of who signs its checkpoints
+    sa.Column("checkpoints", sa.Text, nullable=False),  # the folder that has them, on the machine that wrote this row
+)
+
 BUSY_TIMEOUT_S = 30  # how long a writer waits for another; appending a close takes milliseconds
-POOL_CONNECTIONS = 5
-OVERFLOW_CONNECTIONS = 45  # Starlette runs up to 40 threads
+POOL_CONNECTIONS = 5  # kept open while idle
+OVERFLOW_CONNECTIONS = 45  # of SQLite; Starlette runs up to 40 threads
+SHRINK_S = 86_400.0  # rewriting a large table takes hours
 # SQLite's error messages for a damaged file; missing tables and columns count, as they are created when a file is opened.
 DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode to UTF-8", "unsupported file format", "already exists")
 # PostgreSQL's codes for credentials that it does not accept (class 28), and for rights that do not suffice (42501).
@@ -89,6 +99,10 @@ ADVICE = (
     (
         ("Connection reset", "Connection refused", "Broken pipe", "network error", "57P0"),
         "the database connection was lost: check that the database is running, then try again; no acknowledged data is lost",
+    ),
+    (
+        ("timed out", "57014", "no answer within"),
+        "the database does not answer in time: check that it is running and reachable, then try again; no acknowledged data is lost",
     ),
     (
         ("database is locked", "lock timeout", "55P03"),
@@ -179,29 +193,17 @@ def display_name(log: str) -> str:
     return log.replace("/", " ")
 
 
-def database_engine(url: str) -> Engine:
+def database_engine(url: str, limits: Limits = WRITING) -> Engine:
     """An engine for PostgreSQL; creates missing tables.
 
     Args:
-        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+        url: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with TLS as its query says (`ledger.store.tls`).
+        limits: Of its connections; a call that exceeds them raises StoreUnavailable, and its connection is dropped.
     Raises:
-        UsageError: not the address of a PostgreSQL database.
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
         StoreUnavailable: the server does not answer, or refuses the connection.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
-        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
-    engine = sa.create_engine(
-        f"postgresql+pg8000://{rest}",
-        pool_size=POOL_CONNECTIONS,
-        max_overflow=OVERFLOW_CONNECTIONS,
-        pool_timeout=BUSY_TIMEOUT_S,
-        skip_autocommit_rollback=True,
-        hide_parameters=True,
-    )
-    event.listen(engine, "handle_error", _mark_disconnect)
-    event.listen(engine, "do_connect", _connect_at_once)
-    event.listen(engine, "connect", _prepare_postgres)
+    engine = _postgres_engine(postgres_url(url), limits)
     with translated("database"), _disposed_on_failure(engine), engine.begin() as connection:
         # Without the lock, two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
@@ -221,11 +223,39 @@ def _disposed_on_failure(engine: Engine) -> Iterator[None]:
         raise
 
 
+def _postgres_engine(url: str | sa.URL, limits: Limits) -> Engine:
+    engine = sa.create_engine(
+        url,
+        pool_size=min(POOL_CONNECTIONS, limits.connections),
+        max_overflow=max(0, limits.connections - POOL_CONNECTIONS),
+        pool_timeout=limits.answer_s,
+        skip_autocommit_rollback=True,
+        hide_parameters=True,
+    )
+
+    def connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
+        return connect_postgres(parameters, limits)[1]
+
+    def prepare(connection: object, _record: object) -> None:
+        # The server gives up first, so that it does not go on with a statement that nobody waits for. Without the lock's
+        # timeout, a writer suspended inside a transaction would block all others without an error that names the cause.
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute(f"SET statement_timeout = {int(900 * limits.answer_s)}")
+        cursor.execute(f"SET lock_timeout = {int(1000 * min(BUSY_TIMEOUT_S, 0.8 * limits.answer_s))}")
+        cursor.close()
+        connection.commit()  # type: ignore[attr-defined]
+
+    event.listen(engine, "handle_error", _mark_disconnect)
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
 def _open_sqlite(path: Path) -> Engine:
     with translated(path.name):
         make_folder(path.parent)
         engine = sa.create_engine(
-            f"sqlite:///{path}",
+            sa.URL.create("sqlite", database=str(path)),  # A path in a text would end at a ? or a #.
             isolation_level="AUTOCOMMIT",  # Reads need no transaction; `writing` starts one with BEGIN IMMEDIATE.
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
             pool_size=POOL_CONNECTIONS,
@@ -235,7 +265,7 @@ def _open_sqlite(path: Path) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         # Unlike other statements, the switch to WAL does not wait for a busy database.
         with locked(path.parent / ".lock"), engine.connect() as connection:
-            METADATA.create_all(connection, tables=[LOGS, ENTRIES, NODES])
+            METADATA.create_all(connection, tables=[LOGS, ENTRIES, NODES, OWNER])
             sync_folder(path.parent)
     return engine
 
@@ -247,43 +277,43 @@ def _prepare_sqlite(connection: object, _record: object) -> None:
     cursor.close()
 
 
-def _prepare_postgres(connection: object, _record: object) -> None:
-    # Without a timeout, a writer suspended inside a transaction would block all others without an error.
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
-    cursor.close()
-    connection.commit()  # type: ignore[attr-defined]
-
-
-def _connect_at_once(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
-    return connect_postgres(parameters)[1]
-
-
-def connect_postgres(parameters: Mapping[str, Any]) -> tuple[socket.socket, pg8000.legacy.Connection]:
+def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) -> tuple[socket.socket, pg8000.legacy.Connection]:
     """A connection of pg8000 and its socket, which does not delay the end of a large statement.
+
+    Each wait for the server is limited: a call that exceeds the limit raises TimeoutError and leaves the connection unusable.
 
     Raises:
         StoreUnavailable: no server answers at the address.
     """
     host, port = parameters.get("host") or "localhost", int(parameters.get("port") or 5432)
     try:
-        connected = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
-        connected.settimeout(None)
+        connected = socket.create_connection((host, port), limits.connect_s)
         # pg8000 leaves Nagle's algorithm on: the tail of a statement waits for a delayed acknowledgement, 44 ms on loopback.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        notice_silence(connected, limits)
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
     try:
-        return connected, pg8000.legacy.Connection(**parameters, sock=connected)
-    except BaseException:
+        connected, left = secured(connected, host, port, parameters)
+        connection = pg8000.legacy.Connection(**left, sock=connected)
+        connected.settimeout(limits.answer_s)
+        return connected, connection
+    except TimeoutError as cause:
         connected.close()
+        text = f"no answer within {limits.connect_s:g} s"
+        raise StoreUnavailable(f"database {host}:{port}: {text}{advice(text)}") from cause
+    except BaseException as error:
+        connected.close()
+        told = server_error(error)
+        if told is not None and told is not error:
+            raise told from error
         raise
 
 
 def _mark_disconnect(context: sa.engine.ExceptionContext) -> None:
     # 57P01..57P03: the server is shutting down or starting up. SQLAlchemy only detects pg8000's network errors.
-    if "57P0" in str(context.original_exception):
+    # After a timeout the answer may still come: the connection must not be used for another statement.
+    if isinstance(context.original_exception, OSError) or "57P0" in str(context.original_exception):
         context.is_disconnect = True
 
 
@@ -294,6 +324,21 @@ def reading(engine: Engine, what: str) -> Iterator[Connection]:
         if engine.dialect.name != "sqlite":
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
+
+
+@contextmanager
+def unhurried(engine: Engine, what: str) -> Iterator[Connection]:
+    """As `reading`, for maintenance that takes hours."""
+    if engine.dialect.name == "sqlite":
+        with reading(engine, what) as connection:
+            yield connection
+        return
+    patient = _postgres_engine(engine.url, Limits(WRITING.connect_s, SHRINK_S, 1))
+    try:
+        with reading(patient, what) as connection:
+            yield connection
+    finally:
+        patient.dispose()
 
 
 @contextmanager

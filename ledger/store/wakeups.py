@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
+from ledger.store.limits import LISTENING
 from ledger.store.statements import CHANNEL
 from ledger.store.tables import Databases, connect_postgres
 from schemas.errors import RidecastError
@@ -152,7 +153,8 @@ class Notifications:
 
     def _listen(self) -> bool:
         try:
-            self._socket, self._connection = connect_postgres(self._engine.dialect.create_connect_args(self._engine.url)[1])
+            parameters = self._engine.dialect.create_connect_args(self._engine.url)[1]
+            self._socket, self._connection = connect_postgres(parameters, LISTENING)
             self._connection.execute_simple(f"LISTEN {CHANNEL}")
         except (RidecastError, *BROKEN):
             self.close()

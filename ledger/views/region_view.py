@@ -17,6 +17,7 @@ from schemas.events.rides import Int64s, UInt64s
 from schemas.records.count_table import from_table, tables_of
 from schemas.records.record_codec import decode
 from schemas.records.records import (
+    CountTable,
     ForecastIssued,
     PartitionCut,
     Record,
@@ -43,6 +44,7 @@ SCORE_SUMS = (
 )
 
 Columns = tuple[UInt64s, Int64s]  # cells ascending, counts
+Tables = tuple[tuple[CountTable, ...], tuple[CountTable, ...]]  # counts, corrections
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ class RegionView:
         self._scores: deque[SlotScored] = deque(maxlen=self.kept_slots * len(region.measures))
         self._issues: dict[tuple[str, int], Stored[ForecastIssued]] = {}
         self._history: dict[str, tuple[Int64s, UInt64s, Int64s]] | None = None
-        self.lock = threading.RLock()  # hold it to read several totals and sums consistently
+        self.lock = threading.RLock()  # hold it to read several totals and sums consistently; held only for moments
+        self._reading = threading.Lock()  # held while a store is read, which may hang
 
     # --- following the log ---
 
@@ -123,13 +126,16 @@ class RegionView:
         Returns:
             False if the log was rolled back or continued under another origin: this view no longer matches the log.
         """
-        with self.lock:  # Taken before the check: else another thread may fold further, and the log would seem rolled back.
+        with self._reading:  # Taken before the check: else another thread may fold further, and the log would seem rolled back.
             for batch in self._follower.catch_up(PAGE_ENTRIES):
                 if batch.change is not Change.NONE:
                     return False
-                for stored in batch.entries:
-                    self._take(stored)
-                self._follower.move(batch.next)
+                # Blobs are read before the lock is taken, so that readers never wait for a store.
+                closed = {stored.index: self._read_close(stored.record) for stored in batch.entries if holds(stored, SlotClosed)}
+                with self.lock:
+                    for stored in batch.entries:
+                        self._take(stored, closed)
+                    self._follower.move(batch.next)
         return True
 
     @property
@@ -137,17 +143,20 @@ class RegionView:
         """How many entries of the log are folded here."""
         return self._follower.place.index
 
-    def _take(self, stored: Stored[Record]) -> None:
+    def _read_close(self, record: SlotClosed) -> tuple[SlotClosed, Tables]:
+        return record, tables_of(record, self._blobs.get)
+
+    def _take(self, stored: Stored[Record], closed: dict[int, tuple[SlotClosed, Tables]]) -> None:
         if holds(stored, ForecastIssued) and stored.slot is not None:
             self._issues[stored.subject, stored.slot] = stored
             self._issues.pop((stored.subject, stored.slot - self.kept_slots), None)
-        elif holds(stored, SlotClosed):
-            self._close(stored.index, stored.record)
+        elif stored.index in closed:
+            self._close(stored.index, *closed[stored.index])
         elif holds(stored, SlotScored):
             self._score(stored.record)
 
-    def _close(self, index: int, record: SlotClosed) -> None:
-        counts, corrections = tables_of(record, self._blobs.get)
+    def _close(self, index: int, record: SlotClosed, tables: Tables) -> None:
+        counts, corrections = tables
         facts = SlotFacts(record.slot, index, SlotStatus(record.status), {table.measure: from_table(table)[1:] for table in counts})
         facts.rides = sum(int(column.sum()) for _, column in facts.counts.values())
         self._slots.append(facts)
@@ -215,7 +224,7 @@ class RegionView:
 
     def bootstrapped_rides(self, measure: str, cell: int, start: int, stop: int) -> list[tuple[int, int]]:
         """(slot, rides) of a cell in slots [start, stop) of the bootstrapped history, where there were any."""
-        with self.lock:
+        with self._reading:
             if self._history is None:  # Read once, on first use: a month of a city takes 20 MB.
                 self._history = self._read_history()
         if measure not in self._history:

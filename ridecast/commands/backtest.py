@@ -1,12 +1,13 @@
 """`ridecast backtest`: compares served forecasts with simple baselines on past rides."""
 
+import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ridecast import options
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 @click.option("--train-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which training ends and the test begins.")
 @click.option("--test-until", required=True, metavar="YYYY-MM-DD", help="Local midnight at which the test ends.")
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows to this file, and a plot beside it."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the rows to this file; with matplotlib, a plot too.",
 )
 @click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
@@ -43,27 +47,30 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
     from schemas.settings import parse_rides
 
     settings = options.settings_of(rides=rides)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     first, last = (options.date_of(name, day) for name, day in (("--train-until", train_until), ("--test-until", test_until)))
     asked = (last - first).days * 1440 // region.slot_min
     parse_rides(settings.rides)
     columns = (
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} slots"),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with progress_bars(*columns) as progress:
-        task = progress.add_task("starting", total=1)
+        task = progress.add_task("starting", total=1.0)
         result = backtest(
             settings,
             region,
-            open_rides(settings.rides),
+            open_rides(settings.rides, settings.rides_client),
             train_until,
             test_until,
             home=home,
-            on_step=lambda step: progress.update(task, description=step),
-            on_slot=lambda done, total: progress.update(task, completed=done, total=total),
+            on_step=lambda step: progress.update(task, description=step, completed=0.0),
+            on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
+            on_part=lambda share: progress.update(task, completed=min(share, 0.999)),
         )
     for measure, rows in result.rows.items():
         # Narrow enough for a terminal of 80 columns: names must not be truncated.
@@ -80,12 +87,14 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
         days = result.test_slots * region.slot_min / 1440
         click.echo(f"ridecast: the rides end before --test-until {test_until}: {days:,.1f} days were tested", err=True)
     if json_path is not None:
-        write_result(result, json_path)
-        click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
+        if write_result(result, json_path):
+            click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
+        else:
+            click.echo(f"written: {json_path}; for a plot beside it install matplotlib: pip install 'ridecast[plot]'")
 
 
-def write_result(result: "BacktestResult", path: Path) -> None:
-    """The rows as JSON, and a plot of them beside it."""
+def write_result(result: "BacktestResult", path: Path) -> bool:
+    """The rows as JSON, and a plot of them beside it if matplotlib is installed; returns whether it is."""
     first = next(iter(result.rows.values()))
     document = {
         "region": result.region,
@@ -99,7 +108,10 @@ def write_result(result: "BacktestResult", path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
     plot_result(result, path.with_suffix(".png"))
+    return True
 
 
 def plot_result(result: "BacktestResult", path: Path) -> None:

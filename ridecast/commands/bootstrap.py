@@ -26,12 +26,12 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
     from schemas.settings import parse_rides
 
     settings = options.settings_of(home=home, rides=rides)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     slot_of_midnight(region, until)  # a wrong date is reported before the rides are opened
     source = None
     if not no_history:
         parse_rides(settings.rides)
-        source = open_rides(settings.rides)
+        source = open_rides(settings.rides, settings.rides_client)
         source.partitions()  # missing rides are reported before a home is created
     stores = open_stores(settings)
     try:

@@ -3,6 +3,7 @@
 import json
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,6 +13,9 @@ from ridecast import options
 from ridecast.home_lock import lock_home
 from schemas.errors import UsageError
 from schemas.regions import Region
+
+if TYPE_CHECKING:
+    from dataflows.connectors.trips.time_formats import TimeRules
 
 HISTORY_DAYS = 21
 FAST_DAYS = 2
@@ -27,6 +31,8 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @click.option("--rides", "trips", metavar="TRIPS", help="Your own trips (Parquet or CSV) instead of a simulated city.")
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the region of the trips]")
 @click.option("--timezone", metavar="ZONE", help="Time zone of your trips, if their region is not built in.")
+@click.option("--time-format", metavar="FORMAT", help="How your trips write times, as for `ridecast import`.  [default: found out]")
+@click.option("--day-first/--month-first", "day_first", default=None, help="Order of dates such as 4/5/2014.  [default: found out]")
 @click.option(
     "--home", metavar="DIR", help="Directory of all data; run again to resume. [default: demo; with --rides demo-<name of the file>]"
 )
@@ -53,6 +59,8 @@ def command(
     trips: str | None,
     region_name: str | None,
     timezone: str | None,
+    time_format: str | None,
+    day_first: bool | None,
     home: str | None,
     api_port: int | None,
     speedup: float,
@@ -83,14 +91,15 @@ def command(
     if not until_end:
         bind(settings.api_host, settings.api_port).close()  # a used port is reported now, not after training
     lock = ctx.with_resource(lock_home(folder, "ridecast demo"))
-    name = _region(folder, trips, region_name, timezone)
-    region = options.region_of(name)
+    written = {"time_format": time_format, "day_first": day_first}
+    name = _region(folder, trips, region_name, timezone, importing.time_rules_of(time_format, day_first, timezone))
+    region = options.new_region_of(name)
 
     console.rule("1  rides")
     past, live = folder / "past", folder / "rides"
     try:
         if trips:
-            ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone)
+            ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone, **written)
         else:
             ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
     except OtherOrigin as cause:
@@ -126,7 +135,7 @@ def home_of(trips: str | None) -> str:
     return f"demo-{Path(trips).name.split('.')[0]}" if trips else "demo"
 
 
-def _region(folder: Path, trips: str | None, region_name: str | None, timezone: str | None) -> str:
+def _region(folder: Path, trips: str | None, region_name: str | None, timezone: str | None, rules: "TimeRules | None" = None) -> str:
     """The region's name or file: as given, as chosen before, or found from the trips."""
     if region_name:
         return region_name
@@ -135,12 +144,12 @@ def _region(folder: Path, trips: str | None, region_name: str | None, timezone: 
     chosen = folder / "region.json"
     if chosen.exists():
         return str(chosen)
-    found = _region_of_trips(Path(trips), timezone)
+    found = _region_of_trips(Path(trips), timezone, rules)
     write_durably(chosen, found.to_json().encode())  # Trusted when it exists, so it must never be partly written.
     return str(chosen)
 
 
-def _region_of_trips(path: Path, timezone: str | None) -> Region:
+def _region_of_trips(path: Path, timezone: str | None, rules: "TimeRules | None") -> Region:
     """The built-in region that contains most of the trips, or a new one around them."""
     from dataclasses import replace
 
@@ -148,12 +157,12 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
 
     from dataflows.connectors.trips.files import ColumnNames, read_trips
     from dataflows.connectors.trips.rides import to_trips
+    from dataflows.connectors.trips.zones import zone_at
     from schemas.events.cells import inside
     from schemas.regions import RegionId, load_region, shipped_regions
 
-    rides = to_trips([read_trips(path, ColumnNames(None, None, None, None, timezone), timezone or "UTC")])
-    if not len(rides.lat):
-        raise UsageError(f"{path}: expected trips with times and coordinates, found none")
+    # Only the places are used, so local times may be read in any zone; UTC has no hours that are missing or occur twice.
+    rides = to_trips([read_trips(path, ColumnNames(timezone=timezone), "UTC")], rules)
     for name in shipped_regions():
         region = load_region(name)
         if inside(region.polygon, rides.lat, rides.lon).mean() > 0.5:
@@ -162,7 +171,11 @@ def _region_of_trips(path: Path, timezone: str | None) -> Region:
     corners = tuple(
         (round(float(lat), 3), round(float(lon), 3)) for lat, lon in ((south, west), (south, east), (north, east), (north, west))
     )
-    return Region(RegionId("mine"), timezone or "UTC", corners, measures=("pickups",))
+    zone = timezone
+    if zone is None:
+        zone = zone_at(float(np.median(rides.lat)), float(np.median(rides.lon)))
+        click.echo(f"ridecast: {path}: no time zone given, using that of its places, {zone}; --timezone sets another", err=True)
+    return Region(RegionId("mine"), zone, corners, measures=("pickups",))
 
 
 def _plan(past: Path, region: Region) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -15,8 +16,12 @@ from ridecast.home_lock import lock_home
 from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
 from schemas.errors import RidecastError, StoreUnavailable
+from schemas.events.tally import Totals
 from schemas.regions import Region
 from schemas.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from ridecast.intake_report import IntakeReport
 
 REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
 
@@ -75,6 +80,7 @@ def run_region(
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.regions import last_run
+    from ridecast.intake_report import IntakeReport
     from ridecast.logs import Reporter
     from ridecast.notify import ServiceSocket
     from ridecast.relay import Relay, traceback_wanted
@@ -84,7 +90,7 @@ def run_region(
 
     region = options.region_of(region_name)
     parse_rides(settings.rides)
-    source = open_rides(settings.rides)
+    source = open_rides(settings.rides, settings.rides_client)
     check_servers(settings)
     try:
         stores = open_stores(settings)
@@ -112,7 +118,9 @@ def run_region(
         check_held(plan, bounds)
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
-        line = ProgressLine(region, watch, ahead)
+        proven = plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot
+        intake = IntakeReport(settings.home, [plan.region], reporter.warning, proven=proven)
+        line = ProgressLine(region, watch, ahead, intake)
         known = LastKnown(line.text, "starting ...")
         supervisor = Supervisor(
             {**environment_of(settings), **(extra or {})},
@@ -141,11 +149,12 @@ def run_region(
         try:
             with screen:
                 supervisor.run(show)
+            reporter.info(known.end(line.summary))
+            intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
         except RidecastError as error:
             known.end(line.text)
             reporter.error(str(error))
             sys.exit(error.exit_code)  # it is reported, in the format of all that the run reports
-        reporter.info(known.end(line.summary))
     finally:
         stores.close()
         source.close()
@@ -161,7 +170,9 @@ def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that gives children the same settings."""
-    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in SETTINGS}
+    # Who gave a secret in a file does not want it in an environment: children read the file again.
+    rows = [setting for setting, source in zip(SETTINGS, settings.sources, strict=True) if source != setting.file_variable]
+    chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in rows}
     ours = {*chosen, *VARIABLES}  # the service manager hears from this process alone
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -186,13 +197,16 @@ class ProgressLine:
         region: The region that runs.
         watch: Source of the figures.
         ahead: The work of a bounded run: partition -> (first offset, end); else None.
+        intake: What was read, also before the first slot closes.
     """
 
-    def __init__(self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None) -> None:
+    def __init__(
+        self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None, intake: "IntakeReport | None" = None
+    ) -> None:
         from ledger.views.progress import ProgressWatch
 
         assert isinstance(watch, ProgressWatch)
-        self._region, self._watch, self._ahead = region, watch, ahead
+        self._region, self._watch, self._ahead, self._intake = region, watch, ahead, intake
         self._started = time.monotonic()
         self._last = (self._started, 0)
         self._rate = 0.0
@@ -206,8 +220,11 @@ class ProgressLine:
             return self._text
         self._looked = now
         [progress] = self._watch.look()
+        if self._intake is not None:
+            self._intake.look()
         if progress.slot < 0:
-            self._text = f"{self._region.id}: waiting for the first slot to close"
+            read = self._intake.words(self._region.id) if self._intake is not None else ""
+            self._text = f"{self._region.id}: waiting for the first slot to close" + (f"; {read}" if read else "")
             return self._text
         at, events = self._last
         if now - at >= 2.0:
@@ -224,7 +241,10 @@ class ProgressLine:
         [progress] = self._watch.look()
         seconds = time.monotonic() - self._started
         error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        read = self._intake.totals(self._region.id) if self._intake is not None else Totals()
+        # What was read counts, not only what is in closed slots: where everything is rejected, no slot closes.
+        events, rejected = max(progress.events, read.received), max(progress.rejected, read.refused)
         return (
-            f"{self._region.id}: {progress.slots:,} slots closed, {progress.events:,} events ({progress.rides:,} rides counted, "
-            f"{progress.corrections:,} of them corrections, {progress.rejected:,} rejected) in {seconds:.1f} s{error}"
+            f"{self._region.id}: {progress.slots:,} slots closed, {events:,} events ({progress.rides:,} rides counted, "
+            f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}"
         )

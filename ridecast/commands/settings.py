@@ -16,6 +16,7 @@ def command(as_json: bool) -> None:
     """Show every setting with its value, default, unit, bounds and source.
 
     Set a setting with its variable (RIDECAST_API_PORT=8080) or, where a command has one, with its option.
+    A variable with _FILE at its end names a file with a password or an address that contains one.
     A malformed or out-of-bounds value ends with exit code 2 and the variable's name.
     """
     settings = Settings.from_env(os.environ)
@@ -30,7 +31,11 @@ def command(as_json: bool) -> None:
             }
             for row in settings.explain()
         }
-        click.echo(json.dumps({"settings": rows, "unknown": settings.unknown}, indent=2))
+        clients = {
+            name: {row.name: {"value": row.shown, "source": row.source} for row in properties}
+            for name, properties in (("kafka_client", settings.kafka_client), ("rides_client", settings.rides_client))
+        }
+        click.echo(json.dumps({"settings": rows, **clients, "unknown": settings.unknown}, indent=2))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("variable", no_wrap=True)
@@ -47,6 +52,9 @@ def command(as_json: bool) -> None:
         table.add_row(
             setting.variable, f"{row.shown} {setting.unit}".strip(), source, about, style=None if row.source == "default" else "bold"
         )
+    for whose, properties in (("Kafka client", settings.kafka_client), ("Kafka client of the rides", settings.rides_client)):
+        for given in properties if whose == "Kafka client" or properties != settings.kafka_client else ():
+            table.add_row(given.name, given.shown, given.source, f"property of the {whose}", style="bold")
     Console(highlight=False, markup=False).print(table)
     for name in settings.unknown:
         click.echo(f"{name} is not a Ridecast setting (typo?)", err=True)

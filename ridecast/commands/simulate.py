@@ -59,7 +59,7 @@ def command(
     from state.simulation.simulate import simulate_city
 
     ride_output.check_choice(out, kafka)
-    region = options.region_of(region_name)
+    region = options.new_region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     try:
         start_us = Calendar(region).first_slot(start) * region.slot_us
@@ -80,7 +80,8 @@ def command(
         click.echo(f"{out} already holds these rides; nothing to do.")
         return
     delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
-    opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(str(kafka), topic, append_to=append_to)
+    cluster = options.rides_cluster(str(kafka))
+    opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(cluster, topic, append_to=append_to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with progress_bars(*columns) as progress, opened as place:
         task = progress.add_task("days", total=days)

@@ -1,5 +1,6 @@
 """`ridecast status`: shows what a home holds."""
 
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,9 @@ def command(home: str | None) -> None:
     """
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
+    from ledger.views.online.refresh import state_of
     from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
+    from ridecast.intake_table import example_lines, intake_table
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -32,12 +35,14 @@ def command(home: str | None) -> None:
         regions = Table(
             "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
         )
+        definitions = []
         for name in regions_of(ledger):
             try:
                 boot = bootstrap_of(ledger, name)
             except NotFound:
                 continue
             region = defined_by(boot)
+            definitions.append(region)
             closed = ledger.find(region_log(name), SlotClosed)
             ends = ""
             if closed is not None:
@@ -55,6 +60,17 @@ def command(home: str | None) -> None:
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, state, "; ".join(champions))
         console = output_console()
         console.print(regions)
+        if (intake := intake_table(ledger, settings.home, definitions, time.time_ns() // 1000)) is not None:
+            console.print(intake)
+        for line in example_lines(settings.home):
+            console.print(line, markup=False, highlight=False)
+        if settings.redis:
+            from dataflows.stream.publish_process import open_online_store  # imports the broker's client too
+
+            store = open_online_store(settings)
+            assert store is not None  # there is a setting
+            for region in definitions:
+                console.print(f"online store, {region.id}: {state_of(ledger, store, region)}", markup=False, highlight=False)
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
             record = entry.record

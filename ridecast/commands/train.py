@@ -37,7 +37,7 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
     stores = open_stores(settings)
     try:
         with progress_bars() as progress:
-            task = progress.add_task("training", total=1.0)
+            task = progress.add_task("reading history", total=1.0)
             trained = train_region(
                 stores,
                 region,

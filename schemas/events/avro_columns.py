@@ -6,21 +6,25 @@ encoding them again gives the same bytes. Everything else is left to `schemas.ev
 which decides. Personal texts are skipped and never kept.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from schemas.events.measures import KINDS
-from schemas.events.rides import NO_TIME, Bools, Float64s, Int16s, Int64s, UInt8s, UInt64s
+from schemas.events.rides import NO_REGION, NO_TIME, OTHER_REGION, Bools, Float64s, Int16s, Int64s, UInt8s, UInt64s
 
 PAD = b"\x00" * 2048  # on invalid data, a cursor runs past the end by at most 6 texts of 129 bytes, 120 more, and one load
 ASCII_BYTES = 57  # number of flags that one load of 64 bits holds from any bit of its first byte
 MAX_ID_BYTES = 64
+MAX_REGION_BYTES = 32
+REGION_ID = re.compile(rb"[a-z][a-z0-9_-]{0,31}")  # as `schemas.regions` demands of a region's id
 
 U8, U64 = np.uint8, np.uint64
 _GOLDEN, _MIX, _LAST = U64(0x9E3779B97F4A7C15), U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)  # splitmix64's constants
 _MASK = (1 << 64) - 1
+_IN_REGION_ID = np.array([REGION_ID.fullmatch(b"a" + bytes([byte])) is not None for byte in range(256)])
 _LOW_BYTES = np.array([(1 << 8 * k) - 1 for k in range(9)], U64)  # k -> the k low bytes
 _LOW_BITS = np.array([(1 << k) - 1 for k in range(64)] + [_MASK] * 192, U64)  # k -> the k low bits
 
@@ -69,7 +73,7 @@ def read_columns(values: list[bytes], heads: tuple[bytes, ...], regions: tuple[b
     Args:
         values: n events, framed.
         heads: Possible headers of an event, at most 16 bytes each.
-        regions: Known region names; a row's region is the index here, -1 for any other.
+        regions: Known region names; a row's region is the index here, OTHER_REGION or NO_REGION.
     Returns:
         Columns of n rows, in order.
     """
@@ -122,17 +126,26 @@ def _hash_ids(cursor: "_Cursor", at: Int64s, sizes: Int64s, ok: Bools) -> UInt64
 
 
 def _region_index(cursor: "_Cursor", at: Int64s, sizes: Int64s, regions: tuple[bytes, ...]) -> Int16s:
-    found = np.full(len(at), -1, np.int16)
-    if not regions:
-        return found
-    words = cursor.words(at, max(1, -(-max(map(len, regions)) // 8)))
+    found = np.full(len(at), OTHER_REGION, np.int16)
+    words = cursor.words(at, max(1, -(-max(map(len, regions), default=1) // 8)))
     for index, name in enumerate(regions):
         same = sizes == len(name)
         for place in range(-(-len(name) // 8)):
             part = name[8 * place : 8 * place + 8]
             same &= words[:, place] & _LOW_BYTES[len(part)] == U64(int.from_bytes(part, "little"))
         found[same] = index
+    rows = np.flatnonzero(found == OTHER_REGION)
+    if len(rows):
+        found[rows[~_region_ids(cursor, at[rows], sizes[rows])]] = NO_REGION
     return found
+
+
+def _region_ids(cursor: "_Cursor", at: Int64s, sizes: Int64s) -> Bools:
+    """Which texts are ids of regions, as `REGION_ID` says."""
+    letters = _load(cursor.data, at, MAX_REGION_BYTES).reshape(len(at), MAX_REGION_BYTES)
+    inside = _IN_REGION_ID[letters] | (np.arange(MAX_REGION_BYTES) >= sizes[:, None])
+    first = letters[:, 0]
+    return inside.all(axis=1) & (sizes >= 1) & (sizes <= MAX_REGION_BYTES) & (first >= ord("a")) & (first <= ord("z"))
 
 
 class _Cursor:

@@ -16,10 +16,10 @@ import numpy as np
 from schemas.encoding.avro_files import AvroSchema, fingerprint, head, plain_parsed, released, without_logical_types
 from schemas.encoding.evolution import check
 from schemas.errors import ConfigError, ContractError
-from schemas.events.avro_columns import MAX_ID_BYTES, FastColumns, hash_id, read_columns
+from schemas.events.avro_columns import MAX_ID_BYTES, REGION_ID, FastColumns, hash_id, read_columns
 from schemas.events.measures import KINDS
 from schemas.events.ride_columns import EventColumns, RideFields, encode_blocks
-from schemas.events.rides import NO_TIME, RawBatch, Reason, Rejected, RideBatch
+from schemas.events.rides import NO_REGION, NO_TIME, OTHER_REGION, RawBatch, Reason, Rejected, RideBatch
 
 __all__ = ["Decoder", "EventColumns", "RideFields", "decode_slow", "encode_event", "encode_events", "event_columns_reference"]
 
@@ -207,7 +207,7 @@ def _put(columns: FastColumns, row: int, fields: RideFields, regions: tuple[byte
     columns.kind[row] = _KIND_INDEX[cast(str, fields["kind"])]
     columns.occurred_at_us[row] = cast(int, fields["occurred_at"])
     columns.event_logged_at_us[row] = NO_TIME if logged_at is None else logged_at
-    columns.region[row] = regions.index(region) if region in regions else -1
+    columns.region[row] = regions.index(region) if region in regions else OTHER_REGION if REGION_ID.fullmatch(region) else NO_REGION
     columns.lat[row] = cast(float, fields["lat"])
     columns.lon[row] = cast(float, fields["lon"])
     columns.bad_id[row] = not 0 < len(event_id) <= MAX_ID_BYTES
@@ -229,8 +229,9 @@ def _batch(raw: RawBatch, columns: FastColumns) -> RideBatch:
         lon=columns.lon,
         bad_id=columns.bad_id,
         bad_fare=columns.bad_fare,
+        by_broker=raw.by_broker,
     )
     if columns.ok.all():
         return batch
-    kept = {name: getattr(batch, name)[columns.ok] for name in RideBatch.__slots__ if name != "partition"}
-    return RideBatch(partition=raw.partition, **kept)
+    kept = {name: getattr(batch, name)[columns.ok] for name in RideBatch.__slots__ if name not in ("partition", "by_broker")}
+    return RideBatch(partition=raw.partition, **kept, by_broker=None if raw.by_broker is None else raw.by_broker[columns.ok])

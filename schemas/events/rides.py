@@ -14,6 +14,7 @@ Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
+OTHER_REGION, NO_REGION = -1, -2  # in `RideBatch.region`: the id of a region that is not counted; not an id
 NO_TIME = -1  # the message has no time of its own; times before 1970 are never valid here
 
 
@@ -21,7 +22,7 @@ class Reason(StrEnum):
     """Why a received event was rejected; the value is the rule's id in records and metrics."""
 
     UNDECODABLE = "undecodable"  # not an event of any known schema
-    UNKNOWN_REGION = "unknown_region"
+    UNKNOWN_REGION = "unknown_region"  # not the id of any region; by the rules of older logs, of any region that is not counted
     OUTSIDE_REGION = "outside_region"  # coordinates outside the region's polygon, or not numbers
     TIME_OUT_OF_BOUNDS = "time_out_of_bounds"  # occurred_at outside 2000 to 2100
     AHEAD_OF_LOG = "ahead_of_log"  # occurred_at more than skew_s after logged_at
@@ -33,8 +34,9 @@ class Uncounted(StrEnum):
     """Why an accepted event is not counted in any slot of a region."""
 
     OTHER_KIND = "other_kind"  # no measure of the region counts this kind of event
-    OTHER_REGION = "other_region"
+    OTHER_REGION = "other_region"  # a region that this run does not count, or another one that it does
     BEFORE_START = "before_start"  # the bootstrap already contains its slot
+    TOO_FAR_AHEAD = "too_far_ahead"  # its slot is further ahead of the first open slot than the bound `hold_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,22 @@ class RawBatch:
         offsets: int64[n], ascending; need not be contiguous.
         logged_at_us: int64[n], the log's time of each event, or NO_TIME (then the event's own field is used).
         values: n byte strings.
+        by_broker: bool[n], events whose log time is the broker's clock and not the producer's; None for none.
     """
 
     partition: int
     offsets: Int64s
     logged_at_us: Int64s
     values: list[bytes]
+    by_broker: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def part(self, rows: slice) -> "RawBatch":
+        """Some of the events."""
+        by_broker = None if self.by_broker is None else self.by_broker[rows]
+        return RawBatch(self.partition, self.offsets[rows], self.logged_at_us[rows], self.values[rows], by_broker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,10 @@ class RideBatch:
         kind: uint8[n], index into `schemas.events.measures.KINDS`.
         occurred_at_us: int64[n], UTC.
         logged_at_us: int64[n], UTC.
-        region: int16[n], index into the regions given to the decoder, -1 for any other name.
+        region: int16[n], index into the regions given to the decoder, OTHER_REGION or NO_REGION.
         lat, lon: float64[n], degrees, as received (may be NaN or invalid).
         bad_id, bad_fare: bool[n], broken rules on columns that are not kept.
+        by_broker: bool[n], events whose log time is the broker's clock and not the producer's; None for none.
     """
 
     partition: int
@@ -84,6 +94,7 @@ class RideBatch:
     lon: Float64s
     bad_id: Bools
     bad_fare: Bools
+    by_broker: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.offset)

@@ -1,7 +1,7 @@
 """Published messages: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
 
 import io
-from typing import cast
+from typing import NamedTuple, cast
 
 import fastavro
 import numpy as np
@@ -17,7 +17,8 @@ from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 DEMAND_FORECAST = "demand_forecast.v1"
 REJECT = "reject.v2"
 CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with unencrypted bytes
-CURSOR = "publish_cursor.v1"
+CURSOR = "publish_cursor.v2"
+ROOTLESS_CURSOR = "publish_cursor.v1"  # of the first releases
 BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
 
@@ -152,22 +153,35 @@ def decode_reject(value: bytes) -> Rejected:
 # --- ridecast.cursors ---------------------------------------------------------------------------------
 
 
-def encode_cursor(log: str, next_index: int) -> bytes:
-    """Value of a publishing position; its key is `log`."""
-    return _encode(CURSOR, {"log": log, "next_index": next_index})
+class Cursor(NamedTuple):
+    """How far a log is published.
+
+    Attributes:
+        next_index: Index of the first entry that is not published yet.
+        root: Root of the log's tree at that size; empty in cursors of earlier releases.
+    """
+
+    next_index: int
+    root: bytes = b""
 
 
-def decode_cursor(value: bytes) -> tuple[str, int]:
-    """(log, next index) of a publishing position.
+def encode_cursor(log: str, cursor: Cursor) -> bytes:
+    """Value of a publishing position; its key is `log`. Without a root it has the first version."""
+    fields: Fields = {"log": log, "next_index": cursor.next_index}
+    return _encode(CURSOR, fields | {"root": cursor.root}) if cursor.root else _encode(ROOTLESS_CURSOR, fields)
+
+
+def decode_cursor(value: bytes) -> tuple[str, Cursor]:
+    """(log, cursor) of a publishing position.
 
     Raises:
         DamagedError: not a message of a publishing position.
 
-    >>> decode_cursor(encode_cursor("region/nyc", 12))
-    ('region/nyc', 12)
+    >>> decode_cursor(encode_cursor("region/nyc", Cursor(12)))
+    ('region/nyc', Cursor(next_index=12, root=b''))
     """
-    fields = _decode(CURSOR, value)
-    return cast(str, fields["log"]), cast(int, fields["next_index"])
+    fields = _decode(ROOTLESS_CURSOR if value.startswith(head(ROOTLESS_CURSOR)) else CURSOR, value)
+    return cast(str, fields["log"]), Cursor(cast(int, fields["next_index"]), cast(bytes, fields.get("root", b"")))
 
 
 def _encode(name: str, fields: Fields) -> bytes:

@@ -104,7 +104,7 @@ ROWS = (
     Kind(
         record=RegionBootstrapped,
         log=LogFamily.REGION,
-        version=2,
+        version=3,
         blobs=(("counts_blob", BlobContent.COUNTS),),
         shown=("until", "rides"),
     ),

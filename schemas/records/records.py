@@ -30,17 +30,18 @@ class SlotStatus(StrEnum):
 
     OBSERVED = "observed"
     PARTIAL = "partial"  # a source gap, or an excused partition from which rides were expected
-    UNOBSERVED = "unobserved"  # no rides although the profile expects many: an outage, not zero demand
+    UNOBSERVED = "unobserved"  # no rides although the profile expects many, or before the first ride: not zero demand
 
 
 class Fallback(StrEnum):
-    """Which model made a forecast, best first; the order is the code in a chunk's column."""
+    """Which model made a forecast; the position is the code in a chunk's column, so new members are appended."""
 
     NONE = "none"  # the cell's own regional model
     PARENT = "parent"  # the region's parent
     GLOBAL = "global"
     QUIET = "quiet"  # too few rides for a model: a profile shrunk towards the parent cell
     BASELINE = "baseline"  # no usable model: weekday x slot profile
+    LEVEL = "level"  # no usable model and less than a week of history: the current level of demand
 
 
 FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
@@ -106,6 +107,10 @@ class RegionBootstrapped:
     dedup_horizon_events: int = 1_000_000  # per partition
     skew_s: int = 300
     fold_version: int = 1  # of `state.forecast.region` at the start; `FoldChanged` changes it
+    evidence_events: int = 1  # so many events of a window must have reached a time before it cuts a slot
+    evidence_window_events: int = 1  # accepted events of a partition in a window
+    hold_s: int = 0  # a ride that is further ahead is not counted; 0: no bound
+    others_ok: bool = False  # events of other regions are uncounted; before version 3 they were rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +133,8 @@ class PartitionCut:
 
     partition: int
     cut: int  # first offset not below the cut
-    largest_us: int  # largest accepted event time below the cut, -1 for none
-    open_from: int  # lowest offset below the cut that holds a ride of a later slot, else the cut
+    largest_us: int  # evidenced time below the cut, -1 for none; the largest accepted one where one event is evidence enough
+    open_from: int  # lowest offset below the cut that holds a ride of a later slot or is still needed as evidence, else the cut
     excused: bool
     received: int
     accepted: int

@@ -19,7 +19,17 @@ def bootstrapped_with_fold(fields: AvroDict) -> AvroDict:
     return fields | {"fold_version": 1}
 
 
+def bootstrapped_with_intake_rules(fields: AvroDict) -> AvroDict:
+    """RegionBootstrapped 2 to 3: one event was enough to cut a slot, no ride was too far ahead, other regions were rejected.
+
+    >>> bootstrapped_with_intake_rules({"region": "nyc"})
+    {'region': 'nyc', 'evidence_events': 1, 'evidence_window_events': 1, 'hold_s': 0, 'others_ok': False}
+    """
+    return fields | {"evidence_events": 1, "evidence_window_events": 1, "hold_s": 0, "others_ok": False}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
+    ("RegionBootstrapped", 2): bootstrapped_with_intake_rules,
 }

@@ -5,7 +5,7 @@ slots within that range, the partial has several pieces: piece j ends before off
 `first_uncut[j]` is the first slot that the partition had not yet cut during piece j.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -46,6 +46,7 @@ class Rows:
         return len(self.slot)
 
 
+NO_INTS = np.empty(0, np.int64)
 NO_ROWS = Rows(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
@@ -56,12 +57,15 @@ class Partial:
     Attributes:
         cuts: int64[m], ascending offsets at which the partition's log cut slots.
         first_uncut: int64[m + 1], per piece.
-        largest_us: int64[m + 1], largest accepted event time up to the end of each piece, -1 for none.
+        largest_us: int64[m + 1], evidenced time at the end of each piece, -1 for none.
         rows: counts, see `Rows`.
         lowest: (piece int32[k], slot int64[k], offset int64[k]): lowest offset of a ride per piece and slot.
         totals: name -> int64[m + 1]: received, accepted, duplicate, counted, rejected.<reason>, uncounted.<reason>.
         gap_until: the source no longer has offsets [from_offset, gap_until); -1 for no gap.
         short_from, wanted_from: deduplication was warmed from `short_from` instead of `wanted_from`; -1 if fully warmed.
+        needed_from: int64[m + 1], lowest offset on which the evidenced time may still depend at the end of each piece, or
+            the end itself; empty if it depends on none.
+        recent_us: times of the last accepted events that exceed the evidenced time, -1 for the others, oldest first.
     """
 
     region: str
@@ -78,6 +82,8 @@ class Partial:
     gap_until: int = -1
     short_from: int = -1
     wanted_from: int = -1
+    needed_from: Int64s = field(default_factory=lambda: NO_INTS)
+    recent_us: Int64s = field(default_factory=lambda: NO_INTS)
 
     @property
     def pieces(self) -> int:
@@ -93,8 +99,9 @@ class ResumePoint:
         open_from: First offset to read; -1 to start at the source's lowest.
         counted_until: Rides below this offset are already counted unless their slot is later than `closed_through`.
         closed_through: Last closed slot.
-        largest_us: Largest accepted event time below `counted_until`, -1 for none.
+        largest_us: Evidenced time below `counted_until`, -1 for none.
         start_slot: First slot counted live; earlier slots are in the bootstrap.
+        too_far: (offset, slot) pairs of `state.counting.evidence.held_marks`.
     """
 
     open_from: int
@@ -102,3 +109,4 @@ class ResumePoint:
     closed_through: int
     largest_us: int
     start_slot: int
+    too_far: tuple[tuple[int, int], ...] = ()

@@ -6,17 +6,18 @@ depends on input alone, evaluated when a partial reports that its partition has 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from schemas.errors import DiscontinuityError
-from schemas.events.rides import Int64s, UInt8s, UInt64s
+from schemas.events.rides import Bools, Int64s, UInt8s, UInt64s, Uncounted
 from schemas.records.records import PartitionCut
-from state.counting.partials import Partial, ResumePoint, Standing
+from schemas.regions import US_PER_S, Region
+from state.counting.evidence import EvidenceRules, hold_limit
+from state.counting.partials import NO_INTS, Partial, ResumePoint, Rows, Standing
 
-NO_INTS = np.empty(0, np.int64)
 NO_CELLS = np.empty(0, np.uint64)
 
 
@@ -77,6 +78,7 @@ class _Cut:
     until: int  # slots below are cut
     offset: int
     largest_us: int
+    needed_from: int
     excused: bool
 
 
@@ -90,10 +92,64 @@ class _Lane:
     own_uncut: int  # cut by its own log below it
     largest_us: int
     last_cut: int
+    needed_from: int  # lowest offset on which its evidenced time may still depend
+    recent_us: Int64s = field(default_factory=lambda: NO_INTS)  # of its last events, -1 for those within its evidenced time
     standing: Standing = Standing.FLOWING
     cuts: deque[_Cut] = field(default_factory=deque)
     totals: dict[int, dict[str, int]] = field(default_factory=dict)  # slot of the range -> name -> events
     lowest: dict[int, int] = field(default_factory=dict)  # open slot -> lowest offset of a ride
+
+
+END_REACH_US = 3_600 * US_PER_S  # a bounded run's last events may be so far apart; one with a wrong clock closes at most so much
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the partitions of a region evidence together, where one alone has too few events for it.
+
+    A partition has cut a slot only if its own events say so. Only where partitions have reached the end of their input,
+    so that no event will come, are the last events of all partitions a window like the one of a single partition.
+
+    Attributes:
+        slot_us, lateness_us: Of the region.
+        rules: Recorded rules.
+    """
+
+    slot_us: int
+    lateness_us: int
+    rules: EvidenceRules
+
+    @classmethod
+    def of(cls, region: Region, rules: EvidenceRules) -> "Agreement":
+        """The agreement of a region's partitions."""
+        return cls(region.slot_us, region.issue_lateness_s * US_PER_S, rules)
+
+    def uncut(self, us: int) -> int:
+        """First slot that is not cut at an evidenced time."""
+        return (us - self.lateness_us) // self.slot_us
+
+    def limit(self, uncut: Int64s) -> Int64s | None:
+        """First slot that is too far ahead, given the first slot that is not cut; None for no bound."""
+        return hold_limit(uncut, self.rules.hold_slots(self.slot_us)) if self.rules.hold_s else None
+
+    def reached(self, lanes: Collection[_Lane]) -> int:
+        """The k-th largest of the last W events, the same number from each partition; at least what one has reached alone."""
+        alone = max(lane.largest_us for lane in lanes)
+        most = -(-self.rules.window_events // len(lanes))
+        times = sorted((us for lane in lanes for us in lane.recent_us[-most:].tolist() if us > alone), reverse=True)
+        return times[self.rules.events - 1] if len(times) >= self.rules.events else alone
+
+    def last(self, lanes: Collection[_Lane]) -> int:
+        """Through which time a bounded run closes at its end, -1 for none.
+
+        No later event will confirm the last ones, so they count as evidence if they are near. A ride that is held since long ago
+        does not.
+        """
+        recent: list[int] = sorted((us for lane in lanes for us in lane.recent_us.tolist() if us >= 0), reverse=True)
+        reached = self.reached(lanes)
+        if reached < 0 and recent:  # Fewer events than the evidence takes: the run has no others, so the earliest must do.
+            reached = recent[min(self.rules.events, len(recent)) - 1]
+        return max([reached, *(us for us in recent if 0 <= us - reached <= END_REACH_US)])
 
 
 class OpenSlots:
@@ -104,14 +160,18 @@ class OpenSlots:
         measures: How many measures it has.
         next_slot: First slot to close.
         resume: partition -> where it resumes; with `open_from` -1, at the first partial's start.
+        agreement: What the partitions evidence together; by default nothing, and no ride is too far ahead.
     """
 
-    def __init__(self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint]) -> None:
+    def __init__(
+        self, region: str, measures: int, next_slot: int, resume: Mapping[int, ResumePoint], agreement: Agreement | None = None
+    ) -> None:
         self.region = region
+        self._agreement = agreement
         self.measures = measures
         self.next_slot = next_slot
         self._lanes = {
-            partition: _Lane(partition, point.open_from, next_slot, next_slot, point.largest_us, point.counted_until)
+            partition: _Lane(partition, point.open_from, next_slot, next_slot, point.largest_us, point.counted_until, point.open_from)
             for partition, point in sorted(resume.items())
         }
         self._counts: dict[int, list[tuple[int, UInt64s, Int64s]]] = defaultdict(list)  # slot -> (measure, cells, counts)
@@ -153,9 +213,13 @@ class OpenSlots:
         for piece, offset in enumerate(partial.cuts.tolist()):
             until = int(partial.first_uncut[piece + 1])
             if until > max(lane.first_uncut, int(partial.first_uncut[0])):
-                lane.cuts.append(_Cut(until, offset, int(partial.largest_us[piece]), False))
-        self._add_totals(lane, uncut, partial.totals)
-        rows = partial.rows
+                needed_from = int(partial.needed_from[piece]) if len(partial.needed_from) else offset
+                lane.cuts.append(_Cut(until, offset, int(partial.largest_us[piece]), needed_from, False))
+        rows, totals = partial.rows, partial.totals
+        limit = self._agreement.limit(uncut) if self._agreement else None
+        if limit is not None and len(rows) and (far := rows.slot >= limit[rows.piece]).any():
+            rows, totals = _without(rows, far, totals)
+        self._add_totals(lane, uncut, totals)
         if len(rows):
             late = rows.slot < uncut[rows.piece]
             if late.any():
@@ -165,11 +229,14 @@ class OpenSlots:
             else:
                 self._add_counts(rows.slot, rows.measure, rows.cell, rows.count)
             for piece, slot, offset in zip(*(column.tolist() for column in partial.lowest), strict=True):
-                if slot >= uncut[piece] and offset < lane.lowest.get(slot, offset + 1):
+                held = slot >= uncut[piece] and (limit is None or slot < limit[piece])
+                if held and offset < lane.lowest.get(slot, offset + 1):
                     lane.lowest[slot] = offset
         lane.first_uncut = int(uncut[-1])
         lane.own_uncut = max(lane.own_uncut, int(partial.first_uncut[-1]))
         lane.largest_us = max(lane.largest_us, int(partial.largest_us[-1]))
+        lane.needed_from = int(partial.needed_from[-1]) if len(partial.needed_from) else partial.to_offset
+        lane.recent_us = partial.recent_us
 
     def _add_totals(self, lane: _Lane, uncut: Int64s, totals: Mapping[str, Int64s]) -> None:
         names = list(totals)
@@ -199,11 +266,13 @@ class OpenSlots:
             self._corrections[slot].append((measure, slots[mine], cells[mine], counts[mine]))
 
     def _excuse(self, updated: _Lane) -> None:
-        """Excuse partitions that have reached their end from slots that another partition has cut.
+        """Excuse partitions that have reached their end from slots that another partition has cut, or that all have together.
 
         An ended partition stays at its end; an idle one is excused only when its own partial has just reported it.
         """
         ahead = max(lane.own_uncut for lane in self._lanes.values())
+        if self._agreement is not None and updated.standing is not Standing.FLOWING:
+            ahead = max(ahead, self._agreement.uncut(self._agreement.reached(self._lanes.values())))
         for lane in self._lanes.values():
             at_end = lane.standing is Standing.ENDED or (lane is updated and lane.standing is Standing.IDLE)
             if at_end:
@@ -219,7 +288,7 @@ class OpenSlots:
         """Excuse a partition at its current position from slots below `until_slot`; a replay calls this where the record does."""
         lane = self._lanes[partition]
         if lane.first_uncut < until_slot:
-            lane.cuts.append(_Cut(until_slot, lane.position, lane.largest_us, True))
+            lane.cuts.append(_Cut(until_slot, lane.position, lane.largest_us, lane.needed_from, True))
             lane.first_uncut = until_slot
 
     @property
@@ -234,8 +303,13 @@ class OpenSlots:
 
     @property
     def largest_us(self) -> int:
-        """Largest accepted event time over all partitions, -1 for none."""
+        """Latest evidenced time over all partitions, -1 for none."""
         return max(lane.largest_us for lane in self._lanes.values())
+
+    @property
+    def last_us(self) -> int:
+        """Through the slot of this time a bounded run closes at its end, -1 for none."""
+        return self.largest_us if self._agreement is None else self._agreement.last(self._lanes.values())
 
     @property
     def closable_until(self) -> int:
@@ -264,7 +338,7 @@ class OpenSlots:
             partition=lane.partition,
             cut=cut.offset,
             largest_us=cut.largest_us,
-            open_from=min(open_from, cut.offset),
+            open_from=min(open_from, cut.needed_from, cut.offset),
             excused=cut.excused,
             received=totals.get("received", 0),
             accepted=totals.get("accepted", 0),
@@ -276,6 +350,15 @@ class OpenSlots:
 
     def _gather(self, parts: Sequence[tuple[int, Int64s, UInt64s, Int64s]]) -> tuple[CountColumns, ...]:
         return tuple(merge_counts([(s, c, n) for measure, s, c, n in parts if measure == number]) for number in range(self.measures))
+
+
+def _without(rows: Rows, far: Bools, totals: Mapping[str, Int64s]) -> tuple[Rows, dict[str, Int64s]]:
+    """Rows and totals with some rides not counted, because they are too far ahead."""
+    piece, count = rows.piece[far], rows.count[far]
+    number = np.zeros_like(totals["counted"])
+    np.add.at(number, piece, count)
+    kept = Rows(rows.piece[~far], rows.slot[~far], rows.measure[~far], rows.cell[~far], rows.count[~far])
+    return kept, {**totals, "counted": totals["counted"] - number, f"uncounted.{Uncounted.TOO_FAR_AHEAD}": number}
 
 
 def merge_counts(parts: Sequence[tuple[Int64s, UInt64s, Int64s]]) -> CountColumns:

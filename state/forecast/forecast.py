@@ -66,11 +66,16 @@ class Forecaster:
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
+        self._boosted: Boosted | None = None
+        self._version = 0
         self.follow(version)
         self.use(None)
 
     def follow(self, version: int) -> None:
-        """Use this version of the fold from the next slot on, with the correctors that it introduces."""
+        """Use this version of the fold from the next slot on, with the models that it introduces."""
+        if version != self._version:
+            self._version = version
+            self._make_models()
         self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
 
     def _put_in_force(self, names: set[str]) -> None:
@@ -88,9 +93,13 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
-        boosted = Boosted(model, self.horizons) if model is not None else None
+        self._boosted = Boosted(model, self.horizons) if model is not None else None
+        self._make_models()
+
+    def _make_models(self) -> None:
+        boosted = self._boosted
         about = boosted.about if boosted is not None else untrained(self.horizons)
-        made = (row.make(about, boosted) for row in self._table.means)
+        made = (row.make(about, boosted) for row in self._table.means if row.since <= self._version)
         self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
         self._dispersion_milli = about.dispersion_milli
         self._spread = tuple(

@@ -24,10 +24,11 @@ from state.models.table import MODELS, ModelTable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-FOLD_VERSION = 2  # of a new region; FOLD_VERSIONS lists the changes
+FOLD_VERSION = 3  # of a new region; FOLD_VERSIONS lists the changes
 FOLD_VERSIONS = {
     1: "partial slots are scored and learned from as if they were whole",
     2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
+    3: "without a model, a young region is served by its current level; silence before the first ride is not zero demand",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
@@ -189,6 +190,8 @@ class RegionFold:
         expected = _expected(self.histories, self._calendar, closed.slot) if silent or excused else 0.0
         if silent and expected >= UNOBSERVED_FROM:
             return SlotStatus.UNOBSERVED
+        if silent and self.version >= 3 and not any(len(history.cells) for history in self.histories):
+            return SlotStatus.UNOBSERVED  # Nothing is known yet: the stream may not have started.
         if gap or (excused and expected / len(closed.cuts) >= PARTIAL_FROM):
             return SlotStatus.PARTIAL
         return SlotStatus.OBSERVED

@@ -100,7 +100,7 @@ def train_model(
     for closed in counts:
         sample.take(closed)
         if closed.slot % 256 == 0:
-            on_progress("replay", (closed.slot - first_slot) / max(until_slot - first_slot, 1))
+            on_progress("building features from history", (closed.slot - first_slot) / max(until_slot - first_slot, 1))
     rows, quiet = sample.busy.columns(), sample.quiet.columns()
     if len(rows.slots) < LEAST_ROWS:
         raise UsageError(
@@ -117,12 +117,12 @@ def train_model(
         truth = rows.truth[:, i]
         known = ~np.isnan(truth)
         first, then = known & early, known & late
-        on_progress(f"fit {horizon_min} min", 2 * i / (2 * len(region.horizons)))
+        on_progress(f"fitting {horizon_min} min, to measure its error", 2 * i / (2 * len(region.horizons)))
         trial = boosted.fit(rows.features[first], truth[first], margin[first], threads=threads)
         means = boosted.predict(trial, rows.features[then], margin[then])
         dispersion.append(dispersion_of(truth[then], means))
         metrics |= _errors(horizon_min, truth[then], means, rows.baseline[then, i], dispersion[-1])
-        on_progress(f"fit {horizon_min} min", (2 * i + 1) / (2 * len(region.horizons)))
+        on_progress(f"fitting {horizon_min} min", (2 * i + 1) / (2 * len(region.horizons)))
         trees.append(boosted.fit(rows.features[known], truth[known], margin[known], threads=threads))
         known = ~np.isnan(quiet.truth[:, i])
         parts = np.ascontiguousarray(quiet.parts[known, :, i].T)

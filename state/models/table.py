@@ -1,7 +1,7 @@
 """The table of models, one row each. To add a model, write its file and its row here.
 
-A row changes forecasts. A mean model becomes active with the artefact that contains it, a corrector with a
-version of the fold (`state.forecast.region.FOLD_VERSIONS`), so that recorded slots fold as before.
+A row changes forecasts. A mean model becomes active with the artefact that contains it or with a version of the fold, a
+corrector with a version of the fold (`state.forecast.region.FOLD_VERSIONS`), so that recorded slots fold as before.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import numpy as np
 from state.demand.features import NAMES
 from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
+from state.models.level import Level
 from state.models.online import INPUTS, OnlineCorrection
 from state.models.protocol import Corrector, MeanModel
 from state.models.quiet import QUIET_DISPERSION_MILLI, Quiet, QuietMix
@@ -22,11 +23,14 @@ class MeanRow:
     """A mean model.
 
     Attributes:
-        make: Creates the model from an artefact's header (see `untrained`) and trees; returns None if it needs trees and has none.
+        make: Creates the model from an artefact's header (see `untrained`) and trees; returns None if it needs trees and has
+            none, or is only for regions without trees.
+        since: First version of the fold in which it is active.
     """
 
     name: str
     make: Callable[[Artefact, Boosted | None], MeanModel | None]
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class ModelTable:
 MODELS = ModelTable(
     means=(
         MeanRow("boosted", lambda about, boosted: boosted),
+        MeanRow("level", lambda about, boosted: Level(len(about.horizons)) if boosted is None else None, since=3),
         MeanRow("quiet", lambda about, boosted: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
         MeanRow("baseline", lambda about, boosted: Baseline(about.dispersion_milli)),
     ),

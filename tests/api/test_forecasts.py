@@ -9,7 +9,6 @@ import pytest
 from api.times import iso
 from ledger.store.blobs import Retention
 from ledger.views.online.memory import MemoryStore
-from ledger.views.online.protocol import StoredIssue
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import encode_chunks, pack_blob
 from schemas.records.record_codec import encode
@@ -86,15 +85,16 @@ def test_top_sorts_by_the_horizon_that_is_asked_for(growing_town: Town) -> None:
     """Where the order of cells differs between horizons, each horizon has its own top, and without one the first decides."""
     columns = growing_town.columns(growing_town.newest)
     columns.mean[:, 2] = columns.mean[::-1, 0]  # the quietest first
-    issued = replace(
-        growing_town._issued(growing_town.newest), blob=growing_town.blobs.put(pack_blob(encode_chunks(columns)), Retention.FORECAST)
-    )
-    growing_town.store.put(StoredIssue(10**6, encode(issued), pack_blob(encode_chunks(columns))))
+    blob = growing_town.blobs.put(pack_blob(encode_chunks(columns)), Retention.FORECAST)
+    issued = replace(growing_town._issued(growing_town.newest), blob=blob)
+    growing_town.ledger.append("region/nyc", growing_town.ledger.head("region/nyc").size, [encode(issued)])
+    growing_town.publish()
     client = growing_town.client()
     texts = cell_texts(columns.cells, 6).tolist()
     for query, column in (("&horizon_min=60", 2), ("&horizon_min=15", 0), ("", 0)):
         busiest = [texts[row] for row in np.argsort(-columns.mean[:, column], kind="stable")[:5]]
-        assert busiest == [row["cell"] for row in client.get(f"{PATH}?top=5{query}").json()["forecasts"]]
+        for source in ("", "&known_at=2014-06-01T00:00"):  # from memory, and from the blob
+            assert busiest == [row["cell"] for row in client.get(f"{PATH}?top=5{query}{source}").json()["forecasts"]]
 
 
 def test_target_gives_what_its_slot_issued_and_may_be_kept(town: Town, client: Client) -> None:
@@ -140,13 +140,42 @@ def test_data_grows_stale_with_the_clock(growing_town: Town) -> None:
     growing_town.now_s += 15 * 60
     stale = client.get(PATH, if_none_match=fresh.headers["etag"])
     assert (stale.status_code, stale.json()["age_s"], stale.json()["stale"]) == (200, 960, True)
+    known = client.get(f"{PATH}?known_at=2014-06-01T00:00").json()
+    assert (True, "stale") == (known["stale"], known["freshness"])
+    assert (False, None) == tuple(client.get(f"{PATH}?target=2014-05-06T00:05").json()[name] for name in ("stale", "freshness"))
 
 
 def test_an_empty_store_is_no_reason_to_be_silent(growing_town: Town) -> None:
     """Before the online store is filled the ledger answers."""
     held = growing_town.client().get(PATH).json()
     growing_town.store = MemoryStore()
-    assert held == growing_town.client().get(PATH).json()
+    answer = growing_town.client().get(PATH)
+    assert held | {"source": "ledger"} == answer.json()
+    assert "ledger" == answer.headers["ridecast-source"]
+
+
+QUERIES = ("", "horizon_min=15", "horizon_min=60", "top=7", "top=7&horizon_min=30", "cell=dr5reg", "cell=dr5reg,u4pruy&horizon_min=60")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_prepared_answers_are_those_of_the_simple_way(client: Client, query: str, encoding: str) -> None:
+    """What is held ready for the newest issue equals what `forecast_rows` makes of the same issue, byte for byte."""
+    fast = client.get(f"{PATH}?{query}", accept_encoding=encoding)
+    slow = client.get(f"{PATH}?{query}&known_at=2014-06-01T00:00", accept_encoding=encoding)
+    age_s = slow.json()["age_s"]
+    expected = slow.content.replace(b'"age_s":%d,' % age_s, b'"age_s":60,').replace(b'"source":"ledger"', b'"source":"online_store"')
+    assert expected == fast.content
+    assert fast.headers["vary"] == slow.headers["vary"] == "Accept-Encoding"
+
+
+def test_the_age_of_a_prepared_answer_is_that_of_its_request(growing_town: Town) -> None:
+    """The same bytes are sent until a second has passed, then they say the new age, compressed or not."""
+    client = growing_town.client()
+    for encoding in ("gzip", "identity"):
+        before = client.get(PATH, accept_encoding=encoding).json()
+        growing_town.now_s += 1
+        assert before | {"age_s": before["age_s"] + 1} == client.get(PATH, accept_encoding=encoding).json()
 
 
 BUSY = "dr5reg"

@@ -1,7 +1,8 @@
-"""Health asks every store; ready asks for a forecast of every region."""
+"""Live, health and ready are three answers: the process, its stores, its forecasts."""
 
 import pytest
 
+from ledger.store.log import Ledger
 from ledger.views.online.memory import MemoryStore
 from schemas.errors import StoreUnavailable
 from tests.api.client import Client
@@ -15,7 +16,7 @@ def test_health_asks_every_store(client: Client) -> None:
 
 
 def test_a_store_that_does_not_answer_is_named(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 names the store; a forecast from it is 503 too, with a time to try again, and without its inner message."""
+    """Without the online store the ledger answers and says so; without the ledger it is 503, with a time to try again."""
     client = growing_town.client()
 
     def refuse(*_: object) -> None:
@@ -24,10 +25,16 @@ def test_a_store_that_does_not_answer_is_named(growing_town: Town, monkeypatch: 
     monkeypatch.setattr(MemoryStore, "newest", refuse)
     monkeypatch.setattr(MemoryStore, "get", refuse)
     health = client.get("/v1/health")
-    assert (health.status_code, [check["ok"] for check in health.json()["checks"]]) == (503, [True, True, False])
-    assert "online_store" in health.json()["detail"]
+    assert (200, "degraded") == (health.status_code, health.json()["status"])
+    assert [True, True, False] == [check["ok"] for check in health.json()["checks"]]
     answer = client.get("/v1/regions/nyc/forecasts")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert (200, "ledger", "ledger") == (answer.status_code, answer.json()["source"], answer.headers["ridecast-source"])
+    monkeypatch.setattr(Ledger, "head", refuse)
+    health = client.get("/v1/health")
+    assert (503, "5") == (health.status_code, health.headers["retry-after"])
+    assert "ledger, online_store" in health.json()["detail"]
+    answer = client.get("/v1/regions/nyc/forecasts")
+    assert (503, "5") == (answer.status_code, answer.headers["retry-after"])
     assert "secret" not in answer.text
 
 

@@ -1,8 +1,12 @@
 """Metrics are the ledger's own totals, per partition and reason, in a registry that nobody else sees."""
 
+from pathlib import Path
+
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
+from ledger.store.tally_files import write_tally
+from schemas.events.tally import IntakeTally, Totals
 from schemas.records.records import SlotClosed
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town
@@ -39,6 +43,19 @@ def test_sizes_lag_and_scores(town: Town, client: Client) -> None:
     place = {("region", "nyc"), ("measure", "pickups"), ("horizon_min", "15"), ("settled", "false")}
     assert town.slots * SCORED_PER_SLOT == found["ridecast_score_truth_rides_total", frozenset(place)]
     assert town.slots * 4.0 == found["ridecast_score_abs_error_rides_total", frozenset(place | {("model", "served")})]
+
+
+def test_what_was_read_is_there_before_a_slot_closes(town: Town, tmp_path: Path) -> None:
+    """The tallies of the home's forecasters are counters per partition and reason, for the regions that are served."""
+    totals = Totals(360, rejected={"undecodable": 360})
+    write_tally(tmp_path, IntakeTally(1, 1_000_000, 2_500_000, regions={"nyc": totals, "tehran": Totals(5)}))
+    found = samples(town.client(home=str(tmp_path)).get("/metrics").text)
+    place = {("region", "nyc"), ("partition", "1")}
+    assert 360 == found["ridecast_intake_read_total", frozenset(place)]
+    assert 2.5 == found["ridecast_intake_written_seconds", frozenset(place)]
+    rejected = {name: found["ridecast_intake_rejected_total", frozenset(place | {("reason", name)})] for name in ("undecodable", "bad_id")}
+    assert {"undecodable": 360, "bad_id": 0} == rejected
+    assert not [labels for name, labels in found if name.startswith("ridecast_intake") and ("region", "tehran") in labels]
 
 
 def test_nothing_reaches_the_global_registry(client: Client) -> None:

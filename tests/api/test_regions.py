@@ -52,7 +52,7 @@ def test_two_that_look_at_once_fold_one_after_the_other(town: Town, monkeypatch:
     free: list[bool] = []
 
     def look(log: str) -> Head:
-        other = threading.Thread(target=lambda: free.append(view.lock.acquire(blocking=False)))
+        other = threading.Thread(target=lambda: free.append(view._reading.acquire(blocking=False)))
         other.start()
         other.join()
         return head(log)
@@ -60,3 +60,5 @@ def test_two_that_look_at_once_fold_one_after_the_other(town: Town, monkeypatch:
     monkeypatch.setattr(town.ledger, "head", look)
     assert view.refresh()
     assert [False] == free
+    assert view.lock.acquire(timeout=0)  # Those that only read the totals do not wait for the store.
+    view.lock.release()

@@ -53,8 +53,8 @@ def test_a_process_serves_the_recorded_town_and_stops_cleanly(tmp_path: Path, nu
     environment = {**os.environ, "RIDECAST_HOME": str(tmp_path), "RIDECAST_API_PORT": str(port), "PYTHONPATH": str(Path.cwd())}
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        body = _ask(f"http://127.0.0.1:{port}/v1/ready")
-        assert body["status"] == "ready"
+        body = _ask(f"http://127.0.0.1:{port}/v1/health")
+        assert body["status"] == "ok"
         process.send_signal(number)
         assert process.wait(15) == 0
         assert process.stderr is not None
@@ -80,7 +80,7 @@ def test_a_process_without_the_key_spools_and_never_appends(tmp_path: Path) -> N
     environment |= {"RIDECAST_ACCESS_LOG": "on", "RIDECAST_API_WRITES": "on"}
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stderr=subprocess.DEVNULL)
     try:
-        _ask(f"http://127.0.0.1:{port}/v1/ready")
+        _ask(f"http://127.0.0.1:{port}/v1/live")
         given = {"log": "region/nyc", "index": 1, "outcome": "handled"}
         assert 202 == httpx.post(f"http://127.0.0.1:{port}/v1/acknowledgements", json=given).status_code
         process.send_signal(signal.SIGTERM)

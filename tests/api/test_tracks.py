@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from api.context import ApiContext
 from api.tracks import truth_of
 from ledger.views.region_view import RegionView, SlotFacts
 from schemas.events.cells import cell_texts
@@ -42,20 +43,27 @@ def test_a_cell_that_was_never_forecast_is_unknown(client: Client) -> None:
 @pytest.mark.parametrize("what", ["track", "history"])
 def test_an_answer_is_never_older_than_its_tag(growing_town: Town, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """A slot that closes once an answer is begun does not lend it its tag: asked again, it is not said to be unchanged."""
-    client, newest = growing_town.client(), RegionView.newest
+    client, newest, require = growing_town.client(), RegionView.newest, ApiContext.require_view
+    begun: list[bool] = []
     grown: list[int] = []
     cell = cell_texts(growing_town.cells, 6)[1]
     address = f"/v1/regions/nyc/cells/{cell}/{what}"
 
     def overtaken(view: RegionView) -> SlotFacts | None:
         found = newest.fget(view)  # type: ignore[attr-defined]
-        if not grown:
+        if begun and not grown:
             growing_town.close()
             grown.append(growing_town.newest)
             assert view.refresh()
         return found  # type: ignore[no-any-return]
 
+    def begin(context: ApiContext, name: str) -> RegionView:
+        view = require(context, name)
+        begun.append(True)
+        return view
+
     client.get(address)  # so that the view is folded
+    monkeypatch.setattr(ApiContext, "require_view", begin)
     monkeypatch.setattr(RegionView, "newest", property(overtaken))
     etag = client.get(address).headers["etag"]
     assert grown

@@ -93,7 +93,18 @@ def intake(bootstrap: str, topic: str, rejects: FileRejects) -> float:
     began = time.perf_counter()
     source = open_rides(f"kafka://{bootstrap}/{topic}")
     point = ResumePoint(FROM_LOWEST, 0, START - 1, -1, START)
-    boot = RegionBootstrapped(region=REGION.id, definition="", until="", first_slot=START, start_slot=START, rides=0, counts_blob=b"")
+    boot = RegionBootstrapped(
+        region=REGION.id,
+        definition="",
+        until="",
+        first_slot=START,
+        start_slot=START,
+        rides=0,
+        counts_blob=b"",
+        evidence_events=4,
+        evidence_window_events=16,
+        hold_s=259_200,
+    )
     plan = ResumePlan(REGION, boot, START, dict.fromkeys(range(PARTITIONS), point))
     pumps = [
         PartitionPump(source, p, [plan], Decoder((REGION.id,)), IntakeRules(), rejects, PumpLimits(), time.monotonic, bounded=True)

@@ -13,7 +13,6 @@ from sqlalchemy.engine import Engine
 
 from dataflows.stream.publish import Publisher
 from ledger.store.blobs import open_blobs
-from ledger.views.online.memory import MemoryStore
 from schemas.records.record_codec import encode
 from schemas.regions import load_region
 from tests.forecast_samples import sample_columns, sample_issued
@@ -32,12 +31,17 @@ class Timed:
     def __init__(self) -> None:
         self.published_s: dict[int, float] = {}
         self._next_index = 0
+        self.place = "memory"
+
+    def root(self, log: str) -> bytes:
+        """Of no ledger in particular."""
+        return b""
 
     def cursor(self, log: str) -> int:
         """How far it is."""
         return self._next_index
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         """Note the time."""
         self.published_s[next_index - 1] = time.perf_counter()
         self._next_index = next_index
@@ -54,7 +58,7 @@ def test_publishing(store: str, request: pytest.FixtureRequest, tmp_path: Path) 
     place = Place(tmp_path / "home", request.getfixturevalue("postgres_url") if store == "postgres" else "")
     writer, reader, blobs = place.open(), place.open(), open_blobs(tmp_path / "blobs", "")
     sink, stop, asked = Timed(), threading.Event(), [0]
-    publisher = Publisher(reader, blobs, sink, MemoryStore(), load_region("nyc"))
+    publisher = Publisher(reader, blobs, sink, load_region("nyc"))
     thread = threading.Thread(target=publisher.run, args=(stop,))
 
     def count(*_: object) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import fastavro
 import pytest
 
+from dataflows.connectors.rejects import Choice
 from dataflows.connectors.sealing import Seals
 from dataflows.connectors.sinks import FileForecasts, FileRejects, ForecastSink, KafkaForecasts, KafkaRejects, RejectSink
 from schemas.events.rides import NO_TIME, Reason, Rejected
@@ -109,6 +110,18 @@ def test_the_cursor_survives_its_sink(outlet: Outlet, opening: Callable[[], Fore
     assert sorted(outlet.seen(), key=str) == sorted(expected(4) + expected(7), key=str)
 
 
+def test_the_root_survives_its_sink(outlet: Outlet, opening: Callable[[], ForecastSink]) -> None:
+    """The root of the last publish is returned with the cursor, by a sink that is opened again too; without one it is empty."""
+    assert opening().root(LOG) == b""
+    sink = opening()
+    sink.publish(sample_messages(4), LOG, 5, bytes(range(32)))
+    assert sink.root(LOG) == bytes(range(32))
+    again = opening()
+    assert (again.cursor(LOG), again.root(LOG)) == (5, bytes(range(32)))
+    again.publish(sample_messages(7), LOG, 8)
+    assert (opening().cursor(LOG), opening().root(LOG)) == (8, b"")
+
+
 @pytest.mark.parametrize("next_index", [9, 10])
 def test_nothing_is_published_twice(outlet: Outlet, opening: Callable[[], ForecastSink], next_index: int) -> None:
     """Publishing below the cursor changes nothing, with the same sink or with another."""
@@ -205,9 +218,34 @@ def test_rejects_can_be_filtered(opening_rejects: Callable[[], RejectSink]) -> N
     assert sink.read(limit=1) == REJECTS[:1]
 
 
+@pytest.mark.parametrize(
+    ("choice", "places"),
+    [
+        (Choice(), [0, 1, 2]),
+        (Choice(reason=Reason.UNDECODABLE), [0, 2]),
+        (Choice(partition=0, limit=1), [0]),
+        (Choice(since_us=1_400_000_000_000_001), [1]),
+        (Choice(until_us=1_400_000_000_000_001), [2]),
+        (Choice(since_us=0), [1, 2]),
+        (Choice(keep=lambda reject: reject.detail.startswith("ün"), limit=1), [2]),
+        (Choice(keep=lambda reject: reject.value == b""), [1]),
+        (Choice(limit=0), []),
+    ],
+)
+def test_rejects_are_chosen_before_and_after_they_are_opened(
+    opening_rejects: Callable[[], RejectSink], choice: Choice, places: list[int]
+) -> None:
+    """Reason, partition, log time, a test of the opened event and a limit choose together, by partition and offset."""
+    sink = opening_rejects()
+    sink.write(REJECTS[::-1])
+    sink.write(REJECTS)
+    assert [REJECTS[place] for place in places] == list(sink.scan(choice))
+
+
 def test_no_rejects_are_no_error(opening_rejects: Callable[[], RejectSink]) -> None:
     """A store without rejects reads as empty, and writing none is allowed."""
     sink = opening_rejects()
     sink.write([])
     assert sink.read() == []
+    assert list(sink.scan(Choice())) == []
     assert sink.counts() == {}

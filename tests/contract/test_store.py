@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from redis import Redis
 
 from ledger.views.online.memory import MemoryStore
-from ledger.views.online.protocol import OnlineStore, StoredIssue
+from ledger.views.online.protocol import HeldIssue, OnlineStore, StoredIssue
 from ledger.views.online.redis import RedisStore
 from schemas.errors import DamagedError
 from schemas.forecasts.chunks import decode_chunk, pack_blob, unpack_blob
@@ -81,6 +81,22 @@ def test_a_continued_log_starts_again_at_lower_indexes(view: Views) -> None:
     found = store.cell("nyc", "pickups", FIRST_CELL)
     assert found is not None
     assert found.log_index == 3
+
+
+def test_an_issue_of_another_ledger_is_replaced(view: Views) -> None:
+    """An issue that the caller names is replaced whatever its place; if another has come meanwhile, nothing is."""
+    store, other = view(), view()
+    assert store.held("nyc", "pickups") is None
+    store.put(issue(5_042, cells=100))
+    held = store.held("nyc", "pickups")
+    assert held == HeldIssue(1, 5_042, issue(5_042, cells=100).entry)
+    assert not store.put(issue(402))
+    assert other.put(issue(5_043))
+    assert not store.put(issue(402), instead_of=held)
+    assert other.get("nyc", "pickups") == issue(5_043)
+    assert store.put(issue(402), instead_of=store.held("nyc", "pickups"))
+    assert view().get("nyc", "pickups") == issue(402)
+    assert view().newest("nyc", "pickups") == (1, 402)
 
 
 def test_a_newer_issue_replaces_all_of_the_older(view: Views) -> None:

@@ -1,5 +1,6 @@
 """Damaged events through the whole pipeline: every event is accounted for, and rejected ones are stored."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def mutated(rng: np.random.Generator, number: int, at_us: int) -> bytes:
 
 
 def reason_of(value: bytes, logged_at_us: int) -> Reason | None:
-    """The reason to reject an event, rule by rule from its fields; None to accept it."""
+    """The reason to reject an event, rule by rule from its fields; None to accept it, counted or not."""
     fields = decode_slow(value)
     if isinstance(fields, str):
         return Reason.UNDECODABLE
@@ -76,6 +77,8 @@ def reason_of(value: bytes, logged_at_us: int) -> Reason | None:
     assert isinstance(lat, float)
     assert isinstance(lon, float)
     assert isinstance(fare, float | None)
+    if fields["region"] != "small" and re.fullmatch("[a-z][a-z0-9_-]{0,31}", str(fields["region"])):
+        return None  # another region's event is none of this region's business
     rules = (
         (Reason.BAD_ID, 0 < len(event_id.encode()) <= 64),
         (Reason.UNKNOWN_REGION, fields["region"] == "small"),

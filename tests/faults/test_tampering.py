@@ -7,6 +7,7 @@ The sample: of blobs, checkpoint, key and tiles any byte; of the database and it
 in sixteen of the zeros. The bit is drawn as well; the seed is fixed.
 """
 
+import contextlib
 import random
 import re
 import shutil
@@ -179,6 +180,9 @@ def forked(made: SmallLedger, folder: Path, signer: Signer | None = None, change
         stores.ledger.append(LOG, 0, payloads)
         stores.close()
         return other
+    for path in (other.home / "ledger").glob("*.sqlite"):  # A forger also removes the record of whose ledger it is.
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM owner")
     ledger = open_embedded(other.home, instance="local", clock=lambda: 0.0, signer=signer)
     ledger.append(LOG, 0, payloads)
     ledger.close()

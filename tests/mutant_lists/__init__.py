@@ -1,6 +1,6 @@
 """All small ways to break the code that are kept; `tests.mutants` tries them."""
 
-from tests.mutant_lists import answers, commands, connectors, counting, demand, encoding, forecast, models, store, stream, verifier
+from tests.mutant_lists import answers, commands, connectors, counting, demand, encoding, forecast, models, secrets, store, stream, verifier
 from tests.mutant_lists.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -15,6 +15,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *stream.MUTANTS,
     *answers.MUTANTS,
     *commands.MUTANTS,
+    *secrets.MUTANTS,
 )
 
 __all__ = ["MUTANTS", "Mutant"]

@@ -3,12 +3,15 @@
 from tests.mutant_lists.mutant import Mutant
 
 INTAKE, SEEN, OPEN = "state/counting/intake.py", "state/counting/seen.py", "state/counting/slots.py"
+EVIDENCE = "state/counting/evidence.py"
+EVIDENCED = "tests/state/counting/test_evidence.py"
 SLOTS = "tests/state/counting/test_slots.py"
 RULES = "tests/state/counting/test_rules.py"
 PARTIALS = "tests/state/counting/test_partials.py"
 AGAIN = "tests/state/counting/test_seen.py"
 EXCUSES = "tests/state/counting/test_excuses.py"
 BOTH = "tests/state/counting/test_two_measures.py"
+OTHERS = "tests/state/counting/test_other_regions.py"
 
 MUTANTS = (
     Mutant("skew taken off instead of added", INTAKE, "YEAR_2100_US) + skew_s", "YEAR_2100_US) - skew_s", (RULES,)),
@@ -19,10 +22,38 @@ MUTANTS = (
     Mutant("cuts without issue lateness", INTAKE, "(largest_us - self.region.issue_lateness_s * US_PER_S)", "largest_us", (SLOTS,)),
     Mutant(
         "cuts by the latest event, not the largest",
-        INTAKE,
-        "np.maximum.accumulate(np.concatenate([[self.largest_us], occurred_at]))",
-        "np.concatenate([[self.largest_us], occurred_at])",
+        EVIDENCE,
+        "np.maximum.accumulate(np.concatenate([[self.us], kth]))",
+        "np.concatenate([[self.us], kth])",
         (SLOTS,),
+    ),
+    Mutant("the window is forgotten between batches", EVIDENCE, "all_times[len(times) :], ", "self._times, ", (EVIDENCED,)),
+    Mutant("the broker's time needs others", EVIDENCE, "np.where(by_broker, np.maximum(kth, times), kth)", "kth", (EVIDENCED,)),
+    Mutant(
+        "evidence is lost by a resume",
+        EVIDENCE,
+        "np.where(ahead[np.arange(len(events)), first], self.offsets[events + first], otherwise)",
+        "otherwise",
+        (EVIDENCED,),
+    ),
+    Mutant(
+        "rides too far ahead held",
+        OPEN,
+        "(far := rows.slot >= limit[rows.piece]).any()",
+        "(far := rows.slot > limit[rows.piece]).any()",
+        (EVIDENCED,),
+    ),
+    Mutant("rides too far ahead hold up a resume", OPEN, "(limit is None or slot < limit[piece])", "True", (EVIDENCED,)),
+    Mutant("a ride too far ahead counts after a resume", INTAKE, "masked |= (offset < until) & (slot >= limit)", "pass", (EVIDENCED,)),
+    Mutant("the earlier limit forgotten by a resume", EVIDENCE, "(cut_of(start - 1), start + hold_slots)", "(None, 0)", (EVIDENCED,)),
+    Mutant("partitions agree on fewer events", OPEN, "times[self.rules.events - 1]", "times[0]", (EVIDENCED,)),
+    Mutant("a stray at the end closes slots", OPEN, " <= END_REACH_US", "", (EVIDENCED,)),
+    Mutant(
+        "a bounded run closes only what is evidenced",
+        OPEN,
+        "max([reached, *(us for us in recent if",
+        "max([reached, *(us for us in recent[:0] if",
+        (EVIDENCED,),
     ),
     Mutant(
         "ride at a cut counted below it",
@@ -46,6 +77,10 @@ MUTANTS = (
         (SLOTS, BOTH),
     ),
     Mutant("rides of another region counted", INTAKE, "keep = ~(elsewhere | other_kind | early)", "keep = ~(other_kind | early)", (BOTH,)),
+    Mutant("wrong clocks of other regions move cuts", INTAKE, "(foreign & timely)", "foreign", (OTHERS,)),
+    Mutant("ids of two regions make duplicates", INTAKE, "<< np.uint64(48)", "* np.uint64(0)", (OTHERS,)),
+    Mutant("events of other regions rejected", INTAKE, "verdict[batch.region == OTHER_REGION] = _OK", "pass", (OTHERS,)),
+    Mutant("events of other regions with wrong times not in the totals", INTAKE, "if untimely.any():", "if False:", (OTHERS,)),
     Mutant("measures counted as one", INTAKE, " + measure.astype(np.uint64)", "", (BOTH,)),
     Mutant("an id may recur at the horizon", SEEN, "<= self.horizon)", "< self.horizon)", (AGAIN,)),
     Mutant("generation before not asked", SEEN, "known[missing] = self._before.find(heads[missing])", "pass", (AGAIN,)),
@@ -92,7 +127,7 @@ MUTANTS = (
         "max(lane.own_uncut for lane",
         "max(lane.first_uncut for lane",
         (SLOTS,),
-        argued="An excuse never reaches beyond what the log of some partition has cut, so that both maxima are the same.",
+        argued="An excuse never reaches beyond what some partition, or all together, have reached, so that both maxima are the same.",
     ),
     Mutant(
         "old news of standing idle",
@@ -121,6 +156,6 @@ MUTANTS = (
         "max(lane.largest_us, int(partial.largest_us[-1]))",
         "int(partial.largest_us[-1])",
         (SLOTS,),
-        argued="The largest accepted time in a partial runs on from the one before, so it never falls.",
+        argued="The evidenced time in a partial runs on from the one before, so it never falls.",
     ),
 )

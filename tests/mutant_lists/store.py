@@ -10,7 +10,18 @@ HELD = "tests/contract/test_blobs.py"
 SIGNED = "tests/ledger/formats/test_note.py"
 PROVED = "tests/ledger/formats/test_proof.py"
 
+OWNERS, OWNED = "ledger/store/ownership.py", "tests/ledger/store/test_holding.py"
+
 MUTANTS = (
+    Mutant("a home with another key accepted", OWNERS, "if owner is not None and owner.key != mine.key:", "if False:", (OWNED,)),
+    Mutant("a new home on an old database accepted", OWNERS, "if owner is None and not self._files.logs() and", "if False and", (OWNED,)),
+    Mutant(
+        "the API waits as long as a writer",
+        "ledger/store/limits.py",
+        "return Limits(settings.read_timeout_s, settings.read_timeout_s)",
+        "return Limits(settings.read_timeout_s, settings.write_timeout_s)",
+        ("tests/ledger/store/test_limits.py",),
+    ),
     Mutant("other content at the same place accepted", LOG, "if ours != theirs:", "if False:", (APPENDS,)),
     Mutant("half of a rerun accepted", LOG, "if stop < expected_size + len(leaves):", "if False:", (APPENDS,)),
     Mutant("writer ahead of the log accepted", LOG, "if expected_size > size:", "if False:", (APPENDS,)),

@@ -4,6 +4,8 @@ from tests.mutant_lists.mutant import Mutant
 
 PUBLISH, PUMP = "dataflows/stream/publish.py", "dataflows/stream/pump.py"
 RESUME, RECORD, RUN = "dataflows/stream/resume.py", "dataflows/stream/record.py", "dataflows/stream/region_run.py"
+REFRESH, FILLED = "ledger/views/online/refresh.py", "tests/ledger/views/online/test_refresh.py"
+OWN_ENTRY = "has_entry(ledger, issue.log, held.index, held.entry)"
 TOLD = "tests/dataflows/stream/test_publish.py"
 PUMPED = "tests/dataflows/stream/test_pump.py"
 RECORDED = "tests/dataflows/stream/test_record.py"
@@ -34,14 +36,17 @@ MUTANTS = (
         (TOLD,),
     ),
     Mutant("a sink that is ahead accepted", PUBLISH, "if cursor > size:", "if False:", (TOLD,)),
-    Mutant("cursor behind a cut that is gone", PUBLISH, "or min(cursor, continued.database_size)", "or cursor", (TOLD,)),
     Mutant(
-        "store refreshed with an older issue",
-        "ledger/views/online/refresh.py",
-        "< (number, issue.index):",
-        "!= (0, issue.index):",
+        "cursor behind a cut that is gone",
+        PUBLISH,
+        'cursor, root = continued.database_size, b""',
+        'cursor, root = cursor, b""',
         (TOLD,),
-        argued="The store itself refuses what is not newer, so that this only costs a question; tests/contract/test_store.py checks it.",
+    ),
+    Mutant("a sink of another ledger accepted", PUBLISH, "if root and not has_root(", "if False and not has_root(", (TOLD,)),
+    Mutant("what another ledger stored is served on", REFRESH, OWN_ENTRY, "True", (FILLED,)),
+    Mutant(
+        "what a faster publisher stored is replaced", REFRESH, " or has_entry(ledger, issue.log, held.index, held.entry)", "", (FILLED,)
     ),
     Mutant("idle without asking the end", PUMP, "if self._reader.end() > position:", "if False:", (PUMPED,)),
     Mutant("silence told at every step", PUMP, " or now - self._told_at < self._limits.progress_every_s", "", (PUMPED,)),

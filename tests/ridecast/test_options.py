@@ -62,6 +62,16 @@ def test_a_region_by_name_or_file(tmp_path: Path) -> None:
         options.region_of("atlantis")
 
 
+def test_a_region_that_cannot_work_is_refused_only_when_it_is_new(tmp_path: Path) -> None:
+    """Commands that begin something refuse slots that miss midnight; a home that recorded such a region goes on."""
+    path = tmp_path / "mine.json"
+    text = '{"id": "a", "timezone": "Asia/Kolkata", "polygon": [[22, 88], [22, 89], [23, 89]], "slot_min": 60, "horizons_min": [60]}'
+    path.write_text(text, "utf-8")
+    assert 60 == options.region_of(str(path)).slot_min
+    with pytest.raises(UsageError, match=r"mine\.json: region a: slot_min: expected slots that start at local midnight"):
+        options.new_region_of(str(path))
+
+
 @pytest.mark.parametrize(("given", "status", "said"), [("8080", 0, "8080"), ("0", 0, "0"), ("-1", 2, "0<=x<=65535"), ("x", 2, "'--port'")])
 def test_a_port_is_a_number_in_bounds(given: str, status: int, said: str) -> None:
     """A port is taken as a number, and refused under the name that the person typed."""

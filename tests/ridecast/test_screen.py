@@ -1,11 +1,13 @@
 """What is drawn where: bars and a changing line on a terminal, plain lines now and then elsewhere."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
+from rich.progress import TimeElapsedColumn
 
-from ridecast.screen import PLAIN_EVERY_S, WIDE, StatusLine, output_console, progress_bars
+from ridecast.screen import PLAIN_EVERY_S, STEP_EVERY_S, WIDE, PlainSteps, StatusLine, output_console, progress_bars
 
 
 class Shown:
@@ -71,3 +73,33 @@ def test_bars_are_left_out_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> 
         task = progress.add_task("counting", total=2)
         progress.update(task, completed=2)
     assert ("", "") == capfd.readouterr()
+
+
+def test_off_a_terminal_a_long_step_says_how_far_it_is() -> None:
+    """Lines come while a step lasts: its name, share or number, and seconds; none of a step that is done, and none afterwards."""
+    out = io.StringIO()
+    with PlainSteps(Console(file=out, width=40), every_s=0.02) as progress:
+        counted = progress.add_task("counting nyc", total=200.0, completed=50)
+        unbounded = progress.add_task("reading [all]", total=None, completed=1_234)
+        started = progress.add_task("starting", total=None)
+        finished = progress.add_task("finished", total=1.0)
+        progress.update(finished, completed=1.0)
+        give_up_at = time.monotonic() + 20
+        while out.getvalue().count("\n") < 4 and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+    lines = out.getvalue().splitlines()
+    assert ["counting nyc: 25 %, 0 s", "reading [all]: 1,234 done, 0 s", "starting: 0 s"] == lines[:3]
+    time.sleep(0.1)
+    assert lines == out.getvalue().splitlines()
+    assert STEP_EVERY_S == 10.0
+    assert 3 == len({counted, unbounded, started})
+
+
+def test_on_a_terminal_a_step_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal bars are drawn, with the elapsed time; elsewhere they are plain lines."""
+    monkeypatch.setattr(Console, "is_terminal", True)
+    bars = progress_bars()
+    assert not isinstance(bars, PlainSteps)
+    assert any(isinstance(column, TimeElapsedColumn) for column in bars.columns)
+    monkeypatch.setattr(Console, "is_terminal", False)
+    assert isinstance(progress_bars(), PlainSteps)

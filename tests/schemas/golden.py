@@ -18,7 +18,7 @@ from schemas.events.codec import encode_event
 from schemas.events.partitioner import partition_of
 from schemas.events.rides import NO_TIME, Reason, Rejected
 from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
-from schemas.forecasts.messages import encode_cursor, encode_demand_forecasts, encode_reject
+from schemas.forecasts.messages import Cursor, encode_cursor, encode_demand_forecasts, encode_reject
 from schemas.records.records import ForecastIssued
 
 FILE = Path(__file__).resolve().parents[1] / "golden" / "formats.json"
@@ -93,7 +93,8 @@ def formats() -> dict[str, str]:
         "reject.value_v1": CLEAR_REJECT,
         "reject.value": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1"))[1],
         "reject.value_without_time": encode_reject(Rejected(2, 41, NO_TIME, Reason.UNDECODABLE, b""))[1],
-        "publish_cursor": encode_cursor("region/nyc", 812),
+        "publish_cursor": encode_cursor("region/nyc", Cursor(812)),
+        "publish_cursor.root": encode_cursor("region/nyc", Cursor(812, bytes(range(32)))),
         "partitions": bytes(partition_of([f"ride-{number}".encode() for number in range(16)], 4).tolist()),
     }
     for item in sorted((resources.files("schemas") / "avro").iterdir(), key=lambda item: item.name):

@@ -8,7 +8,7 @@ import pytest
 from schemas.events.codec import decode_slow
 from schemas.events.rides import Reason, Rejected
 from schemas.forecasts.chunks import NUMBERS, decode_chunk, decode_chunks
-from schemas.forecasts.messages import decode_cursor, decode_demand_forecast, decode_reject
+from schemas.forecasts.messages import Cursor, decode_cursor, decode_demand_forecast, decode_reject
 from tests.schemas.golden import FILE, FULL_EVENT, SPARE_EVENT, TARGET_US, forecasts, formats
 
 GOLDEN: dict[str, str] = json.loads(FILE.read_text("utf-8"))
@@ -27,7 +27,8 @@ def test_released_bytes_are_read_as_what_they_meant() -> None:
     assert decode_slow(golden["ride_event.spare"]) == SPARE_EVENT
     for name in ("reject.value", "reject.value_v1"):
         assert decode_reject(golden[name]) == Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1")
-    assert decode_cursor(golden["publish_cursor"]) == ("region/nyc", 812)
+    assert decode_cursor(golden["publish_cursor"]) == ("region/nyc", Cursor(812))
+    assert decode_cursor(golden["publish_cursor.root"]) == ("region/nyc", Cursor(812, bytes(range(32))))
     assert decode_demand_forecast(golden["demand_forecast.value"])["log_index"] == 812
     columns = decode_chunks([golden["forecast_chunk.first"], golden["forecast_chunk.last"]], (15, 30, 60))
     last = decode_chunk(golden["forecast_chunk.last"], (15, 30, 60))

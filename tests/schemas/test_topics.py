@@ -8,7 +8,7 @@ import pytest
 from schemas.encoding.avro_files import head
 from schemas.errors import UsageError
 from schemas.events.rides import Reason, Rejected
-from schemas.forecasts.messages import encode_cursor, encode_reject
+from schemas.forecasts.messages import Cursor, encode_cursor, encode_reject
 from schemas.topics import CURSORS, FORECASTS, REJECTED, RIDES, TOPICS, topic_named
 from tests.forecast_samples import sample_messages
 from tests.tree import ROOT, files, text_of
@@ -52,7 +52,7 @@ def test_what_is_written_has_the_schema_and_key_of_its_row() -> None:
     assert re.fullmatch(rb"[a-z]+/[0-9a-z]+", key)
     assert message is not None
     assert message.startswith(head(FORECASTS.schema))
-    assert encode_cursor("region/nyc", 4).startswith(head(CURSORS.schema))
+    assert encode_cursor("region/nyc", Cursor(4, bytes(32))).startswith(head(CURSORS.schema))
 
 
 def test_each_instance_has_its_own_outputs_and_the_same_rides() -> None:

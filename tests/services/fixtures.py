@@ -4,7 +4,9 @@
 |---|---|
 | `kafka` | "127.0.0.1:port" of the session's broker |
 | `kafka_topic` | `kafka_topic(partitions=4, config=None) -> str`: makes a topic that no other test uses; 0 partitions: the name only |
+| `kafka_secured` | a broker with TLS, logins and rights, of which none is granted at first |
 | `postgres_url` | `postgresql+pg8000://...` of an empty database of this test |
+| `postgres_secured`, `redis_secured` | a PostgreSQL and a Redis with TLS, logins and rights |
 | `redis_url` | `redis://...` of an empty Redis |
 | `kafka_server`, `postgres_server`, `redis_server` | to kill, stop, start, restart, pause, resume; runs again after the test |
 """
@@ -18,6 +20,9 @@ from tests.services.kafka import KafkaServer
 from tests.services.postgres import PostgresServer
 from tests.services.process import Server, ServiceError
 from tests.services.redis import RedisServer
+from tests.services.secure_kafka import SecureKafkaServer
+from tests.services.secure_postgres import SecurePostgresServer
+from tests.services.secure_redis import SecureRedisServer
 
 TopicFactory = Callable[..., str]
 S = TypeVar("S", bound=Server)
@@ -74,6 +79,34 @@ def kafka_server(session_kafka: KafkaServer) -> Iterator[KafkaServer]:
     """The broker, to kill and restart; it runs again when the test ends."""
     yield session_kafka
     _running_again(session_kafka)
+
+
+@pytest.fixture(scope="session")
+def session_kafka_secured() -> Iterator[SecureKafkaServer]:
+    """The session's secured broker."""
+    yield from _for_the_session(SecureKafkaServer())
+
+
+@pytest.fixture
+def kafka_secured(session_kafka_secured: SecureKafkaServer) -> SecureKafkaServer:
+    """The secured broker; no user has any right."""
+    session_kafka_secured.deny_all()
+    return session_kafka_secured
+
+
+@pytest.fixture(scope="session")
+def postgres_secured() -> Iterator[SecurePostgresServer]:
+    """The session's PostgreSQL with TLS, and its users."""
+    server = SecurePostgresServer()
+    for running in _for_the_session(server):
+        running.create_users()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_secured() -> Iterator[SecureRedisServer]:
+    """The session's Redis with TLS, which keeps its keys between tests."""
+    yield from _for_the_session(SecureRedisServer())
 
 
 @pytest.fixture

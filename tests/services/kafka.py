@@ -74,14 +74,29 @@ class KafkaServer(Server):
 
     def prepare(self) -> None:
         """Fetch the jars if they are not in the cache, and format the storage."""
-        text = PROPERTIES.format(port=self.port, controller_port=self.controller_port, directory=self.directory)
-        (self.directory / "server.properties").write_text(text, "utf-8")
+        (self.directory / "server.properties").write_text(self.properties(), "utf-8")
         (self.directory / "log4j2.properties").write_text(LOGGING, "utf-8")
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        words = [*self._java(), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", "server.properties"]
+        words = [
+            *self._java(),
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster}",
+            "-c",
+            "server.properties",
+            *self.format_options(),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, cwd=self.directory, check=False)
         if done.returncode:
             raise ServiceError(f"kafka: storage could not be formatted: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+
+    def properties(self) -> str:
+        """The broker's properties."""
+        return PROPERTIES.format(port=self.port, controller_port=self.controller_port, directory=self.directory)
+
+    def format_options(self) -> list[str]:
+        """More options for formatting the storage."""
+        return []
 
     def command(self) -> list[str]:
         """The broker's main class on the cached jars."""

@@ -68,9 +68,9 @@ class PostgresServer(Server):
         """Drop a database and its open connections."""
         self.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, database: str = "postgres") -> None:
         """Run one statement outside a transaction."""
-        connection = pg8000.dbapi.connect(USER, host="127.0.0.1", port=self.port, database="postgres", timeout=30)
+        connection = pg8000.dbapi.connect(USER, host="127.0.0.1", port=self.port, database=database, timeout=30)
         try:
             connection.autocommit = True
             connection.cursor().execute(statement)

@@ -14,8 +14,8 @@ from dataflows.connectors.kafka.producer import KafkaRideSink
 from dataflows.connectors.sources import open_rides
 from schemas.records.records import SlotClosed
 from tests.simulation.runs import LOG, Place
-from tests.simulation.world import MIN_US, START_SLOT, START_US, Entry, World, append
-from tests.state.counting.plain_slots import SLOT_US, Event
+from tests.simulation.world import EVIDENCE, MIN_US, START_SLOT, START_US, Entry, World, append
+from tests.state.counting.plain_slots import SLOT_US, Event, accepted_of, reached_together
 
 PIECE_EVENTS = 20  # what a live producer sends at once
 
@@ -105,9 +105,9 @@ class Producer:
         return {p: log[: self.fed[p]] for p, log in self.world.truth.items()}
 
     def last_slot(self) -> int:
-        """The last slot that a live run can close of what has been fed: the last cut of the furthest partition, with all others excused."""
-        largest = max(event.at_us for log in self.truth.values() for event in log if event.reason is None)
-        return (largest - self.world.lateness_us) // SLOT_US - 1
+        """The last slot that a live run can close of what has been fed: all partitions are idle, and excused from what they evidence."""
+        accepted = {p: accepted_of(log, self.world.horizon, EVIDENCE) for p, log in self.truth.items()}
+        return (reached_together(accepted, EVIDENCE) - self.world.lateness_us) // SLOT_US - 1
 
 
 def last_closed(place: Place) -> SlotClosed | None:

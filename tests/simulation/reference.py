@@ -7,20 +7,23 @@ import numpy as np
 
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.stream.stores import Stores
+from ledger.views.regions import bootstrap_of
 from schemas.events.cells import encode
 from schemas.events.rides import Reason
 from schemas.records.count_table import from_table
 from schemas.records.record_codec import decode
 from schemas.records.records import CountTable, SlotClosed, SlotCounts
+from state.counting.evidence import recorded_evidence
 from tests.simulation.world import PLACES, START_SLOT, World
-from tests.state.counting.plain_slots import Gap, PlainSlot, close_all
+from tests.state.counting.plain_slots import SLOT_US, Gap, PlainSlot, accepted_of, close_all, reached_together
 
 CODES = {place: int(encode(np.array([place[0]]), np.array([place[1]]), 30)[0]) for place in PLACES}
 
 
 def assert_bounded(world: World, records: Sequence[SlotClosed], stores: Stores) -> None:
     """A bounded run closed what the reference closes, through the end."""
-    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon)
+    rules = recorded_evidence(bootstrap_of(stores.ledger, "small"))
+    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon, rules=rules)
     _assert_same(plain, records, stores)
 
 
@@ -28,10 +31,15 @@ def assert_live(world: World, records: Sequence[SlotClosed], stores: Stores, gap
     """A live run closed what the reference closes given the recorded excuses, and no excuse was given too early."""
     excuses = {(cut.partition, record.slot): cut.cut for record in records for cut in record.partitions if cut.excused}
     until = records[-1].slot + 1 if records else START_SLOT
-    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon, excuses, until, gaps)
+    rules = recorded_evidence(bootstrap_of(stores.ledger, "small"))
+    plain = close_all(world.truth, world.ends, START_SLOT, world.lateness_us, world.horizon, excuses, until, gaps, rules)
     _assert_same(plain, records, stores)
+    accepted = {p: accepted_of(log, world.horizon, rules) for p, log in world.truth.items()}
     for record in records:
-        assert not all(cut.excused for cut in record.partitions), f"slot {record.slot} closed on excuses alone"
+        if all(cut.excused for cut in record.partitions):
+            read = {cut.partition: [row for row in accepted[cut.partition] if row[0].offset < cut.cut] for cut in record.partitions}
+            end_us = (record.slot + 1) * SLOT_US + world.lateness_us
+            assert reached_together(read, rules) >= end_us, f"slot {record.slot} closed on excuses alone"
 
 
 def assert_rejects_kept(world: World, stores: Stores) -> None:

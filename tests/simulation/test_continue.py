@@ -29,7 +29,7 @@ def call(place: Place, *words: object) -> Result:
 def published(place: Place) -> list[str]:
     """Publish what is due; returns the folders of forecasts after that."""
     stores = place.open()
-    publisher = Publisher(stores.ledger, stores.blobs, open_forecasts(stores.settings, "small"), None, place.world.region)
+    publisher = Publisher(stores.ledger, stores.blobs, open_forecasts(stores.settings, "small"), place.world.region)
     while publisher.step():
         pass
     stores.close()

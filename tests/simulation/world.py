@@ -18,6 +18,7 @@ from schemas.events.codec import EventColumns, encode_event, encode_events
 from schemas.events.measures import KINDS, RideKind
 from schemas.events.rides import Reason
 from schemas.regions import Region, region_from_json
+from state.counting.evidence import EvidenceRules
 from tests.state.counting.plain_slots import SLOT_US, Event
 
 S_US = 1_000_000
@@ -28,6 +29,7 @@ START_SLOT = START_US // SLOT_US
 HISTORY_DAYS = 8  # the profile looks one week back first
 DEDUP_TOTAL_EVENTS = 1_000  # the minimum that settings allow
 SKEW_S = 300
+EVIDENCE = EvidenceRules(4, 16, 259_200)  # the defaults of the settings
 
 DEFINITION = {
     "id": "small",
@@ -164,7 +166,7 @@ def _reject(rng: np.random.Generator, number: int, at_us: int, place: tuple[floa
             cut = int(rng.integers(0, len(value)))
             return logged_at_us, [value[:cut], value + b"\x00", rng.bytes(30)][int(rng.integers(3))], Event(-1, -1, at_us, place, reason)
         case Reason.UNKNOWN_REGION:
-            fields["region"] = "smaller"
+            fields["region"] = "Smaller"  # no id of a region
         case Reason.OUTSIDE_REGION:
             fields["lat"] = float(rng.choice([0.0, float("nan"), float("inf"), -1e308, 52.56]))
         case Reason.TIME_OUT_OF_BOUNDS:

@@ -46,7 +46,8 @@ class Container:
     @property
     def is_log_entry(self) -> bool:
         """Whether its entries are ride_log_entry, not plain ride events."""
-        return isinstance(self.schema, dict) and self.schema.get("name") == "RideLogEntry"
+        # Some writers put the namespace into the name.
+        return isinstance(self.schema, dict) and str(self.schema.get("name")).rpartition(".")[2] == "RideLogEntry"
 
 
 @dataclass(frozen=True, slots=True)

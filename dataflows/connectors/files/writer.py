@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from io import FileIO
@@ -13,10 +14,13 @@ import numpy as np
 
 from dataflows.connectors.files.containers import container_header, read_header
 from dataflows.connectors.files.segments import Segment, segment_firsts, segment_name
+from ledger.store.files import open_to_others
 from schemas.encoding.avro_files import released
 from schemas.encoding.varints import encode_longs
 from schemas.errors import ContractError, StoreUnavailable, UsageError
 from schemas.events.rides import Int64s
+
+log = logging.getLogger(__name__)
 
 PARTITIONS = 4  # enough to use the cores of a small machine; a log keeps its number of partitions
 BLOCK_EVENTS = 1_000  # about 130 KB: small enough to read from the middle, large enough to be one write
@@ -54,6 +58,8 @@ class RideLogWriter:
         self._segment_bytes = segment_bytes
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            if warning := open_to_others(self.directory):
+                log.warning("%s", warning)
             self._lock = open(self.directory / LOCK_FILE, "ab")  # noqa: SIM115  open as long as this writer
         except OSError as cause:
             raise StoreUnavailable(f"ride log: cannot write to {str(directory)!r}: {cause.strerror}") from cause

@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka import confirmed, connection
+from dataflows.connectors.kafka.cluster import Brokers, cluster_of, is_refusal, last_cause
 from dataflows.connectors.kafka.rides import read_all
-from schemas.errors import Fenced
-from schemas.forecasts.messages import decode_cursor, encode_cursor
+from schemas.errors import Fenced, StoreUnavailable
+from schemas.forecasts.messages import Cursor, decode_cursor, encode_cursor
 from schemas.topics import CURSORS, FORECASTS
 
 PATIENCE_S = 60.0  # a broker's restart takes a few seconds; after this time the publisher reports an error
 TRANSACTION_S = 30.0  # how long a killed publisher blocks readers if no other takes over
 RETRY_S = 0.1
+NOTHING = Cursor(0)
 
 FENCES = frozenset(
     (
@@ -32,43 +34,52 @@ class KafkaForecasts:
     """A topic of forecasts and its topic of cursors; both are created if missing.
 
     Args:
-        bootstrap: HOST:PORT of a broker.
+        brokers: The cluster.
         instance: Name of this installation.
         region: The region; this is its only publisher.
         patience_s: How long to retry before raising an error.
     """
 
-    def __init__(self, bootstrap: str, instance: str, region: str, patience_s: float = PATIENCE_S) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers, instance: str, region: str, patience_s: float = PATIENCE_S) -> None:
+        self._brokers = brokers
         self._transactional_id = f"ridecast-{instance}-{region}"
         self._topic = FORECASTS.name_of(instance)
         self._cursors_topic = CURSORS.name_of(instance)
         self._patience_s = patience_s
         self._producer: Producer | None = None
-        self._cursors: dict[str, int] = {}
+        self._cursors: dict[str, Cursor] = {}
+
+    @property
+    def place(self) -> str:
+        return f"the topics {self._topic} and {self._cursors_topic}"
 
     def cursor(self, log: str) -> int:
         # Start the producer first: this fences older publishers and ends their open transactions.
         self._ready()
-        return self._cursors.get(log, 0)
+        return self._cursors.get(log, NOTHING).next_index
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def root(self, log: str) -> bytes:
+        self._ready()
+        return self._cursors.get(log, NOTHING).root
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         give_up_at = time.monotonic() + self._patience_s
         if self.cursor(log) >= next_index:
             return False
         while True:
             try:
-                self._transact(self._ready(), messages, log, next_index, give_up_at)
+                self._transact(self._ready(), messages, log, Cursor(next_index, root), give_up_at)
             except KafkaException as cause:
-                connection.LOG.warning("%s: up to %s %d: %s; retrying", self._transactional_id, log, next_index, cause)
+                refused = is_refusal(cause.args[0])
+                if not refused:
+                    connection.LOG.warning("%s: up to %s %d: %s; retrying", self._transactional_id, log, next_index, cause)
                 self._settle(give_up_at)
-                if time.monotonic() > give_up_at:
-                    self.close()
-                    raise connection.unavailable(self._bootstrap, f"publishing up to {log} {next_index}", cause) from cause
+                if refused or time.monotonic() > give_up_at:
+                    raise self._failed(f"publishing up to {log} {next_index}", cause) from cause
                 if self.cursor(log) >= next_index:
                     return True  # the commit had reached the broker
             else:
-                self._cursors[log] = next_index
+                self._cursors[log] = Cursor(next_index, root)
                 return True
 
     def close(self) -> None:
@@ -81,36 +92,48 @@ class KafkaForecasts:
         if self._producer is not None:
             return self._producer
         for topic, name in ((FORECASTS, self._topic), (CURSORS, self._cursors_topic)):
-            connection.ensure_topic(self._bootstrap, name, topic.partitions, dict(topic.config))
-        producer = Producer(
-            connection.client_config(self._bootstrap)
-            | {
-                "transactional.id": self._transactional_id,
-                "transaction.timeout.ms": int(TRANSACTION_S * 1000),
-                "linger.ms": 2,
-                "compression.type": "lz4",
-                "partitioner": "murmur2_random",  # same as Kafka's Java clients, so that all writers put a key in the same partition
-            }
-        )
+            connection.ensure_topic(self._brokers, name, topic.partitions, dict(topic.config))
+        settings = {
+            "transactional.id": self._transactional_id,
+            "transaction.timeout.ms": int(TRANSACTION_S * 1000),
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            "partitioner": "murmur2_random",  # same as Kafka's Java clients, so that all writers put a key in the same partition
+        }
+        producer = connection.open_client(Producer, self._brokers, connection.client_config(self._brokers, settings))
         try:
             self._persist(producer.init_transactions, time.monotonic() + self._patience_s)
         except KafkaException as cause:
-            raise connection.unavailable(self._bootstrap, f"starting as {self._transactional_id}", cause) from cause
-        self._cursors = dict(map(decode_cursor, read_all(self._bootstrap, self._cursors_topic, self._patience_s)))
+            raise self._failed(f"starting as {self._transactional_id}", cause, producer) from cause
+        self._cursors = dict(map(decode_cursor, read_all(self._brokers, self._cursors_topic, self._patience_s)))
         self._producer = producer
         return producer
 
+    def _failed(self, doing: str, cause: KafkaException, producer: Producer | None = None) -> StoreUnavailable:
+        """The error of a step; closes the producer."""
+        told = cause.topic if isinstance(cause, confirmed.Undelivered) else last_cause(cluster_of(self._brokers)).refused_topic
+        topic = told or f"{self._topic} or {self._cursors_topic}"
+        needs = connection.Needs("Write", topic, self._transactional_id)
+        error = connection.unavailable(self._brokers, doing, cause, needs=needs, client=producer or self._producer)
+        self.close()
+        return error
+
     def _transact(
-        self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, give_up_at: float
+        self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]], log: str, cursor: Cursor, give_up_at: float
     ) -> None:
         """Run one transaction; after a KafkaException nothing is visible, or the commit's answer was lost."""
-        reports = connection.Reports()
+        reports = confirmed.Reports()
         producer.begin_transaction()
         for key, value in messages:
-            connection.produce(producer, self._topic, key, value, reports, give_up_at)
-        connection.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, next_index), reports, give_up_at)
-        connection.flush(producer, give_up_at)
-        reports.check(len(messages) + 1)
+            confirmed.produce(producer, self._topic, key, value, reports, give_up_at)
+        confirmed.produce(producer, self._cursors_topic, log.encode(), encode_cursor(log, cursor), reports, give_up_at)
+        confirmed.flush(producer, give_up_at)
+        try:
+            reports.check(len(messages) + 1)
+        except confirmed.Undelivered as cause:
+            if cause.args[0].code() in confirmed.PURGED:
+                self._persist(producer.commit_transaction, give_up_at)  # raises the error with which the transaction failed
+            raise
         self._persist(producer.commit_transaction, give_up_at)
 
     def _settle(self, give_up_at: float) -> None:
@@ -131,7 +154,7 @@ class KafkaForecasts:
         """
         while True:
             try:
-                with connection.fatal_errors():
+                with confirmed.fatal_errors():
                     step(max(0.1, give_up_at - time.monotonic()))
                 return
             except KafkaException as cause:

@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Iterator
-from operator import itemgetter
+from itertools import chain
 from typing import cast
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.connectors.kafka import connection
+from dataflows.connectors.kafka.cluster import Brokers, is_refusal
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
@@ -21,7 +22,7 @@ QUEUED_KB = 16_384  # read-ahead per partition; the default of 65,536 costs memo
 class KafkaRides:
     """A Kafka topic of ride events."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._asker = _Asker(bootstrap, topic)
@@ -45,10 +46,11 @@ class KafkaRides:
 class _Asker:
     """Reads the ends of partitions; reads uncommitted, because only then is the end the high watermark."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
-        self.consumer = Consumer(connection.reader_config(bootstrap) | {"isolation.level": "read_uncommitted"})
+        config = connection.reader_config(bootstrap, {"isolation.level": "read_uncommitted"})
+        self.consumer = connection.open_client(Consumer, bootstrap, config)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         self.consumer.poll(0)  # serves the client's log callbacks; the consumer never has an assignment
@@ -58,7 +60,7 @@ class _Asker:
 class KafkaReader:
     """Reads one partition with its own consumer, so that a full queue of one partition does not block another."""
 
-    def __init__(self, bootstrap: str, topic: str, partition: int, offset: int, asker: _Asker) -> None:
+    def __init__(self, bootstrap: Brokers, topic: str, partition: int, offset: int, asker: _Asker) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._partition = partition
@@ -78,7 +80,8 @@ class KafkaReader:
             messages = [message for message in messages if not self._is_sign(message)]
         if not messages:
             if self._refused is not None:
-                raise connection.unavailable(self._bootstrap, f"reading {self._topic}/{self._partition}", self._refused)
+                needs = connection.Needs("Read", self._topic)
+                raise connection.unavailable(self._bootstrap, f"reading {self._topic}/{self._partition}", self._refused, needs=needs)
             self._check_patience()
             return None
         self._away_since_s = None
@@ -102,8 +105,8 @@ class KafkaReader:
     def _start_reading(self) -> Consumer:
         # The client treats negative offsets as special values, and may wait forever for an offset past the end.
         require_held(f"{self._topic}/{self._partition}", self._position, *self._asker.bounds(self._partition))
-        config = connection.reader_config(self._bootstrap) | {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
-        self._consumer = Consumer(config)
+        settings = {"queued.max.messages.kbytes": QUEUED_KB, "error_cb": self._note_error}
+        self._consumer = connection.open_client(Consumer, self._bootstrap, connection.reader_config(self._bootstrap, settings))
         self._consumer.assign([TopicPartition(self._topic, self._partition, self._position)])
         return self._consumer
 
@@ -112,6 +115,8 @@ class KafkaReader:
         error = message.error()
         if error is None:
             return False
+        if error.code() in connection.NO_MATTER:
+            return True
         if error.code() == KafkaError._PARTITION_EOF:
             self._position = max(self._position, message.offset() or 0)
             self._away_since_s = None
@@ -122,12 +127,13 @@ class KafkaReader:
         where = f"{self._topic}/{self._partition}"
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             require_held(where, self._position, *self._asker.bounds(self._partition))
-        raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error)
+        needs = connection.Needs("Read", self._topic)
+        raise connection.unavailable(self._bootstrap, f"reading {where} at offset {self._position}", error, needs=needs)
 
     def _note_error(self, error: KafkaError) -> None:
         """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a delay."""
         connection.tell(logging.WARNING, f"{self._topic}/{self._partition}", error)
-        if error.code() in connection.REFUSED:
+        if is_refusal(error):
             self._refused = error
         if error.code() in connection.TRANSIENT and self._away_since_s is None:
             self._away_since_s = time.monotonic()
@@ -138,21 +144,19 @@ class KafkaReader:
             self._away_since_s = None
 
 
-_second = itemgetter(1)
-
-
 def _columns(partition: int, messages: list[Message]) -> RawBatch:
     """Convert messages to columns without a Python loop over messages."""
     n = len(messages)
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
     contiguous = last - first == n - 1  # offsets of a partition are strictly ascending
     offsets = np.arange(first, last + 1) if contiguous else np.fromiter(map(Message.offset, messages), np.int64, n)
-    stamps_ms = np.fromiter(map(_second, map(Message.timestamp, messages)), np.int64, n)
+    stamps = np.fromiter(chain.from_iterable(map(Message.timestamp, messages)), np.int64, 2 * n)  # (type, milliseconds) pairs
+    stamps_ms, by_broker = stamps[1::2], stamps[::2] == TIMESTAMP_LOG_APPEND_TIME
     logged_at_us = np.where(stamps_ms < 0, NO_TIME, stamps_ms * 1000)
     values = list(map(Message.value, messages))
     if not all(values):
         values = [value or b"" for value in values]  # a tombstone is not an event: pass it on as bytes that do not decode
-    return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values))
+    return RawBatch(partition, offsets, logged_at_us, cast(list[bytes], values), by_broker if by_broker.any() else None)
 
 
 def require_held(where: str, offset: int, start: int, end: int) -> None:
@@ -160,7 +164,7 @@ def require_held(where: str, offset: int, start: int, end: int) -> None:
         raise NotFound(f"ride log {where}: expected offsets from {start} to {end}, the position to read from is {offset}")
 
 
-def read_all(bootstrap: str, topic: str, patience_s: float) -> Iterator[bytes]:
+def read_all(bootstrap: Brokers, topic: str, patience_s: float) -> Iterator[bytes]:
     """Values of all committed messages of a topic, up to its current end; tombstones as empty bytes.
 
     Raises:

@@ -1,7 +1,8 @@
 """The contract of the online store: the newest forecasts of every region, one cell or all, without reading the ledger.
 
 It is a cache that can be rebuilt from the ledger. An issue replaces an older one and never a newer one, in
-whatever order several publishers write.
+whatever order several publishers write. A store may outlive its ledger: what it holds of another ledger is replaced,
+see `ledger.views.identity`.
 """
 
 from dataclasses import dataclass
@@ -51,12 +52,29 @@ class StoredCell(NamedTuple):
     chunk: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class HeldIssue:
+    """Which issue a store holds: number of the log's origin, index of the entry, and its payload."""
+
+    number: int
+    index: int
+    entry: bytes
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """See `StoredIssue.place`."""
+        return self.number, self.index
+
+
 class OnlineStore(Protocol):
     """The newest issue of every region and measure."""
 
-    def put(self, issue: StoredIssue) -> bool:
+    def put(self, issue: StoredIssue, instead_of: HeldIssue | None = None) -> bool:
         """Replace the issue of its region and measure, atomically for readers.
 
+        Args:
+            issue: The new one.
+            instead_of: An issue that is replaced even if it counts as newer, because it is not of this ledger.
         Returns:
             False if the stored issue is the same or newer: nothing was changed.
         Raises:
@@ -75,6 +93,10 @@ class OnlineStore(Protocol):
 
     def newest(self, region: str, measure: str) -> tuple[int, int]:
         """(number, index) of the newest issue, (0, -1) before the first."""
+        ...
+
+    def held(self, region: str, measure: str) -> HeldIssue | None:
+        """Which issue is stored, or None before the first."""
         ...
 
 

@@ -3,7 +3,8 @@
 Hash `ridecast:<instance>:<region>:<measure>` has the fields `number` (of the log's origin), `index` (in the log),
 `entry` (the issue's payload), `head` (the blob up to its first chunk), `firsts` (first cell of each chunk, uint64
 little-endian) and `0`, `1`, ... (the chunks). A write replaces the hash in one script, which compares number and
-index, so that a slow publisher never overwrites a newer issue.
+index, so that a slow publisher never overwrites a newer issue; unless the caller names the stored entry as one that is
+not of its ledger.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,22 @@ from typing import Any, cast
 import numpy as np
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from ledger.views.online.protocol import StoredCell, StoredIssue, chunks_of, place_of
+from ledger.views.online.protocol import HeldIssue, StoredCell, StoredIssue, chunks_of, place_of
 from schemas.errors import AccessRefused, StoreUnavailable
 from schemas.events.rides import UInt64s
 from schemas.forecasts.chunks import Blob
 
-# KEYS[1] the hash; ARGV[1] number, ARGV[2] index, then pairs of field and value. Indexes are exact as doubles up to 2^53.
+# KEYS[1] the hash; ARGV[1] number, ARGV[2] index, ARGV[3] an entry that is replaced whatever its place, or nothing, then
+# pairs of field and value. Indexes are exact as doubles up to 2^53.
 PUT = """
-local held = redis.call('HMGET', KEYS[1], 'number', 'index')
-if held[2] then
+local held = redis.call('HMGET', KEYS[1], 'number', 'index', 'entry')
+if held[2] and (ARGV[3] == '' or held[3] ~= ARGV[3]) then
   local number, index = tonumber(held[1] or '1'), tonumber(held[2])
   if number > tonumber(ARGV[1]) or (number == tonumber(ARGV[1]) and index >= tonumber(ARGV[2])) then return 0 end
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'number', ARGV[1], 'index', ARGV[2])
-for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 TRIES = 2  # reads of one chunk that a writer may overtake before the whole issue is read
@@ -55,11 +57,11 @@ class RedisStore:
         self._contents: dict[str, _Contents] = {}
         self._put = self._client.register_script(PUT)
 
-    def put(self, issue: StoredIssue) -> bool:
+    def put(self, issue: StoredIssue, instead_of: HeldIssue | None = None) -> bool:
         key = self._key(*place_of(issue))
         blob = chunks_of(issue)
         head = issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))]
-        values: list[bytes | str] = [str(issue.number), str(issue.index)]
+        values: list[bytes | str] = [str(issue.number), str(issue.index), instead_of.entry if instead_of else b""]
         for name, value in (("entry", issue.entry), ("head", head), ("firsts", blob.first_cells.astype("<u8").tobytes())):
             values += [name, value]
         for number, chunk in enumerate(blob.chunks):
@@ -100,6 +102,10 @@ class RedisStore:
     def newest(self, region: str, measure: str) -> tuple[int, int]:
         place, _ = self._ask(self._key(region, measure))
         return place or (0, -1)
+
+    def held(self, region: str, measure: str) -> HeldIssue | None:
+        place, (entry,) = self._ask(self._key(region, measure), "entry")
+        return HeldIssue(*place, entry or b"") if place is not None else None
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless Redis answers."""

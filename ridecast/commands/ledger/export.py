@@ -7,6 +7,7 @@ import click
 
 from ridecast import options
 from ridecast.commands.ledger.log_choice import pick_log
+from ridecast.file_modes import as_given
 from ridecast.screen import progress_bars
 from schemas.errors import NotFound, UsageError
 from schemas.regions import Region
@@ -71,6 +72,7 @@ def command(
         raise UsageError("export: --from and --to belong to --parquet DIR")
     from dataflows.stream.stores import open_stores
 
+    as_given()  # An export is for others.
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
         if tiles is not None:

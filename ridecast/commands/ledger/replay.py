@@ -96,7 +96,7 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
 
     if settings.rides:
         parse_rides(settings.rides)
-    source = open_rides(settings.rides) if settings.rides else None
+    source = open_rides(settings.rides, settings.rides_client) if settings.rides else None
     stores = open_stores(settings, reading=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} slots"), TimeRemainingColumn())
     try:

@@ -16,7 +16,7 @@ from schemas.regions import RegionId
 from tests.services.fixtures import TopicFactory
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import Place, copied, run_here, settle
-from tests.simulation.world import UNTIL, make_world, write_kafka
+from tests.simulation.world import UNTIL, make_world, write_files, write_kafka
 
 
 def replayed(place: Place, region: str = "small") -> Replay:
@@ -30,18 +30,35 @@ def replayed(place: Place, region: str = "small") -> Replay:
         stores.close()
 
 
-def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Path) -> None:
-    """For a run of two regions, replaying one accepts the rides of the other again, and both are identical."""
-    place = copied(settled.place, tmp_path / "home")
+def shared(place: Place, folder: Path) -> Place:
+    """The same place, with rides of a region `smaller` among those of `small`."""
+    logs = tuple(
+        tuple(dataclasses.replace(entry, value=entry.value.replace(b"Smaller", b"smaller")) for entry in log) for log in place.world.logs
+    )
+    write_files(dataclasses.replace(place.world, logs=logs), folder / "shared")
+    return dataclasses.replace(copied(place, folder / "home"), rides=str(folder / "shared"))
+
+
+def ran(place: Place, *regions: str) -> list[SlotClosed]:
+    """The slots that `small` closes in a run of these regions."""
     stores = place.open(dedup_horizon_events=4 * place.world.horizon)  # of four partitions, the default for a home without history
-    bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
+    if "smaller" in regions:
+        bootstrap_region(stores, dataclasses.replace(place.world.region, id=RegionId("smaller")), None, UNTIL)
     source = open_rides(place.rides)
-    run_embedded(stores, source, ["small", "smaller"], bounded=True)
+    run_embedded(stores, source, regions, bounded=True)
     closed = list(stores.ledger.records(region_log("small"), SlotClosed))
     source.close()
     stores.close()
+    return closed
+
+
+def test_rides_of_another_region_move_cuts_again(settled: Settled, tmp_path: Path) -> None:
+    """A region closes the same slots beside another one and alone, and replaying either gives the same again."""
+    both, alone = shared(settled.place, tmp_path / "both"), shared(settled.place, tmp_path / "alone")
+    closed = ran(both, "small", "smaller")
     assert any(cut.uncounted.get("other_region") for record in closed for cut in record.partitions)
-    for region in ("small", "smaller"):
+    assert closed == ran(alone, "small")
+    for place, region in ((both, "small"), (both, "smaller"), (alone, "small")):
         found = replayed(place, region)
         assert ({Verdict.IDENTICAL: len(closed)}, []) == (found.verdicts, found.notes)
         assert all(slot.from_rides for slot in found.slots)

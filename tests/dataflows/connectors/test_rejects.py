@@ -1,13 +1,14 @@
 """The file of rejected events: concurrent writers, failed batches and outages; tests/contract has the suite of both sinks."""
 
 import socket
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from dataflows.connectors.rejects import FileRejects, KafkaRejects
+from dataflows.connectors.rejects import Choice, FileRejects, KafkaRejects
 from dataflows.connectors.sealing import Seals
 from schemas.errors import StoreUnavailable
 from schemas.events.rides import NO_TIME, Reason, Rejected
@@ -119,3 +120,26 @@ def test_a_missing_broker_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path:
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:\d+"):
             sink.write([reject(1)])
         sink.close()
+
+
+def test_a_reader_seeks_instead_of_reading_everything(tmp_path: Path) -> None:
+    """Counts, a reason and a partition are answered from an index, and a scan with a limit opens no more events than it shows."""
+    sink = FileRejects(tmp_path / "rejects.sqlite")
+    sink.write([reject(offset, offset % 2) for offset in range(50)])
+    base = sqlite3.connect(tmp_path / "rejects.sqlite")
+    plans = {
+        "SELECT reason, count(*) FROM rejects WHERE kept_at_s >= 0 GROUP BY reason ORDER BY reason": "COVERING INDEX rejects_by_reason",
+        "SELECT value FROM rejects WHERE kept_at_s >= 0 AND reason = 'bad_id' ORDER BY partition, place": "USING INDEX rejects_by_reason",
+        "SELECT value FROM rejects WHERE kept_at_s >= 0 AND partition = 1 ORDER BY partition, place": "USING INDEX sqlite_autoindex",
+        "SELECT value FROM rejects WHERE kept_at_s >= 0 ORDER BY partition, place": "USING INDEX sqlite_autoindex",
+    }
+    for query, index in plans.items():
+        plan = " ".join(row[3] for row in base.execute(f"EXPLAIN QUERY PLAN {query}"))
+        assert index in plan
+        assert "TEMP B-TREE" not in plan
+    base.close()
+    opened: list[int] = []
+    keep = Choice(keep=lambda event: not opened.append(event.offset), limit=3)  # type: ignore[func-returns-value]
+    assert [0, 2, 4] == [event.offset for event in sink.scan(keep)]
+    assert [0, 2, 4] == opened
+    sink.close()

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from dataflows.connectors.rejects import KEPT_S, PURGE_EVERY_S, FileRejects
+from dataflows.connectors.rejects import KEPT_S, PURGE_EVERY_S, Choice, FileRejects
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sealing import Seals, is_sealed
 from ridecast.main import cli
@@ -105,6 +105,45 @@ def test_a_missing_key_is_reported(tmp_path: Path) -> None:
     (tmp_path / "kept.key").replace(path)
     again = FileRejects(tmp_path / "rejects.sqlite")
     assert [REJECT] == again.read(limit=1)
+    again.close()
+
+
+def test_what_older_keys_sealed_is_opened(seals: Seals, tmp_path: Path) -> None:
+    """After its key was replaced, twice, everything opens that has its key, also in another process; the rest names the key."""
+    path = tmp_path / "keys" / "rejects.key"
+    assert seals.replace_key() is None
+    sealed, older = [], []
+    for offset in range(3):
+        sealed.append(seals.seal(0, offset, "", b"%d" % offset))
+        if offset < 2:
+            older.append(seals.replace_key())
+            assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    for one in (seals, Seals(path)):
+        assert [("", b"0"), ("", b"1"), ("", b"2")] == [one.open(0, offset, sealed[offset]) for offset in range(3)]
+    assert older[0] is not None
+    older[0].unlink()
+    fresh = Seals(path)
+    with pytest.raises(NotFound, match=rf"rejects: 0/0: expected key [0-9a-f]{{8}}, .*; put the key .* as {older[0].name}"):
+        fresh.open(0, 0, sealed[0])
+    assert ("", b"1") == fresh.open(0, 1, sealed[1])
+    path.unlink()
+    assert ("", b"1") == Seals(path).open(0, 1, sealed[1])
+
+
+def test_a_reader_opens_what_it_can(tmp_path: Path) -> None:
+    """Where one of two keys is gone, its events stay sealed, and the others are opened."""
+    sink = FileRejects(tmp_path / "rejects.sqlite")
+    sink.write([REJECT])
+    older = Seals(tmp_path / "keys" / "rejects.key").replace_key()
+    assert older is not None
+    again = FileRejects(tmp_path / "rejects.sqlite")
+    again.write([replace(REJECT, offset=42)])
+    assert [REJECT, replace(REJECT, offset=42)] == list(again.scan(Choice()))
+    older.unlink()
+    found = list(FileRejects(tmp_path / "rejects.sqlite").scan(Choice()))
+    assert [(41, True), (42, False)] == [(one.offset, is_sealed(one.value)) for one in found]
+    assert replace(REJECT, offset=42) == found[1]
+    sink.close()
     again.close()
 
 

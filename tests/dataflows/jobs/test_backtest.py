@@ -42,8 +42,8 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
         given = ["--rides", str(folder / "rides"), "--region", str(region), "--train-until", "2024-03-31", "--test-until", until]
         with pytest.MonkeyPatch.context() as patch:
             # Tracking is tested elsewhere; a small sample and few trees on one thread take a second and are enough here.
-            patch.setattr("dataflows.jobs.learn.track_training", lambda *_: "")
-            patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_: None)
+            patch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
+            patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_, **__: None)
             patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
             patch.setattr("dataflows.jobs.backtest.train_region", partial(train_region, most_rows=2_500))
             patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=15))

@@ -1,6 +1,8 @@
 """Bootstrapping: what is counted, what may be repeated, and what is refused."""
 
+import dataclasses
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from dataflows.connectors.sources import FileRides
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.stream.pump import PumpLimits
 from dataflows.stream.stores import Stores, open_stores
-from schemas.errors import UsageError
+from schemas.errors import ConfigError, UsageError
 from schemas.records.count_table import from_table
 from schemas.records.record_codec import decode
 from schemas.records.records import RegionBootstrapped, SlotCounts
@@ -100,6 +102,25 @@ def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None
     stores.close()
 
 
+def test_a_region_keeps_its_rules_of_evidence(stores: Stores, rides: FileRides) -> None:
+    """The rules of evidence come from the settings at the first time, whatever the settings later."""
+    first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    assert (4, 16, 259_200) == (first.evidence_events, first.evidence_window_events, first.hold_s)
+    stores.settings = dataclasses.replace(stores.settings, evidence_events=12, evidence_window_events=24)
+    assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    stores.close()
+
+
+def test_evidence_that_no_window_holds_is_refused(stores: Stores, rides: FileRides) -> None:
+    """More events than a window has are refused before anything is counted, with both settings."""
+    stores.settings = dataclasses.replace(stores.settings, evidence_events=17)
+    message = r"RIDECAST_EVIDENCE_EVENTS: expected at most RIDECAST_EVIDENCE_WINDOW_EVENTS \(16\), got 17"
+    with pytest.raises(ConfigError, match=message):
+        bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
+    assert [] == stores.ledger.read(LOG, 0, kind=RegionBootstrapped)
+    stores.close()
+
+
 def test_a_log_that_has_grown_since_is_the_same_history(stores: Stores, rides: FileRides, tmp_path: Path) -> None:
     """Rides after the midnight change the files, not the history: the first record stays."""
     first, _ = bootstrap_region(stores, WORLD.region, rides, UNTIL)
@@ -159,11 +180,13 @@ def test_a_date_far_from_the_rides_is_refused(
 
 @pytest.mark.parametrize("merge_every", [1, 200])
 def test_rides_of_another_region_are_reported(stores: Stores, rides: FileRides, monkeypatch: pytest.MonkeyPatch, merge_every: int) -> None:
-    """If no event belongs to the region, the message has the number of events read."""
+    """If no event belongs to the region, the message has the number of events read, and the regions that they are of."""
     monkeypatch.setattr("dataflows.jobs.bootstrap.MERGE_EVERY_BATCHES", merge_every)
     events = sum(len(log) for log in WORLD.logs)
-    with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region"):
+    with pytest.raises(UsageError, match=f"region tehran: .* found none of this region among {events:,} events; give the --region") as said:
         bootstrap_region(stores, load_region("tehran"), rides, NEXT_DAY)
+    assert re.search(r"\([\d,]+ events read, .* are of other regions \('small'\); for example partition ", str(said.value))
+    assert not (stores.settings.home / "intake").exists()
     stores.close()
 
 

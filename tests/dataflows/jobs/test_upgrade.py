@@ -22,7 +22,7 @@ from ridecast.main import cli
 from schemas.errors import BootRefused, UsageError
 from schemas.records.record_codec import VERSIONS, decode
 from schemas.records.records import CONTROL_LOG, FoldChanged, RegionBootstrapped, SlotScored, SlotStatus, StateDigested
-from state.forecast.region import FOLD_VERSION
+from state.forecast.region import FOLD_VERSION, FOLD_VERSIONS
 from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.schemas.record_golden import encoded, released_records
 from tests.simulation.fixtures import Settled
@@ -105,7 +105,7 @@ def test_an_old_log_folds_as_before(settled: Settled, tmp_path: Path) -> None:
 def test_a_new_region_neither_scores_nor_learns_undercounts(settled: Settled) -> None:
     """Under version 2 exactly the windows of observed slots are scored; version 1 scored the partial ones too."""
     boot = next(record for record in map(decode, settled.expected) if isinstance(record, RegionBootstrapped))
-    assert (2, 2, VERSIONS["RegionBootstrapped"]) == (boot.fold_version, FOLD_VERSION, boot.fold_version)
+    assert (FOLD_VERSION, 3) == (boot.fold_version, VERSIONS["RegionBootstrapped"])
     assert expected_windows(settled.expected, 0) == scored_windows(settled.expected)
     assert expected_windows(settled.expected, 1 << 62) > scored_windows(settled.expected)
 
@@ -170,11 +170,13 @@ def test_an_unknown_fold_version_is_refused(settled: Settled, tmp_path: Path) ->
     """A ledger of a newer release is neither folded nor upgraded, and the message tells what to do."""
     place = as_it_was(settled, tmp_path / "home")
     stores = place.open()
-    append_shared(stores.ledger, CONTROL_LOG, FoldChanged(region="small", slot=0, version=3))
-    with pytest.raises(UsageError, match=r"expected a fold up to version 2, the ledger is at 3: run a newer Ridecast"):
+    append_shared(stores.ledger, CONTROL_LOG, FoldChanged(region="small", slot=0, version=FOLD_VERSION + 1))
+    with pytest.raises(
+        UsageError, match=rf"expected a fold up to version {FOLD_VERSION}, the ledger is at {FOLD_VERSION + 1}: run a newer Ridecast"
+    ):
         upgrade_fold(stores, "small")
     stores.close()
-    with pytest.raises(UsageError, match=r"region small: expected version 1 to 2 of the fold, got 3"):
+    with pytest.raises(UsageError, match=rf"region small: expected version 1 to {FOLD_VERSION} of the fold, got {FOLD_VERSION + 1}"):
         run_here(place)
 
 
@@ -186,7 +188,7 @@ def test_the_command_prints_the_first_slot(settled: Settled, tmp_path: Path, old
     before = payloads_at(place)
     done = CliRunner().invoke(cli, ["ledger", "upgrade", "--home", str(place.home)])
     assert (0, True) == (done.exit_code, expected in done.output), done.output
-    assert "version 2 of the fold: partial slots are neither scored nor learned from" in done.output
+    assert f"version {FOLD_VERSION} of the fold: {FOLD_VERSIONS[FOLD_VERSION]}" in " ".join(done.output.split())
     assert before == payloads_at(place)
     ledger = open_embedded(place.home, instance="local", clock=lambda: 0.0, signer=lambda: None)
     assert old == bool(ledger.entry(CONTROL_LOG, FoldChanged))

@@ -14,13 +14,12 @@ from dataflows.stream.publish import Backlog, Publisher
 from ledger.store.blobs import Blobs, Retention, open_blobs
 from ledger.store.continuing import continue_log
 from ledger.store.log import Ledger, open_embedded
-from ledger.views.online.memory import MemoryStore
 from schemas.errors import LedgerError, StoreUnavailable
 from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.forecasts.messages import decode_demand_forecast, forecast_key
-from schemas.records.record_codec import decode, encode
-from schemas.records.records import ForecastIssued, Record, SlotScored, UniverseChanged
+from schemas.records.record_codec import encode
+from schemas.records.records import ForecastIssued, Record, RegionBootstrapped, SlotScored, UniverseChanged
 from schemas.regions import load_region
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_issued
 from tests.ledger.exports import SIGNER
@@ -40,16 +39,21 @@ class Recorded:
     broken: bool = False
     log: str = LOG
     earlier: dict[str, int] = field(default_factory=dict)
+    roots: dict[str, bytes] = field(default_factory=dict)
+    place: str = "a list"
 
     def cursor(self, log: str) -> int:
         return self.next_index if log == self.log else self.earlier.get(log, 0)
 
-    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int) -> bool:
+    def root(self, log: str) -> bytes:
+        return self.roots.get(log, b"")
+
+    def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         if self.broken:
             raise StoreUnavailable("the sink is away")
         assert next_index > self.cursor(log)
         self.earlier[self.log] = self.next_index
-        self.log, self.next_index = log, next_index
+        self.log, self.next_index, self.roots[log] = log, next_index, root
         self.transactions.append(list(messages))
         return True
 
@@ -75,6 +79,13 @@ class City:
         self.ledger.append(LOG, size, [encode(record) for record in records])
         return size
 
+    def bootstrap(self) -> None:
+        """Begin the region's log, as a process that finds its regions there needs it."""
+        boot = RegionBootstrapped(
+            region="nyc", definition=NYC.to_json(), until="2014-05-01", first_slot=0, start_slot=self.slot, rides=0, counts_blob=b""
+        )
+        self.append(boot)
+
     def issued(self, cells: int = 5) -> tuple[ForecastIssued, ForecastColumns]:
         """The next issue, its blob stored."""
         self.slot += 1
@@ -94,7 +105,7 @@ class City:
         return UniverseChanged(region="nyc", slot=self.slot, version=2, cells=5, added=(), retired=tuple(deltas))
 
     def publisher(self, sink: Recorded | FileForecasts | KafkaForecasts, backlog: Backlog = "latest") -> Publisher:
-        return Publisher(self.ledger, self.blobs, sink, MemoryStore(), NYC, backlog)
+        return Publisher(self.ledger, self.blobs, sink, NYC, backlog)
 
 
 @pytest.fixture
@@ -195,33 +206,45 @@ def test_an_issue_without_cells_sends_no_message(city: City) -> None:
     assert (sink.transactions, sink.next_index) == ([[]], 1)
 
 
-def test_the_store_is_refreshed_even_if_all_is_published(city: City) -> None:
-    """A store that lost its content has the newest issue after one step, published or not."""
-    index = city.close_slot()
-    store = MemoryStore()
-    sink = Recorded(next_index=index + 1)
-    assert Publisher(city.ledger, city.blobs, sink, store, NYC).step() == 0
-    found = store.get("nyc", "pickups")
-    assert found is not None
-    assert found.index == index
-    assert found.blob == city.blobs.get(decode(found.entry, ForecastIssued).blob)
-
-
 def test_a_sink_that_is_ahead_of_the_ledger_is_refused(city: City) -> None:
     """Forecasts of another ledger at the same place are an error with a way out."""
     city.close_slot()
-    with pytest.raises(LedgerError, match=r"its first 900 entries are published, but the log has 2: .* choose another RIDECAST_INSTANCE"):
+    expected = (
+        r"its first 900 entries are published in a list, but the log has 2: another ledger has published there; "
+        r"run the home that published there, or start a new home with another RIDECAST_INSTANCE, or delete a list"
+    )
+    with pytest.raises(LedgerError, match=expected):
         city.publisher(Recorded(next_index=900)).step()
+
+
+def test_a_sink_of_another_ledger_is_refused_even_if_it_is_behind(city: City, tmp_path: Path) -> None:
+    """A cursor that the log has reached is refused if its root is another ledger's; the ledger's own, and one without root, are not."""
+    other = City(tmp_path / "other")
+    other.slot += 7
+    other.close_slot()
+    sink, own = Recorded(), Recorded()
+    assert [other.publisher(sink).step(), city.publisher(own).step()] == [1, 0]
+    other.ledger.close()
+    city.close_slot()
+    assert city.publisher(own).step() == 1
+    city.close_slot()
+    with pytest.raises(LedgerError, match=r"its first 2 entries are published in a list, but the log has other entries there"):
+        city.publisher(sink).step()
+    assert len(sink.transactions) == 1
+    assert city.publisher(own).step() == 1
+    own.roots.clear()
+    city.close_slot()
+    assert city.publisher(own).step() == 1
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("backlog", ["latest", "all"])
 def test_a_continued_log_is_published_from_where_it_was_cut(city: City, tmp_path: Path, backlog: Backlog, restarted: bool) -> None:
-    """A publisher whose cursor is beyond the shrunken log resumes under the new origin, once, restarted or not; so does the store."""
+    """A publisher whose cursor is beyond the shrunken log resumes under the new origin, once, restarted or not."""
     kept = city.close_slot()
     lost = [city.close_slot() for _ in range(3)]
-    sink, store = Recorded(), MemoryStore()
-    publisher = Publisher(city.ledger, city.blobs, sink, store, NYC, backlog)
+    sink = Recorded()
+    publisher = Publisher(city.ledger, city.blobs, sink, NYC, backlog)
     while publisher.step():
         pass
     city.ledger.close()
@@ -230,14 +253,13 @@ def test_a_continued_log_is_published_from_where_it_was_cut(city: City, tmp_path
     city.ledger = place.open(instance="test")
     assert continue_log(city.ledger, LOG, "restored from a copy").record.database_size == kept + 1
     if restarted:
-        publisher = Publisher(city.ledger, city.blobs, sink, store, NYC, backlog)
+        publisher = Publisher(city.ledger, city.blobs, sink, NYC, backlog)
     assert publisher.step() == 0
     again = city.close_slot()
     assert [publisher.step(), publisher.step()] == [1, 0]
     assert again < lost[-1]
     assert sink.indexes()[-2:] == [lost[-1], again]
     assert (sink.log, sink.next_index) == ("region/nyc@2", again + 1)
-    assert store.newest("nyc", "pickups") == (2, again)
 
 
 def test_a_publisher_before_the_cut_skips_nothing(city: City, tmp_path: Path) -> None:
@@ -341,7 +363,7 @@ def test_two_measures_of_a_cell_do_not_replace_each_other(city: City) -> None:
     pickups, _ = city.issued(cells=2)
     city.append(pickups, replace(pickups, measure="requests"), city.retire(FIRST_CELL + 300))
     sink = Recorded()
-    publisher = Publisher(city.ledger, city.blobs, sink, MemoryStore(), region, "latest")
+    publisher = Publisher(city.ledger, city.blobs, sink, region, "latest")
     publisher.step()
     later = replace(pickups, slot=pickups.slot + 1)
     city.append(later, replace(later, measure="requests"))
@@ -359,7 +381,7 @@ def test_a_restart_between_two_measures_publishes_the_second_only(city: City) ->
     pickups, _ = city.issued(cells=2)
     index = city.append(pickups, replace(pickups, measure="requests"))
     sink = Recorded(next_index=index + 1)
-    assert 1 == Publisher(city.ledger, city.blobs, sink, MemoryStore(), region, "latest").step()
+    assert 1 == Publisher(city.ledger, city.blobs, sink, region, "latest").step()
     cells = [cell_text(FIRST_CELL + 3 * i, 6) for i in range(2)]
     assert [[forecast_key("nyc", cell, "requests") for cell in cells]] == [[key for key, _ in sent] for sent in sink.transactions]
     assert index + 2 == sink.next_index

@@ -1,13 +1,14 @@
 """One partition from its reader to partials: ends, silence, gaps, and rejects that are durable first."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
+from dataflows.connectors.rejects import Choice
 from dataflows.connectors.sources import FileReader, FileRides
 from dataflows.stream.pump import PartitionPump, PumpLimits
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
@@ -40,6 +41,9 @@ class RejectList:
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
         return self.rejects
+
+    def scan(self, choice: Choice) -> Iterator[Rejected]:
+        return filter(choice.fits, self.rejects)
 
     def counts(self) -> dict[Reason, int]:
         return {}

@@ -16,7 +16,7 @@ def test_a_day_is_tested_against_every_baseline(small: Small, tmp_path: Path) ->
     words = ("--rides", small.rides, "--region", REGION, "--train-until", UNTIL, "--test-until", "2025-04-20", "--json", "deep/out.json")
     done = ridecast("backtest", *words, cwd=tmp_path, env={"COLUMNS": "80"})
     assert 0 == done.status, done.err
-    assert done.err == "ridecast: the rides end before --test-until 2025-04-20: 1.0 days were tested\n"
+    assert done.lines == ["ridecast: the rides end before --test-until 2025-04-20: 1.0 days were tested"]
     said = json.loads((tmp_path / "deep" / "out.json").read_text("utf-8"))
     assert (REGION, UNTIL, "2025-04-20", 576, 288, "requests") == tuple(
         said[name] for name in ("region", "train_until", "test_until", "train_slots", "test_slots", "measure")

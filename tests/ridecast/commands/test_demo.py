@@ -86,6 +86,18 @@ def test_the_region_of_somebodys_trips_is_found(tmp_path: Path, lat: float, lon:
     assert path == demo._region(tmp_path, str(trips), None, None)
 
 
+def test_the_zone_of_somebodys_trips_comes_from_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --timezone the region's zone is that of its places, and is printed; it is never UTC by default."""
+    trips = tmp_path / "trips.csv"
+    rows = [f"2014-04-01 00:{i:02d},{-33.87 + i / 10_000},{151.2 + i / 10_000}" for i in range(60)]
+    trips.write_text("\n".join(["time,lat,lon", *rows]) + "\n", "utf-8")
+    assert "Australia/Sydney" == load_region(demo._region(tmp_path, str(trips), None, None)).timezone
+    assert (
+        f"ridecast: {trips}: no time zone given, using that of its places, Australia/Sydney; --timezone sets another\n"
+        == capsys.readouterr().err
+    )
+
+
 def test_a_region_that_is_named_is_taken(tmp_path: Path) -> None:
     """Without trips it is the simulated one; a name goes before everything."""
     assert ("nyc", "tehran") == (demo._region(tmp_path, "x", "nyc", None), demo._region(tmp_path, None, None, None))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -95,6 +96,18 @@ def test_children_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None
     assert ("new", False, "kept", "1", "0") == (
         found["RIDECAST_HOME"], "RIDECAST_KAFKA" in found, found["ELSE"], found["OMP_NUM_THREADS"], found["RUST_BACKTRACE"],
     )  # fmt: skip
+
+
+def test_a_secret_in_a_file_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children get the name of the file, not the secret, and read it again; so a changed password needs no new environment."""
+    (tmp_path / "secret").write_text("redis://:one-password@h:1\n")
+    monkeypatch.setenv("RIDECAST_REDIS_FILE", str(tmp_path / "secret"))
+    monkeypatch.delenv("RIDECAST_REDIS", raising=False)
+    found = environment_of(Settings.from_env({"RIDECAST_REDIS_FILE": str(tmp_path / "secret")}))
+    assert (str(tmp_path / "secret"), False) == (found["RIDECAST_REDIS_FILE"], "RIDECAST_REDIS" in found)
+    assert not any("one-password" in value for value in found.values())
+    (tmp_path / "secret").write_text("redis://:another-password@h:1\n")
+    assert "redis://:another-password@h:1" == Settings.from_env(found).redis
 
 
 def test_the_progress_line_reads_the_ledger(small: Small) -> None:

@@ -1,5 +1,6 @@
-"""`ridecast status`: what a home holds, in three tables."""
+"""`ridecast status`: what a home holds, in four tables."""
 
+import re
 from pathlib import Path
 
 from tests.ridecast.conftest import REGION, UNTIL, Call, Small
@@ -11,9 +12,14 @@ def test_it_shows_regions_models_and_logs(small: Small, call: Call) -> None:
     done = call("status", "--home", small.home)
     assert (0, "") == (done.status, done.err)
     rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in done.out.splitlines() if line.startswith("│")]
-    (region,), (model,) = ([row for row in rows if row[place] == REGION] for place in (0, 1))
+    (region, newest, run), (model,) = ([row for row in rows if row[place] == REGION] for place in (0, 1))
     assert [UNTIL, "2025-04-08 00:00 +0330", "observed", f"requests: {model[0]}"] == [region[1], *region[3:]]
     assert ["requests", "xgboost-poisson"] == model[2:4]
+    [events] = re.findall(r"([\d,]+) events", small.made["run"].err.splitlines()[-1])
+    assert ["newest 288 slots", events, events, "0", "0"] == newest[1:6]
+    assert [events, events, "0", "0", newest[6]] == run[2:7]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC to \d\d:\d\d:\d\d", run[1])
+    assert re.fullmatch(r"[\d,]+ days", newest[7])
     head = head_of(small.home)
     logs = {row[0]: row[1:] for row in rows if len(row) == 3}
     assert {"control", "region/tehran", "runs"} == set(logs)

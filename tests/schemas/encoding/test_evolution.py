@@ -183,7 +183,17 @@ def test_a_record_that_holds_itself_is_compared_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ride_event.v1", "forecast_chunk.v1", "demand_forecast.v1", "reject.v1", "reject.v2", "ride_log_entry.v1", "publish_cursor.v1"]
+    "name",
+    [
+        "ride_event.v1",
+        "forecast_chunk.v1",
+        "demand_forecast.v1",
+        "reject.v1",
+        "reject.v2",
+        "ride_log_entry.v1",
+        "publish_cursor.v1",
+        "publish_cursor.v2",
+    ],
 )
 def test_every_released_schema_reads_itself(name: str) -> None:
     """A schema is compatible with itself in every mode, and fastavro accepts it."""

@@ -134,10 +134,28 @@ def test_the_log_knows_best_when_an_event_was_logged(log_us: int, event_us: int 
 
 
 @pytest.mark.parametrize(
-    ("region", "index"), [("nyc", 0), ("tehran", 1), ("", -1), ("ny", -1), ("nycx", -1), ("tehran-south-east", -1), ("NYC", -1)]
+    ("region", "index"),
+    [
+        ("nyc", 0),
+        ("tehran", 1),
+        ("ny", -1),
+        ("nycx", -1),
+        ("tehran-south-east", -1),
+        ("a" * 32, -1),
+        ("z_9-", -1),
+        ("", -2),
+        ("NYC", -2),
+        ("9th", -2),
+        ("-", -2),
+        ("new york", -2),
+        ("a" * 33, -2),
+        ("a" * 63, -2),
+        ("a" * 70, -2),
+        ("téhéran", -2),
+    ],
 )
 def test_a_region_is_its_position_among_those_known(region: str, index: int) -> None:
-    """Names are compared whole."""
+    """Names are compared whole; another id of a region is -1, and what cannot be an id is -2."""
     batch, _ = Decoder(REGIONS).decode(raw_batch([encode_event(ride(region=region))]))
     assert [index] == batch.region.tolist()
 

@@ -4,17 +4,20 @@ import random
 
 from hypothesis import given, settings, strategies as st
 
+from state.counting.evidence import EvidenceRules
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint, Standing
-from state.counting.slots import ClosedSlot, OpenSlots
-from tests.state.counting.plain_slots import Event, close_all
+from state.counting.slots import Agreement, ClosedSlot, OpenSlots
+from tests.state.counting.plain_slots import ONE, Event, close_all
 from tests.state.counting.test_slots import HORIZON, REGION, START, assert_same, batch_of, logs
 
 
-def live_partials(log: list[Event], end: int, partition: int, resume: ResumePoint, rng: random.Random) -> list[Partial]:
+def live_partials(
+    log: list[Event], end: int, partition: int, resume: ResumePoint, rng: random.Random, evidence: EvidenceRules = ONE
+) -> list[Partial]:
     """One partition's partials, cut up at random, with pauses in which it says that it stands idle."""
     position = max(0, resume.open_from - HORIZON)
-    intake = PartitionIntake(partition, (REGION,), IntakeRules(dedup_horizon_events=HORIZON), (resume,), position)
+    intake = PartitionIntake(partition, (REGION,), IntakeRules(dedup_horizon_events=HORIZON), (resume,), position, (evidence,))
     out: list[Partial] = []
     while position < end or rng.random() < 0.7:
         if rng.random() < 0.3 and position >= resume.counted_until:  # an end is never before what was read already
@@ -26,9 +29,16 @@ def live_partials(log: list[Event], end: int, partition: int, resume: ResumePoin
     return out
 
 
-def run(resume: dict[int, ResumePoint], next_slot: int, streams: list[list[Partial]], rng: random.Random, stop: int) -> list[ClosedSlot]:
+def run(
+    resume: dict[int, ResumePoint],
+    next_slot: int,
+    streams: list[list[Partial]],
+    rng: random.Random,
+    stop: int,
+    agreement: Agreement | None = None,
+) -> list[ClosedSlot]:
     """Interleave the partials at random; close what can be closed, until that many slots are closed or nothing is left."""
-    slots = OpenSlots("r", 1, next_slot, resume)
+    slots = OpenSlots("r", 1, next_slot, resume, agreement)
     closed: list[ClosedSlot] = []
     queues = [list(stream) for stream in streams]
     while any(queues):

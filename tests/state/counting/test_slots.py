@@ -10,10 +10,11 @@ from schemas.events.cells import encode
 from schemas.events.measures import KINDS, RideKind
 from schemas.events.rides import RideBatch
 from schemas.regions import Region, RegionId
+from state.counting.evidence import EvidenceRules
 from state.counting.intake import IntakeRules, PartitionIntake
 from state.counting.partials import Partial, ResumePoint, Standing
 from state.counting.slots import NO_COUNTS, ClosedSlot, OpenSlots, merge_counts
-from tests.state.counting.plain_slots import SLOT_US, Event, PlainSlot, close_all
+from tests.state.counting.plain_slots import ONE, SLOT_US, Event, PlainSlot, close_all
 
 REGION = Region(RegionId("r"), "UTC", ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), measures=("requests",))
 START = 4_000_000  # a slot in 2008
@@ -63,12 +64,16 @@ def batch_of(partition: int, events: list[Event]) -> RideBatch:
         place[:, 1],
         none,
         none,
+        np.array([e.by_broker for e in events], np.bool_) if any(e.by_broker for e in events) else None,
     )
 
 
-def partials_of(log: list[Event], end: int, partition: int, resume: ResumePoint, read_from: int, rng: random.Random) -> list[Partial]:
+def partials_of(
+    log: list[Event], end: int, partition: int, resume: ResumePoint, read_from: int, rng: random.Random, evidence: EvidenceRules = ONE
+) -> list[Partial]:
     """One partition's partials from a random division into batches."""
-    intake = PartitionIntake(partition, (REGION,), IntakeRules(dedup_horizon_events=HORIZON), (resume,), read_from)
+    rules = IntakeRules(dedup_horizon_events=HORIZON)
+    intake = PartitionIntake(partition, (REGION,), rules, (resume,), read_from, (evidence,))
     out, position = [], read_from
     while position < end:
         to = min(end, position + rng.randint(1, 12))
@@ -88,7 +93,7 @@ def merge(slots: OpenSlots, streams: list[list[Partial]], rng: random.Random, st
     while any(queues):
         slots.absorb(rng.choice([queue for queue in queues if queue]).pop(0))
         if slots.ended and not any(queues):
-            slots.close_rest(slots.largest_us // SLOT_US)
+            slots.close_rest(slots.last_us // SLOT_US)
         while slots.next_slot < slots.closable_until:
             closed.append(slots.close())
             if stop_after is not None and len(closed) >= stop_after:

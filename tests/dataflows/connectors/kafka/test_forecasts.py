@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.connectors.kafka import connection as ours
+from dataflows.connectors.kafka import confirmed, connection as ours
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.rejects import KafkaRejects
 from dataflows.connectors.sealing import Seals
@@ -61,11 +61,11 @@ def test_a_fenced_publisher_is_fenced_if_its_client_lost_the_error(
     assert new.cursor(LOG) == 1
 
     def forgetful(producer: object, give_up_at: float) -> None:
-        with ours.fatal_errors():
+        with confirmed.fatal_errors():
             raise SystemError("<method 'flush' of 'cimpl.Producer' objects> returned NULL without setting an exception")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ours, "flush", forgetful)
+        patched.setattr(confirmed, "flush", forgetful)
         with pytest.raises(Fenced, match="another publisher has taken over"):
             stale.publish(sample_messages(1), LOG, 2)
     assert new.publish(sample_messages(1), LOG, 2)
@@ -75,7 +75,7 @@ def test_a_fenced_publisher_is_fenced_if_its_client_lost_the_error(
 
 def test_another_system_error_is_not_a_fatal_error() -> None:
     """Only the interpreter's message for a lost exception counts as a fatal error."""
-    with pytest.raises(SystemError, match="something else"), ours.fatal_errors():
+    with pytest.raises(SystemError, match="something else"), confirmed.fatal_errors():
         raise SystemError("something else")
 
 
@@ -96,15 +96,15 @@ def test_an_aborted_issue_is_never_seen(kafka: str, kafka_topic: Topics, monkeyp
     instance = kafka_topic(0)
     sink = KafkaForecasts(kafka, instance, "nyc")
     failures = [2]
-    check = ours.Reports.check
+    check = confirmed.Reports.check
 
-    def failing(self: ours.Reports, expected: int) -> None:
+    def failing(self: confirmed.Reports, expected: int) -> None:
         if failures[0]:
             failures[0] -= 1
             expected += 1
         check(self, expected)
 
-    monkeypatch.setattr(ours.Reports, "check", failing)
+    monkeypatch.setattr(confirmed.Reports, "check", failing)
     assert sink.publish(sample_messages(0), LOG, 1)
     assert failures == [0]
     assert issues_seen(kafka, instance) == {0: 40}

@@ -5,7 +5,12 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but not in its __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 
 from dataflows.connectors.kafka import connection as ours, rides as kafka_rides
 from dataflows.connectors.kafka.rides import KafkaReader, KafkaRides, read_all
@@ -88,6 +93,29 @@ def test_a_tombstone_is_an_event_that_does_not_decode(kafka: str, kafka_topic: T
     source = KafkaRides(kafka, topic)
     reader = source.open(0, 0)
     assert read_to(reader, 3) == [b"a", b"", b"c"]
+    reader.close()
+    source.close()
+
+
+def test_the_log_says_whose_clock_a_time_is(kafka: str, kafka_topic: Topics) -> None:
+    """Each message says whether its time is the producer's or the broker's, also where the topic's setting has changed."""
+    topic = kafka_topic(1)
+    write(kafka, topic, [b"a", b"b"])
+    admin, changed = AdminClient({"bootstrap.servers": kafka}), ConfigResource(ConfigResource.Type.TOPIC, topic)
+    changed.add_incremental_config(ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET))
+    for done in admin.incremental_alter_configs([changed]).values():
+        done.result(20)
+    write(kafka, topic, [b"c"])
+    source = KafkaRides(kafka, topic)
+    reader = source.open(0, 0)
+    found: list[tuple[bytes, bool]] = []
+    give_up_at = time.monotonic() + 30
+    while len(found) < 3 and time.monotonic() < give_up_at:
+        if (batch := reader.read(2, 0.5)) is not None:
+            flags = [False] * len(batch) if batch.by_broker is None else batch.by_broker.tolist()
+            found += zip(batch.values, flags, strict=True)
+            assert batch.part(slice(0, 1)).values == batch.values[:1]
+    assert [(b"a", False), (b"b", False), (b"c", True)] == found
     reader.close()
     source.close()
 

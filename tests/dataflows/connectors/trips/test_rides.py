@@ -11,7 +11,8 @@ import pytest
 
 from dataflows.connectors.trips.files import ColumnNames, read_trips
 from dataflows.connectors.trips.rides import STARTED, Trips, to_trips
-from dataflows.connectors.trips.times import utc_times
+from dataflows.connectors.trips.time_formats import Order, TimeRules
+from dataflows.connectors.trips.times import time_column, utc_times
 from schemas.errors import UsageError
 
 NEW_YORK = "America/New_York"
@@ -79,8 +80,9 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 )
 def test_ways_to_write_a_time(text: str, time_us: int) -> None:
     """Local times are in the given zone, times with a zone in their own."""
-    times, faults = utc_times(pa.chunked_array([[text]]), NEW_YORK, where="t")
-    assert (times.tolist(), faults.tolist()) == ([time_us], [None])
+    rules = TimeRules(order=Order.MONTH_FIRST)
+    times = utc_times(time_column(pa.chunked_array([[text]]), rules, where="t"), NEW_YORK, rules)
+    assert (times.at.tolist(), times.faults.tolist()) == ([time_us], [None])
 
 
 @pytest.mark.parametrize(

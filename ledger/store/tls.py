@@ -1,0 +1,137 @@
+"""The address of PostgreSQL, and TLS as its query asks for it, with libpq's names and meanings.
+
+| `sslmode` | encrypted | certificate checked | host name checked |
+|---|---|---|---|
+| `disable` | no | | |
+| `prefer` (default without other ssl parameters) | if the server offers it | no | no |
+| `require` | yes | only with `sslrootcert` | no |
+| `verify-ca` | yes | yes | no |
+| `verify-full` (default with other ssl parameters) | yes | yes | yes |
+
+`sslrootcert` is a file of certificates to trust, otherwise the system's authorities; `sslcert`, `sslkey` and
+`sslpassword` are the client's certificate, its key and the key's password.
+"""
+
+import socket
+import ssl
+import struct
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import pg8000
+import sqlalchemy as sa
+
+from schemas.addresses import parse_address
+from schemas.errors import ConfigError, StoreUnavailable, UsageError
+
+MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+DEFAULT = "prefer"
+TLS_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
+OTHER_PARAMETERS = ("application_name",)  # of the query; passed on to the driver
+_SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)  # PostgreSQL's protocol, section 54.2.11
+
+
+def postgres_url(text: str) -> sa.URL:
+    """The address of a PostgreSQL database for SQLAlchemy, which would read some characters of a password in another way.
+
+    Raises:
+        UsageError: not the address of a PostgreSQL database, or an unknown parameter.
+    """
+    scheme = text.partition("://")[0] if "://" in text else ""
+    if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
+        raise UsageError(f"database: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got scheme {scheme!r}")
+    address = parse_address(text, where="RIDECAST_DATABASE")
+    query = dict(address.query)
+    check_parameters(query)
+    database = unquote(address.path.removeprefix("/")) or None
+    return sa.URL.create("postgresql+pg8000", address.user, address.password, address.host or None, address.port, database, query)
+
+
+def check_parameters(query: Mapping[str, str]) -> None:
+    """Check the query of a database's address.
+
+    Raises:
+        ConfigError: a parameter is unknown, or `sslmode` has another value.
+    """
+    known = (*TLS_PARAMETERS, *OTHER_PARAMETERS)
+    for name in query:
+        if name not in known:
+            raise ConfigError(f"RIDECAST_DATABASE: expected the parameters {', '.join(known)} after the ?, got {name}")
+    if query.get("sslmode", DEFAULT) not in MODES:
+        raise ConfigError(f"RIDECAST_DATABASE: sslmode: expected one of {', '.join(MODES)}, got {query['sslmode']!r}")
+
+
+def mode_of(parameters: Mapping[str, Any]) -> str:
+    """The mode that the parameters ask for.
+
+    >>> mode_of({}), mode_of({"sslrootcert": "ca.pem"})
+    ('prefer', 'verify-full')
+    """
+    given = any(name in parameters for name in TLS_PARAMETERS)
+    return str(parameters.get("sslmode") or ("verify-full" if given else DEFAULT))
+
+
+def context_of(parameters: Mapping[str, Any]) -> ssl.SSLContext:
+    """What the parameters ask for, if the connection is encrypted.
+
+    Raises:
+        ConfigError: a file of certificates or a key cannot be used.
+    """
+    given = {name: str(parameters[name]) for name in TLS_PARAMETERS if name in parameters}
+    mode = mode_of(parameters)
+    roots = given.get("sslrootcert")
+    try:
+        context = ssl.create_default_context(cafile=roots)
+    except OSError as cause:  # ssl.SSLError is one
+        raise ConfigError(f"RIDECAST_DATABASE: sslrootcert: expected a file of certificates, got {roots!r}: {cause}") from cause
+    context.check_hostname = mode == "verify-full"
+    if mode in ("prefer", "require") and not roots:
+        context.verify_mode = ssl.CERT_NONE
+    if certificate := given.get("sslcert"):
+        key = given.get("sslkey") or certificate
+        try:
+            context.load_cert_chain(certificate, key, given.get("sslpassword", ""))  # without a password OpenSSL asks the terminal
+        except OSError as cause:
+            text = f"expected a certificate and its key, got {certificate!r} and {key!r}"
+            raise ConfigError(f"RIDECAST_DATABASE: sslcert, sslkey: {text}: {cause}") from cause
+    return context
+
+
+def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
+    """The connection, encrypted if the parameters ask for it, and the parameters that are left for the driver.
+
+    The driver gets a connection that is encrypted already, so that the caller keeps the socket that it waits on.
+
+    Raises:
+        ConfigError: a file of certificates or a key cannot be used.
+        StoreUnavailable: the server offers no TLS, or its certificate is not trusted.
+    """
+    left = {name: value for name, value in parameters.items() if name not in TLS_PARAMETERS}
+    left["ssl_context"] = False  # else the driver asks for TLS by itself, and trusts any certificate
+    mode = mode_of(parameters)
+    if mode == "disable":
+        return connected, left
+    context = context_of(parameters)
+    try:
+        connected.sendall(_SSL_REQUEST)
+        answer = connected.recv(1)
+        if answer == b"S":
+            return context.wrap_socket(connected, server_hostname=host), left
+    except OSError as cause:
+        raise StoreUnavailable(f"database {host}:{port}: TLS: {cause}") from cause
+    if mode == "prefer" and answer == b"N":
+        return connected, left
+    raise StoreUnavailable(
+        f"database {host}:{port}: TLS: expected a server that offers it, got {answer!r}",
+        remedy="switch it on in the server (`ssl = on`), or use sslmode=disable",
+    )
+
+
+def server_error(error: BaseException | None) -> pg8000.DatabaseError | None:
+    """What the server said, for example that it refuses the login, when closing the connection then failed as well."""
+    while error is not None:
+        if isinstance(error, pg8000.DatabaseError) and error.args and isinstance(error.args[0], dict):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
