@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ridecast import options
 from ridecast.home_lock import lock_home
+from ridecast.logs import Reporter, begin_logs
 from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
 from schemas.errors import RidecastError, StoreUnavailable
@@ -53,6 +54,7 @@ def command(
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
+    begin_logs("run", form=settings.log_format)
     with lock_home(settings.home, "ridecast run") as lock:
         run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock)
 
@@ -81,7 +83,6 @@ def run_region(
     from ledger.views.progress import ProgressWatch
     from ledger.views.regions import last_run
     from ridecast.intake_report import IntakeReport
-    from ridecast.logs import Reporter
     from ridecast.notify import ServiceSocket
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
