@@ -5,7 +5,7 @@ from api.times import iso, local_iso
 from schemas.events.cells import cell_texts
 from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import ForecastColumns
-from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.records.records import BY_MODEL, FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import US_PER_S, Region
 
 WHY: dict[Fallback, str] = {
@@ -55,7 +55,7 @@ def forecast_rows(
                 "cell": cell,
                 "fallback": fallback.value,
                 "why": WHY[fallback],
-                "model": None if fallback in (Fallback.QUIET, Fallback.BASELINE, Fallback.LEVEL) else model,
+                "model": model if fallback in BY_MODEL else None,
                 "horizons": [
                     {
                         "horizon_min": record.horizons_min[h],

@@ -14,7 +14,7 @@ from api.answers import COMPRESSION, SMALLEST_COMPRESSED_BYTES, to_json
 from api.forecast_rows import WHY, header_of
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import ForecastColumns
-from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
 from schemas.regions import Region
 
 KEPT_SELECTIONS = 16  # selections of rows of one issue whose bytes are kept, such as `top=500`
@@ -142,7 +142,7 @@ def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssu
     model = f'"{record.models[0].hex()}"' if record.models else "null"
     after = []
     for fallback in FALLBACKS:
-        named = "null" if fallback in (Fallback.QUIET, Fallback.BASELINE) else model
+        named = model if fallback in BY_MODEL else "null"
         why = to_json(WHY[fallback]).decode()
         after.append(f'","fallback":"{fallback.value}","why":{why},"model":{named},"horizons":[')
     return [f'{{"cell":"{text}{after[code]}' for text, code in zip(texts, columns.fallback.tolist(), strict=True)]

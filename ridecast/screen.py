@@ -42,17 +42,21 @@ class PlainSteps(Progress):
         super().__init__(console=console, disable=True)
         self._every_s = every_s
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start to print."""
-        self._thread.start()
+        """Start to print; after `stop`, print again."""
+        if self._thread is None:
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Print no more."""
-        self._ended.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
+            self._ended.set()
             self._thread.join()
+            self._thread = None
 
     def _tell(self) -> None:
         while not self._ended.wait(self._every_s):

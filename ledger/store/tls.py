@@ -106,6 +106,7 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
     Raises:
         ConfigError: a file of certificates or a key cannot be used.
         StoreUnavailable: the server offers no TLS, or its certificate is not trusted.
+        TimeoutError: the server does not answer within the time limit of the connection.
     """
     left = {name: value for name, value in parameters.items() if name not in TLS_PARAMETERS}
     left["ssl_context"] = False  # else the driver asks for TLS by itself, and trusts any certificate
@@ -118,6 +119,8 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
         answer = connected.recv(1)
         if answer == b"S":
             return context.wrap_socket(connected, server_hostname=host), left
+    except TimeoutError:
+        raise  # The caller knows the limit.
     except OSError as cause:
         raise StoreUnavailable(f"database {host}:{port}: TLS: {cause}") from cause
     if mode == "prefer" and answer == b"N":

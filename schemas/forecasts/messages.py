@@ -12,14 +12,13 @@ from schemas.encoding.varints import encode_longs
 from schemas.errors import DamagedError
 from schemas.events.rides import NO_TIME, Reason, Rejected, UInt8s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
-from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
 
 DEMAND_FORECAST = "demand_forecast.v1"
 REJECT = "reject.v2"
 CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with unencrypted bytes
 CURSOR = "publish_cursor.v2"
 ROOTLESS_CURSOR = "publish_cursor.v1"  # of the first releases
-BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
 
 Fields = dict[str, object]

@@ -45,6 +45,7 @@ class Fallback(StrEnum):
 
 
 FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)
+BY_MODEL = (Fallback.NONE, Fallback.PARENT, Fallback.GLOBAL)  # the others use no trained artefact
 
 
 # --- every log ---------------------------------------------------------------------------------

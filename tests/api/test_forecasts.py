@@ -65,6 +65,8 @@ def test_one_horizon_and_named_cells_in_their_order(town: Town, client: Client) 
     assert [second, first] == [row["cell"] for row in body["forecasts"]]
     expected = expected_rows(town, town.newest)
     assert {cell: {30: expected[cell][30]} for cell in (second, first)} == said_rows(body)
+    stored = client.get(f"{PATH}?cell={second},{first},{second}&horizon_min=30&target={body['target']}").json()
+    assert ("ledger", [second, first]) == (stored["source"], [row["cell"] for row in stored["forecasts"]])
 
 
 def test_top_picks_the_largest_means(town: Town, client: Client) -> None:

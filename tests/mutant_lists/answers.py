@@ -25,7 +25,7 @@ MUTANTS = (
     Mutant(
         "prepared model named for the baseline",
         PREPARED,
-        '"null" if fallback in (Fallback.QUIET, Fallback.BASELINE) else model',
+        'model if fallback in BY_MODEL else "null"',
         "model",
         (ASKED,),
     ),
@@ -51,9 +51,7 @@ MUTANTS = (
     Mutant(
         "horizon_min of the first horizon ignored", ROWS, "if horizon is None else [horizon]", "if not horizon else [horizon]", (ASKED,)
     ),
-    Mutant(
-        "the model named for the baseline", ROWS, "None if fallback in (Fallback.QUIET, Fallback.BASELINE) else model", "model", (ASKED,)
-    ),
+    Mutant("the model named for the baseline", ROWS, "model if fallback in BY_MODEL else None", "model", (ASKED,)),
     Mutant("lower for upper in answers", ROWS, '"lower": lower[h]', '"lower": upper[h]', (ASKED,)),
     Mutant(
         "target of the slot itself", FORECASTS, "slot = target_us // region.slot_us - 1", "slot = target_us // region.slot_us", (ASKED,)

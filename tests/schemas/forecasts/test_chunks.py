@@ -194,7 +194,7 @@ def test_a_blob_that_is_cut_or_foreign_is_damage(change: "object", message: str)
     [
         ({"cells": np.array([2, 1], np.uint64)}, "strictly ascending"),
         ({"cells": np.array([1, 1], np.uint64)}, "strictly ascending"),
-        ({"fallback": np.array([0, 5], np.uint8)}, "codes below 5"),
+        ({"fallback": np.array([0, 6], np.uint8)}, "codes below 6"),
         ({"mean": np.zeros((2, 2), np.int64)}, r"mean: expected \(2, 3\), got \(2, 2\)"),
     ],
 )

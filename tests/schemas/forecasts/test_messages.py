@@ -70,7 +70,7 @@ def test_a_message_says_what_its_row_says() -> None:
                 for place, horizon_min in enumerate(HORIZONS_MIN)
             ],
             "fallback": str(fallback),
-            "model_digest": "" if fallback in ("quiet", "baseline") else "0a" * 32,
+            "model_digest": "" if fallback in ("quiet", "baseline", "level") else "0a" * 32,
         }
 
 
