@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ledger.store.files import Held, held_alone, open_to_others
-from ridecast.supervise import STOP_WITHIN_S
+from ridecast.children import STOP_WITHIN_S
 from schemas.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)

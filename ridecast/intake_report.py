@@ -31,7 +31,7 @@ class IntakeReport:
     Args:
         home: The home of the run; tallies of earlier runs are removed from it.
         regions: The regions of the run.
-        say: Shows a line to the person.
+        say: Shows a warning to the person.
         proven: Whether rides of these regions were counted before, so that their names are right.
         clock: Monotonic seconds.
     """
@@ -95,11 +95,11 @@ class IntakeReport:
             refused, received = found.refused - before.refused, found.received - before.received
             if refused >= least and refused > WARN_SHARE * received:
                 self._warned_of[region.id] = found
-                self._say(f"ridecast: WARNING {complaint(region, found, self.tallies, self._home)}")
+                self._say(complaint(region, found, self.tallies, self._home))
                 warned = True
             elif not self._told_others and (why := _uncounted(region, found, self.tallies)):
                 self._told_others = True
-                self._say(f"ridecast: WARNING {region.id}: {why}")
+                self._say(f"{region.id}: {why}")
         return warned
 
 

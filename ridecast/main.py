@@ -1,7 +1,7 @@
 """The entry point of `ridecast`: finds the command, turns errors into one line and an exit code."""
 
-import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import click
 from ridecast.clean_output import clean_errors
 from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
+from ridecast.logs import begin_logs
 from schemas.errors import RidecastError
 from schemas.secrets import clean
 
@@ -66,7 +67,9 @@ def main() -> None:
 
 def run_command() -> None:
     """Run the command that the words of the command line name; exits with its status."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    begin_logs("ridecast")
+    if os.getpid() == 1:  # the system ignores signals to process 1 that it does not handle
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     owner_only()
     try:
         # A command that ends with ctx.exit(1) returns its status here.

@@ -1,12 +1,14 @@
 """Progress on the terminal: bars for steps with a known length, and one status line while something runs.
 
 Progress goes to standard error, so that a command's output can be piped. If standard error is not a terminal,
-lines every ten seconds take the place of bars, and the status line is printed again every few seconds.
+lines every ten seconds take the place of bars, and the status line is printed again every few seconds. A status line only
+shows: when nobody reads standard error any more, it shows nothing, and the command goes on.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -76,34 +78,46 @@ class StatusLine:
     Args:
         console: Where it is shown.
         clock: Monotonic seconds.
+        plain: The line as it is printed where there is no terminal.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic, plain: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._console, self._clock, self._plain = console, clock, plain
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
         self._shown_at = -PLAIN_EVERY_S
         self._text = ""
 
     def __enter__(self) -> "StatusLine":
         if self._live is not None:
-            self._live.start()
+            with _if_somebody_reads():
+                self._live.start()
         return self
 
     def show(self, text: str) -> None:
         """Update the line; without a terminal only every few seconds, and only when it changed."""
         if self._live is not None:
-            self._live.update(_whole(text))
+            with _if_somebody_reads():
+                self._live.update(_whole(text))
         elif text != self._text and self._clock() - self._shown_at >= PLAIN_EVERY_S:
             self._shown_at, self._text = self._clock(), text
-            self.print(text)
+            self.print(self._plain(text))
 
     def print(self, text: str) -> None:
         """Print a permanent line above the status line."""
-        self._console.print(_whole(text), soft_wrap=True)
+        with _if_somebody_reads():
+            self._console.print(_whole(text), soft_wrap=True)
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.stop()
+            with _if_somebody_reads():
+                self._live.stop()
+
+
+def _if_somebody_reads() -> suppress:
+    """Ignores a closed pipe or terminal; for the first, Rich would end the program."""
+    return suppress(OSError, ValueError, SystemExit)
 
 
 def _whole(text: str) -> Text:

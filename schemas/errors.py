@@ -7,9 +7,11 @@ RidecastError
 │   ├── DiscontinuityError   an offset range does not continue the previous one
 │   └── DivergenceError      the same place holds different content
 ├── StoreUnavailable      a disk, broker or database does not work
-│   └── AccessRefused        a server does not accept our credentials, or our rights do not suffice
+│   ├── AccessRefused        a server does not accept our credentials, or our rights do not suffice
+│   └── PeerEnded            another process of the same cluster has ended
 ├── SourceMoved           the ride log has changed under a running process; it resumes when it starts again
 ├── Fenced                another process has taken over the writing
+├── RegionsHalted         some regions of a bounded run stopped early, because of errors of their own
 ├── LedgerError           the ledger refuses an operation
 │   ├── ExpectedSizeError    another writer appended first
 │   ├── BootRefused          the external checkpoint and the database disagree
@@ -17,7 +19,12 @@ RidecastError
 └── NotFound              the requested object does not exist
 
 Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
+`fault_of` says which errors heal by themselves, and so which of them are waited for.
 """
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
 
 from schemas.secrets import clean
 
@@ -72,6 +79,10 @@ class AccessRefused(StoreUnavailable):
     """A server does not accept our credentials, or our rights do not suffice; waiting does not help."""
 
 
+class PeerEnded(StoreUnavailable):
+    """Another process of the same cluster has ended; it reports the reason itself."""
+
+
 class SourceMoved(RidecastError):
     """The ride log is no longer as it was when this process started: it must start again, and then records what changed."""
 
@@ -80,6 +91,10 @@ class SourceMoved(RidecastError):
 
 class Fenced(RidecastError):
     """Another process has taken over the writing; this process must stop."""
+
+
+class RegionsHalted(RidecastError):
+    """Some regions of a bounded run stopped before its end, because of errors of their own; the others reached it."""
 
 
 class LedgerError(RidecastError):
@@ -100,3 +115,39 @@ class DamagedError(LedgerError):
 
 class NotFound(RidecastError):
     """The requested object does not exist; the text lists what does."""
+
+
+class Fault(StrEnum):
+    """What helps against an error."""
+
+    TRANSIENT = "transient"  # it heals by itself: wait, then try again
+    PERMANENT = "permanent"  # it stays until somebody acts on the remedy: stop
+    BUG = "bug"  # of ours: trying again helps sometimes, so a few times
+
+
+# The row of the nearest base class decides.
+FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
+    {
+        UsageError: Fault.PERMANENT,
+        ContractError: Fault.BUG,
+        StoreUnavailable: Fault.TRANSIENT,
+        AccessRefused: Fault.PERMANENT,
+        SourceMoved: Fault.TRANSIENT,
+        Fenced: Fault.TRANSIENT,  # the other process may be the one that this one replaced
+        RegionsHalted: Fault.PERMANENT,
+        LedgerError: Fault.PERMANENT,
+        ExpectedSizeError: Fault.TRANSIENT,  # what was read is out of date: the next try reads it again
+        NotFound: Fault.PERMANENT,
+        OSError: Fault.TRANSIENT,  # a disk, a connection or a limit of the system
+        BaseException: Fault.BUG,
+    }
+)
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What helps against an error.
+
+    >>> fault_of(AccessRefused("password")), fault_of(StoreUnavailable("broker")), fault_of(KeyError("slot"))
+    (<Fault.PERMANENT: 'permanent'>, <Fault.TRANSIENT: 'transient'>, <Fault.BUG: 'bug'>)
+    """
+    return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)

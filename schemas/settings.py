@@ -16,13 +16,14 @@ from schemas.setting import PREFIX, Setting, Value
 
 KAFKA_PREFIX = "RIDECAST_KAFKA_"  # of variables that are properties of the Kafka client, unless they are settings
 RIDES_KAFKA_PREFIX = "RIDECAST_RIDES_KAFKA_"
-# Our variables that are not settings: where tests find data and keep downloads, what `demo` and the Bytewax runner pass to a
-# process, and whether an error prints a traceback.
+# Our variables that are not settings: where tests find data and keep downloads, what `demo`, the supervisor and the Bytewax
+# runner pass to a process, and whether an error prints a traceback.
 NOT_SETTINGS = (
     "RIDECAST_SHARED",
     "RIDECAST_CACHE",
     "RIDECAST_FEED_FROM",
     "RIDECAST_FEED_SPEEDUP",
+    "RIDECAST_HEARTBEAT",
     "RIDECAST_REGIONS",
     "RIDECAST_TRACEBACK",
 )
@@ -133,6 +134,9 @@ SETTINGS: tuple[Setting, ...] = (
         r"debug|info|warning|error",
         "debug, info, warning or error",
     ),
+    Setting("log_format", "text", "", None, None, "form of progress, logs and errors of a run", r"text|json", "text or json"),
+    Setting("hang_after_s", 60.0, "s", 1, 3_600, "silence after which a process of a run is killed and started again"),
+    Setting("wait_limit_s", 600.0, "s", 0, 604_800, "time that `run --until-end` waits for what is away; other runs wait for ever"),
 )
 
 
@@ -195,6 +199,9 @@ class Settings:
     stale_after_slots: float
     unready_after_slots: float
     log_level: str
+    log_format: Literal["text", "json"]
+    hang_after_s: float
+    wait_limit_s: float
     sources: tuple[str, ...]
     unknown: tuple[str, ...]
     kafka_client: tuple[Property, ...] = ()

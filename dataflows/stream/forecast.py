@@ -7,8 +7,11 @@ source to the worker of the region. Run it with `ridecast run`, or for one proce
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import bytewax.operators as op
@@ -23,19 +26,21 @@ from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.source_watch import PinnedRides, SourceWatch, wait_for_source
 from dataflows.connectors.sources import RideSource, open_rides
 from dataflows.stream.pump import PartitionPump
-from dataflows.stream.region_run import RegionRun, SlotReport
+from dataflows.stream.region_run import RegionRun, SlotReport, is_local, one_line
 from dataflows.stream.resume import ResumePlan
-from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_stops, start_region, was_read
-from dataflows.stream.stopping import StopEvent, stop_on_signals
+from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_halt, record_stops, start_region, was_read
+from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
-from schemas.errors import ConfigError, SourceMoved, StoreUnavailable
+from schemas.errors import ConfigError, PeerEnded, RegionsHalted, SourceMoved
 from schemas.settings import Settings
 from state.counting.partials import Partial
 
 log = logging.getLogger(__name__)
 
 AWAIT_S = 0.02  # until a partition without new events is read again
+IDLE_LOOK_S = 0.5  # how often a process that has nothing to do shows that it works
+LATEST_START_S = 30.0  # a process whose region does not start by then has none
 EPOCH = timedelta(seconds=1)
 
 Keyed = tuple[str, Partial]
@@ -65,10 +70,43 @@ class Ending:
     Attributes:
         stop: When set, sources end and regions save, but no slot closes. Without it a signal kills Bytewax at once.
         on_error: Handles an error inside the flow. Bytewax would wrap it in a panic with its own stack.
+        duties: What this process has to do: partitions to read, regions in the middle of a step. While there are any, only
+            their own looks at `stop` show that it works; see `looking_while_idle`.
+        halted: Regions that stopped because of an error of their own, while others go on.
+        at_work: Called after each step of a region, of which the first restores its state and may take long.
     """
 
     stop: Stop
     on_error: Callable[[Exception], None] = reraise
+    duties: set[object] = field(default_factory=set)
+    at_work: Callable[[], None] = nothing
+    halted: dict[str, Exception] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Show that the process works."""
+        self.stop.is_set()
+
+
+@contextmanager
+def looking_while_idle(ending: Ending) -> Iterator[None]:
+    """Look at the stop event for a process that has nothing to do: its partitions have ended, or others have them all."""
+    ended = threading.Event()
+
+    def look() -> None:
+        begun_s = time.monotonic()
+        while not ended.wait(IDLE_LOOK_S):
+            if time.monotonic() - begun_s > LATEST_START_S and not any(isinstance(duty, RegionLogic) for duty in ending.duties):
+                ending.at_work()
+            if not ending.duties:
+                ending.look()
+
+    thread = threading.Thread(target=look, name="idle", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class RideInput(FixedPartitionedSource[Keyed, None]):
@@ -98,9 +136,11 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
     def __init__(self, pump: PartitionPump, pumps: Sequence[PartitionPump], align_us: int, ending: Ending) -> None:
         self._pump, self._pumps, self._align_us, self._ending = pump, pumps, align_us, ending
         self._next: datetime | None = None
+        ending.duties.add(self)
 
     def next_batch(self) -> Iterable[Keyed]:
-        if self._pump.ended or self._ending.stop.is_set():
+        if self._ending.stop.is_set() or self._pump.ended:
+            self._ending.duties.discard(self)
             raise StopIteration
         others = [pump.largest_us for pump in self._pumps if not (pump.ended or pump.idle or pump is self._pump)]
         if others and self._pump.largest_us > min(others) + self._align_us:
@@ -126,14 +166,16 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
         return None
 
     def close(self) -> None:
+        self._ending.duties.discard(self)
         self._pump.close()
 
 
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     """The keyed step: created at a region's first partial, which comes even without rides."""
 
-    def __init__(self, start: Callable[[str], RegionRun], ending: Ending) -> None:
-        self._start, self._ending = start, ending
+    def __init__(self, start: Callable[[str], RegionRun], ending: Ending, halt: Callable[[str, int, Exception], bool]) -> None:
+        self._start, self._ending, self._halt = start, ending, halt
+        self._region = ""
         self._run: RegionRun | None = None
         self._failed = False
 
@@ -141,8 +183,10 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
         return self._try(lambda: self._absorb(values)), StatefulBatchLogic.RETAIN
 
     def _absorb(self, values: list[Partial]) -> list[Tick]:
+        self._region = values[0].region
         if self._run is None:
-            self._run = self._start(values[0].region)
+            self._run = self._start(self._region)
+            self._run.on_turn = self._ending.look
         return [tick_of(report) for partial in values for report in self._run.absorb(partial)]
 
     def on_eof(self) -> tuple[Iterable[Tick], bool]:
@@ -157,11 +201,19 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     def _try(self, step: Callable[[], list[Tick]]) -> list[Tick]:
         """The result of a step; after the first error no further step is run."""
         if not self._failed:
+            self._ending.duties.add(self)
+            self._ending.look()
             try:
-                return step()
+                done = step()
+                self._ending.at_work()
+                return done
             except Exception as error:
                 self._failed = True
-                self._ending.on_error(error)
+                slot = self._run.fold.next_slot if self._run is not None else -1
+                if not is_local(error) or not self._halt(self._region, slot, error):
+                    self._ending.on_error(error)
+            finally:
+                self._ending.duties.discard(self)
         return []
 
     def snapshot(self) -> None:
@@ -210,9 +262,17 @@ def build_flow(
     partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded))
 
     def start(region: str) -> RegionRun:
-        return start_region(stores, region, source, processes)
+        return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
 
-    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending))
+    def halt(region: str, slot: int, error: Exception) -> bool:
+        ending.halted[region] = error
+        if len(ending.halted) == len(regions):
+            return False  # nothing is left to do
+        record_halt(stores, region, slot, one_line(error))
+        log.error("region %s: halted, because its fold fails without models too: %s; the other regions go on", region, one_line(error))
+        return True
+
+    ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending, halt))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
     return flow
 
@@ -244,7 +304,11 @@ def run_process(
         failed.append(error)
         stop.set()
 
-    ending = Ending(stop, leave if addresses else keep)
+    def at_work() -> None:
+        stop.starting = False
+
+    stop.starting = True
+    ending = Ending(stop, leave if addresses else keep, at_work=at_work)
     stores = open_stores(settings)
     source = open_rides(settings.rides, settings.rides_client)
     try:
@@ -254,7 +318,8 @@ def run_process(
             return
         pinned = PinnedRides(source)
         flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes)
-        with SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), ending.on_error, bounded=bounded):
+        watch = SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), ending.on_error, bounded=bounded)
+        with watch, looking_while_idle(ending):
             cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner
                 flow, process_id=process, addresses=addresses.split(";") if addresses else None, epoch_interval=EPOCH
             )
@@ -262,9 +327,11 @@ def run_process(
             record_stops(stores)
         if failed:
             raise failed[0]
+        if bounded and ending.halted:
+            raise RegionsHalted(f"halted: {'; '.join(f'region {region}: {one_line(error)}' for region, error in ending.halted.items())}")
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
-            raise StoreUnavailable("another process of this run has ended") from panic
+            raise PeerEnded("another process of this run has ended") from panic
         raise
     finally:
         stores.close()
@@ -273,9 +340,8 @@ def run_process(
 
 def log_tick(tick: Tick) -> None:
     """One line of the structured log per closed slot."""
-    log.debug(
-        "closed region=%s slot=%d status=%s rides=%d corrections=%d", tick.region, tick.slot, tick.status, tick.rides, tick.corrections
-    )
+    fields = {"region": tick.region, "slot": tick.slot, "status": tick.status, "rides": tick.rides, "corrections": tick.corrections}
+    log.debug("closed a slot", extra={"fields": fields})
 
 
 def flow_from_environment() -> Dataflow:

@@ -12,27 +12,25 @@ from dataflows.stream.snapshots import load_snapshot, save_snapshot
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
+from ledger.views.append import append_shared
 from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
-from schemas.errors import AccessRefused, DamagedError, DivergenceError, SourceMoved, StoreUnavailable
+from schemas.errors import AccessRefused, DamagedError, DivergenceError, Fault, NotFound, SourceMoved, StoreUnavailable, fault_of
 from schemas.records.kinds import ROWS
 from schemas.records.record_codec import encode
-from schemas.records.records import (
-    EnvironmentChanged,
-    SlotStatus,
-    region_log,
-)
+from schemas.records.records import CONTROL_LOG, EnvironmentChanged, RegionHeld, SlotStatus, region_log
 from schemas.regions import Region
 from state.counting.evidence import recorded_evidence
 from state.counting.partials import Partial
-from state.counting.slots import Agreement, OpenSlots
+from state.counting.slots import Agreement, ClosedSlot, OpenSlots
 from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_of
 
 log = logging.getLogger(__name__)
 
 # Floating-point results may differ in another environment; counts must be equal in every environment.
 FLOATING = frozenset(row.name for row in ROWS if row.floating)
+LONGEST_REASON = 300  # characters of an error in a record
 NONE_OURS = 1 << 62  # an index beyond the end of any log: no entry was written in this environment
 
 
@@ -79,6 +77,8 @@ class RegionRun:
         self._environment = environment
         self._log = region_log(self.region.id)
         self._recorder = Recorder(ledger, self._log)
+        self.on_turn: Callable[[], None] = lambda: None  # called before each close, of which one partial may cause many
+        self._folding = False  # the fold is between two slots
         self._changed = self._environment_changed()
         self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
@@ -120,15 +120,21 @@ class RegionRun:
                 raise
             return reports  # What cannot be confirmed closes with a later partial; while a source is away there is none.
         while self.slots.next_slot < self.slots.closable_until:
+            self.on_turn()
             reports.append(self._close())
         return reports
 
     def _close(self) -> SlotReport:
         closed = self.slots.close()
         control = self._control.latest()
-        self._follow(control, closed.slot)
-        outcome = self.fold.apply(closed)
-        payloads = payloads_of(self.region, outcome, control, self._blobs)[self._appended :]
+        try:
+            outcome, payloads = self._fold(closed, control)
+        except Exception as error:
+            if not is_local(error) or not any(control.champion(self.region.id, measure) for measure in self.region.measures):
+                raise
+            control = self._hold(closed.slot, error)
+            outcome, payloads = self._fold(closed, control)
+        payloads = payloads[self._appended :]
         self._appended = 0
         self.size = self._recorder.append(self.size, payloads).size
         self._unsaved += 1
@@ -137,6 +143,29 @@ class RegionRun:
         rides = sum(int(counts.counts.sum()) for counts in closed.counts)
         corrections = sum(int(counts.counts.sum()) for counts in closed.corrections)
         return SlotReport(self.region.id, closed.slot, rides, corrections, outcome.status, outcome)
+
+    def _fold(self, closed: ClosedSlot, control: Control) -> tuple[SlotOutcome, list[bytes]]:
+        self._follow(control, closed.slot)
+        self._folding = True
+        outcome = self.fold.apply(closed)
+        payloads = payloads_of(self.region, outcome, control, self._blobs)
+        self._folding = False
+        return outcome, payloads
+
+    def _hold(self, slot: int, error: Exception) -> Control:
+        """Record that the region goes on without models, and bring the fold back to its state before the slot."""
+        reason = one_line(error)
+        append_shared(self._ledger, CONTROL_LOG, RegionHeld(region=self.region.id, slot=slot, reason=reason))
+        log.error(
+            "region %s: held at slot %d, because its fold failed: %s; it is served by the baseline until `ridecast ledger release`",
+            self.region.id,
+            slot,
+            reason,
+        )
+        if self._folding:  # else the failure came before the fold changed
+            self.fold, self._folding = self._empty_fold(), False
+            self.size = self._restore(None)
+        return self._control.latest()
 
     def save(self) -> None:
         """Take a snapshot, unless no slot closed since the last one."""
@@ -223,6 +252,16 @@ class RegionRun:
                     f"{self._log} entry {stored.index} ({stored.kind}, slot {record.slot}): folding it again gives other bytes"
                 )
         return record.slot
+
+
+def is_local(error: Exception) -> bool:
+    """Whether an error concerns one region: what it was given or our code, and neither a store nor the settings."""
+    return fault_of(error) is Fault.BUG or isinstance(error, NotFound | DamagedError)
+
+
+def one_line(error: Exception) -> str:
+    """An error as the reason in a record."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_REASON]
 
 
 def open_region_run(

@@ -28,7 +28,7 @@ from ledger.views.regions import last_run
 from schemas.errors import NotFound, SourceMoved, StoreUnavailable, UsageError
 from schemas.events.codec import Decoder
 from schemas.records.record_codec import encode
-from schemas.records.records import RUNS_LOG, RunStarted, RunStopped, region_log
+from schemas.records.records import RUNS_LOG, RegionHalted, RunStarted, RunStopped, region_log
 from schemas.settings import Settings
 from state.counting.intake import IntakeRules
 
@@ -221,6 +221,12 @@ def record_start(stores: Stores, command: str, source: str, processes: int) -> s
     )
     append_shared(stores.ledger, RUNS_LOG, started)
     return run
+
+
+def record_halt(stores: Stores, region: str, slot: int, reason: str) -> None:
+    """Append `RegionHalted` for a region that stops while others of its run go on."""
+    run = stores.runs[0] if stores.runs else ""
+    append_shared(stores.ledger, RUNS_LOG, RegionHalted(run=run, region=region, slot=slot, reason=reason))
 
 
 def record_stops(stores: Stores) -> None:

@@ -4,6 +4,7 @@ Only the payloads, the leaf hashes and a log's row are authoritative. Kind, slot
 and `nodes` saves reading a million leaf hashes for one proof; `ledger.check.verify` recomputes both.
 """
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ledger.store.files import locked, make_folder, sync_folder
 from ledger.store.limits import WRITING, Limits, notice_silence
 from ledger.store.tls import postgres_url, secured, server_error
-from schemas.errors import DamagedError, StoreUnavailable
+from schemas.errors import AccessRefused, DamagedError, StoreUnavailable
 
 METADATA = sa.MetaData()
 
@@ -80,6 +81,8 @@ OVERFLOW_CONNECTIONS = 45  # of SQLite; Starlette runs up to 40 threads
 SHRINK_S = 86_400.0  # rewriting a large table takes hours
 # SQLite's error messages for a damaged file; missing tables and columns count, as they are created when a file is opened.
 DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode to UTF-8", "unsupported file format", "already exists")
+# PostgreSQL's codes for credentials that it does not accept (class 28), and for rights that do not suffice (42501).
+REFUSED = re.compile(r"28\w{3}|42501")
 SCHEMA_LOCK = 0x52494445  # arbitrary key for pg_advisory_xact_lock; "RIDE"
 
 
@@ -201,7 +204,7 @@ def database_engine(url: str, limits: Limits = WRITING) -> Engine:
         StoreUnavailable: the server does not answer, or refuses the connection.
     """
     engine = _postgres_engine(postgres_url(url), limits)
-    with translated("database"), engine.begin() as connection:
+    with translated("database"), _disposed_on_failure(engine), engine.begin() as connection:
         # Without the lock, two processes that start together would both find no table, and one would fail.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
         METADATA.create_all(connection)
@@ -209,6 +212,15 @@ def database_engine(url: str, limits: Limits = WRITING) -> Engine:
         if all(column["name"] != "stored_at" for column in sa.inspect(connection).get_columns("blobs")):
             connection.exec_driver_sql("ALTER TABLE blobs ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()")
     return engine
+
+
+@contextmanager
+def _disposed_on_failure(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _postgres_engine(url: str | sa.URL, limits: Limits) -> Engine:
@@ -347,6 +359,7 @@ def translated(what: str) -> Iterator[None]:
 
     Raises:
         DamagedError: SQLite reports that its file is damaged.
+        AccessRefused: PostgreSQL does not accept our credentials, or our rights do not suffice.
         StoreUnavailable: any other error of the driver or the disk.
     """
     try:
@@ -355,11 +368,18 @@ def translated(what: str) -> Iterator[None]:
         text = str(getattr(cause, "orig", None) or cause)
         if any(words in text for words in DAMAGE):
             raise DamagedError(f"{what}: the database file is damaged: {text}") from cause
-        raise StoreUnavailable(f"{what}: database error: {text}{advice(text)}") from cause
+        kind = AccessRefused if REFUSED.fullmatch(code_of(cause)) else StoreUnavailable
+        raise kind(f"{what}: database error: {text}{advice(text)}") from cause
     except UnicodeDecodeError as cause:  # invalid text in SQLite's file
         raise DamagedError(f"{what}: the database file is damaged: {cause}") from cause
     except OSError as cause:
         raise StoreUnavailable(f"{what}: {cause}{advice(str(cause))}") from cause
+
+
+def code_of(error: BaseException) -> str:
+    """PostgreSQL's five-letter code of an error, empty if it has none."""
+    told = getattr(getattr(error, "orig", None) or error, "args", ())
+    return str(told[0].get("C", "")) if told and isinstance(told[0], dict) else ""
 
 
 def advice(text: str) -> str:

@@ -6,7 +6,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.views.control import Control
 from schemas.errors import NotFound
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionHeld, RegionReleased
 from schemas.regions import Region
 
 
@@ -27,7 +27,7 @@ class InForce:
 
 
 def champions_at(ledger: Ledger, control_size: int) -> dict[tuple[str, str], InForce]:
-    """(region, measure) -> champion, when the control log had a size; what has none is served by the baseline."""
+    """(region, measure) -> champion, when the control log had a size; what has none, or is held, is served by the baseline."""
     found: dict[tuple[str, str], InForce] = {}
     for promotion in ledger.scan(CONTROL_LOG, 0, control_size, ModelPromoted):
         promoted = promotion.record
@@ -37,7 +37,11 @@ def champions_at(ledger: Ledger, control_size: int) -> dict[tuple[str, str], InF
         champion = found.get((trained.region, trained.measure))
         if champion is not None and champion.promoted.model == trained.model:
             found[trained.region, trained.measure] = replace(champion, trained_index=training.index, trained=trained)
-    return found
+    held = {stored.record.region: stored.index for stored in ledger.scan(CONTROL_LOG, 0, control_size, RegionHeld)}
+    for released in ledger.scan(CONTROL_LOG, 0, control_size, RegionReleased):
+        if released.index > held.get(released.record.region, released.index):
+            del held[released.record.region]
+    return {place: champion for place, champion in found.items() if place[0] not in held}
 
 
 def champion_at(ledger: Ledger, region: str, measure: str, control_size: int) -> InForce | None:
@@ -58,7 +62,7 @@ class Artefacts:
         Raises:
             NotFound: an artefact is missing.
         """
-        digests = {measure: control.champions.get((region.id, measure), b"") for measure in region.measures}
+        digests = {measure: control.champion(region.id, measure) for measure in region.measures}
         found = {measure: (digest, self.get(digest)) for measure, digest in digests.items() if digest}
         self._held = dict(found.values())
         return found

@@ -1,20 +1,29 @@
-"""Champions and fold versions in force: the control log folded up to any size."""
+"""Champions, holds and fold versions in force: the control log folded up to any size."""
 
 from dataclasses import dataclass, field, replace
 
 from ledger.store.log import Head, Ledger, holds
 from ledger.views.follow import Batch, Change, Follower, Place
-from schemas.records.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped
+from schemas.records.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped, RegionHeld, RegionReleased
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control log up to one size: its root, the champion's digest per (region, measure), and how regions are folded."""
+    """The control log up to one size: its root, the champion's digest per (region, measure), and how regions are folded.
+
+    Attributes:
+        held: Regions that are served without their champions, with the record that says why.
+    """
 
     size: int
     root: bytes
     champions: dict[tuple[str, str], bytes] = field(default_factory=dict)
     folds: dict[str, tuple[FoldChanged, ...]] = field(default_factory=dict)
+    held: dict[str, RegionHeld] = field(default_factory=dict)
+
+    def champion(self, region: str, measure: str) -> bytes:
+        """Digest of the model that serves a measure; empty for the baseline."""
+        return b"" if region in self.held else self.champions.get((region, measure), b"")
 
     def fold_version(self, boot: RegionBootstrapped, slot: int) -> int:
         """Version of the fold that closes a slot of a region: the last one recorded for that slot or an earlier one."""
@@ -26,7 +35,7 @@ class ControlView:
     """Follows the control log; reads only entries that are not folded yet."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._follower = Follower(ledger, CONTROL_LOG, kinds=(ModelPromoted, FoldChanged))
+        self._follower = Follower(ledger, CONTROL_LOG, kinds=(ModelPromoted, FoldChanged, RegionHeld, RegionReleased))
         self._now = Control(0, b"")
 
     def latest(self) -> Control:
@@ -54,7 +63,7 @@ class ControlView:
         self._now = Control(0, head.root)
 
     def _take(self, batch: Batch, head: Head) -> None:
-        champions, folds = dict(self._now.champions), dict(self._now.folds)
+        champions, folds, held = dict(self._now.champions), dict(self._now.folds), dict(self._now.held)
         for stored in batch.entries:
             if holds(stored, ModelPromoted):
                 record = stored.record
@@ -62,5 +71,9 @@ class ControlView:
             elif holds(stored, FoldChanged):
                 changed = stored.record
                 folds[changed.region] = (*folds.get(changed.region, ()), changed)
-        self._now = Control(batch.next.index, head.root, champions, folds)
+            elif holds(stored, RegionHeld):
+                held[stored.record.region] = stored.record
+            elif holds(stored, RegionReleased):
+                held.pop(stored.record.region, None)
+        self._now = Control(batch.next.index, head.root, champions, folds, held)
         self._follower.move(batch.next)

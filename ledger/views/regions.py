@@ -2,7 +2,7 @@
 
 from ledger.store.log import Ledger
 from schemas.errors import NotFound
-from schemas.records.records import RUNS_LOG, RegionBootstrapped, RunStarted, region_in, region_log
+from schemas.records.records import RUNS_LOG, RegionBootstrapped, RegionHalted, RunStarted, region_in, region_log
 from schemas.regions import Region, region_from_json
 
 
@@ -46,3 +46,12 @@ def last_run(ledger: Ledger, region: str) -> RunStarted | None:
         if started.command == f"run {region}":
             found = started
     return found
+
+
+def halt_of(ledger: Ledger, region: str) -> RegionHalted | None:
+    """Why the region's last run closes no more slots of it; None if it does."""
+    halted = [stored for stored in ledger.scan(RUNS_LOG, kind=RegionHalted) if stored.record.region == region]
+    if not halted:
+        return None
+    starts = (stored.index for stored in ledger.scan(RUNS_LOG, kind=RunStarted) if stored.record.command == f"run {region}")
+    return halted[-1].record if max(starts, default=-1) < halted[-1].index else None

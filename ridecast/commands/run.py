@@ -1,6 +1,7 @@
 """`ridecast run`: forecaster, publisher and API under one supervisor."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,13 @@ from rich.console import Console
 
 from ridecast import options
 from ridecast.home_lock import lock_home
+from ridecast.logs import Reporter, begin_logs
+from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
-from schemas.errors import StoreUnavailable
+from schemas.errors import RidecastError, StoreUnavailable
 from schemas.events.tally import Totals
 from schemas.regions import Region
-from schemas.settings import PREFIX, SETTINGS, Settings
+from schemas.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from ridecast.intake_report import IntakeReport
@@ -59,6 +62,7 @@ def command(
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
+    begin_logs("run", form=settings.log_format)
     with lock_home(settings.home, "ridecast run") as lock:
         run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock, accept=accept_source)
 
@@ -91,8 +95,10 @@ def run_region(
     from ledger.views.progress import ProgressWatch
     from ledger.views.source_news import sentence
     from ridecast.intake_report import IntakeReport
+    from ridecast.notify import ServiceSocket
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
+    from ridecast.watching import LastKnown
     from schemas.settings import parse_rides
 
     region = options.region_of(region_name)
@@ -106,7 +112,9 @@ def run_region(
         if settings.database:
             raise StoreUnavailable(f"RIDECAST_DATABASE: {cause}") from cause
         raise
-    screen = StatusLine(Console(stderr=True))
+    screen: StatusLine
+    reporter = Reporter("run", settings.log_format, lambda text: screen.print(text))
+    screen = StatusLine(Console(stderr=True), plain=reporter.text)
     try:
         pinned = PinnedRides(source)
         if accept:
@@ -120,29 +128,49 @@ def run_region(
                 "it resumes at the offsets where that one stopped"
             )
         for warning in warnings:
-            screen.print(f"ridecast: {warning}")
+            reporter.warning(warning)
         bounds = {partition: source.bounds(partition) for partition in pinned.partitions()}
         ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
         watch = ProgressWatch(stores.ledger, [region.id])
         proven = plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot
-        intake = IntakeReport(settings.home, [plan.region], screen.print, proven=proven)
+        intake = IntakeReport(settings.home, [plan.region], reporter.warning, proven=proven)
         line = ProgressLine(region, watch, ahead, intake)
-        relay = Relay(screen.print, everything=traceback_wanted())
-        supervisor = Supervisor({**environment_of(settings), **(extra or {})}, [region.id], processes, bounded, companions, relay, [lock])
+        known = LastKnown(line.text, "starting ...")
+        supervisor = Supervisor(
+            {**environment_of(settings), **(extra or {})},
+            [region.id],
+            processes,
+            bounded,
+            companions,
+            Relay(screen.print, everything=traceback_wanted(), wrap=reporter.wrap),
+            reporter,
+            [lock],
+            settings.hang_after_s,
+            settings.wait_limit_s,
+            service=ServiceSocket.from_env(os.environ),
+        )
         if "api" in companions:
             bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts
-            screen.print(f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port")
+            reporter.info(
+                f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port"
+            )
 
-        def tick() -> None:
-            screen.show(line.text())
+        def show() -> str:
+            screen.show(text := known.text())
             for news in line.news():
-                screen.print(f"ridecast: {news}")
+                reporter.warning(news)
+            return text
 
-        with screen:
-            screen.show(line.text())
-            supervisor.run(tick)
-        screen.print(line.summary())
-        intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
+        known.start()
+        try:
+            with screen:
+                supervisor.run(show)
+            reporter.info(known.end(line.summary))
+            intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
+        except RidecastError as error:
+            known.end(line.text)
+            reporter.error(str(error))
+            sys.exit(error.exit_code)  # it is reported, in the format of all that the run reports
     finally:
         stores.close()
         source.close()
@@ -161,7 +189,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     # Who gave a secret in a file does not want it in an environment: children read the file again.
     rows = [setting for setting, source in zip(SETTINGS, settings.sources, strict=True) if source != setting.file_variable]
     chosen = {setting.variable: str(getattr(settings, setting.name)) for setting in rows}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name not in chosen}
+    ours = {*chosen, *VARIABLES}  # the service manager hears from this process alone
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if not os.environ.get("RIDECAST_TRACEBACK"):
         fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack trace does not help users
@@ -227,8 +256,8 @@ class ProgressLine:
         """What happened to the source since the last call, in sentences."""
         found: list[str] = []
         for progress in self._watch.regions:
-            found += progress.news
-            progress.news.clear()
+            while progress.news:  # another thread may add to it
+                found.append(progress.news.pop(0))
         return found
 
     def summary(self) -> str:

@@ -25,7 +25,7 @@ def command(home: str | None) -> None:
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
     from ledger.views.online.refresh import state_of
-    from ledger.views.regions import bootstrap_of, defined_by, regions_of
+    from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
     from ledger.views.source_news import NEWS, sentence
     from ridecast.intake_table import example_lines, intake_table
 
@@ -53,9 +53,14 @@ def command(home: str | None) -> None:
                 ends = f"{end:%Y-%m-%d %H:%M %Z}"
             champions = []
             for measure in region.measures:
-                model = in_force.champions.get((region.id, measure))
+                model = in_force.champion(region.id, measure)
                 champions.append(f"{measure}: {model.hex()[:12] if model else 'baseline only'}")
-            regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, closed.status if closed else "", "; ".join(champions))
+            if (held := in_force.held.get(region.id)) is not None:
+                champions.append(f"held since slot {held.slot}: {held.reason}")
+            state = str(closed.status) if closed else ""
+            if (halted := halt_of(ledger, region.id)) is not None:
+                state = f"halted: {halted.reason}"
+            regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, state, "; ".join(champions))
         console = output_console()
         console.print(regions)
         news = [

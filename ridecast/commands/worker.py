@@ -1,22 +1,25 @@
 """`ridecast worker`: the processes that `ridecast run` starts; internal."""
 
-import logging
 import os
 
 import click
 
-from ridecast.supervise import end_with_parent, mark_permanent_errors, permanent
+from ridecast.children import end_with_parent
+from ridecast.endings import in_child, mark_faults
+from ridecast.heartbeat import heartbeat_of
+from ridecast.logs import begin_logs
 from schemas.settings import Settings
 
 
 @click.group(hidden=True)
 @click.option("--tied", is_flag=True, help="End when standard input closes: with the supervisor.")
-def command(tied: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, tied: bool) -> None:
     """Run one process; settings come from the environment."""
     if tied:
         end_with_parent()
     settings = Settings.from_env(os.environ)
-    logging.getLogger().setLevel(settings.log_level.upper())
+    begin_logs(ctx.invoked_subcommand or "worker", settings.log_level, settings.log_format)
 
 
 @command.command()
@@ -32,11 +35,12 @@ def forecast(regions: str, processes: int, process: int | None, addresses: str, 
     from ridecast.main import report_error
 
     def leave(error: Exception) -> None:
-        os._exit(report_error(permanent(error)))
+        os._exit(report_error(in_child(error)))
 
-    with mark_permanent_errors():
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
         settings = Settings.from_env(os.environ)
-        run_process(settings, regions.split(","), processes, process, addresses, stop_on_signals(), bounded=until_end, leave=leave)
+        run_process(settings, regions.split(","), processes, process, addresses, stop, bounded=until_end, leave=leave)
 
 
 @command.command()
@@ -47,8 +51,9 @@ def publish(regions: str, drain: bool) -> None:
     from dataflows.stream.publish_process import run_publisher
     from dataflows.stream.stopping import stop_on_signals
 
-    with mark_permanent_errors():
-        run_publisher(Settings.from_env(os.environ), regions.split(","), stop_on_signals(), drain=drain)
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        run_publisher(Settings.from_env(os.environ), regions.split(","), stop, drain=drain)
 
 
 @command.command()
@@ -58,8 +63,9 @@ def api(regions: str) -> None:
     from api.serve import serve
     from dataflows.stream.stopping import stop_on_signals
 
-    with mark_permanent_errors():
-        serve(Settings.from_env(os.environ), regions.split(","), stop_on_signals())
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        serve(Settings.from_env(os.environ), regions.split(","), stop)
 
 
 @command.command()
@@ -70,5 +76,6 @@ def feed(regions: str) -> None:
     from dataflows.stream.stopping import stop_on_signals
 
     settings = Settings.from_env(os.environ)
-    with mark_permanent_errors():
-        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]), stop_on_signals())
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]), stop)

@@ -1,4 +1,4 @@
-"""Records of the `control` and `runs` logs: models, promotions, rules and retention; processes, hosts and caches.
+"""Records of the `control` and `runs` logs: models, promotions, holds, rules and retention; processes, hosts and caches.
 
 Records of regions, and the union of all, are in `schemas.records.records`, which re-exports these.
 """
@@ -46,6 +46,23 @@ class FoldChanged:
     version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionHeld:
+    """From the next close on, a region is served without models: with one of them its fold failed."""
+
+    region: str
+    slot: int  # the slot whose fold failed, and the first that closes without models
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionReleased:
+    """From the next close on, a region that was held uses its champions again."""
+
+    region: str
+    reason: str
+
+
 # --- runs --------------------------------------------------------------------------------------
 
 
@@ -70,6 +87,16 @@ class RunStopped:
     run: str
     stopped_at_us: int
     sizes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionHalted:
+    """A run stopped closing slots of a region, because its fold fails even without models; its other regions go on."""
+
+    run: str
+    region: str
+    slot: int  # the slot that did not close, -1 if the region did not start
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ from schemas.records.control_records import (
     FoldChanged as FoldChanged,
     ModelPromoted as ModelPromoted,
     ModelTrained as ModelTrained,
+    RegionHalted as RegionHalted,
+    RegionHeld as RegionHeld,
+    RegionReleased as RegionReleased,
     RunStarted as RunStarted,
     RunStopped as RunStopped,
     SnapshotTaken as SnapshotTaken,
@@ -313,8 +316,11 @@ Record = (
     | ModelTrained
     | ModelPromoted
     | FoldChanged
+    | RegionHeld
+    | RegionReleased
     | RunStarted
     | RunStopped
+    | RegionHalted
     | SnapshotTaken
     | BlobsExpired
     | EntriesArchived

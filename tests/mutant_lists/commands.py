@@ -4,26 +4,38 @@ from tests.mutant_lists.mutant import Mutant
 
 SUPERVISE, LANDING = "ridecast/supervise.py", "ridecast/ride_output.py"
 OCCUPANCY = "ridecast/home_lock.py"
+TEAM, CHILDREN, ENDINGS, HEARTBEAT = "ridecast/team.py", "ridecast/children.py", "ridecast/endings.py", "ridecast/heartbeat.py"
+WAITING, WAITED = "ledger/store/waiting.py", "tests/ledger/store/test_waiting.py"
+ENDED, HEARD = "tests/ridecast/test_endings.py", "tests/ridecast/test_heartbeat.py"
 KEPT_ALIVE = "tests/ridecast/test_supervise.py"
 LANDED = "tests/ridecast/test_ride_output.py"
 ALONE = "tests/ridecast/test_home_lock.py"
 
 MUTANTS = (
     Mutant(
-        "a lasting error tried again",
-        SUPERVISE,
-        "if worst in (2, PERMANENT_STATUS) or restarts > MOST_RESTARTS:",
-        "if restarts > MOST_RESTARTS:",
-        (KEPT_ALIVE,),
+        "a permanent error tried again", TEAM, "fault is Fault.PERMANENT or found.bugs > MOST_BUGS", "found.bugs > MOST_BUGS", (KEPT_ALIVE,)
     ),
-    Mutant("started again without end", SUPERVISE, "or restarts > MOST_RESTARTS:", "or False:", (KEPT_ALIVE,)),
+    Mutant("an error of ours tried again without end", TEAM, " or found.bugs > MOST_BUGS", "", (KEPT_ALIVE,)),
+    Mutant("a companion ends the run", TEAM, "if not self.optional and (fault", "if (fault", (KEPT_ALIVE,)),
+    Mutant("a bounded run waits for ever", TEAM, "and lasted_s >= self.give_up_after_s", "and False", (KEPT_ALIVE,)),
+    Mutant("tried again at once", TEAM, "self._again_at_s = now_s + wait_s", "self._again_at_s = now_s", (KEPT_ALIVE,)),
     Mutant(
-        "a companion that always fails started again",
-        SUPERVISE,
-        "if status in (2, PERMANENT_STATUS):\n                child.finish_output()",
-        "if False:\n                child.finish_output()",
-        (KEPT_ALIVE,),
+        "wrong usage ends with 1", TEAM, "error.exit_code = 2 if ending.status == USAGE_STATUS else 1", "error.exit_code = 1", (KEPT_ALIVE,)
     ),
+    Mutant("the others hide who ended first", ENDINGS, "self.status != PEER_STATUS", "True", (KEPT_ALIVE, ENDED)),
+    Mutant("a kill taken for an error of ours", ENDINGS, "if -self.status in CRASHES else Fault.TRANSIENT", "", (KEPT_ALIVE, ENDED)),
+    Mutant("an error inside that of a library missed", ENDINGS, "for cause in cause_chain(error) if", "for cause in (error,) if", (ENDED,)),
+    Mutant("a hang not noticed", CHILDREN, "self.pulse.hangs(now_s, limit_s)", "False", (KEPT_ALIVE,)),
+    Mutant(
+        "a suspended machine taken for a hang",
+        HEARTBEAT,
+        "min(LONGEST_TURN_S, now_s - self._looked_at_s)",
+        "now_s - self._looked_at_s",
+        (HEARD,),
+    ),
+    Mutant("no time to start", HEARTBEAT, "limit_s if self.begun else START_LIMITS * limit_s", "limit_s", (HEARD,)),
+    Mutant("no wait ever shorter", WAITING, "(1.0 - self.spread * (1.0 - lot))", "1.0", (WAITED,)),
+    Mutant("a series without end", WAITING, "before is None or worked_s >= patience.steady_after_s", "before is None", (WAITED,)),
     Mutant(
         "a stopped run taken for done",
         SUPERVISE,
@@ -31,8 +43,20 @@ MUTANTS = (
         "if False:\n            raise",
         (KEPT_ALIVE,),
     ),
-    Mutant("nothing published at the end", SUPERVISE, "            self._drain()", "            pass", (KEPT_ALIVE,)),
-    Mutant("wrong usage ends with 1", SUPERVISE, "error.exit_code = 2 if status == 2 else 1", "error.exit_code = 1", (KEPT_ALIVE,)),
+    Mutant(
+        "nothing published at the end",
+        SUPERVISE,
+        "                drain.start(time.monotonic())",
+        "                drain.done = True",
+        (KEPT_ALIVE,),
+    ),
+    Mutant(
+        "a broken progress line ends the run",
+        SUPERVISE,
+        "        except Exception as error:  # it only watches",
+        "        except OSError as error:",
+        (KEPT_ALIVE,),
+    ),
     Mutant("a signal ends with 0 more", SUPERVISE, "error.exit_code = 128 + number", "error.exit_code = number", (KEPT_ALIVE,)),
     Mutant(
         "rides of another origin taken for these", LANDING, "if found != json.loads(json.dumps(origin)):", "if found is None:", (LANDED,)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ridecast.logs import TEXT
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Becomes the program that follows, in which no file may grow beyond a size.
@@ -22,7 +24,7 @@ class Done:
     """What a call left behind.
 
     Attributes:
-        lines: Standard error without what a progress line says: what a person is told.
+        lines: The errors and warnings that a person is told on standard error, first those of a command, then those of a run.
     """
 
     status: int
@@ -31,7 +33,10 @@ class Done:
 
     @property
     def lines(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("ridecast: ")]
+        found = [TEXT.fullmatch(line) for line in self.err.splitlines() if not line.startswith("ridecast: ")]
+        return [line for line in self.err.splitlines() if line.startswith("ridecast: ")] + [
+            f"ridecast: {line[4]}" for line in found if line is not None and line[2] != "INFO"
+        ]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -218,13 +218,15 @@ def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatc
     limited.chmod(0o755)
     monkeypatch.chdir(copy.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr("ridecast.supervise.MOST_RESTARTS", 1)  # each costs seconds; how many there are is tested elsewhere
-    monkeypatch.setattr("ridecast.supervise.signal.signal", lambda *_: None)
+    monkeypatch.setattr("dataflows.stream.stopping.signal.signal", lambda *_: None)
     with monkeypatch.context() as patch:
-        patch.setattr("ridecast.supervise.sys.executable", str(limited))
-        done = call(*RUN, "--until-end")
-    assert (1, "ridecast: forecaster ended with the error above, 2 times in a row") == (done.status, done.lines[-1])
+        patch.setattr("ridecast.children.sys.executable", str(limited))
+        done = call(*RUN, "--until-end", RIDECAST_WAIT_LIMIT_S="1")
+    last = done.lines[-1]
+    assert (1, True) == (done.status, last.startswith("ridecast: forecaster ended with status 5: region/tehran: ")), done.err
+    assert re.search(r"disk.*, 2 times in a row for \d+ s \(setting wait_limit_s\)$", last)
     assert re.match(r"ridecast: region/tehran: .*disk", done.lines[0])
+    assert re.search(r"disk.*; restarting in 0\.\d s, try 2$", done.lines[1])
     assert 0 == call(*RUN, "--until-end").status
     assert head_of(small.home) == head_of(copy.home)
     assert 0 == call("ledger", "verify", "--home", "home").status
@@ -266,7 +268,7 @@ def test_a_ledger_behind_its_checkpoint_is_refused(copy: Small) -> None:
     assert (1, 2) == (done.status, len(done.lines))
     sizes = rf"the checkpoint is ahead of the database: region__tehran\.txt has size {had}, the database {size}\."
     assert re.fullmatch(rf"ridecast: region tehran: {sizes} .*`ridecast ledger continue`.*", done.lines[0])
-    assert done.lines[1] == "ridecast: forecaster ended with the error above"
+    assert done.lines[1] == f"ridecast: forecaster ended with status 3: {done.lines[0].removeprefix('ridecast: ')}"
     assert size == head_of(copy.home).size
 
 

@@ -48,7 +48,7 @@ def test_a_warning_has_numbers_an_example_a_guess_and_a_command(tmp_path: Path) 
     words = "360 events read, 0 accepted, 360 rejected (360 undecodable)"
     assert run.said == [
         (
-            f"ridecast: WARNING nyc: {words}; for example partition 2, offset 17: undecodable: expected a frame; looks like JSON; "
+            f"nyc: {words}; for example partition 2, offset 17: undecodable: expected a frame; looks like JSON; "
             f"`ridecast rejects show --home {tmp_path} --decoded` shows them"
         )
     ]
@@ -90,7 +90,7 @@ def test_other_regions_are_named_once(tmp_path: Path) -> None:
     run.read(mixed, {"nyk": 30, "boston": 2})
     assert run.said == [
         (
-            "ridecast: WARNING nyc: 60 of 100 events are of other regions and not counted (in a sample: 'nyk' 30, 'boston' 2); "
+            "nyc: 60 of 100 events are of other regions and not counted (in a sample: 'nyk' 30, 'boston' 2); "
             "looks like a misspelling of 'nyc': ids are compared letter by letter"
         )
     ]
@@ -100,7 +100,7 @@ def test_kinds_that_no_measure_counts_are_said(tmp_path: Path) -> None:
     """Where every event is of another kind, the measures and the kinds that they count are named."""
     run = Run(tmp_path)
     run.read(Totals(50, 50, 0, 0, {}, {"other_kind": 50}))
-    assert run.said[0].startswith("ridecast: WARNING nyc: 50 of 50 events are of kinds that no measure counts: pickups counts started")
+    assert run.said[0].startswith("nyc: 50 of 50 events are of kinds that no measure counts: pickups counts started")
 
 
 OTHERS = {"other_region": 9}

@@ -1,9 +1,9 @@
-"""The supervisor: whom it starts again, when it gives up, and that nobody outlives it."""
+"""The supervisor: which processes it starts again, when it gives up, and that no child outlives it."""
 
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,21 +13,14 @@ from typing import Any
 
 import pytest
 
-from ridecast import supervise
+from ledger.store.waiting import Patience
+from ridecast import children
+from ridecast.endings import PEER_STATUS, PERMANENT_STATUS, RESTART_STATUS, TRANSIENT_STATUS
+from ridecast.logs import Reporter
 from ridecast.relay import Relay
-from ridecast.supervise import (
-    MOST_RESTARTS,
-    PERMANENT_STATUS,
-    RESTART_STATUS,
-    Child,
-    PermanentError,
-    Supervisor,
-    free_addresses,
-    mark_permanent_errors,
-    permanent,
-)
-from schemas.errors import BootRefused, DamagedError, NotFound, RidecastError, StoreUnavailable, UsageError
-from tests.ridecast.calls import environment
+from ridecast.supervise import Supervisor
+from ridecast.team import MOST_BUGS
+from schemas.errors import RidecastError
 
 # Stands in for `python -m ridecast worker`: notes that it was started, then does what the play says for its role and start.
 ACTOR = """#!{python} -S
@@ -46,8 +39,15 @@ def leave(*_):
         log.write(name + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if act == "deaf" else leave)
+def beat():
+    os.write(int(os.environ["RIDECAST_HEARTBEAT"]), b".")
+beat()
+if act == "stopped":
+    os.kill(os.getpid(), signal.SIGSTOP)
 if act == "stay" or act == "deaf":
-    time.sleep(60)
+    for _ in range(300):
+        beat()
+        time.sleep(0.2)
 if act == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if act:
@@ -56,29 +56,59 @@ sys.exit(act)
 """
 
 
+class StillRunning(BaseException):
+    """The run has not ended; not an Exception, because the supervisor would go on."""
+
+
 @dataclass
 class Play:
     """Actors instead of workers, and what they did.
 
     Attributes:
         said: What was passed on.
+        told: What the supervisor itself reported, without time and process.
+        patience: How it waits between two tries.
         tick: Called several times a second while it runs.
     """
 
     folder: Path
     said: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    patience: Patience = field(default_factory=lambda: Patience(first_s=0.01, longest_s=0.05))
     tick: Callable[[], None] = lambda: None
 
-    def run(self, *, processes: int = 1, bounded: bool = False, companions: tuple[str, ...] = (), **acts: Sequence[object]) -> None:
+    def run(
+        self,
+        *,
+        processes: int = 1,
+        bounded: bool = False,
+        companions: tuple[str, ...] = (),
+        hang_after_s: float = 60.0,
+        wait_limit_s: float = 600.0,
+        **acts: Sequence[object],
+    ) -> None:
         """Run the supervisor; `acts` gives, per actor, an exit status or a word for each of its starts, the last for all that follow."""
         (self.folder / "play.json").write_text(json.dumps(acts), "utf-8")
         begun = time.monotonic()
 
         def tick() -> None:
-            assert time.monotonic() - begun < 30, f"still running: {self.starts()}"
+            if time.monotonic() - begun > 30:
+                raise StillRunning(f"still running: {self.starts()}")
             self.tick()
 
-        Supervisor({}, ["nyc"], processes, bounded, companions, Relay(self.said.append)).run(tick)
+        reporter = Reporter("run", "text", lambda line: self.told.append(line.split(" run: ", 1)[1]))
+        Supervisor(
+            {},
+            ["nyc"],
+            processes,
+            bounded,
+            companions,
+            Relay(self.said.append),
+            reporter,
+            hang_after_s=hang_after_s,
+            wait_limit_s=wait_limit_s,
+            patience=self.patience,
+        ).run(tick)
 
     def starts(self) -> list[str]:
         """Names of the actors, in the order of their starts."""
@@ -108,8 +138,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     path.write_text(ACTOR.format(python=sys.executable, folder=str(tmp_path)), "utf-8")
     path.chmod(0o755)
     (tmp_path / "starts").touch()
-    monkeypatch.setattr("ridecast.supervise.sys.executable", str(path))
-    monkeypatch.setattr(supervise, "RESTART_AFTER_S", 0.01)
+    monkeypatch.setattr("ridecast.children.sys.executable", str(path))
     before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
     found = Play(tmp_path)
     yield found
@@ -139,59 +168,92 @@ def test_one_death_starts_all_forecasters_again(play: Play) -> None:
     assert len(addresses) == 2
 
 
-def test_it_gives_up_after_so_many_deaths_in_a_row(play: Play) -> None:
-    """A fault that does not pass is said once and ends the run with 1, and its companions with it."""
-    with pytest.raises(RidecastError, match=f"^forecaster ended with the error above, {MOST_RESTARTS + 1} times in a row$") as caught:
+def test_it_gives_up_after_so_many_errors_of_ours(play: Play) -> None:
+    """An error that no try heals is named at the end of the run, which is 1, and its companions end with it."""
+    with pytest.raises(RidecastError) as caught:
         play.run(companions=("publish", "api"), forecast=[1])
-    assert (1, MOST_RESTARTS + 1) == (caught.value.exit_code, play.starts().count("forecast"))
+    assert str(caught.value) == f"forecaster ended with status 1: forecast ends with 1, {MOST_BUGS + 1} times in a row"
+    assert (1, MOST_BUGS + 1) == (caught.value.exit_code, play.starts().count("forecast"))
     assert (["api", "publish"], ["ridecast: forecast ends with 1"]) == (play.stops(), play.said)
 
 
-def test_deaths_far_apart_are_each_the_first(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A forecaster that ran steadily before it died is started again as often as need be."""
-    monkeypatch.setattr(supervise, "STEADY_AFTER_S", -1.0)
-    play.run(bounded=True, forecast=[1] * (MOST_RESTARTS + 2) + [0], publish=[0])
-    assert play.starts().count("forecast") == MOST_RESTARTS + 3
+def test_errors_far_apart_are_each_the_first(play: Play) -> None:
+    """A forecaster that worked steadily before it failed is started again as often as need be."""
+    play.patience = Patience(first_s=0.01, longest_s=0.05, steady_after_s=-1.0)
+    play.run(bounded=True, forecast=[1] * (MOST_BUGS + 2) + [0], publish=[0])
+    assert play.starts().count("forecast") == MOST_BUGS + 3
 
 
-def test_a_source_that_changed_is_no_failure(play: Play) -> None:
-    """Forecasters that must start again because their source has changed are started as often as need be."""
-    play.run(bounded=True, forecast=[RESTART_STATUS] * (MOST_RESTARTS + 2) + [0], publish=[0])
-    assert play.starts().count("forecast") == MOST_RESTARTS + 3
+def test_what_is_away_is_waited_for(play: Play) -> None:
+    """A fault that heals by waiting is tried again more often than an error of ours, and each try is announced."""
+    play.run(bounded=True, companions=("api",), forecast=[TRANSIENT_STATUS] * (MOST_BUGS + 3) + [0], publish=[0])
+    assert (MOST_BUGS + 4, 1) == (play.starts().count("forecast"), play.starts().count("api"))
+    assert len(play.told) == MOST_BUGS + 3
+    assert re.fullmatch(r"forecaster ended with status 5: forecast ends with 5; restarting in 0\.0 s, try 2", play.told[0])
+    assert play.told[-1].endswith(f"try {MOST_BUGS + 4}")
+
+
+def test_a_restart_that_a_child_asks_for_is_no_failure(play: Play) -> None:
+    """A forecaster that must start again because its source has changed starts at once, however often."""
+    play.run(bounded=True, forecast=[RESTART_STATUS] * (MOST_BUGS + 3) + [0], publish=[0])
+    assert play.starts().count("forecast") == MOST_BUGS + 4
+    assert set(play.told) == {"forecaster starts again: forecast ends with 4"}
+
+
+def test_a_bounded_run_does_not_wait_for_ever(play: Play) -> None:
+    """After the time in the settings a bounded run names what it waited for, how long, and the setting."""
+    with pytest.raises(RidecastError, match=r"^forecaster was killed by SIGKILL, \d+ times in a row for \d s \(setting wait_limit_s\)$"):
+        play.run(bounded=True, wait_limit_s=0.5, forecast=["killed"])
+    assert "forecaster was killed by SIGKILL; restarting in 0.0 s, try 2" in play.told
 
 
 @pytest.mark.parametrize(("status", "code"), [(2, 2), (PERMANENT_STATUS, 1)])
-@pytest.mark.parametrize(("role", "called"), [("forecast", "forecaster"), ("api", "api")])
-def test_a_lasting_error_ends_the_run_at_once(play: Play, role: str, called: str, status: int, code: int) -> None:
-    """What starting again does not heal is not tried again, in a forecaster or a companion; wrong usage stays wrong usage."""
-    acts: dict[str, Any] = {role: [status]}
-    with pytest.raises(RidecastError, match=f"^{called} ended with the error above$") as caught:
-        play.run(companions=("api",), **acts)
+def test_a_permanent_error_ends_the_run_at_once(play: Play, status: int, code: int) -> None:
+    """A forecaster whose error stays is not tried again; wrong usage stays wrong usage."""
+    with pytest.raises(RidecastError, match=f"^forecaster ended with status {status}: forecast ends with {status}$") as caught:
+        play.run(companions=("api",), forecast=[status])
     assert caught.value.exit_code == code
-    assert 1 == play.starts().count(role)
-    assert play.said == [f"ridecast: {role} ends with {status}"]
+    assert 1 == play.starts().count("forecast")
+    assert play.said == [f"ridecast: forecast ends with {status}"]
+
+
+@pytest.mark.parametrize("status", [2, PERMANENT_STATUS])
+def test_a_companion_never_ends_the_run(play: Play, status: int) -> None:
+    """An API that cannot start is reported with the time of the next try, and the forecaster works on."""
+    play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.told else None
+    play.run(companions=("api",), api=[status])
+    assert (["forecast"], 1) == (play.stops(), play.starts().count("api"))
+    how = f"api ended with status {status}: api ends with {status}"
+    assert play.told == [f"{how}; restarting in 300.0 s, try 2; the rest of the run goes on"]
 
 
 def test_the_process_that_says_why_comes_before_the_others(play: Play) -> None:
-    """Of two that die together the one with a lasting error decides."""
+    """Of two that end together, the one with a permanent error decides."""
 
     def both_have_ended() -> None:
         until(lambda: len(play.said) == 1)
         time.sleep(0.2)
 
     play.tick = both_have_ended
-    with pytest.raises(RidecastError, match=r"^forecaster ended with the error above$"):
+    with pytest.raises(RidecastError, match=r"^forecaster ended with status 3: forecast1 ends with 3$"):
         play.run(processes=2, forecast0=["killed"], forecast1=[PERMANENT_STATUS])
 
 
-def test_a_killed_forecaster_is_named_by_its_signal(play: Play) -> None:
-    """A process that said nothing, for it was killed, is reported with the signal's number."""
-    with pytest.raises(RidecastError, match=r"^forecaster was killed by signal 9, 6 times in a row$"):
-        play.run(forecast=["killed"])
+def test_the_first_to_end_is_named(play: Play) -> None:
+    """A process that has only lost its connection to another one does not hide why that one ended."""
+
+    def both_have_ended() -> None:
+        if play.starts().count("forecast0") == 1:
+            until(lambda: len(play.said) == 1)
+            time.sleep(0.2)
+
+    play.tick = both_have_ended
+    play.run(processes=2, bounded=True, forecast0=["killed", 0], forecast1=[PEER_STATUS, 0], publish=[0])
+    assert [line.split(";")[0] for line in play.told] == ["forecaster was killed by SIGKILL"]
 
 
 def test_a_live_forecaster_that_ends_by_itself_is_started_again(play: Play) -> None:
-    """Only rides that have an end may end a forecaster: somebody's SIGTERM to the child alone does not stop a live run."""
+    """Only rides that have an end may end a forecaster: a SIGTERM to the child alone does not stop a live run."""
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.starts().count("forecast") == 3 else None
     play.run(forecast=[0, 0, "stay"])
     assert play.starts() == ["forecast"] * 3
@@ -200,17 +262,50 @@ def test_a_live_forecaster_that_ends_by_itself_is_started_again(play: Play) -> N
 
 
 def test_a_companion_is_started_again_alone(play: Play) -> None:
-    """A publisher that dies is started again for as long as it takes; the forecaster does not notice."""
+    """A publisher that fails is started again for as long as it takes; the forecaster does not notice."""
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.starts().count("publish") == 8 else None
     play.run(companions=("publish",), publish=[1] * 7 + ["stay"])
     assert (1, 8) == (play.starts().count("forecast"), play.starts().count("publish"))
-    assert ["ridecast: publish ends with 1"] == play.said
+    assert (["ridecast: publish ends with 1"], 7) == (play.said, len(play.told))
 
 
 def test_a_failed_publication_is_a_failure_of_the_run(play: Play) -> None:
     """A bounded run whose forecasts are recorded and not published ends with 1."""
-    with pytest.raises(RidecastError, match=r"^publisher ended with the error above$"):
-        play.run(bounded=True, forecast=[0], publish=[1])
+    with pytest.raises(RidecastError, match=r"^publisher ended with status 3: publish ends with 3$"):
+        play.run(bounded=True, forecast=[0], publish=[PERMANENT_STATUS])
+
+
+def test_a_try_waits_for_its_time(play: Play) -> None:
+    """Between two starts lies at least the wait that was announced."""
+    play.patience = Patience(first_s=0.8, longest_s=0.8, spread=0.0)
+    at_s: list[float] = []
+    play.tick = lambda: at_s.append(time.monotonic()) if len(at_s) < len(play.starts()) and play.starts()[-1] == "forecast" else None
+    play.run(bounded=True, forecast=[TRANSIENT_STATUS, 0], publish=[0])
+    assert at_s[1] - at_s[0] >= 0.8
+    assert play.told == ["forecaster ended with status 5: forecast ends with 5; restarting in 0.8 s, try 2"]
+
+
+@pytest.mark.parametrize("role", ["forecast", "api"])
+def test_a_child_that_hangs_is_started_again(play: Play, role: str) -> None:
+    """A suspended child sends no heartbeat: it is killed after the time in the settings, which the line says, and started again."""
+    play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.starts().count(role) == 2 else None
+    acts: dict[str, Any] = {role: ["stopped", "stay"]}
+    play.run(companions=("api",), hang_after_s=1.0, **acts)
+    name = {"forecast": "forecaster"}.get(role, role)
+    assert re.match(rf"{name} did not respond for 1 s and was killed; restarting in 0\.0 s, try 2", play.told[0])
+    assert len(play.told) == 1
+
+
+def test_what_only_watches_does_not_end_the_run(play: Play) -> None:
+    """A progress line that raises is reported once, and the run goes on to its end."""
+
+    def broken() -> None:
+        raise ValueError("no database")
+
+    play.tick = broken
+    play.run(bounded=True, forecast=[0], publish=[0])
+    assert play.starts() == ["forecast", "publish"]
+    assert play.told == ["the progress cannot be shown: ValueError('no database'); the run goes on"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -235,71 +330,10 @@ def test_a_signal_stops_all_before_the_end(play: Play, number: signal.Signals, s
 
 def test_whoever_does_not_stop_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that ignores SIGTERM has as long as a person would wait."""
-    monkeypatch.setattr(supervise, "STOP_WITHIN_S", 0.3)
+    monkeypatch.setattr(children, "STOP_WITHIN_S", 0.3)
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if len(play.starts()) == 2 else None
     play.run(companions=("api",), forecast=["deaf"])
-    assert play.stops() == ["api"]
-
-
-def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
-    """When the supervisor is killed outright, which it cannot notice, a tied child stops by itself."""
-    program = """
-import subprocess, sys, time
-from ridecast.supervise import lifeline
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=lifeline()[0], start_new_session=True)
-print(child.pid, flush=True)
-time.sleep(60)
-"""
-    tied = """
-import signal, sys, time
-from ridecast.supervise import end_with_parent
-def leave(*_):
-    open("left", "w").close()
-    sys.exit(0)
-signal.signal(signal.SIGTERM, leave)
-end_with_parent()
-open("ready", "w").close()
-time.sleep(60)
-"""
-    command = [sys.executable, "-c", program, tied]
-    supervisor = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
-    assert supervisor.stdout is not None
-    with supervisor.stdout:
-        supervisor.stdout.readline()
-    until((tmp_path / "ready").exists)
-    supervisor.kill()
-    assert supervisor.wait(10) == -signal.SIGKILL
-    until((tmp_path / "left").exists)
-
-
-@pytest.mark.parametrize("error", [NotFound("a"), DamagedError("b"), BootRefused("c")])
-def test_lasting_errors_keep_their_words(error: RidecastError) -> None:
-    """What will be there again after a restart leaves a child with its words and a status of its own."""
-    with pytest.raises(PermanentError, match=f"^{error}$") as caught, mark_permanent_errors():
-        raise error
-    assert caught.value.exit_code == PERMANENT_STATUS == 3
-
-
-@pytest.mark.parametrize("error", [StoreUnavailable("disk"), UsageError("words"), ValueError("bug")])
-def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    """A passing fault, wrong usage and a fault of ours keep their own status."""
-    assert error is permanent(error)
-    with pytest.raises(type(error)), mark_permanent_errors():
-        raise error
-
-
-def test_addresses_are_free_and_distinct() -> None:
-    """Each process of a cluster gets a loopback address of its own."""
-    addresses = free_addresses(5)
-    assert 5 == len(set(addresses))
-    assert {"127.0.0.1"} == {address.split(":")[0] for address in addresses}
-
-
-def test_a_child_that_was_not_started_has_no_status() -> None:
-    """Before its start a child neither runs nor has ended."""
-    child = Child("api", [])
-    child.finish_output()
-    assert child.poll() is None
+    assert (["api"], ["forecaster did not stop in time and was killed"]) == (play.stops(), play.told)
 
 
 def until(true: Callable[[], bool], within_s: float = 20.0) -> None:

@@ -16,7 +16,7 @@ from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.log import Ledger
-from ridecast.supervise import free_addresses
+from ridecast.children import free_addresses
 from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed, region_log
 from schemas.settings import Settings
@@ -137,10 +137,12 @@ def start_run(place: Place, processes: int, *words: str, **changes: object) -> s
     return _start(place, command, changes)
 
 
-def start_cluster(place: Place, processes: int, batch_events: int, *, bounded: bool = True) -> list[subprocess.Popen[bytes]]:
-    """Forecasters without a supervisor."""
+def start_cluster(
+    place: Place, processes: int, batch_events: int, *, bounded: bool = True, regions: str = ""
+) -> list[subprocess.Popen[bytes]]:
+    """Forecasters without a supervisor; of the world's region unless others are named, separated by commas."""
     addresses = free_addresses(processes) if processes > 1 else []
-    command = ["worker", "forecast", "--regions", place.world.region.id, "--processes", str(processes)]
+    command = ["worker", "forecast", "--regions", regions or place.world.region.id, "--processes", str(processes)]
     command += ["--until-end"] if bounded else []
     words = [["--process", str(number), "--addresses", ";".join(addresses)] for number in range(len(addresses))]
     return [_start(place, [*command, *more], {"batch_events": batch_events}) for more in words or [[]]]

@@ -12,7 +12,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Kaf
 from confluent_kafka.admin import AdminClient
 
 from dataflows.connectors.kafka import connection
-from dataflows.connectors.kafka.cluster import Brokers
+from dataflows.connectors.kafka.cluster import Brokers, is_refusal
 from dataflows.connectors.source_identity import SourceIdentity
 from schemas.errors import NotFound, SourceMoved, StoreUnavailable
 from schemas.events.rides import NO_TIME, RawBatch
@@ -83,6 +83,7 @@ class KafkaReader:
         self._position = offset
         self._asker = asker
         self._away_since_s: float | None = None
+        self._refused: KafkaError | None = None  # the client reports it to its callback only, and goes on trying
         self._consumer: Consumer | None = None  # created by the first read: the ends alone do not need it
 
     def read(self, limit: int, timeout_s: float) -> RawBatch | None:
@@ -94,6 +95,9 @@ class KafkaReader:
         if messages and any(map(Message.error, messages)):
             messages = [message for message in messages if not self._is_sign(message)]
         if not messages:
+            if self._refused is not None:
+                needs = connection.Needs("Read", self._topic)
+                raise connection.unavailable(self._bootstrap, f"reading {self._topic}/{self._partition}", self._refused, needs=needs)
             self._check_patience()
             return None
         self._away_since_s = None
@@ -149,6 +153,8 @@ class KafkaReader:
     def _note_error(self, error: KafkaError) -> None:
         """Called by the client while it reads. It reconnects by itself, so that a broker's restart is only a delay."""
         connection.tell(logging.WARNING, f"{self._topic}/{self._partition}", error)
+        if is_refusal(error):
+            self._refused = error
         if error.code() in connection.TRANSIENT and self._away_since_s is None:
             self._away_since_s = time.monotonic()
 

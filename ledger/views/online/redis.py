@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from ledger.views.online.protocol import HeldIssue, StoredCell, StoredIssue, chunks_of, place_of
-from schemas.errors import StoreUnavailable
+from schemas.errors import AccessRefused, StoreUnavailable
 from schemas.events.rides import UInt64s
 from schemas.forecasts.chunks import Blob
 
@@ -134,4 +134,5 @@ class RedisStore:
 
     def _unavailable(self, cause: RedisError) -> StoreUnavailable:
         options = self._client.connection_pool.connection_kwargs
-        return StoreUnavailable(f"Redis at {options.get('host', 'its socket')}:{options.get('port', '')}: {cause}")
+        kind = AccessRefused if isinstance(cause, (AuthenticationError, NoPermissionError)) else StoreUnavailable
+        return kind(f"Redis at {options.get('host', 'its socket')}:{options.get('port', '')}: {cause}")

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Recompute everything from the stored bytes; report what is wrong and where."),
     "replay": ("replay", "Recompute past slots from their rides, and compare."),
     "upgrade": ("upgrade", "Switch to the newest version of the fold at a recorded slot."),
+    "release": ("release", "Let a region that is held use its models again."),
     "export": ("export", "Export signed logs as tlog-tiles, and flat tables."),
     "continue": ("continuing", "Continue a refused log, and record the loss."),
     "archive": ("archive", "Move old entries and blobs to a cheaper disk."),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dataflows.stream.stopping import SIGNALS, StopEvent, stop_on_signals
+from dataflows.stream.stopping import SAME_REQUEST_S, SIGNALS, StopEvent, stop_on_signals
 
 
 @pytest.fixture
@@ -58,3 +58,32 @@ def test_a_wait_has_its_limit() -> None:
     assert not stop.wait(0.05)
     assert 0.05 <= time.monotonic() - begun < 5
     assert not stop.wait(0)
+
+
+def test_every_look_shows_that_the_process_works() -> None:
+    """Loops that look or wait are heard, a long wait again and again, and a process that is still starting is not."""
+    looks: list[None] = []
+    stop = StopEvent(lambda: looks.append(None))
+    stop.starting = True
+    stop.is_set()
+    assert looks == []
+    stop.starting = False
+    stop.is_set()
+    assert len(looks) == 1
+    stop.wait(1.2)
+    assert len(looks) >= 3
+
+
+def test_a_further_signal_is_told_apart_from_an_echo() -> None:
+    """A second signal right after the first is the same request; a later one calls the handler, wherever the process is."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    stop, again = StopEvent(), list[int]()
+    stop.listen(again=again.append)
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert (stop.is_set(), again) == (True, [])
+    time.sleep(SAME_REQUEST_S + 0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (signal.SIGINT, [signal.SIGTERM]) == (stop.number, again)
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)

@@ -26,7 +26,8 @@ def test_a_bounded_run_sums_up(small: Small) -> None:
     """The last line counts slots, events and rides and names the error against the baseline; answers and errors are empty."""
     done = small.made["run"]
     assert re.fullmatch(
-        rf"{REGION}: 288 slots closed, [\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
+        rf"\d{{4}}-\d\d-\d\dT[\d:.]{{12}}Z INFO run: {REGION}: 288 slots closed, "
+        r"[\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
         r"WAPE \d\.\d{3} \(baseline \d\.\d{3}\)",
         done.err.splitlines()[-1],
     )
@@ -61,7 +62,7 @@ def test_a_live_run_answers_and_stops_cleanly(copy: Small) -> None:
         finally:
             process.kill()
     assert (0, "", True) == (process.returncode, out, f"API and page at http://127.0.0.1:{port}" in err)
-    assert [] == [line for line in err.splitlines() if re.search("ridecast: |Traceback|panicked|ERROR", line)]
+    assert [] == [line for line in err.splitlines() if re.search("ridecast: |Traceback|panicked|ERROR|WARNING", line)]
     assert not answers(f"http://127.0.0.1:{port}/v1/health")
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from ridecast.supervise import PERMANENT_STATUS
+from ridecast.endings import PERMANENT_STATUS
 from tests.ridecast.calls import ridecast
 from tests.ridecast.conftest import REGION, Call, Small
 
