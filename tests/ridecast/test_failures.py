@@ -174,7 +174,7 @@ def test_other_rides_are_said(copy: Small, call: Call, monkeypatch: pytest.Monke
     before = head_of(copy.home).size
     accepted = call(*RUN, "--rides", "other", "--until-end", "--accept-source")
     assert (0, True) == (accepted.status, head_of(copy.home).size > before)
-    assert re.search(r"ridecast: region tehran: the ride log files=rides .* was replaced by files=other ", accepted.err)
+    assert re.search(r"WARNING run: region tehran: the ride log files=rides .* was replaced by files=other ", accepted.err)
     done = call("status", "--home", "home")
     assert "was replaced by files=other" in " ".join(done.out.split())
 

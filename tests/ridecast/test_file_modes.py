@@ -1,6 +1,7 @@
 """Homes and ride logs belong to the user who runs Ridecast; exports are readable as that user's mask says."""
 
 import logging
+import os
 import stat
 from pathlib import Path
 
@@ -25,7 +26,11 @@ def test_nothing_in_a_home_or_a_ride_log_is_readable_by_others(small: Small) -> 
 
 def test_an_export_is_for_others(small: Small, tmp_path: Path) -> None:
     """Tiles are made to be published, so they follow the mask of the user."""
-    done = ridecast("ledger", "export", "--home", small.home, "--tiles", tmp_path / "audit", "--log", "control", cwd=tmp_path)
+    before = os.umask(0o022)
+    try:
+        done = ridecast("ledger", "export", "--home", small.home, "--tiles", tmp_path / "audit", "--log", "control", cwd=tmp_path)
+    finally:
+        os.umask(before)
     assert 0 == done.status, done.err
     files = [path for path in (tmp_path / "audit").rglob("*") if path.name == "checkpoint"]
     assert files
