@@ -76,8 +76,12 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             for name, value in env.items():
                 patch.setenv(name, value)
             capfd.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                main()
+            mask = os.umask(0o022)
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                os.umask(mask)  # the program makes files for its user only; later tests and their servers do not
         out, err = capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return Done(ended.value.code, out, err)
