@@ -243,10 +243,12 @@ def test_files_deleted_under_a_reader_are_a_recorded_gap(tmp_path: Path) -> None
     stores.close()
     [gap] = kinds(place, SourceGap)
     assert isinstance(gap, SourceGap)
-    assert (HALF[0], progress.lost) == (gap.from_offset, gap.to_offset - gap.from_offset)
+    # It starts where the region resumes, which may be up to three events below what it has counted: they are evidence for cuts.
+    assert HALF[0] - 3 <= gap.from_offset <= HALF[0]
+    assert progress.lost == gap.to_offset - gap.from_offset
     lost_offsets = f"lost offsets [{gap.from_offset}, {gap.to_offset}) of partition 0"
     assert [f"region small: {lost_offsets}: the ride log deleted them before they were read"] == progress.news
     assert SlotStatus.PARTIAL == first_after(place, SourceGap).status
-    lost = WORLD.truth[0][gap.from_offset : gap.to_offset]
+    lost = WORLD.truth[0][HALF[0] : gap.to_offset]
     assert rides_of(event for log in WORLD.truth.values() for event in log if event not in lost) == rides_recorded(place)
     assert_audited(place)
