@@ -137,7 +137,7 @@ def _uncounted(region: Region, found: Totals, tallies: Iterable[IntakeTally]) ->
         return f"{others:,} of {found.received:,} events are of other regions and not counted (in a sample: {sample})" + (
             f"; {hint}" if hint else ""
         )
-    if kinds and not found.counted and kinds >= LEAST_REFUSED:
+    if kinds >= LEAST_REFUSED and kinds + others >= found.accepted and not found.counted:
         wanted = ", ".join(f"{name} counts {MEASURES[name].kind}" for name in region.measures)
         return f"{kinds:,} of {found.received:,} events are of kinds that no measure counts: {wanted}; the region's `measures` name others"
     return ""

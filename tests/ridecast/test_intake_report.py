@@ -103,6 +103,13 @@ def test_kinds_that_no_measure_counts_are_said(tmp_path: Path) -> None:
     assert run.said[0].startswith("nyc: 50 of 50 events are of kinds that no measure counts: pickups counts started")
 
 
+def test_other_kinds_beside_counted_ones_are_normal(tmp_path: Path) -> None:
+    """A ride has several steps, of which a measure counts one: no warning, even while only known rides are read again."""
+    run = Run(tmp_path)
+    run.read(Totals(50, 50, 0, 0, {}, {"other_kind": 40}))
+    assert [] == run.said
+
+
 OTHERS = {"other_region": 9}
 
 
