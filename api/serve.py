@@ -35,7 +35,6 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5  # time for open requests to finish after the stop
-STORE_S = 1.0  # Redis answers in milliseconds, and without it the ledger answers
 THREAD_S = 1.0  # time for each background thread to finish after that
 ACCEPTED_AT_ONCE = 32  # asyncio accepts as many before it looks at other connections; each takes 0.1 ms
 BACKLOG = 1_024  # connections that the system holds until they are accepted

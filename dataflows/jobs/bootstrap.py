@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sources import FileRides, RideSource
 from dataflows.stream.intake_watch import IntakeWatch
@@ -162,7 +160,7 @@ def count_rides(
     rejects = open_rejects(stores.settings)
     parts: list[list[tuple[Int64s, UInt64s, Int64s]]] = [[] for _ in region.measures]
     total = sum(end - start for start, end in map(source.bounds, partitions))
-    done, batches, other_kind = 0, 0, 0
+    done, batches = 0, 0
     seen: list[int] = []  # first and last slot so far
     tallies: list[IntakeTally] = []
     for partition in partitions:
@@ -183,7 +181,6 @@ def count_rides(
         while not pump.ended:
             for partial in pump.step():
                 rows = partial.rows
-                other_kind += int(partial.totals.get(f"uncounted.{Uncounted.OTHER_KIND}", np.zeros(1)).sum())
                 if len(rows):
                     seen = [min([*seen, int(rows.slot.min())]), max([*seen, int(rows.slot.max())])]
                 for number, pieces in enumerate(parts):
@@ -198,8 +195,9 @@ def count_rides(
         done += pump.received
         pump.close()
     rejects.close()
-    became = _became(region, tallies)
-    return CountedRides([merge_counts(pieces) for pieces in parts], done, (seen[0], seen[1]) if seen else None, other_kind, became)
+    other_kind = totals_of(tallies, region.id).uncounted.get(Uncounted.OTHER_KIND, 0)
+    span = (seen[0], seen[1]) if seen else None
+    return CountedRides([merge_counts(pieces) for pieces in parts], done, span, other_kind, _became(region, tallies))
 
 
 def _check_kinds(region: Region, counted: CountedRides, source: RideSource) -> None:
@@ -229,14 +227,10 @@ def _kinds_in(region: Region, source: RideSource) -> list[RideKind]:
 
 
 def _became(region: Region, tallies: list[IntakeTally]) -> str:
-    """What became of the events, with an example and the likely mistake."""
+    """What became of the events, with an example and the likely mistake; other kinds are reported by `_check_kinds`."""
     found = totals_of(tallies, region.id)
-    kinds, others = (found.uncounted.get(name, 0) for name in (Uncounted.OTHER_KIND, Uncounted.OTHER_REGION))
     parts = [found.words()]
-    if kinds:
-        wanted = ", ".join(f"{name} counts {MEASURES[name].kind}" for name in region.measures)
-        parts.append(f"{kinds:,} are of kinds that its measures do not count ({wanted})")
-    if others:
+    if others := found.uncounted.get(Uncounted.OTHER_REGION, 0):
         names = sorted({name for tally in tallies for name in tally.others})
         parts.append(f"{others:,} are of other regions ({', '.join(map(repr, names))})")
     return "; ".join([*parts, *main_example(tallies, found)])

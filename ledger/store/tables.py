@@ -298,13 +298,10 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         connection = pg8000.legacy.Connection(**left, sock=connected)
         connected.settimeout(limits.answer_s)
         return connected, connection
-    except TimeoutError as cause:
+    except (TimeoutError, ConnectionError) as cause:
         connected.close()
-        text = f"no answer within {limits.connect_s:g} s"
+        text = f"no answer within {limits.connect_s:g} s" if isinstance(cause, TimeoutError) else f"network error: {cause}"
         raise StoreUnavailable(f"database {host}:{port}: {text}{advice(text)}") from cause
-    except ConnectionError as cause:
-        connected.close()
-        raise StoreUnavailable(f"database {host}:{port}: network error: {cause}{advice('network error')}") from cause
     except BaseException as error:
         connected.close()
         told = server_error(error)

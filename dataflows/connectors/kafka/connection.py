@@ -16,7 +16,6 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from dataflows.connectors.kafka.cluster import (
     LOG as LOG,
     NO_MATTER as NO_MATTER,
-    REFUSED as REFUSED,
     Brokers,
     Cluster,
     client_log,

@@ -10,6 +10,7 @@ from contextlib import closing
 
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
+from ledger.store.waiting import Patience
 from ledger.views.follow import Follower, Pace, Place, Stop
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.refresh import newest_issues, refresh
@@ -19,8 +20,7 @@ from schemas.records.records import ForecastIssued, region_log
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.5  # after the first failure; a pause doubles with each further one
-LONGEST_RETRY_S = 15.0  # so that a store that is back is current within seconds
+PATIENCE = Patience(first_s=0.5, longest_s=15.0, spread=0.5)  # a store that is back is current within seconds
 
 
 class StoreFollower:
@@ -67,7 +67,7 @@ class StoreFollower:
                 if self.attempt():
                     pace.restart()
                 if self.failures:
-                    stop.wait(retry_s(self.failures, self._jitter()))
+                    stop.wait(PATIENCE.wait_s(self.failures, self._jitter()))
                 else:
                     pace.wait(stop)
 
@@ -88,12 +88,3 @@ class StoreFollower:
             return newest_issues(self._ledger, region_of(self._ledger, region))
         except NotFound:
             return []  # not bootstrapped yet
-
-
-def retry_s(failures: int, jitter: float) -> float:
-    """Pause after so many failures in a row: it doubles up to a bound, and lies between half of that and all of it.
-
-    >>> [retry_s(failures, 1.0) for failures in (1, 2, 3, 50)], retry_s(1, 0.0)
-    ([0.5, 1.0, 2.0, 15.0], 0.25)
-    """
-    return min(LONGEST_RETRY_S, RETRY_S * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * jitter)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.stream.publish_process import open_online_store, run_publisher
+from ledger.store.waiting import Patience
 from ledger.views.online import follow_store
 from schemas.forecasts.messages import decode_demand_forecast
 from schemas.settings import Settings
@@ -54,7 +55,7 @@ def test_publishing_does_not_wait_for_the_online_store(
     instance = kafka_topic(0)
     given = {"home": tmp_path / "home", "instance": instance, "kafka": kafka, "redis": redis_server.url, "publish_backlog": "all"}
     settings = Settings.from_env({"RIDECAST_READ_TIMEOUT_S": "0.5"}, given)
-    monkeypatch.setattr(follow_store, "LONGEST_RETRY_S", 0.5)
+    monkeypatch.setattr(follow_store, "PATIENCE", Patience(first_s=0.5, longest_s=0.5, spread=0.5))
 
     def published() -> set[object]:
         return {decode_demand_forecast(value or b"")["log_index"] for _, value in committed(kafka, f"{instance}.demand.forecasts")}

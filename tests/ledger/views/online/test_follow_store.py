@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.store.continuing import continue_log
+from ledger.store.waiting import Patience
 from ledger.views.online import follow_store
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
@@ -57,7 +58,7 @@ def test_a_ledger_that_does_not_answer_is_waited_for(growing_town: Town, monkeyp
         return real()
 
     monkeypatch.setattr(follower, "step", step)
-    monkeypatch.setattr(follow_store, "RETRY_S", 0.01)
+    monkeypatch.setattr(follow_store, "PATIENCE", Patience(first_s=0.01, longest_s=15.0, spread=0.5))
     thread = threading.Thread(target=follower.run, args=(stop,))
     thread.start()
     deadline = time.monotonic() + 5
