@@ -157,18 +157,24 @@ def run_region(
 
         def show() -> str:
             screen.show(text := known.text())
+            tell()
+            return text
+
+        def tell() -> None:
             for news in line.news():
                 reporter.warning(news)
-            return text
 
         known.start()
         try:
             with screen:
                 supervisor.run(show)
-            reporter.info(known.end(line.summary))
+            summary = known.end(line.summary)
+            tell()  # what only the last look found
+            reporter.info(summary)
             intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
         except RidecastError as error:
             known.end(line.text)
+            tell()
             reporter.error(str(error))
             sys.exit(error.exit_code)  # it is reported, in the format of all that the run reports
     finally:
