@@ -4,7 +4,7 @@ The figures come from the tallies in the home (`ledger.store.tally_files`), whic
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ledger.store.tally_files import clear_tallies, read_tallies
@@ -32,7 +32,7 @@ class IntakeReport:
         home: The home of the run; tallies of earlier runs are removed from it.
         regions: The regions of the run.
         say: Shows a warning to the person.
-        proven: Whether rides of these regions were counted before, so that their names are right.
+        proven: Names of the regions of which rides were counted before, so that these names are right.
         clock: Monotonic seconds.
     """
 
@@ -42,15 +42,19 @@ class IntakeReport:
         regions: Sequence[Region],
         say: Callable[[str], None],
         *,
-        proven: bool = False,
+        proven: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._home, self._regions, self._say, self._proven, self._clock = home, tuple(regions), say, proven, clock
+        self._home, self._regions, self._say, self._proven, self._clock = home, list(regions), say, proven, clock
         self._looked_at, self._warned_at = -LOOK_EVERY_S, -WARN_EVERY_S
         self._warned_of: dict[str, Totals] = {}  # region -> its totals at the last warning
-        self._told_others = False
+        self._told_others: set[str] = set()
         self.tallies: list[IntakeTally] = []
         clear_tallies(home)
+
+    def add(self, region: Region) -> None:
+        """Report on one more region."""
+        self._regions.append(region)
 
     def look(self) -> None:
         """Read the tallies, at most once per second, and warn where it is due."""
@@ -82,9 +86,13 @@ class IntakeReport:
         """
         self.tallies = read_tallies(self._home)
         totals = {region.id: totals_of(self.tallies, region.id) for region in self._regions}
-        if bounded and all(_useless(found, proven=self._proven) for found in totals.values()):
-            raise NothingUsable(". ".join(complaint(region, totals[region.id], self.tallies, self._home) for region in self._regions))
+        useless = [region for region in self._regions if bounded and _useless(totals[region.id], proven=region.id in self._proven)]
+        if useless and len(useless) == len(self._regions):
+            raise NothingUsable(". ".join(map(self._complaint, self._regions)))
         self._warn(1)
+        for region in useless:
+            if region.id not in self._warned_of and region.id not in self._told_others:
+                self._say(self._complaint(region))
 
     def _warn(self, least: int) -> bool:
         warned = False
@@ -95,41 +103,53 @@ class IntakeReport:
             refused, received = found.refused - before.refused, found.received - before.received
             if refused >= least and refused > WARN_SHARE * received:
                 self._warned_of[region.id] = found
-                self._say(complaint(region, found, self.tallies, self._home))
+                self._say(self._complaint(region))
                 warned = True
-            elif not self._told_others and (why := _uncounted(region, found, self.tallies)):
-                self._told_others = True
+            elif region.id not in self._told_others and (why := self._uncounted(region)):
+                self._told_others.add(region.id)
                 self._say(f"{region.id}: {why}")
         return warned
 
+    def _complaint(self, region: Region) -> str:
+        """What is wrong with the events of a run: numbers, an example, a guess, and where to look."""
+        found = totals_of(self.tallies, region.id)
+        parts = [f"{region.id}: {found.words()}"]
+        parts += main_example(self.tallies, found)
+        if why := self._uncounted(region):
+            parts.append(why)
+        elif found.accepted and _elsewhere(found) == found.accepted:
+            parts.append(f"none of them is of region {region.id}")
+        if found.rejected:
+            parts.append(f"`ridecast rejects show --home {self._home} --decoded` shows them")
+        return "; ".join(parts)
 
-def complaint(region: Region, found: Totals, tallies: Sequence[IntakeTally], home: Path) -> str:
-    """What is wrong with the events of a run: numbers, an example, a guess, and where to look."""
-    parts = [f"{region.id}: {found.words()}"]
-    parts += main_example(tallies, found)
-    if why := _uncounted(region, found, tallies):
-        parts.append(why)
-    if found.rejected:
-        parts.append(f"`ridecast rejects show --home {home} --decoded` shows them")
-    return "; ".join(parts)
+    def _uncounted(self, region: Region) -> str:
+        """Why accepted events are not counted, where most of them are not; events that another region of the run counts are normal."""
+        beside = [totals_of(self.tallies, other.id) for other in self._regions if other.id != region.id]
+        return uncounted(region, totals_of(self.tallies, region.id), self.tallies, beside)
 
 
 def _useless(found: Totals, *, proven: bool) -> bool:
     """Whether events were read and nothing came of them; events of other regions only are normal once a region has had rides."""
     if found.counted or found.uncounted.get(Uncounted.BEFORE_START):
         return False
-    elsewhere = found.uncounted.get(Uncounted.OTHER_REGION, 0) + found.uncounted.get(Uncounted.OTHER_KIND, 0)
+    elsewhere = _elsewhere(found) + found.uncounted.get(Uncounted.OTHER_KIND, 0)
     return (found.refused > 0 and not found.accepted) or (elsewhere > 0 and not proven)
 
 
-def _uncounted(region: Region, found: Totals, tallies: Iterable[IntakeTally]) -> str:
-    """Why accepted events are not counted, where most of them are not."""
-    others, kinds = found.uncounted.get(Uncounted.OTHER_REGION, 0), found.uncounted.get(Uncounted.OTHER_KIND, 0)
-    if others > WARN_SHARE * max(found.received, LEAST_REFUSED):
-        names: dict[str, int] = {}
-        for tally in tallies:
-            for name, number in tally.others.items():
-                names[name] = names.get(name, 0) + number
+def uncounted(region: Region, found: Totals, tallies: Iterable[IntakeTally], beside: Sequence[Totals] = ()) -> str:
+    """Why accepted events are not counted, where most of them are not; "" if that is normal.
+
+    Args:
+        beside: Totals of the other regions of the run.
+    """
+    names: dict[str, int] = {}
+    for tally in tallies:
+        for name, number in tally.others.items():
+            names[name] = names.get(name, 0) + number
+    elsewhere, kinds = _elsewhere(found), found.uncounted.get(Uncounted.OTHER_KIND, 0)
+    others = elsewhere - sum(other.accepted - _elsewhere(other) + other.duplicate for other in beside)
+    if others > WARN_SHARE * max(found.received, LEAST_REFUSED) and (names or not beside):
         ranked = sorted(names.items(), key=lambda item: (-item[1], item[0]))
         known = [load_region(name) for name in shipped_regions() if name != region.id]
         hint = next((text for name, _ in ranked if (text := guess_region(name, [region], known))), "")
@@ -137,7 +157,12 @@ def _uncounted(region: Region, found: Totals, tallies: Iterable[IntakeTally]) ->
         return f"{others:,} of {found.received:,} events are of other regions and not counted (in a sample: {sample})" + (
             f"; {hint}" if hint else ""
         )
-    if kinds >= LEAST_REFUSED and kinds + others >= found.accepted and not found.counted:
+    if kinds >= LEAST_REFUSED and kinds + elsewhere >= found.accepted and not found.counted:
         wanted = ", ".join(f"{name} counts {MEASURES[name].kind}" for name in region.measures)
         return f"{kinds:,} of {found.received:,} events are of kinds that no measure counts: {wanted}; the region's `measures` name others"
     return ""
+
+
+def _elsewhere(found: Totals) -> int:
+    """Events of other regions."""
+    return found.uncounted.get(Uncounted.OTHER_REGION, 0)

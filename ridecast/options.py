@@ -1,7 +1,7 @@
 """Options that several commands share, and how their values are parsed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,13 @@ region: Decorator = click.option(
     required=True,
     metavar="NAME|FILE",
     help=f"A built-in region ({', '.join(shipped_regions())}), or a JSON or GeoJSON file.",
+)
+regions: Decorator = click.option(
+    "--region",
+    "region_names",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A region of this home; may be given several times. [default: all that are bootstrapped in it]",
 )
 rides: Decorator = click.option(
     "--rides", metavar="DIR|kafka://HOST:PORT/TOPIC", help="Source of ride events: a directory, or a broker and topic. [RIDECAST_RIDES]"
@@ -75,6 +82,19 @@ def date_of(option: str, text: str) -> date:
 def region_of(name: str) -> Region:
     """The region that `--region` names, for commands on a home that may have recorded it: what is recorded goes on."""
     return load_region(name, _zone_for(name), recorded=True)
+
+
+def regions_of(names: Iterable[str]) -> list[Region]:
+    """The regions that a repeated `--region` names, each once.
+
+    Raises:
+        UsageError: as `region_of`; or two different ones have the same id.
+    """
+    found: dict[str, Region] = {}
+    for region in map(region_of, names):
+        if found.setdefault(region.id, region) != region:
+            raise UsageError(f"--region: expected different ids, got two definitions of {region.id}")
+    return list(found.values())
 
 
 def new_region_of(name: str) -> Region:

@@ -13,10 +13,11 @@ from dataflows.connectors.sources import FileRides, RideSource
 from dataflows.stream.intake_watch import IntakeWatch
 from dataflows.stream.pump import PartitionPump
 from dataflows.stream.resume import FROM_LOWEST, ResumePlan
-from dataflows.stream.start import limits_of
+from dataflows.stream.start import limits_of, recorded_rules
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
+from ledger.views.regions import bootstrap_of, bootstrapped_in
 from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
 from schemas.events.measures import KINDS, MEASURES, RideKind, measure_named
@@ -81,6 +82,8 @@ def bootstrap_region(
 ) -> tuple[RegionBootstrapped, bool]:
     """Count history and record it at the start of the region's log.
 
+    In a home that has other regions, this one gets their intake rules, so that one run can serve all.
+
     Args:
         stores: Open stores.
         region: What to count.
@@ -95,12 +98,13 @@ def bootstrap_region(
     """
     stores.ledger.admit_all()  # Another home may sign this database: counting its rides would be in vain.
     partitions = source.partitions() if source else ()
-    rules, evidence = _rules(stores, len(partitions)), _evidence(stores.settings)
+    beside = _rules_beside(stores, region)
+    rules, evidence = beside or _rules(stores, len(partitions)), _evidence(stores.settings)
     start_slot = slot_of_midnight(region, until)
     if source is None:
         counts = [merge_counts([]) for _ in region.measures]
     else:
-        counted = count_rides(stores, region, source, start_slot, on_rides)
+        counted = count_rides(stores, region, source, start_slot, on_rides, rules)
         _check_kinds(region, counted, source)
         _check_span(region, counted, until)
         counts = counted.counts
@@ -130,6 +134,8 @@ def bootstrap_region(
         # A ride log grows: its files may now have later rides, while the history in them is unchanged.
         # A region keeps the fold version and the intake rules that it started with; `ledger upgrade` changes the version.
         same = replace(record, files=known.files, fold_version=known.fold_version, others_ok=known.others_ok)
+        if beside is not None:
+            same = replace(same, skew_s=known.skew_s, dedup_horizon_events=known.dedup_horizon_events)
         kept = recorded_evidence(known)
         if known != replace(same, evidence_events=kept.events, evidence_window_events=kept.window_events, hold_s=kept.hold_s):
             raise UsageError(
@@ -143,14 +149,23 @@ def bootstrap_region(
 
 
 def count_rides(
-    stores: Stores, region: Region, source: RideSource, until_slot: int, on_rides: Callable[[int, int], None] | None = None
+    stores: Stores,
+    region: Region,
+    source: RideSource,
+    until_slot: int,
+    on_rides: Callable[[int, int], None] | None = None,
+    rules: IntakeRules | None = None,
 ) -> CountedRides:
-    """Rides of every slot before that one, per measure: all that the source has now, including late rides."""
+    """Rides of every slot before that one, per measure: all that the source has now, including late rides.
+
+    Args:
+        rules: Intake rules; by default those of the settings. Events of other regions are always uncounted.
+    """
     # No slot closes here: every slot counts from the year 2000 on, limited only by the region's start.
     first = YEAR_2000_US // region.slot_us
     point = ResumePoint(FROM_LOWEST, 0, first - 1, -1, first)
     partitions = source.partitions()
-    rules = _rules(stores, len(partitions))
+    rules = replace(rules or _rules(stores, len(partitions)), others_ok=True)
     plan = ResumePlan(
         region,
         RegionBootstrapped(region=region.id, definition="", until="", first_slot=first, start_slot=first, rides=0, counts_blob=b""),
@@ -261,6 +276,14 @@ def _rules(stores: Stores, partitions: int) -> IntakeRules:
     """Intake rules from the settings; without a source, four partitions (the default) are assumed."""
     settings = stores.settings
     return IntakeRules(settings.skew_s, max(1, settings.dedup_horizon_events // (partitions or 4)), others_ok=True)
+
+
+def _rules_beside(stores: Stores, region: Region) -> IntakeRules | None:
+    """The intake rules of the other regions of the home; None if there are none."""
+    for name in bootstrapped_in(stores.ledger):
+        if name != region.id:
+            return recorded_rules(bootstrap_of(stores.ledger, name))
+    return None
 
 
 def _evidence(settings: Settings) -> EvidenceRules:

@@ -28,7 +28,7 @@ from ledger.views.regions import last_run
 from schemas.errors import NotFound, SourceMoved, StoreUnavailable, UsageError
 from schemas.events.codec import Decoder
 from schemas.records.record_codec import encode
-from schemas.records.records import RUNS_LOG, RegionHalted, RunStarted, RunStopped, region_log
+from schemas.records.records import RUNS_LOG, RegionBootstrapped, RegionHalted, RunStarted, RunStopped, region_log
 from schemas.settings import Settings
 from state.counting.intake import IntakeRules
 
@@ -68,9 +68,29 @@ def accept_source(stores: Stores, source: RideSource, region: str) -> None:
 
 
 def rules_of(plan: ResumePlan) -> IntakeRules:
-    """The intake rules that the region's bootstrap recorded."""
-    boot = plan.bootstrapped
+    """The intake rules of a region that is resumed."""
+    return recorded_rules(plan.bootstrapped)
+
+
+def recorded_rules(boot: RegionBootstrapped) -> IntakeRules:
+    """The intake rules that a bootstrap recorded."""
     return IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events, others_ok=boot.others_ok)
+
+
+def check_rules(plans: Sequence[ResumePlan]) -> None:
+    """Check that one pump can serve all these regions.
+
+    Raises:
+        UsageError: they were bootstrapped with different intake rules.
+    """
+    first = plans[0]
+    for plan in plans[1:]:
+        if rules_of(plan) != rules_of(first):
+            raise UsageError(
+                f"region {plan.region.id}: expected the same intake rules as {first.region.id} ({rules_of(first)}), "
+                f"got {rules_of(plan)} from its bootstrap",
+                remedy="run one of them from a home of its own",
+            )
 
 
 def limits_of(settings: Settings) -> PumpLimits:
@@ -84,16 +104,10 @@ def open_pumps(
     """One pump per partition.
 
     Raises:
-        UsageError: the regions were bootstrapped with different intake rules, so one pump cannot serve both.
+        UsageError: as `check_rules`.
     """
+    check_rules(plans)
     regions, rules = tuple(plan.region.id for plan in plans), rules_of(plans[0])
-    for plan in plans:
-        if rules_of(plan) != rules:
-            raise UsageError(
-                f"region {plan.region.id}: expected the same intake rules as {regions[0]} ({rules}), "
-                f"got {rules_of(plan)} from its bootstrap",
-                remedy="run the two regions separately",
-            )
     limits, definitions = limits_of(stores.settings), [plan.region for plan in plans]
     return [
         PartitionPump(

@@ -73,8 +73,17 @@ class ProgressWatch:
     """
 
     def __init__(self, ledger: Ledger, regions: Sequence[str]) -> None:
-        self.regions = [RegionProgress(region, ledger.head(region_log(region)).size) for region in regions]
-        self._followers = [_follower(ledger, progress) for progress in self.regions]
+        self._ledger = ledger
+        self.regions: list[RegionProgress] = []
+        self._followers: list[Follower] = []
+        for region in regions:
+            self.add(region)
+
+    def add(self, region: str) -> None:
+        """Follow one more region's log from its current size."""
+        progress = RegionProgress(region, self._ledger.head(region_log(region)).size)
+        self._followers.append(_follower(self._ledger, progress))
+        self.regions.append(progress)
 
     def look(self) -> list[RegionProgress]:
         """Fold the entries appended since the last call; from the cut if a log was rolled back or continued."""

@@ -11,6 +11,11 @@ def regions_of(ledger: Ledger) -> tuple[str, ...]:
     return tuple(name for log in ledger.logs() if (name := region_in(log)) is not None)
 
 
+def bootstrapped_in(ledger: Ledger) -> tuple[str, ...]:
+    """Names of the regions that are bootstrapped, sorted."""
+    return tuple(name for name in regions_of(ledger) if ledger.find(region_log(name), RegionBootstrapped) is not None)
+
+
 def region_of(ledger: Ledger, name: str) -> Region:
     """A region as its bootstrap recorded it.
 

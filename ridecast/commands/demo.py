@@ -123,7 +123,7 @@ def command(
     console.rule("4  forecasts")
     companions = [] if until_end else ["publish", "api", "feed"]
     extra = {"RIDECAST_FEED_FROM": str(past), "RIDECAST_FEED_SPEEDUP": str(speedup)}
-    run.run_region(settings, name, bounded=until_end, processes=1, companions=companions, lock=lock, extra=extra)
+    run.run_regions(settings, [name], bounded=until_end, processes=1, companions=companions, lock=lock, extra=extra)
 
 
 def home_of(trips: str | None) -> str:

@@ -2,11 +2,8 @@
 
 import os
 import sys
-import time
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -16,20 +13,17 @@ from ridecast.home_lock import lock_home
 from ridecast.logs import Reporter, begin_logs
 from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
-from schemas.errors import RidecastError, StoreUnavailable
-from schemas.events.tally import Totals
+from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.regions import Region
 from schemas.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
-    from ridecast.intake_report import IntakeReport
-
-REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
+    from ledger.store.log import Ledger
 
 
 @click.command()
 @options.rides
-@options.region
+@options.regions
 @options.home
 @click.option("--until-end", is_flag=True, help="Process the available rides at full speed, close all slots that they complete, exit 0.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
@@ -38,7 +32,7 @@ REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend stil
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 def command(
     rides: str | None,
-    region_name: str,
+    region_names: tuple[str, ...],
     home: str | None,
     until_end: bool,
     processes: int,
@@ -56,6 +50,7 @@ def command(
     Examples:
       ridecast run --rides rides --region nyc --home home
       ridecast run --rides rides --region nyc --home home --until-end
+      ridecast run --rides rides --region nyc --region tehran --home home
       ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
     """
     settings = options.settings_of_home(home=home, rides=rides, api_port=api_port)
@@ -64,12 +59,12 @@ def command(
         companions = ["publish"]
     begin_logs("run", form=settings.log_format)
     with lock_home(settings.home, "ridecast run") as lock:
-        run_region(settings, region_name, bounded=until_end, processes=processes, companions=companions, lock=lock, accept=accept_source)
+        run_regions(settings, region_names, bounded=until_end, processes=processes, companions=companions, lock=lock, accept=accept_source)
 
 
-def run_region(
+def run_regions(
     settings: Settings,
-    region_name: str,
+    names: Iterable[str],
     *,
     bounded: bool,
     processes: int,
@@ -81,6 +76,7 @@ def run_region(
     """Check the inputs, then supervise with a progress line.
 
     Args:
+        names: Values of `--region`; without any, all regions that are bootstrapped run.
         lock: Descriptor of the home's lock, for children to inherit.
         accept: Go on with another ride log than that of the last run.
     """
@@ -90,18 +86,19 @@ def run_region(
     from dataflows.connectors.source_watch import PinnedRides
     from dataflows.connectors.sources import open_rides
     from dataflows.stream.resume import source_before
-    from dataflows.stream.start import accept_source, plan_regions
+    from dataflows.stream.start import accept_source, check_rules, plan_regions
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.source_news import sentence
     from ridecast.intake_report import IntakeReport
     from ridecast.notify import ServiceSocket
+    from ridecast.progress_line import ProgressLine
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
     from ridecast.watching import LastKnown
     from schemas.settings import parse_rides
 
-    region = options.region_of(region_name)
+    asked = options.regions_of(names)
     parse_rides(settings.rides)
     source = open_rides(settings.rides, settings.rides_client)
     check_servers(settings)
@@ -117,28 +114,39 @@ def run_region(
     screen = StatusLine(Console(stderr=True), plain=reporter.text)
     try:
         pinned = PinnedRides(source)
+        chosen = [region.id for region in asked] or all_regions(stores.ledger, settings)
+        if not asked:
+            reporter.info(f"regions: {', '.join(chosen)} (all of this home; --region names some of them)")
         if accept:
-            accept_source(stores, pinned, region.id)
-        [plan] = plan_regions(stores, pinned, [region.id])
-        warnings = [*warnings_of(settings, region, plan.region), *map(sentence, plan.recorded)]
-        before, now = source_before(stores.ledger, region.id), pinned.identity()
-        if before is not None and before.relation(now) is Relation.UNSURE:
-            warnings.append(
-                f"region {region.id}: its last run read {before.line()}, this one reads {now.line()}; "
-                "it resumes at the offsets where that one stopped"
-            )
+            for name in chosen:
+                accept_source(stores, pinned, name)
+        plans = plan_regions(stores, pinned, chosen)
+        check_rules(plans)
+        recorded: dict[str, Region] = {plan.region.id: plan.region for plan in plans}
+        warnings = unknown_settings(settings) + changed_definitions(asked, recorded)
+        warnings += [sentence(record) for plan in plans for record in plan.recorded]
+        now = pinned.identity()
+        for name in chosen:
+            before = source_before(stores.ledger, name)
+            if before is not None and before.relation(now) is Relation.UNSURE:
+                warnings.append(
+                    f"region {name}: its last run read {before.line()}, this one reads {now.line()}; "
+                    "it resumes at the offsets where that one stopped"
+                )
         for warning in warnings:
             reporter.warning(warning)
         bounds = {partition: source.bounds(partition) for partition in pinned.partitions()}
-        ahead = {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} if bounded else None
-        watch = ProgressWatch(stores.ledger, [region.id])
-        proven = plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot
-        intake = IntakeReport(settings.home, [plan.region], reporter.warning, proven=proven)
-        line = ProgressLine(region, watch, ahead, intake)
+        ahead: dict[str, dict[int, tuple[int, int]]] = {
+            plan.region.id: {p: (max(start, plan.points[p].counted_until), end) for p, (start, end) in bounds.items()} for plan in plans
+        }
+        watch = ProgressWatch(stores.ledger, chosen)
+        proven = [plan.region.id for plan in plans if plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot]
+        intake = IntakeReport(settings.home, list(recorded.values()), reporter.warning, proven=proven)
+        line = ProgressLine(list(recorded.values()), watch, ahead if bounded else None, intake)
         known = LastKnown(line.text, "starting ...")
         supervisor = Supervisor(
             {**environment_of(settings), **(extra or {})},
-            [region.id],
+            chosen,
             processes,
             bounded,
             companions,
@@ -170,7 +178,8 @@ def run_region(
                 supervisor.run(show)
             summary = known.end(line.summary)
             tell()  # what only the last look found
-            reporter.info(summary)
+            for said in summary.splitlines():
+                reporter.info(said)
             intake.finish(bounded=bounded and not any(progress.rides for progress in watch.regions))
         except RidecastError as error:
             known.end(line.text)
@@ -182,12 +191,35 @@ def run_region(
         source.close()
 
 
-def warnings_of(settings: Settings, asked: Region, recorded: Region) -> list[str]:
-    """Likely mistakes that do not prevent a run."""
-    found = [f"{name} is not a Ridecast setting (typo?); see `ridecast settings`" for name in settings.unknown]
-    if asked.to_json() != recorded.to_json():
-        found.append(f"region {asked.id}: its definition has changed since it was bootstrapped; the recorded one still applies")
-    return found
+def all_regions(ledger: "Ledger", settings: Settings) -> list[str]:
+    """The regions of a home.
+
+    Raises:
+        UsageError: none is bootstrapped.
+    """
+    from ledger.views.regions import bootstrapped_in
+
+    found = bootstrapped_in(ledger)
+    if not found:
+        raise UsageError(
+            f"home {settings.home}: expected at least one bootstrapped region, found none",
+            remedy="run `ridecast bootstrap --region NAME --until DATE` first",
+        )
+    return list(found)
+
+
+def unknown_settings(settings: Settings) -> list[str]:
+    """Warnings of variables that set nothing."""
+    return [f"{name} is not a Ridecast setting (typo?); see `ridecast settings`" for name in settings.unknown]
+
+
+def changed_definitions(asked: Iterable[Region], recorded: Mapping[str, Region]) -> list[str]:
+    """Warnings of regions that are recorded with another definition than the one that was given."""
+    return [
+        f"region {region.id}: its definition has changed since it was bootstrapped; the recorded one still applies"
+        for region in asked
+        if region.to_json() != recorded[region.id].to_json()
+    ]
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -201,81 +233,3 @@ def environment_of(settings: Settings) -> dict[str, str]:
     if not os.environ.get("RIDECAST_TRACEBACK"):
         fixed["RUST_BACKTRACE"] = "0"  # Bytewax's own stack trace does not help users
     return {**kept, **{name: value for name, value in chosen.items() if value}, **fixed}
-
-
-def lag(behind: timedelta) -> str:
-    """How far a run is behind the clock; days behind means that old rides are being replayed.
-
-    >>> lag(timedelta(seconds=65)), lag(timedelta(days=4000))
-    ('lag 65 s', 'replaying')
-    """
-    return f"lag {behind.total_seconds():,.0f} s" if behind < REPLAYING_FROM else "replaying"
-
-
-class ProgressLine:
-    """events/s, slot, lag and the live error against the baseline, in one line.
-
-    Args:
-        region: The region that runs.
-        watch: Source of the figures.
-        ahead: The work of a bounded run: partition -> (first offset, end); else None.
-        intake: What was read, also before the first slot closes.
-    """
-
-    def __init__(
-        self, region: Region, watch: "object", ahead: Mapping[int, tuple[int, int]] | None, intake: "IntakeReport | None" = None
-    ) -> None:
-        from ledger.views.progress import ProgressWatch
-
-        assert isinstance(watch, ProgressWatch)
-        self._region, self._watch, self._ahead, self._intake = region, watch, ahead, intake
-        self._started = time.monotonic()
-        self._last = (self._started, 0)
-        self._rate = 0.0
-        self._looked = 0.0
-        self._text = "starting ..."
-
-    def text(self) -> str:
-        """The current line; the ledger is read at most four times a second."""
-        now = time.monotonic()
-        if now - self._looked < 0.25:
-            return self._text
-        self._looked = now
-        [progress] = self._watch.look()
-        if self._intake is not None:
-            self._intake.look()
-        if progress.slot < 0:
-            read = self._intake.words(self._region.id) if self._intake is not None else ""
-            self._text = f"{self._region.id}: waiting for the first slot to close" + (f"; {read}" if read else "")
-            return self._text
-        at, events = self._last
-        if now - at >= 2.0:
-            self._rate = (progress.events - events) / (now - at)
-            self._last = (now, progress.events)
-        end = datetime.fromtimestamp((progress.slot + 1) * self._region.slot_min * 60, ZoneInfo(self._region.timezone))
-        done = lag(datetime.now(UTC) - end) if self._ahead is None else f"{progress.share(self._ahead):4.0%}"
-        error = f"  WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
-        self._text = f"{self._region.id}  {end:%a %Y-%m-%d %H:%M}  {done}  {self._rate:,.0f} events/s  {progress.cells:,} cells{error}"
-        return self._text
-
-    def news(self) -> list[str]:
-        """What happened to the source since the last call, in sentences."""
-        found: list[str] = []
-        for progress in self._watch.regions:
-            while progress.news:  # another thread may add to it
-                found.append(progress.news.pop(0))
-        return found
-
-    def summary(self) -> str:
-        """Summary of the run, for its last line."""
-        [progress] = self._watch.look()
-        seconds = time.monotonic() - self._started
-        error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
-        lost = f"; {progress.lost:,} offsets lost before they were read" if progress.lost else ""
-        read = self._intake.totals(self._region.id) if self._intake is not None else Totals()
-        # What was read counts, not only what is in closed slots: where everything is rejected, no slot closes.
-        events, rejected = max(progress.events, read.received), max(progress.rejected, read.refused)
-        return (
-            f"{self._region.id}: {progress.slots:,} slots closed, {events:,} events ({progress.rides:,} rides counted, "
-            f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}{lost}"
-        )

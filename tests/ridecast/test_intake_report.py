@@ -1,5 +1,6 @@
 """What a run says about events that it cannot use: when, how often, and with which words; and when it fails."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ridecast.intake_report import LOOK_EVERY_S, WARN_EVERY_S, IntakeReport, Not
 from schemas.events.tally import Example, IntakeTally, Totals
 from schemas.regions import load_region
 
-NYC = load_region("nyc")
+NYC, TEHRAN = load_region("nyc"), load_region("tehran")
 EXAMPLE = Example(17, "expected a frame", "looks like JSON")
 
 
@@ -19,7 +20,7 @@ class Run:
     def __init__(self, home: Path, *, proven: bool = False) -> None:
         self.home, self.now_s = home, 0.0
         self.said: list[str] = []
-        self.report = IntakeReport(home, [NYC], self.said.append, proven=proven, clock=lambda: self.now_s)
+        self.report = IntakeReport(home, [NYC], self.said.append, proven=["nyc"] if proven else [], clock=lambda: self.now_s)
 
     def read(self, totals: Totals, others: dict[str, int] | None = None) -> None:
         """The forecaster has read so much, and the report looks a second later."""
@@ -94,6 +95,36 @@ def test_other_regions_are_named_once(tmp_path: Path) -> None:
             "looks like a misspelling of 'nyc': ids are compared letter by letter"
         )
     ]
+
+
+def test_regions_of_one_run_are_not_others(tmp_path: Path) -> None:
+    """Events that another region of the run counts are no warning; what neither counts is told once for each region."""
+    said: list[str] = []
+    report = IntakeReport(tmp_path, [NYC, TEHRAN], said.append, clock=lambda: float(len(said)))
+    mine, theirs = Totals(100, 95, 0, 40, {"bad_id": 5}, {"other_region": 55}), Totals(100, 100, 0, 55, {}, {"other_region": 45})
+    write_tally(tmp_path, IntakeTally(2, 1, 2, 40, {"nyc": mine, "tehran": theirs}))
+    report.finish(bounded=True)
+    assert [] == said
+    more = [replace(totals, received=200, accepted=totals.accepted + 100) for totals in (mine, theirs)]
+    more = [replace(totals, uncounted={"other_region": totals.uncounted["other_region"] + 100}) for totals in more]
+    write_tally(tmp_path, IntakeTally(2, 1, 2, 40, dict(zip(("nyc", "tehran"), more, strict=True)), others={"boston": 9}))
+    report.finish(bounded=True)
+    report.finish(bounded=True)
+    told = "of 200 events are of other regions and not counted (in a sample: 'boston' 9)"
+    assert [f"nyc: 100 {told}", f"tehran: 105 {told}"] == said
+
+
+def test_one_useless_region_of_two_is_told(tmp_path: Path) -> None:
+    """A region of which nothing came is named at the end; the run fails only if nothing came of any."""
+    said: list[str] = []
+    report = IntakeReport(tmp_path, [NYC, TEHRAN], said.append)
+    nothing = Totals(50, 50, 0, 0, {}, {"other_region": 50})
+    write_tally(tmp_path, IntakeTally(2, 1, 2, 40, {"nyc": Totals(50, 50, 0, 50), "tehran": nothing}))
+    report.finish(bounded=True)
+    assert ["tehran: 50 events read, 50 accepted, 0 rejected; none of them is of region tehran"] == said
+    write_tally(tmp_path, IntakeTally(2, 1, 2, 40, {"nyc": nothing, "tehran": nothing}, others={"boston": 9}))
+    with pytest.raises(NothingUsable, match=r"^nyc: 50 events read, .*; 50 of 50 events are of other.* tehran: 50 events read"):
+        report.finish(bounded=True)
 
 
 def test_kinds_that_no_measure_counts_are_said(tmp_path: Path) -> None:

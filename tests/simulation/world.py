@@ -207,7 +207,7 @@ def write_region(world: World, folder: Path) -> Path:
     return path
 
 
-def write_history(folder: Path, partitions: int = 3) -> None:
+def write_history(folder: Path, partitions: int = 3, region: str = "small") -> None:
     """The days before the live hours, as a ride log; the same for every seed."""
     rng = np.random.default_rng(0)
     minutes = np.arange(-HISTORY_DAYS * 1440, 0)
@@ -217,7 +217,7 @@ def write_history(folder: Path, partitions: int = 3) -> None:
     places = np.array([PLACES[_place(rng)] for _ in at_us])
     names = [f"old-{n}" for n in range(len(at_us))]
     kinds = np.full(len(at_us), KINDS.index(RideKind.REQUESTED), np.uint8)
-    values = encode_events(EventColumns(names, names, kinds, at_us, "small", places[:, 0].copy(), places[:, 1].copy()))
+    values = encode_events(EventColumns(names, names, kinds, at_us, region, places[:, 0].copy(), places[:, 1].copy()))
     with RideLogWriter(folder, partitions) as log:
         for partition in range(partitions):
             mine = values[partition::partitions]

@@ -19,11 +19,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     monkeypatch.setattr("dataflows.jobs.learn.train_region", lambda *_, **__: [])
 
-    def keep(settings: Settings, name: str, *, lock: int, **given: object) -> None:
+    def keep(settings: Settings, names: list[str], *, lock: int, **given: object) -> None:
         os.fstat(lock)  # fails unless the home is still held
-        found.append({"rides": settings.rides, "region": name, **given})
+        found.append({"rides": settings.rides, "regions": names, **given})
 
-    monkeypatch.setattr(run, "run_region", keep)
+    monkeypatch.setattr(run, "run_regions", keep)
     return found
 
 
@@ -36,7 +36,7 @@ def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[d
         True,
     ) * 3
     assert {"until": "2025-04-07", "paced_from": "2025-04-08"} == json.loads((tmp_path / "d" / "plan.json").read_text("utf-8"))
-    live = {"rides": str(tmp_path / "d" / "rides"), "region": "tehran", "bounded": False, "processes": 1}
+    live = {"rides": str(tmp_path / "d" / "rides"), "regions": ["tehran"], "bounded": False, "processes": 1}
     live |= {
         "companions": ["publish", "api", "feed"],
         "extra": {"RIDECAST_FEED_FROM": str(tmp_path / "d" / "past"), "RIDECAST_FEED_SPEEDUP": "5.0"},

@@ -13,7 +13,8 @@ import pytest
 
 from ledger.views.follow import Place as LogPlace
 from ledger.views.progress import ProgressWatch
-from ridecast.commands.run import ProgressLine, environment_of, warnings_of
+from ridecast.commands.run import changed_definitions, environment_of, unknown_settings
+from ridecast.progress_line import ProgressLine
 from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.ledger.places import Place
@@ -78,9 +79,10 @@ def test_what_is_probably_not_meant_is_said() -> None:
     """A variable that sets nothing, and a region whose definition has changed, are said; a run goes on with what is recorded."""
     region = load_region("nyc")
     settings = Settings.from_env({"RIDECAST_HOEM": "x"})
-    assert ["RIDECAST_HOEM is not a Ridecast setting (typo?); see `ridecast settings`"] == warnings_of(settings, region, region)
+    assert ["RIDECAST_HOEM is not a Ridecast setting (typo?); see `ridecast settings`"] == unknown_settings(settings)
     changed = replace(region, issue_lateness_s=region.issue_lateness_s + 1)
-    [said] = warnings_of(Settings.from_env({}), changed, region)
+    assert [] == changed_definitions([region], {"nyc": region})
+    [said] = changed_definitions([changed], {"nyc": region})
     assert said == "region nyc: its definition has changed since it was bootstrapped; the recorded one still applies"
 
 
@@ -114,9 +116,23 @@ def test_the_progress_line_reads_the_ledger(small: Small) -> None:
     """Before the first slot it waits; then it names slot, share, cells and the live error in the region's own time."""
     place = Place(small.home)
     watch = ProgressWatch(place.open(), [REGION])
-    assert ProgressLine(load_region(REGION), watch, {}).text() == f"{REGION}: waiting for the first slot to close"
+    assert ProgressLine([load_region(REGION)], watch, {}).text() == f"{REGION}: waiting for the first slot to close"
     watch._followers[0].move(LogPlace(1, 0))  # as if all slots had closed since then
-    line = ProgressLine(load_region(REGION), watch, {p: (0, end) for p, end in watch.look()[0].offsets.items()})
+    offsets = watch.look()[0].offsets
+    line = ProgressLine([load_region(REGION)], watch, {REGION: {p: (0, end) for p, end in offsets.items()}})
     assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 events/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
     assert line.summary().startswith(f"{REGION}: 288 slots closed, ")
+    place.close()
+
+
+def test_the_progress_line_of_several_regions(small: Small) -> None:
+    """Each region has its place in one line, also one that is added while it runs; each has its own summary."""
+    place = Place(small.home)
+    watch = ProgressWatch(place.open(), [REGION])
+    watch._followers[0].move(LogPlace(1, 0))
+    line = ProgressLine([load_region(REGION)], watch, None)
+    line.add(load_region("nyc"))
+    assert f"0 events/s  |  {REGION}  Tue 00:00  replaying  WAPE " in line.text()
+    assert line.text().endswith("  |  nyc  waiting")
+    assert [REGION, "nyc"] == [said.split(": ")[0] for said in line.summary().splitlines()]
     place.close()
