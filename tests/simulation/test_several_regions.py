@@ -78,4 +78,4 @@ def test_two_definitions_of_one_region_are_refused(both: Both, tmp_path: Path) -
     shutil.copy(place.region, tmp_path / "again.json")
     words = ["--region", place.region, "--region", tmp_path / "again.json"]
     done = ridecast("run", *words, "--until-end", cwd=tmp_path, env=place.environment)
-    assert (0, 1) == (done.status, done.err.count("INFO run: small: ")), done.err
+    assert (0, 1) == (done.status, done.err.count(" slots closed, ")), done.err
