@@ -62,6 +62,15 @@ def lock_home(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> It
         yield handle
 
 
+def holder_of(home: Path) -> int | None:
+    """Process id of the run or demo that uses a home, for messages; None if none is found on this machine."""
+    try:
+        pid = (home / LOCK_FILE).read_text("utf-8", "replace").partition(" ")[0]
+    except OSError:
+        return None
+    return int(pid) if _lives(pid) else None
+
+
 def _lives(pid: str) -> bool:
     """Whether a process exists."""
     try:

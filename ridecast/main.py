@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bootstrap": ("bootstrap", "Count past rides, once, up to a date."),
     "train": ("train", "Train a model on the recorded counts, and promote it."),
     "run": ("run", "Read rides, close slots, record and publish forecasts, serve the API."),
+    "region": ("region", "Add a region to a home, also while it runs; list its regions."),
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),

@@ -23,6 +23,7 @@ from ridecast.team import Care, Team
 from schemas.errors import RidecastError
 
 TURN_S = 0.1
+WITHOUT_REGIONS = ("feed",)  # companions whose work does not depend on the regions
 NAMES = {"forecast": "forecaster", "publish": "publisher"}  # role -> as people are told, where it differs
 
 
@@ -32,7 +33,7 @@ class Supervisor:
 
     Args:
         environment: Environment of the children.
-        regions: Regions to forecast.
+        regions: Regions to forecast together.
         processes: Forecaster processes.
         bounded: End when all rides available at the start have been processed.
         companions: Roles to keep running beside the forecasters.
@@ -42,6 +43,7 @@ class Supervisor:
         hang_after_s: A child that is silent for so long is restarted.
         wait_limit_s: How long a bounded run waits for what is away; other runs wait for ever.
         patience: How long to wait between two tries.
+        beside: Regions that start in a forecaster of their own, see `take_up`.
         service: Receives the state of the run, such as systemd.
         stop: Set by SIGTERM and SIGINT while it runs.
     """
@@ -57,9 +59,14 @@ class Supervisor:
     hang_after_s: float = 60.0
     wait_limit_s: float = 600.0
     patience: Patience = field(default_factory=Patience)
+    beside: Sequence[str] = ()
     service: ServiceSocket = field(default_factory=ServiceSocket)
     stop: StopEvent = field(default_factory=StopEvent)
     _teams: list[Team] = field(default_factory=list)
+    _companions: dict[str, Team] = field(default_factory=dict)
+    _forecasting: Team | None = None
+    _catching_up: dict[str, Team] = field(default_factory=dict)
+    _care: Care | None = None
     _ready: bool = False
     _watching_failed: bool = False
 
@@ -72,10 +79,14 @@ class Supervisor:
         """
         self.stop.listen(again=self._kill_all)
         care = Care(self.environment, self.relay, self.reporter, self.inherited, self.hang_after_s, self.patience, lot=random.random)
+        self._care = care
         limit_s = self.wait_limit_s if self.bounded else None
         forecasters = Team(NAMES["forecast"], care, self._forecasters, ends=self.bounded, give_up_after_s=limit_s)
         drain = Team(NAMES["publish"], care, self._drain, ends=True, give_up_after_s=limit_s)
-        self._teams = [*(self._companion(role, care) for role in self.companions), forecasters]
+        self._forecasting = forecasters
+        self._companions = {role: self._companion(role, care) for role in self.companions}
+        self._catching_up = {region: self._alone(region, care) for region in self.beside}
+        self._teams = [*self._companions.values(), forecasters, *self._catching_up.values()]
         for team in self._teams:
             team.start(time.monotonic())
         try:
@@ -87,11 +98,43 @@ class Supervisor:
                 self._until_done(drain, on_tick)
         finally:
             self.service.stopping()
-            late = stop_all([child for team in self._teams for child in team.children], meanwhile=self.service.alive)
-            for child in late:
-                self.reporter.warning(f"{NAMES.get(child.role, child.role)} did not stop in time and was killed")
+            self._stop([child for team in self._teams for child in team.children])
         if self.bounded and self.stop.is_set():
             raise _stopped(self.stop.number)
+
+    def take_up(self, region: str) -> None:
+        """Run one more region; call it from `on_tick` of a live run.
+
+        It has a forecaster of its own until it has caught up, so the others go on meanwhile. Those that serve all regions
+        start again, with one more.
+        """
+        if self.stop.is_set() or self._care is None:
+            return
+        self.reporter.info(f"region {region}: taken up, in a forecaster of its own until it has caught up")
+        team = self._catching_up[region] = self._alone(region, self._care)
+        self._teams.append(team)
+        team.start(time.monotonic())
+        self._start_again([team for role, team in self._companions.items() if role not in WITHOUT_REGIONS])
+
+    def join(self, region: str) -> None:
+        """Forecast a region that has caught up together with the others, in the same processes."""
+        if self.stop.is_set() or self._forecasting is None:
+            return
+        self.reporter.info(f"region {region}: has caught up; the forecasters start again, to go on together")
+        team = self._catching_up.pop(region)
+        self._teams.remove(team)
+        self._stop(team.children)
+        self.regions = [*self.regions, region]
+        self._start_again([self._forecasting])
+
+    def _start_again(self, teams: Sequence[Team]) -> None:
+        self._stop([child for team in teams for child in team.children])
+        for team in teams:
+            team.start(time.monotonic())
+
+    def _stop(self, children: Sequence[Child]) -> None:
+        for child in stop_all(children, meanwhile=self.service.alive):
+            self.reporter.warning(f"{NAMES.get(child.role, child.role)} did not stop in time and was killed")
 
     def _until_done(self, team: Team, on_tick: Callable[[], str | None]) -> None:
         while not self.stop.is_set():
@@ -120,8 +163,15 @@ class Supervisor:
             self.service.status(state)
 
     def _companion(self, role: str, care: Care) -> Team:
-        arguments = [role, "--regions", ",".join(self.regions)]
-        return Team(NAMES.get(role, role), care, lambda: [Child(role, arguments)], optional=True)
+        def make() -> list[Child]:
+            return [Child(role, [role, "--regions", ",".join([*self.regions, *self._catching_up])])]
+
+        return Team(NAMES.get(role, role), care, make, optional=True)
+
+    def _alone(self, region: str, care: Care) -> Team:
+        """The forecaster of one region, beside those of the others."""
+        arguments = ["forecast", "--regions", region, "--beside"]
+        return Team(f"{NAMES['forecast']} of {region}", care, lambda: [Child("forecast", arguments)], optional=True)
 
     def _forecasters(self) -> list[Child]:
         addresses = free_addresses(self.processes) if self.processes > 1 else []

@@ -112,8 +112,8 @@ def looking_while_idle(ending: Ending) -> Iterator[None]:
 class RideInput(FixedPartitionedSource[Keyed, None]):
     """One Bytewax input partition per partition of the ride log."""
 
-    def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], ending: Ending, *, bounded: bool) -> None:
-        self._stores, self._source, self._ending, self._bounded = stores, source, ending, bounded
+    def __init__(self, stores: Stores, source: RideSource, regions: Sequence[str], ending: Ending, *, bounded: bool, tallies: bool) -> None:
+        self._stores, self._source, self._ending, self._bounded, self._tallies = stores, source, ending, bounded, tallies
         self._partitions = source.partitions()
         # Read before any worker closes a slot: none can close before every partition of this process has advanced.
         self._plans: list[ResumePlan] = plan_regions(stores, source, regions)
@@ -124,7 +124,9 @@ class RideInput(FixedPartitionedSource[Keyed, None]):
         return [str(partition) for partition in self._partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> "RidePartition":
-        [pump] = open_pumps(self._stores, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded)
+        [pump] = open_pumps(
+            self._stores, self._source, self._plans, [int(for_part)], self._rejects, bounded=self._bounded, tallies=self._tallies
+        )
         self._pumps.append(pump)
         slot_us = max(plan.region.slot_us for plan in self._plans)
         return RidePartition(pump, self._pumps, self._stores.settings.align_slots * slot_us, self._ending)
@@ -256,10 +258,11 @@ def build_flow(
     *,
     bounded: bool,
     processes: int = 1,
+    tallies: bool = True,
 ) -> Dataflow:
     """Sources -> regions -> ticks."""
     flow = Dataflow("ridecast")
-    partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded))
+    partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded, tallies=tallies))
 
     def start(region: str) -> RegionRun:
         return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
@@ -287,6 +290,7 @@ def run_process(
     *,
     bounded: bool,
     leave: Callable[[Exception], None] = reraise,
+    tallies: bool = True,
 ) -> None:
     """Run one process of the cluster until its sources end or `stop` is set.
 
@@ -296,6 +300,7 @@ def run_process(
         stop: Set by the caller to end the run, and by an error in the flow.
         leave: Reports an error and exits at once. In a cluster an orderly end is impossible: Bytewax would wait for
             the other processes.
+        tallies: Whether to write what is read into the home; at most one cluster of a home does.
     """
     quiet_threads()
     failed: list[Exception] = []
@@ -317,7 +322,7 @@ def run_process(
         if waits and not wait_for_source(source, stop, lambda text: log.warning("%s", text)):
             return
         pinned = PinnedRides(source)
-        flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes)
+        flow = build_flow(stores, pinned, regions, ending, log_tick, bounded=bounded, processes=processes, tallies=tallies)
         watch = SourceWatch(pinned, lambda: open_rides(settings.rides, settings.rides_client), ending.on_error, bounded=bounded)
         with watch, looking_while_idle(ending):
             cli_main(  # type: ignore[no-untyped-call]  # Bytewax ships no stub for its runner

@@ -77,18 +77,18 @@ def recorded_rules(boot: RegionBootstrapped) -> IntakeRules:
     return IntakeRules(skew_s=boot.skew_s, dedup_horizon_events=boot.dedup_horizon_events, others_ok=boot.others_ok)
 
 
-def check_rules(plans: Sequence[ResumePlan]) -> None:
+def check_rules(boots: Sequence[RegionBootstrapped]) -> None:
     """Check that one pump can serve all these regions.
 
     Raises:
         UsageError: they were bootstrapped with different intake rules.
     """
-    first = plans[0]
-    for plan in plans[1:]:
-        if rules_of(plan) != rules_of(first):
+    first, *others = boots
+    for boot in others:
+        if recorded_rules(boot) != recorded_rules(first):
             raise UsageError(
-                f"region {plan.region.id}: expected the same intake rules as {first.region.id} ({rules_of(first)}), "
-                f"got {rules_of(plan)} from its bootstrap",
+                f"region {boot.region}: expected the same intake rules as {first.region} ({recorded_rules(first)}), "
+                f"got {recorded_rules(boot)} from its bootstrap",
                 remedy="run one of them from a home of its own",
             )
 
@@ -99,14 +99,23 @@ def limits_of(settings: Settings) -> PumpLimits:
 
 
 def open_pumps(
-    stores: Stores, source: RideSource, plans: Sequence[ResumePlan], partitions: Sequence[int], rejects: RejectSink, *, bounded: bool
+    stores: Stores,
+    source: RideSource,
+    plans: Sequence[ResumePlan],
+    partitions: Sequence[int],
+    rejects: RejectSink,
+    *,
+    bounded: bool,
+    tallies: bool = True,
 ) -> list[PartitionPump]:
     """One pump per partition.
 
+    Args:
+        tallies: Whether to write what is read into the home.
     Raises:
         UsageError: as `check_rules`.
     """
-    check_rules(plans)
+    check_rules([plan.bootstrapped for plan in plans])
     regions, rules = tuple(plan.region.id for plan in plans), rules_of(plans[0])
     limits, definitions = limits_of(stores.settings), [plan.region for plan in plans]
     return [
@@ -120,7 +129,7 @@ def open_pumps(
             limits,
             time.monotonic,
             bounded=bounded,
-            watch=IntakeWatch(stores.settings.home, partition, definitions, rules.skew_s),
+            watch=IntakeWatch(stores.settings.home if tallies else None, partition, definitions, rules.skew_s),
         )
         for partition in partitions
     ]

@@ -4,6 +4,8 @@ import click
 
 from ridecast import options
 from ridecast.screen import progress_bars
+from schemas.regions import Region
+from schemas.settings import Settings
 
 
 @click.command()
@@ -20,16 +22,25 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
 
     Example: ridecast bootstrap --rides rides --region nyc --until 2014-05-01 --home home
     """
+    settings = options.settings_of(home=home, rides=rides)
+    click.echo(bootstrap_into(settings, options.new_region_of(region_name), until, history=not no_history))
+
+
+def bootstrap_into(settings: Settings, region: Region, until: str, *, history: bool) -> str:
+    """Bootstrap a region, and say what was counted.
+
+    Args:
+        settings: Name the home and the rides.
+        history: Whether to count rides; without, the region starts with none.
+    """
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.bootstrap import bootstrap_region, slot_of_midnight
     from dataflows.stream.stores import open_stores
     from schemas.settings import parse_rides
 
-    settings = options.settings_of(home=home, rides=rides)
-    region = options.new_region_of(region_name)
     slot_of_midnight(region, until)  # a wrong date is reported before the rides are opened
     source = None
-    if not no_history:
+    if history:
         parse_rides(settings.rides)
         source = open_rides(settings.rides, settings.rides_client)
         source.partitions()  # missing rides are reported before a home is created
@@ -44,4 +55,4 @@ def command(rides: str | None, region_name: str, until: str, home: str | None, n
         stores.close()
     days = (record.start_slot - record.first_slot) * region.slot_min / 1440
     outcome = "bootstrapped" if fresh else "was bootstrapped already"
-    click.echo(f"{region.id} {outcome}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there.")
+    return f"{region.id} {outcome}: {record.rides:,} rides in {days:,.1f} days before {until}; live counting starts there."

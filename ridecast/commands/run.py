@@ -76,7 +76,8 @@ def run_regions(
     """Check the inputs, then supervise with a progress line.
 
     Args:
-        names: Values of `--region`; without any, all regions that are bootstrapped run.
+        names: Values of `--region`; without any, all regions that are bootstrapped run. A live run also has those that
+            `ridecast region add` adds, before or while it runs.
         lock: Descriptor of the home's lock, for children to inherit.
         accept: Go on with another ride log than that of the last run.
     """
@@ -90,6 +91,7 @@ def run_regions(
     from dataflows.stream.stores import open_stores
     from ledger.views.progress import ProgressWatch
     from ledger.views.source_news import sentence
+    from ridecast.added_regions import Additions, far_behind
     from ridecast.intake_report import IntakeReport
     from ridecast.notify import ServiceSocket
     from ridecast.progress_line import ProgressLine
@@ -117,11 +119,14 @@ def run_regions(
         chosen = [region.id for region in asked] or all_regions(stores.ledger, settings)
         if not asked:
             reporter.info(f"regions: {', '.join(chosen)} (all of this home; --region names some of them)")
+        elif more := [] if bounded else added_beside(chosen, settings, stores.ledger):
+            chosen += more
+            reporter.info(f"regions: {', '.join(chosen)} ({', '.join(more)} added with `ridecast region add`)")
         if accept:
             for name in chosen:
                 accept_source(stores, pinned, name)
         plans = plan_regions(stores, pinned, chosen)
-        check_rules(plans)
+        check_rules([plan.bootstrapped for plan in plans])
         recorded: dict[str, Region] = {plan.region.id: plan.region for plan in plans}
         warnings = unknown_settings(settings) + changed_definitions(asked, recorded)
         warnings += [sentence(record) for plan in plans for record in plan.recorded]
@@ -143,10 +148,19 @@ def run_regions(
         proven = [plan.region.id for plan in plans if plan.bootstrapped.rides > 0 or plan.next_slot > plan.bootstrapped.start_slot]
         intake = IntakeReport(settings.home, list(recorded.values()), reporter.warning, proven=proven)
         line = ProgressLine(list(recorded.values()), watch, ahead if bounded else None, intake)
-        known = LastKnown(line.text, "starting ...")
+        beside = [] if bounded else far_behind(plans)
+        together = [name for name in chosen if name not in beside]
+        additions = Additions(settings.home, stores, source, together, beside, line.add, reporter.warning)
+
+        def look() -> str:
+            if not bounded:
+                additions.look()
+            return line.text()
+
+        known = LastKnown(look, "starting ...")
         supervisor = Supervisor(
             {**environment_of(settings), **(extra or {})},
-            chosen,
+            together,
             processes,
             bounded,
             companions,
@@ -155,6 +169,7 @@ def run_regions(
             [lock],
             settings.hang_after_s,
             settings.wait_limit_s,
+            beside=beside,
             service=ServiceSocket.from_env(os.environ),
         )
         if "api" in companions:
@@ -166,6 +181,7 @@ def run_regions(
         def show() -> str:
             screen.show(text := known.text())
             tell()
+            additions.apply(supervisor)
             return text
 
         def tell() -> None:
@@ -206,6 +222,15 @@ def all_regions(ledger: "Ledger", settings: Settings) -> list[str]:
             remedy="run `ridecast bootstrap --region NAME --until DATE` first",
         )
     return list(found)
+
+
+def added_beside(chosen: Iterable[str], settings: Settings, ledger: "Ledger") -> list[str]:
+    """The regions that were added to the home, beside those that were chosen."""
+    from ledger.views.regions import bootstrapped_in
+    from ridecast.added_regions import added_in
+
+    ready = set(bootstrapped_in(ledger)) - set(chosen)
+    return [name for name in added_in(settings.home) if name in ready]
 
 
 def unknown_settings(settings: Settings) -> list[str]:

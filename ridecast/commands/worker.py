@@ -28,7 +28,8 @@ def command(ctx: click.Context, tied: bool) -> None:
 @click.option("--process", type=int, default=None)
 @click.option("--addresses", default="")
 @click.option("--until-end", is_flag=True)
-def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool) -> None:
+@click.option("--beside", is_flag=True, help="Other forecasters of the home report on the intake.")
+def forecast(regions: str, processes: int, process: int | None, addresses: str, until_end: bool, beside: bool) -> None:
     """Read rides, close slots, record forecasts."""
     from dataflows.stream.forecast import run_process
     from dataflows.stream.stopping import stop_on_signals
@@ -40,7 +41,7 @@ def forecast(regions: str, processes: int, process: int | None, addresses: str, 
     stop = stop_on_signals(heartbeat_of(os.environ))
     with mark_faults():
         settings = Settings.from_env(os.environ)
-        run_process(settings, regions.split(","), processes, process, addresses, stop, bounded=until_end, leave=leave)
+        run_process(settings, regions.split(","), processes, process, addresses, stop, bounded=until_end, leave=leave, tallies=not beside)
 
 
 @command.command()

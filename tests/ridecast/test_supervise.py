@@ -69,6 +69,7 @@ class Play:
         told: What the supervisor itself reported, without time and process.
         patience: How it waits between two tries.
         tick: Called several times a second while it runs.
+        supervisor: The one that runs.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class Play:
     told: list[str] = field(default_factory=list)
     patience: Patience = field(default_factory=lambda: Patience(first_s=0.01, longest_s=0.05))
     tick: Callable[[], None] = lambda: None
+    supervisor: Supervisor | None = None
 
     def run(
         self,
@@ -97,7 +99,7 @@ class Play:
             self.tick()
 
         reporter = Reporter("run", "text", lambda line: self.told.append(line.split(" run: ", 1)[1]))
-        Supervisor(
+        self.supervisor = Supervisor(
             {},
             ["nyc"],
             processes,
@@ -108,7 +110,8 @@ class Play:
             hang_after_s=hang_after_s,
             wait_limit_s=wait_limit_s,
             patience=self.patience,
-        ).run(tick)
+        )
+        self.supervisor.run(tick)
 
     def starts(self) -> list[str]:
         """Names of the actors, in the order of their starts."""
@@ -334,6 +337,50 @@ def test_whoever_does_not_stop_is_killed(play: Play, monkeypatch: pytest.MonkeyP
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if len(play.starts()) == 2 else None
     play.run(companions=("api",), forecast=["deaf"])
     assert (["api"], ["forecaster did not stop in time and was killed"]) == (play.stops(), play.told)
+
+
+def test_a_region_is_taken_up_and_joins(play: Play) -> None:
+    """It first has a forecaster of its own, and only those that serve regions start again; then one team forecasts both."""
+    seen: list[str] = []
+
+    def tick() -> None:
+        assert play.supervisor is not None
+        match len(play.starts()), len(seen):
+            case 4, 0:
+                play.supervisor.take_up("chi")
+                until(lambda: len(play.starts()) == 7)
+                seen.extend([play.arguments("forecast"), play.arguments("publish"), *play.stops()])
+            case 7, _:
+                play.supervisor.join("chi")
+                until(lambda: len(play.starts()) == 8)
+                seen.append(play.arguments("forecast"))
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    play.tick = tick
+    play.run(companions=("publish", "api", "feed"))
+    alone, published, *stopped, together = seen
+    assert alone.endswith("forecast --regions chi --beside")
+    assert published.endswith("publish --regions nyc,chi")
+    assert ["api", "publish"] == stopped
+    assert together.endswith("forecast --regions nyc,chi --processes 1")
+    assert (1, 3) == (play.starts().count("feed"), play.starts().count("forecast"))
+
+
+def test_a_region_that_fails_while_it_catches_up_disturbs_nobody(play: Play) -> None:
+    """Its forecaster is tried again for as long as it takes; that of the others runs on."""
+
+    def tick() -> None:
+        assert play.supervisor is not None
+        if len(play.starts()) == 1:
+            play.supervisor.take_up("chi")
+            until(lambda: len(play.starts()) == 2)
+        elif len(play.told) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    play.tick = tick
+    play.run(forecast=["stay", PERMANENT_STATUS])
+    assert ["forecast"] == play.stops()
+    assert play.told[1].startswith("forecaster of chi ended with status 3: forecast ends with 3; restarting in 300.0 s, try 2")
 
 
 def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
