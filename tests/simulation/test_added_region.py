@@ -19,7 +19,20 @@ from tests.services.process import free_port
 from tests.simulation.live import LiveFiles, LiveLog, LiveTopic, Producer
 from tests.simulation.moved import assert_audited
 from tests.simulation.runs import Place, kill, last_words, run_here, start_run, wait_until
-from tests.simulation.two import BUSY_MIN, FIRST_MIN, PARTITIONS, WEST, Both, end, last_slot, settle_both
+from tests.simulation.two import (
+    BUSY_MIN,
+    FIRST_MIN,
+    PARTITIONS,
+    WEST,
+    Both,
+    end,
+    is_bootstrapped,
+    last_slot,
+    payloads_of,
+    settle_both,
+    two_worlds,
+)
+from tests.simulation.world import write_kafka
 
 TAKEN_UP_WITHIN_S = 40.0
 ALL = tuple(range(PARTITIONS))
