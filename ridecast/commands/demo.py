@@ -118,7 +118,7 @@ def command(
     if train.champion_of(settings, region):
         click.echo("already trained")
     else:
-        ctx.invoke(train.command, region_name=None, home=str(folder), promote=True, most_rows=MOST_ROWS)
+        ctx.invoke(train.command, region_names=(), home=str(folder), promote=True, most_rows=MOST_ROWS)
 
     console.rule("4  forecasts")
     companions = [] if until_end else ["publish", "api", "feed"]

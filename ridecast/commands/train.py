@@ -12,7 +12,13 @@ from state.forecast.training import MOST_ROWS
 
 @click.command()
 @options.home
-@click.option("--region", "region_name", metavar="NAME|FILE", help="Region to train for. [default: the only one in this home]")
+@click.option(
+    "--region",
+    "region_names",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Region to train for; may be given several times. [default: the only one in this home]",
+)
 @click.option("--promote", is_flag=True, help="Serve the model as champion from the next slot on.")
 @click.option(
     "--most-rows",
@@ -21,7 +27,7 @@ from state.forecast.training import MOST_ROWS
     show_default=True,
     help="Maximum number of rows to fit (up to 1/4 more).",
 )
-def command(home: str | None, region_name: str | None, promote: bool, most_rows: int) -> None:
+def command(home: str | None, region_names: tuple[str, ...], promote: bool, most_rows: int) -> None:
     """Train a model on the recorded counts, record it, and with --promote serve it.
 
     The last part of the history is held out to compute the errors shown; the recorded model is then fitted on
@@ -33,18 +39,22 @@ def command(home: str | None, region_name: str | None, promote: bool, most_rows:
     from dataflows.stream.stores import open_stores
 
     settings = options.settings_of_home(home=home)
-    region = options.region_of(region_name) if region_name else None
+    regions: list[Region | None] = [*options.regions_of(region_names)] or [None]
     stores = open_stores(settings)
     try:
         with progress_bars() as progress:
             task = progress.add_task("reading history", total=1.0)
-            trained = train_region(
-                stores,
-                region,
-                promote=promote,
-                most_rows=most_rows,
-                on_progress=lambda stage, share: progress.update(task, description=stage, completed=share),
-            )
+            trained = [
+                model
+                for region in regions
+                for model in train_region(
+                    stores,
+                    region,
+                    promote=promote,
+                    most_rows=most_rows,
+                    on_progress=lambda stage, share: progress.update(task, description=stage, completed=share),
+                )
+            ]
     finally:
         stores.close()
     for found in trained:

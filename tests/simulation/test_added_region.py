@@ -39,8 +39,8 @@ ALL = tuple(range(PARTITIONS))
 
 
 @pytest.fixture(params=["files", "kafka and postgresql"])
-def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Both, Producer]]:
-    """A home of the small region and its log, which has no live rides yet."""
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Both, Producer, int]]:
+    """A home of the small region, its log, which has no live rides yet, and the number of forecaster processes."""
     log: LiveLog
     database = ""
     if request.param == "files":
@@ -50,13 +50,13 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Both,
         database = request.getfixturevalue("postgres_url")
     both = settle_both(tmp_path / "place", rides=log.rides, idle_after_s=600.0, database=database)
     both.place.home.chmod(0o700)
-    yield both, Producer(both.place.world, log)
+    yield both, Producer(both.place.world, log), 2 if database else 1
     log.close()
 
 
-def started(both: Both, *words: str) -> subprocess.Popen[bytes]:
+def started(both: Both, *words: str, processes: int = 1) -> subprocess.Popen[bytes]:
     """A live run that names the small region only."""
-    return start_run(both.place, 1, *words)
+    return start_run(both.place, processes, *words)
 
 
 def says(place: Place, text: str) -> Callable[[], bool]:
@@ -75,12 +75,12 @@ def assert_nothing_lost(both: Both, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_region_that_is_added_gets_forecasts(live: tuple[Both, Producer], tmp_path: Path) -> None:
+def test_a_region_that_is_added_gets_forecasts(live: tuple[Both, Producer, int], tmp_path: Path) -> None:
     """B is bootstrapped, catches up beside A, is served by the API, and is in the run again after a restart that does not name it."""
-    both, producer = live
+    both, producer, processes = live
     place, port = both.place, free_port()
     producer.feed(FIRST_MIN, ALL)
-    running = started(both, "--port", str(port))
+    running = started(both, "--port", str(port), processes=processes)
     try:
         wait_until(lambda: last_slot(place, "small") > 0, what="a slot of small")
         done = ridecast("region", "add", *both.add_words(), cwd=tmp_path, env=place.environment)

@@ -23,15 +23,19 @@ def test_it_shows_the_errors_and_that_it_serves(small: Small) -> None:
 def test_without_promotion_it_serves_nothing(small: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was only recorded is said to serve nothing; the options reach the training."""
     asked: dict[str, object] = {}
+    named: list[object] = []
 
     def train_region(stores: object, region: object, **given: object) -> list[object]:
-        asked.update(given, region=region)
+        asked.update(given)
+        named.append(region)
         return []
 
     monkeypatch.setattr("dataflows.jobs.learn.train_region", train_region)
     done = call("train", "--home", small.home, "--most-rows", 20_000)
     assert (0, "recorded, not promoted: it serves nothing yet\n") == (done.status, done.out)
-    assert (False, 20_000, None) == (asked["promote"], asked["most_rows"], asked["region"])
+    assert (False, 20_000, [None]) == (asked["promote"], asked["most_rows"], named)
+    call("train", "--home", small.home, "--region", "nyc", "--region", REGION)
+    assert [load_region("nyc"), load_region(REGION)] == named[1:]
 
 
 def test_too_little_history_is_said(tmp_path: Path, call: Call) -> None:
