@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from dataflows.connectors.source_watch import PinnedRides
 from dataflows.connectors.sources import RideSource
@@ -19,7 +20,6 @@ from dataflows.stream.start import check_rules, plan_regions
 from dataflows.stream.stores import Stores
 from ledger.store.files import make_folder, write_durably
 from ledger.views.regions import bootstrap_of, region_of
-from ridecast.supervise import Supervisor
 from schemas.errors import RidecastError, StoreUnavailable
 from schemas.records.records import SlotClosed, region_log
 from schemas.regions import US_PER_MIN, Region
@@ -32,7 +32,12 @@ NEAR_SLOTS = 2  # so close to the others it goes on together with them
 
 _FILE = re.compile(r"([a-z][a-z0-9_-]{0,31})\.json")
 
-Change = Callable[[Supervisor], None]
+
+class RunningRegions(Protocol):
+    """The supervisor of a live run: see `ridecast.supervise.Supervisor`."""
+
+    def take_up(self, region: str) -> None: ...
+    def join(self, region: str) -> None: ...
 
 
 def note_added(home: Path, region: Region) -> None:
@@ -97,7 +102,7 @@ class Additions:
         self._together, self._beside, self._added, self._warn = list(together), list(beside), added, warn
         self._refused: dict[str, int] = {}
         self._looked_at_s = -LOOK_EVERY_S
-        self._changes: SimpleQueue[Change] = SimpleQueue()
+        self._changes: SimpleQueue[tuple[str, bool]] = SimpleQueue()  # a region, and whether it has caught up
 
     def look(self) -> None:
         """Look for changes, at most twice a second; what cannot be read now is left to the next look."""
@@ -116,16 +121,17 @@ class Additions:
             if self._has_caught_up(name):
                 self._beside.remove(name)
                 self._together.append(name)
-                self._changes.put(lambda supervisor, name=name: supervisor.join(name))  # type: ignore[misc]  # binds this name
+                self._changes.put((name, True))
 
-    def apply(self, supervisor: Supervisor) -> None:
+    def apply(self, running: RunningRegions) -> None:
         """Do what was found; call it in the supervisor's own thread."""
-        while True:
-            try:
-                change = self._changes.get_nowait()
-            except Empty:
-                return
-            change(supervisor)
+        with suppress(Empty):
+            while True:
+                name, caught_up = self._changes.get_nowait()
+                if caught_up:
+                    running.join(name)
+                else:
+                    running.take_up(name)
 
     def _try(self, name: str, at: int) -> None:
         """Take a region up; one that cannot run is refused once, and disturbs nothing."""
@@ -138,9 +144,9 @@ class Additions:
             self._refused[name] = at
             self._warn(f"region {name} was added but cannot be taken up: {refused}; the run goes on without it")
             return
-        self._beside.append(name)
         self._added(plan.region)
-        self._changes.put(lambda supervisor: supervisor.take_up(name))
+        self._beside.append(name)
+        self._changes.put((name, False))
 
     def _has_caught_up(self, name: str) -> bool:
         mine = self._closed_us(name)

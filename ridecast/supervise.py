@@ -129,8 +129,9 @@ class Supervisor:
 
     def _start_again(self, teams: Sequence[Team]) -> None:
         self._stop([child for team in teams for child in team.children])
-        for team in teams:
-            team.start(time.monotonic())
+        if not self.stop.is_set():
+            for team in teams:
+                team.start(time.monotonic())
 
     def _stop(self, children: Sequence[Child]) -> None:
         for child in stop_all(children, meanwhile=self.service.alive):

@@ -46,37 +46,38 @@ def add_command(region_name: str, history: str | None, no_history: bool, until: 
     region = options.new_region_of(region_name)
     click.echo(bootstrap_into(settings, region, until, history=not no_history))
     again = region.id in added_in(settings.home)
-    before = _starts(settings, region.id)
+    starts, runs = _runs_of(settings, region.id)
     note_added(settings.home, region)
     click.echo(f"{region.id} was added already" if again else f"{region.id} added")
-    run = holder_of(settings.home)
-    if run is None:
+    pid = holder_of(settings.home)
+    if pid is None:
         click.echo("no run of this home is live here; the next `ridecast run` includes it")
-    elif again and before:
-        click.echo(f"a run is live (pid {run})")
+    elif runs:
+        click.echo(f"the live run (pid {pid}) has it")
     else:
-        _await(settings, region.id, before, run)
+        _await(settings, region.id, starts, pid)
 
 
-def _await(settings: Settings, region: str, before: int, run: int) -> None:
+def _await(settings: Settings, region: str, starts: int, pid: int) -> None:
     """Wait until a run has started to forecast the region."""
     give_up_at_s = time.monotonic() + TAKEN_UP_WITHIN_S
-    while time.monotonic() < give_up_at_s and holder_of(settings.home) == run:
-        if _starts(settings, region) > before:
-            click.echo(f"the live run (pid {run}) has taken it up")
+    while time.monotonic() < give_up_at_s and holder_of(settings.home) == pid:
+        if _runs_of(settings, region)[0] > starts:
+            click.echo(f"the live run (pid {pid}) has taken it up")
             return
         time.sleep(LOOK_EVERY_S)
-    click.echo(f"the live run (pid {run}) has not taken it up; its output says why, or its next start includes it", err=True)
+    click.echo(f"the live run (pid {pid}) has not taken it up; its output says why, or its next start includes it", err=True)
 
 
-def _starts(settings: Settings, region: str) -> int:
-    """How often a run of the region has started."""
+def _runs_of(settings: Settings, region: str) -> tuple[int, bool]:
+    """How often runs of the region have started, and whether the last of them has not ended."""
     from dataflows.stream.stores import open_stores
-    from schemas.records.records import RUNS_LOG, RunStarted
+    from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 
     stores = open_stores(settings, reading=True)
     try:
-        return sum(started.command == f"run {region}" for started in stores.ledger.records(RUNS_LOG, RunStarted))
+        runs = [started.run for started in stores.ledger.records(RUNS_LOG, RunStarted) if started.command == f"run {region}"]
+        return len(runs), bool(runs) and runs[-1] not in {stopped.run for stopped in stores.ledger.records(RUNS_LOG, RunStopped)}
     finally:
         stores.close()
 

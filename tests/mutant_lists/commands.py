@@ -10,6 +10,7 @@ ENDED, HEARD = "tests/ridecast/test_endings.py", "tests/ridecast/test_heartbeat.
 KEPT_ALIVE = "tests/ridecast/test_supervise.py"
 LANDED = "tests/ridecast/test_ride_output.py"
 ALONE = "tests/ridecast/test_home_lock.py"
+ADDITIONS, ADDED = "ridecast/added_regions.py", "tests/ridecast/test_added_regions.py"
 
 MUTANTS = (
     Mutant(
@@ -91,4 +92,16 @@ MUTANTS = (
         "if False:",
         ("tests/ridecast/test_options.py",),
     ),
+    Mutant("a refused region warned of again and again", ADDITIONS, "self._refused.get(name) != at", "True", (ADDED,)),
+    Mutant("a server that is away takes a region away", ADDITIONS, "        except StoreUnavailable:\n            raise\n", "", (ADDED,)),
+    Mutant("a region joins before it has caught up", ADDITIONS, "if self._has_caught_up(name):", "if True:", (ADDED,)),
+    Mutant("a region that lags holds up the others", ADDITIONS, "+ FAR_BEHIND_US < max(begun, default=0)", "< 0", (ADDED,)),
+    Mutant(
+        "a region that joins is not forecast",
+        SUPERVISE,
+        "self.regions = [*self.regions, region]",
+        "self.regions = [*self.regions]",
+        (KEPT_ALIVE,),
+    ),
+    Mutant("all start again for one more region", SUPERVISE, 'WITHOUT_REGIONS = ("feed",)', "WITHOUT_REGIONS = ()", (KEPT_ALIVE,)),
 )
