@@ -1,5 +1,6 @@
 """Published messages: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
 
+import hashlib
 import io
 from typing import NamedTuple, cast
 
@@ -15,10 +16,12 @@ from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
 
 DEMAND_FORECAST = "demand_forecast.v1"
-REJECT = "reject.v2"
-CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with unencrypted bytes
+REJECT = "reject.v3"
+SOURCELESS_REJECT = "reject.v2"  # of earlier releases: without the ride log that the offset is of
+CLEAR_REJECT = "reject.v1"  # of the first release: the same fields as version 2, with unencrypted bytes
 CURSOR = "publish_cursor.v2"
 ROOTLESS_CURSOR = "publish_cursor.v1"  # of the first releases
+SOURCE_DIGITS = 16  # of a digest in the key of a rejected event: sources of one home are few
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
 
 Fields = dict[str, object]
@@ -112,7 +115,10 @@ def _repeated(data: bytes, n: int) -> npt.NDArray[np.uint8]:
 
 
 def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
-    """(key, value) of a rejected event, encrypted: the key is partition/offset, so that writing it again changes nothing."""
+    """(key, value) of a rejected event, encrypted: the key is source/partition/offset, so that writing it again changes nothing.
+
+    The source of the key is a digest. Without a source the event has the key and the version of earlier releases.
+    """
     fields: Fields = {
         "partition": rejected.partition,
         "offset": rejected.offset,
@@ -121,7 +127,11 @@ def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
         "detail": rejected.detail,
         "value": rejected.value,
     }
-    return f"{rejected.partition}/{rejected.offset}".encode(), _encode(REJECT, fields)
+    key = f"{rejected.partition}/{rejected.offset}"
+    if not rejected.source:
+        return key.encode(), _encode(SOURCELESS_REJECT, fields)
+    source = hashlib.sha256(rejected.source.encode()).hexdigest()[:SOURCE_DIGITS]
+    return f"{source}/{key}".encode(), _encode(REJECT, fields | {"source": rejected.source})
 
 
 def decode_reject(value: bytes) -> Rejected:
@@ -133,7 +143,8 @@ def decode_reject(value: bytes) -> Rejected:
     >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
     7
     """
-    fields = _decode(CLEAR_REJECT if value.startswith(head(CLEAR_REJECT)) else REJECT, value)
+    older = (name for name in (SOURCELESS_REJECT, CLEAR_REJECT) if value.startswith(head(name)))
+    fields = _decode(next(older, REJECT), value)
     logged_at = cast(int | None, fields["logged_at"])
     try:
         reason = Reason(cast(str, fields["reason"]))
@@ -146,6 +157,7 @@ def decode_reject(value: bytes) -> Rejected:
         reason=reason,
         value=cast(bytes, fields["value"]),
         detail=cast(str, fields["detail"]),
+        source=cast(str, fields.get("source", "")),
     )
 
 

@@ -190,6 +190,7 @@ def test_a_record_that_holds_itself_is_compared_once() -> None:
         "demand_forecast.v1",
         "reject.v1",
         "reject.v2",
+        "reject.v3",
         "ride_log_entry.v1",
         "publish_cursor.v1",
         "publish_cursor.v2",
