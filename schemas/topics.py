@@ -64,7 +64,7 @@ FORECASTS = Topic(
 CURSORS = Topic(
     "ridecast.cursors",
     key="log",
-    schema="publish_cursor.v2",
+    schema="publish_cursor.v3",
     partitions=1,
     config=(("cleanup.policy", "compact"), ("retention.ms", FOR_EVER)),
 )

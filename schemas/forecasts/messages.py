@@ -19,7 +19,8 @@ DEMAND_FORECAST = "demand_forecast.v1"
 REJECT = "reject.v3"
 SOURCELESS_REJECT = "reject.v2"  # of earlier releases: without the ride log that the offset is of
 CLEAR_REJECT = "reject.v1"  # of the first release: the same fields as version 2, with unencrypted bytes
-CURSOR = "publish_cursor.v2"
+CURSOR = "publish_cursor.v3"
+TOPICLESS_CURSOR = "publish_cursor.v2"  # of earlier releases
 ROOTLESS_CURSOR = "publish_cursor.v1"  # of the first releases
 SOURCE_DIGITS = 16  # of a digest in the key of a rejected event: sources of one home are few
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
@@ -143,8 +144,7 @@ def decode_reject(value: bytes) -> Rejected:
     >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
     7
     """
-    older = (name for name in (SOURCELESS_REJECT, CLEAR_REJECT) if value.startswith(head(name)))
-    fields = _decode(next(older, REJECT), value)
+    fields = _decode(_version(value, REJECT, SOURCELESS_REJECT, CLEAR_REJECT), value)
     logged_at = cast(int | None, fields["logged_at"])
     try:
         reason = Reason(cast(str, fields["reason"]))
@@ -170,16 +170,20 @@ class Cursor(NamedTuple):
     Attributes:
         next_index: Index of the first entry that is not published yet.
         root: Root of the log's tree at that size; empty in cursors of earlier releases.
+        topic: Id of the topic that has the forecasts; empty in cursors of earlier releases.
     """
 
     next_index: int
     root: bytes = b""
+    topic: str = ""
 
 
 def encode_cursor(log: str, cursor: Cursor) -> bytes:
-    """Value of a publishing position; its key is `log`. Without a root it has the first version."""
+    """Value of a publishing position; its key is `log`. Without a topic it has the second version, without a root the first."""
     fields: Fields = {"log": log, "next_index": cursor.next_index}
-    return _encode(CURSOR, fields | {"root": cursor.root}) if cursor.root else _encode(ROOTLESS_CURSOR, fields)
+    if cursor.topic:
+        return _encode(CURSOR, fields | {"root": cursor.root, "topic": cursor.topic})
+    return _encode(TOPICLESS_CURSOR, fields | {"root": cursor.root}) if cursor.root else _encode(ROOTLESS_CURSOR, fields)
 
 
 def decode_cursor(value: bytes) -> tuple[str, Cursor]:
@@ -189,10 +193,16 @@ def decode_cursor(value: bytes) -> tuple[str, Cursor]:
         DamagedError: not a message of a publishing position.
 
     >>> decode_cursor(encode_cursor("region/nyc", Cursor(12)))
-    ('region/nyc', Cursor(next_index=12, root=b''))
+    ('region/nyc', Cursor(next_index=12, root=b'', topic=''))
     """
-    fields = _decode(ROOTLESS_CURSOR if value.startswith(head(ROOTLESS_CURSOR)) else CURSOR, value)
-    return cast(str, fields["log"]), Cursor(cast(int, fields["next_index"]), cast(bytes, fields.get("root", b"")))
+    fields = _decode(_version(value, CURSOR, TOPICLESS_CURSOR, ROOTLESS_CURSOR), value)
+    root, topic = cast(bytes, fields.get("root", b"")), cast(str, fields.get("topic", ""))
+    return cast(str, fields["log"]), Cursor(cast(int, fields["next_index"]), root, topic)
+
+
+def _version(value: bytes, newest: str, *older: str) -> str:
+    """The version of a message; the newest if it has none of them."""
+    return next((name for name in older if value.startswith(head(name))), newest)
 
 
 def _encode(name: str, fields: Fields) -> bytes:

@@ -194,6 +194,7 @@ def test_a_record_that_holds_itself_is_compared_once() -> None:
         "ride_log_entry.v1",
         "publish_cursor.v1",
         "publish_cursor.v2",
+        "publish_cursor.v3",
     ],
 )
 def test_every_released_schema_reads_itself(name: str) -> None:
