@@ -22,6 +22,7 @@ from ledger.views.freshness import ClosePace, Freshness, freshness, slots_withou
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
 from ledger.views.regions import bootstrap_of, defined_by
+from ledger.views.standing import Stand, Standings
 from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
 from schemas.records.records import CONTROL_LOG
@@ -93,6 +94,7 @@ class ApiContext:
         self._watched: set[str] = set()  # regions that `refresh` has read at least once since `watch`
         self._watching = False
         self._sizes: dict[str, int] = {}
+        self._standings = Standings(ledger)
         self._refreshing: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -161,6 +163,22 @@ class ApiContext:
     def read_sizes(self) -> None:
         """Read the size of every log. May wait for a store."""
         self._sizes = {log: self.ledger.head(log).size for log in self.ledger.logs()}
+
+    def standing(self, name: str) -> Stand:
+        """How a region is served, as last read; reads it only where nobody watches."""
+        if not self._watching:
+            self.read_standings()
+        return self._standings.of(name)
+
+    def read_standings(self) -> None:
+        """Read which regions are held or halted. May wait for a store."""
+        with self._lock:
+            lock = self._refreshing.setdefault("", threading.Lock())  # no region has this name
+        with lock:
+            before = [self._standings.of(name) for name in self.regions]
+            self._standings.refresh()
+            if before != [self._standings.of(name) for name in self.regions]:
+                self._generation += 1
 
     def view(self, name: str) -> RegionView | None:
         """The view of a region's log, or None before it is bootstrapped; waits for a store only where nobody watches the region."""

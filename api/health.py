@@ -12,6 +12,7 @@ from api.context import ApiContext
 from api.problems import Problem
 from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, always, array_of, if_watched, maybe, one_of, record_of
 from ledger.views.freshness import Freshness
+from ledger.views.standing import Standing
 
 
 def get_live(context: ApiContext, request: Request) -> Response:
@@ -45,6 +46,7 @@ def get_ready(context: ApiContext, request: Request) -> Response:
     if without or old or not places:
         reasons = [f"no forecast yet of {', '.join(without)}"] if without else []
         reasons += [f"no slot closed for more than {limit:g} slot lengths in {', '.join(old)}"] if old else []
+        reasons += [f"region {name} is {line}" for name in context.regions if (line := context.standing(name).line())]
         detail = "; ".join(reasons) or "no region is configured"
         raise Problem(503, "not-ready", detail, headers={"retry-after": "5"}, forecasts=places)
     return answer(request, {"status": "ready", "forecasts": places}, CachePolicy.NO_STORE)
@@ -53,8 +55,8 @@ def get_ready(context: ApiContext, request: Request) -> Response:
 def _places(context: ApiContext, name: str) -> list[dict[str, object]]:
     view = context.view(name)
     if view is None:
-        return [{"region": name, "measure": None, "index": None, "age_s": None, "freshness": None}]
-    age = context.age(view)
+        return [{"region": name, "measure": None, "index": None, "age_s": None, "freshness": None, "standing": None}]
+    age, stand = context.age(view), context.standing(name)
     out: list[dict[str, object]] = []
     for measure in view.region.measures:
         held = context.newest.held(name, measure)
@@ -65,6 +67,7 @@ def _places(context: ApiContext, name: str) -> list[dict[str, object]]:
                 "index": held.issue.index if held else None,
                 "age_s": age.age_s if age else None,
                 "freshness": age.freshness.value if age else None,
+                "standing": stand.standing.value,
             }
         )
     return out
@@ -77,7 +80,14 @@ def _slots(context: ApiContext, name: str) -> float:
 
 
 CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER), age_s=maybe(NUMBER))
-PLACE = record_of(region=TEXT, measure=maybe(TEXT), index=maybe(INTEGER), age_s=maybe(INTEGER), freshness=maybe(one_of(Freshness)))
+PLACE = record_of(
+    region=TEXT,
+    measure=maybe(TEXT),
+    index=maybe(INTEGER),
+    age_s=maybe(INTEGER),
+    freshness=maybe(one_of(Freshness)),
+    standing=maybe(one_of(Standing)),
+)
 
 OPERATIONS = (
     Operation(

@@ -15,6 +15,7 @@ from api.resource import Operation, if_watched
 from ledger.store.tally_files import read_tallies
 from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView
+from ledger.views.standing import Standing
 from schemas.events.rides import Reason
 from schemas.events.tally import IntakeTally
 from schemas.regions import US_PER_S
@@ -60,7 +61,12 @@ class LedgerCollector(Collector):
                 slots.add_metric([view.region.id], age.slots)
                 for state in Freshness:
                     states.add_metric([view.region.id, state.value], state is age.freshness)
-        yield from (states, slots)
+        stands = GaugeMetricFamily("ridecast_standing", "1 for how a region is served.", labels=["region", "standing"])
+        for view in views:
+            now = self._context.standing(view.region.id).standing
+            for standing in Standing:
+                stands.add_metric([view.region.id, standing.value], standing is now)
+        yield from (states, slots, stands)
 
     def _slots(self, views: list[RegionView]) -> Iterator[Metric]:
         lag = GaugeMetricFamily("ridecast_slot_lag_seconds", "Time since the end of the newest closed slot.", labels=["region"])

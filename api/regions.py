@@ -29,6 +29,7 @@ from api.times import iso, local_iso
 from ledger.views.freshness import Freshness
 from ledger.views.region_view import RegionView, sums_of
 from ledger.views.source_news import sentence
+from ledger.views.standing import Standing
 from schemas.records.records import SlotStatus
 
 DEFAULT_HOURS, MOST_HOURS = 24, 168
@@ -62,7 +63,7 @@ def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[st
         return {"region": name, "status": "not_bootstrapped"} | dict.fromkeys(list(SUMMARY_FIELDS)[2:])
     region, newest = view.region, view.newest
     end_us = (newest.slot + 1) * region.slot_us if newest else None
-    age = context.age(view)
+    age, stand = context.age(view), context.standing(name)
     return {
         "region": name,
         "status": "serving" if newest else "waiting",
@@ -81,6 +82,9 @@ def _summary(context: ApiContext, name: str, view: RegionView | None) -> dict[st
         "age_slots": round(age.slots, 2) if age is not None else None,
         "stale": age.stale if age is not None else None,
         "freshness": age.freshness.value if age is not None else None,
+        "standing": stand.standing.value,
+        "standing_slot": stand.slot,
+        "standing_reason": stand.reason,
         "log": view.log,
         "size": view.size,
     }
@@ -153,6 +157,9 @@ SUMMARY_FIELDS: dict[str, JsonSchema] = {
     "age_slots": maybe(NUMBER),
     "stale": maybe(FLAG),
     "freshness": maybe(one_of(Freshness)),
+    "standing": maybe(one_of(Standing)),
+    "standing_slot": maybe(INTEGER),
+    "standing_reason": maybe(TEXT),
     "log": maybe(TEXT),
     "size": maybe(INTEGER),
 }

@@ -41,6 +41,8 @@ class Watcher:
             else:
                 if self._failed.pop(name, None) is not None:
                     log.info("region %s: read again", name)
+        with suppress(StoreUnavailable):
+            self._context.read_standings()
         if self._context.monotonic() >= self._next_sizes_s:
             self._next_sizes_s = self._context.monotonic() + SIZES_EVERY_S
             with suppress(StoreUnavailable):

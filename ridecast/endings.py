@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ridecast.main import cause_chain
-from schemas.errors import Fault, PeerEnded, RidecastError, fault_of
+from schemas.errors import Fault, PeerEnded, RegionsHalted, RidecastError, fault_of
 
 USAGE_STATUS = 2  # wrong usage or settings, as everywhere
 PERMANENT_STATUS = 3
 RESTART_STATUS = 4  # it has not failed, but must start again to take note of something that changed
 TRANSIENT_STATUS = 5
 PEER_STATUS = 6  # another process of its cluster has ended, which has the reason
+HALTED_STATUS = 7  # regions halted: in a bounded run some, in another run all
 STATUSES = {Fault.BUG: 1, Fault.PERMANENT: PERMANENT_STATUS, Fault.TRANSIENT: TRANSIENT_STATUS}
 FAULTS = {
     0: Fault.BUG,  # a child that has no end has ended
@@ -21,6 +22,7 @@ FAULTS = {
     RESTART_STATUS: Fault.TRANSIENT,
     TRANSIENT_STATUS: Fault.TRANSIENT,
     PEER_STATUS: Fault.TRANSIENT,
+    HALTED_STATUS: Fault.PERMANENT,
 }
 # Signals by which a process fails; all others are sent by somebody, such as the system when it has no memory left.
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP))
@@ -37,7 +39,8 @@ def in_child(error: BaseException) -> BaseException:
         return error
     text = f"{known.filename or 'system'}: {known.strerror}" if isinstance(known, OSError) and known.strerror else str(known)
     told = ChildError(text)
-    told.exit_code = PEER_STATUS if isinstance(known, PeerEnded) else STATUSES[fault]
+    own: dict[type[BaseException], int] = {PeerEnded: PEER_STATUS, RegionsHalted: HALTED_STATUS}
+    told.exit_code = own.get(type(known), STATUSES[fault])
     return told
 
 

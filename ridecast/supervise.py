@@ -19,7 +19,7 @@ from ridecast.children import Child, free_addresses, stop_all
 from ridecast.logs import Reporter
 from ridecast.notify import ServiceSocket, reap_orphans
 from ridecast.relay import Relay
-from ridecast.team import Care, Team
+from ridecast.team import HALTED_EXIT, Care, Team
 from schemas.errors import RidecastError
 
 TURN_S = 0.1
@@ -90,12 +90,14 @@ class Supervisor:
         for team in self._teams:
             team.start(time.monotonic())
         try:
-            self._until_done(forecasters, on_tick)
+            halted = self._until_done_or_halted(forecasters, on_tick)
             if self.bounded and not self.stop.is_set():
                 stop_all([child for team in self._teams for child in team.children])
                 self._teams = [drain]
                 drain.start(time.monotonic())
                 self._until_done(drain, on_tick)
+            if halted is not None:
+                raise halted
         finally:
             self.service.stopping()
             self._stop([child for team in self._teams for child in team.children])
@@ -136,6 +138,16 @@ class Supervisor:
     def _stop(self, children: Sequence[Child]) -> None:
         for child in stop_all(children, meanwhile=self.service.alive):
             self.reporter.warning(f"{NAMES.get(child.role, child.role)} did not stop in time and was killed")
+
+    def _until_done_or_halted(self, team: Team, on_tick: Callable[[], str | None]) -> RidecastError | None:
+        """Work until the end; the error of a bounded run whose regions halted, which is raised when the others are published."""
+        try:
+            self._until_done(team, on_tick)
+        except RidecastError as error:
+            if self.bounded and error.exit_code == HALTED_EXIT:
+                return error
+            raise
+        return None
 
     def _until_done(self, team: Team, on_tick: Callable[[], str | None]) -> None:
         while not self.stop.is_set():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.store.waiting import Failures, Patience, failed
 from ridecast.children import Child, stop_all
-from ridecast.endings import RESTART_STATUS, USAGE_STATUS, Ending
+from ridecast.endings import HALTED_STATUS, RESTART_STATUS, USAGE_STATUS, Ending
 from ridecast.logs import Reporter
 from ridecast.relay import Relay
 from schemas.errors import Fault, RidecastError
@@ -17,6 +17,7 @@ from schemas.errors import Fault, RidecastError
 MOST_BUGS = 5  # in a row, without a minute of stable work in between: then another try does not help either
 # A companion whose error stays until somebody acts is tried again all the same: somebody may have acted.
 COMPANION_AGAIN_S = 300.0
+HALTED_EXIT = 3  # of a bounded run some of whose regions halted
 RESTART_WITHIN_S = 2.0  # the others of a cluster end by themselves when one has ended; the run itself may be told to stop meanwhile
 
 
@@ -109,19 +110,21 @@ class Team:
         # A silence is not work: what hangs time and again is one series.
         worked_s = now_s - self._started_at_s - ending.hung_s
         self.failures = found = failed(self.failures, now_s, worked_s=worked_s, bug=fault is Fault.BUG, patience=patience)
-        if not self.optional and (fault is Fault.PERMANENT or found.bugs > MOST_BUGS):
+        # Where every region has halted, companions serve what there is, as long as the run has no end.
+        stays = self.optional or (ending.status == HALTED_STATUS and not self.ends)
+        if not stays and (fault is Fault.PERMANENT or found.bugs > MOST_BUGS):
             raise self._ended(ending, found.count)
         lasted_s = found.lasted_s(now_s)
         if self.give_up_after_s is not None and lasted_s >= self.give_up_after_s:
             raise self._ended(ending, found.count, f" for {lasted_s:.0f} s (setting wait_limit_s)")
         wait_s = COMPANION_AGAIN_S if fault is Fault.PERMANENT else patience.wait_s(found.count, self.care.lot())
         self._again_at_s = now_s + wait_s
-        rest = "; the rest of the run goes on" if self.optional else ""
+        rest = "; the rest of the run goes on" if stays else ""
         self.care.reporter.warning(f"{self.name} {ending.how}; restarting in {wait_s:.1f} s, try {found.count + 1}{rest}")
 
     def _ended(self, ending: Ending, times: int, lasted: str = "") -> RidecastError:
         """The error that ends the run; it repeats the last error of the child, which may have scrolled away."""
         series = f", {times} times in a row{lasted}" if times > 1 else ""
         error = RidecastError(f"{self.name} {ending.how}{series}")
-        error.exit_code = 2 if ending.status == USAGE_STATUS else 1
+        error.exit_code = {USAGE_STATUS: USAGE_STATUS, HALTED_STATUS: HALTED_EXIT}.get(ending.status, 1)
         return error

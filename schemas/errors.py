@@ -94,7 +94,7 @@ class Fenced(RidecastError):
 
 
 class RegionsHalted(RidecastError):
-    """Some regions of a bounded run stopped before its end, because of errors of their own; the others reached it."""
+    """Regions stopped because of errors of their own: some of a bounded run, whose others reached the end, or all of a run."""
 
 
 class LedgerError(RidecastError):

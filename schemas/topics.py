@@ -48,8 +48,8 @@ RIDES = Topic(
 )
 REJECTED = Topic(
     "rides.rejected",
-    key="partition/offset",
-    schema="reject.v2",
+    key="source/partition/offset",
+    schema="reject.v3",
     partitions=1,
     # Keyed, so that a reject written again replaces itself; deleted after seven days, because it may name a person.
     config=(("cleanup.policy", "compact,delete"), ("retention.ms", str(7 * DAY_MS))),
@@ -64,7 +64,7 @@ FORECASTS = Topic(
 CURSORS = Topic(
     "ridecast.cursors",
     key="log",
-    schema="publish_cursor.v2",
+    schema="publish_cursor.v3",
     partitions=1,
     config=(("cleanup.policy", "compact"), ("retention.ms", FOR_EVER)),
 )

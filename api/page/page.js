@@ -76,8 +76,10 @@ function showNow(s) {
   byId("region").textContent = s.region;
   document.title = `${s.region} · Ridecast`;
   const pill = byId("status");
-  const [text, kind] = s.status === "not_bootstrapped" ? ["not bootstrapped", "warn"] : s.status === "waiting" ? ["waiting for rides", "warn"]
+  let [text, kind] = s.status === "not_bootstrapped" ? ["not bootstrapped", "warn"] : s.status === "waiting" ? ["waiting for rides", "warn"]
     : { live: ["live", "good"], late: ["late", "warn"], stale: ["stale", "bad"], replaying: ["replaying", "blue"] }[s.freshness];
+  if (s.standing === "halted") [text, kind] = ["halted", "bad"];
+  if (s.standing === "held") [text, kind] = [`${text}, without models`, kind === "good" ? "warn" : kind];
   pill.textContent = text;
   pill.className = `pill ${kind}`;
   if (s.status === "not_bootstrapped") { byId("clock").textContent = "No history yet"; byId("zone").textContent = `ridecast bootstrap --region ${s.region} --until DATE`; return; }
@@ -107,8 +109,12 @@ function pace(s) {
 
 function showSource(region) {
   const [newest] = region.source_news;
-  byId("source").hidden = !newest;
-  byId("source").textContent = newest ? `Ride log: ${newest.text}` : "";
+  const said = [];
+  if (region.standing === "held") said.push(`Served by the baseline since slot ${region.standing_slot}: ${region.standing_reason}`);
+  if (region.standing === "halted") said.push(`No slot closes from slot ${region.standing_slot} on: ${region.standing_reason}`);
+  if (newest) said.push(`Ride log: ${newest.text}`);
+  byId("source").hidden = !said.length;
+  byId("source").textContent = said.join(". ");
 }
 
 function showScores(region) {

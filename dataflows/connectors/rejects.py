@@ -23,6 +23,12 @@ from schemas.topics import REJECTED
 KEPT_S = 7 * 86_400  # same as the topic's retention (`schemas.topics`): an event may name a person
 PURGE_EVERY_S = 3_600
 LEAST_PRUNED = 1_000  # events of a topic that are held beyond what is asked for before the rest is dropped
+UNKNOWN_SOURCE = 0  # id of the source of events that earlier releases stored
+# An event that an earlier release stored without its source is the same if place, time and reason are.
+INSERT = (
+    "INSERT OR IGNORE INTO rejects SELECT ?1, ?2, ?3, ?4, ?5, '', ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM rejects "
+    f"WHERE partition = ?1 AND place = ?2 AND source = {UNKNOWN_SOURCE} AND logged_at_us = ?4 AND reason = ?5)"
+)
 PATIENCE_S = 60.0  # how long to wait for a broker: a rejected event must not be lost, just like an accepted one
 
 
@@ -54,7 +60,7 @@ class Choice:
 
 
 class RejectSink(Protocol):
-    """Stores rejected events; writing the same event of the same offset again changes nothing."""
+    """Stores rejected events; writing the same event of the same source and offset again changes nothing."""
 
     def write(self, rejects: Sequence[Rejected]) -> None:
         """Store them; durable when it returns.
@@ -67,7 +73,7 @@ class RejectSink(Protocol):
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        """The stored events, by partition and offset.
+        """The stored events, by partition and offset, of several sources in the order in which these came.
 
         Args:
             sealed: Return encrypted bytes and an empty detail, so that no key is needed.
@@ -106,6 +112,7 @@ class FileRejects:
         self._path, self._clock = path, clock
         self._seals = seals or Seals(path.parent / "keys" / "rejects.key")
         self._purged_s = 0.0
+        self._sources: dict[int, str] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
@@ -113,14 +120,7 @@ class FileRejects:
             self._base.execute("PRAGMA synchronous=FULL")
             self._base.execute("PRAGMA secure_delete=ON")  # Overwrite purged rows instead of only unlinking them.
             self._base.execute("BEGIN IMMEDIATE")
-            self._base.execute(
-                "CREATE TABLE IF NOT EXISTS rejects ("
-                "partition INTEGER NOT NULL, place INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, reason TEXT NOT NULL, "
-                "detail TEXT NOT NULL, value BLOB NOT NULL, kept_at_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (partition, place))"
-            )
-            self._add_time()
-            # With every column that counts need, and in the order that readers want: neither touches the events themselves.
-            self._base.execute("CREATE INDEX IF NOT EXISTS rejects_by_reason ON rejects (reason, partition, place, kept_at_s)")
+            self._create()
             self._purge()
             self._base.execute("COMMIT")
         except (sqlite3.Error, OSError) as cause:
@@ -128,13 +128,18 @@ class FileRejects:
 
     def write(self, rejects: Sequence[Rejected]) -> None:
         now_s = int(self._clock())
-        rows = [(r.partition, r.offset, r.logged_at_us, r.reason.value, "", _sealed(self._seals, r).value, now_s) for r in rejects]
+        values = [_sealed(self._seals, reject).value for reject in rejects]
         try:
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 if not 0 <= now_s - self._purged_s < PURGE_EVERY_S:
                     self._purge()
-                self._base.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                ids = {source: self._id_of(source) for source in {reject.source for reject in rejects}}
+                rows = [
+                    (r.partition, r.offset, ids[r.source], r.logged_at_us, r.reason.value, value, now_s)
+                    for r, value in zip(rejects, values, strict=True)
+                ]
+                self._base.executemany(INSERT, rows)
                 self._base.execute("COMMIT")
             except BaseException:
                 if self._base.in_transaction:
@@ -163,12 +168,14 @@ class FileRejects:
         }
         chosen = {term: value for term, value in terms.items() if value is not None}
         query = (
-            f"SELECT partition, place, logged_at_us, reason, value, detail FROM rejects WHERE {' AND '.join(chosen)} "
-            "ORDER BY partition, place LIMIT ?"
+            f"SELECT partition, place, logged_at_us, reason, value, detail, source FROM rejects WHERE {' AND '.join(chosen)} "
+            "ORDER BY partition, place, source LIMIT ?"
         )
         try:
             for row in self._base.execute(query, [*chosen.values(), -1 if choice.limit is None else choice.limit]):
-                yield Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5])
+                if row[6] not in self._sources:
+                    self._sources = dict(self._base.execute("SELECT id, identity FROM sources"))
+                yield Rejected(row[0], row[1], row[2], Reason(row[3]), row[4], row[5], self._sources[row[6]])
         except sqlite3.Error as cause:
             raise StoreUnavailable(f"rejects: {self._path}: {cause}") from cause
 
@@ -193,14 +200,39 @@ class FileRejects:
         self._base.execute("DELETE FROM rejects WHERE kept_at_s < ?", (self._since(),))
         self._purged_s = self._clock()
 
-    def _add_time(self) -> None:
-        """Add the column that files of the first release lack; their rows count as stored now."""
-        if all(column[1] != "kept_at_s" for column in self._base.execute("PRAGMA table_info(rejects)")):
-            self._base.execute(f"ALTER TABLE rejects ADD COLUMN kept_at_s INTEGER NOT NULL DEFAULT {int(self._clock())}")
+    def _id_of(self, source: str) -> int:
+        self._base.execute("INSERT OR IGNORE INTO sources (identity) VALUES (?)", (source,))
+        return int(self._base.execute("SELECT id FROM sources WHERE identity = ?", (source,)).fetchone()[0])
+
+    def _create(self) -> None:
+        """Create the tables, or bring those of an earlier release up to date."""
+        self._base.execute("CREATE TABLE IF NOT EXISTS sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE)")
+        self._base.execute("INSERT OR IGNORE INTO sources VALUES (?, '')", (UNKNOWN_SOURCE,))
+        columns = {column[1] for column in self._base.execute("PRAGMA table_info(rejects)")}
+        older = bool(columns) and "source" not in columns
+        if older:
+            self._base.execute("ALTER TABLE rejects RENAME TO older")
+            self._base.execute("DROP INDEX IF EXISTS rejects_by_reason")
+        self._base.execute(
+            "CREATE TABLE IF NOT EXISTS rejects ("
+            "partition INTEGER NOT NULL, place INTEGER NOT NULL, source INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, "
+            "reason TEXT NOT NULL, detail TEXT NOT NULL, value BLOB NOT NULL, kept_at_s INTEGER NOT NULL, "
+            "PRIMARY KEY (partition, place, source))"
+        )
+        # With every column that counts need, and in the order that readers want: neither touches the events themselves.
+        self._base.execute("CREATE INDEX IF NOT EXISTS rejects_by_reason ON rejects (reason, partition, place, source, kept_at_s)")
+        if older:
+            # Rows of the first release have no time: they count as stored now.
+            kept_at_s = "kept_at_s" if "kept_at_s" in columns else str(int(self._clock()))
+            self._base.execute(
+                "INSERT INTO rejects SELECT "
+                f"partition, place, {UNKNOWN_SOURCE}, logged_at_us, reason, detail, value, {kept_at_s} FROM older"
+            )
+            self._base.execute("DROP TABLE older")
 
 
 class KafkaRejects:
-    """Rejected events in a topic, keyed by partition and offset, so that compaction and readers remove duplicates."""
+    """Rejected events in a topic, keyed by source, partition and offset, so that compaction and readers remove duplicates."""
 
     def __init__(self, brokers: Brokers, seals: Seals, instance: str = "local", patience_s: float = PATIENCE_S) -> None:
         self._brokers, self._seals = brokers, seals
@@ -224,30 +256,21 @@ class KafkaRejects:
     def read(
         self, reason: Reason | None = None, partition: int | None = None, limit: int | None = None, *, sealed: bool = False
     ) -> list[Rejected]:
-        chosen = self._first(Choice(reason, partition, limit=limit), self._stored())
+        choice = Choice(reason, partition, limit=limit)
+        chosen = _distinct(filter(choice.fits, self._stored()), limit)
         return chosen if sealed else [_opened(self._seals, reject) for reject in chosen]
 
     def scan(self, choice: Choice) -> Iterator[Rejected]:
-        return iter(self._first(choice, _kept(self._seals, filter(choice.fits, self._stored()), choice)))
+        return iter(_distinct(_kept(self._seals, filter(choice.fits, self._stored()), choice), choice.limit))
 
     def _stored(self) -> Iterator[Rejected]:
         """Every message, sealed, as they lie in the topic: an event that was written again is there again."""
         connection.ensure_topic(self._brokers, self._topic, REJECTED.partitions, dict(REJECTED.config))
         return map(decode_reject, read_all(self._brokers, self._topic, self._patience_s))
 
-    def _first(self, choice: Choice, stored: Iterable[Rejected]) -> list[Rejected]:
-        """The first events by partition and offset, each once; memory is bounded by the limit."""
-        found: dict[tuple[int, int], Rejected] = {}
-        for reject in stored:
-            if choice.fits(reject):
-                found[reject.partition, reject.offset] = reject
-                if choice.limit is not None and len(found) > 2 * choice.limit + LEAST_PRUNED:
-                    found = dict(sorted(found.items())[: choice.limit])
-        return [reject for _, reject in sorted(found.items())][: choice.limit]
-
     def counts(self) -> dict[Reason, int]:
-        reasons = {(reject.partition, reject.offset): reject.reason for reject in self._stored()}
-        return dict(sorted(Counter(reasons.values()).items()))
+        bare = (replace(reject, value=b"") for reject in self._stored())
+        return dict(sorted(Counter(reject.reason for reject in _distinct(bare)).items()))
 
     def close(self) -> None:
         if self._producer is not None:
@@ -258,6 +281,22 @@ class KafkaRejects:
         settings = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": int(self._patience_s * 1000)}
         self._producer = connection.open_client(Producer, self._brokers, connection.client_config(self._brokers, settings))
         return self._producer
+
+
+def _distinct(stored: Iterable[Rejected], limit: int | None = None) -> list[Rejected]:
+    """The first events by partition, offset and source, each once; memory is bounded by the limit."""
+    found: dict[tuple[int, int, int], Rejected] = {}
+    sources = {"": UNKNOWN_SOURCE}
+    for reject in stored:
+        found[reject.partition, reject.offset, sources.setdefault(reject.source, len(sources))] = reject
+        if limit is not None and len(found) > 2 * limit + LEAST_PRUNED:
+            found = dict(sorted(found.items())[: 2 * limit])
+    # The same event may have been stored by an earlier release, without its source.
+    known = {(one.partition, one.offset, one.logged_at_us, one.reason) for one in found.values() if one.source}
+    chosen = [
+        one for _, one in sorted(found.items()) if one.source or (one.partition, one.offset, one.logged_at_us, one.reason) not in known
+    ]
+    return chosen[:limit]
 
 
 def _sealed(seals: Seals, reject: Rejected) -> Rejected:

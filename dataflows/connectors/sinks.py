@@ -49,6 +49,8 @@ class ForecastSink(Protocol):
     def cursor(self, log: str) -> int:
         """Index of the first entry of a log that is not published yet; 0 if none is.
 
+        It goes back when what was published is no longer there, because a topic was created again or a directory was deleted.
+
         Raises:
             StoreUnavailable: the sink cannot be read.
         """
@@ -71,7 +73,7 @@ class ForecastSink(Protocol):
             next_index: The cursor after this call.
             root: Of the log at that size, so that the cursor tells of which ledger it is.
         Returns:
-            False if the cursor is already there, and nothing was written.
+            False if nothing was written: the cursor is already there, or it went back.
         Raises:
             Fenced: another publisher has taken over; stop.
             StoreUnavailable: the sink did not confirm in time. The cursor shows whether the messages are visible.

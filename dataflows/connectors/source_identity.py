@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 
 from schemas.errors import DamagedError
@@ -75,6 +75,14 @@ class SourceIdentity:
         else:
             found = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", text))
         return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
+
+    def incarnation(self) -> "SourceIdentity":
+        """Only what says which log an offset belongs to: a directory that declares its origin may be moved.
+
+        >>> SourceIdentity(files="moved", origin="ab").incarnation() == SourceIdentity(origin="ab")
+        True
+        """
+        return replace(self, files="") if self.origin else self
 
     def may_be(self, other: "SourceIdentity") -> bool:
         """Whether both may be the same log: they have a known field in common, and all common fields are equal.

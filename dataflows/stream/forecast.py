@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,9 @@ from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, reco
 from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
+from ledger.views.regions import halt_of
 from schemas.errors import ConfigError, PeerEnded, RegionsHalted, SourceMoved
+from schemas.records.records import RUNS_LOG
 from schemas.settings import Settings
 from state.counting.partials import Partial
 
@@ -175,7 +177,9 @@ class RidePartition(StatefulSourcePartition[Keyed, None]):
 class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
     """The keyed step: created at a region's first partial, which comes even without rides."""
 
-    def __init__(self, start: Callable[[str], RegionRun], ending: Ending, halt: Callable[[str, int, Exception], bool]) -> None:
+    def __init__(
+        self, start: Callable[[str], RegionRun], ending: Ending, halt: Callable[[str, int, Exception], RegionsHalted | None]
+    ) -> None:
         self._start, self._ending, self._halt = start, ending, halt
         self._region = ""
         self._run: RegionRun | None = None
@@ -212,11 +216,24 @@ class RegionLogic(StatefulBatchLogic[Partial, Tick, None]):
             except Exception as error:
                 self._failed = True
                 slot = self._run.fold.next_slot if self._run is not None else -1
-                if not is_local(error) or not self._halt(self._region, slot, error):
-                    self._ending.on_error(error)
+                self._end(error, slot)
             finally:
                 self._ending.duties.discard(self)
         return []
+
+    def _end(self, error: Exception, slot: int) -> None:
+        """Halt the region; end the process if the error concerns all regions, or if none is left."""
+        if not is_local(error):
+            self._ending.on_error(error)
+            return
+        try:
+            last = self._halt(self._region, slot, error)
+        except Exception as cause:  # the record cannot be written
+            self._ending.on_error(cause)
+            return
+        if last is not None:
+            last.__cause__ = error
+            self._ending.on_error(last)
 
     def snapshot(self) -> None:
         return None
@@ -267,13 +284,17 @@ def build_flow(
     def start(region: str) -> RegionRun:
         return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
 
-    def halt(region: str, slot: int, error: Exception) -> bool:
+    begun = stores.ledger.head(RUNS_LOG).size
+
+    def halt(region: str, slot: int, error: Exception) -> RegionsHalted | None:
         ending.halted[region] = error
-        if len(ending.halted) == len(regions):
-            return False  # nothing is left to do
         record_halt(stores, region, slot, one_line(error))
-        log.error("region %s: halted, because its fold fails without models too: %s; the other regions go on", region, one_line(error))
-        return True
+        # The others may be in other processes: the last of them to halt finds all records.
+        halted = {name: found.reason for name in regions if (found := halt_of(stores.ledger, name, since=begun)) is not None}
+        left = [name for name in regions if name not in halted]
+        rest = f"{', '.join(left)} go on" if left else "no region of this run is left"
+        log.error("region %s: halted, because its fold fails without models too: %s; %s", region, one_line(error), rest)
+        return None if left else _halted(halted)
 
     ticks = op.stateful_batch("region", partials, lambda _: RegionLogic(start, ending, halt))
     op.output("ticks", op.map("tick", ticks, lambda keyed: keyed[1]), TickSink(on_tick))
@@ -333,7 +354,7 @@ def run_process(
         if failed:
             raise failed[0]
         if bounded and ending.halted:
-            raise RegionsHalted(f"halted: {'; '.join(f'region {region}: {one_line(error)}' for region, error in ending.halted.items())}")
+            raise _halted({region: one_line(error) for region, error in ending.halted.items()})
     except BaseException as panic:
         if addresses and type(panic).__name__ == "PanicException":  # raised for a lost connection; the type cannot be imported
             raise PeerEnded("another process of this run has ended") from panic
@@ -341,6 +362,10 @@ def run_process(
     finally:
         stores.close()
         source.close()
+
+
+def _halted(reasons: Mapping[str, str]) -> RegionsHalted:
+    return RegionsHalted(f"halted: {'; '.join(f'region {region}: {reason}' for region, reason in reasons.items())}")
 
 
 def log_tick(tick: Tick) -> None:

@@ -4,6 +4,7 @@ The publisher follows a region's log and keeps no state of its own: its place is
 may be killed and restarted anywhere. It publishes only numbers that are already recorded.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Literal
@@ -13,7 +14,7 @@ import numpy as np
 from dataflows.connectors.sinks import ForecastSink
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
-from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, KeptPlace, Pace, Place, Stop
+from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, Pace, Place, Stop
 from ledger.views.identity import has_root
 from ledger.views.online.protocol import StoredIssue, chunks_of
 from ledger.views.online.refresh import blob_of, newest_issues
@@ -22,6 +23,8 @@ from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
 from schemas.records.records import ForecastIssued, LogContinued, UniverseChanged, region_log
 from schemas.regions import Region
+
+log = logging.getLogger(__name__)
 
 Backlog = Literal["latest", "all"]
 Messages = Sequence[tuple[bytes, bytes | None]]
@@ -45,7 +48,7 @@ class Publisher:
         self._ledger, self._blobs, self._region = ledger, blobs, region
         self.backlog = backlog
         self.log = region_log(region.id)
-        self._kept: KeptPlace[Messages] = SinkPlace(ledger, sink, self.log)
+        self._kept = SinkPlace(ledger, sink, self.log)
         self._published = NOWHERE  # as in the sink; the follower may be further, after entries that are not published
         self._follower = Follower(ledger, self.log)
         self._newest: list[Stored[ForecastIssued]] | None = None
@@ -60,11 +63,12 @@ class Publisher:
             Fenced: another publisher of this region is running.
             StoreUnavailable: the sink does not respond.
         """
+        if self._kept.went_back():
+            self._start_again()
+            log.warning("publishing %s: what was published is gone; publishing from entry %d on", self.log, self._published.index)
         seen = self._follower.look()
         while seen is not None and seen.change is not Change.NONE:
-            self._published = self._kept.load()
-            self._follower.move(self._published)
-            self._newest = None
+            self._start_again()
             seen = self._follower.look()
         if seen is not None or self._newest is None:
             self._newest = newest_issues(self._ledger, self._region)
@@ -72,10 +76,17 @@ class Publisher:
             return 0
         due = self._due(self._newest)
         for issues in due:
-            self._publish(issues)
+            if not self._publish(issues):
+                return 0  # what was published is gone: the next step starts again
         if self.backlog == "latest" or len(due) < ISSUES_PER_STEP:
             self._follower.move(seen.next)
         return sum(map(len, due))
+
+    def _start_again(self) -> None:
+        """Go on from the place that the sink has."""
+        self._published = self._kept.load()
+        self._follower.move(self._published)
+        self._newest = None
 
     def run(self, stop: Stop, poll_s: float = SHORTEST_WAIT_S, pause_s: float = PAUSE_S) -> None:
         """Publish until `stop` is set.
@@ -95,7 +106,8 @@ class Publisher:
         fresh = [issue for issue in newest if issue.index >= self._published.index]
         return [fresh] if fresh else []
 
-    def _publish(self, issues: Sequence[Stored[ForecastIssued]]) -> None:
+    def _publish(self, issues: Sequence[Stored[ForecastIssued]]) -> bool:
+        """Publish some issues at once; False if nothing was written, because what was published before is gone."""
         messages: list[tuple[bytes, bytes | None]] = []
         served: set[int] = set()
         for issue in issues:
@@ -112,7 +124,10 @@ class Publisher:
             (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
         ]
         self._kept.save(messages, behind)
+        if self._kept.went_back():
+            return False
         self._published = behind
+        return True
 
     def _retired(self, start: int, stop: int) -> set[int]:
         retired: set[int] = set()
@@ -127,6 +142,7 @@ class SinkPlace:
 
     def __init__(self, ledger: Ledger, sink: ForecastSink, log: str) -> None:
         self._ledger, self._sink, self._log = ledger, sink, log
+        self._known: tuple[str, int] | None = None  # name of the cursor, and where it was
 
     def load(self) -> Place:
         """The place up to which the log is published under its current origin.
@@ -149,12 +165,20 @@ class SinkPlace:
         # Cursors of earlier releases name no root.
         if root and not has_root(self._ledger, self._log, cursor, root):
             raise _foreign(self._sink, self._log, cursor, "but the log has other entries there")
+        name = cursor_name(self._log, number)
+        self._known = name, self._sink.cursor(name)
         return Place(number, cursor)
+
+    def went_back(self) -> bool:
+        """Whether the sink no longer has what was published: its cursor is before the place that was loaded or saved last."""
+        return self._known is not None and self._sink.cursor(self._known[0]) < self._known[1]
 
     def save(self, written: Messages, place: Place) -> None:
         """Publish, and move the cursor."""
         root = self._ledger.root_at(self._log, place.index)
-        self._sink.publish(written, cursor_name(self._log, place.number), place.index, root)
+        name = cursor_name(self._log, place.number)
+        self._sink.publish(written, name, place.index, root)
+        self._known = name, place.index
 
 
 def _foreign(sink: ForecastSink, log: str, cursor: int, found: str) -> LedgerError:

@@ -71,6 +71,7 @@ class PartitionPump:
         self.received = 0
         self._limits, self._clock, self._decoder, self._rejects = limits, clock, decoder, rejects
         self._confirm = confirming(source)
+        self._source = source.identity().incarnation().to_json()
         self._reader, self._intake, self._losses = _open(source, partition, plans, rules)
         self._end = self._reader.end() if bounded else None
         self._quiet_since: float | None = None
@@ -125,10 +126,13 @@ class PartitionPump:
             assert raw is not None
             values = dict(zip(raw.offsets.tolist(), raw.values, strict=True))
             rejected = [_with_bytes(event, values) for event in rejected]
-            self._rejects.write([replace(event, detail=explain(event, self._regions, self._skew_s)) for event in rejected])
+            self._rejects.write([self._explained(event) for event in rejected])
         if self._watch is not None:
             self._watch.add(partials, rejected, raw, batch)
         return [self._with_losses(partial) for partial in partials]
+
+    def _explained(self, event: Rejected) -> Rejected:
+        return replace(event, detail=explain(event, self._regions, self._skew_s), source=self._source)
 
     def _standing(self, position: int, got_some: bool) -> Standing:
         if self._end is not None:

@@ -53,9 +53,13 @@ def last_run(ledger: Ledger, region: str) -> RunStarted | None:
     return found
 
 
-def halt_of(ledger: Ledger, region: str) -> RegionHalted | None:
-    """Why the region's last run closes no more slots of it; None if it does."""
-    halted = [stored for stored in ledger.scan(RUNS_LOG, kind=RegionHalted) if stored.record.region == region]
+def halt_of(ledger: Ledger, region: str, since: int = 0) -> RegionHalted | None:
+    """Why the region's last run closes no more slots of it; None if it does.
+
+    Args:
+        since: Index in the log of runs; earlier halts do not count.
+    """
+    halted = [stored for stored in ledger.scan(RUNS_LOG, since, kind=RegionHalted) if stored.record.region == region]
     if not halted:
         return None
     starts = (stored.index for stored in ledger.scan(RUNS_LOG, kind=RunStarted) if stored.record.command == f"run {region}")

@@ -161,12 +161,20 @@ def _missing(sink: "RejectSink", event: Rejected) -> NotFound | None:
 def _table(found: Sequence[Rejected]) -> Table:
     from dataflows.connectors.sealing import is_sealed
 
-    table = Table("partition", "offset", "reason", "detail", "bytes")
+    several = len({event.source for event in found}) > 1  # then the same offset may be there more than once
+    table = Table("partition", "offset", "reason", "detail", "bytes", *["source"] * several)
     for event in found:
         more = "..." if len(event.value) > SHOWN_BYTES else ""
         shown = "encrypted" if is_sealed(event.value) else event.value[:SHOWN_BYTES].hex() + more
-        table.add_row(str(event.partition), str(event.offset), event.reason, Text(event.detail), shown)  # not markup: it may quote
+        sources = [Text(_source(event))] if several else []
+        table.add_row(str(event.partition), str(event.offset), event.reason, Text(event.detail), shown, *sources)  # Text: it may quote
     return table
+
+
+def _source(event: Rejected) -> str:
+    from dataflows.connectors.source_identity import SourceIdentity
+
+    return SourceIdentity.from_text(event.source).line() if event.source else "unknown"
 
 
 def _regions(settings: Settings) -> tuple[list[Region], int]:
@@ -198,6 +206,8 @@ def _decoded(event: Rejected, regions: Sequence[Region], skew_s: int) -> list[st
 
     logged = f", logged {time_of(event.logged_at_us)}" if event.logged_at_us != NO_TIME else ""
     lines = [f"partition {event.partition}, offset {event.offset}{logged}: {event.reason}"]
+    if event.source:
+        lines.append(f"  source {_source(event)}")
     if is_sealed(event.value):
         return [*lines, "  encrypted with a key that is missing"]
     others = [load_region(name) for name in shipped_regions() if all(region.id != name for region in regions)]

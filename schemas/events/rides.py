@@ -113,7 +113,12 @@ def no_rides(partition: int) -> RideBatch:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One rejected event: its position, the reason and the original bytes."""
+    """One rejected event: its position, the reason and the original bytes.
+
+    Attributes:
+        source: Which ride log its partition and offset are of, as JSON: a topic that is created again has the same offsets
+            again. Empty if it is not known, as in events that earlier releases stored.
+    """
 
     partition: int
     offset: int
@@ -121,3 +126,4 @@ class Rejected:
     reason: Reason
     value: bytes
     detail: str = ""
+    source: str = ""

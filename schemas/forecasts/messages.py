@@ -1,5 +1,6 @@
 """Published messages: forecasts per cell, rejected events and publishing positions, as keys and values of topics."""
 
+import hashlib
 import io
 from typing import NamedTuple, cast
 
@@ -15,10 +16,13 @@ from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
 
 DEMAND_FORECAST = "demand_forecast.v1"
-REJECT = "reject.v2"
-CLEAR_REJECT = "reject.v1"  # of the first release: the same fields, with unencrypted bytes
-CURSOR = "publish_cursor.v2"
+REJECT = "reject.v3"
+SOURCELESS_REJECT = "reject.v2"  # of earlier releases: without the ride log that the offset is of
+CLEAR_REJECT = "reject.v1"  # of the first release: the same fields as version 2, with unencrypted bytes
+CURSOR = "publish_cursor.v3"
+TOPICLESS_CURSOR = "publish_cursor.v2"  # of earlier releases
 ROOTLESS_CURSOR = "publish_cursor.v1"  # of the first releases
+SOURCE_DIGITS = 16  # of a digest in the key of a rejected event: sources of one home are few
 LETTERS = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)  # geohash base 32, as in schemas/events/cells.py
 
 Fields = dict[str, object]
@@ -112,7 +116,10 @@ def _repeated(data: bytes, n: int) -> npt.NDArray[np.uint8]:
 
 
 def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
-    """(key, value) of a rejected event, encrypted: the key is partition/offset, so that writing it again changes nothing."""
+    """(key, value) of a rejected event, encrypted: the key is source/partition/offset, so that writing it again changes nothing.
+
+    The source of the key is a digest. Without a source the event has the key and the version of earlier releases.
+    """
     fields: Fields = {
         "partition": rejected.partition,
         "offset": rejected.offset,
@@ -121,7 +128,11 @@ def encode_reject(rejected: Rejected) -> tuple[bytes, bytes]:
         "detail": rejected.detail,
         "value": rejected.value,
     }
-    return f"{rejected.partition}/{rejected.offset}".encode(), _encode(REJECT, fields)
+    key = f"{rejected.partition}/{rejected.offset}"
+    if not rejected.source:
+        return key.encode(), _encode(SOURCELESS_REJECT, fields)
+    source = hashlib.sha256(rejected.source.encode()).hexdigest()[:SOURCE_DIGITS]
+    return f"{source}/{key}".encode(), _encode(REJECT, fields | {"source": rejected.source})
 
 
 def decode_reject(value: bytes) -> Rejected:
@@ -133,7 +144,7 @@ def decode_reject(value: bytes) -> Rejected:
     >>> decode_reject(encode_reject(Rejected(0, 7, NO_TIME, Reason.BAD_ID, b"..."))[1]).offset
     7
     """
-    fields = _decode(CLEAR_REJECT if value.startswith(head(CLEAR_REJECT)) else REJECT, value)
+    fields = _decode(_version(value, REJECT, SOURCELESS_REJECT, CLEAR_REJECT), value)
     logged_at = cast(int | None, fields["logged_at"])
     try:
         reason = Reason(cast(str, fields["reason"]))
@@ -146,6 +157,7 @@ def decode_reject(value: bytes) -> Rejected:
         reason=reason,
         value=cast(bytes, fields["value"]),
         detail=cast(str, fields["detail"]),
+        source=cast(str, fields.get("source", "")),
     )
 
 
@@ -158,16 +170,20 @@ class Cursor(NamedTuple):
     Attributes:
         next_index: Index of the first entry that is not published yet.
         root: Root of the log's tree at that size; empty in cursors of earlier releases.
+        topic: Id of the topic that has the forecasts; empty in cursors of earlier releases.
     """
 
     next_index: int
     root: bytes = b""
+    topic: str = ""
 
 
 def encode_cursor(log: str, cursor: Cursor) -> bytes:
-    """Value of a publishing position; its key is `log`. Without a root it has the first version."""
+    """Value of a publishing position; its key is `log`. Without a topic it has the second version, without a root the first."""
     fields: Fields = {"log": log, "next_index": cursor.next_index}
-    return _encode(CURSOR, fields | {"root": cursor.root}) if cursor.root else _encode(ROOTLESS_CURSOR, fields)
+    if cursor.topic:
+        return _encode(CURSOR, fields | {"root": cursor.root, "topic": cursor.topic})
+    return _encode(TOPICLESS_CURSOR, fields | {"root": cursor.root}) if cursor.root else _encode(ROOTLESS_CURSOR, fields)
 
 
 def decode_cursor(value: bytes) -> tuple[str, Cursor]:
@@ -177,10 +193,16 @@ def decode_cursor(value: bytes) -> tuple[str, Cursor]:
         DamagedError: not a message of a publishing position.
 
     >>> decode_cursor(encode_cursor("region/nyc", Cursor(12)))
-    ('region/nyc', Cursor(next_index=12, root=b''))
+    ('region/nyc', Cursor(next_index=12, root=b'', topic=''))
     """
-    fields = _decode(ROOTLESS_CURSOR if value.startswith(head(ROOTLESS_CURSOR)) else CURSOR, value)
-    return cast(str, fields["log"]), Cursor(cast(int, fields["next_index"]), cast(bytes, fields.get("root", b"")))
+    fields = _decode(_version(value, CURSOR, TOPICLESS_CURSOR, ROOTLESS_CURSOR), value)
+    root, topic = cast(bytes, fields.get("root", b"")), cast(str, fields.get("topic", ""))
+    return cast(str, fields["log"]), Cursor(cast(int, fields["next_index"]), root, topic)
+
+
+def _version(value: bytes, newest: str, *older: str) -> str:
+    """The version of a message; the newest if it has none of them."""
+    return next((name for name in older if value.startswith(head(name))), newest)
 
 
 def _encode(name: str, fields: Fields) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -206,6 +207,34 @@ def test_a_reject_is_kept_once(opening_rejects: Callable[[], RejectSink]) -> Non
     opening_rejects().write(REJECTS)
     assert sink.read() == REJECTS
     assert sink.counts() == {Reason.BAD_FARE: 1, Reason.UNDECODABLE: 2}
+
+
+def test_a_log_that_was_created_again_has_rejects_of_its_own(opening_rejects: Callable[[], RejectSink]) -> None:
+    """The same offset of another log is another event: none is lost, each is kept once, and reads, counts and keys know both."""
+    again = [replace(one, source='{"topic_id":"b"}', value=b"again %d" % one.offset) for one in REJECTS]
+    before = [replace(one, source='{"topic_id":"a"}') for one in REJECTS]
+    sink = opening_rejects()
+    sink.write(before)
+    for _ in range(2):
+        opening_rejects().write(again)
+    both = [one for pair in zip(before, again, strict=True) for one in pair]
+    assert both == sink.read() == list(sink.scan(Choice()))
+    assert {Reason.BAD_FARE: 2, Reason.UNDECODABLE: 4} == sink.counts()
+    assert both[4:] == sink.read(partition=1)
+    assert both[:3] == sink.read(limit=3)
+    assert again == list(sink.scan(Choice(keep=lambda reject: reject.value.startswith(b"again"))))
+
+
+def test_what_an_earlier_release_stored_is_not_stored_again(opening_rejects: Callable[[], RejectSink]) -> None:
+    """An event without a source that comes again with one, as after an upgrade, is one event; another one at its offset is kept."""
+    sink = opening_rejects()
+    sink.write(REJECTS)
+    sink.write([replace(REJECTS[0], source='{"topic_id":"a"}')])
+    assert {Reason.BAD_FARE: 1, Reason.UNDECODABLE: 2} == sink.counts()
+    assert [(one.partition, one.offset) for one in REJECTS] == [(one.partition, one.offset) for one in sink.read()]
+    other = replace(REJECTS[1], logged_at_us=1_500_000_000_000_000, source='{"topic_id":"b"}')
+    sink.write([other])
+    assert [REJECTS[1], other] == sink.read(reason=Reason.BAD_FARE)
 
 
 def test_rejects_can_be_filtered(opening_rejects: Callable[[], RejectSink]) -> None:

@@ -4,7 +4,17 @@ import signal
 
 import pytest
 
-from ridecast.endings import PEER_STATUS, PERMANENT_STATUS, TRANSIENT_STATUS, ChildError, Ending, in_child, mark_faults, signal_name
+from ridecast.endings import (
+    HALTED_STATUS,
+    PEER_STATUS,
+    PERMANENT_STATUS,
+    TRANSIENT_STATUS,
+    ChildError,
+    Ending,
+    in_child,
+    mark_faults,
+    signal_name,
+)
 from schemas.errors import (
     AccessRefused,
     BootRefused,
@@ -16,6 +26,7 @@ from schemas.errors import (
     Fenced,
     NotFound,
     PeerEnded,
+    RegionsHalted,
     StoreUnavailable,
     UsageError,
 )
@@ -32,6 +43,7 @@ from schemas.errors import (
         (Fenced("f"), TRANSIENT_STATUS),
         (ExpectedSizeError("g"), TRANSIENT_STATUS),
         (PeerEnded("h"), PEER_STATUS),
+        (RegionsHalted("i"), HALTED_STATUS),
     ],
 )
 def test_an_error_keeps_its_text_and_says_what_helps(error: Exception, status: int) -> None:
@@ -39,7 +51,7 @@ def test_an_error_keeps_its_text_and_says_what_helps(error: Exception, status: i
     with pytest.raises(ChildError, match=f"^{error}$") as caught, mark_faults():
         raise error
     assert caught.value.exit_code == status
-    assert Ending(status).fault is (Fault.PERMANENT if status == PERMANENT_STATUS else Fault.TRANSIENT)
+    assert Ending(status).fault is (Fault.PERMANENT if status in (PERMANENT_STATUS, HALTED_STATUS) else Fault.TRANSIENT)
 
 
 @pytest.mark.parametrize("error", [UsageError("words"), ConfigError("setting"), ContractError("promise"), ValueError("bug")])

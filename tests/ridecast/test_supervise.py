@@ -15,7 +15,7 @@ import pytest
 
 from ledger.store.waiting import Patience
 from ridecast import children
-from ridecast.endings import PEER_STATUS, PERMANENT_STATUS, RESTART_STATUS, TRANSIENT_STATUS
+from ridecast.endings import HALTED_STATUS, PEER_STATUS, PERMANENT_STATUS, RESTART_STATUS, TRANSIENT_STATUS
 from ridecast.logs import Reporter
 from ridecast.relay import Relay
 from ridecast.supervise import Supervisor
@@ -208,6 +208,21 @@ def test_a_bounded_run_does_not_wait_for_ever(play: Play) -> None:
     with pytest.raises(RidecastError, match=r"^forecaster was killed by SIGKILL, \d+ times in a row for \d s \(setting wait_limit_s\)$"):
         play.run(bounded=True, wait_limit_s=0.5, forecast=["killed"])
     assert "forecaster was killed by SIGKILL; restarting in 0.0 s, try 2" in play.told
+
+
+def test_a_bounded_run_publishes_before_it_ends_as_halted(play: Play) -> None:
+    """A forecaster some of whose regions halted is not tried again: what is recorded is published, then the run ends with 3."""
+    with pytest.raises(RidecastError, match=r"^forecaster ended with status 7: forecast ends with 7$") as caught:
+        play.run(bounded=True, forecast=[HALTED_STATUS], publish=[0])
+    assert (3, ["forecast", "publish"]) == (caught.value.exit_code, play.starts())
+
+
+def test_a_live_run_outlives_its_halted_regions(play: Play) -> None:
+    """When every region has halted the companions go on, and the next try is announced."""
+    play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if play.told else None
+    play.run(companions=("api",), forecast=[HALTED_STATUS])
+    assert (["api"], 1) == (play.stops(), play.starts().count("forecast"))
+    assert ["forecaster ended with status 7: forecast ends with 7; restarting in 300.0 s, try 2; the rest of the run goes on"] == play.told
 
 
 @pytest.mark.parametrize(("status", "code"), [(2, 2), (PERMANENT_STATUS, 1)])

@@ -92,8 +92,11 @@ def formats() -> dict[str, str]:
         "reject.key": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1"))[0],
         "reject.value_v1": CLEAR_REJECT,
         "reject.value": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1"))[1],
+        "reject.key_v3": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1", '{"topic_id":"a"}'))[0],
+        "reject.value_v3": encode_reject(Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1", '{"topic_id":"a"}'))[1],
         "reject.value_without_time": encode_reject(Rejected(2, 41, NO_TIME, Reason.UNDECODABLE, b""))[1],
         "publish_cursor": encode_cursor("region/nyc", Cursor(812)),
+        "publish_cursor.topic": encode_cursor("region/nyc", Cursor(812, bytes(range(32)), "a topic id")),
         "publish_cursor.root": encode_cursor("region/nyc", Cursor(812, bytes(range(32)))),
         "partitions": bytes(partition_of([f"ride-{number}".encode() for number in range(16)], 4).tolist()),
     }

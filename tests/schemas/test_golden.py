@@ -27,7 +27,10 @@ def test_released_bytes_are_read_as_what_they_meant() -> None:
     assert decode_slow(golden["ride_event.spare"]) == SPARE_EVENT
     for name in ("reject.value", "reject.value_v1"):
         assert decode_reject(golden[name]) == Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1")
+    with_source = Rejected(2, 41, TARGET_US, Reason.BAD_FARE, b"\x00\xff", "fare -1", '{"topic_id":"a"}')
+    assert decode_reject(golden["reject.value_v3"]) == with_source
     assert decode_cursor(golden["publish_cursor"]) == ("region/nyc", Cursor(812))
+    assert decode_cursor(golden["publish_cursor.topic"]) == ("region/nyc", Cursor(812, bytes(range(32)), "a topic id"))
     assert decode_cursor(golden["publish_cursor.root"]) == ("region/nyc", Cursor(812, bytes(range(32))))
     assert decode_demand_forecast(golden["demand_forecast.value"])["log_index"] == 812
     columns = decode_chunks([golden["forecast_chunk.first"], golden["forecast_chunk.last"]], (15, 30, 60))

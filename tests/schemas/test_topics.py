@@ -46,13 +46,13 @@ def test_each_row_names_a_released_schema(name: str) -> None:
 
 def test_what_is_written_has_the_schema_and_key_of_its_row() -> None:
     """Values begin with the head of the topic's schema, and keys have the form that the table says."""
-    key, value = encode_reject(Rejected(2, 41, 5, Reason.BAD_ID, b"", ""))
-    assert (b"2/41", True) == (key, value is not None and value.startswith(head(REJECTED.schema)))
+    key, value = encode_reject(Rejected(2, 41, 5, Reason.BAD_ID, b"", "", '{"topic_id":"a"}'))
+    assert (b"4630736d5405c50b/2/41", True) == (key, value is not None and value.startswith(head(REJECTED.schema)))
     key, message = sample_messages(3)[0]
     assert re.fullmatch(rb"[a-z]+/[0-9a-z]+", key)
     assert message is not None
     assert message.startswith(head(FORECASTS.schema))
-    assert encode_cursor("region/nyc", Cursor(4, bytes(32))).startswith(head(CURSORS.schema))
+    assert encode_cursor("region/nyc", Cursor(4, bytes(32), "id")).startswith(head(CURSORS.schema))
 
 
 def test_each_instance_has_its_own_outputs_and_the_same_rides() -> None:

@@ -3,6 +3,7 @@
 import socket
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ rejects = st.builds(
     value=st.binary(max_size=300),
     detail=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
+SOURCES = st.sampled_from(["", '{"topic_id":"a"}', '{"topic_id":"b"}'])
 NUMBERS = iter(range(10**9))
 
 
@@ -52,12 +54,14 @@ def test_the_first_of_each_offset_is_kept(tmp_path: Path, given_rejects: list[Re
     sink.close()
 
 
-@given(rejects)
-def test_a_message_has_all_fields_of_a_reject(one: Rejected) -> None:
-    """A reject is decoded exactly as it was encoded, and its key names partition and offset."""
+@given(rejects, SOURCES)
+def test_a_message_has_all_fields_of_a_reject(without: Rejected, source: str) -> None:
+    """A reject is decoded exactly as it was encoded, and its key names source, partition and offset."""
+    one = replace(without, source=source)
     key, value = encode_reject(one)
     assert one == decode_reject(value)
-    assert f"{one.partition}/{one.offset}".encode() == key
+    assert f"{one.partition}/{one.offset}" == key.decode().removeprefix(key.decode().rpartition("/")[0].rpartition("/")[0]).lstrip("/")
+    assert (source == "") == (key.count(b"/") == 1)
 
 
 def test_several_processes_write_one_file(tmp_path: Path) -> None:

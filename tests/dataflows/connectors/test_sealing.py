@@ -174,6 +174,30 @@ def stored_offsets(folder: Path) -> list[int]:
     return found
 
 
+def test_a_file_of_an_earlier_release_stays_readable(tmp_path: Path) -> None:
+    """Rows that have no source keep their bytes, reason and time of storing, and events of a known source come beside them."""
+    now_s = 2e9
+    sealed = Seals(tmp_path / "keys" / "rejects.key").seal(1, 41, REJECT.detail, REJECT.value)
+    base = sqlite3.connect(tmp_path / "rejects.sqlite")
+    base.execute(
+        "CREATE TABLE rejects (partition INTEGER NOT NULL, place INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, reason TEXT NOT NULL, "
+        "detail TEXT NOT NULL, value BLOB NOT NULL, kept_at_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (partition, place))"
+    )
+    base.execute("CREATE INDEX rejects_by_reason ON rejects (reason, partition, place, kept_at_s)")
+    base.execute("INSERT INTO rejects VALUES (1, 41, ?, 'bad_fare', '', ?, ?)", (NO_TIME, sealed, int(now_s)))
+    base.commit()
+    base.close()
+    now_s += 60
+    for _ in range(2):
+        sink = FileRejects(tmp_path / "rejects.sqlite", clock=lambda: now_s)
+        other = replace(REJECT, reason=Reason.BAD_ID, source='{"topic_id":"b"}')
+        sink.write([replace(REJECT, source='{"topic_id":"a"}'), other])
+        assert [REJECT, other] == sink.read()
+        sink.close()
+    now_s += KEPT_S - 30
+    assert [other] == FileRejects(tmp_path / "rejects.sqlite", clock=lambda: now_s).read()
+
+
 def test_a_file_of_the_first_release_stays_readable(tmp_path: Path) -> None:
     """Rows that an older release stored unencrypted are read until seven days from now."""
     base = sqlite3.connect(tmp_path / "rejects.sqlite")

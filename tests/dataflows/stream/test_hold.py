@@ -2,6 +2,9 @@
 
 import contextlib
 import dataclasses
+import json
+import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,9 @@ from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.champions import champions_at
 from ledger.views.regions import halt_of
+from ridecast.endings import HALTED_STATUS
 from ridecast.main import cli
+from ridecast.team import HALTED_EXIT
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import (
     CONTROL_LOG,
@@ -35,9 +40,22 @@ from state.forecast.region import RegionFold, SlotOutcome
 from tests.dataflows.audit.replays import replay
 from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.differences import assert_same_payloads
+from tests.services.process import free_port
 from tests.simulation.fixtures import Settled
 from tests.simulation.homes import Learned
-from tests.simulation.runs import LOG, Place, closed_slots, copied, last_words, payloads, run_here, start_cluster
+from tests.simulation.runs import (
+    LOG,
+    Place,
+    closed_slots,
+    copied,
+    kill,
+    last_words,
+    payloads,
+    run_here,
+    start_cluster,
+    start_run,
+    wait_until,
+)
 from tests.simulation.world import DEDUP_TOTAL_EVENTS, UNTIL
 
 OTHER = "other"
@@ -155,8 +173,8 @@ def test_a_fold_that_fails_without_models_raises(settled: Settled, tmp_path: Pat
     assert held_at(place) == []
 
 
-def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path) -> None:
-    """A region whose log does not follow from its rides halts on record; the other one of the run closes every slot, unchanged."""
+def with_two_regions(settled: Settled, tmp_path: Path) -> Place:
+    """A home in which two regions have closed some slots."""
     place = copied(settled.place, tmp_path / "home", snapshot_every_s=99)
     world = place.world
     # Without rides the bootstrap assumes four partitions, and both regions must have the same horizon in each.
@@ -165,17 +183,30 @@ def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path
     with contextlib.suppress(Killed):
         run_embedded(stores, source, ["small", OTHER], bounded=True, on_slot=killed_after(30))
     source.close()
-    entries = [stored.payload for stored in stores.ledger.scan(region_log(OTHER))]
+    stores.close()
+    return place
+
+
+def break_log(place: Place, region: str) -> None:
+    """Change the last close of a region, so that its fold does not follow from its rides."""
+    stores = place.open()
+    entries = [stored.payload for stored in stores.ledger.scan(region_log(region))]
     stores.close()
     last = max(index for index, payload in enumerate(entries) if isinstance(decode(payload), SlotClosed))
     entries[last] = encode(dataclasses.replace(decode(entries[last], SlotClosed), status=SlotStatus.PARTIAL))
-    for path in [*(place.home / "ledger").glob("region__other*"), *(place.home / "checkpoints").glob("region__other*")]:
+    for path in [*(place.home / "ledger").glob(f"region__{region}*"), *(place.home / "checkpoints").glob(f"region__{region}*")]:
         path.unlink()
     stores = place.open()
-    stores.ledger.append(region_log(OTHER), 0, entries)
+    stores.ledger.append(region_log(region), 0, entries)
     stores.close()
+
+
+def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path) -> None:
+    """A region whose log does not follow from its rides halts on record; the other one of the run closes every slot, unchanged."""
+    place = with_two_regions(settled, tmp_path)
+    break_log(place, OTHER)
     [process] = start_cluster(place, 1, 64, regions=f"small,{OTHER}")
-    assert process.wait(120) == 3, last_words(place)
+    assert process.wait(120) == HALTED_STATUS, last_words(place)
     assert f"ridecast: halted: region {OTHER}: DivergenceError: region/{OTHER} entry " in last_words(place)
     stores = place.open()
     assert_same_payloads(settled.expected, [stored.payload for stored in stores.ledger.scan(LOG)])
@@ -183,3 +214,68 @@ def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path
     assert (OTHER, halted) == (halted.region, halt_of(stores.ledger, OTHER))
     assert halt_of(stores.ledger, "small") is None
     stores.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_forecasters_end_when_every_region_has_halted(settled: Settled, tmp_path: Path, processes: int) -> None:
+    """The last region to halt, in whichever process, ends the live forecasters with the reasons of all."""
+    place = with_two_regions(settled, tmp_path)
+    break_log(place, "small")
+    break_log(place, OTHER)
+    cluster = start_cluster(place, processes, 64, bounded=False, regions=f"small,{OTHER}")
+    try:
+        statuses = [process.wait(120) for process in cluster]
+    finally:
+        kill(cluster)
+    assert HALTED_STATUS in statuses, last_words(place)
+    [last] = [line for line in last_words(place).splitlines() if line.startswith("ridecast: halted: ")]
+    assert f"region {OTHER}: DivergenceError" in last
+    assert "region small: DivergenceError" in last
+    stores = place.open()
+    assert {"small", OTHER} == {record.region for record in stores.ledger.records(RUNS_LOG, RegionHalted)}
+    stores.close()
+
+
+def test_a_bounded_run_with_a_halted_region_publishes_first(settled: Settled, tmp_path: Path) -> None:
+    """What is recorded is published before the run ends with exit code 3 and the reason, and a second time changes nothing."""
+    place = with_two_regions(settled, tmp_path)
+    break_log(place, "small")
+    stores = place.open()
+    newest = stores.ledger.find(LOG, ForecastIssued)
+    size = stores.ledger.head(LOG).size
+    stores.close()
+    assert newest is not None
+    for _ in range(2):
+        assert start_run(place, 1, "--until-end").wait(120) == HALTED_EXIT, last_words(place)
+        assert "run: forecaster ended with status 7: halted: region small: DivergenceError: " in last_words(place)
+        published = sorted(path.name for path in (place.home / "forecasts" / "region__small").iterdir())
+        assert [name for name in published if int(name.split(".")[0]) < size] == published
+        assert len(published) == 1
+
+
+def test_a_live_run_whose_regions_have_halted_goes_on_serving(settled: Settled, tmp_path: Path) -> None:
+    """The API answers with the last forecasts and says halted and why; the run says when it tries again, and ends when it is told."""
+    place = with_two_regions(settled, tmp_path)
+    break_log(place, "small")
+    port = free_port()
+    run = start_run(place, 1, "--port", str(port))
+    address = f"http://127.0.0.1:{port}/v1/regions/small"
+    try:
+        wait_until(
+            lambda: run.poll() is not None or "restarting in 300.0 s, try 2; the rest of the run goes on" in last_words(place),
+            what="the halt",
+        )
+
+        def halted() -> bool:
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as answer:
+                return bool(json.load(answer)["standing"] == "halted")
+            return False
+
+        wait_until(lambda: run.poll() is not None or halted(), what="the API to say so")
+        assert run.poll() is None, last_words(place)
+        with urllib.request.urlopen(f"{address}/forecasts?top=1", timeout=10) as answer:
+            assert json.load(answer)["forecasts"]
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) == 0, last_words(place)
+    finally:
+        kill([run])
