@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from dataflows.jobs.learn import train_region
 from schemas.events.codec import encode_event
 from schemas.records.records import PartitionsChanged
 from tests.services.process import Server
@@ -28,6 +29,7 @@ NEVER_S = 3_600.0  # no partition is excused: every slot closes by the logs alon
 AWAY_S = 3.0
 ENDS_WITHIN_S = 8.0
 LIMIT_S = 180.0
+MOST_ROWS = 2_500  # of a training
 
 
 def make_hour(seed: int, grown_min: float) -> World:
@@ -59,6 +61,13 @@ def make_hour(seed: int, grown_min: float) -> World:
     return World(seed, make_region(), tuple(logs))
 
 
+def teach(place: Place) -> None:
+    """Train and promote a model, so that forecasts follow from what was counted before."""
+    stores = place.open()
+    train_region(stores, place.world.region, promote=True, reason="for the hour", most_rows=MOST_ROWS)
+    stores.close()
+
+
 class LiveHour:
     """A run with its supervisor on a topic that is fed, and that gets a third partition.
 
@@ -75,6 +84,7 @@ class LiveHour:
         self.log = LiveTopic(bootstrap, topic, 2)
         self.producer = Producer(world, self.log)
         self.place: Place = settle(world, folder, rides=self.log.rides, idle_after_s=NEVER_S, **settings)
+        teach(self.place)
         self.process = start_run(self.place, processes, *words)
 
     @property

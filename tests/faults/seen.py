@@ -20,12 +20,14 @@ class Seen:
 
     Attributes:
         kept: What was compared, with its number: nothing of it was lost or double.
+        others: What else was seen.
         lines: What the operator was told.
         shown: The same for a table.
     """
 
     def __init__(self) -> None:
         self.kept: list[str] = []
+        self.others: list[str] = []
         self.lines: list[str] = []
         self.shown: list[str] = []
 
@@ -43,6 +45,10 @@ class Seen:
         assert number > 0, f"nothing was compared: {what}"
         self.kept.append(f"{number:,} {what}")
 
+    def noted(self, what: str) -> None:
+        """Keep something else that was seen."""
+        self.others.append(what)
+
     def told(self, text: object, words: str) -> str:
         """Assert that what the operator reads has a line with these words; returns the line."""
         lines = [line.strip() for line in str(text).splitlines() if words in line]
@@ -53,7 +59,7 @@ class Seen:
 
     def __str__(self) -> str:
         kept = [f"{what}: 0 lost, 0 double" for what in self.kept]
-        return "; ".join(kept + [f"“{line}”" for line in dict.fromkeys(self.shown)])
+        return "; ".join(kept + self.others + [f"“{line}”" for line in dict.fromkeys(self.shown)])
 
 
 def around(line: str, words: str) -> str:
