@@ -39,8 +39,8 @@ lint: $(VENV)/ready-for-tests ## ruff, mypy, import-linter
 bench: $(VENV)/ready-for-tests ## measure and print speed
 	$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)
 
-faults: $(VENV)/ready-for-tests ## tests that kill processes and inject faults; takes minutes
-	$(BIN)/python -m pytest tests -m long -s $(ARGS)
+faults: $(VENV)/ready-for-tests ## the table of faults (docs/faults.md) and all long tests; takes minutes
+	$(BIN)/python -m pytest tests -p tests.faults.report -m 'not bench and not interop' -s $(ARGS)
 
 interop: $(VENV)/ready-for-tests ## third-party programs verify our exports and our API; needs Go
 	@command -v go > /dev/null || { echo "go is missing: install Go 1.24 or newer (Debian: golang-go)" >&2; exit 1; }

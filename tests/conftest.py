@@ -7,6 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.api.fixtures import client, growing_town, town
+from tests.faults.seen import seen
 from tests.order import needs_server, shuffled
 from tests.services.fixtures import (
     kafka,
@@ -42,6 +43,7 @@ __all__ = [
     "redis_secured",
     "redis_server",
     "redis_url",
+    "seen",
     "session_kafka",
     "session_kafka_secured",
     "session_postgres",

@@ -11,6 +11,7 @@ from schemas.regions import load_region
 from schemas.settings import Settings
 from tests.api.test_metrics import samples
 from tests.api.town import SLOT_S, Town
+from tests.faults.seen import Seen
 
 NYC = load_region("nyc")
 HOURLY = replace(NYC, slot_min=60, horizons_min=(60, 120))
@@ -27,19 +28,22 @@ def test_the_states_follow_the_slot_length(region: object, slots: float, state: 
     assert state == freshness(age_s, region, stale_after_slots=3, replaying=False)
 
 
-def test_a_silent_stream_is_told_everywhere(growing_town: Town) -> None:
+def test_a_silent_stream_is_told_everywhere(growing_town: Town, seen: Seen) -> None:
     """Hours without a close: forecasts and region are stale, ready is 503 and says why, metrics have the state, health is ok."""
     client = growing_town.client()
     assert "live" == client.get("/v1/regions/nyc").json()["freshness"]
     assert 200 == client.get("/v1/ready").status_code
+    before = client.get("/v1/regions/nyc/forecasts").json()["forecasts"]
     growing_town.now_s += 13 * SLOT_S
     forecasts = client.get("/v1/regions/nyc/forecasts")
+    seen.same([str(one) for one in before], [str(one) for one in forecasts.json()["forecasts"]], "forecasts")
     assert (200, True, "stale") == (forecasts.status_code, forecasts.json()["stale"], forecasts.json()["freshness"])
     region = client.get("/v1/regions/nyc").json()
     assert (True, "stale") == (region["stale"], region["freshness"])
     ready = client.get("/v1/ready")
     assert (503, "5") == (ready.status_code, ready.headers["retry-after"])
     assert "no slot closed for more than 12 slot lengths in nyc" == ready.json()["detail"]
+    seen.told(ready.json()["detail"], "no slot closed for more than 12 slot lengths in nyc")
     assert "stale" == ready.json()["forecasts"][0]["freshness"]
     found = samples(client.get("/metrics").text)
     states = {dict(labels)["state"]: value for (name, labels), value in found.items() if name == "ridecast_freshness"}

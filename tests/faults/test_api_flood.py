@@ -13,6 +13,7 @@ import pytest
 from api.connections import places
 from tests.api.town import Town
 from tests.faults.api_process import FORECASTS, Served, copy_town, served
+from tests.faults.seen import Seen
 from tests.services.postgres import PostgresServer
 
 SLOW, HANGING = 2_000, 60
@@ -75,12 +76,15 @@ def trickle(connections: list[socket.socket]) -> list[socket.socket]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("most", ["4096", "500"], ids=["within the bound", "beyond the bound"])
-def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer) -> None:
+def test_two_thousand_slow_connections(
+    town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer, seen: Seen
+) -> None:
     """With 2,000 slow connections and sixty requests that hang in a frozen database, health takes 50 ms and forecasts are served."""
     places(2 * SLOW)  # of this process
     copy_town(town, tmp_path, postgres_url)
     settings = {"api_connections": most, "api_writes": "on", "database": postgres_url}
     with served(tmp_path, **settings) as api, httpx.Client(base_url=api.url, timeout=5) as client:
+        served_before = client.get(f"{FORECASTS}?top=5").json()["forecasts"]
         postgres_server.pause()
         hanging: list[socket.socket] = []
         before = psutil.Process(api.pid).memory_info().rss
@@ -104,6 +108,9 @@ def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, po
                 assert 200 == client.get(f"{FORECASTS}?top=5").status_code
                 assert 200 == api.get("/v1/live").status_code  # on a new connection
             largest = max(largest, psutil.Process(api.pid).memory_info().rss)
+        served_after = client.get(f"{FORECASTS}?top=5").json()["forecasts"]
+        seen.same([str(one) for one in served_before], [str(one) for one in served_after], "forecasts")
+        seen.told(api.log.read_text(), "ledger does not answer")
         held, opened_all = len(slow), next(numbers)
         log_bytes = api.log.stat().st_size
         print(
@@ -119,10 +126,11 @@ def test_two_thousand_slow_connections(town: Town, tmp_path: Path, most: str, po
         connection.close()
 
 
-def test_accept_errors_do_not_fill_the_log(growing_town: Town, tmp_path: Path) -> None:
+def test_accept_errors_do_not_fill_the_log(growing_town: Town, tmp_path: Path, seen: Seen) -> None:
     """A process without free descriptors answers those whom it has, writes a few lines, and accepts again when it can."""
     with served(tmp_path) as api, httpx.Client(base_url=api.url, timeout=5) as client:
         assert 200 == client.get("/v1/live").status_code
+        before = api.get(FORECASTS).json()["forecasts"]
         process = psutil.Process(api.pid)
         limits = process.rlimit(psutil.RLIMIT_NOFILE)
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 20, limits[1]))
@@ -145,5 +153,6 @@ def test_accept_errors_do_not_fill_the_log(growing_town: Town, tmp_path: Path) -
             except OSError:
                 assert time.monotonic() < deadline_s
         text = api.log.read_text()
-        assert "socket.accept() out of system resource" in text
+        seen.told(text, "socket.accept() out of system resource")
+        seen.same([str(one) for one in before], [str(one) for one in api.get(FORECASTS).json()["forecasts"]], "forecasts")
         assert len(text) < 50_000

@@ -11,12 +11,20 @@ from ledger.views.online.redis import RedisStore
 from schemas.events.cells import cell_texts
 from tests.api.town import Town
 from tests.faults.api_process import FORECASTS, HISTORY, Answer, Served, copy_town, fill, served
+from tests.faults.seen import Seen
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
 ENTRY = "/v1/ledger/region/nyc/entries/3"  # read from the ledger at each request
 HANGING = 60  # requests; more than the API has threads
 AT_ONCE_S = 1.0  # from memory, on a loaded machine; who waits for the store gets 503 after 1.5 s
+
+
+def texts(body: dict[str, object]) -> list[str]:
+    """The forecasts of an answer, one text each."""
+    found = body["forecasts"]
+    assert isinstance(found, list)
+    return [str(forecast) for forecast in found]
 
 
 def ask_many(api: Served, path: str, count: int) -> tuple[list[threading.Thread], list[tuple[Answer, float]]]:
@@ -34,12 +42,12 @@ def ask_many(api: Served, path: str, count: int) -> tuple[list[threading.Thread]
     return threads, found
 
 
-def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: str, postgres_server: PostgresServer, seen: Seen) -> None:
     """Sixty requests to a frozen database are 503 with Retry-After within 2 s; live, health and newest forecasts answer meanwhile."""
     copy_town(town, tmp_path, postgres_url)
     with served(tmp_path, database=postgres_url) as api:
         assert 200 == api.get(ENTRY).status_code
-        index = api.get(FORECASTS).json()["index"]
+        before = api.get(FORECASTS).json()
         postgres_server.pause()
         threads, found = ask_many(api, ENTRY, HANGING)
         time.sleep(0.6)
@@ -55,7 +63,7 @@ def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: st
         time.sleep(1.0)
         health = api.get("/v1/health")
         assert (503, "no answer from: ledger, blobs") == (health.status_code, health.json()["detail"])
-        assert index == api.get(FORECASTS).json()["index"]
+        assert before["index"] == api.get(FORECASTS).json()["index"]
         started_s = time.monotonic()
         assert 503 == api.get(ENTRY).status_code  # also with all threads taken
         assert time.monotonic() - started_s < 2.0
@@ -65,7 +73,8 @@ def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: st
         time.sleep(1.0)  # changes are logged twice a second
         lines = api.log.read_text().splitlines()
         assert len(lines) < 120, lines[-20:]
-        assert any("ledger answers again" in line for line in lines)
+        seen.told(api.log.read_text(), "ledger answers again")
+        seen.same(texts(before), texts(api.get(FORECASTS).json()), "forecasts")
 
 
 def test_postgres_that_is_suspended_while_the_api_ends(
@@ -81,7 +90,7 @@ def test_postgres_that_is_suspended_while_the_api_ends(
         assert {503: 5} == Counter(answer.status_code for answer, _ in found)
 
 
-def test_redis_that_is_away(growing_town: Town, tmp_path: Path, redis_url: str, redis_server: RedisServer) -> None:
+def test_redis_that_is_away(growing_town: Town, tmp_path: Path, redis_url: str, redis_server: RedisServer, seen: Seen) -> None:
     """Without Redis forecasts come from the ledger and say so; when it is back and filled again they come from it."""
     town = growing_town
     with redis.Redis.from_url(redis_url) as connection:
@@ -92,16 +101,18 @@ def test_redis_that_is_away(growing_town: Town, tmp_path: Path, redis_url: str, 
                 away()
                 during = api.wait_for(FORECASTS, "source", "ledger")
                 assert "ledger" == api.get(FORECASTS).headers["ridecast-source"]
-                assert (before["index"], before["forecasts"]) == (during["index"], during["forecasts"])
+                assert before["index"] == during["index"]
+                seen.same(texts(before), texts(during), "forecasts")
                 api.wait_for("/v1/health", "status", "degraded")
                 assert 200 == api.get(HISTORY.format(cell_texts(town.cells, 6)[1])).status_code
                 back()
                 fill(RedisStore(connection, "local"), town)
                 api.wait_for(FORECASTS, "source", "online_store")
                 api.wait_for("/v1/health", "status", "ok")
+            seen.told(api.log.read_text(), "does not answer; forecasts come from the ledger")
 
 
-def test_redis_that_another_home_filled(town: Town, growing_town: Town, tmp_path: Path, redis_url: str) -> None:
+def test_redis_that_another_home_filled(town: Town, growing_town: Town, tmp_path: Path, redis_url: str, seen: Seen) -> None:
     """A new home on a Redis with the older home's 40 slots serves its own 3, never an index that its log does not have."""
     with redis.Redis.from_url(redis_url) as connection:
         store = RedisStore(connection, "local")
@@ -114,3 +125,5 @@ def test_redis_that_another_home_filled(town: Town, growing_town: Town, tmp_path
                 assert ("ledger", True) == (body["source"], body["index"] < size)
                 time.sleep(0.3)
             assert 1 == api.log.read_text().count("filled from another ledger")
+            seen.told(api.log.read_text(), "filled from another ledger")
+            seen.same(texts(growing_town.client().get(FORECASTS).json()), texts(body), "forecasts")

@@ -16,6 +16,7 @@ from ledger.check.verify import verify_log
 from schemas.errors import BootRefused, LedgerError
 from schemas.forecasts.messages import decode_demand_forecast
 from tests.dataflows.stream.test_local import Killed, killed_after
+from tests.faults.seen import Seen
 from tests.services.committed import committed
 from tests.services.postgres import PostgresServer
 from tests.simulation.fixtures import Settled
@@ -47,7 +48,7 @@ def stopped_early(place: Place) -> None:
         run_here(place, killed_after(EARLY_SLOTS), batch_events=20)
 
 
-def test_two_homes_on_one_database(settled: Settled, tmp_path: Path, postgres_server: PostgresServer) -> None:
+def test_two_homes_on_one_database(settled: Settled, tmp_path: Path, postgres_server: PostgresServer, seen: Seen) -> None:
     """The second home is refused before it counts a ride; with a database of its own, as it is told, it records the same."""
     url, own = postgres_server.fresh_database(), postgres_server.fresh_database()
     first = place_on(settled.place, tmp_path / "first", database=url)
@@ -55,12 +56,13 @@ def test_two_homes_on_one_database(settled: Settled, tmp_path: Path, postgres_se
     second = place_on(settled.place, tmp_path / "second", database=url)
     with pytest.raises(
         BootRefused, match=r"its database is signed with the key ridecast/local\+.*set RIDECAST_DATABASE of this home to another"
-    ):
+    ) as refused:
         bootstrap(second)
-    assert run_here(first) == settled.expected
+    seen.told(refused.value, "set RIDECAST_DATABASE of this home to another")
+    seen.same(settled.expected, run_here(first), "entries")
     moved = place_on(settled.place, tmp_path / "second", database=own)
     bootstrap(moved)
-    assert run_here(moved) == settled.expected
+    seen.same(settled.expected, run_here(moved), "entries with a database of its own")
     for place in (first, moved):
         stores = place.open()
         assert verify_log(stores.ledger, LOG).problems == ()
@@ -70,7 +72,7 @@ def test_two_homes_on_one_database(settled: Settled, tmp_path: Path, postgres_se
 
 
 def test_one_key_in_two_running_homes(
-    settled: Settled, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    settled: Settled, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, seen: Seen
 ) -> None:
     """A copy of a home may not forecast while the original does, and is told where that runs; afterwards it continues."""
     monkeypatch.setattr(opening, "HOLD_PATIENCE_S", 0.3)
@@ -81,16 +83,21 @@ def test_one_key_in_two_running_homes(
     running, source = first.open(), open_rides(first.rides)
     start_region(running, "small", source)
     other = second.open()
-    with pytest.raises(BootRefused, match=r"region small: another process already forecasts it: ridecast .* process \d+, connected since"):
+    with pytest.raises(
+        BootRefused, match=r"region small: another process already forecasts it: ridecast .* process \d+, connected since"
+    ) as refused:
         start_region(other, "small", source)
     other.close()
     source.close()
     running.close()
-    assert run_here(second) == settled.expected
+    seen.told(refused.value, "region small: another process already forecasts it")
+    seen.same(settled.expected, run_here(second), "entries")
     postgres_server.drop_database(url)
 
 
-def test_a_new_home_on_an_older_home_s_redis(settled: Settled, tmp_path: Path, redis_url: str) -> None:
+def test_a_new_home_on_an_older_home_s_redis(
+    settled: Settled, tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture, seen: Seen
+) -> None:
     """What the older home stored is replaced by the new one's newest issue, whose index its log has."""
     old, new = (copied(settled.place, tmp_path / name, redis=redis_url) for name in ("old", "new"))
     run_here(old)
@@ -104,10 +111,13 @@ def test_a_new_home_on_an_older_home_s_redis(settled: Settled, tmp_path: Path, r
     held = store.held("small", "requests")
     assert held is not None
     assert held.index < size
-    assert held.entry == payloads_at(new)[held.index]
+    seen.same([payloads_at(new)[held.index]], [held.entry], "newest issue")
+    seen.told(caplog.text, " of another ledger; replaced by entry ")
 
 
-def test_a_new_home_on_an_older_home_s_topics(settled: Settled, tmp_path: Path, kafka: str, kafka_topic: Callable[[int], str]) -> None:
+def test_a_new_home_on_an_older_home_s_topics(
+    settled: Settled, tmp_path: Path, kafka: str, kafka_topic: Callable[[int], str], seen: Seen
+) -> None:
     """It publishes nothing, whether its log is shorter or other; in a new home under another instance, as it is told, it does."""
     instance, further = kafka_topic(0), kafka_topic(0)
     old = place_on(settled.place, tmp_path / "old", kafka=kafka, instance=instance)
@@ -120,9 +130,10 @@ def test_a_new_home_on_an_older_home_s_topics(settled: Settled, tmp_path: Path, 
     stopped_early(new)
     with pytest.raises(
         LedgerError, match=rf"another ledger has published there; .* another RIDECAST_INSTANCE, or delete the topics {instance}"
-    ):
+    ) as refused:
         run_publisher(new.settings(), ["small"], StopEvent(), drain=True)
-    assert committed(kafka, f"{instance}.demand.forecasts") == published
+    seen.told(refused.value, "another ledger has published there")
+    seen.same(published, committed(kafka, f"{instance}.demand.forecasts"), "messages")
     told = place_on(settled.place, tmp_path / "told", kafka=kafka, instance=further)
     bootstrap(told)
     stopped_early(told)

@@ -25,6 +25,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.faults.seen import Seen
 from tests.ridecast.calls import environment
 from tests.services.kafka import KafkaServer
 from tests.services.postgres import PostgresServer
@@ -69,7 +70,9 @@ def healthy(port: int) -> bool:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_servers_come_and_go(kafka_server: KafkaServer, postgres_server: PostgresServer, postgres_url: str, tmp_path: Path) -> None:
+def test_servers_come_and_go(
+    kafka_server: KafkaServer, postgres_server: PostgresServer, postgres_url: str, tmp_path: Path, seen: Seen
+) -> None:
     """Database and broker go away and come back in one live run: it waits and says so, the API process stays, every slot is right."""
     print(f"seed {SEED}")
     world, port = make_world(SEED, hours=4), free_port()
@@ -107,10 +110,16 @@ def test_servers_come_and_go(kafka_server: KafkaServer, postgres_server: Postgre
     finally:
         run.kill()
         run.wait()
-    stores = place.open()
-    assert_live(world, closed_slots(payloads_at(place)), stores)
+    assert_nothing_lost(place, seen)
+    seen.told(said(place), "; restarting in ")
+
+
+def assert_nothing_lost(place: Place, seen: Seen) -> None:
+    """Every slot that was closed equals the reference's."""
+    found, stores = closed_slots(payloads_at(place)), place.open()
+    assert_live(place.world, found, stores)
     stores.close()
-    assert "; restarting in " in said(place)
+    seen.checked(len(found), "slots equal to the reference")
 
 
 @pytest.fixture
@@ -120,7 +129,7 @@ def fed(tmp_path: Path) -> Place:
 
 
 @pytest.mark.parametrize("role", ["forecast", "publish", "api"])
-def test_a_suspended_child_is_replaced(fed: Place, role: str) -> None:
+def test_a_suspended_child_is_replaced(fed: Place, role: str, seen: Seen) -> None:
     """Each kind of process that is suspended is replaced by a new one, with a line that says which, why and what next."""
     run = start_run(fed, 1)
     try:
@@ -140,6 +149,8 @@ def test_a_suspended_child_is_replaced(fed: Place, role: str) -> None:
         run.wait()
     [line] = [line for line in said(fed).splitlines() if "did not respond" in line]
     assert "and was killed; restarting in 0." in line
+    seen.told(line, "did not respond for ")
+    assert_nothing_lost(fed, seen)
 
 
 def port_of(place: Place) -> int:
@@ -147,7 +158,7 @@ def port_of(place: Place) -> int:
     return int(place.environment["RIDECAST_API_PORT"])
 
 
-def test_a_signal_ends_everything_under_load(fed: Place) -> None:
+def test_a_signal_ends_everything_under_load(fed: Place, seen: Seen) -> None:
     """SIGTERM in the middle of a replay at full speed ends all processes within 8 s, with nothing killed."""
     run = start_run(fed, 2)
     try:
@@ -164,9 +175,10 @@ def test_a_signal_ends_everything_under_load(fed: Place) -> None:
         run.kill()
         run.wait()
     assert "did not stop in time" not in said(fed)
+    assert_nothing_lost(fed, seen)
 
 
-def test_a_second_signal_ends_everything_at_once(fed: Place) -> None:
+def test_a_second_signal_ends_everything_at_once(fed: Place, seen: Seen) -> None:
     """While the first SIGTERM waits for a suspended child, a second one kills all processes, and the exit code says so."""
     run = start_run(fed, 1)
     try:
@@ -186,10 +198,19 @@ def test_a_second_signal_ends_everything_at_once(fed: Place) -> None:
     finally:
         run.kill()
         run.wait()
-    assert "killed by a second SIGTERM" in said(fed)
+    seen.told(said(fed), "killed by a second SIGTERM")
+    again = start_run(fed, 1)
+    try:
+        wait_until(lambda: last_closed(fed) is not None, what="a slot of the next run")
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(ENDS_WITHIN_S) == 0
+    finally:
+        again.kill()
+        again.wait()
+    assert_nothing_lost(fed, seen)
 
 
-def test_a_run_as_process_1(fed: Place, tmp_path: Path) -> None:
+def test_a_run_as_process_1(fed: Place, tmp_path: Path, seen: Seen) -> None:
     """As process 1 of a container a run tells its service manager its life, obeys SIGTERM and leaves no process."""
     path = str(tmp_path / "notify")
     words = [sys.executable, "-m", "ridecast", "run", "--region", str(fed.region)]
@@ -209,6 +230,7 @@ def test_a_run_as_process_1(fed: Place, tmp_path: Path) -> None:
             told: list[str] = []
             while not any(line.startswith("READY=1") for line in told):
                 told += notified.recv(4096).decode().splitlines()
+            wait_until(lambda: last_closed(fed) is not None, what="a slot")
             [first] = psutil.Process(outer.pid).children()
             inside = [first, *first.children(recursive=True)]
             first.send_signal(signal.SIGTERM)
@@ -221,7 +243,9 @@ def test_a_run_as_process_1(fed: Place, tmp_path: Path) -> None:
             outer.kill()
             outer.wait()
     assert gone(inside)
-    assert {"WATCHDOG=1", "STOPPING=1"} <= set(told)
+    assert "WATCHDOG=1" in told
+    seen.told("\n".join(told), "STOPPING=1")
+    assert_nothing_lost(fed, seen)
     lines = [json.loads(line) for line in said(fed).splitlines()]
     assert {"run", "api"} <= {line["process"] for line in lines}
     assert all(line.keys() >= {"time", "level", "process", "message"} for line in lines)

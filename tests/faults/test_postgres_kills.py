@@ -11,6 +11,7 @@ import pytest
 
 from ledger.check.verify import verify_log
 from ledger.store.blobs import open_blobs
+from tests.faults.seen import Seen
 from tests.faults.syscalls import CLOSE_ENTRIES, close_of
 from tests.ledger.places import LOG, Place
 from tests.services.postgres import PostgresServer
@@ -43,8 +44,8 @@ os._exit(0)
 """
 
 
-def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
-    """Kill the server while a program appends, and restart it; returns the last acknowledged size."""
+def kill_under(place: Place, server: PostgresServer, wait_s: float) -> tuple[int, str]:
+    """Kill the server while a program appends, and restart it; returns the last acknowledged size, and what the program was told."""
     words = [sys.executable, "-B", "-c", PROGRAM, str(place.home), place.url]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
@@ -56,17 +57,18 @@ def kill_under(place: Place, server: PostgresServer, wait_s: float) -> int:
     assert re.match(r"StoreUnavailable .*the database connection was lost: check that the database is running, then try again", said[-1]), (
         said[-1]
     )
-    return max(int(line) for line in said if line.strip().isdecimal())
+    return max(int(line) for line in said if line.strip().isdecimal()), said[-1]
 
 
-def kill_repeatedly(place: Place, server: PostgresServer, kills: int) -> None:
+def kill_repeatedly(place: Place, server: PostgresServer, kills: int, seen: Seen) -> None:
     """Kill the server so many times, and check the ledger after each.
 
     Blobs are in the same database as the entries.
     """
-    chance, acknowledged = random.Random(SEED), 0
+    chance, acknowledged, told = random.Random(SEED), 0, ""
+    found: list[bytes] = []
     for _ in range(kills):
-        acknowledged = kill_under(place, server, chance.random() * LONGEST_WAIT_S)
+        acknowledged, told = kill_under(place, server, chance.random() * LONGEST_WAIT_S)
         ledger, blobs = place.open(), open_blobs(place.home, place.url)
         found = [stored.payload for stored in ledger.read(LOG, 0)]
         assert len(found) >= acknowledged
@@ -74,16 +76,18 @@ def kill_repeatedly(place: Place, server: PostgresServer, kills: int) -> None:
         assert verify_log(ledger, LOG, blobs).problems == ()
         blobs.close()
         place.close()
+    seen.same([payload for number in range(len(found) // CLOSE_ENTRIES) for payload in close_of(number)], found, "entries")
+    seen.told(told, "the database connection was lost: check that the database is running")
     print(f"\nPostgreSQL killed {kills} times, seed {SEED}: {acknowledged} entries acknowledged, 0 lost, 0 twice")
 
 
-def test_some_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+def test_some_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer, seen: Seen) -> None:
     """After two kills during appends, every acknowledged entry is there once, and verify is clean."""
-    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 2)
+    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 2, seen)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_many_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+def test_many_kills_of_the_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer, seen: Seen) -> None:
     """The same holds after thirty kills on one database."""
-    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 30)
+    kill_repeatedly(Place(tmp_path, postgres_url), postgres_server, 30, seen)

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.check.verify import verify_log
 from schemas.errors import StoreUnavailable
+from tests.faults.seen import Seen
 from tests.ledger.places import LOG, Place, scored
 from tests.services.postgres import PostgresServer
 
@@ -111,16 +112,17 @@ def test_killed_at_any_moment(place: Place) -> None:
     assert verify_log(ledger, LOG).problems == ()
 
 
-def test_killed_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer) -> None:
+def test_killed_server(tmp_path: Path, postgres_url: str, postgres_server: PostgresServer, seen: Seen) -> None:
     """While PostgreSQL is down an append raises; once it is back the same ledger continues, with nothing lost."""
     place = Place(tmp_path, postgres_url)
     ledger = place.open()
     ledger.append(LOG, 0, [scored(0), scored(1)])
     ledger.flush()
     postgres_server.kill()
-    for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="database"):
+    for words in ("check that the database is running", "Connection refused"):
+        with pytest.raises(StoreUnavailable, match="database") as caught:
             ledger.append(LOG, 2, [scored(2)])
+        seen.told(caught.value, words)
     with pytest.raises(StoreUnavailable, match="database"):
         ledger.head(LOG)
     postgres_server.start()
@@ -129,6 +131,7 @@ def test_killed_server(tmp_path: Path, postgres_url: str, postgres_server: Postg
     ledger.flush()
     report = verify_log(ledger, LOG)
     assert (report.checkpoint_size, report.problems) == (3, ())
+    seen.same([scored(number) for number in range(3)], [stored.payload for stored in ledger.read(LOG, 0)], "entries")
     place.abandon()
 
 

@@ -13,6 +13,7 @@ import pytest
 from ledger.store.log import Head
 from ridecast.home_lock import lock_home
 from schemas.records.records import SlotClosed
+from tests.faults.seen import Seen
 from tests.ledger.places import Place
 from tests.ridecast.calls import ROOT, environment, ridecast
 from tests.ridecast.conftest import Call, Small
@@ -209,7 +210,7 @@ def test_a_full_disk_under_bootstrap(small: Small, tmp_path: Path) -> None:
     assert (0, small.made["bootstrap"].out) == (again.status, again.out)
 
 
-def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
     """A forecaster that cannot write says why; the run gives up with 1, and with room again it ends as if nothing had been."""
     set_back(copy.home, head_of(small.home).size - 60)
     shutil.copy(copy.folder / "first_checkpoint.txt", copy.home / "checkpoints/region__tehran.txt")
@@ -230,6 +231,8 @@ def test_a_full_disk_under_run(copy: Small, small: Small, call: Call, monkeypatc
     assert 0 == call(*RUN, "--until-end").status
     assert head_of(small.home) == head_of(copy.home)
     assert 0 == call("ledger", "verify", "--home", "home").status
+    seen.told(last, "forecaster ended with status 5: region/tehran: ")
+    seen.checked(head_of(copy.home).size, "entries, with the root of a run with room")
 
 
 def test_standard_output_on_a_full_disk(at_small: Small) -> None:

@@ -18,6 +18,7 @@ from ledger.views.progress import ProgressWatch
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import PartitionsChanged, SlotClosed, SlotStatus, SourceChanged, SourceGap
 from tests.dataflows.stream.test_local import Killed, killed_after
+from tests.faults.seen import Seen
 from tests.ridecast.calls import environment
 from tests.simulation.live import LiveFiles
 from tests.simulation.moved import assert_audited, records_at, rides_of, rides_recorded, world_without_duplicates
@@ -117,12 +118,18 @@ def test_a_run_killed_after_a_change_records_the_same(grown: Place, tmp_path: Pa
     assert whole == run_here(place)
 
 
-def test_a_partition_that_is_gone_is_refused_with_the_remedy(grown: Place) -> None:
-    """A ride log with fewer partitions, and nothing that says why, is not read."""
+def test_a_partition_that_is_gone_is_refused_with_the_remedy(grown: Place, seen: Seen) -> None:
+    """A ride log with fewer partitions, and nothing that says why, is not read; restored, all of it is counted once."""
     run_here(grown)
-    (Path(grown.rides) / "2").rename(Path(grown.rides) / "away")
-    with pytest.raises(UsageError, match=r"expected a source with partitions \[0, 1, 2\].* got \[0, 1\]; restore the missing partitions"):
+    there, away = Path(grown.rides) / "2", Path(grown.rides) / "away"
+    there.rename(away)
+    expected = r"expected a source with partitions \[0, 1, 2\].* got \[0, 1\]; restore the missing partitions"
+    with pytest.raises(UsageError, match=expected) as refused:
         run_here(grown)
+    seen.told(refused.value, "restore the missing partitions")
+    away.rename(there)
+    run_here(grown)
+    seen.same(rides_of(event for log in WORLD.truth.values() for event in log), rides_recorded(grown), "rides")
 
 
 # --- another log ----------------------------------------------------------------------------------
@@ -168,12 +175,14 @@ def test_slots_are_replayed_from_the_log_that_they_were_counted_from(replaced: P
         assert [note for note in found.notes if "they were counted from another ride log" in note]
 
 
-def test_another_directory_is_refused_until_it_is_accepted(replaced: Place, tmp_path: Path) -> None:
+def test_another_directory_is_refused_until_it_is_accepted(replaced: Place, tmp_path: Path, seen: Seen) -> None:
     """A log of another name and origin is refused with both identities; accepted, it is recorded once and read from its start."""
     (tmp_path / "rides").rename(tmp_path / "elsewhere")
     place = copied(replaced, tmp_path / "home", rides=tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match=r"expected the ride log of its last run, files=rides origin=\w+, got files=elsewhere .*--accept"):
+    expected = r"expected the ride log of its last run, files=rides origin=\w+, got files=elsewhere .*--accept"
+    with pytest.raises(UsageError, match=expected) as refused:
         run_here(place)
+    seen.told(refused.value, "--accept")
     stores, source = place.open(), open_rides(place.rides)
     for _ in range(2):
         accept_source(stores, source, "small")
@@ -182,17 +191,20 @@ def test_another_directory_is_refused_until_it_is_accepted(replaced: Place, tmp_
     run_here(place)
     assert [SourceChanged, PartitionsChanged] == [type(record) for record in kinds(place, SourceChanged, PartitionsChanged)]
     lost = WORLD.truth[2][HALF[2] :]
-    assert rides_of(e for log in WORLD.truth.values() for e in log if e not in lost) == rides_recorded(place)
+    seen.same(rides_of(e for log in WORLD.truth.values() for e in log if e not in lost), rides_recorded(place), "rides")
     assert_audited(place)
 
 
-def test_a_log_that_lost_its_end_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_a_log_that_lost_its_end_is_refused_with_the_remedy(tmp_path: Path, seen: Seen) -> None:
     """Where a log ends before the rides that are counted, a run names both offsets and both ways to go on."""
     place = settle(WORLD, tmp_path / "place", rides=files(tmp_path / "rides", {p: (0, end) for p, end in enumerate(HALF)}))
-    run_here(place)
+    before = run_here(place)
     sorted((tmp_path / "rides" / "1").glob("*.avro"))[-1].unlink()
-    with pytest.raises(NotFound, match=r"expected offset \d+ in partition 1 .*; use the ride log of the last run; with --accept-source"):
+    expected = r"expected offset \d+ in partition 1 .*; use the ride log of the last run; with --accept-source"
+    with pytest.raises(NotFound, match=expected) as refused:
         run_here(place)
+    seen.told(refused.value, "use the ride log of the last run")
+    seen.same(before, payloads_at(place), "entries")
 
 
 # --- while a run reads ----------------------------------------------------------------------------
@@ -253,7 +265,7 @@ def running(place: Place) -> Iterator[list[BaseException]]:
     assert [] == failed
 
 
-def test_files_deleted_under_a_reader_are_a_recorded_gap(tmp_path: Path) -> None:
+def test_files_deleted_under_a_reader_are_a_recorded_gap(tmp_path: Path, seen: Seen) -> None:
     """Rides that a source deletes before they are read are a gap with its exact offsets, in a partial slot; all others are counted."""
     rides = Path(files(tmp_path / "rides", {p: (0, end) for p, end in enumerate(HALF)}))
     place = settle(WORLD, tmp_path / "place", rides=str(rides))
@@ -274,7 +286,8 @@ def test_files_deleted_under_a_reader_are_a_recorded_gap(tmp_path: Path) -> None
     assert progress.lost == gap.to_offset - gap.from_offset
     lost_offsets = f"lost offsets [{gap.from_offset}, {gap.to_offset}) of partition 0"
     assert [f"region small: {lost_offsets}: the ride log deleted them before they were read"] == progress.news
+    seen.told(progress.news[0], "the ride log deleted them before they were read")
     assert SlotStatus.PARTIAL == first_after(place, SourceGap).status
     lost = WORLD.truth[0][HALF[0] : gap.to_offset]
-    assert rides_of(event for log in WORLD.truth.values() for event in log if event not in lost) == rides_recorded(place)
+    seen.same(rides_of(event for log in WORLD.truth.values() for event in log if event not in lost), rides_recorded(place), "rides")
     assert_audited(place)

@@ -40,6 +40,7 @@ from state.forecast.region import RegionFold, SlotOutcome
 from tests.dataflows.audit.replays import replay
 from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.differences import assert_same_payloads
+from tests.faults.seen import Seen
 from tests.services.process import free_port
 from tests.simulation.fixtures import Settled
 from tests.simulation.homes import Learned
@@ -89,7 +90,7 @@ def counts_of(found: list[bytes]) -> list[SlotClosed]:
     return [dataclasses.replace(record, control_size=0, control_root=b"") for record in closed_slots(found)]
 
 
-def test_a_model_that_cannot_be_used_holds_its_region(settled: Settled, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_used_holds_its_region(settled: Settled, tmp_path: Path, seen: Seen) -> None:
     """A damaged champion costs the region its model and nothing else: every slot closes by the baseline, with the reason on record."""
     place = copied(settled.place, tmp_path / "home")
     promote(place, b"no model")
@@ -105,7 +106,8 @@ def test_a_model_that_cannot_be_used_holds_its_region(settled: Settled, tmp_path
     again = replay(place)
     assert {Verdict.IDENTICAL: len(again.slots)} == again.verdicts, again.first_bad
     done = CliRunner().invoke(cli, ["status", "--home", str(place.home)], env={"COLUMNS": "400"})
-    assert f"held since slot {held.slot}: DamagedError" in done.output
+    seen.told(done.output, f"held since slot {held.slot}: DamagedError")
+    seen.checked(len(counts_of(found)), "slots with the same counts")
 
 
 @pytest.fixture
@@ -201,15 +203,16 @@ def break_log(place: Place, region: str) -> None:
     stores.close()
 
 
-def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path) -> None:
+def test_one_region_halts_and_the_other_goes_on(settled: Settled, tmp_path: Path, seen: Seen) -> None:
     """A region whose log does not follow from its rides halts on record; the other one of the run closes every slot, unchanged."""
     place = with_two_regions(settled, tmp_path)
     break_log(place, OTHER)
     [process] = start_cluster(place, 1, 64, regions=f"small,{OTHER}")
     assert process.wait(120) == HALTED_STATUS, last_words(place)
-    assert f"ridecast: halted: region {OTHER}: DivergenceError: region/{OTHER} entry " in last_words(place)
+    seen.told(last_words(place), f"ridecast: halted: region {OTHER}: DivergenceError: region/{OTHER} entry ")
     stores = place.open()
     assert_same_payloads(settled.expected, [stored.payload for stored in stores.ledger.scan(LOG)])
+    seen.same(settled.expected, payloads(stores.ledger), "entries of the other region")
     [halted] = stores.ledger.records(RUNS_LOG, RegionHalted)
     assert (OTHER, halted) == (halted.region, halt_of(stores.ledger, OTHER))
     assert halt_of(stores.ledger, "small") is None

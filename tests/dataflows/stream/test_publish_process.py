@@ -15,6 +15,7 @@ from ledger.views.online import follow_store
 from schemas.forecasts.messages import decode_demand_forecast
 from schemas.settings import Settings
 from tests.dataflows.stream.test_publish import LOG, City
+from tests.faults.seen import Seen
 from tests.services.committed import committed
 from tests.services.redis import RedisServer
 
@@ -49,6 +50,7 @@ def test_publishing_does_not_wait_for_the_online_store(
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    seen: Seen,
 ) -> None:
     """While Redis is killed or suspended every issue reaches Kafka; it is said once, and Redis catches up when it is back."""
     redis_server.flush()
@@ -81,6 +83,7 @@ def test_publishing_does_not_wait_for_the_online_store(
                 assert eventually(lambda: newest() == (1, indexes[-1]))
                 assert eventually(lambda: len(caplog.records) == 2)
                 first, last = (record.getMessage() for record in caplog.records)
+                seen.told(first, "; tried again until it answers, nothing else waits for it")
                 assert first.startswith(f"online store: Redis at {redis_server.address}: ")
                 assert first.endswith("; tried again until it answers, nothing else waits for it")
                 assert last.startswith("online store: up to date again after ")
@@ -89,6 +92,9 @@ def test_publishing_does_not_wait_for_the_online_store(
             thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert published() == set(indexes)
+    messages = [(key, decode_demand_forecast(value or b"")["log_index"]) for key, value in committed(kafka, f"{instance}.demand.forecasts")]
+    cells = {key for key, _ in messages}
+    seen.same({(key, index): 1 for index in indexes for key in cells}, messages, "messages")
 
 
 def test_a_bounded_run_ends_without_the_online_store(city: City, tmp_path: Path, redis_server: RedisServer) -> None:

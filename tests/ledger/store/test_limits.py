@@ -17,6 +17,7 @@ from ledger.views.online.connect import open_redis
 from ledger.views.online.redis import RedisStore
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
+from tests.faults.seen import Seen
 from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, scored
 from tests.services.postgres import PostgresServer
@@ -34,7 +35,7 @@ def seconds(call: Callable[[], object], match: str) -> float:
     return time.monotonic() - started_s
 
 
-def test_a_suspended_postgres_is_an_error_in_time(postgres_server: PostgresServer, tmp_path: Path) -> None:
+def test_a_suspended_postgres_is_an_error_in_time(postgres_server: PostgresServer, tmp_path: Path, seen: Seen) -> None:
     """Reads, appends, blobs and new connections fail within their limit, and work again with the server."""
     url = postgres_server.fresh_database()
     ledger, blobs = open_ledger(tmp_path, url, "", instance="local", clock=monotonic, signer=SIGNER, limits=LIMITS)
@@ -47,10 +48,14 @@ def test_a_suspended_postgres_is_an_error_in_time(postgres_server: PostgresServe
             assert seconds(call, "the database does not answer in time: check that it is running") < LIMITS.answer_s + SLACK_S
         again = lambda: open_ledger(tmp_path, url, "", instance="local", clock=monotonic, signer=SIGNER, limits=LIMITS)  # noqa: E731
         assert seconds(again, r"database 127\.0\.0\.1:\d+: no answer within 0\.4 s; the database does not") < LIMITS.connect_s + SLACK_S
+        with pytest.raises(StoreUnavailable) as caught:
+            ledger.head(LOG)
     finally:
         postgres_server.resume()
+    seen.told(caught.value, "the database does not answer in time: check that it is running")
     assert (ledger.head(LOG).size, blobs.get(digest)) == (1, b"kept")
     assert ledger.append(LOG, 1, [scored(1)]).size == 2
+    seen.same([scored(0), scored(1)], [stored.payload for stored in ledger.read(LOG, 0)], "entries")
     ledger.close()
     blobs.close()
     postgres_server.drop_database(url)
@@ -118,7 +123,7 @@ def test_a_wakeup_survives_a_suspended_server(postgres_server: PostgresServer, t
     postgres_server.drop_database(url)
 
 
-def test_a_suspended_redis_is_an_error_in_time(redis_server: RedisServer) -> None:
+def test_a_suspended_redis_is_an_error_in_time(redis_server: RedisServer, seen: Seen) -> None:
     """Every request fails within the limit, with a bounded number of connections, and works again with the server."""
     client = open_redis(redis_server.url, LIMITS)
     store = RedisStore(client)
@@ -127,6 +132,9 @@ def test_a_suspended_redis_is_an_error_in_time(redis_server: RedisServer) -> Non
     try:
         for _ in range(2):  # on an open connection, then on a new one
             assert seconds(store.ping, r"Redis at 127\.0\.0\.1:\d+: ") < LIMITS.answer_s + SLACK_S
+        with pytest.raises(StoreUnavailable) as caught:
+            store.ping()
+        seen.told(caught.value, "Redis at 127.0.0.1:")
     finally:
         redis_server.resume()
     store.ping()

@@ -10,6 +10,7 @@ import pytest
 from ledger.store.tables import database_engine
 from ledger.store.tls import MODES, context_of, postgres_url
 from schemas.errors import ConfigError, StoreUnavailable
+from tests.faults.seen import Seen
 from tests.ledger.places import LOG, Place, scored
 from tests.services.certificates import Authority
 from tests.services.postgres import USER, PostgresServer
@@ -79,11 +80,12 @@ def test_a_login_by_certificate(postgres_secured: SecurePostgresServer) -> None:
         connects(f"{url}&sslkey={client.key}")
 
 
-def test_a_wrong_password_is_said_without_it(postgres_secured: SecurePostgresServer, where: str) -> None:
+def test_a_wrong_password_is_said_without_it(postgres_secured: SecurePostgresServer, where: str, seen: Seen) -> None:
     """The server's words are in the error, the password is not."""
     with pytest.raises(StoreUnavailable, match="password authentication failed") as caught:
         connects(f"postgresql://{STRANGER}:wrong-one@{where}?sslrootcert={postgres_secured.authority.certificate}")
     assert "wrong-one" not in str(caught.value)
+    seen.told(caught.value, "password authentication failed")
 
 
 def test_a_server_without_tls_is_said(postgres_server: PostgresServer, postgres_url: str) -> None:
@@ -106,7 +108,7 @@ def test_what_would_not_protect_is_refused(query: str, said: str) -> None:
         context_of(dict(postgres_url(f"postgresql://me:secret@127.0.0.1:1/x?{query}").query))
 
 
-def test_the_rights_that_a_user_needs(postgres_secured: SecurePostgresServer, tmp_path: Path) -> None:
+def test_the_rights_that_a_user_needs(postgres_secured: SecurePostgresServer, tmp_path: Path, seen: Seen) -> None:
     """Where the tables exist, rights on them are enough to write and read; a missing one is named with its table."""
     name = postgres_secured.database_of(USER).rpartition("/")[2]
     connects(f"postgresql://{USER}@{postgres_secured.address}/{name}")
@@ -120,6 +122,10 @@ def test_the_rights_that_a_user_needs(postgres_secured: SecurePostgresServer, tm
     place.open().append(LOG, 0, [scored(0)])
     assert 1 == place.open().head(LOG).size
     postgres_secured.execute(f"REVOKE INSERT ON entries FROM {STRANGER}", name)
-    with pytest.raises(StoreUnavailable, match="permission denied for table entries"):
+    with pytest.raises(StoreUnavailable, match="permission denied for table entries") as caught:
         place.open().append(LOG, 1, [scored(1)])
+    seen.told(caught.value, "permission denied for table entries")
+    postgres_secured.execute(f"GRANT INSERT ON entries TO {STRANGER}", name)
+    place.open().append(LOG, 1, [scored(1)])
+    seen.same([scored(0), scored(1)], [stored.payload for stored in place.open().read(LOG, 0)], "entries")
     place.abandon()

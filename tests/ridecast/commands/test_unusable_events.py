@@ -9,6 +9,7 @@ import pytest
 
 from dataflows.connectors.files.ridelog import RideLogWriter
 from schemas.events.codec import encode_event
+from tests.faults.seen import Seen
 from tests.ridecast.calls import Done, ridecast
 from tests.ridecast.conftest import Call
 
@@ -70,12 +71,13 @@ def run(folder: Path, encode: Encode) -> Done:
         (in_seconds, "stamps look like seconds: 2014-04-01 09:58:00 UTC if multiplied by 1,000,000"),
         (misspelt, "360 of 360 events are of other regions and not counted (in a sample: 'nyk' "),
     ],
+    ids=["json", "framed", "seconds", "misspelt"],
 )
-def test_a_run_over_unusable_events_fails_and_says_why(tmp_path: Path, encode: Encode, said: str, call: Call) -> None:
+def test_a_run_over_unusable_events_fails_and_says_why(tmp_path: Path, encode: Encode, said: str, call: Call, seen: Seen) -> None:
     """A bounded run that could use no event ends with 1, and its last line and the status say why."""
     done = run(tmp_path, encode)
     assert 1 == done.status
-    assert said in done.lines[-1]
+    seen.told(done.lines[-1], said)
     assert f", {EVENTS} events (0 rides counted, " in done.err
     status = call("status", "--home", tmp_path / "home").out
     [row] = [line for line in status.splitlines() if " UTC to " in line]
@@ -84,3 +86,4 @@ def test_a_run_over_unusable_events_fails_and_says_why(tmp_path: Path, encode: E
         shown = call("rejects", "show", "--home", tmp_path / "home", "--decoded", "--limit", 1).out
         assert f"1 shown; {EVENTS} rejected in total" in shown
         assert " look" in shown
+    seen.checked(EVENTS, "events accounted for")

@@ -16,6 +16,7 @@ from dataflows.connectors.sealing import Seals
 from schemas.errors import Fenced, StoreUnavailable
 from schemas.events.rides import NO_TIME, Reason, Rejected
 from schemas.forecasts.messages import decode_demand_forecast
+from tests.faults.seen import Seen
 from tests.forecast_samples import sample_messages
 from tests.services.committed import committed
 from tests.services.kafka import KafkaServer
@@ -134,7 +135,7 @@ def test_a_lost_answer_to_a_commit_is_resolved_by_the_cursor(kafka: str, kafka_t
     sink.close()
 
 
-def test_a_restart_of_the_broker_is_waited_for(kafka_server: KafkaServer) -> None:
+def test_a_restart_of_the_broker_is_waited_for(kafka_server: KafkaServer, seen: Seen) -> None:
     """A broker that is killed and restarted delays forecasts but loses none: each is there once."""
     instance = kafka_server.fresh_topic(0)
     sink = KafkaForecasts(kafka_server.address, instance, "nyc")
@@ -143,24 +144,25 @@ def test_a_restart_of_the_broker_is_waited_for(kafka_server: KafkaServer) -> Non
     kafka_server.start()
     assert sink.publish(sample_messages(1), LOG, 2)
     assert sink.publish(sample_messages(2), LOG, 3)
-    assert issues_seen(kafka_server.address, instance) == {0: 40, 1: 40, 2: 40}
+    seen.same({0: 40, 1: 40, 2: 40}, issues_seen(kafka_server.address, instance), "messages")
     sink.close()
 
 
-def test_a_broker_that_stays_down_is_reported(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_stays_down_is_reported(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
     """After its timeout publishing raises; once the broker is back the issue is published, once."""
     instance = kafka_server.fresh_topic(0)
     sink = KafkaForecasts(kafka_server.address, instance, "nyc", patience_s=3.0)
     assert sink.publish(sample_messages(0), LOG, 1)
     kafka_server.kill()
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: "):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: ") as caught:
         sink.publish(sample_messages(1), LOG, 2)
+    seen.told(caught.value, "Kafka at 127.0.0.1:")
     kafka_server.start()
     monkeypatch.setattr(ours, "ANSWER_S", 20.0)
     again = KafkaForecasts(kafka_server.address, instance, "nyc")
     again.publish(sample_messages(1), LOG, 2)
-    assert issues_seen(kafka_server.address, instance) == {0: 40, 1: 40}
+    seen.same({0: 40, 1: 40}, issues_seen(kafka_server.address, instance), "messages")
     sink.close()
     again.close()
 
@@ -175,13 +177,21 @@ def test_no_broker_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_
         KafkaRejects(address, Seals(tmp_path / "rejects.key")).write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"")])
 
 
-def test_rejects_that_no_broker_confirms_are_an_error(kafka_server: KafkaServer, tmp_path: Path) -> None:
-    """A reject without a delivery report does not count as stored."""
-    sink = KafkaRejects(kafka_server.address, Seals(tmp_path / "rejects.key"), kafka_server.fresh_topic(0), patience_s=2.0)
-    sink.write([Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"a")])
+def test_rejects_that_no_broker_confirms_are_an_error(kafka_server: KafkaServer, tmp_path: Path, seen: Seen) -> None:
+    """A reject without a delivery report does not count as stored; written again, each is read once."""
+    seals, instance = Seals(tmp_path / "rejects.key"), kafka_server.fresh_topic(0)
+    rejects = [Rejected(0, 0, NO_TIME, Reason.BAD_ID, b"a"), Rejected(0, 1, NO_TIME, Reason.BAD_ID, b"b")]
+    sink = KafkaRejects(kafka_server.address, seals, instance, patience_s=2.0)
+    sink.write(rejects[:1])
     kafka_server.kill()
-    with pytest.raises(StoreUnavailable, match=r"writing to .*rides\.rejected"):
-        sink.write([Rejected(0, 1, NO_TIME, Reason.BAD_ID, b"b")])
+    with pytest.raises(StoreUnavailable, match=r"writing to .*rides\.rejected") as caught:
+        sink.write(rejects[1:])
+    seen.told(caught.value, "rides.rejected")
+    kafka_server.start()
+    again = KafkaRejects(kafka_server.address, seals, instance)
+    again.write(rejects)
+    seen.same([(0, b"a"), (1, b"b")], [(reject.offset, reject.value) for reject in again.read()], "rejected events")
+    again.close()
 
 
 PUBLISHER = """

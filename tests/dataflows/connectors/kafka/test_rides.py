@@ -16,6 +16,7 @@ from dataflows.connectors.kafka import connection as ours, rides as kafka_rides
 from dataflows.connectors.kafka.rides import KafkaReader, KafkaRides, read_all
 from dataflows.connectors.sources import FileRides, open_rides
 from schemas.errors import NotFound, StoreUnavailable, UsageError
+from tests.faults.seen import Seen
 from tests.services.kafka import KafkaServer
 from tests.services.process import free_port
 
@@ -158,23 +159,25 @@ def test_rides_that_are_deleted_under_a_reader_are_not_skipped(kafka: str, kafka
     source.close()
 
 
-def test_a_broker_that_is_down_is_a_delay_and_never_the_end(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_down_is_a_delay_and_never_the_end(kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
     """While the broker is down reads return None and the end raises; when it is back, reading continues."""
     monkeypatch.setattr(ours, "ANSWER_S", 1.0)
     topic = kafka_server.fresh_topic(1)
     write(kafka_server.address, topic, [b"a"])
     source = KafkaRides(kafka_server.address, topic)
     reader = source.open(0, 0)
-    assert read_to(reader, 1) == [b"a"]
+    before = read_to(reader, 1)
+    assert before == [b"a"]
     kafka_server.kill()
     for _ in range(3):
         assert reader.read(10, 0.2) is None
-    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: reading the ends of {topic}/0"):
+    with pytest.raises(StoreUnavailable, match=f"Kafka at {kafka_server.address}: reading the ends of {topic}/0") as caught:
         reader.end()
+    seen.told(caught.value, ": reading the ends of ")
     kafka_server.start()
     monkeypatch.setattr(ours, "ANSWER_S", 20.0)
     write(kafka_server.address, topic, [b"b"])
-    assert read_to(reader, 2) == [b"b"]
+    seen.same([b"a", b"b"], before + read_to(reader, 2), "events")
     assert reader.end() == 2
     reader.close()
     source.close()

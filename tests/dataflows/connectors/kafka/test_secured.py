@@ -20,6 +20,7 @@ from schemas.errors import AccessRefused, ConfigError, StoreUnavailable
 from schemas.events.rides import NO_TIME, Reason, Rejected
 from schemas.settings import Settings
 from schemas.topics import CURSORS, FORECASTS, REJECTED
+from tests.faults.seen import Seen
 from tests.forecast_samples import sample_messages
 from tests.services.certificates import Authority
 from tests.services.committed import committed
@@ -141,14 +142,28 @@ def test_the_least_rights_are_enough(place: Place) -> None:
     ],
     ids=["rides", "forecasts", "transaction", "rejects"],
 )
-def test_a_missing_right_is_named(place: Place, missing: Callable[[Place], Right], step: Callable[[Place], object], said: str) -> None:
-    """Without a right the step fails at once with the user, the operation and the resource; no restart is suggested."""
+def test_a_missing_right_is_named(
+    place: Place, missing: Callable[[Place], Right], step: Callable[[Place], object], said: str, seen: Seen
+) -> None:
+    """Without a right the step fails at once with the user, the operation and the resource; granted, everything is there once."""
     place.allow(missing(place))
     right = said.format(rides=place.rides, instance=place.instance)
     started = time.monotonic()
-    with pytest.raises(AccessRefused, match=re.escape(f"grant the user {USER} {right}")):
+    with pytest.raises(AccessRefused, match=re.escape(f"grant the user {USER} {right}")) as caught:
         step(place)
     assert time.monotonic() - started < 10
+    seen.told(caught.value, f"grant the user {USER} {right}")
+    place.server.allow(*missing(place))
+    send(place.server.operator_address, place.rides)
+    done, operator = step(place), place.server.operator_address
+    if step is Place.publish:
+        keys = [key for key, _ in committed(operator, FORECASTS.name_of(place.instance))]
+        seen.same([key for key, _ in sample_messages(0)], keys, "forecasts")
+    elif step is Place.reject:
+        seen.same([7], [reject.offset for reject in KafkaRejects(operator, place.seals, place.instance).read()], "rejected event")
+    else:
+        assert [b"ride 0", b"ride 1"] == done
+        seen.checked(2, "events")
 
 
 @pytest.mark.parametrize(
@@ -247,25 +262,27 @@ def test_why_there_is_no_token_is_said(kafka_secured: SecureKafkaServer, monkeyp
         assert "not-the-secret" not in str(caught.value)
 
 
-def test_a_wrong_password_is_said(kafka_secured: SecureKafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_said(kafka_secured: SecureKafkaServer, monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
     """The client reports only that it timed out; the error has its last cause, is permanent, and shows no password."""
     monkeypatch.setattr(connection, "ANSWER_S", 3.0)
     cluster = cluster_of(kafka_secured, SASL_PASSWORD="wrong-password")
     with pytest.raises(AccessRefused, match="last cause: SASL authentication error: Authentication failed") as caught:
         connection.ensure_topic(cluster, "x", 1, {})
     assert "wrong-password" not in str(caught.value)
+    seen.told(caught.value, "last cause: SASL authentication error: Authentication failed")
     settings = Settings.from_env({"RIDECAST_KAFKA": kafka_secured.address, **kafka_secured.client(SASL_PASSWORD="wrong-password")})
     monkeypatch.setattr("dataflows.connectors.reachable.ANSWER_S", 3.0)
     with pytest.raises(AccessRefused, match=r"RIDECAST_KAFKA: expected a server at .* Authentication failed"):
         check_servers(settings)
 
 
-def test_a_wrong_authority_is_said(kafka_secured: SecureKafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_authority_is_said(kafka_secured: SecureKafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
     """A broker whose certificate another authority signed is not trusted, and the error says which property to look at."""
     monkeypatch.setattr(connection, "ANSWER_S", 3.0)
     other = Authority(tmp_path, "another authority")
-    with pytest.raises(StoreUnavailable, match=r"certificate verify failed: .*ssl\.ca\.location"):
+    with pytest.raises(StoreUnavailable, match=r"certificate verify failed: .*ssl\.ca\.location") as caught:
         connection.ensure_topic(cluster_of(kafka_secured, SSL_CA_LOCATION=str(other.certificate)), "x", 1, {})
+    seen.told(caught.value, "certificate verify failed")
 
 
 def test_a_property_that_the_client_refuses_is_said(kafka_secured: SecureKafkaServer, tmp_path: Path) -> None:

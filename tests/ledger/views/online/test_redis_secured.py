@@ -12,6 +12,7 @@ from ledger.views.online.protocol import StoredIssue
 from ledger.views.online.redis import RedisStore
 from schemas.errors import ConfigError, StoreUnavailable
 from schemas.settings import Settings
+from tests.faults.seen import Seen
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_entry
 from tests.services.certificates import Authority
 from tests.services.secure_redis import PASSWORD, READER, READER_PASSWORD, USER, SecureRedisServer
@@ -38,7 +39,7 @@ def test_the_store_works_over_tls_with_few_rights(redis_secured: SecureRedisServ
         reader.put(StoredIssue(2, issue.entry, issue.blob))
 
 
-def test_what_keeps_a_client_out_is_said(redis_secured: SecureRedisServer, tmp_path: Path) -> None:
+def test_what_keeps_a_client_out_is_said(redis_secured: SecureRedisServer, tmp_path: Path, seen: Seen) -> None:
     """A wrong password, an authority that is not trusted and a connection without TLS each have the cause in the error, and no password."""
     wrong = {
         address_of(redis_secured, password="not-the-password"): "invalid username-password pair",
@@ -48,6 +49,7 @@ def test_what_keeps_a_client_out_is_said(redis_secured: SecureRedisServer, tmp_p
     for address, said in wrong.items():
         with pytest.raises(StoreUnavailable, match=said) as caught:
             check_servers(Settings.from_env({"RIDECAST_REDIS": address}))
+        seen.told(caught.value, said)
         assert "not-the-password" not in str(caught.value)
         assert PASSWORD not in str(caught.value)
 

@@ -1,0 +1,257 @@
+"""Rows of the table of faults: sources that change, servers that go away, processes and disks that fail."""
+
+from tests.faults.row import Row
+
+SOURCE, AWAY, PROCESSES = "The source of rides changes", "Servers go away", "Processes and disks fail"
+TOPICS, FILES = "tests/simulation/test_changed_topics.py::", "tests/simulation/test_changed_files.py::"
+OUTAGES, KILLS = "tests/faults/test_outages.py::", "tests/faults/test_kills.py::"
+KAFKA_READ, KAFKA_WRITE = (f"tests/dataflows/connectors/kafka/test_{name}.py::" for name in ("rides", "forecasts"))
+
+ROWS = (
+    # --- the source -------------------------------------------------------------------------------
+    Row(
+        SOURCE,
+        "a partition is added to the topic during a run",
+        "noticed within seconds, recorded with the slot from which it is in effect, read from its start",
+        "has new partitions [2]; starting again to go on with it",
+        (f"{TOPICS}test_added_partitions_are_noticed_and_read",),
+    ),
+    Row(
+        SOURCE,
+        "the topic is deleted, and created again later",
+        "waited for; then recorded with both identities and read from its lowest offsets",
+        "waiting for it",
+        (f"{TOPICS}test_a_topic_created_again_is_read_from_its_start[False]",),
+    ),
+    Row(
+        SOURCE,
+        "the topic is deleted and created again at once, so that a client would read on",
+        "recorded with both identities and read from its lowest offsets",
+        "region small: the ride log cluster=",
+        (f"{TOPICS}test_a_topic_created_again_is_read_from_its_start[True]",),
+    ),
+    Row(
+        SOURCE,
+        "the broker deletes rides that a suspended reader has not read",
+        "a recorded gap with its exact offsets, a partial slot, and the run goes on",
+        "the ride log deleted them before they were read",
+        (f"{TOPICS}test_retention_that_overtakes_a_suspended_reader_is_a_gap",),
+    ),
+    Row(
+        SOURCE,
+        "files of rides are deleted before they are read",
+        "a recorded gap with its exact offsets, a partial slot, and the run goes on",
+        "the ride log deleted them before they were read",
+        (f"{FILES}test_files_deleted_under_a_reader_are_a_recorded_gap",),
+    ),
+    Row(
+        SOURCE,
+        "a partition of the ride log is missing at the start",
+        "refused with both lists of partitions; restored, the run goes on",
+        "restore the missing partitions",
+        (f"{FILES}test_a_partition_that_is_gone_is_refused_with_the_remedy",),
+    ),
+    Row(
+        SOURCE,
+        "the address names another ride log",
+        "refused with both identities until it is accepted; then recorded once and read from its start",
+        "--accept",
+        (f"{FILES}test_another_directory_is_refused_until_it_is_accepted",),
+    ),
+    Row(
+        SOURCE,
+        "a ride log ends before the rides that are counted already",
+        "refused with the offset and both ways to go on; nothing is recorded",
+        "use the ride log of the last run",
+        (f"{FILES}test_a_log_that_lost_its_end_is_refused_with_the_remedy",),
+    ),
+    # --- servers ----------------------------------------------------------------------------------
+    Row(
+        AWAY,
+        "database restarted, broker away, database suspended, all in one live run",
+        "waited for; the API process stays; every slot equals the reference",
+        "; restarting in ",
+        (f"{OUTAGES}test_servers_come_and_go",),
+        ci=False,
+    ),
+    Row(
+        AWAY,
+        "in one live hour at speed a partition is added, then broker, database and Redis restart",
+        "entries equal those of an uninterrupted hour to the last bit, forecasts included; the API answers all the time",
+        "has new partitions [2]; starting again to go on with it",
+        ("tests/faults/test_hour.py::test_an_hour_with_a_new_partition_and_every_server_restarted",),
+        ci=False,
+    ),
+    Row(
+        AWAY,
+        'the same, and a forecaster and the publisher killed, in an order that a seed decides (`make faults ARGS="--seed 9"`)',
+        "entries equal those of an uninterrupted hour to the last bit, forecasts included; the API answers all the time",
+        "has new partitions [2]; starting again to go on with it",
+        ("tests/faults/test_hour.py::test_faults_in_random_order",),
+        ci=False,
+    ),
+    Row(
+        AWAY,
+        "PostgreSQL is suspended under sixty requests to the API",
+        "503 with Retry-After within 2 s; health and the newest forecasts answer from memory",
+        "ledger answers again",
+        ("tests/faults/test_api_stores.py::test_postgres_that_is_suspended",),
+    ),
+    Row(
+        AWAY,
+        "PostgreSQL is suspended under a writer",
+        "every call ends within its limit with an error; the same ledger goes on when the server does",
+        "the database does not answer in time: check that it is running",
+        ("tests/ledger/store/test_limits.py::test_a_suspended_postgres_is_an_error_in_time",),
+    ),
+    Row(
+        AWAY,
+        "PostgreSQL is killed between two appends",
+        "appends fail until it is back; then the same ledger goes on",
+        "check that the database is running",
+        ("tests/ledger/test_crash.py::test_killed_server",),
+    ),
+    Row(
+        AWAY,
+        "PostgreSQL is killed during appends, twice",
+        "every acknowledged entry is there once, and the ledger verifies",
+        "the database connection was lost: check that the database is running",
+        ("tests/faults/test_postgres_kills.py::test_some_kills_of_the_server",),
+    ),
+    Row(
+        AWAY,
+        "PostgreSQL is killed during appends, thirty times",
+        "every acknowledged entry is there once, and the ledger verifies",
+        "the database connection was lost: check that the database is running",
+        ("tests/faults/test_postgres_kills.py::test_many_kills_of_the_server",),
+        ci=False,
+    ),
+    Row(
+        AWAY,
+        "Redis is killed or suspended under the API",
+        "forecasts come from the ledger, and say so; from Redis again when it is filled again",
+        "does not answer; forecasts come from the ledger",
+        ("tests/faults/test_api_stores.py::test_redis_that_is_away",),
+    ),
+    Row(
+        AWAY,
+        "Redis is killed or suspended under the publisher",
+        "every issue reaches Kafka meanwhile; Redis catches up",
+        "; tried again until it answers, nothing else waits for it",
+        ("tests/dataflows/stream/test_publish_process.py::test_publishing_does_not_wait_for_the_online_store",),
+    ),
+    Row(
+        AWAY,
+        "Redis is suspended under a client",
+        "every request ends within its limit with an error, and works again with the server",
+        "Redis at 127.0.0.1:",
+        ("tests/ledger/store/test_limits.py::test_a_suspended_redis_is_an_error_in_time",),
+        kept=False,
+        apart="the store holds only copies of what is in the ledger",
+    ),
+    Row(
+        AWAY,
+        "the broker is killed and restarted while forecasts are published",
+        "publishing waits; every forecast is visible once",
+        "",
+        (f"{KAFKA_WRITE}test_a_restart_of_the_broker_is_waited_for",),
+        apart="the client reconnects within its limit, so there is nothing to tell",
+    ),
+    Row(
+        AWAY,
+        "the broker stays down longer than the publisher's limit",
+        "an error that names the broker; every forecast is visible once when it is back",
+        "Kafka at 127.0.0.1:",
+        (f"{KAFKA_WRITE}test_a_broker_that_stays_down_is_reported",),
+    ),
+    Row(
+        AWAY,
+        "the broker does not confirm rejected events",
+        "they do not count as stored, and are stored once when it is back",
+        "rides.rejected",
+        (f"{KAFKA_WRITE}test_rejects_that_no_broker_confirms_are_an_error",),
+    ),
+    Row(
+        AWAY,
+        "the broker is down under a reader",
+        "a delay, never the end of the rides; reading goes on where it was",
+        ": reading the ends of ",
+        (f"{KAFKA_READ}test_a_broker_that_is_down_is_a_delay_and_never_the_end",),
+    ),
+    # --- processes and disks ----------------------------------------------------------------------
+    *(
+        Row(
+            PROCESSES,
+            f"the {name} hangs",
+            "killed after the time in the settings and started again; every slot equals the reference",
+            "did not respond for ",
+            (f"{OUTAGES}test_a_suspended_child_is_replaced[{role}]",),
+        )
+        for role, name in (("forecast", "forecaster"), ("publish", "publisher"), ("api", "API process"))
+    ),
+    Row(
+        PROCESSES,
+        "SIGTERM at full speed",
+        "all processes end by themselves within 8 s, with status 0; every slot equals the reference",
+        "",
+        (f"{OUTAGES}test_a_signal_ends_everything_under_load",),
+        apart="a stop that was asked for is told by its exit code",
+    ),
+    Row(
+        PROCESSES,
+        "a second SIGTERM while the first waits for a process that hangs",
+        "all are killed at once, and the exit code says so; every slot equals the reference",
+        "killed by a second SIGTERM",
+        (f"{OUTAGES}test_a_second_signal_ends_everything_at_once",),
+    ),
+    Row(
+        PROCESSES,
+        "a run is process 1 of a container, and is told to stop",
+        "its service manager hears of start, life and stop; no process is left; every slot equals the reference",
+        "STOPPING=1",
+        (f"{OUTAGES}test_a_run_as_process_1",),
+    ),
+    Row(
+        PROCESSES,
+        "ten kills of any process of a run on files",
+        "the ledger of an uninterrupted run, and each forecast once",
+        "was killed by SIGKILL",
+        (f"{KILLS}test_kills_of_an_embedded_run_change_nothing",),
+    ),
+    Row(
+        PROCESSES,
+        "ten kills of any process of a run on Kafka and PostgreSQL",
+        "the ledger of an uninterrupted run, and a consumer sees each forecast once",
+        "was killed by SIGKILL",
+        (f"{KILLS}test_kills_of_a_run_on_servers_change_nothing",),
+    ),
+    Row(
+        PROCESSES,
+        "twenty kills of a run, on servers and on files, in ten worlds",
+        "the ledger of an uninterrupted run, and each forecast once",
+        "was killed by SIGKILL",
+        (f"{KILLS}test_twenty_kills_on_servers", f"{KILLS}test_twenty_kills_of_an_embedded_run"),
+        ci=False,
+    ),
+    Row(
+        PROCESSES,
+        "the disk is full under a run",
+        "the run gives up after its limit, naming the disk; with room again it ends as if nothing had been",
+        "forecaster ended with status 5: region/tehran: ",
+        ("tests/ridecast/test_failures.py::test_a_full_disk_under_run",),
+    ),
+    Row(
+        PROCESSES,
+        "the fold of one of two regions fails",
+        "this region halts on record; the other one closes every slot, unchanged",
+        "halted: region other: DivergenceError",
+        ("tests/dataflows/stream/test_hold.py::test_one_region_halts_and_the_other_goes_on",),
+    ),
+    Row(
+        PROCESSES,
+        "the model of a region cannot be read",
+        "the region is held: every slot closes, with forecasts of the baseline",
+        "held since slot ",
+        ("tests/dataflows/stream/test_hold.py::test_a_model_that_cannot_be_used_holds_its_region",),
+    ),
+)
