@@ -112,7 +112,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("idle_after_s", 5.0, "s", 0.1, 3_600, "idle time at the end of a partition before it is excused"),
     Setting("skew_s", 300, "s", 0, 86_400, "maximum lead of an event's time over its log time"),
     Setting("dedup_horizon_events", 4_000_000, "events", 1_000, 100_000_000, "offsets that deduplication looks back, over all partitions"),
-    Setting("evidence_events", 4, "events", 1, 64, "new regions: events of a window that must reach a time before it cuts a slot"),
+    Setting("evidence_events", 10, "events", 1, 64, "new regions: events of a window that must reach a time before it cuts a slot"),
     Setting("evidence_window_events", 16, "events", 1, 256, "new regions: last accepted events of a partition in a window"),
     Setting("hold_s", 259_200, "s", 3_600, 31_536_000, "new regions: lead over the first open slot up to which every ride is counted"),
     Setting("batch_events", 5_000, "events", 1, 100_000, "events in one batch of a partition"),

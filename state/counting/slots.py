@@ -136,11 +136,15 @@ class Agreement:
         return hold_limit(uncut, self.rules.hold_slots(self.slot_us)) if self.rules.hold_s else None
 
     def reached(self, lanes: Collection[_Lane]) -> int:
-        """The k-th largest of the last W events, the same number from each partition; at least what one has reached alone."""
+        """The k-th largest of the last W events, the same number from each partition; at least what one has reached alone.
+
+        Of more than W partitions each gives one event, so that there are more than W: then the same share must agree.
+        """
         alone = max(lane.largest_us for lane in lanes)
         most = -(-self.rules.window_events // len(lanes))
+        needed = max(self.rules.events, -(-self.rules.events * len(lanes) // self.rules.window_events))
         times = sorted((us for lane in lanes for us in lane.recent_us[-most:].tolist() if us > alone), reverse=True)
-        return times[self.rules.events - 1] if len(times) >= self.rules.events else alone
+        return times[needed - 1] if len(times) >= needed else alone
 
     def last(self, lanes: Collection[_Lane]) -> int:
         """Through which time a bounded run closes at its end, -1 for none.

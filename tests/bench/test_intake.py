@@ -101,7 +101,7 @@ def intake(bootstrap: str, topic: str, rejects: FileRejects) -> float:
         start_slot=START,
         rides=0,
         counts_blob=b"",
-        evidence_events=4,
+        evidence_events=10,
         evidence_window_events=16,
         hold_s=259_200,
     )

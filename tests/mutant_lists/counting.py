@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant("rides too far ahead hold up a resume", OPEN, "(limit is None or slot < limit[piece])", "True", (EVIDENCED,)),
     Mutant("a ride too far ahead counts after a resume", INTAKE, "masked |= (offset < until) & (slot >= limit)", "pass", (EVIDENCED,)),
     Mutant("the earlier limit forgotten by a resume", EVIDENCE, "(cut_of(start - 1), start + hold_slots)", "(None, 0)", (EVIDENCED,)),
-    Mutant("partitions agree on fewer events", OPEN, "times[self.rules.events - 1]", "times[0]", (EVIDENCED,)),
+    Mutant("partitions agree on fewer events", OPEN, "times[needed - 1]", "times[0]", (EVIDENCED,)),
     Mutant("a stray at the end closes slots", OPEN, " <= END_REACH_US", "", (EVIDENCED,)),
     Mutant(
         "a bounded run closes only what is evidenced",

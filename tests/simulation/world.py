@@ -29,7 +29,7 @@ START_SLOT = START_US // SLOT_US
 HISTORY_DAYS = 8  # the profile looks one week back first
 DEDUP_TOTAL_EVENTS = 1_000  # the minimum that settings allow
 SKEW_S = 300
-EVIDENCE = EvidenceRules(4, 16, 259_200)  # the defaults of the settings
+EVIDENCE = EvidenceRules(10, 16, 259_200)  # the defaults of the settings
 
 DEFINITION = {
     "id": "small",

@@ -105,7 +105,7 @@ def test_a_second_time_changes_nothing(stores: Stores, rides: FileRides) -> None
 def test_a_region_keeps_its_rules_of_evidence(stores: Stores, rides: FileRides) -> None:
     """The rules of evidence come from the settings at the first time, whatever the settings later."""
     first, _ = bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
-    assert (4, 16, 259_200) == (first.evidence_events, first.evidence_window_events, first.hold_s)
+    assert (10, 16, 259_200) == (first.evidence_events, first.evidence_window_events, first.hold_s)
     stores.settings = dataclasses.replace(stores.settings, evidence_events=12, evidence_window_events=24)
     assert (first, False) == bootstrap_region(stores, WORLD.region, rides, NEXT_DAY)
     stores.close()

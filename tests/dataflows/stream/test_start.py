@@ -124,18 +124,18 @@ def test_rules_are_the_recorded_ones(settled: Settled) -> None:
 
 
 def test_one_pump_serves_old_and_new_rules_of_evidence(settled: Settled) -> None:
-    """Regions that cut by one event and by four are read together: the rules of evidence are each region's own."""
+    """Regions that cut by one event and by several are read together: the rules of evidence are each region's own."""
     stores, source = settled.place.open(), open_rides(settled.place.rides)
     rejects = FileRejects(settled.place.home.parent / "rejects_of_rules.sqlite")
     plan = plan_resume(stores.ledger, "small", source.partitions())
-    assert (4, 16, 259_200) == tuple(getattr(plan.bootstrapped, name) for name in ("evidence_events", "evidence_window_events", "hold_s"))
+    assert (10, 16, 259_200) == tuple(getattr(plan.bootstrapped, name) for name in ("evidence_events", "evidence_window_events", "hold_s"))
     old = dataclasses.replace(
         plan, bootstrapped=dataclasses.replace(plan.bootstrapped, evidence_events=1, evidence_window_events=1, hold_s=0)
     )
     [pump] = open_pumps(stores, source, [plan, old], (0,), rejects, bounded=True)
-    four, one = pump.step()
-    assert four.largest_us[-1] <= one.largest_us[-1]
-    assert (15, 0) == (len(four.recent_us), len(one.recent_us))
+    several, one = pump.step()
+    assert several.largest_us[-1] <= one.largest_us[-1]
+    assert (15, 0) == (len(several.recent_us), len(one.recent_us))
     pump.close()
     rejects.close()
     stores.close()

@@ -288,7 +288,7 @@ def test_trace_leads_from_the_number_to_the_rides(at_small: Small, call: Call) -
     assert [started.environment.hex()] == [row["digest"] for row in said["environment"]]
     assert said["entry"]["checkpoint"]["size"] > said["entry"]["index"]
     assert (LATENESS_S, 300) == (said["rules"]["issue_lateness_s"], said["rules"]["skew_s"])
-    assert (4, 16, 259_200) == tuple(said["rules"][name] for name in ("evidence_events", "evidence_window_events", "hold_s"))
+    assert (10, 16, 259_200) == tuple(said["rules"][name] for name in ("evidence_events", "evidence_window_events", "hold_s"))
 
 
 def test_trace_is_a_tree_for_a_person(at_small: Small, call: Call) -> None:

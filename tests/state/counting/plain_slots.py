@@ -145,7 +145,8 @@ def reached_together(rows: Mapping[int, list[tuple[Event, int]]], rules: Evidenc
     share = min(math.ceil(rules.window_events / len(rows)), rules.window_events - 1)
     newest = sorted((event.at_us for accepted in rows.values() for event, _ in accepted[len(accepted) - min(share, len(accepted)) :]))
     together = [at for at in newest if at > alone]
-    return together[-rules.events] if len(together) >= rules.events else alone
+    needed = max(rules.events, math.ceil(rules.events * len(rows) / rules.window_events))
+    return together[-needed] if len(together) >= needed else alone
 
 
 def _ahead(rows: list[tuple[Event, int]], rules: EvidenceRules) -> list[Event]:

@@ -269,6 +269,20 @@ def test_idle_partitions_agree_together() -> None:
         assert expected == slots.closable_until
 
 
+@pytest.mark.parametrize(("past", "closes"), [(9, False), (10, True)])
+def test_of_many_partitions_the_same_share_must_agree(past: int, closes: bool) -> None:
+    """Where there are more partitions than a window has events, a quarter of 40 idle ones must be past a slot, not four of them."""
+    fresh = {p: ResumePoint(0, 0, START - 1, -1, START) for p in range(40)}
+    slots = OpenSlots("r", 1, START, fresh, agreement(FOUR))
+    intakes = [PartitionIntake(p, (REGION,), IntakeRules(), (fresh[p],), 0, (FOUR,)) for p in range(40)]
+    for p, intake in enumerate(intakes):
+        at = (START + (p < past)) * SLOT_US + 20_000_000
+        slots.absorb(intake.absorb(batch_of(p, [Event(0, p + 1, at, PLACES[0])]), [], 1)[0][0])
+    for p, intake in enumerate(intakes):
+        slots.absorb(intake.absorb(batch_of(p, []), [], 1, Standing.IDLE)[0][0])
+    assert START + closes == slots.closable_until
+
+
 def test_a_sparse_end_closes_through_its_last_ride() -> None:
     """A bounded run with fewer events than the evidence takes closes through them, if they are within an hour."""
     assert [START + slot for slot in range(4)] == [slot.slot for slot in closed_by([steady(3, step_us=SLOT_US + SLOT_US // 2)])]
