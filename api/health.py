@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import CachePolicy, answer
-from api.context import ApiContext
+from api.context import Age, ApiContext
 from api.problems import Problem
 from api.resource import FLAG, INTEGER, NUMBER, TEXT, Operation, always, array_of, if_watched, maybe, one_of, record_of
 from ledger.views.freshness import Freshness
@@ -42,10 +42,14 @@ def get_ready(context: ApiContext, request: Request) -> Response:
     places = [place for name in context.regions for place in _places(context, name)]
     limit = context.settings.unready_after_slots
     without = sorted({str(place["region"]) for place in places if place["index"] is None})
-    old = sorted(name for name in context.regions if name not in without and _slots(context, name) > limit)
-    if without or old or not places:
+    ages = {name: age for name in context.regions if name not in without and (age := _age(context, name)) and age.slots > limit}
+    replaying = [name for name, age in ages.items() if age.freshness is Freshness.REPLAYING]
+    old = sorted(name for name in ages if name not in replaying)
+    if without or ages or not places:
         reasons = [f"no forecast yet of {', '.join(without)}"] if without else []
-        reasons += [f"no slot closed for more than {limit:g} slot lengths in {', '.join(old)}"] if old else []
+        if old:
+            reasons.append(f"no slot closed for more than {limit:g} slot lengths in {', '.join(old)}")
+        reasons += [f"region {name} replays older rides: its newest slot ended {_how_long(ages[name])} ago" for name in replaying]
         reasons += [f"region {name} is {line}" for name in context.regions if (line := context.standing(name).line())]
         detail = "; ".join(reasons) or "no region is configured"
         raise Problem(503, "not-ready", detail, headers={"retry-after": "5"}, forecasts=places)
@@ -73,10 +77,15 @@ def _places(context: ApiContext, name: str) -> list[dict[str, object]]:
     return out
 
 
-def _slots(context: ApiContext, name: str) -> float:
+def _age(context: ApiContext, name: str) -> Age | None:
     view = context.view(name)
-    age = context.age(view) if view is not None else None
-    return age.slots if age is not None else 0.0
+    return context.age(view) if view is not None else None
+
+
+def _how_long(age: Age) -> str:
+    """An age in words, in whole days or minutes."""
+    days, minutes = age.age_s // 86_400, age.age_s // 60
+    return f"{days:,} days" if days > 1 else f"{minutes:,} minutes"
 
 
 CHECK = record_of(name=TEXT, ok=FLAG, ms=maybe(NUMBER), age_s=maybe(NUMBER))

@@ -4,7 +4,8 @@
 
 Keys are C2SP signed-note verifier keys from a source that you trust: the operator's, then those of witnesses, all
 of whom must have cosigned. Needs Python 3.11 and the package `cryptography`, no database and no network. The proof is a
-C2SP tlog-proof; its extra line is Avro, as are the chunk and the entry within it. Prints what was proved, or which check failed.
+C2SP tlog-proof; its extra line is Avro, as are the chunk and the entry within it. Prints what was proved,
+or which check failed (exit status 1); status 2: the arguments are wrong.
 """
 
 import base64
@@ -67,11 +68,17 @@ def plain(text: str) -> bytes:
     return data
 
 
-def verify(key: str, body: str, lines: list[str]) -> int | None:
-    """Check a key's signature of a note; returns the time of a witness's cosignature (C2SP signed-note, tlog-cosignature)."""
+def parse_key(key: str) -> tuple[str, str, bytes, bytes]:
+    """Name, id, kind and public key; raises ValueError if the text is not one verifier key."""
     name, key_id, encoded = key.split("+", 2)
     kind, public = plain(encoded)[:1], plain(encoded)[1:]
-    require(hashlib.sha256(name.encode() + b"\n" + kind + public).hexdigest()[:8] == key_id and kind in b"\1\4", f"{key} is not a key")
+    require(hashlib.sha256(name.encode() + b"\n" + kind + public).hexdigest()[:8] == key_id and kind in b"\1\4", "its id does not match")
+    return name, key_id, kind, public
+
+
+def verify(key: str, body: str, lines: list[str]) -> int | None:
+    """Check a key's signature of a note; returns the time of a witness's cosignature (C2SP signed-note, tlog-cosignature)."""
+    name, key_id, kind, public = parse_key(key)
     mine = [data for data in (plain(line.split(" ")[2]) for line in lines if line.split(" ")[1] == name) if data[:4].hex() == key_id]
     require(len(mine) == 1, f"expected one signature of {name}, got {len(mine)}")
     signature, time_s = mine[0][4:], None
@@ -168,6 +175,12 @@ def check(text: str, log_key: str, *witness_keys: str) -> dict[str, object]:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
+    for argument in sys.argv[2:]:
+        try:
+            parse_key(argument)
+        except ValueError as failure:
+            print(f"expected one verifier key, name+id+key, got {argument!r}: {failure}", file=sys.stderr)
+            raise SystemExit(2) from failure
     try:
         for name, value in check(Path(sys.argv[1]).read_text("utf-8"), *sys.argv[2:]).items():
             print(f"{name:<16} {value}")

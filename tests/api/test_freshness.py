@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from starlette.requests import Request
 
 from api.context import ApiContext
+from api.health import get_ready
+from api.problems import Problem
 from api.watcher import Watcher
 from ledger.views.freshness import ClosePace, Freshness, freshness
 from schemas.regions import load_region
@@ -78,6 +81,11 @@ def test_a_replay_is_not_live(growing_town: Town) -> None:
         now[0] += 1.0
         assert watcher.round()
     assert "replaying" == state()
+    with pytest.raises(Problem) as failed:
+        get_ready(context, Request({"type": "http", "method": "GET", "path": "/v1/ready", "headers": []}))
+    age = context.age(view)
+    assert age is not None
+    assert f"region nyc replays older rides: its newest slot ended {age.age_s // 86_400} days ago" == failed.value.detail
     now[0] += 120
     assert "stale" == state()
 

@@ -103,12 +103,13 @@ def test_the_page_requires_every_witness() -> None:
 
 
 def test_the_page_runs() -> None:
-    """As a program it prints the proved number and exits with 0, or the reason and exits with 1."""
+    """As a program it prints the proved number and exits with 0, or the reason and exits with 1, or with 2 if a key is none."""
     log, *witnesses = (FOLDER / "keys.txt").read_text("utf-8").split()
     for keys, status, word in (
         ([log, *witnesses], 0, "48605"),
-        ([witnesses[0]], 1, "is not the key of a log"),
-        ([log[:-1] + "A"], 1, "NOT PROVED"),
+        ([witnesses[0]], 1, f"NOT PROVED: {witnesses[0]} is not the key of a log"),
+        ([log[:-1] + "A"], 2, "expected one verifier key"),
+        ([f"{log}\nas cosigner: {witnesses[0]}"], 2, "expected one verifier key"),
     ):
         words = [sys.executable, "-I", str(PAGE), str(FOLDER / "forecast.tlog-proof"), *keys]
         run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)

@@ -27,13 +27,13 @@ def new(home: str | None) -> None:
 
 @command.command()
 @options.home
-def show(home: str | None) -> None:
-    """Print the public key, for everyone who checks proofs and checkpoints, and the same key as a cosigner.
+@click.option("--cosigner", is_flag=True, help="Print the same key in the form that cosigns other logs.")
+def show(home: str | None, cosigner: bool) -> None:
+    """Print the public key alone, for everyone who checks proofs and checkpoints.
 
-    Example: ridecast ledger key show --home home
+    Example: ridecast ledger check-proof FILE --key "$(ridecast ledger key show --home home)"
     """
     from dataflows.stream.signing import verifier_of
 
     verifier = verifier_of(options.settings_of(home=home))
-    click.echo(verifier.text())
-    click.echo(f"as cosigner: {verifier.cosigner().text()}")
+    click.echo((verifier.cosigner() if cosigner else verifier).text())

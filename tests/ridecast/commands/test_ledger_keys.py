@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_new_key_is_shown_and_never_overwritten(tmp_path: Path) -> None:
-    """`key new` prints the public half only; a second call leaves the file as it is; `key show` prints it as log and cosigner."""
+    """`key new` prints the public half only; a second call leaves the file as it is; `key show` prints nothing but the key."""
     settings = Settings.from_env({}, {"home": tmp_path})
     made = call("key", "new", "--home", tmp_path)
     kept = key_path(settings).read_bytes()
@@ -41,8 +41,8 @@ def test_a_new_key_is_shown_and_never_overwritten(tmp_path: Path) -> None:
     assert kept.decode().strip() not in made.output
     assert isinstance(call("key", "new", "--home", tmp_path).exception, UsageError)
     assert key_path(settings).read_bytes() == kept
-    shown = call("key", "show", "--home", tmp_path).output.splitlines()
-    assert shown == [verifier.text(), f"as cosigner: {verifier.cosigner().text()}"]
+    assert call("key", "show", "--home", tmp_path).output == f"{verifier.text()}\n"
+    assert call("key", "show", "--cosigner", "--home", tmp_path).output == f"{verifier.cosigner().text()}\n"
 
 
 def test_showing_without_a_key(tmp_path: Path) -> None:
