@@ -17,6 +17,7 @@ LATE = ("matplotlib.pyplot", "mlflow.tracking", "pandas", "redis", "river.linear
 
 def main(further: list[str]) -> None:
     """Import every module of ours, and those named."""
+    print("compiling what is imported; up to half a minute", flush=True)
     sys.dont_write_bytecode = False  # PYTHONDONTWRITEBYTECODE is meant for a checkout
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name in OURS:

@@ -33,7 +33,8 @@ def main(title: str, arguments: list[str]) -> int:
         sys.stdout.writelines(lines[-40:])
         print(f"{title}: pip failed, see above")
     else:
-        print(f"{title}: {state.packages} packages in {time.monotonic() - state.started:.0f} s", flush=True)
+        noun = "package" if state.packages == 1 else "packages"
+        print(f"{title}: {state.packages} {noun} in {time.monotonic() - state.started:.0f} s", flush=True)
     return status
 
 

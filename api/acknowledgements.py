@@ -45,7 +45,7 @@ OPERATIONS = (
     Operation(
         "/v1/acknowledgements",
         "acknowledge",
-        "Say what became of an entry, such as an alert; durable when this answers, in the log `alerts` soon after",
+        "Record how an entry, such as an alert, was handled; durable once the response is sent, in the log `alerts` soon after",
         post_acknowledgement,
         record_of(log=TEXT, index=INTEGER, outcome=TEXT, spooled=INTEGER),
         method="POST",

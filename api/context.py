@@ -109,7 +109,7 @@ class ApiContext:
     # --- what is in memory -----------------------------------------------------------------------
 
     def watch(self) -> None:
-        """From now on somebody calls `refresh` for every region again and again, and requests need not."""
+        """Mark that a background task refreshes every region, so requests need not."""
         self._watching = True
 
     def in_memory(self, request: Request) -> bool:

@@ -101,7 +101,7 @@ class Operation:
 
         def checked(request: Request) -> Response:
             if self.method != "GET" and context.settings.api_writes != "on":
-                raise Problem(403, "read-only", "nothing can be written here: the setting api_writes is off")
+                raise Problem(403, "read-only", "this API is read-only; set RIDECAST_API_WRITES=on to allow writes")
             require_accept(request, self.media_type)
             checks = self.documented and request.scope["query_string"]  # A page ignores what it does not know.
             for name, values in _given(request).items() if checks else ():

@@ -185,8 +185,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         if cause.errno == errno.EADDRINUSE:
             raise RidecastError(
-                f"api_port: expected a free port, got {port}, which is in use at {host}; "
-                "stop the program that uses it, or set another with --port or RIDECAST_API_PORT"
+                f"port {port} is already in use at {host}; stop the program that uses it, or set another with --port or RIDECAST_API_PORT"
             ) from cause
         raise ConfigError(
             f"api_host, api_port: expected an address of this machine, got {host}:{port}: {os.strerror(cause.errno or 0)}"

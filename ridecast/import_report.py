@@ -22,7 +22,8 @@ AHEAD_S = 86_400  # clocks and zones differ by less
 def report(trips: Trips, delivery: Delivery, kind: str, rejects: Path, outside: int) -> None:
     """Print the counts, with examples of what was rejected, and how each file was read."""
     first, last = (datetime.fromtimestamp(int(trips.occurred_at_us[row]) / 1e6, UTC) for row in (0, -1))
-    rows = [("rows read", trips.received), ("rides", len(trips)), ("  equal to an earlier row", trips.repeated)]
+    rows = [("rows read", trips.received), ("rides", len(trips))]
+    rows += [("  equal to an earlier row", trips.repeated)] if trips.repeated else []
     rows += [("  left out: id of an equal row", trips.duplicates)] if trips.duplicates else []
     rows += [("  outside the region", outside)] if outside else []
     rows += [(f"  rejected: {reason}", count) for reason, count in sorted(Counter(row.reason.value for row in trips.rejected).items())]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from ridecast.clean_output import clean_errors
+from ridecast.denied import denied
 from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
 from ridecast.logs import begin_logs
@@ -87,6 +88,7 @@ def run_command() -> None:
 def report_error(error: BaseException) -> int:
     """Print an error as one line on stderr; returns its exit code."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        click.echo("ridecast: stopped by Ctrl-C before the end", err=True)
         return 130
     if isinstance(error, click.ClickException):
         error.show()
@@ -103,7 +105,8 @@ def report_error(error: BaseException) -> int:
         return known.exit_code
     if isinstance(error, OSError) and error.strerror:
         # A full disk or a missing permission: the system's message and the file that it names.
-        click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}", err=True)
+        remedy = f"; {why}" if isinstance(error, PermissionError) and (why := denied(error.filename)) else ""
+        click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}{remedy}", err=True)
         return 1
     text = clean(" ".join(str(error).split()))[:300]
     click.echo(f"ridecast: unexpected {type(error).__name__}: {text}. {BUG}", err=True)

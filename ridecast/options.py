@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterable
 from datetime import date
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from schemas.errors import UsageError
 from schemas.regions import Region, ZoneAt, load_region, shipped_regions
-from schemas.settings import Settings
+from schemas.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from dataflows.connectors.kafka.cluster import Cluster
@@ -39,9 +40,31 @@ port: Decorator = click.option(
 )
 
 
-def settings_of(**given: object) -> Settings:
-    """Settings from the environment, overridden by the command line."""
-    return Settings.from_env(os.environ, given)
+def settings_of(*, warn: bool = True, **given: object) -> Settings:
+    """Settings from the environment, overridden by the command line.
+
+    Args:
+        warn: Print variables that set nothing; whoever does not want that reports `unknown_settings` in another way.
+    """
+    settings = Settings.from_env(os.environ, given)
+    for line in unknown_settings(settings) if warn else ():
+        click.echo(f"ridecast: warning: {line}", err=True)
+    return settings
+
+
+def unknown_settings(settings: Settings) -> list[str]:
+    """Warnings of variables that set nothing.
+
+    >>> unknown_settings(Settings.from_env({"RIDECAST_API_PROT": "9000"}))
+    ['RIDECAST_API_PROT is not a Ridecast setting (typo?); did you mean RIDECAST_API_PORT? `ridecast settings` lists all']
+    """
+    known = [setting.variable for setting in SETTINGS]
+    found: list[str] = []
+    for name in settings.unknown:
+        near = get_close_matches(name, known, 1, 0.8)
+        meant = f"did you mean {near[0]}? " if near else ""
+        found.append(f"{name} is not a Ridecast setting (typo?); {meant}`ridecast settings` lists all")
+    return found
 
 
 def rides_cluster(bootstrap: str) -> "Cluster":
@@ -51,13 +74,13 @@ def rides_cluster(bootstrap: str) -> "Cluster":
     return Cluster(bootstrap, settings_of().rides_client)
 
 
-def settings_of_home(**given: object) -> Settings:
+def settings_of_home(*, warn: bool = True, **given: object) -> Settings:
     """The same for a command that needs an existing home: a mistyped directory is an error, and never created.
 
     Raises:
         UsageError: the ledger is embedded, and there is none.
     """
-    settings = settings_of(**given)
+    settings = settings_of(warn=warn, **given)
     if not settings.database and not (settings.home / "ledger").is_dir():
         what = "holds no ledger" if settings.home.is_dir() else "is not a directory" if settings.home.exists() else "does not exist"
         raise UsageError(f"--home: expected a directory that `ridecast bootstrap` has filled, got {str(settings.home)!r}, which {what}")
@@ -113,7 +136,7 @@ def _zone_for(name: str) -> ZoneAt:
         from dataflows.connectors.trips.zones import zone_at as find
 
         zone = find(lat, lon)
-        click.echo(f"ridecast: {name}: no time zone given, using that of its place, {zone}", err=True)
+        click.echo(f"ridecast: {name}: no time zone given; using {zone}, from its location", err=True)
         return zone
 
     return zone_at

@@ -246,7 +246,9 @@ def load_region(name_or_path: str, zone_at: ZoneAt | None = None, *, recorded: b
         return region_from_json(text, where=f"region {name_or_path}")
     path = Path(name_or_path)
     if not path.is_file():
-        raise UsageError(f"--region: expected one of {', '.join(shipped_regions())} or a JSON file, got {name_or_path!r}")
+        known = ", ".join(shipped_regions())
+        what = "which is no file" if path.exists() else "and there is no such file"
+        raise UsageError(f"--region: expected one of {known} or a JSON or GeoJSON file, got {name_or_path!r}, {what}")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as cause:

@@ -136,7 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("log_format", "text", "", None, None, "form of progress, logs and errors of a run", r"text|json", "text or json"),
     Setting("hang_after_s", 60.0, "s", 1, 3_600, "silence after which a process of a run is killed and started again"),
-    Setting("wait_limit_s", 600.0, "s", 0, 604_800, "time that `run --until-end` waits for what is away; other runs wait for ever"),
+    Setting("wait_limit_s", 600.0, "s", 0, 604_800, "how long `run --until-end` waits for unavailable services; other runs never give up"),
 )
 
 

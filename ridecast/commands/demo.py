@@ -31,8 +31,8 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @click.option("--rides", "trips", metavar="TRIPS", help="Your own trips (Parquet or CSV) instead of a simulated city.")
 @click.option("--region", "region_name", metavar="NAME|FILE", help="Region. [default: tehran; with --rides the region of the trips]")
 @click.option("--timezone", metavar="ZONE", help="Time zone of your trips, if their region is not built in.")
-@click.option("--time-format", metavar="FORMAT", help="How your trips write times, as for `ridecast import`.  [default: found out]")
-@click.option("--day-first/--month-first", "day_first", default=None, help="Order of dates such as 4/5/2014.  [default: found out]")
+@click.option("--time-format", metavar="FORMAT", help="How your trips write times, as for `ridecast import`.  [default: detected]")
+@click.option("--day-first/--month-first", "day_first", default=None, help="Order of dates such as 4/5/2014.  [default: detected]")
 @click.option(
     "--home", metavar="DIR", help="Directory of all data; run again to resume. [default: demo; with --rides demo-<name of the file>]"
 )
@@ -86,7 +86,7 @@ def command(
 
     console = Console(stderr=True)
     home = home or home_of(trips)
-    settings = options.settings_of(home=home, api_port=api_port, rides=str(Path(home) / "rides"))
+    settings = options.settings_of(warn=False, home=home, api_port=api_port, rides=str(Path(home) / "rides"))
     folder = settings.home
     if not until_end:
         bind(settings.api_host, settings.api_port).close()  # a used port is reported now, not after training
@@ -174,7 +174,7 @@ def _region_of_trips(path: Path, timezone: str | None, rules: "TimeRules | None"
     zone = timezone
     if zone is None:
         zone = zone_at(float(np.median(rides.lat)), float(np.median(rides.lon)))
-        click.echo(f"ridecast: {path}: no time zone given, using that of its places, {zone}; --timezone sets another", err=True)
+        click.echo(f"ridecast: {path}: no time zone given; using {zone}, from its location; --timezone sets another", err=True)
     return Region(RegionId("mine"), zone, corners, measures=("pickups",))
 
 

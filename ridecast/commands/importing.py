@@ -45,10 +45,10 @@ MAX_REJECTED = 0.1  # a few bad rows are usual; more means that the file was mis
 @click.option(
     "--time-format",
     metavar="FORMAT",
-    help="How times are written: iso, epoch-s, epoch-ms, epoch-us, epoch-ns, or a pattern such as '%d.%m.%Y %H:%M'.  [default: found out]",
+    help="How times are written: iso, epoch-s, epoch-ms, epoch-us, epoch-ns, or a pattern such as '%d.%m.%Y %H:%M'.  [default: detected]",
 )
-@click.option("--day-first/--month-first", "day_first", default=None, help="Order of dates such as 4/5/2014.  [default: found out]")
-@click.option("--delimiter", metavar="CHAR", help="Between the fields of a CSV file; `tab` for a tab.  [default: found out]")
+@click.option("--day-first/--month-first", "day_first", default=None, help="Order of dates such as 4/5/2014.  [default: detected]")
+@click.option("--delimiter", metavar="CHAR", help="Between the fields of a CSV file; `tab` for a tab.  [default: detected]")
 @click.option("--encoding", metavar="NAME", help="Of a CSV file, such as latin-1.  [default: UTF-8, or as its first bytes say]")
 @click.option("--no-quotes", is_flag=True, help="A double quote in a CSV file is a character like any other.")
 @click.option(

@@ -104,7 +104,7 @@ def show(
 def replace_key(home: str | None) -> None:
     """Encrypt with a new key from the next run on; the old key stays beside it until you delete it.
 
-    Rejected events are kept for seven days: after that the old key opens nothing any more. A run that is going on uses the
+    Rejected events are kept for seven days: after that the old key is no longer needed. A run that is going on uses the
     old key until it ends.
 
     Example: ridecast rejects replace-key --home home

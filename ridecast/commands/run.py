@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 @options.rides
 @options.regions
 @options.home
-@click.option("--until-end", is_flag=True, help="Process the available rides at full speed, close all slots that they complete, exit 0.")
+@click.option(
+    "--until-end", is_flag=True, help="Process the available rides at full speed, close all slots that they complete, exit. No API."
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Forecaster processes (a Bytewax cluster).")
-@click.option("--accept-source", is_flag=True, help="Go on with another ride log than that of the last run, from its lowest offsets.")
+@click.option("--accept-source", is_flag=True, help="Continue with a different ride log from the last run, from its lowest offsets.")
 @options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 def command(
@@ -53,7 +55,7 @@ def command(
       ridecast run --rides rides --region nyc --region tehran --home home
       ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
     """
-    settings = options.settings_of_home(home=home, rides=rides, api_port=api_port)
+    settings = options.settings_of_home(warn=False, home=home, rides=rides, api_port=api_port)
     companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
@@ -128,7 +130,7 @@ def run_regions(
         plans = plan_regions(stores, pinned, chosen)
         check_rules([plan.bootstrapped for plan in plans])
         recorded: dict[str, Region] = {plan.region.id: plan.region for plan in plans}
-        warnings = unknown_settings(settings) + changed_definitions(asked, recorded)
+        warnings = options.unknown_settings(settings) + changed_definitions(asked, recorded)
         warnings += [sentence(record) for plan in plans for record in plan.recorded]
         now = pinned.identity()
         for name in chosen:
@@ -231,11 +233,6 @@ def added_beside(chosen: Iterable[str], settings: Settings, ledger: "Ledger") ->
 
     ready = set(bootstrapped_in(ledger)) - set(chosen)
     return [name for name in added_in(settings.home) if name in ready]
-
-
-def unknown_settings(settings: Settings) -> list[str]:
-    """Warnings of variables that set nothing."""
-    return [f"{name} is not a Ridecast setting (typo?); see `ridecast settings`" for name in settings.unknown]
 
 
 def changed_definitions(asked: Iterable[Region], recorded: Mapping[str, Region]) -> list[str]:

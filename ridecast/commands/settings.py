@@ -7,7 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ridecast.options import unknown_settings
 from schemas.settings import Settings
+
+UNATTENDED_COLUMNS = 200  # without a terminal: a file or a pipe has no width of its own
 
 
 @click.command("settings")
@@ -55,6 +58,8 @@ def command(as_json: bool) -> None:
     for whose, properties in (("Kafka client", settings.kafka_client), ("Kafka client of the rides", settings.rides_client)):
         for given in properties if whose == "Kafka client" or properties != settings.kafka_client else ():
             table.add_row(given.name, given.shown, given.source, f"property of the {whose}", style="bold")
-    Console(highlight=False, markup=False).print(table)
-    for name in settings.unknown:
-        click.echo(f"{name} is not a Ridecast setting (typo?)", err=True)
+    console = Console(highlight=False, markup=False)
+    console.width = console.width if console.is_terminal else max(console.width, UNATTENDED_COLUMNS)
+    console.print(table)
+    for line in unknown_settings(settings):
+        click.echo(line, err=True)

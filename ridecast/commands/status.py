@@ -36,7 +36,7 @@ def command(home: str | None) -> None:
         logs = sorted(ledger.logs())
         in_force = ControlView(ledger).latest()
         regions = Table(
-            "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home {settings.home}"
+            "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home: {settings.home}"
         )
         definitions = []
         for name in regions_of(ledger):

@@ -136,9 +136,9 @@ def _guess_text(value: bytes) -> str:
 def _guess_scale(at_us: int) -> str:
     for factor, unit in SCALES:
         if _plausible(at_us * factor):
-            return f"stamps look like {unit}: {time_of(at_us * factor)} if multiplied by {factor:,}"
+            return f"timestamps look like {unit}: {time_of(at_us * factor)} if multiplied by {factor:,}"
     if _plausible(at_us // 1_000):
-        return f"stamps look like nanoseconds: {time_of(at_us // 1_000)} if divided by 1,000"
+        return f"timestamps look like nanoseconds: {time_of(at_us // 1_000)} if divided by 1,000"
     return "the time is missing: 0 is 1970" if at_us == 0 else ""
 
 

@@ -32,7 +32,7 @@ def test_a_port_in_use_is_named() -> None:
     """The message says which port, and how to choose another."""
     with bind("127.0.0.1", 0) as held:
         port = held.getsockname()[1]
-        with pytest.raises(RidecastError, match=rf"expected a free port, got {port}.*RIDECAST_API_PORT"):
+        with pytest.raises(RidecastError, match=rf"port {port} is already in use.*RIDECAST_API_PORT"):
             bind("127.0.0.1", port)
 
 

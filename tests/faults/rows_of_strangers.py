@@ -28,7 +28,7 @@ ROWS = (
         for what, name, told in (
             ("are JSON", "json", "360 rejected (360 undecodable); for example partition 0, offset 179"),
             ("have the frame of a schema registry", "framed", "looks like Confluent framing (magic 0, schema id 7)"),
-            ("have times in seconds", "seconds", "stamps look like seconds"),
+            ("have times in seconds", "seconds", "timestamps look like seconds"),
             ("have a misspelt region", "misspelt", "360 of 360 events are of other regions and not counted"),
         )
     ),

@@ -42,7 +42,11 @@ def at_small(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
             2,
             "--rides: expected a directory or kafka://HOST:PORT/TOPIC, got nothing; pass it or set RIDECAST_RIDES",
         ),
-        ((*RUN, "--region", "atlantis"), 2, "--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"),
+        (
+            (*RUN, "--region", "atlantis"),
+            2,
+            "--region: expected one of nyc, tehran or a JSON or GeoJSON file, got 'atlantis', and there is no such file",
+        ),
         (
             (*RUN, "--region", "nyc"),
             1,
@@ -84,9 +88,10 @@ def test_what_is_missing_or_mistyped_is_said(at_small: Small, call: Call, words:
         ((*RUN, "--port", "http"), "Invalid value for '--port': 'http' is not a valid integer range."),
         ((*RUN, "--port", "70000"), "Invalid value for '--port': 70000 is not in the range 0<=x<=65535."),
         ((*RUN, "--processes", "0"), "Invalid value for '--processes': 0 is not in the range 1<=x<=64."),
-        (("run",), "Missing option '--region'."),
-        (("sail",), "No such command 'sail'."),
-        (("ledger", "sail"), "No such command 'sail'."),
+        (("bootstrap", "--until", "2025-03-22"), "Missing option '--region'."),
+        (("compute",), "No such command 'compute'."),
+        (("trian",), "No such command 'trian'; did you mean 'train'?"),
+        (("ledger", "sail"), "No such command 'sail'; did you mean 'tail'?"),
         (("demo", "--days", "3"), "Invalid value for '--days': 3 is not in the range 4<=x<=365."),
     ],
 )
@@ -194,7 +199,7 @@ def test_a_port_in_use_is_said_before_anything_starts(at_small: Small, call: Cal
         done = call(*command, "--port", port)
     assert (1, "") == (done.status, done.out)
     assert done.err == (
-        f"ridecast: api_port: expected a free port, got {port}, which is in use at 127.0.0.1; "
+        f"ridecast: port {port} is already in use at 127.0.0.1; "
         "stop the program that uses it, or set another with --port or RIDECAST_API_PORT\n"
     )
     assert not (at_small.folder / "new").exists()

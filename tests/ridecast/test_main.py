@@ -29,8 +29,8 @@ def wrapped(inner: BaseException, *, explicit: bool) -> BaseException:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (KeyboardInterrupt(), 130, ""),
-        (click.exceptions.Abort(), 130, ""),
+        (KeyboardInterrupt(), 130, "ridecast: stopped by Ctrl-C before the end\n"),
+        (click.exceptions.Abort(), 130, "ridecast: stopped by Ctrl-C before the end\n"),
         (click.UsageError("expected this, got that"), 2, "Error: expected this, got that\n"),
         (click.FileError("x", "no such file"), 1, "Error: Could not open file 'x': no such file\n"),
         (RidecastError("one"), 1, "ridecast: one\n"),

@@ -58,7 +58,7 @@ def test_a_region_by_name_or_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(options.region_of("nyc").to_json(), "utf-8")
     assert options.region_of("nyc") == options.region_of(str(path))
-    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"):
+    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON or GeoJSON file, got 'atlantis'"):
         options.region_of("atlantis")
 
 

@@ -153,9 +153,12 @@ def test_a_file_describes_a_region(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     """No such name or file, a folder, and bytes that are no text are one line that names them."""
     missing = str(tmp_path / "none.json")
-    with pytest.raises(UsageError, match=re.escape(f"--region: expected one of nyc, tehran or a JSON file, got {missing!r}")):
+    with pytest.raises(
+        UsageError,
+        match=re.escape(f"or a JSON or GeoJSON file, got {missing!r}, and there is no such file"),
+    ):
         load_region(missing)
-    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON file"):
+    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON or GeoJSON file"):
         load_region(str(tmp_path))
     (tmp_path / "latin.json").write_bytes(json.dumps(GIVEN | {"id": "x"}).encode() + b" \xe9")
     with pytest.raises(UsageError, match=r"latin.json: expected JSON in UTF-8"):

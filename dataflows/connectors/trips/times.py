@@ -275,8 +275,7 @@ def _order(column: TimeColumn, found: DateOrder, others: frozenset[Order]) -> Or
         text = str(column.column[found.example].as_py()).strip()
         fitting = ", ".join(sorted(found.orders))
         raise UsageError(
-            f"{column.where}: expected dates whose day and month can be told apart, got {text!r} ({column.place(found.example)}); "
-            f"like every date of the column it fits {fitting}",
+            f"{column.where}: {text!r} ({column.place(found.example)}) is ambiguous: every date of the column fits {fitting}",
             remedy=_ORDERS,
         )
     if len(found.examples) > 1:

@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show one entry in full, or what a region knew at a time."),
     "diff": ("diff", "Compare two ledgers, or two sizes of a log."),
     "trace": ("trace", "Show the lineage of one served number."),
-    "prove": ("prove", "Write a file that proves one served number to anyone who has our key."),
+    "prove": ("prove", "Write a file that proves one served number to anyone who has the operator's public key."),
     "check-proof": ("check_proof", "Check such a file, without a database or a network."),
     "verify": ("verify", "Recompute everything from the stored bytes; report what is wrong and where."),
     "replay": ("replay", "Recompute past slots from their rides, and compare."),

@@ -11,7 +11,13 @@ from schemas.errors import UsageError
 
 @click.command()
 @options.home
-@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="The archive folder; see below.")
+@click.option(
+    "--to",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The archive folder, the same as in RIDECAST_ARCHIVE.",
+)
 @click.option("--until", required=True, metavar="DATE", help="Entries before this local day, YYYY-MM-DD.")
 @click.option("--region", "region", metavar="ID", help="Which region. [default: the only one in this home]")
 def command(home: str | None, folder: Path, until: str, region: str | None) -> None:

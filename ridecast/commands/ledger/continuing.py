@@ -8,7 +8,7 @@ from ridecast import options
 @click.command()
 @options.home
 @click.option("--log", "log_name", required=True, metavar="NAME", help="A log: region/<id>, control or runs.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why the loss is accepted; it is recorded for ever.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why the loss is accepted; it is recorded permanently.")
 def command(home: str | None, log_name: str, reason: str) -> None:
     """Record that a loss is accepted, and continue under a new origin. First stop everything that writes the log.
 

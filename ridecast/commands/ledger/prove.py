@@ -1,4 +1,4 @@
-"""`ridecast ledger prove`: writes a file that proves one served number to anyone who has our key."""
+"""`ridecast ledger prove`: writes a file that proves one served number to anyone who has the operator's public key."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ridecast import options
 @click.option("--measure", metavar="NAME", help="What was forecast. [default: the region's first]")
 @click.option("--out", metavar="FILE", help="Output file; - for standard output. [default: a name made from the arguments]")
 def command(home: str | None, name: str, cell: str, target: str, horizon_min: int, measure: str | None, out: str | None) -> None:
-    """Write the proof of one forecast: one file that can be checked without a database and without us.
+    """Write the proof of one forecast: one file that can be checked without a database and without the operator.
 
     It holds the number, its chunk, the entry that issued it, and the signed checkpoint of the log, each with the path
     to the next (C2SP tlog-proof). Anyone who has our public key can check it with `ridecast ledger check-proof` or

@@ -42,7 +42,7 @@ class Share(click.ParamType[float]):
 @click.option("--from", "from_text", metavar="TIME", help="First slot: a date, or the slot's start, in local time unless it has a zone.")
 @click.option("--to", "to_text", metavar="TIME", help="End (exclusive), in the same form. [default: after the last closed slot]")
 @click.option("--sample", "share", type=Share(), default="100%", show_default=True, help="Share of slots whose forecasts are compared.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample; an auditor chooses another.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample; auditors should choose their own.")
 @click.option("--json", "as_json", is_flag=True, help="Print every slot, and the summary, as JSON.")
 @click.pass_context
 def command(

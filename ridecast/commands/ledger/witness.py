@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 @click.option("--name", required=True, metavar="NAME", help="Name of this witness, such as witness.example.com/one.")
 @click.option("--log-key", "log_keys", required=True, multiple=True, metavar="VKEY", help="Public key of an operator to watch; repeatable.")
 @click.option(
-    "--state", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of its state and its key; never lose it."
+    "--state", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of its state and its key; back it up."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=8100, show_default=True, type=click.IntRange(0, 65_535), help="Port to listen at; 0 for any free one.")

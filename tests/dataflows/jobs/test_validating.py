@@ -116,7 +116,7 @@ def test_each_bad_event_is_named() -> None:
     found, complaints = judged(list(candidates_of("\n".join(lines).encode(), "here")))
     assert [("line 2", Reason.TIME_OUT_OF_BOUNDS), ("line 3", Reason.OUTSIDE_REGION)] == [(c.place, c.reason) for c in complaints[:2]]
     assert [("line 4", Reason.UNDECODABLE), ("line 5", Reason.UNDECODABLE)] == [(c.place, c.reason) for c in complaints[2:]]
-    assert complaints[0].guess.startswith("stamps look like seconds: 2014-04-01 12:00:00 UTC")
+    assert complaints[0].guess.startswith("timestamps look like seconds: 2014-04-01 12:00:00 UTC")
     assert complaints[1].guess.startswith("coordinates look swapped")
     assert complaints[3].detail.startswith("expected one event as JSON or hexadecimal digits")
     assert summary_of(found, [NYC]) == [

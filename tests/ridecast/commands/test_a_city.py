@@ -20,7 +20,7 @@ def page() -> tuple[str, list[list[str]]]:
     """The definition and the commands of the section about a city."""
     text = (ROOT / "docs/adding.md").read_text("utf-8")
     section = text[text.index("**A city.**") : text.index("**A measure.**")]
-    blocks = dict(BLOCK.findall(section))
+    blocks = dict(reversed(BLOCK.findall(section)))  # the first of each language
     return blocks["json"], [shlex.split(line)[1:] for line in blocks["sh"].splitlines()]
 
 
@@ -48,7 +48,7 @@ def test_a_city_ends_in_forecasts(tmp_path: Path, call: Call, monkeypatch: pytes
         assert (words, 0) == (words, done.status), done.err
         said.append(done.out + done.err)
     assert "as events of kind `requested`" in said[0]
-    assert "city.json: no time zone given, using that of its place, Europe/Paris" in said[0]
+    assert "city.json: no time zone given; using Europe/Paris, from its location" in said[0]
     assert f"{24 * (DAYS - 1) * RIDES_PER_HOUR:,} rides" in said[1]
     assert 0 == call("ledger", "export", "--home", "home", "--parquet", "tables").status
     forecasts = pd.read_parquet("tables/forecasts.parquet")

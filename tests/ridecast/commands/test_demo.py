@@ -93,7 +93,7 @@ def test_the_zone_of_somebodys_trips_comes_from_their_place(tmp_path: Path, caps
     trips.write_text("\n".join(["time,lat,lon", *rows]) + "\n", "utf-8")
     assert "Australia/Sydney" == load_region(demo._region(tmp_path, str(trips), None, None)).timezone
     assert (
-        f"ridecast: {trips}: no time zone given, using that of its places, Australia/Sydney; --timezone sets another\n"
+        f"ridecast: {trips}: no time zone given; using Australia/Sydney, from its location; --timezone sets another\n"
         == capsys.readouterr().err
     )
 

@@ -48,7 +48,7 @@ def test_bad_events_end_with_one(tmp_path: Path, call: Call) -> None:
     assert lines[0].startswith(
         "line 2: time_out_of_bounds: expected occurred_at from 2000 to 2100 in microseconds since 1970, got 1396353600"
     )
-    assert lines[0].endswith("; stamps look like seconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000,000")
+    assert lines[0].endswith("; timestamps look like seconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000,000")
     assert ["... and 1 more", "4 events: 1 valid, 3 rejected"] == lines[2:4]
 
 

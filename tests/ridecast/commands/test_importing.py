@@ -215,7 +215,7 @@ def test_region_from_a_file_or_unknown(tmp_path: Path, trips: Path) -> None:
     runner, words = CliRunner(), ["import", str(trips), "--out", str(tmp_path / "rides"), "--region"]
     result = runner.invoke(cli, [*words, str(city)], catch_exceptions=False, standalone_mode=False)
     assert "from 2014-04-01 00:00:00" in result.stdout
-    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON file, got 'atlantis'"):
+    with pytest.raises(UsageError, match="--region: expected one of nyc, tehran or a JSON or GeoJSON file, got 'atlantis'"):
         runner.invoke(cli, [*words, "atlantis"], catch_exceptions=False, standalone_mode=False)
 
 

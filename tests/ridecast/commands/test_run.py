@@ -13,7 +13,8 @@ import pytest
 
 from ledger.views.follow import Place as LogPlace
 from ledger.views.progress import ProgressWatch
-from ridecast.commands.run import changed_definitions, environment_of, unknown_settings
+from ridecast.commands.run import changed_definitions, environment_of
+from ridecast.options import unknown_settings
 from ridecast.progress_line import ProgressLine
 from schemas.regions import load_region
 from schemas.settings import Settings
@@ -79,7 +80,8 @@ def test_what_is_probably_not_meant_is_said() -> None:
     """A variable that sets nothing, and a region whose definition has changed, are said; a run goes on with what is recorded."""
     region = load_region("nyc")
     settings = Settings.from_env({"RIDECAST_HOEM": "x"})
-    assert ["RIDECAST_HOEM is not a Ridecast setting (typo?); see `ridecast settings`"] == unknown_settings(settings)
+    [said] = unknown_settings(settings)
+    assert "RIDECAST_HOEM is not a Ridecast setting (typo?); did you mean RIDECAST_HOME? `ridecast settings` lists all" == said
     changed = replace(region, issue_lateness_s=region.issue_lateness_s + 1)
     assert [] == changed_definitions([region], {"nyc": region})
     [said] = changed_definitions([changed], {"nyc": region})

@@ -68,7 +68,7 @@ def run(folder: Path, encode: Encode) -> Done:
     [
         (as_json, "360 rejected (360 undecodable); for example partition 0, offset 179: undecodable: first bytes 7b22657665, "),
         (framed_by_a_registry, "looks like Confluent framing (magic 0, schema id 7)"),
-        (in_seconds, "stamps look like seconds: 2014-04-01 09:58:00 UTC if multiplied by 1,000,000"),
+        (in_seconds, "timestamps look like seconds: 2014-04-01 09:58:00 UTC if multiplied by 1,000,000"),
         (misspelt, "360 of 360 events are of other regions and not counted (in a sample: 'nyk' "),
     ],
     ids=["json", "framed", "seconds", "misspelt"],

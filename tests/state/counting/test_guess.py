@@ -79,17 +79,17 @@ def test_bytes_that_are_no_event(value: bytes, expected: str) -> None:
         (
             Reason.TIME_OUT_OF_BOUNDS,
             {"occurred_at": NOON_US // 10**6},
-            "stamps look like seconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000,000",
+            "timestamps look like seconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000,000",
         ),
         (
             Reason.TIME_OUT_OF_BOUNDS,
             {"occurred_at": NOON_US // 1000},
-            "stamps look like milliseconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000",
+            "timestamps look like milliseconds: 2014-04-01 12:00:00 UTC if multiplied by 1,000",
         ),
         (
             Reason.TIME_OUT_OF_BOUNDS,
             {"occurred_at": NOON_US * 1000},
-            "stamps look like nanoseconds: 2014-04-01 12:00:00 UTC if divided by 1,000",
+            "timestamps look like nanoseconds: 2014-04-01 12:00:00 UTC if divided by 1,000",
         ),
         (Reason.TIME_OUT_OF_BOUNDS, {"occurred_at": 0}, "the time is missing: 0 is 1970"),
         (Reason.TIME_OUT_OF_BOUNDS, {"occurred_at": -(2**62)}, ""),
