@@ -48,6 +48,8 @@ def command(
     RIDECAST_REDIS the same code uses Kafka, PostgreSQL and Redis. Ctrl-C stops cleanly; the next
     run resumes where the ledger ends, with any number of processes.
 
+    Without --region all regions of the home run; `ridecast region add` adds one while it runs.
+
     \b
     Examples:
       ridecast run --rides rides --region nyc --home home

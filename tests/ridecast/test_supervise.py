@@ -30,8 +30,6 @@ words = sys.argv[5:]
 role, number = words[0], words[words.index("--process") + 1] if "--process" in words else ""
 name = role + number
 starts = len([line for line in open(folder + "/starts") if line.split()[0] == name])
-with open(folder + "/starts", "a") as log:
-    log.write(" ".join([name, str(os.getpid()), *sys.argv[1:]]) + "\\n")
 acts = json.load(open(folder + "/play.json")).get(name, ["stay"])
 act = acts[min(starts, len(acts) - 1)]
 def leave(*_):
@@ -39,6 +37,8 @@ def leave(*_):
         log.write(name + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if act == "deaf" else leave)
+with open(folder + "/starts", "a") as log:
+    log.write(" ".join([name, str(os.getpid()), *sys.argv[1:]]) + "\\n")
 def beat():
     os.write(int(os.environ["RIDECAST_HEARTBEAT"]), b".")
 beat()
@@ -162,7 +162,12 @@ def test_a_bounded_run_ends_when_its_forecasters_do(play: Play) -> None:
 def test_one_death_starts_all_forecasters_again(play: Play) -> None:
     """When one process of a cluster dies the others are stopped, and all start anew at other addresses; companions stay."""
     addresses: set[str] = set()
-    play.tick = lambda: addresses.update(play.arguments("forecast0").split("--addresses ")[1:] if "forecast0" in play.starts() else ())
+
+    def tick() -> None:
+        until(lambda: "forecast0" in play.starts())  # else it is stopped before it could note that it was started
+        addresses.update(play.arguments("forecast0").split("--addresses ")[1:])
+
+    play.tick = tick
     play.run(processes=2, bounded=True, companions=("api",), forecast0=["stay", 0], forecast1=[1, 0], publish=[0])
     starts = play.starts()
     assert (2, 2, 1, 1) == tuple(starts.count(name) for name in ("forecast0", "forecast1", "api", "publish"))

@@ -128,6 +128,29 @@ def closed(place: Place, region: str) -> list[SlotClosed]:
         stores.close()
 
 
+@pytest.mark.timeout(300)
+def test_a_run_that_is_killed_while_a_region_catches_up_goes_on_with_both(tmp_path: Path) -> None:
+    """Killed right after the addition and started again without naming the new region, the run forecasts both; nothing is lost."""
+    log = LiveFiles(tmp_path / "rides", PARTITIONS)
+    both = settle_both(tmp_path / "place", rides=log.rides, idle_after_s=600.0)
+    place, producer = both.place, Producer(both.place.world, log)
+    producer.feed(FIRST_MIN, ALL)
+    running = started(both, "--no-api")
+    try:
+        wait_until(lambda: last_slot(place, "small") > 0, what="a slot of small")
+        assert 0 == ridecast("region", "add", *both.add_words(), cwd=tmp_path, env=place.environment).status
+        kill([running])
+        running = started(both, "--no-api")
+        before = last_slot(place, "small")
+        producer.feed(BUSY_MIN, ALL)
+        wait_until(lambda: before < last_slot(place, "small") == last_slot(place, WEST), what="slots of both")
+        assert 0 == end(running), last_words(place)
+    finally:
+        kill([running])
+        log.close()
+    assert_nothing_lost(both, tmp_path)
+
+
 @pytest.mark.timeout(200)
 def test_what_cannot_run_disturbs_nothing(tmp_path: Path) -> None:
     """A definition that cannot work is refused by the command, an addition without a bootstrap by the run; its forecaster goes on."""
