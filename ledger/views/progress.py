@@ -29,7 +29,6 @@ class RegionProgress:
     """
 
     region: str
-    size: int
     slot: int = -1
     slots: int = 0
     events: int = 0
@@ -73,8 +72,8 @@ class ProgressWatch:
     """
 
     def __init__(self, ledger: Ledger, regions: Sequence[str]) -> None:
-        self.regions = [RegionProgress(region, ledger.head(region_log(region)).size) for region in regions]
-        self._followers = [_follower(ledger, progress) for progress in self.regions]
+        self.regions = [RegionProgress(region) for region in regions]
+        self._followers = [_follower(ledger, region_log(region)) for region in regions]
 
     def look(self) -> list[RegionProgress]:
         """Fold the entries appended since the last call; from the cut if a log was rolled back or continued."""
@@ -83,13 +82,11 @@ class ProgressWatch:
                 for stored in batch.entries:
                     _FOLDS[stored.kind](progress, stored.record)
                 follower.move(batch.next)
-                progress.size = batch.next.index
         return self.regions
 
 
-def _follower(ledger: Ledger, progress: RegionProgress) -> Follower:
-    log = region_log(progress.region)
-    return Follower(ledger, log, Place(ledger.number(log), progress.size), kinds=(SlotClosed, SlotScored, ForecastIssued, *NEWS))
+def _follower(ledger: Ledger, log: str) -> Follower:
+    return Follower(ledger, log, Place(ledger.number(log), ledger.head(log).size), kinds=(SlotClosed, SlotScored, ForecastIssued, *NEWS))
 
 
 def _closed(progress: RegionProgress, record: SlotClosed) -> None:
