@@ -84,7 +84,7 @@ class ApiContext:
         self.points = Points(blobs)
         self.provers = Provers(ledger, blobs)
         self.probes = Probes(probes_of(ledger, blobs, store))
-        self.threads = StoreThreads(self.probes.answered_since)
+        self.threads = StoreThreads(self.probes.answered_since, heard_since=self.probes.heard_since)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"))
         self.recent = RecentAnswers()
         self._clock = clock

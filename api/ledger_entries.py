@@ -2,16 +2,18 @@
 
 import base64
 import re
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer, plain
+from api.answers import CachePolicy, answer, plain, unchanged
 from api.context import ApiContext
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, bounded, maybe, record_of
 from ledger.formats.merkle import leaf_hash
 from ledger.store.log import LOG_NAME
+from schemas.errors import NotFound
 from schemas.records.record_codec import decode_if_known
 from schemas.records.records import RunStarted
 
@@ -39,6 +41,10 @@ def get_entry(context: ApiContext, request: Request) -> Response:
     size = context.ledger.head(log).size
     if index >= size:
         raise Problem(404, "no-such-entry", f"index: log {log} has entries 0 to {size - 1}, got {index}", field="index", size=size)
+    with suppress(NotFound):  # then the entry is read, and says what is wrong with it
+        version = context.ledger.node(log, 0, index).hex()[:32]
+        if (same := unchanged(request, CachePolicy.IMMUTABLE, version)) is not None:
+            return same
     [stored] = context.ledger.read(log, index, index + 1)
     redacted = stored.kind in REDACTED
     record = plain(decode_if_known(stored.payload))

@@ -9,7 +9,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer, answer_bytes
+from api.answers import CachePolicy, answer, answer_bytes, unchanged
 from api.context import ApiContext
 from api.ledger_entries import LOG, log_of
 from api.problems import Problem, bad_value
@@ -17,7 +17,7 @@ from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter
 from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
 from ledger.formats.merkle import consistency_path, verify_consistency
 from ledger.formats.note import parse_note
-from ledger.formats.tiles import parse_path, require_tile
+from ledger.formats.tiles import TILE_WIDTH, parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from ledger.views.notes import covering_note
 from schemas.errors import NotFound
@@ -61,8 +61,12 @@ def get_tile(context: ApiContext, request: Request) -> Response:
     if tile.level is None and log in REDACTED_LOGS:
         detail = f"path: bundles of {log} hold names of hosts and versions; its hashes, proofs and checkpoints are served"
         raise Problem(403, "redacted", detail, field="path")
-    data = stored_tile(context.ledger, log, tile)
-    return answer_bytes(request, data, OCTETS, CachePolicy.IMMUTABLE, hashlib.sha256(data).hexdigest()[:32])
+    # The tree up to the last entry below a tile determines its content.
+    entries = (tile.index * TILE_WIDTH + tile.width) * TILE_WIDTH ** (tile.level or 0)
+    version = context.ledger.root_at(log, entries).hex()[:32]
+    if (same := unchanged(request, CachePolicy.IMMUTABLE, version)) is not None:
+        return same
+    return answer_bytes(request, stored_tile(context.ledger, log, tile), OCTETS, CachePolicy.IMMUTABLE, version)
 
 
 def get_consistency(context: ApiContext, request: Request) -> Response:
@@ -77,7 +81,12 @@ def get_consistency(context: ApiContext, request: Request) -> Response:
         raise Problem(404, "no-such-size", f"to: log {log} has a checkpoint of {known} entries, got {size}", field="to", size=known)
     if old_size > size:
         raise bad_value("from", f"expected at most {size}, got {old_size}")
-    old_root, root = context.ledger.root_at(log, old_size), context.ledger.root_at(log, size)
+    cache = CachePolicy.IMMUTABLE if "to" in request.query_params else CachePolicy.REVALIDATE
+    root = context.ledger.root_at(log, size)
+    version = f"{old_size}-{size}-{root.hex()[:32]}"
+    if (same := unchanged(request, cache, version)) is not None:
+        return same
+    old_root = context.ledger.root_at(log, old_size)
     path = consistency_path(old_size, size, stored_nodes(context.ledger, log, size))
     verify_consistency(old_size, size, old_root, root, path)
     body = {
@@ -86,8 +95,7 @@ def get_consistency(context: ApiContext, request: Request) -> Response:
         "to": {"size": size, "root": root.hex()},
         "path": [value.hex() for value in path],
     }
-    cache = CachePolicy.IMMUTABLE if "to" in request.query_params else CachePolicy.REVALIDATE
-    return answer(request, body, cache, f"{old_size}-{size}-{root.hex()[:32]}")
+    return answer(request, body, cache, version)
 
 
 def _covered(context: ApiContext, log: str) -> int:

@@ -91,6 +91,10 @@ class Probe:
         """Whether a request that was sent after a time, monotonic seconds, was answered."""
         return self._good_asked_s is not None and self._good_asked_s >= at_s
 
+    def heard_since(self, at_s: float) -> bool:
+        """Whether an answer came after a time, whenever it was asked for."""
+        return self._good_asked_s is not None and self._good_s >= at_s
+
 
 class Probes:
     """The probes of all stores.
@@ -136,3 +140,7 @@ class Probes:
     def answered_since(self, at_s: float) -> bool:
         """Whether every needed store answered a request that was sent after a time; true while nothing asks."""
         return not self.running or all(probe.answered_since(at_s) for probe in self._probes.values() if probe.needed)
+
+    def heard_since(self, at_s: float) -> bool:
+        """Whether an answer of every needed store came after a time, whenever it was asked for; true while nothing asks."""
+        return not self.running or all(probe.heard_since(at_s) for probe in self._probes.values() if probe.needed)

@@ -6,7 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import CachePolicy, answer_bytes
+from api.answers import CachePolicy, answer_bytes, unchanged
 from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
 from api.ledger_tiles import NOTE, require_note
@@ -28,12 +28,16 @@ def get_proof(context: ApiContext, request: Request) -> Response:
     known_at = request.query_params.get("known_at")
     stored = issue_for(view, measure, target_us, parse_time("known_at", known_at, region) if known_at is not None else None)
     note = require_note(context, view.log, stored.index)
+    # What a proof is made of, besides the cell and horizon of its path.
+    version = hashlib.sha256(b"%d\n%b\n%b" % (stored.index, stored.record.blob, note.encode())).hexdigest()[:32]
+    # A proof stays valid, but a later one may have more signatures: it may be cached, and must be revalidated.
+    if (same := unchanged(request, CachePolicy.REVALIDATE, version)) is not None:
+        return same
     try:
         text = context.provers.proof(stored, note, cell=cell, horizon_min=int(path["horizon_min"]))
     except NotFound as cause:
         raise Problem(404, "no-proof", str(cause), field="cell", index=stored.index) from None
-    # A proof stays valid, but a later one may have more signatures: it may be cached, and must be revalidated.
-    return answer_bytes(request, text.encode(), NOTE, CachePolicy.REVALIDATE, hashlib.sha256(text.encode()).hexdigest()[:32])
+    return answer_bytes(request, text.encode(), NOTE, CachePolicy.REVALIDATE, version)
 
 
 TARGET = "2014-05-06T18:00"

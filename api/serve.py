@@ -30,6 +30,7 @@ from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from schemas.errors import ConfigError, RidecastError
+from schemas.records.records import RUNS_LOG
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
     ledger, blobs = open_to_read(settings)
     threads: list[threading.Thread] = []
     try:
-        spool = Spool(settings.home / FOLDER, os.urandom(WRITER_ID_BYTES)) if "on" in (settings.access_log, settings.api_writes) else None
+        spool = _spool(settings, ledger) if "on" in (settings.access_log, settings.api_writes) else None
         accesses = AccessCounter(spool, regions, time.time) if spool is not None and settings.access_log == "on" else None
         if accesses is not None:
             threads.append(threading.Thread(target=accesses.run, args=(ended,), name="accesses"))
@@ -77,6 +78,10 @@ def serve(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         if not any(thread.is_alive() for thread in threads):  # else a store hangs, and closing it would hang too
             blobs.close()
             ledger.close()
+
+
+def _spool(settings: Settings, ledger: Ledger) -> Spool:
+    return Spool(settings.home / FOLDER, os.urandom(WRITER_ID_BYTES), ledger=ledger.head(RUNS_LOG))
 
 
 class Ending:

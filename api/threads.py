@@ -6,13 +6,17 @@ Requests that are answered from memory never come here.
 """
 
 import asyncio
+import math
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar, cast
 
+from api.breaker import Breaker
 from api.problems import Problem
+from schemas.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -33,7 +37,8 @@ class StoreThreads:
     """Runs functions that may wait for a store; used from one event loop.
 
     Args:
-        answered_since: Whether the stores answered anything since a time, monotonic seconds.
+        answered_since: Whether the stores answered anything that was asked since a time, monotonic seconds.
+        heard_since: Whether an answer of theirs came since a time, whenever it was asked for; by default the same.
         threads: Most threads; each is started when it is first needed.
         waiting: Most requests that wait for a thread.
         limit_s: Longest time from the request to its answer.
@@ -46,8 +51,10 @@ class StoreThreads:
         threads: int = THREADS,
         waiting: int = WAITING,
         limit_s: float = LIMIT_S,
+        heard_since: Callable[[float], bool] | None = None,
     ) -> None:
         self._answered_since, self._threads, self._waiting, self._limit_s = answered_since, threads, waiting, limit_s
+        self._breaker = Breaker(random.random, time.monotonic, heard_since or answered_since)
         self._jobs: dict[Future[object], Callable[[], object]] = {}  # that wait for a thread, oldest first
         self._started = 0
         self._open = 0  # requests that wait for a thread or have one, also those that were left behind
@@ -64,15 +71,27 @@ class StoreThreads:
         Raises:
             Problem: 503 when too many requests wait, or when the stores do not answer in time.
         """
+        if refused_s := self._breaker.refused_s():
+            raise _unavailable("store-slow", "the stores did not answer a moment ago; try again", math.ceil(refused_s))
         started_s = time.monotonic()
         wrapped = asyncio.wrap_future(self._submit(work))
         done, _ = await asyncio.wait({wrapped}, timeout=min(SUSPECT_S, self._limit_s))
         while not done:
             if time.monotonic() - started_s >= self._limit_s or not self._answered_since(started_s):
                 wrapped.cancel()  # If it still waits for a thread, it will not run.
+                self._note(started_s)
                 raise _unavailable("store-slow", "a store needed for this response did not answer in time; try again")
             done, _ = await asyncio.wait({wrapped}, timeout=LOOK_AGAIN_S)
+        if isinstance(wrapped.exception(), StoreUnavailable):
+            self._note(started_s)
+        else:
+            self._breaker.succeeded()
         return cast(T, wrapped.result())
+
+    def _note(self, started_s: float) -> None:
+        """A request failed: it is not the request's fault if the stores answered nobody else either."""
+        if not self._answered_since(started_s):
+            self._breaker.failed()
 
     def _submit(self, work: Callable[[], object]) -> Future[object]:
         future: Future[object] = Future()
@@ -111,5 +130,5 @@ class StoreThreads:
             del future, work  # else the last answer stays in memory until the next request
 
 
-def _unavailable(name: str, detail: str) -> Problem:
-    return Problem(503, name, detail, headers={"retry-after": str(RETRY_AFTER_S)})
+def _unavailable(name: str, detail: str, retry_after_s: int = RETRY_AFTER_S) -> Problem:
+    return Problem(503, name, detail, headers={"retry-after": str(retry_after_s)})

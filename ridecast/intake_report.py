@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ledger.store.tally_files import clear_tallies, read_tallies
-from schemas.errors import RidecastError
+from schemas.errors import NothingUsable as NothingUsable
 from schemas.events.measures import MEASURES
 from schemas.events.rides import Uncounted
 from schemas.events.tally import IntakeTally, Totals, main_example, totals_of
@@ -19,10 +19,6 @@ WARN_SHARE = 0.1
 LEAST_REFUSED = 10  # fewer are not worth a warning while a run goes on; its end reports any share
 LOOK_EVERY_S = 1.0
 WARN_EVERY_S = 600.0
-
-
-class NothingUsable(RidecastError):
-    """A bounded run read events, and none of them could be counted."""
 
 
 class IntakeReport:

@@ -16,6 +16,7 @@ RidecastError
 │   ├── ExpectedSizeError    another writer appended first
 │   ├── BootRefused          the external checkpoint and the database disagree
 │   └── DamagedError         stored bytes do not match their hash
+├── NothingUsable         a bounded run read events, and none of them could be counted
 └── NotFound              the requested object does not exist
 
 Bad data from outside is not an error: it is a value, `schemas.events.rides.Rejected`.
@@ -97,6 +98,10 @@ class RegionsHalted(RidecastError):
     """Regions stopped because of errors of their own: some of a bounded run, whose others reached the end, or all of a run."""
 
 
+class NothingUsable(RidecastError):
+    """A bounded run read events, and none of them could be counted."""
+
+
 class LedgerError(RidecastError):
     """The ledger refuses an operation to keep its guarantees."""
 
@@ -135,6 +140,7 @@ FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
         SourceMoved: Fault.TRANSIENT,
         Fenced: Fault.TRANSIENT,  # the other process may be the one that this one replaced
         RegionsHalted: Fault.PERMANENT,
+        NothingUsable: Fault.PERMANENT,
         LedgerError: Fault.PERMANENT,
         ExpectedSizeError: Fault.TRANSIENT,  # what was read is out of date: the next try reads it again
         NotFound: Fault.PERMANENT,

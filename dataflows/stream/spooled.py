@@ -40,6 +40,10 @@ class SpoolDuty:
             while self._appender.set_aside:
                 name = self._appender.set_aside.pop()
                 log.error("spool: segment %s is damaged or holds a kind of record not allowed there; renamed to .damaged", name)
+            while self._appender.foreign:
+                log.error(
+                    "spool: segment %s is for another ledger than this home has now; renamed to .foreign", self._appender.foreign.pop()
+                )
 
     def close(self) -> None:
         """Release the spool for another process."""

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ledger.store.files import Held, held_alone, make_folder
+from ledger.store.limits import KEEPALIVE
 from ledger.store.tables import Databases, display_name, file_stem, translated
 from schemas.errors import BootRefused, RidecastError
 
@@ -32,8 +33,12 @@ HOLDER = sa.text(
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 NAME = sa.text("SELECT set_config('application_name', :who, false)")
-# A machine that vanished holds nothing for longer than this; the server's own defaults are hours.
-KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+# A machine that vanished holds nothing for longer than this: what `notice_silence` does here, the server does there.
+NOTICE_SILENCE = (
+    f"SET tcp_keepalives_idle = {KEEPALIVE['TCP_KEEPIDLE']}",
+    f"SET tcp_keepalives_interval = {KEEPALIVE['TCP_KEEPINTVL']}",
+    f"SET tcp_keepalives_count = {KEEPALIVE['TCP_KEEPCNT']}",
+)
 
 
 def hold(stores: Databases, log: str, who: str, patience_s: float) -> AbstractContextManager[None]:
@@ -81,7 +86,7 @@ def held_in_database(engine: Engine, log: str, who: str, patience_s: float) -> I
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # The lock belongs to the session, which therefore must not return to the pool.
             connection.execute(NAME, {"who": f"ridecast {who}".encode()[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")})
-            for statement in KEEPALIVE.split("; "):
+            for statement in NOTICE_SILENCE:
                 connection.exec_driver_sql(statement)
             _take(connection, log, keys, patience_s)
         yield

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.store.files import make_folder, sync_folder, write_durably
+from ledger.store.log import Head
 from schemas.errors import ContractError, DamagedError, StoreUnavailable
 
 FOLDER = "spool"  # in the home
-MAGIC = b"ridecast spool 1\n"
+MAGIC = b"ridecast spool 2\n"
+NAMELESS = b"ridecast spool 1\n"  # of earlier releases: it names no ledger
 WRITER_ID_BYTES = 16
 LARGEST_SPOOL_BYTES = 16 << 20  # a day of one busy API process, while no process appends
 LARGEST_SEGMENT_BYTES = 1 << 20
@@ -29,6 +31,7 @@ _DIGEST_BYTES = 32
 _LENGTH_BYTES = 4
 _NUMBER_BYTES = 8
 _HEADER_BYTES = len(MAGIC) + _NUMBER_BYTES + WRITER_ID_BYTES
+_LEDGER_BYTES = _NUMBER_BYTES + _DIGEST_BYTES  # a size, and the root at it
 
 
 class SpoolFull(StoreUnavailable):
@@ -37,11 +40,16 @@ class SpoolFull(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One write: its number, the digest of its bytes, and the payloads in order."""
+    """One write: its number, the digest of its bytes, and the payloads in order.
+
+    Attributes:
+        ledger: A size and root of the log `runs` of the ledger that it is for; None if it names none.
+    """
 
     number: int
     digest: bytes
     payloads: tuple[bytes, ...]
+    ledger: Head | None = None
 
 
 def segment_paths(folder: Path) -> list[Path]:
@@ -61,14 +69,19 @@ def read_segment(path: Path) -> Segment:
     data = path.read_bytes()
     body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     number = int(path.stem)
-    if not body.startswith(MAGIC + number.to_bytes(_NUMBER_BYTES, "big")) or hashlib.sha256(body).digest() != digest:
+    starts = [magic + number.to_bytes(_NUMBER_BYTES, "big") for magic in (MAGIC, NAMELESS)]
+    if not body.startswith(tuple(starts)) or hashlib.sha256(body).digest() != digest:
         raise DamagedError(f"spool segment {path.name}: its header or digest does not match its content")
-    payloads, at = [], _HEADER_BYTES
+    payloads, at, ledger = list[bytes](), _HEADER_BYTES, None
+    if body.startswith(MAGIC):
+        at += _LEDGER_BYTES
+        size, root = body[_HEADER_BYTES : at - _DIGEST_BYTES], body[at - _DIGEST_BYTES : at]
+        ledger = Head(int.from_bytes(size, "big"), root)
     while at < len(body):
         start = at + _LENGTH_BYTES
         at = start + int.from_bytes(body[at:start], "big")
         payloads.append(body[start:at])
-    return Segment(number, digest, tuple(payloads))
+    return Segment(number, digest, tuple(payloads), ledger)
 
 
 class Spool:
@@ -77,13 +90,16 @@ class Spool:
     Args:
         folder: Folder of the spool, created with the first segment.
         writer_id: 16 random bytes of this process, so that no two segments have the same bytes.
+        ledger: The log `runs` of the ledger that it is for, as it is now: its entries differ in every ledger.
         largest_bytes: Size limit of all segments together.
     """
 
-    def __init__(self, folder: Path, writer_id: bytes, largest_bytes: int = LARGEST_SPOOL_BYTES) -> None:
+    def __init__(self, folder: Path, writer_id: bytes, largest_bytes: int = LARGEST_SPOOL_BYTES, ledger: Head | None = None) -> None:
         if len(writer_id) != WRITER_ID_BYTES:
             raise ContractError(f"spool: expected a writer id of {WRITER_ID_BYTES} bytes, got {len(writer_id)}")
         self._folder, self._writer_id, self._largest_bytes = folder, writer_id, largest_bytes
+        self._magic = NAMELESS if ledger is None else MAGIC
+        self._for = b"" if ledger is None else ledger.size.to_bytes(_NUMBER_BYTES, "big") + ledger.root
         self._lock = threading.Lock()
         self._last = -1
 
@@ -123,7 +139,7 @@ class Spool:
         beside = self._folder / f".{self._writer_id.hex()}.tmp"
         while True:
             # The bytes include number and writer, so that no two segments have the same digest, whatever their records.
-            body = MAGIC + number.to_bytes(_NUMBER_BYTES, "big") + self._writer_id + frames
+            body = self._magic + number.to_bytes(_NUMBER_BYTES, "big") + self._writer_id + self._for + frames
             _write_flushed(beside, body + hashlib.sha256(body).digest())
             try:
                 os.link(beside, self._folder / segment_name(number))

@@ -18,6 +18,7 @@ from ledger.store.spool import AppendPlan, Segment, read_plan, read_segment, seg
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, StoreUnavailable
 from schemas.records.kinds import LogFamily, kind_of_record
 from schemas.records.record_codec import decode
+from schemas.records.records import RUNS_LOG
 
 LOCK_FILE = "appender.lock"
 SEGMENTS_PER_STEP = 100
@@ -44,6 +45,7 @@ class SpoolAppender:
         self._held = ExitStack()
         self._is_held = False
         self.set_aside: list[str] = []  # names of segments renamed to .damaged, for the caller to report
+        self.foreign: list[str] = []  # the same, renamed to .foreign because they are for another ledger
 
     def step(self) -> int:
         """Append the oldest segments, up to SEGMENTS_PER_STEP; returns how many.
@@ -87,6 +89,11 @@ class SpoolAppender:
             sync_folder(self._folder)
             self.set_aside.append(path.name)
             return
+        if not self._is_for_us(segment):
+            path.rename(path.with_suffix(".foreign"))
+            sync_folder(self._folder)
+            self.foreign.append(path.name)
+            return
         plan = read_plan(self._folder)
         if plan is None or (plan.number, plan.digest) != (segment.number, segment.digest):
             plan = AppendPlan(segment.number, segment.digest, {log: self._ledger.head(log).size for log in by_log})
@@ -95,6 +102,11 @@ class SpoolAppender:
             self._append_to(log, payloads, plan)
         path.unlink()
         sync_folder(self._folder)
+
+    def _is_for_us(self, segment: Segment) -> bool:
+        """Whether our log of runs has what the segment names; what earlier releases wrote names nothing."""
+        ours = segment.ledger
+        return ours is None or (self._ledger.head(RUNS_LOG).size >= ours.size and self._ledger.root_at(RUNS_LOG, ours.size) == ours.root)
 
     def _append_to(self, log: str, payloads: list[bytes], plan: AppendPlan) -> None:
         for left in reversed(range(MOST_CONFLICTS)):

@@ -20,8 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.files import locked, make_folder, sync_folder
 from ledger.store.limits import WRITING, Limits, notice_silence
-from ledger.store.tls import postgres_url, secured, server_error
-from schemas.errors import AccessRefused, DamagedError, StoreUnavailable
+from ledger.store.tls import postgres_url, refused, secured, server_error, tls_error
+from schemas.errors import AccessRefused, DamagedError, RidecastError, StoreUnavailable
 
 METADATA = sa.MetaData()
 
@@ -307,6 +307,10 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         told = server_error(error)
         if told is not None and told is not error:
             raise told from error
+        if (
+            not isinstance(error, RidecastError) and (of_tls := tls_error(error)) is not None
+        ):  # with TLS 1.3 a server refuses our certificate after the handshake
+            raise refused(of_tls, f"database {host}:{port}", parameters) from error
         raise
 
 

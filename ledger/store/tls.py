@@ -23,12 +23,15 @@ import pg8000
 import sqlalchemy as sa
 
 from schemas.addresses import parse_address
-from schemas.errors import ConfigError, StoreUnavailable, UsageError
+from schemas.errors import AccessRefused, ConfigError, StoreUnavailable, UsageError
 
 MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 DEFAULT = "prefer"
 TLS_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
 OTHER_PARAMETERS = ("application_name",)  # of the query; passed on to the driver
+CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # the connection ended in the middle
+OTHER_NAME = frozenset((62, 64))  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH (openssl/x509_vfy.h)
+OTHER_TIME = frozenset((9, 10))  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)  # PostgreSQL's protocol, section 54.2.11
 
 
@@ -105,7 +108,8 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
 
     Raises:
         ConfigError: a file of certificates or a key cannot be used.
-        StoreUnavailable: the server offers no TLS, or its certificate is not trusted.
+        AccessRefused: the server offers no TLS, its certificate is not trusted, or it does not trust ours.
+        StoreUnavailable: what answers is no database.
         TimeoutError: the server does not answer within the time limit of the connection.
         ConnectionError: it has closed the connection.
     """
@@ -123,15 +127,48 @@ def secured(connected: socket.socket, host: str, port: int, parameters: Mapping[
     except (TimeoutError, ConnectionError):
         raise  # The caller knows the limit, and what a lost connection means.
     except OSError as cause:
-        raise StoreUnavailable(f"database {host}:{port}: TLS: {cause}") from cause
+        raise refused(cause, f"database {host}:{port}", parameters) from cause
     if answer in (b"", b"E"):  # closed, or an error message: the server is starting up or shutting down
         raise ConnectionResetError("the server accepts no connections")
     if mode == "prefer" and answer == b"N":
         return connected, left
-    raise StoreUnavailable(
+    kind = AccessRefused if answer == b"N" else StoreUnavailable
+    raise kind(
         f"database {host}:{port}: TLS: expected a server that offers it, got {answer!r}",
         remedy="switch it on in the server (`ssl = on`), or use sslmode=disable",
     )
+
+
+def refused(error: OSError, where: str, parameters: Mapping[str, Any]) -> StoreUnavailable:
+    """An error of TLS, sorted: a certificate that is not trusted heals by no restart, a connection that was cut does."""
+    text = f"{where}: TLS: {error}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return AccessRefused(text, remedy=_certificate_remedy(error, parameters))
+    if isinstance(error, ssl.SSLError) and not isinstance(error, CUT):
+        given = parameters.get("sslcert")
+        what = (
+            f"the client's certificate {given} (sslcert)" if given else "its version of TLS, and whether it wants a certificate (sslcert)"
+        )
+        return AccessRefused(text, remedy=f"check what the server expects: {what}")
+    return StoreUnavailable(text)
+
+
+def _certificate_remedy(error: ssl.SSLCertVerificationError, parameters: Mapping[str, Any]) -> str:
+    if error.verify_code in OTHER_NAME:
+        return "use a name or address that is in the server's certificate, or sslmode=verify-ca"
+    if error.verify_code in OTHER_TIME:
+        return "renew the server's certificate, or set the clock of this machine"
+    roots = parameters.get("sslrootcert")
+    return (
+        f"put the certificate of the authority that signed the server's into sslrootcert (now {roots or 'the authorities of the system'})"
+    )
+
+
+def tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The error of TLS that the driver reports as one of the network; None if it is none."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def server_error(error: BaseException | None) -> pg8000.DatabaseError | None:

@@ -29,7 +29,6 @@ class RegionProgress:
     """
 
     region: str
-    size: int
     slot: int = -1
     slots: int = 0
     events: int = 0
@@ -81,9 +80,8 @@ class ProgressWatch:
 
     def add(self, region: str) -> None:
         """Follow one more region's log from its current size."""
-        progress = RegionProgress(region, self._ledger.head(region_log(region)).size)
-        self._followers.append(_follower(self._ledger, progress))
-        self.regions.append(progress)
+        self._followers.append(_follower(self._ledger, region_log(region)))
+        self.regions.append(RegionProgress(region))
 
     def look(self) -> list[RegionProgress]:
         """Fold the entries appended since the last call; from the cut if a log was rolled back or continued."""
@@ -92,13 +90,11 @@ class ProgressWatch:
                 for stored in batch.entries:
                     _FOLDS[stored.kind](progress, stored.record)
                 follower.move(batch.next)
-                progress.size = batch.next.index
         return self.regions
 
 
-def _follower(ledger: Ledger, progress: RegionProgress) -> Follower:
-    log = region_log(progress.region)
-    return Follower(ledger, log, Place(ledger.number(log), progress.size), kinds=(SlotClosed, SlotScored, ForecastIssued, *NEWS))
+def _follower(ledger: Ledger, log: str) -> Follower:
+    return Follower(ledger, log, Place(ledger.number(log), ledger.head(log).size), kinds=(SlotClosed, SlotScored, ForecastIssued, *NEWS))
 
 
 def _closed(progress: RegionProgress, record: SlotClosed) -> None:

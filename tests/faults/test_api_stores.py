@@ -67,6 +67,13 @@ def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: st
         started_s = time.monotonic()
         assert 503 == api.get(ENTRY).status_code  # also with all threads taken
         assert time.monotonic() - started_s < 2.0
+        threads, found = ask_many(api, ENTRY, HANGING)
+        for thread in threads:
+            thread.join()
+        assert {503: HANGING} == Counter(answer.status_code for answer, _ in found)
+        quick = [answer for answer, spent_s in found if spent_s < AT_ONCE_S]
+        assert len(quick) >= HANGING - 1, "one tries the database, the others do not wait for it"
+        assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in quick)
         postgres_server.resume()
         api.wait_for("/v1/health", "status", "ok")
         assert 200 == api.get(ENTRY).status_code

@@ -17,12 +17,17 @@ MUTANTS = (
         "a permanent error tried again", TEAM, "fault is Fault.PERMANENT or found.bugs > MOST_BUGS", "found.bugs > MOST_BUGS", (KEPT_ALIVE,)
     ),
     Mutant("an error of ours tried again without end", TEAM, " or found.bugs > MOST_BUGS", "", (KEPT_ALIVE,)),
-    Mutant("a companion ends the run", TEAM, "if not self.optional and (fault", "if (fault", (KEPT_ALIVE,)),
+    Mutant("a companion ends the run", TEAM, "if not stays and (fault", "if (fault", (KEPT_ALIVE,)),
     Mutant("a bounded run waits for ever", TEAM, "and lasted_s >= self.give_up_after_s", "and False", (KEPT_ALIVE,)),
     Mutant("tried again at once", TEAM, "self._again_at_s = now_s + wait_s", "self._again_at_s = now_s", (KEPT_ALIVE,)),
     Mutant(
-        "wrong usage ends with 1", TEAM, "error.exit_code = 2 if ending.status == USAGE_STATUS else 1", "error.exit_code = 1", (KEPT_ALIVE,)
+        "wrong usage ends with 1",
+        TEAM,
+        "{USAGE_STATUS: USAGE_STATUS, HALTED_STATUS: HALTED_EXIT}.get(ending.status, 1)",
+        "{HALTED_STATUS: HALTED_EXIT}.get(ending.status, 1)",
+        (KEPT_ALIVE,),
     ),
+    Mutant("halted regions end a live run", TEAM, " or (ending.status == HALTED_STATUS and not self.ends)", "", (KEPT_ALIVE,)),
     Mutant("the others hide who ended first", ENDINGS, "self.status != PEER_STATUS", "True", (KEPT_ALIVE, ENDED)),
     Mutant("a kill taken for an error of ours", ENDINGS, "if -self.status in CRASHES else Fault.TRANSIENT", "", (KEPT_ALIVE, ENDED)),
     Mutant("an error inside that of a library missed", ENDINGS, "for cause in cause_chain(error) if", "for cause in (error,) if", (ENDED,)),

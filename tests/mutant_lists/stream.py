@@ -14,6 +14,10 @@ PLANNED = "tests/dataflows/stream/test_resume.py"
 CHANGED = "tests/simulation/test_changed_files.py"
 LOCAL = "tests/dataflows/stream/test_local.py"
 
+REPLACED = "tests/dataflows/connectors/kafka/test_changed_outputs.py"
+HELD_AFTER = "tests/simulation/test_held_after_a_change.py"
+TWO_LOGS = "tests/simulation/test_rejects_of_two_logs.py"
+
 MUTANTS = (
     Mutant(
         "published twice after a restart between two measures",
@@ -50,6 +54,15 @@ MUTANTS = (
     Mutant(
         "what a faster publisher stored is replaced", REFRESH, " or has_entry(ledger, issue.log, held.index, held.entry)", "", (FILLED,)
     ),
+    Mutant(
+        "sent to a replaced topic",
+        "dataflows/connectors/kafka/forecasts.py",
+        "if changes := self._topics.changes():",
+        "if changes := []:",
+        (REPLACED,),
+    ),
+    Mutant("cuts of a replaced log", RESUME, "closed(slot) if slot >= since_slot else None", "closed(slot)", (HELD_AFTER,)),
+    Mutant("rejects of two logs mixed", PUMP, "source.identity().incarnation().to_json()", '""', (TWO_LOGS,)),
     Mutant("idle without asking the end", PUMP, "if self._reader.end() > position:", "if False:", (PUMPED,)),
     Mutant("silence told at every step", PUMP, " or now - self._told_at < self._limits.progress_every_s", "", (PUMPED,)),
     Mutant("silence from the last idle time on", PUMP, "self._quiet_since, self.idle = None, False", "self.idle = False", (PUMPED,)),

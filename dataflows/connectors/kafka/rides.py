@@ -88,6 +88,7 @@ class KafkaReader:
 
     def read(self, limit: int, timeout_s: float) -> RawBatch | None:
         consumer = self._consumer or self._start_reading()
+        refused = self._refused
         try:
             messages = consumer.consume(limit, timeout_s)
         except KafkaException as cause:
@@ -101,6 +102,8 @@ class KafkaReader:
             self._check_patience()
             return None
         self._away_since_s = None
+        if self._refused is refused:
+            self._refused = None  # the broker has answered since
         batch = _columns(self._partition, messages)
         self._position = max(self._position, int(batch.offsets[-1]) + 1)
         return batch
@@ -135,7 +138,7 @@ class KafkaReader:
             return True
         if error.code() == KafkaError._PARTITION_EOF:
             self._position = max(self._position, message.offset() or 0)
-            self._away_since_s = None
+            self._away_since_s = self._refused = None
             return True
         if error.code() in connection.TRANSIENT:
             self._note_error(error)

@@ -14,7 +14,7 @@ from ledger.store.spool import PLAN, Spool, SpoolFull, read_segment, segment_pat
 from ledger.store.spool_append import SEGMENTS_PER_STEP, SpoolAppender, SpoolInUse
 from schemas.errors import ContractError, DamagedError, StoreUnavailable
 from schemas.records.record_codec import encode
-from schemas.records.records import ACCESS_LOG, ALERTS_LOG, AccessCount, AccessesCounted, Acknowledged, FoldChanged
+from schemas.records.records import ACCESS_LOG, ALERTS_LOG, RUNS_LOG, AccessCount, AccessesCounted, Acknowledged, FoldChanged, RunStopped
 from tests.ledger.places import Place
 from tests.tree import ROOT
 
@@ -203,6 +203,28 @@ def test_what_may_not_come_from_a_spool_is_set_aside(spool: Spool, ledger: Ledge
     assert (ACCESS_LOG,) == ledger.logs()
     assert [f"{number:020d}.segment" for number in (0, 1)] == appender.set_aside
     assert 2 == len(list((tmp_path / "spool").glob("*.damaged")))
+
+
+def test_what_was_spooled_for_another_ledger_is_set_aside(ledger: Ledger, open_ledger: Callable[[str], Ledger], tmp_path: Path) -> None:
+    """A segment names the ledger that it is for: one whose log of runs has other entries, or fewer, does not append it."""
+    other = open_ledger("other")
+    for run, one in (("a", ledger), ("b", other)):
+        one.append(RUNS_LOG, 0, [encode(RunStopped(run=run, stopped_at_us=1, sizes={}))])
+    both = {name: Spool(tmp_path / "spool", ME, ledger=one.head(RUNS_LOG)) for name, one in (("ours", ledger), ("theirs", other))}
+    both["theirs"].put([counted(1)])
+    both["ours"].put([counted(2)])
+    Spool(tmp_path / "spool", OTHER).put([counted(3)])  # of an earlier release
+    ledger.append(RUNS_LOG, 1, [encode(RunStopped(run="c", stopped_at_us=2, sizes={}))])
+    Spool(tmp_path / "spool", ME, ledger=ledger.head(RUNS_LOG)).put([counted(4)])
+    appender = SpoolAppender(ledger, tmp_path / "spool")
+    assert 4 == appender.step()
+    appender.close()
+    assert [2, 3, 4] == times(ledger)
+    assert (["00000000000000000000.segment"], []) == (appender.foreign, appender.set_aside)
+    [kept] = (tmp_path / "spool").glob("*.foreign")
+    kept.rename(kept.with_suffix(".segment"))
+    assert 1 == SpoolAppender(other, tmp_path / "spool").step()
+    assert [1] == times(other)
 
 
 def test_a_step_is_bounded(spool: Spool, ledger: Ledger, tmp_path: Path) -> None:

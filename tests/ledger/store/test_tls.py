@@ -1,5 +1,6 @@
 """A PostgreSQL with TLS: what each `sslmode` checks, logins by password and certificate, and what is refused."""
 
+import ssl
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Timer
@@ -8,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from ledger.store.tables import database_engine
-from ledger.store.tls import MODES, context_of, postgres_url
-from schemas.errors import ConfigError, StoreUnavailable
+from ledger.store.tls import MODES, context_of, postgres_url, refused
+from schemas.errors import AccessRefused, ConfigError, Fault, StoreUnavailable, fault_of
 from tests.faults.seen import Seen
 from tests.ledger.places import LOG, Place, scored
 from tests.services.certificates import Authority
@@ -86,6 +87,39 @@ def test_a_wrong_password_is_said_without_it(postgres_secured: SecurePostgresSer
         connects(f"postgresql://{STRANGER}:wrong-one@{where}?sslrootcert={postgres_secured.authority.certificate}")
     assert "wrong-one" not in str(caught.value)
     seen.told(caught.value, "password authentication failed")
+
+
+def test_what_no_restart_heals_is_refused_with_the_remedy(
+    postgres_secured: SecurePostgresServer, postgres_server: PostgresServer, where: str, tmp_path: Path
+) -> None:
+    """An unknown authority, another name, and no TLS at all are permanent."""
+    login = f"postgresql://{STRANGER}:{PASSWORD.replace('%', '%25').replace('?', '%3F')}@"
+    right, other = postgres_secured.authority.certificate, Authority(tmp_path, "another")
+    by_name = where.replace("127.0.0.1", "localhost")
+    cases = {
+        f"{login}{where}?sslrootcert={other.certificate}": rf"; put the certificate of the authority .* \(now {other.certificate}\)$",
+        f"{login}{where}?sslmode=verify-full": r"\(now the authorities of the system\)$",
+        f"{login}{by_name}?sslrootcert={right}": "; use a name or address that is in .*, or sslmode=verify-ca$",
+        f"{postgres_server.fresh_database()}?sslmode=require": r"; switch it on in the server \(`ssl = on`\), or use sslmode=disable$",
+    }
+    for url, said in cases.items():
+        with pytest.raises(AccessRefused, match=said) as caught:
+            connects(url)
+        assert Fault.PERMANENT is fault_of(caught.value)
+
+
+def test_a_connection_that_is_cut_in_the_handshake_is_waited_for() -> None:
+    """A server that goes away while TLS begins may come back; a certificate at the wrong time names the clock."""
+    cut = refused(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "database a:1", {})
+    assert Fault.TRANSIENT is fault_of(cut)
+    expired = ssl.SSLCertVerificationError(1, "certificate has expired")
+    expired.verify_code = 10
+    told = refused(expired, "database a:1", {})
+    assert (Fault.PERMANENT, "renew the server's certificate, or set the clock of this machine") == (fault_of(told), told.remedy)
+    alert = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA]")
+    for given, named in (({}, "its version of TLS"), ({"sslcert": "me.crt"}, "the client's certificate me.crt")):
+        told = refused(alert, "database a:1", given)
+        assert (Fault.PERMANENT, True) == (fault_of(told), named in told.remedy)
 
 
 def test_a_server_without_tls_is_said(postgres_server: PostgresServer, postgres_url: str) -> None:

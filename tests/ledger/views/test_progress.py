@@ -15,7 +15,7 @@ from tests.simulation.runs import LOG, copied, run_here
 
 def plain(stores: Stores, first: int) -> RegionProgress:
     """The totals over the entries from one on, straight from the records."""
-    out = RegionProgress("small", stores.ledger.head(LOG).size)
+    out = RegionProgress("small")
     for stored in stores.ledger.read(LOG, first):
         match decode(stored.payload):
             case SlotClosed() as closed:
@@ -47,7 +47,7 @@ def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monke
     watch = ProgressWatch(stores.ledger, ["small"])
     first = stores.ledger.head(LOG).size
     [before] = watch.look()
-    assert (first, -1, 0, None, None) == (before.size, before.slot, before.slots, before.wape, before.baseline_wape)
+    assert (-1, 0, None, None) == (before.slot, before.slots, before.wape, before.baseline_wape)
     looks: list[int] = []
     run_here(place, lambda report: looks.append(watch.look()[0].slot) if len(looks) < 5 else None)
     [now] = watch.look()
@@ -60,9 +60,8 @@ def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monke
 
 def test_a_watch_starts_at_the_end_of_the_log(growing: Town) -> None:
     """Entries from before the watch are not counted."""
-    size = growing.ledger.head("region/nyc").size
-    assert size > 5  # slots were closed before
-    assert [RegionProgress("nyc", size)] == ProgressWatch(growing.ledger, ["nyc"]).look()
+    assert growing.ledger.head("region/nyc").size > 5  # slots were closed before
+    assert [RegionProgress("nyc")] == ProgressWatch(growing.ledger, ["nyc"]).look()
 
 
 def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
@@ -72,14 +71,14 @@ def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
     nyc, tehran = watch.look()
     assert 4 * SCORED_PER_SLOT == nyc.truth
     assert pytest.approx((0.4, 0.5)) == (nyc.wape, nyc.baseline_wape)
-    assert (0, -1, None) == (tehran.size, tehran.slot, tehran.wape)
+    assert (-1, None) == (tehran.slot, tehran.wape)
     assert growing.newest == nyc.slot
 
 
 def test_a_share_counts_from_where_a_run_resumes() -> None:
     """The share is 0 before the first close, 1 at the ends, and 1 for a run without new rides."""
     ahead = {0: (100, 200), 1: (50, 150)}
-    progress = RegionProgress("nyc", 0)
+    progress = RegionProgress("nyc")
     assert 0.0 == progress.share(ahead)
     progress.offsets = {0: 150, 1: 50}
     assert 0.25 == progress.share(ahead)

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but not in its __all__
     AdminClient,
     AlterConfigOpType,
@@ -15,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but 
 from dataflows.connectors.kafka import connection as ours, rides as kafka_rides
 from dataflows.connectors.kafka.rides import KafkaReader, KafkaRides, read_all
 from dataflows.connectors.sources import FileRides, open_rides
-from schemas.errors import NotFound, StoreUnavailable, UsageError
+from schemas.errors import AccessRefused, NotFound, StoreUnavailable, UsageError
 from tests.faults.seen import Seen
 from tests.services.kafka import KafkaServer
 from tests.services.process import free_port
@@ -83,6 +84,30 @@ def test_an_open_transaction_is_not_the_end(kafka: str, kafka_topic: Topics) -> 
     assert read_to(reader, 3) == []
     write(kafka, topic, [b"after"])
     assert read_to(reader, 4) == [b"after"]
+    reader.close()
+    source.close()
+
+
+def test_a_refusal_is_over_when_the_broker_answers(kafka: str, kafka_topic: Topics) -> None:
+    """A right that was missing for a moment is no error any more once events come, or the end is seen; before that it is."""
+    topic = kafka_topic(1)
+    write(kafka, topic, [b"a"])
+    source = KafkaRides(kafka, topic)
+    reader = source.open(0, 0)
+    assert isinstance(reader, KafkaReader)
+    refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    reader._note_error(refusal)
+    give_up_at = time.monotonic() + 20
+    found = None
+    while found is None and time.monotonic() < give_up_at:
+        with suppress(AccessRefused):
+            found = reader.read(10, 0.1)
+    assert found is not None
+    for _ in range(10):
+        assert reader.read(10, 0.1) is None
+    reader._note_error(refusal)
+    with pytest.raises(AccessRefused, match=f"grant this client Read on topic {topic}"):
+        reader.read(10, 0.1)
     reader.close()
     source.close()
 
