@@ -111,6 +111,7 @@ def interrupted(world: World, order: list[str], servers: Servers, database: str,
         hour.kill()
     for fault in order:
         seen.told(hour.said, TOLD[fault])
+    assert "Exception terminating connection" not in hour.said
     return hour.place
 
 
