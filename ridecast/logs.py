@@ -22,6 +22,7 @@ Field = str | int | float
 
 TEXT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (DEBUG|INFO|WARNING|ERROR|CRITICAL) ([a-z][\w-]*): (.*)", re.DOTALL)
 TIME = re.compile(r'^(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z |\{"time": "[^"]*", )')
+POOL = "sqlalchemy.pool"  # reports each lost connection that it cannot close as an error; the call that lost it says so in our words
 COMMAND_ERROR = "ridecast: "  # how a command that is not part of a run reports an error
 PLAIN = re.compile(r"[\w./:@+-]+")  # a field's value that needs no quotes
 
@@ -102,6 +103,8 @@ def begin_logs(process: str, level: str = "warning", form: Form = "text") -> Non
         if type(handler) is logging.StreamHandler:
             handler.setFormatter(LineFormatter(process, form, tracebacks=bool(os.environ.get("RIDECAST_TRACEBACK"))))
             root.setLevel(level.upper())
+    if level.upper() != "DEBUG":
+        logging.getLogger(POOL).setLevel(logging.CRITICAL)
 
 
 class Reporter:

@@ -97,7 +97,11 @@ ADVICE = (
         "the disk is read-only, or this user may not write to it: mount it writable, or give home to the user that runs Ridecast",
     ),
     (
-        ("Connection reset", "Connection refused", "Broken pipe", "network error", "57P0"),
+        ("Connection refused",),
+        "no server listens there: check that the database is running, and its address, then try again; no acknowledged data is lost",
+    ),
+    (
+        ("Connection reset", "Broken pipe", "network error", "57P0"),
         "the database connection was lost: check that the database is running, then try again; no acknowledged data is lost",
     ),
     (
@@ -292,7 +296,7 @@ def connect_postgres(parameters: Mapping[str, Any], limits: Limits = WRITING) ->
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         notice_silence(connected, limits)
     except OSError as cause:
-        raise StoreUnavailable(f"database {host}:{port}: {cause}") from cause
+        raise StoreUnavailable(f"database {host}:{port}: {cause}{advice(str(cause))}") from cause
     try:
         connected, left = secured(connected, host, port, parameters)
         connection = pg8000.legacy.Connection(**left, sock=connected)

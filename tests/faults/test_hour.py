@@ -26,6 +26,14 @@ SEED = 41
 BETWEEN_S = 8.0  # that the demand between two faults takes at least, so that it goes on while a server is away
 FIRST_MIN = 12.5  # the first fault, half a slot after the end of one
 FAULTS = ("partition", "broker", "database", "store")
+TOLD = {
+    "partition": "has new partitions [2]; starting again to go on with it",
+    "broker": "brokers are down",
+    "database": "ledger does not answer",
+    "store": "tried again until it answers, nothing else waits for it",
+    "forecast": "forecaster was killed by SIGKILL; restarting in ",
+    "publish": "publisher was killed by SIGKILL; restarting in ",
+}
 MORE_FAULTS = (*FAULTS, "forecast", "publish")  # the last two: a child of that role is killed
 SEEDS = (1, 2, 3)
 
@@ -101,7 +109,9 @@ def interrupted(world: World, order: list[str], servers: Servers, database: str,
         hour.stop()
     finally:
         hour.kill()
-    seen.told(hour.said, "has new partitions [2]; starting again to go on with it")
+    for fault in order:
+        seen.told(hour.said, TOLD[fault])
+    assert "Exception terminating connection" not in hour.said
     return hour.place
 
 

@@ -141,10 +141,11 @@ def test_an_unreachable_broker_is_named(at_small: Small, call: Call, monkeypatch
 
 
 def test_an_unreachable_database_is_named(at_small: Small, call: Call) -> None:
-    """The address is said, never the password, and that nobody listens there."""
+    """The address is said, never the password, that nobody listens there, and what to do."""
     address = f"127.0.0.1:{free_port()}"
     done = call(*RUN, RIDECAST_DATABASE=f"postgresql+pg8000://me:hunter2@{address}/rides")
-    assert (1, f"ridecast: RIDECAST_DATABASE: database {address}: [Errno 111] Connection refused\n") == (done.status, done.err)
+    remedy = "no server listens there: check that the database is running, and its address, then try again; no acknowledged data is lost"
+    assert (1, f"ridecast: RIDECAST_DATABASE: database {address}: [Errno 111] Connection refused; {remedy}\n") == (done.status, done.err)
 
 
 @pytest.mark.parametrize(("name", "form"), [("RIDECAST_REDIS", "redis://:hunter2@{}/0"), ("RIDECAST_KAFKA", "{}")])

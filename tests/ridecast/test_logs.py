@@ -7,7 +7,7 @@ import logging
 import pytest
 from hypothesis import given, strategies as st
 
-from ridecast.logs import Line, LineFormatter, Reporter, error_in, is_line, without_time
+from ridecast.logs import POOL, Line, LineFormatter, Reporter, begin_logs, error_in, is_line, without_time
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1)
 
@@ -73,3 +73,15 @@ def test_lines_of_other_programs_get_the_format(form: str) -> None:
 def test_what_is_not_json_is_no_error() -> None:
     """A line that only begins like one of ours is left alone."""
     assert error_in('{"time": "cut off') == ""
+
+
+def test_a_lost_connection_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pool says of a connection that it cannot close is left out, unless everything is asked for."""
+    pool = logging.getLogger(POOL)
+    monkeypatch.setattr(pool, "level", logging.NOTSET)
+    monkeypatch.setattr(logging, "root", logging.Logger("root"))
+    begin_logs("api", "debug")
+    assert logging.NOTSET == pool.level
+    begin_logs("api", "info")
+    assert not logging.getLogger(f"{POOL}.impl.QueuePool").isEnabledFor(logging.ERROR)
+    pool.setLevel(logging.NOTSET)  # forgets what was asked for
