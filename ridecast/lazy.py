@@ -38,7 +38,7 @@ class LazyCommands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if near := get_close_matches(args[0], self.list_commands(ctx), 1, 0.6):
-                error.message = f"{error.message.rstrip('.')}; did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.message.rstrip('.')}; did you mean {near[0]!r}?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant("hosts shown to strangers", "api/ledger_entries.py", "if redacted and isinstance", "if False and isinstance", (STRANGERS,)),
     Mutant("gzip sent to who refuses it", "api/answers.py", '"*", 0.0))) > 0', '"*", 0.0))) >= 0', (STRANGERS,)),
     Mutant("a silent stream is live", "ledger/views/freshness.py", "if slots <= stale_after_slots:", "if True:", (FRESH,)),
-    Mutant("a silent stream is ready", "api/health.py", "_slots(context, name) > limit", "False", (FRESH,)),
+    Mutant("a silent stream is ready", "api/health.py", "age.slots > limit", "False", (FRESH,)),
     Mutant(
         "horizon_min of the first horizon ignored", ROWS, "if horizon is None else [horizon]", "if not horizon else [horizon]", (ASKED,)
     ),

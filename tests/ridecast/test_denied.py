@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ridecast import denied as module
 from ridecast.denied import denied, user_name
 
 
@@ -15,8 +14,8 @@ def test_the_part_that_is_closed_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     (home / "ledger").mkdir(parents=True)
     home.chmod(0o700)
     # Root may read everything, and tests may run as root, so the system's answer is replaced.
-    monkeypatch.setattr(module.os, "access", lambda path, *_, **__: Path(path) != home)
-    monkeypatch.setattr(module.os, "geteuid", lambda: 65_534)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != home)
+    monkeypatch.setattr(os, "geteuid", lambda: 65_534)
     owner, asked = user_name(os.getuid()), user_name(65_534)
     said = denied(str(home / "ledger"))
     assert f"user {asked} may not use {home}, which belongs to {owner} (mode 0700): run as {owner}, or change the owner" == said
@@ -26,7 +25,7 @@ def test_the_owner_is_told_the_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The owner of a path that is closed to everybody is told its mode."""
     file = tmp_path / "rides.avro"
     file.touch(0o000)
-    monkeypatch.setattr(module.os, "access", lambda path, *_, **__: Path(path) != file)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != file)
     assert f"{file} does not allow it (mode 0000)" == denied(os.fsencode(file))
 
 
