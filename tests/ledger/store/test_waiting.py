@@ -9,10 +9,11 @@ LOTS = st.floats(0.0, 1.0, exclude_max=True)
 
 @given(st.integers(1, 10_000), LOTS, LOTS)
 def test_a_wait_lies_within_its_bounds(tries: int, lot: float, other: float) -> None:
-    """No wait exceeds the longest or its share of it, and a later try never waits less with the same lot."""
+    """A wait lies between three quarters of its full length and all of it, as the lot says; a later try never waits less."""
     patience = Patience(first_s=0.5, longest_s=30.0, spread=0.25)
     full = min(30.0, 0.5 * 2.0 ** min(tries - 1, 60))
     assert 0.75 * full <= patience.wait_s(tries, lot) <= full <= 30.0
+    assert 0.75 * full == patience.wait_s(tries, 0.0)
     assert patience.wait_s(tries, lot) <= patience.wait_s(tries + 1, lot)
     assert (patience.wait_s(tries, lot) <= patience.wait_s(tries, other)) or lot > other
 
