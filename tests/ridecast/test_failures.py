@@ -83,7 +83,7 @@ def test_what_is_missing_or_mistyped_is_said(at_small: Small, call: Call, words:
         ((*RUN, "--port", "http"), "Invalid value for '--port': 'http' is not a valid integer range."),
         ((*RUN, "--port", "70000"), "Invalid value for '--port': 70000 is not in the range 0<=x<=65535."),
         ((*RUN, "--processes", "0"), "Invalid value for '--processes': 0 is not in the range 1<=x<=64."),
-        (("run",), "Missing option '--region'."),
+        (("bootstrap",), "Missing option '--region'."),
         (("sail",), "No such command 'sail'."),
         (("ledger", "sail"), "No such command 'sail'."),
         (("demo", "--days", "3"), "Invalid value for '--days': 3 is not in the range 4<=x<=365."),
