@@ -20,8 +20,9 @@ def page() -> tuple[str, list[list[str]]]:
     """The definition and the commands of the section about a city."""
     text = (ROOT / "docs/adding.md").read_text("utf-8")
     section = text[text.index("**A city.**") : text.index("**A measure.**")]
-    blocks = dict(reversed(BLOCK.findall(section)))  # the first of each language
-    return blocks["json"], [shlex.split(line)[1:] for line in blocks["sh"].splitlines()]
+    blocks = BLOCK.findall(section)
+    [definition] = [text for language, text in blocks if language == "json"]
+    return definition, [shlex.split(line)[1:] for language, text in blocks if language == "sh" for line in text.splitlines()]
 
 
 def trips() -> str:
@@ -37,7 +38,7 @@ def trips() -> str:
 
 def test_a_city_ends_in_forecasts(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's definition and commands, with a file of time, latitude and longitude, give forecasts that are not zero."""
-    definition, commands = page()
+    definition, (*commands, adding) = page()
     monkeypatch.chdir(tmp_path)
     Path("city.json").write_text(definition, "utf-8")
     Path("trips.csv").write_text(trips(), "utf-8")
@@ -53,6 +54,11 @@ def test_a_city_ends_in_forecasts(tmp_path: Path, call: Call, monkeypatch: pytes
     assert 0 == call("ledger", "export", "--home", "home", "--parquet", "tables").status
     forecasts = pd.read_parquet("tables/forecasts.parquet")
     assert forecasts["mean"].max() > 0.1
+    Path("city.json").write_text(definition.replace("paris", "lutetia"), "utf-8")  # another city, to be added to that home
+    assert 0 == call(*("past" if word == "rides" else word for word in commands[0])).status
+    done = call(*adding)
+    assert (0, True) == (done.status, "lutetia bootstrapped: 1,008 rides in 7.0 days" in done.out), done.err
+    assert 0 == call("run", "--rides", "past", "--region", "city.json", "--home", "home", "--until-end").status
 
 
 def test_a_region_that_counts_another_kind_is_told(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
