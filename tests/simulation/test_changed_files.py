@@ -1,6 +1,8 @@
 """Event files that change between runs and during one: partitions added, directories replaced, old files deleted."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from ledger.views.progress import ProgressWatch
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import PartitionsChanged, SlotClosed, SlotStatus, SourceChanged, SourceGap
 from tests.dataflows.stream.test_local import Killed, killed_after
+from tests.ridecast.calls import environment
 from tests.simulation.live import LiveFiles
 from tests.simulation.moved import assert_audited, records_at, rides_of, rides_recorded, world_without_duplicates
 from tests.simulation.runs import Place, copied, payloads_at, run_here, settle, wait_until
@@ -72,6 +75,29 @@ def test_an_added_partition_is_read_from_its_start(grown: Place) -> None:
     assert first.corrections
     assert rides_of(event for log in WORLD.truth.values() for event in log) == rides_recorded(grown)
     assert all(slot.from_rides for slot in assert_audited(grown).slots)
+
+
+# A run whose look-ups never get their turn: only the last one finds anything.
+NEVER_LOOKS = "import ridecast.watching as w; w.LOOK_EVERY_S = 1e6; from ridecast.main import main; main()"
+
+
+def test_what_only_the_last_look_finds_is_told(grown: Place) -> None:
+    """A change that is recorded just before the run ends is told like any other, once, before the summary."""
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_LOOKS, "run", "--region", str(grown.region), "--no-api", "--until-end"],
+        env=environment(**grown.environment),
+        cwd=grown.home,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    slot = first_after(grown, PartitionsChanged).slot
+    news = f"region small: partitions of the ride log: added [2], from slot {slot} on"
+    said = [line.split(" run: ", 1)[-1] for line in done.stderr.splitlines()]
+    [at] = [number for number, line in enumerate(said) if line.startswith(news)]
+    [summary] = [number for number, line in enumerate(said) if " slots closed" in line]
+    assert at < summary
 
 
 @pytest.mark.parametrize("slots", [0, 1, 9])
