@@ -137,7 +137,9 @@ class Supervisor:
 
     def _stop(self, children: Sequence[Child]) -> None:
         for child in stop_all(children, meanwhile=self.service.alive):
-            self.reporter.warning(f"{NAMES.get(child.role, child.role)} did not stop in time and was killed")
+            self.reporter.warning(
+                f"{NAMES.get(child.role, child.role)} did not stop in time and was killed; the next run resumes where the ledger ends"
+            )
 
     def _until_done_or_halted(self, team: Team, on_tick: Callable[[], str | None]) -> RidecastError | None:
         """Work until the end; the error of a bounded run whose regions halted, which is raised when the others are published."""

@@ -81,6 +81,10 @@ function showNow(s) {
   if (s.standing === "halted") [text, kind] = ["halted", "bad"];
   if (s.standing === "held") [text, kind] = [`${text}, without models`, kind === "good" ? "warn" : kind];
   pill.textContent = text;
+  pill.title = {
+    live: "Slots close as time passes.", late: "The close of a slot is overdue.", stale: "No slot closes: rides no longer arrive, or nothing runs.",
+    replaying: "Old rides are processed faster than time passes.",
+  }[s.freshness] ?? "";
   pill.className = `pill ${kind}`;
   if (s.status === "not_bootstrapped") { byId("clock").textContent = "No history yet"; byId("zone").textContent = `ridecast bootstrap --region ${s.region} --until DATE`; return; }
   const local = s.data_until_local ?? s.counted_from;
@@ -171,7 +175,7 @@ function showCells(forecasts) {
     button.onclick = () => choose(f.cell);
     return element("li", "", button);
   }));
-  byId("more").textContent = `Mean rides in the next ${state.horizon} min; the busiest ${listed.length} of ${forecasts.cells.toLocaleString("en")} cells. Ochre: served by a fallback.`;
+  byId("more").textContent = `Mean rides in the next ${state.horizon} min; the busiest ${listed.length} of ${forecasts.cells.toLocaleString("en")} cells. Ochre: served without a model of its own; select a cell to see why.`;
 }
 
 function draw() {

@@ -241,7 +241,10 @@ def test_whoever_does_not_stop_is_killed(play: Play, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(children, "STOP_WITHIN_S", 0.3)
     play.tick = lambda: os.kill(os.getpid(), signal.SIGTERM) if len(play.starts()) == 2 else None
     play.run(companions=("api",), forecast=["deaf"])
-    assert (["api"], ["forecaster did not stop in time and was killed"]) == (play.stops(), play.told)
+    assert (["api"], ["forecaster did not stop in time and was killed; the next run resumes where the ledger ends"]) == (
+        play.stops(),
+        play.told,
+    )
 
 
 def test_a_region_is_taken_up_and_joins(play: Play) -> None:
