@@ -21,6 +21,8 @@ IDLE_S = 30  # between two requests; proxies keep connections for about as long
 RESPONSE_S = 30.0  # a client reads too slowly if the response is not through its connection by then
 MOST_SLOW_READERS = 256  # each holds at most `api.answers.PIECE_BYTES` twice in memory
 LARGEST_HEAD_BYTES = 16_384  # a query of 1,000 cells takes 8 KB
+FEW_BYTES = 64  # of a slow client; shorter than the first packet of one that speaks another protocol
+MOST_UNREAD_BYTES = 1_024  # of a head, until it is parsed although no line ended
 SPARE_DESCRIPTORS = 256  # for the stores, the spool and log files
 JOINED_BYTES = 65_536  # up to here a response is one write; a larger one is not copied for that
 
@@ -85,6 +87,7 @@ class LimitedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         self._since_s = self.loop.time()
+        self._unread = 0
         self._counted = self.limits.make_room()
         if not self._counted:
             transport.write(REFUSED % (len(TOO_MANY), TOO_MANY))
@@ -102,6 +105,7 @@ class LimitedProtocol(H11Protocol):
         self.limits.open -= 1
         self.limits.forget(self)
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # it refers to this object: without the loop, no collection is needed to free both
 
     def data_received(self, data: bytes) -> None:
         if not self._counted:
@@ -110,6 +114,12 @@ class LimitedProtocol(H11Protocol):
             del self.limits.idle[self]
             self.limits.waiting[self] = None
             self._since_s = self.loop.time()
+        elif len(data) < FEW_BYTES and b"\n" not in data and self in self.limits.waiting and self.conn.their_state is h11.IDLE:
+            self._unread += len(data)
+            if self._unread < MOST_UNREAD_BYTES:  # No line ends here, so parsing would find nothing new.
+                self.conn.receive_data(data)
+                return
+        self._unread = 0
         super().data_received(data)
 
     def handle_events(self) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from api import connections
 from api.answers import PIECE_BYTES, PiecewiseResponse
-from api.connections import Connections, Sparse, places
+from api.connections import LARGEST_HEAD_BYTES, Connections, Sparse, places
 from api.serve import bind, limited_server
 
 HEAD = b"GET / HTTP/1.1\r\nhost: ridecast\r\n"
@@ -119,6 +119,36 @@ def test_bytes_that_trickle_do_not_extend_the_limit() -> None:
                 connection.sendall(b"G")
                 time.sleep(0.1)
         assert time.monotonic() - started_s < 3
+
+
+def test_a_head_in_single_bytes_is_read() -> None:
+    """A request whose bytes come one by one is answered, also on a connection that has been idle, and with a body."""
+    with serving(Connections(10)) as place, socket.create_connection(place, 5) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for request, body in ((HEAD + b"\r\n", b"hello"), (HEAD.replace(b"GET", b"POST") + b"content-length: 2\r\n\r\nyo", b"helloyo")):
+            for byte in request:
+                client.sendall(bytes([byte]))
+                time.sleep(0.002)
+            answer = client.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.endswith(body)
+
+
+def test_a_head_in_pieces_has_a_largest_size() -> None:
+    """A head that grows by a few bytes at a time and never ends a line is refused, not kept."""
+    with serving(Connections(10)) as place, socket.create_connection(place, 5) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setblocking(False)
+        answer = b""
+        for number in range(2 * LARGEST_HEAD_BYTES // 50):
+            with suppress(OSError):
+                client.send(b"GET /" if not number else b"a" * 50)
+            time.sleep(0.0005)
+            with suppress(OSError):
+                answer += client.recv(4_096)
+            if answer:
+                break
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_the_longest_waiting_connection_makes_room() -> None:

@@ -1,5 +1,6 @@
 """The API as a process: it says where it listens, stops cleanly on SIGTERM, and names what is in its way."""
 
+import gc
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.serve import bind
+from api.serve import COLLECT_AFTER, bind, collect_rarely
 from ledger.store.spool import read_segment, segment_paths
 from schemas.errors import ConfigError, RidecastError
 from schemas.records.record_codec import decode
@@ -107,3 +108,15 @@ def _ask(url: str) -> dict[str, object]:
             pass
         assert time.monotonic() < deadline, f"{url} does not answer"
         time.sleep(0.1)
+
+
+def test_full_collections_are_rare() -> None:
+    """What exists at the start is not looked at again by the garbage collector, and connections set off full collections rarely."""
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        collect_rarely()
+        assert gc.get_freeze_count() > frozen + 10_000
+        assert gc.get_threshold() == COLLECT_AFTER
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

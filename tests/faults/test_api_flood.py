@@ -4,6 +4,10 @@ import itertools
 import socket
 import statistics
 import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import httpx
@@ -18,7 +22,8 @@ from tests.services.postgres import PostgresServer
 
 SLOW, HANGING = 2_000, 60
 ENTRY = "/v1/ledger/region/nyc/entries/3"  # read from the ledger at each request
-HEALTH_S = 0.05
+HEALTH_S = 0.05  # median
+MOST_WORK_S = 0.15  # 99 %: one or two turns of the event loop, in each of which all 2,000 connections may have something to read
 MOST_GROWTH_BYTES = 150 << 20
 MOST_LOG_BYTES = 200_000
 FLOOD_S = 25.0  # longer than a slow request may take, so that connections are closed and come again
@@ -74,56 +79,90 @@ def trickle(connections: list[socket.socket]) -> list[socket.socket]:
     return still
 
 
+def flood(api: Served, ending: Event, held: "Synchronized[int]", opened: "Synchronized[int]") -> None:
+    """Keep 2,000 slow connections and sixty hanging requests open until the API ends, in a process of its own."""
+    places(2 * SLOW)
+    hanging: list[socket.socket] = []
+    slow: list[socket.socket] = []
+    try:
+        for number in itertools.count():
+            if len(slow) < SLOW and (connection := open_slow(api, number)) is not None:
+                slow.append(connection)
+                opened.value += 1
+            if number % 200 == 0 or len(slow) >= SLOW:
+                slow = trickle(slow)
+                hanging = hang(api, hanging)
+                held.value = len(slow)
+                time.sleep(0.1)
+    except (AssertionError, OSError):
+        if not ending.is_set():
+            raise
+
+
+def worked_s(pid: int) -> float:
+    """Seconds of processor time that the main thread of a process has used: where requests are read and answered."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a function takes."""
+    started_s = time.perf_counter()
+    work()
+    return time.perf_counter() - started_s
+
+
+def all_but_one_percent(seconds: list[float]) -> float:
+    """The time within which 99 of 100 are."""
+    return sorted(seconds)[int(0.99 * len(seconds))]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("most", ["4096", "500"], ids=["within the bound", "beyond the bound"])
 def test_two_thousand_slow_connections(
     town: Town, tmp_path: Path, most: str, postgres_url: str, postgres_server: PostgresServer, seen: Seen
 ) -> None:
     """With 2,000 slow connections and sixty requests that hang in a frozen database, health takes 50 ms and forecasts are served."""
-    places(2 * SLOW)  # of this process
     copy_town(town, tmp_path, postgres_url)
     settings = {"api_connections": most, "api_writes": "on", "database": postgres_url}
+    spawn = get_context("spawn")
+    ending, held, opened = spawn.Event(), spawn.Value("i", 0), spawn.Value("i", 0)
     with served(tmp_path, **settings) as api, httpx.Client(base_url=api.url, timeout=5) as client:
         served_before = client.get(f"{FORECASTS}?top=5").json()["forecasts"]
         postgres_server.pause()
-        hanging: list[socket.socket] = []
-        before = psutil.Process(api.pid).memory_info().rss
-        numbers = itertools.count()
-        slow: list[socket.socket] = []
+        before = largest = psutil.Process(api.pid).memory_info().rss
+        flooding = spawn.Process(target=flood, args=(api, ending, held, opened), daemon=True)
+        flooding.start()
         health_s: list[float] = []
+        own_s: list[float] = []  # what the API worked from request to response, also for others: other programs hardly change it
         until_s = time.monotonic() + FLOOD_S
-        largest = before
         while time.monotonic() < until_s:
-            while len(slow) < SLOW:
-                opened = open_slow(api, next(numbers))
-                if opened is None:
-                    break
-                slow.append(opened)
-            slow = trickle(slow)
-            hanging = hang(api, hanging)
-            for _ in range(3):
-                started_s = time.monotonic()
-                assert "checks" in client.get("/v1/health").json()
-                health_s.append(time.monotonic() - started_s)
-                assert 200 == client.get(f"{FORECASTS}?top=5").status_code
-                assert 200 == api.get("/v1/live").status_code  # on a new connection
+            before_s = worked_s(api.pid)
+            health_s.append(timed(lambda: client.get("/v1/health").json()["checks"]))
+            own_s.append(worked_s(api.pid) - before_s)
+            assert 200 == client.get(f"{FORECASTS}?top=5").status_code
+            assert 200 == api.get("/v1/live").status_code  # on a new connection
             largest = max(largest, psutil.Process(api.pid).memory_info().rss)
+            time.sleep(0.02)
+        assert flooding.is_alive()
         served_after = client.get(f"{FORECASTS}?top=5").json()["forecasts"]
         seen.same([str(one) for one in served_before], [str(one) for one in served_after], "forecasts")
         seen.told(api.log.read_text(), "ledger does not answer")
-        held, opened_all = len(slow), next(numbers)
         log_bytes = api.log.stat().st_size
+        median_ms, most_ms = 1000 * statistics.median(health_s), 1000 * all_but_one_percent(health_s)
         print(
-            f"\n{SLOW} slow connections, bound {most}: {opened_all} opened, {held} held at the end; health median "
-            f"{1000 * statistics.median(health_s):.1f} ms, 99 % {1000 * sorted(health_s)[int(0.99 * len(health_s))]:.1f} ms; "
-            f"memory +{(largest - before) >> 20} MB; log {log_bytes} bytes"
+            f"\n{SLOW} slow connections, bound {most}: {opened.value} opened, {held.value} held at the end; {len(health_s)} times health: "
+            f"median {median_ms:.1f} ms, 99 % {most_ms:.1f} ms, in which the API worked {1000 * statistics.median(own_s):.1f} and "
+            f"{1000 * all_but_one_percent(own_s):.1f} ms; memory +{(largest - before) >> 20} MB; log {log_bytes} bytes"
         )
+        assert opened.value > SLOW
         assert statistics.median(health_s) < HEALTH_S
+        assert all_but_one_percent(own_s) < MOST_WORK_S
         assert largest - before < MOST_GROWTH_BYTES
         assert log_bytes < MOST_LOG_BYTES
-        # Both stay open, and the database stays frozen, while the process is told to end, for which `served` gives it 8 s.
-    for connection in (*slow, *hanging):
-        connection.close()
+        ending.set()
+        # The flood goes on, and the database stays frozen, while the process is told to end, for which `served` gives it 8 s.
+    flooding.kill()
+    flooding.join()
 
 
 def test_accept_errors_do_not_fill_the_log(growing_town: Town, tmp_path: Path, seen: Seen) -> None:
