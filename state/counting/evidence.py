@@ -175,14 +175,16 @@ def kth_largest(times: Int64s, k: int, window: int, scratch: Scratch | None = No
         return times[window - k : window - k + n]
     scratch = scratch or Scratch()
     scratch.begin()
-    spare = scratch.take(len(times))
     made: dict[int, list[Int64s]] = {1: [times]}
 
     def largest(size: int) -> list[Int64s]:
         """The largest, second largest, ... of each `size` consecutive times, at most k of them."""
         if size not in made:
-            ranks = (k,) if size == window else range(1, min(k, size) + 1)
-            made[size] = _merged(largest(size // 2), largest(size - size // 2), size // 2, ranks, scratch, spare)
+            shift = size // 2
+            count = len(times) - size + 1
+            first = [column[:count] for column in largest(shift)]
+            second = [column[shift : shift + count] for column in largest(size - shift)]
+            made[size] = [_rank_of_both(first, second, k, scratch)] if size == window else _merged(first, second, scratch)[:k]
         return made[size]
 
     return largest(window)[-1]
@@ -205,26 +207,43 @@ def largest_kth(times: Int64s, k: int, window: int, scratch: Scratch | None = No
     return found
 
 
-def _merged(first: list[Int64s], second: list[Int64s], shift: int, ranks: Sequence[int], scratch: Scratch, spare: Int64s) -> list[Int64s]:
-    """The r-th largest of two neighbouring windows for each r in `ranks`, from the largest of each; the second starts `shift` later."""
-    n = len(second[0]) - shift
-    a, b = [column[:n] for column in first], [column[shift : shift + n] for column in second]
-    out = []
-    for rank in ranks:
-        # The r-th largest of a union takes i from one side and r - i from the other; the best choice has the largest minimum.
-        pairs = [(a[i - 1], b[rank - i - 1]) for i in range(max(1, rank - len(b)), min(rank - 1, len(a)) + 1)]
-        sides = [side[rank - 1] for side in (a, b) if rank <= len(side)]
-        best = scratch.take(n)
-        if pairs:
-            np.minimum(*pairs[0], out=best)
-        else:
-            np.copyto(best, sides.pop())
-        for pair in pairs[1:]:
-            np.maximum(best, np.minimum(*pair, out=spare[:n]), out=best)
-        for side in sides:
-            np.maximum(best, side, out=best)
-        out.append(best)
-    return out
+def _merged(first: Sequence[Int64s], second: Sequence[Int64s], scratch: Scratch) -> list[Int64s]:
+    """Two descending lists of columns as one, row by row.
+
+    Source:
+        K. E. Batcher (1968), Sorting networks and their applications: the odd-even merge, here of lists of any lengths.
+    """
+    if not first or not second:
+        return [*first, *second]
+    if len(first) == len(second) == 1:
+        return _ordered(first[0], second[0], scratch)
+    merged: list[Int64s] = []
+    even, odd = _merged(first[::2], second[::2], scratch), _merged(first[1::2], second[1::2], scratch)
+    for a, b in zip(odd, even[1:], strict=False):
+        merged += _ordered(a, b, scratch)
+    return [even[0], *merged, *odd[len(even) - 1 :], *even[len(odd) + 1 :]]
+
+
+def _ordered(a: Int64s, b: Int64s, scratch: Scratch) -> list[Int64s]:
+    """The larger and the smaller of two columns, row by row."""
+    return [np.maximum(a, b, out=scratch.take(len(a))), np.minimum(a, b, out=scratch.take(len(a)))]
+
+
+def _rank_of_both(first: Sequence[Int64s], second: Sequence[Int64s], rank: int, scratch: Scratch) -> Int64s:
+    """The column of one rank, from 1, of what `_merged` returns."""
+    best, spare = scratch.take(len(first[0])), scratch.take(len(first[0]))
+    # The r-th largest of a union takes i from one side and r - i from the other; the best choice has the largest minimum.
+    choices = [(first[i - 1], second[rank - i - 1]) for i in range(max(1, rank - len(second)), min(rank - 1, len(first)) + 1)]
+    alone = [side[rank - 1] for side in (first, second) if rank <= len(side)]
+    if choices:
+        np.minimum(*choices[0], out=best)
+    else:
+        np.copyto(best, alone.pop())
+    for pair in choices[1:]:
+        np.maximum(best, np.minimum(*pair, out=spare), out=best)
+    for column in alone:
+        np.maximum(best, column, out=best)
+    return best
 
 
 # --- rides far ahead ------------------------------------------------------------------------------
