@@ -247,3 +247,15 @@ def test_decision_records_have_date_and_status() -> None:
     expected = [f"| {parts[1]} | [{parts[2]}]({path.name}) | {parts[3]} | {parts[4]} |" for path, parts in found.items() if parts]
     assert expected == [line for line in text_of(Path("docs/adr/README.md")).splitlines() if re.match(r"\| \d", line)]
     assert [str(number) for number in range(1, len(records) + 1)] == [parts[1] for parts in found.values() if parts]
+
+
+def test_pages_say_nothing_twice() -> None:
+    """No release of the changelog has a heading or a line twice, and no table of a page has two rows with the same first cell."""
+    said: dict[str, list[str]] = {}
+    for release in re.split(r"^## ", text_of(Path("CHANGELOG.md")), flags=re.MULTILINE)[1:]:
+        said[f"CHANGELOG.md {release.splitlines()[0]}"] = [line for line in release.splitlines() if line.startswith(("### ", "- "))]
+    for page in ("docs/systems.md", "docs/running.md", "docs/api.md", "docs/faults.md"):
+        said[page] = [line.split("|")[1].strip(" *") for line in text_of(Path(page)).splitlines() if re.match(r"\| [^-]", line)]
+    heads = {"fault"}  # of the several tables of one page
+    again = [(page, line) for page, lines in said.items() for line in set(lines) - heads if lines.count(line) > 1]
+    assert again == []
