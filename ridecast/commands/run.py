@@ -108,6 +108,8 @@ def run_regions(
     parse_rides(settings.rides)
     source = open_rides(settings.rides, settings.rides_client)
     check_servers(settings)
+    if "api" in companions:
+        bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts or changes
     try:
         stores = open_stores(settings)
     except StoreUnavailable as cause:
@@ -177,7 +179,6 @@ def run_regions(
             service=ServiceSocket.from_env(os.environ),
         )
         if "api" in companions:
-            bind(settings.api_host, settings.api_port).close()  # a used port is reported before anything starts
             reporter.info(
                 f"API and page at http://{settings.api_host}:{settings.api_port}" if settings.api_port else "API at any free port"
             )

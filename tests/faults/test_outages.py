@@ -182,7 +182,8 @@ def test_a_second_signal_ends_everything_at_once(fed: Place, seen: Seen) -> None
     """While the first SIGTERM waits for a suspended child, a second one kills all processes, and the exit code says so."""
     run = start_run(fed, 1)
     try:
-        wait_until(lambda: len(children_of(run)) == 3, what="the children")
+        # A child that has not begun its work would be ended by the signal itself.
+        wait_until(lambda: len(children_of(run)) == 3 and last_closed(fed) is not None, what="the children at work")
         children = list(children_of(run).values())
         children_of(run)["forecast"].suspend()
         run.send_signal(signal.SIGTERM)
@@ -201,7 +202,7 @@ def test_a_second_signal_ends_everything_at_once(fed: Place, seen: Seen) -> None
     seen.told(said(fed), "killed by a second SIGTERM")
     again = start_run(fed, 1)
     try:
-        wait_until(lambda: last_closed(fed) is not None, what="a slot of the next run")
+        wait_until(lambda: len(children_of(again)) == 3, what="the children of the next run")
         again.send_signal(signal.SIGTERM)
         assert again.wait(ENDS_WITHIN_S) == 0
     finally:

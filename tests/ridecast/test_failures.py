@@ -194,11 +194,12 @@ def test_a_database_of_another_kind_is_wrong_usage(at_small: Small, call: Call) 
 
 @pytest.mark.parametrize("command", [RUN, ("demo", "--home", "new")], ids=lambda words: words[0])
 def test_a_port_in_use_is_said_before_anything_starts(at_small: Small, call: Call, command: tuple[str, ...]) -> None:
-    """The port is named with both ways to choose another; no child is started, and no city is simulated."""
+    """The port is named with both ways to choose another; no child is started, no city is simulated, and the last run's tallies stay."""
+    before = call("status", "--home", "home").out
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         done = call(*command, "--port", port)
-    assert (1, "") == (done.status, done.out)
+    assert (1, "", before) == (done.status, done.out, call("status", "--home", "home").out)
     assert done.err == (
         f"ridecast: port {port} is already in use at 127.0.0.1; "
         "stop the program that uses it, or set another with --port or RIDECAST_API_PORT\n"
