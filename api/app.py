@@ -28,7 +28,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.spool import Spool
 from ledger.views.online.protocol import OnlineStore
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 RESOURCES: tuple[Operation, ...] = (
     *forecasts.OPERATIONS,  # First: routes are tried in this order, and most requests are for forecasts.

@@ -23,11 +23,11 @@ from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
 from ledger.views.regions import bootstrap_of, defined_by
 from ledger.views.standing import Stand, Standings
+from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
 from schemas.records.records import CONTROL_LOG
 from schemas.regions import US_PER_S, Region
-from schemas.settings import Settings
 
 NO_BLOB = bytes(32)  # requested only to test whether the store answers
 

@@ -30,9 +30,9 @@ from ledger.views.follow import Stop
 from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, RidecastError
 from schemas.records.records import RUNS_LOG
-from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schemas.configuration.settings import SETTINGS, Settings
 from schemas.errors import UsageError
 from schemas.regions import Region, ZoneAt, load_region, shipped_regions
-from schemas.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from dataflows.connectors.kafka.cluster import Cluster

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dataflows.connectors.delivery import RideSink
 from dataflows.connectors.files.ridelog import PARTITIONS, RideLogWriter
 from dataflows.connectors.sources import ORIGIN_FILE
-from schemas.addresses import masked
+from schemas.configuration.addresses import masked
 from schemas.errors import StoreUnavailable, UsageError
 
 if TYPE_CHECKING:

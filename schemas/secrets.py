@@ -2,7 +2,7 @@
 
 Whoever reads a secret (a setting, a file, a client property) passes it to `hide`. Errors, the output of children and
 standard error pass through `clean`, because a library may repeat in a message what it was given. Values that are printed
-on purpose are masked where they are taken apart, in `schemas.addresses` and `schemas.kafka_client`.
+on purpose are masked where they are taken apart, in `schemas.configuration.addresses` and `schemas.configuration.kafka_client`.
 """
 
 import json

@@ -259,3 +259,9 @@ def test_pages_say_nothing_twice() -> None:
     heads = {"fault"}  # of the several tables of one page
     again = [(page, line) for page, lines in said.items() for line in set(lines) - heads if lines.count(line) > 1]
     assert again == []
+
+
+@pytest.mark.parametrize(("package", "most"), [("dataflows", 1), ("ledger", 1), ("state", 2), ("schemas", 8)])
+def test_modules_are_in_rooms(package: str, most: int) -> None:
+    """Few modules lie loose in a package: what belongs together has a package of its own."""
+    assert len(list((ROOT / package).glob("*.py"))) <= most

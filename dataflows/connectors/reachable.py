@@ -13,9 +13,9 @@ from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.cluster import Cluster, output_cluster
 from ledger.store.limits import Limits
 from ledger.views.online.connect import open_redis
-from schemas.addresses import masked
+from schemas.configuration.addresses import masked
+from schemas.configuration.settings import Settings, setting_named
 from schemas.errors import AccessRefused, StoreUnavailable
-from schemas.settings import Settings, setting_named
 
 ANSWER_S = 10.0
 

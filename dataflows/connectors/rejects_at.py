@@ -3,7 +3,7 @@
 from dataflows.connectors.kafka.cluster import output_cluster
 from dataflows.connectors.sealing import seals_of
 from dataflows.connectors.sinks import FileRejects, KafkaRejects, RejectSink
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 
 def open_rejects(settings: Settings) -> RejectSink:

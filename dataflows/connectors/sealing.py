@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.store.key_files import create_secret, read_secret
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, DamagedError, NotFound, StoreUnavailable
-from schemas.settings import Settings
 
 MAGIC = b"sealed1\x00"
 KEY_SIZE_BYTES = 32

@@ -15,9 +15,9 @@ from dataflows.connectors.kafka import connection
 from dataflows.connectors.kafka.cluster import Cluster
 from dataflows.connectors.kafka.rides import KafkaRides, require_held
 from dataflows.connectors.source_identity import SourceIdentity
+from schemas.configuration.kafka_client import Property
 from schemas.errors import StoreUnavailable
 from schemas.events.rides import RawBatch
-from schemas.kafka_client import Property
 
 ORIGIN_FILE = "origin.json"  # in a directory that one command created: what it was created from
 POLL_S = 0.02  # how often a live directory is polled

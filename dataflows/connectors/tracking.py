@@ -18,10 +18,10 @@ import sqlalchemy as sa
 
 from ledger.store.log import Ledger
 from ledger.views.identity import has_root, identity_from_text, identity_of
-from schemas.addresses import masked, parse_address
+from schemas.configuration.addresses import masked, parse_address
+from schemas.configuration.settings import Settings
 from schemas.errors import LedgerError, StoreUnavailable
 from schemas.records.records import region_log
-from schemas.settings import Settings
 from state.forecast.training import TrainedModel
 
 EXPERIMENT = "ridecast"

@@ -13,9 +13,9 @@ from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
 from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import open_stores
+from schemas.configuration.settings import Settings
 from schemas.errors import UsageError
 from schemas.regions import Region
-from schemas.settings import Settings
 from state.forecast.evaluation import Evaluation, EvaluationRow
 
 

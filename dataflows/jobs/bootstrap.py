@@ -18,6 +18,7 @@ from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
 from ledger.views.regions import bootstrap_of, bootstrapped_in
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, UsageError
 from schemas.events.codec import Decoder
 from schemas.events.measures import KINDS, MEASURES, RideKind, measure_named
@@ -27,7 +28,6 @@ from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
 from schemas.regions import Region
-from schemas.settings import Settings
 from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import YEAR_2000_US, IntakeRules
 from state.counting.partials import ResumePoint

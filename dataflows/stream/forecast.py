@@ -33,9 +33,9 @@ from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals
 from dataflows.stream.stores import Stores, open_stores
 from ledger.views.follow import Stop
 from ledger.views.regions import halt_of
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, PeerEnded, RegionsHalted, SourceMoved
 from schemas.records.records import RUNS_LOG
-from schemas.settings import Settings
 from state.counting.partials import Partial
 
 log = logging.getLogger(__name__)

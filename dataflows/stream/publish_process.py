@@ -19,7 +19,7 @@ from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from ledger.views.regions import region_of
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 
 def open_forecasts(settings: Settings, region: str) -> ForecastSink:

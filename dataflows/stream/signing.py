@@ -12,8 +12,8 @@ from pathlib import Path
 from ledger.formats.keys import KEY_SIZE_BYTES, Signer, Verifier
 from ledger.store.checkpoint_files import Key
 from ledger.store.key_files import PUBLIC_KEY, create_signer, read_signer, read_verifier, write_verifier
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, UsageError
-from schemas.settings import Settings
 
 
 def key_path(settings: Settings) -> Path:

@@ -25,11 +25,11 @@ from ledger.store.recording import Recorder
 from ledger.views.append import append_shared
 from ledger.views.follow import Stop
 from ledger.views.regions import last_run
+from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, SourceMoved, StoreUnavailable, UsageError
 from schemas.events.codec import Decoder
 from schemas.records.record_codec import encode
 from schemas.records.records import RUNS_LOG, RegionBootstrapped, RegionHalted, RunStarted, RunStopped, region_log
-from schemas.settings import Settings
 from state.counting.intake import IntakeRules
 
 log = logging.getLogger(__name__)

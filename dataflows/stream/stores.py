@@ -14,8 +14,8 @@ from ledger.store.blobs import Blobs
 from ledger.store.limits import writing_limits
 from ledger.store.log import Ledger
 from ledger.store.opening import open_ledger
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.settings import Settings
 
 HOLD_PATIENCE_S = 30.0  # a process that was told to stop ends within 20 s, and a machine that vanished is noticed within 25 s
 

@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 CONNECT_S = 10.0  # a running server accepts a connection in milliseconds
 CONNECTIONS = 20  # of one pool; PostgreSQL itself allows 100 by default, for all processes together

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import pg8000
 import sqlalchemy as sa
 
-from schemas.addresses import parse_address
+from schemas.configuration.addresses import parse_address
 from schemas.errors import AccessRefused, ConfigError, StoreUnavailable, UsageError
 
 MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")

@@ -44,7 +44,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
     """
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.backtest import backtest
-    from schemas.settings import parse_rides
+    from schemas.configuration.settings import parse_rides
 
     settings = options.settings_of(rides=rides)
     region = options.new_region_of(region_name)

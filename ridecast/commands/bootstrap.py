@@ -4,8 +4,8 @@ import click
 
 from ridecast import options
 from ridecast.screen import progress_bars
+from schemas.configuration.settings import Settings
 from schemas.regions import Region
-from schemas.settings import Settings
 
 
 @click.command()
@@ -36,7 +36,7 @@ def bootstrap_into(settings: Settings, region: Region, until: str, *, history: b
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.bootstrap import bootstrap_region, slot_of_midnight
     from dataflows.stream.stores import open_stores
-    from schemas.settings import parse_rides
+    from schemas.configuration.settings import parse_rides
 
     slot_of_midnight(region, until)  # a wrong date is reported before the rides are opened
     source = None

@@ -10,7 +10,7 @@ from rich.table import Table
 from ridecast import options
 from ridecast.home_lock import holder_of
 from ridecast.screen import output_console
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 TAKEN_UP_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2

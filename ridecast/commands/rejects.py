@@ -10,10 +10,10 @@ from rich.text import Text
 
 from ridecast import options
 from ridecast.screen import output_console, progress_bars
+from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, RidecastError, UsageError
 from schemas.events.rides import NO_TIME, Reason, Rejected
 from schemas.regions import Region
-from schemas.settings import Settings
 from schemas.topics import REJECTED
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from ridecast.home_lock import lock_home
 from ridecast.logs import Reporter, begin_logs
 from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
+from schemas.configuration.settings import SETTINGS, Settings
 from schemas.errors import RidecastError, StoreUnavailable, UsageError
 from schemas.regions import Region
-from schemas.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from ledger.store.log import Ledger
@@ -102,7 +102,7 @@ def run_regions(
     from ridecast.relay import Relay, traceback_wanted
     from ridecast.supervise import Supervisor
     from ridecast.watching import LastKnown
-    from schemas.settings import parse_rides
+    from schemas.configuration.settings import parse_rides
 
     asked = options.regions_of(names)
     parse_rides(settings.rides)

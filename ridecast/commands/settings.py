@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ridecast.options import unknown_settings
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 UNATTENDED_COLUMNS = 200  # without a terminal: a file or a pipe has no width of its own
 

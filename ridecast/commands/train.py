@@ -5,8 +5,8 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console, progress_bars
+from schemas.configuration.settings import Settings
 from schemas.regions import Region
-from schemas.settings import Settings
 from state.forecast.training import MOST_ROWS
 
 

@@ -8,7 +8,7 @@ from ridecast.children import end_with_parent
 from ridecast.endings import in_child, mark_faults
 from ridecast.heartbeat import heartbeat_of
 from ridecast.logs import begin_logs
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 
 
 @click.group(hidden=True)

@@ -8,9 +8,9 @@ from api.access import ROWS_PER_RECORD, AccessCounter
 from api.app import create_app
 from ledger.store.spool import Spool, read_segment, segment_paths
 from ledger.views.online.memory import MemoryStore
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import decode
 from schemas.records.records import AccessCount, AccessesCounted
-from schemas.settings import Settings
 from tests.api.client import Client
 from tests.api.town import Town
 

@@ -10,9 +10,9 @@ from api.json_body import LARGEST_BODY_BYTES
 from ledger.store.spool import Spool, read_segment, segment_paths
 from ledger.store.spool_append import SpoolAppender
 from ledger.views.online.memory import MemoryStore
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import decode
 from schemas.records.records import ALERTS_LOG, Acknowledged
-from schemas.settings import Settings
 from tests.api.client import Client
 from tests.api.json_schema import problems
 from tests.api.town import Town

@@ -10,8 +10,8 @@ from api.health import get_ready
 from api.problems import Problem
 from api.watcher import Watcher
 from ledger.views.freshness import ClosePace, Freshness, freshness
+from schemas.configuration.settings import Settings
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.api.test_metrics import samples
 from tests.api.town import SLOT_S, Town
 from tests.faults.seen import Seen

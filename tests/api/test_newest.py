@@ -9,10 +9,10 @@ import pytest
 from api.context import ApiContext
 from ledger.views.online.memory import MemoryStore
 from ledger.views.online.protocol import StoredIssue
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
 from schemas.forecasts.chunks import encode_chunks, pack_blob
 from schemas.records.record_codec import encode
-from schemas.settings import Settings
 from tests.api.town import Town, build_town
 
 PATH = "/v1/regions/nyc/forecasts"

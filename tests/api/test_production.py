@@ -11,7 +11,7 @@ from ledger.store.blobs import open_blobs
 from ledger.store.log import open_database
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.redis import RedisStore
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 from tests.api.client import Client
 from tests.api.town import Town
 from tests.ledger.exports import SIGNER

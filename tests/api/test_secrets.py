@@ -9,8 +9,8 @@ from ledger.store.limits import Limits
 from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import StoredCell
 from ledger.views.online.redis import RedisStore
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.settings import Settings
 from tests.api.client import Client
 from tests.api.town import Town
 from tests.services.process import free_port

@@ -23,7 +23,7 @@ PROGRAM = """
 import logging, os
 from api.serve import serve
 from dataflows.stream.stopping import stop_on_signals
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 logging.basicConfig(level="INFO")
 serve(Settings.from_env(os.environ), ["nyc"], stop_on_signals())
 """

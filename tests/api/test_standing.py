@@ -7,9 +7,9 @@ import pytest
 from api.context import ApiContext
 from api.watcher import Watcher
 from ledger.views.standing import Standing, Standings
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import encode
 from schemas.records.records import CONTROL_LOG, RUNS_LOG, Record, RegionHalted, RegionHeld, RegionReleased, RunStarted
-from schemas.settings import Settings
 from tests.api.test_metrics import samples
 from tests.api.town import SLOT_S, Town
 

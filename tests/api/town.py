@@ -11,6 +11,7 @@ from ledger.store.blobs import Blobs, Retention, open_blobs
 from ledger.store.log import Ledger, open_embedded
 from ledger.views.online.follow_store import StoreFollower
 from ledger.views.online.memory import MemoryStore
+from schemas.configuration.settings import Settings
 from schemas.events.cells import encode as encode_cells
 from schemas.forecasts.chunks import ForecastColumns, encode_chunks, pack_blob
 from schemas.records.count_table import to_table
@@ -33,7 +34,6 @@ from schemas.records.records import (
     region_log,
 )
 from schemas.regions import US_PER_S, Region, load_region
-from schemas.settings import Settings
 from tests.api.client import Client
 from tests.ledger.exports import SIGNER
 

@@ -27,7 +27,7 @@ PATH = "/v1/regions/nyc/forecasts"
 OURS = """
 import logging, os, threading
 from api.serve import serve
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 serve(Settings.from_env(os.environ), ["nyc"], threading.Event())
 """
 BARE = """

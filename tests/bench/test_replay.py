@@ -17,10 +17,10 @@ from dataflows.jobs.bootstrap import bootstrap_region, slot_of_midnight
 from dataflows.jobs.learn import train_region
 from dataflows.stream.start import quiet_threads, run_embedded
 from dataflows.stream.stores import Stores, open_stores
+from schemas.configuration.settings import Settings
 from schemas.events.codec import EventColumns, encode_events
 from schemas.events.measures import KINDS, RideKind
 from schemas.regions import US_PER_S, load_region
-from schemas.settings import Settings
 
 pytestmark = pytest.mark.bench
 

@@ -13,6 +13,7 @@ from ledger.check.verify import Progress, Report
 from ledger.formats.keys import Verifier
 from ledger.formats.merkle import leaf_hash, root
 from ledger.store.blobs import Retention
+from schemas.configuration.settings import Settings
 from schemas.forecasts.chunks import encode_chunks, pack_blob
 from schemas.records.record_codec import encode
 from schemas.records.records import (
@@ -27,7 +28,6 @@ from schemas.records.records import (
     SlotCounts,
     SlotScored,
 )
-from schemas.settings import Settings
 from tests.schemas.forecasts.test_chunks import HORIZONS_MIN, forecasts
 
 LOG = "region/nyc"

@@ -38,7 +38,7 @@ SERVER = f"""
 import os
 from api.serve import serve
 from dataflows.stream.stopping import stop_on_signals
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 serve(Settings.from_env(os.environ), ["{REGION}"], stop_on_signals())
 """
 

@@ -2,10 +2,11 @@
 
 from tests.mutant_lists.mutant import Mutant
 
-ADDRESSES, KNOWN, CLIENT = "schemas/addresses.py", "schemas/secrets.py", "schemas/kafka_client.py"
-SETTING, SETTINGS, TLS = "schemas/setting.py", "schemas/settings.py", "ledger/store/tls.py"
-APART, CLEANED, PROPERTIES = "tests/schemas/test_addresses.py", "tests/schemas/test_secrets.py", "tests/schemas/test_kafka_client.py"
-CONFIGURED, ENCRYPTED = "tests/schemas/test_settings.py", "tests/ledger/store/test_tls.py"
+ADDRESSES, KNOWN, CLIENT = "schemas/configuration/addresses.py", "schemas/secrets.py", "schemas/configuration/kafka_client.py"
+SETTING, SETTINGS, TLS = "schemas/configuration/setting.py", "schemas/configuration/settings.py", "ledger/store/tls.py"
+APART, CLEANED = "tests/schemas/configuration/test_addresses.py", "tests/schemas/test_secrets.py"
+PROPERTIES = "tests/schemas/configuration/test_kafka_client.py"
+CONFIGURED, ENCRYPTED = "tests/schemas/configuration/test_settings.py", "tests/ledger/store/test_tls.py"
 
 MUTANTS = (
     Mutant("secret parameters shown", ADDRESSES, "value if name in SHOWN else MASK", "value", (APART,)),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from schemas.settings import SETTINGS
+from schemas.configuration.settings import SETTINGS
 from tests.ridecast.calls import Done, environment, ridecast
 from tests.ridecast.conftest import Small
 from tests.services.process import free_port
@@ -150,7 +150,7 @@ def test_a_traceback_of_a_library_is_clean(tmp_path: Path) -> None:
     script = (
         "import os, sys, warnings\n"
         "from ridecast import main\n"
-        "from schemas.settings import Settings\n"
+        "from schemas.configuration.settings import Settings\n"
         "def command(**_):\n"
         "    settings = Settings.from_env(os.environ)\n"
         "    warnings.warn('cannot use ' + settings.database)\n"

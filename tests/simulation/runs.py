@@ -17,9 +17,9 @@ from dataflows.stream.start import run_embedded
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.log import Ledger
 from ridecast.children import free_addresses
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import decode
 from schemas.records.records import SlotClosed, region_log
-from schemas.settings import Settings
 from tests.simulation.world import DEDUP_TOTAL_EVENTS, UNTIL, World, write_files, write_history, write_region
 from tests.tree import ROOT
 

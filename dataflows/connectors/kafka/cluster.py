@@ -8,8 +8,8 @@ from functools import cache
 
 from confluent_kafka import KafkaError
 
-from schemas.kafka_client import Property
-from schemas.settings import Settings
+from schemas.configuration.kafka_client import Property
+from schemas.configuration.settings import Settings
 
 LOG = logging.getLogger("ridecast.kafka")
 # The client library logs every refused connection, several times a second, and loading coordinators as errors.
@@ -30,7 +30,7 @@ class Cluster:
 
     Attributes:
         bootstrap: HOST:PORT of one or more brokers, comma-separated.
-        properties: Of the client, none of which Ridecast sets itself (`schemas.kafka_client.OWNED`).
+        properties: Of the client, none of which Ridecast sets itself (`schemas.configuration.kafka_client.OWNED`).
     """
 
     bootstrap: str

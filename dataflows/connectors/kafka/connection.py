@@ -24,7 +24,7 @@ from dataflows.connectors.kafka.cluster import (
     last_cause,
 )
 from dataflows.connectors.source_identity import SourceIdentity
-from schemas.addresses import masked
+from schemas.configuration.addresses import masked
 from schemas.errors import AccessRefused, ConfigError, NotFound, StoreUnavailable, UsageError
 
 ANSWER_S = 10.0  # timeout of one request to a broker; a broker on the same network needs milliseconds

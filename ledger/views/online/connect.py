@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.store.limits import Limits, keepalive_options
-from schemas.addresses import parse_address
+from schemas.configuration.addresses import parse_address
 from schemas.errors import ConfigError
 
 

@@ -15,8 +15,8 @@ from schemas.times import iso, local_iso, parse_target
 
 if TYPE_CHECKING:
     from dataflows.audit.replay_report import Replay, SlotReplay
+    from schemas.configuration.settings import Settings
     from schemas.regions import Region
-    from schemas.settings import Settings
 
 REPRODUCED, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
 MOST_LINES = 20  # slots that are listed individually
@@ -92,7 +92,7 @@ def _replay(settings: "Settings", name: str, bounds: tuple[str | None, str | Non
     from dataflows.connectors.sources import open_rides
     from dataflows.stream.stores import open_stores
     from ledger.views.regions import region_of
-    from schemas.settings import parse_rides
+    from schemas.configuration.settings import parse_rides
 
     if settings.rides:
         parse_rides(settings.rides)

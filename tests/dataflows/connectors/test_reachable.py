@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dataflows.connectors.reachable import check_servers
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.settings import Settings
 
 
 def test_servers_that_answer_are_fine(redis_url: str, kafka: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from dataflows.connectors.tracking import EXPERIMENT, LEDGER_TAG, database_uri, track_promotion, track_training
 from dataflows.stream.stores import open_stores
 from ledger.store.log import Ledger
+from schemas.configuration.settings import Settings
 from schemas.errors import LedgerError, StoreUnavailable
-from schemas.settings import Settings
 from tests.simulation.homes import MOST_ROWS, Learned
 from tests.tree import ROOT
 

@@ -16,10 +16,10 @@ from ledger.store.blobs import Retention
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from ridecast.main import cli
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable, UsageError
 from schemas.records.record_codec import encode
 from schemas.records.records import RUNS_LOG, EntriesArchived, ForecastIssued, RegionBootstrapped, SlotClosed, SlotScored
-from schemas.settings import Settings
 from tests.simulation.world import make_region
 
 LOG = "region/small"

@@ -15,8 +15,8 @@ from dataflows.jobs.exports.tables import export_parquet
 from dataflows.jobs.learn import train_region
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
+from schemas.configuration.settings import Settings
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
-from schemas.settings import Settings
 from state.forecast.evaluation import BANDS, MODELS
 from state.models import boosted
 from tests.simulation.runs import LOG

@@ -13,12 +13,12 @@ from dataflows.connectors.sources import FileRides
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.stream.pump import PumpLimits
 from dataflows.stream.stores import Stores, open_stores
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, UsageError
 from schemas.records.count_table import from_table
 from schemas.records.record_codec import decode
 from schemas.records.records import RegionBootstrapped, SlotCounts
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.simulation.reference import CODES
 from tests.simulation.runs import LOG
 from tests.simulation.world import DEDUP_TOTAL_EVENTS, START_SLOT, UNTIL, make_region, make_world, write_files

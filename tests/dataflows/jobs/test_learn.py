@@ -16,11 +16,11 @@ from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of
+from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus
 from schemas.regions import RegionId, region_from_json
-from schemas.settings import Settings
 from state.counting.slots import NO_COUNTS, CountColumns
 from state.demand.features import NAMES
 from state.demand.history import CountHistory

@@ -12,8 +12,8 @@ import pytest
 from dataflows.stream.publish_process import open_online_store, run_publisher
 from ledger.store.waiting import Patience
 from ledger.views.online import follow_store
+from schemas.configuration.settings import Settings
 from schemas.forecasts.messages import decode_demand_forecast
-from schemas.settings import Settings
 from tests.dataflows.stream.test_publish import LOG, City
 from tests.faults.seen import Seen
 from tests.services.committed import committed

@@ -9,15 +9,15 @@ import pytest
 from dataflows.stream.signing import key_path, new_key, public_path, signing_key, verifier_of, writing_key
 from dataflows.stream.stores import open_stores
 from ledger.formats.keys import Signer
+from schemas.configuration.settings import Settings
 from schemas.errors import BootRefused, ConfigError, StoreUnavailable, UsageError
-from schemas.settings import Settings
 from tests.ledger.places import LOG, scored
 
 REPOSITORY = Path(__file__).parents[3]
 ASK = """
 import sys
 from dataflows.stream.signing import signing_key
-from schemas.settings import Settings
+from schemas.configuration.settings import Settings
 sys.stdin.readline()
 print(signing_key(Settings.from_env({}, {"home": sys.argv[1]})).verifier.text())
 """

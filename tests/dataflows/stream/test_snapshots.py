@@ -13,8 +13,8 @@ from dataflows.stream.snapshots import LOOK_BACK_ENTRIES, load_snapshot, save_sn
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
+from schemas.configuration.settings import Settings
 from schemas.records.records import RUNS_LOG, RunStopped, SnapshotTaken
-from schemas.settings import Settings
 from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.differences import assert_same_payloads
 from tests.simulation.fixtures import Settled

@@ -11,9 +11,9 @@ from dataflows.stream.stopping import StopEvent
 from dataflows.stream.stores import open_stores
 from ledger.store.spool import FOLDER, Spool, segment_paths
 from ledger.store.spool_append import SEGMENTS_PER_STEP
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import encode
 from schemas.records.records import ACCESS_LOG, AccessesCounted
-from schemas.settings import Settings
 
 
 def settings_of(home: Path) -> Settings:

@@ -24,10 +24,10 @@ from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import DatabaseBlobs, FileBlobs, Retention
 from ledger.store.log import R
 from ledger.views.regions import last_run
+from schemas.configuration.settings import Settings
 from schemas.errors import BootRefused, NotFound, StoreUnavailable
 from schemas.records.records import RUNS_LOG, RunStarted, RunStopped
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.differences import assert_same_payloads
 from tests.faults.small_ledger import make_small_ledger
 from tests.simulation.fixtures import Settled

@@ -15,8 +15,8 @@ from ledger.store.opening import open_ledger
 from ledger.store.wakeups import STOP_CHECK_S
 from ledger.views.online.connect import open_redis
 from ledger.views.online.redis import RedisStore
+from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.settings import Settings
 from tests.faults.seen import Seen
 from tests.ledger.exports import SIGNER
 from tests.ledger.places import LOG, scored

@@ -10,9 +10,9 @@ from dataflows.stream.stores import Stores, open_stores
 from ledger.formats.merkle import EMPTY_ROOT
 from ledger.store.continuing import continue_log
 from ledger.views.control import Control, ControlView
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import encode
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
-from schemas.settings import Settings
 from tests.ledger.places import Place
 
 

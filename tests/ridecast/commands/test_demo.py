@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ridecast.commands import demo, run
+from schemas.configuration.settings import Settings
 from schemas.errors import UsageError
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.ridecast.conftest import Call, Small
 
 

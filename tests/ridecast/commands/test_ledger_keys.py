@@ -10,8 +10,8 @@ from dataflows.stream.stores import open_stores
 from ledger.formats.checkpoint import parse_checkpoint
 from ledger.formats.note import open_note
 from ridecast.main import cli
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, LedgerError, NotFound, UsageError
-from schemas.settings import Settings
 from tests.ledger.places import LOG, Place, scored
 
 

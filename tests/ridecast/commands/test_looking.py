@@ -12,6 +12,7 @@ import pytest
 from dataflows.stream.stores import open_stores
 from ledger.store.log import Stored
 from ridecast.commands.ledger.tail import UNKNOWN, line_of
+from schemas.configuration.settings import Settings
 from schemas.events.cells import cell_text
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import (
@@ -24,7 +25,6 @@ from schemas.records.records import (
     SlotClosed,
     UniverseChanged,
 )
-from schemas.settings import Settings
 from tests.ridecast.calls import environment
 from tests.ridecast.commands.test_replay import forge
 from tests.ridecast.conftest import Call, Small

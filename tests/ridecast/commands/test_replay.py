@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dataflows.stream.stores import open_stores
+from schemas.configuration.settings import Settings
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import SlotClosed
-from schemas.settings import Settings
 from tests.ridecast.conftest import Call, Small
 
 LOG = "region/tehran"

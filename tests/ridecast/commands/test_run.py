@@ -16,8 +16,8 @@ from ledger.views.progress import ProgressWatch
 from ridecast.commands.run import changed_definitions, environment_of
 from ridecast.options import unknown_settings
 from ridecast.progress_line import ProgressLine
+from schemas.configuration.settings import Settings
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.ledger.places import Place
 from tests.ridecast.calls import environment
 from tests.ridecast.conftest import REGION, Small

@@ -5,8 +5,8 @@ import json
 from click.testing import CliRunner
 
 from ridecast.commands.settings import command
+from schemas.configuration.settings import SETTINGS
 from schemas.errors import ConfigError
-from schemas.settings import SETTINGS
 
 
 def test_every_setting_is_in_the_table() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ridecast.commands.train import champion_of
+from schemas.configuration.settings import Settings
 from schemas.regions import load_region
-from schemas.settings import Settings
 from tests.ridecast.conftest import REGION, Call, Small
 
 

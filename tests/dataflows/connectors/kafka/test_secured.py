@@ -16,9 +16,9 @@ from dataflows.connectors.kafka.rides import KafkaRides
 from dataflows.connectors.reachable import check_servers
 from dataflows.connectors.rejects import KafkaRejects
 from dataflows.connectors.sealing import Seals
+from schemas.configuration.settings import Settings
 from schemas.errors import AccessRefused, ConfigError, StoreUnavailable
 from schemas.events.rides import NO_TIME, Reason, Rejected
-from schemas.settings import Settings
 from schemas.topics import CURSORS, FORECASTS, REJECTED
 from tests.faults.seen import Seen
 from tests.forecast_samples import sample_messages

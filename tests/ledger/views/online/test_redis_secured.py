@@ -10,8 +10,8 @@ from ledger.store.limits import Limits
 from ledger.views.online.connect import open_redis
 from ledger.views.online.protocol import StoredIssue
 from ledger.views.online.redis import RedisStore
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError, StoreUnavailable
-from schemas.settings import Settings
 from tests.faults.seen import Seen
 from tests.forecast_samples import FIRST_CELL, sample_blob, sample_columns, sample_entry
 from tests.services.certificates import Authority

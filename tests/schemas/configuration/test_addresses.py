@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from schemas.addresses import masked, parse_address, secrets_in
+from schemas.configuration.addresses import masked, parse_address, secrets_in
 from schemas.errors import ConfigError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

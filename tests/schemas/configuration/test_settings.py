@@ -9,16 +9,16 @@ from typing import Literal, get_args, get_origin
 import pytest
 from hypothesis import assume, given, strategies as st
 
-import schemas.settings
+import schemas.configuration.settings
+from schemas.configuration.settings import SETTINGS, KafkaPlace, Setting, Settings, masked, parse_rides, setting_named
 from schemas.errors import ConfigError
-from schemas.settings import SETTINGS, KafkaPlace, Setting, Settings, masked, parse_rides, setting_named
 
 NUMBERS = [setting for setting in SETTINGS if not isinstance(setting.default, str)]
 
 
 def test_documented_examples_run() -> None:
     """The examples in the docstrings give what they say."""
-    assert doctest.testmod(schemas.settings).failed == 0
+    assert doctest.testmod(schemas.configuration.settings).failed == 0
 
 
 def test_every_row_has_a_field_in_the_same_order() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from schemas.configuration.kafka_client import OWNED, SECRET, Property
+from schemas.configuration.settings import Settings
 from schemas.errors import ConfigError
-from schemas.kafka_client import OWNED, SECRET, Property
-from schemas.settings import Settings
 
 
 def given(**variables: str) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.addresses import masked
+from schemas.configuration.addresses import masked
 from schemas.errors import ConfigError
 from schemas.secrets import MASK
 

@@ -1,14 +1,14 @@
 """One setting: its name, type, bounds and form, and how its value is read from text or from a file.
 
-`schemas.settings` has the table of all settings.
+`schemas.configuration.settings` has the table of all settings.
 """
 
 import re
 from dataclasses import dataclass
 
-from schemas.addresses import masked, parse_address
+from schemas.configuration.addresses import masked, parse_address
+from schemas.configuration.kafka_client import FILE_SUFFIX, read_secret
 from schemas.errors import ConfigError
-from schemas.kafka_client import FILE_SUFFIX, read_secret
 
 PREFIX = "RIDECAST_"
 

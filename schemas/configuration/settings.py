@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, cast
 
-from schemas.addresses import masked, parse_address, secrets_in
+from schemas.configuration.addresses import masked, parse_address, secrets_in
+from schemas.configuration.kafka_client import Property, properties_of
+from schemas.configuration.setting import PREFIX, Setting, Value
 from schemas.errors import ConfigError
-from schemas.kafka_client import Property, properties_of
 from schemas.secrets import hide
-from schemas.setting import PREFIX, Setting, Value
 
 KAFKA_PREFIX = "RIDECAST_KAFKA_"  # of variables that are properties of the Kafka client, unless they are settings
 RIDES_KAFKA_PREFIX = "RIDECAST_RIDES_KAFKA_"

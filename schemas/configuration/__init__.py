@@ -1,0 +1,1 @@
+"""Settings: their table, values, bounds and sources, and the addresses and client properties among them."""
