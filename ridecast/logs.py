@@ -6,7 +6,6 @@ Wall-clock time in UTC, level, process, message, then fields as key=value. `RIDE
 per line with the same contents.
 """
 
-import json
 import logging
 import os
 import re
@@ -58,6 +57,8 @@ class Line:
         message = " ".join(self.message.split("\n"))
         if form == "json":
             told = {"time": stamp, "level": self.level.lower(), "process": self.process, "message": message}
+            import json
+
             return json.dumps({**self.fields, **told} if told.keys() & self.fields.keys() else {**told, **self.fields}, ensure_ascii=False)
         fields = "".join(f" {name}={_shown(value)}" for name, value in self.fields.items())
         return f"{stamp} {self.level} {self.process}: {message}{fields}"
@@ -169,6 +170,8 @@ def error_in(text: str) -> str:
     if match := TEXT.fullmatch(text):
         return match[4] if match[2] in ("ERROR", "CRITICAL") else ""
     if text.startswith('{"time"'):
+        import json
+
         try:
             found = json.loads(text)
         except ValueError:

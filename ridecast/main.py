@@ -1,18 +1,14 @@
 """The entry point of `ridecast`: finds the command, turns errors into one line and an exit code."""
 
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
 
 import click
 
 from ridecast.clean_output import clean_errors
-from ridecast.denied import denied
 from ridecast.file_modes import owner_only
 from ridecast.lazy import LazyCommands
-from ridecast.logs import begin_logs
 from schemas.errors import RidecastError
 from schemas.secrets import clean
 
@@ -59,6 +55,9 @@ def cli() -> None:
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 130 Ctrl-C before the end.
     """
+    from ridecast.logs import begin_logs
+
+    begin_logs("ridecast")
 
 
 def main() -> None:
@@ -69,8 +68,10 @@ def main() -> None:
 
 def run_command() -> None:
     """Run the command that the words of the command line name; exits with its status."""
-    begin_logs("ridecast")
-    if os.getpid() == 1:  # the system ignores signals to process 1 that it does not handle
+    if os.getpid() == 1:
+        import signal
+
+        # The system ignores signals to process 1 that it does not handle.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     owner_only()
     try:
@@ -94,6 +95,8 @@ def report_error(error: BaseException) -> int:
         error.show()
         return error.exit_code
     if os.environ.get("RIDECAST_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, BrokenPipeError):
         # The reader of our output, perhaps `head`, has closed it; the interpreter must not flush the rest at exit.
@@ -105,6 +108,8 @@ def report_error(error: BaseException) -> int:
         return known.exit_code
     if isinstance(error, OSError) and error.strerror:
         # A full disk or a missing permission: the system's message and the file that it names.
+        from ridecast.denied import denied
+
         remedy = f"; {why}" if isinstance(error, PermissionError) and (why := denied(error.filename)) else ""
         click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}{remedy}", err=True)
         return 1

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable
 from datetime import date
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,6 +57,10 @@ def unknown_settings(settings: Settings) -> list[str]:
     >>> unknown_settings(Settings.from_env({"RIDECAST_API_PROT": "9000"}))
     ['RIDECAST_API_PROT is not a Ridecast setting (typo?); did you mean RIDECAST_API_PORT? `ridecast settings` lists all']
     """
+    if not settings.unknown:
+        return []
+    from difflib import get_close_matches
+
     known = [setting.variable for setting in SETTINGS]
     found: list[str] = []
     for name in settings.unknown:

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -51,6 +52,8 @@ def outline_fault(polygon: Outline) -> str | None:
     """
     if len(polygon) > MOST_VERTICES:
         return f"expected at most {MOST_VERTICES} vertices, got {len(polygon):,}; simplify it"
+    import numpy as np  # every command imports this module, and few of them check an outline
+
     points = np.array(polygon)
     if points[0].tolist() == points[-1].tolist() and len(points) > 3:
         points = points[:-1]
@@ -78,7 +81,7 @@ def _crossing(
         a, b = points[others], following[others]
         apart = _side(start, stop, a) * _side(start, stop, b) < 0
         across = _side(a, b, start) * _side(a, b, stop) < 0
-        found = np.flatnonzero(apart & across)
+        found = (apart & across).nonzero()[0]
         if len(found):
             return edge, edge + 2 + int(found[0])
     return None

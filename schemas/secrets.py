@@ -5,11 +5,8 @@ standard error pass through `clean`, because a library may repeat in a message w
 on purpose are masked where they are taken apart, in `schemas.configuration.addresses` and `schemas.configuration.kafka_client`.
 """
 
-import json
 import re
-from base64 import b64encode
 from collections.abc import Collection, Iterator
-from urllib.parse import quote, quote_plus
 
 MASK = "***"
 SHORTEST = 4  # characters; a shorter secret is in too many words to be replaced wherever it occurs
@@ -52,6 +49,11 @@ def forms(secret: str) -> Iterator[str]:
     >>> sorted(forms("a b/c"))
     ['YSBiL2M=', 'a b/c', 'a%20b%2Fc', 'a%20b%2fc', 'a%20b/c', 'a+b%2Fc', 'a+b%2fc']
     """
+    # Every start of the command line imports this module, and most of them know no secret.
+    import json
+    from base64 import b64encode
+    from urllib.parse import quote, quote_plus
+
     lines = [line for line in secret.splitlines() if len(line) >= LONG_LINE and not line.startswith("-----")] if "\n" in secret else []
     for value in (secret, *lines):
         found = {

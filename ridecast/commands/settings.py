@@ -7,7 +7,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ridecast.options import unknown_settings
 from schemas.configuration.settings import Settings
 
 UNATTENDED_COLUMNS = 200  # without a terminal: a file or a pipe has no width of its own
@@ -61,5 +60,8 @@ def command(as_json: bool) -> None:
     console = Console(highlight=False, markup=False)
     console.width = console.width if console.is_terminal else max(console.width, UNATTENDED_COLUMNS)
     console.print(table)
-    for line in unknown_settings(settings):
-        click.echo(line, err=True)
+    if settings.unknown:
+        from ridecast.options import unknown_settings  # imports regions, and NumPy with them
+
+        for line in unknown_settings(settings):
+            click.echo(line, err=True)

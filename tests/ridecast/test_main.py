@@ -129,3 +129,18 @@ def test_a_closed_standard_output_is_no_fault() -> None:
     command = ["/bin/sh", "-c", 'exec "$0" -m ridecast settings >&-', sys.executable]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
     assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("words", [(), ("settings",), ("status",), ("run",)], ids=lambda words: " ".join(words) or "ridecast")
+def test_help_is_fast(words: tuple[str, ...]) -> None:
+    """The help of these commands imports none of the large libraries that only their work needs."""
+    code = (
+        "import sys; from ridecast.main import cli\n"
+        "try: cli.main(sys.argv[1:], prog_name='ridecast')\n"
+        "finally: print(sorted({'numpy', 'pandas', 'pyarrow', 'sqlalchemy', 'confluent_kafka', 'xgboost', 'bytewax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--help"], env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "Usage: ridecast" in done.stdout
+    assert "[]" == done.stdout.splitlines()[-1]
