@@ -59,6 +59,22 @@ def started(both: Both, *words: str, processes: int = 1) -> subprocess.Popen[byt
     return start_run(both.place, processes, *words)
 
 
+@contextlib.contextmanager
+def live_run(tmp_path: Path) -> Iterator[tuple[Both, Producer, list[subprocess.Popen[bytes]]]]:
+    """A live run on files that has closed a slot; another process may take the place of the one in the list."""
+    log = LiveFiles(tmp_path / "rides", PARTITIONS)
+    both = settle_both(tmp_path / "place", rides=log.rides, idle_after_s=600.0)
+    producer = Producer(both.place.world, log)
+    producer.feed(FIRST_MIN, ALL)
+    running = [started(both, "--no-api")]
+    try:
+        wait_until(lambda: last_slot(both.place, "small") > 0, what="a slot of small")
+        yield both, producer, running
+    finally:
+        kill(running)
+        log.close()
+
+
 def says(place: Place, text: str) -> Callable[[], bool]:
     """Whether the run has said this."""
     return lambda: text in (place.home / "run.log").read_text("utf-8")
@@ -131,36 +147,23 @@ def closed(place: Place, region: str) -> list[SlotClosed]:
 @pytest.mark.timeout(300)
 def test_a_run_that_is_killed_while_a_region_catches_up_goes_on_with_both(tmp_path: Path) -> None:
     """Killed right after the addition and started again without naming the new region, the run forecasts both; nothing is lost."""
-    log = LiveFiles(tmp_path / "rides", PARTITIONS)
-    both = settle_both(tmp_path / "place", rides=log.rides, idle_after_s=600.0)
-    place, producer = both.place, Producer(both.place.world, log)
-    producer.feed(FIRST_MIN, ALL)
-    running = started(both, "--no-api")
-    try:
-        wait_until(lambda: last_slot(place, "small") > 0, what="a slot of small")
+    with live_run(tmp_path) as (both, producer, running):
+        place = both.place
         assert 0 == ridecast("region", "add", *both.add_words(), cwd=tmp_path, env=place.environment).status
-        kill([running])
-        running = started(both, "--no-api")
+        kill(running)
+        running[0] = started(both, "--no-api")
         before = last_slot(place, "small")
         producer.feed(BUSY_MIN, ALL)
         wait_until(lambda: before < last_slot(place, "small") == last_slot(place, WEST), what="slots of both")
-        assert 0 == end(running), last_words(place)
-    finally:
-        kill([running])
-        log.close()
+        assert 0 == end(running[0]), last_words(place)
     assert_nothing_lost(both, tmp_path)
 
 
 @pytest.mark.timeout(200)
 def test_what_cannot_run_disturbs_nothing(tmp_path: Path) -> None:
     """A definition that cannot work is refused by the command, an addition without a bootstrap by the run; its forecaster goes on."""
-    log = LiveFiles(tmp_path / "rides", PARTITIONS)
-    both = settle_both(tmp_path / "place", rides=log.rides, idle_after_s=600.0)
-    place, producer = both.place, Producer(both.place.world, log)
-    producer.feed(FIRST_MIN, ALL)
-    running = started(both, "--no-api")
-    try:
-        wait_until(lambda: last_slot(place, "small") > 0, what="a slot of small")
+    with live_run(tmp_path) as (both, producer, running):
+        place = both.place
         bad = tmp_path / "bad.json"
         bad.write_text(both.west.read_text("utf-8").replace("13.3", "-179.9", 1).replace("13.5", "179.9", 1), "utf-8")
         refused = ridecast("region", "add", bad, "--history", both.history, "--until", "2024-03-31", cwd=tmp_path, env=place.environment)
@@ -174,10 +177,7 @@ def test_what_cannot_run_disturbs_nothing(tmp_path: Path) -> None:
         before = last_slot(place, "small")
         producer.feed(BUSY_MIN, ALL)
         wait_until(lambda: last_slot(place, "small") > before, what="more slots of small")
-        assert 0 == end(running), last_words(place)
-    finally:
-        kill([running])
-        log.close()
+        assert 0 == end(running[0]), last_words(place)
     assert 1 == starts(place, "small")
     assert (place.home / "run.log").read_text("utf-8").count("ghost was added") == 1
 
