@@ -27,9 +27,9 @@ def denied(path: str | bytes | None) -> str:
         if not os.access(part, wanted, effective_ids=os.access in os.supports_effective_ids):
             break
     owner, asked = user_name(found.st_uid), user_name(os.geteuid())
-    if owner == asked:
-        return f"{part} does not allow it (mode {stat.S_IMODE(found.st_mode):04o})"
     mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+    if owner == asked:
+        return f"{part} does not allow it ({mode})"
     return f"user {asked} may not use {part}, which belongs to {owner} ({mode}): run as {owner}, or change the owner"
 
 

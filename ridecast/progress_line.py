@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from ledger.views.progress import ProgressWatch, RegionProgress
 from ridecast.intake_report import IntakeReport
 from schemas.events.tally import Totals
 from schemas.regions import Region
+from schemas.times import slot_end
 
 REPLAYING_FROM = timedelta(days=3)  # a run that was stopped over a weekend still shows its lag
 LOOK_EVERY_S = 0.25
@@ -80,7 +80,7 @@ class ProgressLine:
             read = self._intake.words(region.id) if self._intake is not None else ""
             return f"{region.id}: waiting for the first slot to close" + (f"; {read}" if read else "")
         error = f"  WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
-        end = _end(region, progress)
+        end = slot_end(region, progress.slot)
         rate = f"{self._rate:,.0f} events/s"
         return f"{region.id}  {end:%a %Y-%m-%d %H:%M}  {self._done(progress, end)}  {rate}  {progress.cells:,} cells{error}"
 
@@ -89,7 +89,7 @@ class ProgressLine:
         if progress.slot < 0:
             return f"{region.id}  waiting"
         error = f"  WAPE {progress.wape:.3f} ({progress.baseline_wape:.3f})" if progress.wape is not None else ""
-        end = _end(region, progress)
+        end = slot_end(region, progress.slot)
         return f"{region.id}  {end:%a %H:%M}  {self._done(progress, end)}{error}"
 
     def _done(self, progress: RegionProgress, end: datetime) -> str:
@@ -120,7 +120,3 @@ class ProgressLine:
             f"{progress.region}: {progress.slots:,} slots closed, {events:,} events ({progress.rides:,} rides counted, "
             f"{progress.corrections:,} of them corrections, {rejected:,} rejected) in {seconds:.1f} s{error}{lost}"
         )
-
-
-def _end(region: Region, progress: RegionProgress) -> datetime:
-    return datetime.fromtimestamp((progress.slot + 1) * region.slot_min * 60, ZoneInfo(region.timezone))

@@ -67,6 +67,16 @@ def iso(at_us: int) -> str:
     return (EPOCH + at_us * MICROSECOND).isoformat().replace("+00:00", "Z")
 
 
+def slot_end(region: Region, slot: int) -> datetime:
+    """The end of a slot, in the region's local time.
+
+    >>> from schemas.regions import load_region
+    >>> f"{slot_end(load_region('nyc'), 4_663_151):%Y-%m-%d %H:%M %Z}"
+    '2014-05-01 08:00 EDT'
+    """
+    return (EPOCH + (slot + 1) * region.slot_us * MICROSECOND).astimezone(ZoneInfo(region.timezone))
+
+
 def local_iso(at_us: int, region: Region) -> str:
     """Format a time as the region's local time, with its offset."""
     return (EPOCH + at_us * MICROSECOND).astimezone(ZoneInfo(region.timezone)).isoformat()

@@ -1,8 +1,6 @@
 """`ridecast region`: adds regions to a home, also while it runs, and lists them."""
 
 import time
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import click
 from rich.table import Table
@@ -93,6 +91,7 @@ def list_command(home: str | None) -> None:
     from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
     from ridecast.added_regions import added_in
     from schemas.records.records import SlotClosed, region_log
+    from schemas.times import slot_end
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -103,11 +102,7 @@ def list_command(home: str | None) -> None:
             boot = bootstrap_of(stores.ledger, name)
             region = defined_by(boot)
             closed = stores.ledger.find(region_log(name), SlotClosed)
-            end = (
-                f"{datetime.fromtimestamp((closed.slot + 1) * region.slot_us / 1e6, ZoneInfo(region.timezone)):%Y-%m-%d %H:%M %Z}"
-                if closed is not None
-                else ""
-            )
+            end = f"{slot_end(region, closed.slot):%Y-%m-%d %H:%M %Z}" if closed is not None else ""
             table.add_row(name, region.timezone, ", ".join(region.measures), boot.until, end, "yes" if name in added else "")
     finally:
         stores.close()

@@ -1,15 +1,12 @@
 """`ridecast status`: shows what a home holds."""
 
 import time
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import click
 from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
-from schemas.errors import NotFound
 from schemas.records.records import CONTROL_LOG, ModelTrained, SlotClosed, region_log
 
 NEWEST = 10  # sentences about the ride log of each region
@@ -25,9 +22,10 @@ def command(home: str | None) -> None:
     from dataflows.stream.stores import open_stores
     from ledger.views.control import ControlView
     from ledger.views.online.refresh import state_of
-    from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
+    from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by, halt_of, regions_of
     from ledger.views.source_news import NEWS, sentence
     from ridecast.intake_table import example_lines, intake_table
+    from schemas.times import slot_end
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -39,18 +37,12 @@ def command(home: str | None) -> None:
             "region", "bootstrapped until", "history rides", "newest slot ends", "status", "champion", title=f"home: {settings.home}"
         )
         definitions = []
-        for name in regions_of(ledger):
-            try:
-                boot = bootstrap_of(ledger, name)
-            except NotFound:
-                continue
+        for name in bootstrapped_in(ledger):
+            boot = bootstrap_of(ledger, name)
             region = defined_by(boot)
             definitions.append(region)
             closed = ledger.find(region_log(name), SlotClosed)
-            ends = ""
-            if closed is not None:
-                end = datetime.fromtimestamp((closed.slot + 1) * region.slot_us / 1e6, ZoneInfo(region.timezone))
-                ends = f"{end:%Y-%m-%d %H:%M %Z}"
+            ends = f"{slot_end(region, closed.slot):%Y-%m-%d %H:%M %Z}" if closed is not None else ""
             champions = []
             for measure in region.measures:
                 model = in_force.champion(region.id, measure)
