@@ -135,6 +135,20 @@ def test_the_rule_about_the_core_sees_what_it_should(code: str, names: list[str]
     assert names == [name for _, name in impure_uses(ast.parse(code))]
 
 
+NUMBERED = re.compile(r"(?i)\b(select|insert|update|delete|values|where)\b.*\?\d", re.DOTALL)
+
+
+def test_statements_name_their_parameters() -> None:
+    """No SQL statement numbers its parameters: from Python 3.12 on, SQLite warns when a sequence is bound to such numbers."""
+    assert NUMBERED.search("INSERT INTO slots VALUES (?1)")
+    assert not [
+        f"{path}:{node.lineno}"
+        for path in python_files(*PACKAGES)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and NUMBERED.search(node.value)
+    ]
+
+
 def test_only_shells_catch_everything_without_a_word() -> None:
     """Where schemas, state or ledger catch every exception, the line says why."""
     found = [

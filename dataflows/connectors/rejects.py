@@ -26,8 +26,9 @@ LEAST_PRUNED = 1_000  # events of a topic that are held beyond what is asked for
 UNKNOWN_SOURCE = 0  # id of the source of events that earlier releases stored
 # An event that an earlier release stored without its source is the same if place, time and reason are.
 INSERT = (
-    "INSERT OR IGNORE INTO rejects SELECT ?1, ?2, ?3, ?4, ?5, '', ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM rejects "
-    f"WHERE partition = ?1 AND place = ?2 AND source = {UNKNOWN_SOURCE} AND logged_at_us = ?4 AND reason = ?5)"
+    "INSERT OR IGNORE INTO rejects SELECT :partition, :place, :source, :logged_at_us, :reason, '', :value, :kept_at_s "
+    "WHERE NOT EXISTS (SELECT 1 FROM rejects WHERE partition = :partition AND place = :place "
+    f"AND source = {UNKNOWN_SOURCE} AND logged_at_us = :logged_at_us AND reason = :reason)"
 )
 PATIENCE_S = 60.0  # how long to wait for a broker: a rejected event must not be lost, just like an accepted one
 
@@ -136,7 +137,15 @@ class FileRejects:
                     self._purge()
                 ids = {source: self._id_of(source) for source in {reject.source for reject in rejects}}
                 rows = [
-                    (r.partition, r.offset, ids[r.source], r.logged_at_us, r.reason.value, value, now_s)
+                    {
+                        "partition": r.partition,
+                        "place": r.offset,
+                        "source": ids[r.source],
+                        "logged_at_us": r.logged_at_us,
+                        "reason": r.reason.value,
+                        "value": value,
+                        "kept_at_s": now_s,
+                    }
                     for r, value in zip(rejects, values, strict=True)
                 ]
                 self._base.executemany(INSERT, rows)
