@@ -7,34 +7,17 @@ the build: the stream and a training replay give the same bits.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from schemas.errors import ContractError
 from schemas.events.rides import Float32s, Float64s, Int64s
 from state.demand.calendar import Calendar
+from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.history import CountHistory
 from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, PAD, START, Ahead, SlotWindows
 
 SMALL = 0.5  # rides added to both sides of a ratio, so that the log of zero rides is finite
-
-Fill = Callable[[SlotWindows], Float64s | float]
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the matrix.
-
-    Attributes:
-        name: Name of the column in trained models.
-        meaning: Description. NaN stands for a window that was not observed.
-        fill: Returns float64[n], or one number for all cells. A cell's value depends on no other cell of the build.
-    """
-
-    name: str
-    meaning: str
-    fill: Fill
 
 
 def _lag(minutes: int) -> Fill:
@@ -164,24 +147,26 @@ FEATURES: tuple[Feature, ...] = (
     Feature("holiday_eve", "the next local date is a holiday", lambda w: w.local.holiday_eve),
     Feature("weeks_known", "weeks in the weekly profile", lambda w: sum(1 for weight in w.weekly if weight)),
 )
-NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+FIRST_TABLE = FeatureTable(1, FEATURES)
+NAMES: tuple[str, ...] = FIRST_TABLE.names
 _PLACE = {name: i for i, name in enumerate(NAMES)}
 
 
-def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s) -> Float32s:
+def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, table: FeatureTable = FIRST_TABLE) -> Float32s:
     """The feature matrix of some cells after a closed slot.
 
     Args:
         slot: The last closed slot.
         columns: int64[n], columns of the history.
+        table: The columns of the matrix.
     Returns:
-        float32[n, len(FEATURES)], columns in FEATURES order.
+        float32[n, len(table)], columns in the order of the table.
     Raises:
         ContractError: a feature's function did not return a full column.
     """
     windows, shape = SlotWindows(history, calendar, slot, columns), columns.shape
-    out = np.empty((len(columns), len(FEATURES)), np.float32)
-    for i, feature in enumerate(FEATURES):
+    out = np.empty((len(columns), len(table)), np.float32)
+    for i, feature in enumerate(table.features):
         values = feature.fill(windows)
         # NumPy would convert None to NaN and broadcast an array of one value over all cells, which would hide the bug.
         filled = values.shape == shape if isinstance(values, np.ndarray) else isinstance(values, float | int)

@@ -5,7 +5,8 @@ import pytest
 
 from schemas.errors import ContractError
 from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, NAMES, Feature, Fill, build, matrix_digest
+from state.demand.feature_table import Feature, FeatureTable, Fill
+from state.demand.features import FEATURES, NAMES, build, matrix_digest
 from state.demand.history import CountHistory
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, fold, town_slots
 
@@ -47,25 +48,25 @@ def test_every_feature_is_declared_once_and_filled() -> None:
         (lambda w: np.array(None), r"an array \(\)"),
     ],
 )
-def test_a_feature_that_is_not_filled_raises(fill: Fill, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_that_is_not_filled_raises(fill: Fill, got: str) -> None:
     """A function that does not return one number per cell raises an error with its name; its column is never used."""
     history = history_of(100)
     columns = history.universe(history.next_slot - 1)[:34]
     assert 34 == len(columns)
-    monkeypatch.setattr("state.demand.features.FEATURES", (*FEATURES, Feature("mood", "of the town", fill)))
+    table = FeatureTable(2, (*FEATURES, Feature("mood", "of the town", fill)))
     with pytest.raises(ContractError, match=f"feature mood: expected a number or an array .34,., got {got}"):
-        build(history, CALENDAR, history.next_slot - 1, columns)
+        build(history, CALENDAR, history.next_slot - 1, columns, table)
 
 
 @pytest.mark.parametrize("value", [3, 2.5, True, np.float64(0.25)])
-def test_one_number_fills_a_column(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_number_fills_a_column(value: float) -> None:
     """What is the same for all cells is given once, and a new row of the table needs nothing else."""
     history = history_of(100)
     slot = history.next_slot - 1
     columns = history.universe(slot)
     before = build(history, CALENDAR, slot, columns)
-    monkeypatch.setattr("state.demand.features.FEATURES", (Feature("mood", "of the town", lambda w: value), *FEATURES))
-    after = build(history, CALENDAR, slot, columns)
+    table = FeatureTable(2, (Feature("mood", "of the town", lambda w: value), *FEATURES))
+    after = build(history, CALENDAR, slot, columns, table)
     assert [float(value)] * len(columns) == after[:, 0].tolist()
     assert before.tobytes() == after[:, 1:].tobytes()
 
