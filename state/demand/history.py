@@ -29,6 +29,9 @@ _NO_CELLS = np.empty(0, np.uint64)
 class CountHistory:
     """Counts of one region and measure.
 
+    Args:
+        tracked: Track levels of demand too, which newer feature tables need.
+
     Columns are cells in the order in which they were first seen (within one call, ascending).
     `generation` changes when columns move: callers that keep column indices must look them up again.
 
@@ -40,7 +43,8 @@ class CountHistory:
     array([2, 5])
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, *, tracked: bool = False) -> None:
+        self.tracked = tracked
         self.cell_bits = region.cell_bits
         self.day_slots = DAY_MIN // region.slot_min
         self.ring_slots = HISTORY_DAYS * self.day_slots
