@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from state.demand.feature_table import FeatureTable
-from state.demand.features import FEATURES, FIRST_TABLE
+from state.demand.features import FIRST_TABLE
+from state.demand.second_table import SECOND_TABLE
 
-SECOND_TABLE = FeatureTable(2, FEATURES, tracked=True)
 SECOND_SINCE = 4  # version of the fold from which levels are tracked
 TABLES: Mapping[int, FeatureTable] = {table.version: table for table in (FIRST_TABLE, SECOND_TABLE)}
 
