@@ -19,11 +19,10 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.issued import Issued, IssuedQueue
-from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
-from state.models.table import MODELS, ModelTable, untrained
+from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
 
@@ -66,7 +65,7 @@ class Forecaster:
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
-        self._boosted: Boosted | None = None
+        self._trained: Trained | None = None
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -93,13 +92,13 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
-        self._boosted = Boosted(model, self.horizons) if model is not None else None
+        self._trained = load_trained(model, self.horizons) if model is not None else None
         self._make_models()
 
     def _make_models(self) -> None:
-        boosted = self._boosted
-        about = boosted.about if boosted is not None else untrained(self.horizons)
-        made = (row.make(about, boosted) for row in self._table.means if row.since <= self._version)
+        trained = self._trained
+        about = trained.about if trained is not None else untrained(self.horizons)
+        made = (row.make(about, trained) for row in self._table.means if row.since <= self._version)
         self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
         self._dispersion_milli = about.dispersion_milli
         self._spread = tuple(

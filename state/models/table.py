@@ -12,10 +12,13 @@ import numpy as np
 from state.demand.features import NAMES
 from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
+from state.models.chain import MAGIC as CHAIN_MAGIC, Chain
 from state.models.level import Level
 from state.models.online import INPUTS, OnlineCorrection
 from state.models.protocol import Corrector, MeanModel
 from state.models.quiet import QUIET_DISPERSION_MILLI, Quiet, QuietMix
+
+Trained = Boosted | Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,13 @@ class MeanRow:
     """A mean model.
 
     Attributes:
-        make: Creates the model from an artefact's header (see `untrained`) and trees; returns None if it needs trees and has
-            none, or is only for regions without trees.
+        make: Creates the model from an artefact's header (see `untrained`) and the trained model; returns None if it needs one of
+            another kind, or is only for regions without one.
         since: First version of the fold in which it is active.
     """
 
     name: str
-    make: Callable[[Artefact, Boosted | None], MeanModel | None]
+    make: Callable[[Artefact, Trained | None], MeanModel | None]
     since: int = 1
 
 
@@ -64,16 +67,27 @@ class ModelTable:
 
 MODELS = ModelTable(
     means=(
-        MeanRow("boosted", lambda about, boosted: boosted),
-        MeanRow("level", lambda about, boosted: Level(len(about.horizons)) if boosted is None else None, since=3),
-        MeanRow("quiet", lambda about, boosted: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
-        MeanRow("baseline", lambda about, boosted: Baseline(about.dispersion_milli)),
+        MeanRow("chain", lambda about, trained: trained if isinstance(trained, Chain) else None),
+        MeanRow("boosted", lambda about, trained: trained if isinstance(trained, Boosted) else None),
+        MeanRow("level", lambda about, trained: Level(len(about.horizons)) if trained is None else None, since=3),
+        MeanRow("quiet", lambda about, trained: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
+        MeanRow("baseline", lambda about, trained: Baseline(about.dispersion_milli)),
     ),
     correctors=(
         # Its issues are older than this table, so the names of their arrays do not contain its name.
         CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli"),
     ),
 )
+
+
+def load_trained(artefact: bytes, horizons: tuple[int, ...]) -> Trained:
+    """The model in an artefact; its first bytes say of which kind.
+
+    Raises:
+        DamagedError: the bytes are not an artefact.
+        ContractError: it was trained for other features or horizons.
+    """
+    return Chain(artefact, horizons) if artefact.startswith(CHAIN_MAGIC) else Boosted(artefact, horizons)
 
 
 def untrained(horizons: tuple[int, ...]) -> Artefact:

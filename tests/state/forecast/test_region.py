@@ -12,7 +12,7 @@ from schemas.records.records import FALLBACKS, PartitionCut, PartitionsChanged, 
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.demand.features import NAMES, build
 from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
-from state.forecast.training import KnownSlot
+from state.forecast.sampling import KnownSlot
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, town_model, town_slots
 
