@@ -75,12 +75,13 @@ class Forecaster:
         if version != self._version:
             self._version = version
             self._make_models()
-        self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
+        self._put_in_force(version)
 
-    def _put_in_force(self, names: set[str]) -> None:
-        if names <= self._correctors.keys():
+    def _put_in_force(self, version: int) -> None:
+        """Keep the correctors of a version of the fold, and add those that it introduces."""
+        rows = [row for row in self._table.correctors if row.in_force(version)]
+        if self._correctors.keys() == {row.name for row in rows}:
             return
-        rows = [row for row in self._table.correctors if row.name in names or row.name in self._correctors]
         known = self._correctors
         self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
         self._queue.rows = rows
@@ -229,7 +230,7 @@ class Forecaster:
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
                     rows.append(_score_row(issued.columns, i, truth))
-                    for name in issued.corrections if not settled else ():
+                    for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
                         self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
@@ -259,13 +260,14 @@ class Forecaster:
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; call `use` with the same model first."""
-        kept = {row.name for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)}
-        in_force = kept | self._correctors.keys()
+        kept = [row for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)]
         self._correctors = {}
-        self._put_in_force(in_force)
+        # The arrays may be of a later version than the one that this forecaster was made with: `follow` comes after them.
+        self._put_in_force(max([self._version, *(row.since for row in kept)]))
         self._queue.from_arrays(arrays)
-        for name in kept:
-            self._correctors[name].from_arrays(arrays)
+        for row in kept:
+            if row.name in self._correctors:
+                self._correctors[row.name].from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state."""

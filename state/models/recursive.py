@@ -64,7 +64,7 @@ class RecursiveCorrection:
     def __init__(self, horizons: int, day_slots: int) -> None:
         self._horizons, self._day_slots = horizons, day_slots
         k = len(INPUTS[REGRESSORS])
-        self._curvature, self._moment, self._weights = np.zeros((horizons, k, k)), np.zeros((horizons, k)), np.zeros((horizons, k))
+        self._curvature, self._moment, self._coefficients = np.zeros((horizons, k, k)), np.zeros((horizons, k)), np.zeros((horizons, k))
         self._surges = np.zeros((horizons, 2, 2))
         self._closes = 0
         self._region = np.concatenate([np.zeros(1 + 2 * len(REGION_MIN)), USUAL])
@@ -99,7 +99,8 @@ class RecursiveCorrection:
         region_factor, surge = np.exp(of_region), np.exp(of_cell) - 1.0
         out = np.empty((len(cells), self._horizons, len(INPUTS)))
         for i in range(self._horizons):
-            factor = np.clip(region_factor * (1.0 + np.where(means[:, i] >= BUSY_RIDES, self._trust(i, 1), self._trust(i, 0)) * surge), LEAST_LEVEL, MOST_LEVEL)
+            lasts = np.where(means[:, i] >= BUSY_RIDES, self._trust(i, 1), self._trust(i, 0))
+            factor = np.clip(region_factor * (1.0 + lasts * surge), LEAST_LEVEL, MOST_LEVEL)
             mean = factor * means[:, i]
             scale = mean / deviations(mean, dispersion_milli[i])
             known_now = (factor, level, region_factor, surge)
@@ -118,7 +119,7 @@ class RecursiveCorrection:
         regressors = inputs[:, :, REGRESSORS]
         errors = np.zeros(inputs.shape[:2])
         for j in range(regressors.shape[2]):  # column by column: the bits of a cell do not depend on the others
-            errors += regressors[:, :, j] * self._weights[:, j]
+            errors += regressors[:, :, j] * self._coefficients[:, j]
         rest = np.clip(1.0 + errors / regressors[:, :, -1], LEAST_FACTOR, MOST_FACTOR)
         return np.asarray(inputs[:, :, 0] * rest - 1.0, np.float64)
 
@@ -189,7 +190,7 @@ class RecursiveCorrection:
         self._closes += 1
         if self._closes % SOLVE_EVERY == 0:
             ridge = RIDGE * np.eye(self._moment.shape[1])
-            self._weights = np.stack([np.linalg.solve(a + ridge, b) for a, b in zip(self._curvature, self._moment, strict=True)])
+            self._coefficients = np.stack([np.linalg.solve(a + ridge, b) for a, b in zip(self._curvature, self._moment, strict=True)])
 
     def keep_only(self, cells: UInt64s) -> None:
         """Drop what is known of all other cells."""
@@ -218,7 +219,7 @@ class RecursiveCorrection:
         return {
             "recursive_curvature": self._curvature.copy(),
             "recursive_moment": self._moment.copy(),
-            "recursive_weights": self._weights.copy(),
+            "recursive_coefficients": self._coefficients.copy(),
             "recursive_surges": self._surges.copy(),
             "recursive_closes": np.array([self._closes], np.int64),
             "recursive_region": self._region.copy(),
@@ -230,7 +231,7 @@ class RecursiveCorrection:
         """Restore the state that `to_arrays` returned."""
         self._curvature = arrays["recursive_curvature"].astype(np.float64)
         self._moment = arrays["recursive_moment"].astype(np.float64)
-        self._weights = arrays["recursive_weights"].astype(np.float64)
+        self._coefficients = arrays["recursive_coefficients"].astype(np.float64)
         self._surges = arrays["recursive_surges"].astype(np.float64)
         self._closes = int(arrays["recursive_closes"][0])
         self._region = arrays["recursive_region"].astype(np.float64)

@@ -17,6 +17,7 @@ from state.models.level import Level
 from state.models.online import INPUTS, OnlineCorrection
 from state.models.protocol import Corrector, MeanModel
 from state.models.quiet import QUIET_DISPERSION_MILLI, Quiet, QuietMix
+from state.models.recursive import INPUTS as RECURSIVE_INPUTS, RecursiveCorrection
 
 Trained = Boosted | Chain
 
@@ -45,8 +46,10 @@ class CorrectorRow:
         issued: Prefix of the names of the arrays with its corrections in issues; unique in the table.
         inputs: Number of inputs per cell and horizon.
         make: Creates a corrector from the number of horizons and of slots per day.
-        weight_field: Field of `ForecastIssued` that records its weight, if there is one.
+        weight_field: Field of `ForecastIssued` that records its weight, if there is one. Rows that are never in force together
+            may share a field.
         since: First version of the fold in which it is active.
+        until: First version in which it no longer is; None if there is none yet.
     """
 
     name: str
@@ -55,6 +58,11 @@ class CorrectorRow:
     make: Callable[[int, int], Corrector]
     weight_field: str | None = None
     since: int = 1
+    until: int | None = None
+
+    def in_force(self, version: int) -> bool:
+        """Whether it corrects by a version of the fold."""
+        return self.since <= version and (self.until is None or version < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,10 @@ MODELS = ModelTable(
     ),
     correctors=(
         # Its issues are older than this table, so the names of their arrays do not contain its name.
-        CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli"),
+        CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli", until=4),
+        CorrectorRow(
+            "recursive", "issued_recursive_", len(RECURSIVE_INPUTS), RecursiveCorrection, weight_field="online_weight_milli", since=4
+        ),
     ),
 )
 

@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "learned from settled windows too",
         FORECAST,
-        "in issued.corrections if not settled else ():",
-        "in issued.corrections:",
+        "issued.corrections.keys() if not settled else ():",
+        "issued.corrections.keys():",
         (SCORED, FOLDED, "tests/state/forecast/test_fast_forward.py"),
     ),
     Mutant(
