@@ -41,6 +41,7 @@ def train_region(
     promote: bool,
     reason: str = "by command",
     author: str = OPERATOR,
+    trigger: str = "",
     most_rows: int = MOST_ROWS,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> list[Trained]:
@@ -50,6 +51,7 @@ def train_region(
         region: Which region, or None for the only one in this home.
         promote: Serve it from the next close on; without, it is the challenger.
         reason, author: Of the promotion.
+        trigger: Why it is trained, if a policy decided so; recorded with the parameters.
         most_rows: Largest sample to fit; bounds time and memory.
     Raises:
         NotFound: the region is not bootstrapped here.
@@ -79,7 +81,7 @@ def train_region(
             until_slot=model.until_slot,
             rows=model.rows,
             data_digest=hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
-            parameters={**model.parameters, "log_size": str(head.size)},
+            parameters={**model.parameters, "log_size": str(head.size), **({"trigger": trigger} if trigger else {})},
             metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
             trained_on=(head.root,),
         )
