@@ -130,6 +130,7 @@ ROWS = (
     Kind(
         record=ForecastIssued,
         log=LogFamily.REGION,
+        version=2,
         indexed=("slot", "measure"),
         close=ClosePart.AFTER,
         floating=True,
