@@ -241,7 +241,15 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
 # --- operations -----------------------------------------------------------------------------------
 
 HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
-SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
+LEVELS = record_of(from_milli=INTEGER, lower_milli=INTEGER, median_milli=INTEGER, upper_milli=INTEGER)
+SPREAD = record_of(
+    horizon_min=INTEGER,
+    dispersion_milli=INTEGER,
+    quiet_dispersion_milli=INTEGER,
+    lower_milli=INTEGER,
+    upper_milli=INTEGER,
+    bands=array_of(LEVELS),
+)
 FORECASTS = record_of(
     region=TEXT,
     measure=TEXT,
