@@ -62,9 +62,10 @@ def test_a_run_has_the_measures_that_pandas_finds(stores: Stores, tables: dict[s
     assert sum(row.rides for row in measured.found.rows if (row.attribute, row.horizon_min) == ("transit", 15)) <= every[0]
 
 
-def by_class(
-    tables: dict[str, pd.DataFrame], areas: Areas, starts: pd.DatetimeIndex, horizon_min: int
-) -> dict[tuple[str, str], dict[str, float]]:
+Sums = dict[tuple[str, str], dict[str, float]]  # of each class, by name
+
+
+def by_class(tables: dict[str, pd.DataFrame], areas: Areas, starts: pd.DatetimeIndex, horizon_min: int) -> Sums:
     """Sums per class of one horizon, by joining and grouping."""
     length = pd.Timedelta(minutes=horizon_min)
     forecasts = tables["forecasts"].query("horizon_min == @horizon_min and target in @starts").set_index(["target", "cell"])
