@@ -4,6 +4,7 @@ Records of regions, and the union of all, are in `schemas.records.records`, whic
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 # --- control -----------------------------------------------------------------------------------
 
@@ -26,6 +27,25 @@ class ModelTrained:
     trained_on: tuple[bytes, ...] = ()  # root of the region's log at training, with its size in parameters
 
 
+class Cause(StrEnum):
+    """Why a model was promoted."""
+
+    COMMAND = "command"  # somebody said so
+    GATES = "gates"  # a trial in which it passed every gate
+    ROLLBACK = "rollback"  # it served before, and its successor was worse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """The result of one gate of a trial; numbers as text with six digits, empty where nothing was measured."""
+
+    gate: str
+    passed: bool
+    value: str
+    bound: str
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPromoted:
     """From the next close on, this model serves as champion of its region and measure."""
@@ -34,6 +54,42 @@ class ModelPromoted:
     measure: str
     model: bytes
     alias: str  # "champion"
+    reason: str
+    author: str = ""  # who decided: a role, or the opaque name of a key, never a person; "ridecast" for the policy
+    cause: str = Cause.COMMAND
+    replaced: bytes = b""  # the champion before; empty for none
+    evidence: tuple[GateResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRejected:
+    """A challenger will not be promoted, or a champion was rolled back; training it again makes a new challenger."""
+
+    region: str
+    measure: str
+    model: bytes
+    author: str
+    reason: str
+    evidence: tuple[GateResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelHeld:
+    """Until released, no model of a region and measure is promoted or rolled back but by command."""
+
+    region: str
+    measure: str
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReleased:
+    """Models of a region and measure are promoted and rolled back by themselves again."""
+
+    region: str
+    measure: str
+    author: str
     reason: str
 
 

@@ -12,9 +12,14 @@ from enum import StrEnum
 from schemas.records.api_records import AccessCount as AccessCount, AccessesCounted as AccessesCounted, Acknowledged as Acknowledged
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
+    Cause as Cause,
     EntriesArchived as EntriesArchived,
     FoldChanged as FoldChanged,
+    GateResult as GateResult,
+    ModelHeld as ModelHeld,
     ModelPromoted as ModelPromoted,
+    ModelRejected as ModelRejected,
+    ModelReleased as ModelReleased,
     ModelTrained as ModelTrained,
     RegionHalted as RegionHalted,
     RegionHeld as RegionHeld,
@@ -315,6 +320,9 @@ Record = (
     | EnvironmentChanged
     | ModelTrained
     | ModelPromoted
+    | ModelRejected
+    | ModelHeld
+    | ModelReleased
     | FoldChanged
     | RegionHeld
     | RegionReleased

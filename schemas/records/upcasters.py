@@ -28,8 +28,18 @@ def bootstrapped_with_intake_rules(fields: AvroDict) -> AvroDict:
     return fields | {"evidence_events": 1, "evidence_window_events": 1, "hold_s": 0, "others_ok": False}
 
 
+def promoted_with_evidence(fields: AvroDict) -> AvroDict:
+    """ModelPromoted 1 to 2: promotions were made by command only, and recorded neither who made them nor what was before.
+
+    >>> promoted_with_evidence({"region": "nyc"})
+    {'region': 'nyc', 'author': '', 'cause': 'command', 'replaced': b'', 'evidence': []}
+    """
+    return fields | {"author": "", "cause": "command", "replaced": b"", "evidence": []}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
     ("RegionBootstrapped", 2): bootstrapped_with_intake_rules,
+    ("ModelPromoted", 1): promoted_with_evidence,
 }

@@ -1,0 +1,96 @@
+"""Runs a challenger beside the served forecasts: over the same closed slots, for all cells, with the state that it would serve from."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from schemas.errors import ContractError
+from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import SlotStatus
+from schemas.regions import Region
+from state.counting.slots import ClosedSlot
+from state.decide.paired import Pair, PairedLosses
+from state.demand.history import Arrays, CountHistory
+from state.forecast.forecast import Forecaster
+from state.forecast.region import counted_whole
+
+
+class Shadow:
+    """A challenger of one region and measure, and its paired losses.
+
+    It serves nothing. Its forecasts are those that a region's fold would serve if the challenger were promoted at the first
+    slot, since both start from the same state and see the same slots.
+
+    Args:
+        region: Its definition.
+        measure: Number of the measure in the region.
+        model: The challenger's artefact; None for the baseline.
+        state: Arrays of the region's fold after the slot before the first, as in a snapshot.
+        version: Of the fold at the first slot.
+        block_slots: Length of a block of the paired losses.
+    """
+
+    def __init__(self, region: Region, measure: int, model: bytes | None, state: Arrays, version: int, block_slots: int) -> None:
+        self.region, self.measure = region, measure
+        self.next_slot = int(state["next_slot"][0])
+        self.losses = PairedLosses(region.horizons_min, region.slot_min, block_slots)
+        self._history = CountHistory(region)
+        self._history.from_arrays(_under(state, f"history{measure}."))
+        self._forecaster = Forecaster(region, region.measures[measure])
+        self._forecaster.follow(version)
+        self._forecaster.from_arrays(_under(state, f"forecaster{measure}."))
+        self._forecaster.use(model)
+        self._settle_slots = region.settle_lateness_s // (60 * region.slot_min)
+        self._pairs: dict[int, Pair] = {}
+
+    def take(self, closed: ClosedSlot, status: str, version: int, served: ForecastColumns) -> None:
+        """Fold one slot: score the pairs whose window ended with it, and forecast beside what was served.
+
+        Args:
+            closed: The next slot.
+            status: As recorded with it.
+            version: Of the fold that closed it.
+            served: The champion's forecasts, issued at its cut.
+        Raises:
+            ContractError: it is not the next slot.
+        """
+        slot, history, forecaster = closed.slot, self._history, self._forecaster
+        if slot != self.next_slot:
+            raise ContractError(f"shadow of region {self.region.id}: expected slot {self.next_slot}, got {slot}")
+        counts, late = closed.counts[self.measure], closed.corrections[self.measure]
+        if len(late):
+            history.correct(late.slots, late.cells, late.counts)
+        observed, whole = status != SlotStatus.UNOBSERVED, counted_whole(status, version)
+        history.close(slot, counts.cells, counts.counts, observed=observed, whole=whole)
+        forecaster.follow(version)
+        forecaster.score(history, slot, self._settle_slots)
+        self._score(slot)
+        draft = forecaster.issue(history, slot)
+        forecaster.learn(history, slot)
+        self._pairs[slot] = Pair(served, draft.columns)
+        self.next_slot += 1
+
+    def _score(self, slot: int) -> None:
+        """Score the windows that ended with a slot by the counts known at its cut; those that are not whole say nothing."""
+        history = self._history
+        for i, h in enumerate(self.region.horizons):
+            pair = self._pairs.get(slot - h)
+            if pair is not None and history.whole(slot - h + 1, slot + 1):
+                truth = history.window(slot - h + 1, slot + 1, history.columns_of(pair.champion.cells))
+                self.losses.add(slot - h, i, pair, truth.astype(np.int64))
+        self._pairs.pop(slot - self.region.horizons[-1], None)
+
+    def to_arrays(self) -> Arrays:
+        """The state, for keeping; pairs whose windows have not ended are left out, so that a few issues are not scored."""
+        arrays: Arrays = {"next_slot": np.array([self.next_slot])}
+        for prefix, part in ((f"history{self.measure}.", self._history), (f"forecaster{self.measure}.", self._forecaster)):
+            arrays |= {prefix + name: array for name, array in part.to_arrays().items()}
+        return arrays | {f"losses.{name}": array for name, array in self.losses.to_arrays().items()}
+
+    def resume(self, kept: Arrays) -> None:
+        """Add the losses of arrays that `to_arrays` returned; give the same arrays as `state` when this shadow is made."""
+        self.losses.from_arrays(_under(kept, "losses."))
+
+
+def _under(arrays: Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"], prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

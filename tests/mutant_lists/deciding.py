@@ -1,0 +1,46 @@
+"""Small ways to compare, promote and reject wrongly."""
+
+from tests.mutant_lists.mutant import Mutant
+
+SEQUENTIAL, PAIRED, PROMOTION, SHADOW = (f"state/decide/{name}.py" for name in ("sequential", "paired", "promotion", "shadow"))
+VALID = "tests/state/decide/test_sequential.py"
+PAIRS = "tests/state/decide/test_paired.py"
+GATES = "tests/state/decide/test_promotion.py"
+ERRORS = "tests/state/decide/test_promotion_errors.py"
+SHADOWED = "tests/state/decide/test_shadow.py"
+
+MUTANTS = (
+    Mutant("an interval for one look", SEQUENTIAL, "reached = (a / error_rate**2)", "reached = (1.0 / error_rate**2)", (VALID,)),
+    Mutant("the variance of a population", SEQUENTIAL, "values.std(ddof=1)", "values.std()", (VALID,)),
+    Mutant("an effect that is not squared", SEQUENTIAL, "observations * effect_sd**2", "observations * effect_sd", (VALID,)),
+    Mutant("losses of the other forecaster", PAIRED, "CHAMPION, CHALLENGER = 0, 1", "CHAMPION, CHALLENGER = 1, 0", (PAIRS, SHADOWED)),
+    Mutant("squared error of the median", PAIRED, "_sums(band, (rides - mean) ** 2)", "_sums(band, (rides - median) ** 2)", (PAIRS,)),
+    Mutant("absolute error of the mean", PAIRED, "np.abs(rides - median)", "np.abs(rides - mean)", (PAIRS,)),
+    Mutant(
+        "blocks that have not ended count",
+        PAIRED,
+        "(self.blocks + 1) * self.block_slots <= until",
+        "self.blocks * self.block_slots <= until",
+        (PAIRS,),
+    ),
+    Mutant("half a block is whole", PAIRED, "WHOLE_SHARE = 0.9", "WHOLE_SHARE = 0.5", (PAIRS,)),
+    Mutant("one horizon makes a block whole", PAIRED, "block_slots).all(axis=1)", "block_slots).any(axis=1)", (PAIRS,)),
+    Mutant("bands of the challenger", PAIRED, "bands_of(pair.champion", "bands_of(pair.challenger", (PAIRS,)),
+    Mutant("a PIT that is not randomised", PAIRED, "_cdf(truth - 1, mean", "_cdf(truth, mean", (PAIRS,)),
+    Mutant("any gain is enough", PROMOTION, "least_gain: float = 0.005", "least_gain: float = 0.0", (GATES,)),
+    Mutant(
+        "the mean is enough", PROMOTION, "interval.upper < bound, interval.upper", "interval.mean < bound, interval.upper", (GATES, ERRORS)
+    ),
+    Mutant("what is worse waits", PROMOTION, "if interval.lower > 0.0:", "if interval.lower > 1.0:", (GATES,)),
+    Mutant("a trial without an end", PROMOTION, "if blocks >= rules.most_blocks:", "if blocks > rules.most_blocks:", (GATES,)),
+    Mutant("others' verdicts are not heard", PROMOTION, "gates = [loss, size, *trial.verdicts]", "gates = [loss, size]", (GATES,)),
+    Mutant("the best slice", PROMOTION, "int(np.argmax(change))", "int(np.argmin(change))", (GATES,)),
+    Mutant("bias one way", PROMOTION, "abs(value) <= bound, value", "value <= bound, value", (GATES,)),
+    Mutant("no limit above", PROMOTION, "low <= challenger <= high", "low <= challenger", (GATES,)),
+    Mutant("a shadow that does not learn", SHADOW, "        forecaster.learn(history, slot)\n", "", (SHADOWED,)),
+    Mutant("a shadow that learns from undercounts", SHADOW, "observed=observed, whole=whole", "observed=True", (SHADOWED,)),
+    Mutant(
+        "windows with an outage are scored", SHADOW, "is not None and history.whole(slot - h + 1, slot + 1)", "is not None", (SHADOWED,)
+    ),
+    Mutant("a shadow without late rides", SHADOW, "if len(late):", "if False:", (SHADOWED,)),
+)
