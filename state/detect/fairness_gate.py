@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.errors import ContractError
+from schemas.records.records import GateResult
 from state.detect.fairness import (
     DRAWS,
     MEASURE,
@@ -22,24 +23,6 @@ from state.detect.fairness import (
 )
 
 NAME = "fairness"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a gate says about a challenger.
-
-    Attributes:
-        name: Of the gate.
-        value: What was measured: of the worst gap, by how much it widens.
-        bound: What it may be.
-        sentence: Which class, which measure, and by how much.
-    """
-
-    name: str
-    passed: bool
-    value: float
-    bound: float
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +106,7 @@ def widenings(
 
 def gate(
     champion: FairnessSums, challenger: FairnessSums, *, seed: int, bounds: Mapping[str, float] | None = None, draws: int = DRAWS
-) -> Verdict:
+) -> GateResult:
     """Whether the challenger may serve as far as fairness goes; the verdict names the gap that widens most in units of its bound.
 
     Raises:
@@ -131,17 +114,22 @@ def gate(
     """
     found = [one for one in widenings(champion, challenger, seed=seed, bounds=bounds, draws=draws) if one.widened.value is not None]
     if not found:
-        return Verdict(NAME, True, 0.0, 0.0, "fairness: not judged, because no two classes of an attribute have enough data")
+        said = "not judged, because no two classes of an attribute have enough data"
+        return GateResult(gate=NAME, passed=True, value="", bound="", sentence=said)
     worst = max(found, key=lambda one: (one.fails, (one.widened.value or 0.0) / one.bound))
     value = worst.widened.value or 0.0
     title = MEASURE[worst.measure].title
     if value <= 0.0:
-        said = f"fairness: no gap between classes widens; the {len(found)} measured ones stay or narrow"
-        return Verdict(NAME, True, value, worst.bound, said)
+        said = f"no gap between classes widens; the {len(found)} measured ones stay or narrow"
+        return _result(True, value, worst.bound, said)
     means = "more than" if worst.fails else "not clearly more than" if value > worst.bound else "within"
     said = (
-        f"fairness: where {worst.attribute} is {worst.worse!r} the {title} at {worst.horizon_min} min goes from "
+        f"where {worst.attribute} is {worst.worse!r} the {title} at {worst.horizon_min} min goes from "
         f"{worst.worse_before:.1%} to {worst.worse_after:.1%}; the gap between classes goes from {100 * worst.before:.1f} to "
         f"{100 * worst.after:.1f} points and widens by {points(worst.widened)}, {means} the bound of {100 * worst.bound:.1f}"
     )
-    return Verdict(NAME, not worst.fails, value, worst.bound, said)
+    return _result(not worst.fails, value, worst.bound, said)
+
+
+def _result(passed: bool, value: float, bound: float, sentence: str) -> GateResult:
+    return GateResult(gate=NAME, passed=passed, value=f"{value:.6g}", bound=f"{bound:.6g}", sentence=sentence)

@@ -23,8 +23,8 @@ def test_a_challenger_that_neglects_a_class_fails() -> None:
     """A challenger whose forecasts are 15 % too low for low incomes fails; the verdict names class, measure, amount and bound."""
     champion, challenger = counted(issues(1)), counted(issues(1, low_factor=0.85))
     verdict = gate(champion, challenger, seed=1)
-    assert ("fairness", False, 0.05) == (verdict.name, verdict.passed, verdict.bound)
-    assert 0.15 == pytest.approx(verdict.value, abs=0.04)
+    assert ("fairness", False, "0.05") == (verdict.gate, verdict.passed, verdict.bound)
+    assert float(verdict.value) > 0.1
     for said in ("where income is 'low'", "the gap between classes goes from", "points", "more than the bound of 5.0"):
         assert said in verdict.sentence
 
@@ -32,7 +32,7 @@ def test_a_challenger_that_neglects_a_class_fails() -> None:
 def test_a_gap_that_was_there_before_is_no_fault_of_the_challenger() -> None:
     """The same gap with both models passes, and a challenger that narrows it passes with a value below 0."""
     neglecting, fair = counted(issues(2, low_factor=0.8)), counted(issues(2))
-    assert (True, 0.0) == (gate(neglecting, neglecting, seed=1).passed, gate(neglecting, neglecting, seed=1).value)
+    assert (True, "0") == (gate(neglecting, neglecting, seed=1).passed, gate(neglecting, neglecting, seed=1).value)
     only_bias = [one for one in widenings(neglecting, fair, seed=1) if (one.attribute, one.measure) == ("income", BIAS)]
     assert all((one.widened.value or 0) < -0.1 and not one.fails for one in only_bias)
     assert gate(neglecting, fair, seed=1).passed
@@ -52,7 +52,7 @@ def test_a_widening_beyond_its_bound_needs_more_than_one_odd_day() -> None:
     odd = [issue if issue.day else low for issue, low in zip(given, issues(4, days=8, low_factor=0.3), strict=True)]
     verdict = gate(counted(given), counted(odd), seed=4, bounds={BIAS: 0.02})
     assert verdict.passed
-    assert verdict.value > verdict.bound
+    assert float(verdict.value) > float(verdict.bound)
     assert "not clearly more than the bound" in verdict.sentence
 
 
@@ -67,7 +67,7 @@ def test_a_bound_can_be_given_by_name() -> None:
 def test_with_too_little_data_the_gate_does_not_judge() -> None:
     """Two days are too few; the verdict passes and says why."""
     verdict = gate(counted(issues(6, days=2)), counted(issues(6, days=2, low_factor=0.5)), seed=6)
-    assert verdict.passed
+    assert (True, "", "") == (verdict.passed, verdict.value, verdict.bound)
     assert "not judged" in verdict.sentence
 
 
