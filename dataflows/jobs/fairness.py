@@ -32,16 +32,13 @@ class MeasuredFairness:
     """What was found for one measure of demand.
 
     Attributes:
-        issues: How many were read.
-        first, last: Slots of the first and the last of them.
+        issues: Slots of those that were read, ascending.
         found: Measures and gaps.
     """
 
     region: Region
     measure: str
-    issues: int
-    first: int
-    last: int
+    issues: list[int]
     found: Fairness
 
 
@@ -84,4 +81,4 @@ def measure_fairness(
     sums = count_issues(region, areas, watched())
     if not slots:
         raise NotFound(f"region {region.id}: no forecast of {measure} in this period has settled and is still kept")
-    return MeasuredFairness(region, measure, len(slots), slots[0], slots[-1], fairness(sums, seed=SEED))
+    return MeasuredFairness(region, measure, slots, fairness(sums, seed=SEED))

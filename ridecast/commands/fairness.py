@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -56,6 +56,7 @@ def command(
     from dataflows.stream.stores import open_stores
     from ledger.views.regions import bootstrapped_in, region_of
     from schemas.configuration.areas import areas_of, areas_path
+    from state.detect.fairness_plain import clearly_beyond, plain_fairness
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -82,10 +83,11 @@ def command(
     finally:
         stores.close()
     if as_json:
-        click.echo(json.dumps(as_plain(measured), indent=1, ensure_ascii=False))
+        plain = plain_fairness(measured.region, measured.measure, measured.issues, measured.found)
+        click.echo(json.dumps(plain, indent=1, ensure_ascii=False))
     else:
         _print(measured)
-    ctx.exit(1 if clearly_beyond(measured) else 0)
+    ctx.exit(1 if clearly_beyond(measured.found) else 0)
 
 
 def _only(names: tuple[str, ...]) -> str:
@@ -103,70 +105,13 @@ def _slot(option: str, text: str | None, region: Region) -> int | None:
         raise UsageError(f"{option}: {cause}") from None
 
 
-def clearly_beyond(measured: "MeasuredFairness") -> bool:
-    """Whether the interval of a gap that does not depend on how busy cells are lies beyond its bound."""
-    from state.detect.fairness import MEASURE
-
-    judged = ((MEASURE[gap.measure], gap.gap.low) for gap in measured.found.gaps)
-    return any(not measure.by_level and low is not None and low > measure.bound for measure, low in judged)
-
-
-def as_plain(measured: "MeasuredFairness") -> dict[str, Any]:
-    """What was measured, for JSON."""
-    from schemas.times import iso
-    from state.detect.fairness import MEASURE, sentence
-
-    slot_us = measured.region.slot_us
-    return {
-        "region": measured.region.id,
-        "measure": measured.measure,
-        "from": iso((measured.first + 1) * slot_us),
-        "until": iso((measured.last + 1) * slot_us),
-        "issues": measured.issues,
-        "sentence": sentence(measured.found),
-        "clearly_beyond_bound": clearly_beyond(measured),
-        "classes": [
-            {
-                "attribute": row.attribute or None,
-                "class": row.name,
-                "horizon_min": row.horizon_min,
-                "days": row.days,
-                "pairs": row.pairs,
-                "rides": row.rides,
-                "enough_data": row.enough,
-            }
-            | {name: _numbers(estimate) for name, estimate in row.estimates.items()}
-            for row in measured.found.rows
-        ],
-        "gaps": [
-            {
-                "attribute": gap.attribute,
-                "horizon_min": gap.horizon_min,
-                "measure": gap.measure,
-                "highest": gap.highest,
-                "lowest": gap.lowest,
-                "gap": _numbers(gap.gap),
-                "bound": MEASURE[gap.measure].bound,
-            }
-            for gap in measured.found.gaps
-        ],
-    }
-
-
-def _numbers(estimate: "Estimate") -> dict[str, float | None]:
-    return {
-        name: None if value is None else round(value, 6)
-        for name, value in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high))
-    }
-
-
 def _print(measured: "MeasuredFairness") -> None:
     from schemas.times import slot_end
     from state.detect.fairness import sentence
 
     region, console = measured.region, output_console()
-    first, last = slot_end(region, measured.first), slot_end(region, measured.last)
-    title = f"{region.id} {measured.measure}: {measured.issues:,} issues, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+    first, last = slot_end(region, measured.issues[0]), slot_end(region, measured.issues[-1])
+    title = f"{region.id} {measured.measure}: {len(measured.issues):,} issues, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("attribute", "class", "min", "rides", "bias", "under", "WAPE", "inside", "fallback"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("attribute", "class") else "right")

@@ -273,7 +273,8 @@ def sentence(found: Fairness) -> str:
     """One sentence on the worst gap."""
     gap = worst_gap(found)
     if gap is None:
-        if not found.rows:
+        named = {(row.attribute, row.name) for row in found.rows}
+        if len(named) == len({attribute for attribute, _ in named}):
             return "There are no classes to compare."
         needed = f"a class needs {LEAST_DAYS} days and {LEAST_RIDES} rides, and an attribute two such classes"
         return f"Too little data to compare classes: {needed}."

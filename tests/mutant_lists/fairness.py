@@ -4,6 +4,9 @@ from tests.mutant_lists.mutant import Mutant
 
 AREAS, CHANCES = "schemas/configuration/areas.py", "state/detect/chances.py"
 FAIRNESS, GATE = "state/detect/fairness.py", "state/detect/fairness_gate.py"
+SETTLED, OUTCOMES = "ledger/views/settled.py", "state/detect/outcomes.py"
+READ_BACK, ASKED = "tests/ledger/views/test_settled.py", "tests/api/test_fairness.py"
+RUN = "tests/ridecast/commands/test_fairness_measured.py"
 READ = "tests/schemas/configuration/test_areas.py"
 MEASURED, GATED = "tests/state/detect/test_fairness.py", "tests/state/detect/test_fairness_gate.py"
 
@@ -25,4 +28,24 @@ MUTANTS = (
     Mutant("any widening fails", GATE, "value > self.bound and low > 0.0", "low > 0.0", (GATED,)),
     Mutant("narrowing is widening", GATE, "np.ptp(new) - np.ptp(old)", "np.ptp(old) - np.ptp(new)", (GATED,)),
     Mutant("other truths compared", GATE, "if not np.array_equal(before[..., :2], after[..., :2])", "if False", (GATED,)),
+    Mutant("late rides forgotten", SETTLED, "for table in (*own, *late):", "for table in own:", (READ_BACK,)),
+    Mutant(
+        "issues before they settle",
+        SETTLED,
+        "waiting[0].slot + longest + settle <= slot",
+        "waiting[0].slot + longest <= slot",
+        (READ_BACK,),
+    ),
+    Mutant(
+        "the slot of the issue in its window",
+        SETTLED,
+        "for step in range(1, ahead[-1] + 1) for",
+        "for step in range(ahead[-1] + 1) for",
+        (READ_BACK,),
+    ),
+    Mutant("expired chunks read", SETTLED, "max(first, expired_until(ledger, region.id))", "first", (READ_BACK,)),
+    Mutant("outages counted", OUTCOMES, "if issue.whole[i] and", "if", (ASKED,)),
+    Mutant("cells without a forecast forgotten", OUTCOMES, "forecast | (issue.truth[:, i] > 0)", "forecast", (RUN,)),
+    Mutant("a value for every version", "api/once.py", "kept is None or kept[0] != version", "kept is None", ("tests/api/test_once.py",)),
+    Mutant("as many issues as there are", "api/fairness.py", "step=step)", "step=1)", (ASKED,)),
 )

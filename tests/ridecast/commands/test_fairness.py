@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import state.detect.fairness
+import state.detect.fairness_plain
 from schemas.configuration.areas import Area, Areas
 from schemas.regions import load_region
 from state.simulation.quarters import quarters_of
@@ -60,10 +61,10 @@ def test_json_says_the_same_and_the_status_whether_a_gap_is_beyond(
     assert said["clearly_beyond_bound"] == bool(beyond)
     assert int(bool(beyond)) == done.status
     wide = tuple(type(one)(one.name, one.title, one.part, one.whole, one.less, 9.0, one.by_level) for one in state.detect.fairness.MEASURES)
-    monkeypatch.setattr(state.detect.fairness, "MEASURE", {one.name: one for one in wide})
+    monkeypatch.setattr(state.detect.fairness_plain, "MEASURE", {one.name: one for one in wide})
     assert 0 == call("fairness", "--home", small.home, "--areas", areas).status
     monkeypatch.setattr(
-        state.detect.fairness,
+        state.detect.fairness_plain,
         "MEASURE",
         {one.name: type(one)(one.name, one.title, one.part, one.whole, one.less, 1e-9, one.by_level) for one in wide},
     )

@@ -47,7 +47,7 @@ def test_a_run_has_the_measures_that_pandas_finds(stores: Stores, tables: dict[s
     period = period_of(stores, region, None, None)
     measured = measure_fairness(stores, region, "requests", areas, period)
     starts = pd.to_datetime([(slot + 1) * region.slot_us for slot in range(period.first, period.until, period.step)], unit="us", utc=True)
-    assert len(starts) == measured.issues
+    assert len(starts) == len(measured.issues)
     for horizon_min in (15, 60):
         expected = by_class(tables, areas, starts, horizon_min)
         found = [row for row in measured.found.rows if row.horizon_min == horizon_min and row.attribute]
