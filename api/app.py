@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 
 from api import (
     acknowledgements,
+    fairness,
     forecasts,
     health,
     history,
@@ -37,6 +38,7 @@ RESOURCES: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *tracks.OPERATIONS,
     *models.OPERATIONS,
+    *fairness.OPERATIONS,
     *ledger_tiles.OPERATIONS,  # Before the entries: otherwise tile/entries/000 matches an entry of a log whose name ends in /tile.
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from api.access import AccessCounter
 from api.newest import NewestIssues
+from api.once import Once
 from api.points import Points
 from api.probes import Probe, Probes
 from api.problems import Problem, bad_value
@@ -87,6 +88,7 @@ class ApiContext:
         self.threads = StoreThreads(self.probes.answered_since, heard_since=self.probes.heard_since)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"))
         self.recent = RecentAnswers()
+        self.once = Once()
         self._clock = clock
         self._generation = 0  # of what is in memory
         self._views: dict[str, RegionView] = {}

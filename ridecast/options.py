@@ -135,9 +135,14 @@ def new_region_of(name: str) -> Region:
     """The region that `--region` names, for commands that begin something: one that cannot work is refused.
 
     Raises:
-        UsageError: as `load_region`.
+        UsageError: as `load_region`; or one of its areas is invalid.
     """
-    return load_region(name, _zone_for(name))
+    region = load_region(name, _zone_for(name))
+    if region.areas:
+        from schemas.configuration.areas import areas_of_region
+
+        areas_of_region(region)
+    return region
 
 
 def _zone_for(name: str) -> ZoneAt:

@@ -45,7 +45,7 @@ class Region:
         holidays: Local dates, YYYY-MM-DD.
         issue_lateness_s: Time from a slot's end to its cut, in event time.
         settle_lateness_s: Time after which a slot's score is final.
-        areas: Named groups of cells, for reports.
+        areas: (name, cells) of named parts, compared by `ridecast fairness` where no areas file is given (`schemas.configuration.areas`).
         parent: Region whose model is used when this one has none, or None.
     """
 

@@ -13,6 +13,7 @@ from ledger.check.blob_check import CHUNKS, blobs_of_entry
 from ledger.store.blobs import Retention
 from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
+from ledger.views.issues import expired_until
 from ledger.views.regions import region_of
 from schemas.records.record_skim import skim
 from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_in, region_log
@@ -93,12 +94,6 @@ def expire(stores: Stores, plan: Iterable[Expiry], on_removed: Callable[[int], N
             removed += 1
             on_removed(removed)
     return removed
-
-
-def expired_until(ledger: Ledger, region: str) -> int:
-    """First slot whose forecast chunks are not recorded as expired; 0 if none are."""
-    records = ledger.records(RUNS_LOG, BlobsExpired)
-    return max((one.until_slot for one in records if (one.region, one.retention) == (region, Retention.FORECAST)), default=0)
 
 
 def _named(ledger: Ledger) -> _Named:

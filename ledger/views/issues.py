@@ -1,12 +1,13 @@
-"""Which entry issued the forecast that a person means, by region, cell and target."""
+"""Which entry issued the forecast that a person means, by region, cell and target; and from which slot on chunks are kept."""
 
 from dataclasses import dataclass
 
+from ledger.store.blobs import Retention
 from ledger.store.log import Ledger, Stored
 from ledger.views.regions import region_of
 from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
-from schemas.records.records import ForecastIssued, region_log
+from schemas.records.records import RUNS_LOG, BlobsExpired, ForecastIssued, region_log
 from schemas.regions import Region
 from schemas.times import local_iso, parse_target
 
@@ -52,3 +53,9 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
         said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
         raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
     return FoundIssue(region, chosen, code, target_us, stored)
+
+
+def expired_until(ledger: Ledger, region: str) -> int:
+    """First slot whose forecast chunks are not recorded as expired; 0 if none are."""
+    records = ledger.records(RUNS_LOG, BlobsExpired)
+    return max((one.until_slot for one in records if (one.region, one.retention) == (region, Retention.FORECAST)), default=0)

@@ -83,6 +83,7 @@ def command(
     from dataflows.jobs.bootstrap import slot_of_midnight
     from ridecast.commands import bootstrap, importing, run, simulate, train
     from ridecast.ride_output import OtherOrigin
+    from schemas.configuration.areas import areas_path
 
     console = Console(stderr=True)
     home = home or home_of(trips)
@@ -101,7 +102,8 @@ def command(
         if trips:
             ctx.invoke(importing.command, files=(trips,), region_name=name, out=str(past), timezone=timezone, **written)
         else:
-            ctx.invoke(simulate.command, region_name=name, days=days, seed=SEED, rides_per_day=rides_per_day, out=str(past))
+            size = {"days": days, "seed": SEED, "rides_per_day": rides_per_day}
+            ctx.invoke(simulate.command, region_name=name, **size, out=str(past), areas_file=areas_path(folder, region.id))
     except OtherOrigin as cause:
         raise UsageError(f"--home: {str(folder)!r} is the demo of other rides or another size", remedy="use another --home") from cause
     until, paced_from = _plan(past, region)

@@ -10,7 +10,7 @@ from ridecast import options, ride_output
 from ridecast.screen import progress_bars
 from schemas.errors import UsageError
 from schemas.events.measures import KINDS
-from schemas.regions import US_PER_S
+from schemas.regions import US_PER_S, Region
 
 DAY_US = 86_400 * US_PER_S
 
@@ -29,6 +29,9 @@ DAY_US = 86_400 * US_PER_S
 @click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Largest delay of an event on its way to the log, seconds.")
 @click.option("--duplicates", type=float, default=0.0, show_default=True, help="Share of events delivered twice.")
+@click.option(
+    "--areas", "areas_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the areas of the city to this file, too."
+)
 def command(
     region_name: str,
     days: int,
@@ -41,6 +44,7 @@ def command(
     append_to: bool,
     jitter_s: float,
     duplicates: float,
+    areas_file: Path | None = None,
 ) -> None:
     """Write the ride events of a simulated city.
 
@@ -77,6 +81,7 @@ def command(
         "delivery": {"jitter_s": jitter_s, "duplicates": duplicates, "seed": seed},
     }
     if out is not None and ride_output.is_done(Path(out), origin):
+        _write_areas(areas_file, region, seed)
         click.echo(f"{out} already holds these rides; nothing to do.")
         return
     delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
@@ -93,7 +98,17 @@ def command(
             progress.advance(task)
         for entries in delivery.finish():
             place.sink.append(*entries)
+    _write_areas(areas_file, region, seed)
     for kind, count in zip(KINDS, totals, strict=True):
         click.echo(f"{kind:<24}{count:>12,}")
     click.echo(f"{'events written':<24}{delivery.delivered:>12,}")
     click.echo(f"{'  delivered twice':<24}{delivery.repeated:>12,}")
+
+
+def _write_areas(path: Path | None, region: Region, seed: int) -> None:
+    if path is not None:
+        from ledger.store.files import write_durably
+        from state.simulation.quarters import quarters_of
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, quarters_of(region, seed).to_json().encode("utf-8"))

@@ -1,1 +1,1 @@
-"""Settings: their table, values, bounds and sources, and the addresses and client properties among them."""
+"""What a person configures: settings, their table, values, bounds and sources; addresses, client properties, areas of a region."""

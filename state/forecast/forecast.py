@@ -23,12 +23,8 @@ from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quant
 from state.models.predictive import predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
-<<<<<<< HEAD
-from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
-=======
 from state.models.spread import Spread, share_below
-from state.models.table import MODELS, ModelTable, untrained
->>>>>>> i10-spread
+from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
 SPREAD_SINCE = 4  # version of the fold from which dispersion and quantile levels are learned; see state.models.spread
@@ -266,15 +262,10 @@ class Forecaster:
                 issued = self._queue.at(ended - h)
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
-<<<<<<< HEAD
-                    rows.append(_score_row(issued.columns, i, truth))
-                    for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
-=======
                     rows.append(_score_row(issued, i, truth))
                     if issued.spread and not settled:
                         self._scatter.observe(i, issued.columns.mean[:, i], issued.columns.dispersion[:, i], truth)
-                    for name in issued.corrections if not settled else ():
->>>>>>> i10-spread
+                    for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
                         self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
@@ -309,16 +300,11 @@ class Forecaster:
         # The arrays may be of a later version than the one that this forecaster was made with: `follow` comes after them.
         self._put_in_force(max([self._version, *(row.since for row in kept)]))
         self._queue.from_arrays(arrays)
-<<<<<<< HEAD
         for row in kept:
             if row.name in self._correctors:
                 self._correctors[row.name].from_arrays(arrays)
-=======
-        for name in kept:
-            self._correctors[name].from_arrays(arrays)
         if "spread_levels" in arrays:
             self._scatter.from_arrays(arrays)
->>>>>>> i10-spread
 
     def digest(self) -> bytes:
         """SHA-256 over the state."""

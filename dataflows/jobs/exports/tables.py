@@ -10,11 +10,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from dataflows.jobs.exports.control import export_control
-from dataflows.jobs.retention import expired_until
 from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
 from ledger.store.files import sync_folder
 from ledger.store.log import Ledger, Stored, holds
+from ledger.views.issues import expired_until
 from ledger.views.regions import region_of
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.events.cells import cell_texts

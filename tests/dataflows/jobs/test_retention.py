@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.jobs.exports.tables import export_parquet
-from dataflows.jobs.retention import ORPHAN_AFTER_S, Expiry, expire, expired_until, plan_expiry
+from dataflows.jobs.retention import ORPHAN_AFTER_S, Expiry, expire, plan_expiry
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
+from ledger.views.issues import expired_until
 from ridecast.main import cli
 from schemas.errors import BootRefused, StoreUnavailable
 from schemas.forecasts.chunks import unpack_blob

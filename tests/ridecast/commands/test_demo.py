@@ -42,6 +42,7 @@ def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[d
         "extra": {"RIDECAST_FEED_FROM": str(tmp_path / "d" / "past"), "RIDECAST_FEED_SPEEDUP": "5.0"},
     }
     assert [live, live, live | {"bounded": True, "companions": []}] == asked
+    assert "tehran" == json.loads((tmp_path / "d" / "areas" / "tehran.json").read_text("utf-8"))["region"]
 
 
 def test_other_rides_want_another_home(tmp_path: Path, call: Call, asked: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:

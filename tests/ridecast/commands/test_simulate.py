@@ -7,9 +7,11 @@ from click.testing import CliRunner, Result
 
 from dataflows.connectors.files.ridelog import RideLogReader, partitions
 from ridecast.main import cli
+from schemas.configuration.areas import load_areas
 from schemas.errors import UsageError
 from schemas.events.codec import Decoder
 from schemas.regions import load_region
+from state.simulation.quarters import quarters_of
 from state.simulation.simulate import simulate_city
 
 START_US = 1_743_798_600_000_000  # 2025-04-05, midnight in Tehran
@@ -83,3 +85,15 @@ def test_wrong_usage(tmp_path: Path, words: list[object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run("--out", tmp_path / "rides", *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_areas_of_the_city_are_a_file(tmp_path: Path) -> None:
+    """The areas file is that of the seed's city, also where the rides are there already; a directory of other rides gets none."""
+    areas = tmp_path / "new" / "areas.json"
+    for _ in range(2):
+        run("--out", tmp_path / "rides", "--areas", areas)
+        assert quarters_of(load_region("tehran"), 7) == load_areas(areas, load_region("tehran"))
+        areas.unlink()
+    with pytest.raises(UsageError):
+        run("--out", tmp_path / "rides", "--areas", areas, "--seed", 8)
+    assert not areas.exists()

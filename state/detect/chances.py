@@ -1,0 +1,53 @@
+"""Where a truth lies in the distribution that was forecast for it, for counts.
+
+A count has jumps in its distribution function, so a calibrated forecast is judged by u = F(y - 1) + v (F(y) - F(y - 1))
+with v uniform in [0, 1): then u is uniform too, for busy cells and for quiet ones. Here v is integrated out: instead of one
+draw per truth, the probability that u lies in an interval. Its mean over many truths is that of the draws, with less noise.
+"""
+
+import numpy as np
+
+from schemas.events.rides import Float64s
+
+COVERED = (0.1, 0.9)  # of a calibrated forecast, 80 % of the truths
+LEAST_DISPERSION = 1e-6  # below a thousandth of what a chunk can say, it is a Poisson distribution
+UNDER = (0.5, 1.0)  # the upper half of the distribution: the truth exceeded what was expected
+
+
+def distribution(counts: Float64s, means: Float64s, dispersions: Float64s) -> Float64s:
+    """P(Y <= count) of negative binomials with variance = mean + dispersion x mean^2; 0 below no ride.
+
+    Args:
+        counts: float64[...], whole rides, -1 or more.
+        means: float64[...], rides, 0 or more; a mean of 0 forecasts no ride with certainty.
+        dispersions: float64[...], 0 for Poisson.
+    """
+    from scipy import special  # type: ignore[import-untyped]
+
+    counts, means, dispersions = np.broadcast_arrays(counts, means, dispersions)
+    out = np.ones(counts.shape, np.float64)
+    poisson, wide = (means > 0) & (dispersions < LEAST_DISPERSION), (means > 0) & (dispersions >= LEAST_DISPERSION)
+    whole = np.maximum(counts, 0.0)
+    out[poisson] = special.pdtr(whole[poisson], means[poisson])
+    size = 1.0 / np.where(wide, dispersions, 1.0)
+    out[wide] = special.betainc(size[wide], whole[wide] + 1.0, size[wide] / (size[wide] + means[wide]))
+    out[counts < 0] = 0.0
+    return out
+
+
+def chance_within(below: Float64s, upto: Float64s, interval: tuple[float, float]) -> Float64s:
+    """Probability that u, uniform between F(y - 1) and F(y), lies in an interval; where both are equal, whether it does.
+
+    Args:
+        below, upto: float64[...], F(y - 1) and F(y).
+    Source:
+        C. Czado, T. Gneiting and L. Held (2009), Predictive model assessment for count data, Biometrics 65: the nonrandomised PIT.
+
+    >>> chance_within(np.array([0.0, 0.8, 1.0]), np.array([0.4, 1.0, 1.0]), (0.1, 0.9)).round(2).tolist()
+    [0.75, 0.5, 0.0]
+    """
+    low, high = interval
+    width = upto - below
+    overlap = np.clip(np.minimum(upto, high) - np.maximum(below, low), 0.0, None)
+    point = ((below >= low) & (below <= high)).astype(np.float64)
+    return np.where(width > 0, overlap / np.where(width > 0, width, 1.0), point)
