@@ -14,7 +14,7 @@ import numpy as np
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt64s
 from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, build, matrix_digest
+from state.demand.features import FEATURES, build, matrix_bytes
 from state.demand.history import Arrays, CountHistory
 from state.demand.seasons import profile
 
@@ -43,9 +43,9 @@ class SlotView:
         self._built.append(build(self.history, self.calendar, self.slot, self.columns[rows]))
         return self._built[-1]
 
-    def features_digest(self) -> bytes:
-        """SHA-256 of the feature matrix that models used."""
-        return matrix_digest(np.concatenate([np.empty((0, len(FEATURES)), np.float32), *self._built]))
+    def feature_bytes(self) -> bytes:
+        """The feature matrix that models used, as bytes; their SHA-256 is recorded with the issue."""
+        return matrix_bytes(np.concatenate([np.empty((0, len(FEATURES)), np.float32), *self._built]))
 
 
 class MeanModel(Protocol):
