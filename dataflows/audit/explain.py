@@ -19,9 +19,8 @@ from schemas.errors import DamagedError, NotFound, UsageError
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 from state.demand.features import matrix_of
-from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, row_of
+from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
 from state.forecast.region import RegionFold
-from state.models.boosted import Boosted
 from state.models.reasons import Explanation
 
 OnSlot = Callable[[int, int], None]
@@ -85,7 +84,7 @@ def explain_forecast(
         return ExplainedForecast(found, horizon_min, fallback, b"", explain_unmodelled(columns, row, i))
     [digest] = issued.models
     try:
-        model = Boosted(blobs.get(digest), found.region.horizons)
+        model = load_model(blobs.get(digest), found.region.horizons)
     except NotFound as cause:
         raise NotFound(f"model {digest.hex()}: its artefact is missing, so what it forecast cannot be explained") from cause
     data, replayed = _stored(blobs, issued), 0

@@ -9,8 +9,10 @@ from schemas.errors import ContractError
 from schemas.events.rides import Float32s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
+from state.models.boosted import Boosted
 from state.models.reasons import Explained, Explanation, explain_fallback, explain_model
 
+MOST_FEATURES = 8  # of a term, in JSON: the rest changes little
 OWN = FALLBACKS.index(Fallback.NONE)
 
 
@@ -51,3 +53,41 @@ def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explaine
     place = int(np.searchsorted(rows, row))
     [found] = explain_model(model, matrix[place : place + 1], i, columns.horizons_min[i], columns.mean[row : row + 1, i])
     return found
+
+
+def load_model(artefact: bytes, horizons: tuple[int, ...]) -> Explained:
+    """The trained model in an artefact, ready to explain its forecasts.
+
+    Raises:
+        DamagedError: the bytes are not an artefact.
+        ContractError: this version of Ridecast cannot use it.
+    """
+    return Boosted(artefact, horizons)
+
+
+def as_json(explanation: Explanation, most_features: int = MOST_FEATURES) -> dict[str, object]:
+    """An explanation as JSON values, numbers to a millionth; of each term at most so many features, the largest."""
+    terms: list[dict[str, object]] = [
+        {
+            "reason": str(term.reason),
+            "log": _rounded(term.log),
+            "rides": _rounded(term.rides),
+            "features": [
+                {
+                    "feature": part.feature,
+                    "meaning": part.meaning,
+                    "value": part.value if part.value is None else _rounded(part.value),
+                    "log": _rounded(part.log),
+                    "rides": _rounded(part.rides),
+                }
+                for part in term.parts[:most_features]
+            ],
+        }
+        for term in explanation.terms
+    ]
+    base = {"rides": _rounded(explanation.base), "meaning": explanation.base_is}
+    return {"base": base, "terms": terms, "served": explanation.served}
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6) + 0.0  # no minus zero
