@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.events.rides import Float64s
+from state.demand.groups import Group, group_of
 from state.demand.windows import AHEAD, SlotWindows
 
 Fill = Callable[[SlotWindows], Float64s | float]
@@ -23,6 +24,7 @@ class Feature:
         fill: Returns float64[n], or one number for all cells. A cell's value depends on no other cell of the build.
         linear: A linear model in the log rate uses it: it is a log ratio, a flag, or another number of the order of one.
         ahead: Index in `state.demand.windows.AHEAD` of the only horizon that it describes; None for all.
+        group: Where explanations show it; None for the group that its name starts with.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Feature:
     fill: Fill
     linear: bool = False
     ahead: int | None = None
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class FeatureTable:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The group of each column; see `state.demand.groups`."""
+        return tuple(group_of(feature.name, feature.group) for feature in self.features)
 
     def columns(self, ahead: int, *, linear: bool) -> tuple[int, ...]:
         """Indices of the columns that a model of one of the AHEAD horizons uses.

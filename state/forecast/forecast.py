@@ -36,17 +36,22 @@ class Draft:
 
     Attributes:
         columns: The numbers served.
-        features_digest: SHA-256 of the float32 matrix that the model saw, rows in cell order.
+        features: Bytes of the float32 matrix that the models saw, rows in cell order; see `state.demand.features.matrix_bytes`.
         spread: The predictive distribution of each horizon.
         fallbacks: How many cells each fallback served.
         weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
     """
 
     columns: ForecastColumns
-    features_digest: bytes
+    features: bytes
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
     weights_milli: dict[str, int]
+
+    @property
+    def features_digest(self) -> bytes:
+        """SHA-256 of the matrix, which the issue records."""
+        return hashlib.sha256(self.features).digest()
 
 
 class Forecaster:
@@ -137,7 +142,7 @@ class Forecaster:
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
-            features_digest=view.features_digest(),
+            features=view.feature_bytes(),
             spread=spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             weights_milli=self._weights_milli(),

@@ -5,7 +5,6 @@ pass through every corrector, in table order. `state.models.table` lists the mod
 `tests/state/models/test_every_model.py` checks the contract of each.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -17,7 +16,7 @@ from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt64s
 from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
 from state.demand.feature_table import FeatureTable
-from state.demand.features import FIRST_TABLE, build, matrix_digest
+from state.demand.features import FIRST_TABLE, build, matrix_bytes
 from state.demand.history import Arrays, CountHistory
 from state.demand.seasons import profile
 
@@ -53,12 +52,17 @@ class SlotView:
         self._built.setdefault(table, []).append(built)
         return built
 
-    def features_digest(self) -> bytes:
-        """SHA-256 of the feature matrix that models used; of the digests of several, in order of their tables' versions."""
+    def feature_bytes(self) -> bytes:
+        """The feature matrix that models used, as bytes; their SHA-256 is recorded with the issue.
+
+        If models of several tables served, the matrices follow each other in order of their tables' versions.
+        """
         built = self._built or {FIRST_TABLE: []}
-        ordered = sorted(built, key=lambda table: table.version)
-        digests = [matrix_digest(np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])) for table in ordered]
-        return digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
+        matrices = (
+            np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])
+            for table in sorted(built, key=lambda table: table.version)
+        )
+        return b"".join(matrix_bytes(matrix) for matrix in matrices)
 
 
 class MeanModel(Protocol):

@@ -12,7 +12,8 @@ from schemas.regions import Region, load_region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.demand.calendar import Calendar
 from state.forecast.region import Champion, RegionFold
-from state.forecast.training import KnownSlot, train_model
+from state.forecast.sampling import KnownSlot
+from state.forecast.training import train_model
 from state.models.table import MODELS, ModelTable
 from state.simulation.city import City, Climate, build_city, plan_day
 
