@@ -11,6 +11,7 @@ from tests.mutant_lists import (
     experiments,
     fairness,
     forecast,
+    levels,
     models,
     secrets,
     store,
@@ -22,6 +23,7 @@ from tests.mutant_lists.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *counting.MUTANTS,
     *demand.MUTANTS,
+    *levels.MUTANTS,
     *models.MUTANTS,
     *forecast.MUTANTS,
     *fairness.MUTANTS,

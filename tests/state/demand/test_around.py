@@ -1,5 +1,6 @@
 """Sums over the cells around each cell."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_sums_have_the_same_bits_in_any_order_of_cells() -> None:
     order = rng.permutation(len(CELLS))
     again = Around(HOURLY).sums(1, CELLS[order], np.arange(len(CELLS)), values[order])
     assert whole[order].tobytes() == again.tobytes()
+    moved = Around(HOURLY)
+    moved.sums(1, CELLS[order], np.arange(len(CELLS)), values)
+    assert whole.tobytes() == moved.sums(1, CELLS, np.arange(len(CELLS)), values).tobytes()
     more = np.concatenate([encode(40.5 + 0.00549316 * np.arange(9.0), np.full(9, -73.92), 30), CELLS])
     more = more[np.sort(np.unique(more, return_index=True)[1])]
     places = np.array([more.tolist().index(cell) for cell in CELLS.tolist()])
@@ -48,8 +52,6 @@ def test_sums_have_the_same_bits_in_any_order_of_cells() -> None:
 
 def test_small_cells_have_bounded_surroundings_and_large_cells_none() -> None:
     """The number of cells in a sum is bounded; without known cells or near ones, sums are zero."""
-    import dataclasses
-
     small = Around(dataclasses.replace(FIVE, precision=8))
     lat, lon = (axis.ravel() for axis in np.meshgrid(40.5 + 0.00017 * np.arange(40.0), -74 + 0.00034 * np.arange(40.0)))
     cells = np.unique(encode(lat, lon, 40))

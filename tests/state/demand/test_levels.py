@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from schemas.errors import ContractError
+from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.demand.calendar import Calendar
 from state.demand.features import build, matrix_digest
 from state.demand.history import CountHistory
 from state.demand.profiles import OWN, Profiles
 from state.demand.tables import TABLES
 from state.demand.tracked import VARIANTS
+from state.forecast.region import RegionFold
 from state.forecast.sampling import KnownSlot
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, fold, town_slots
@@ -49,7 +51,7 @@ def test_nothing_after_the_cut_moves_a_feature(cut: int, seed: int) -> None:
     slots = town_slots(cut + 40)
     before = tracked(slots[:cut])
     matrix, start = built(before), FIRST_SLOT + cut
-    windows = ((0, 1), (0, 3), (-3, 0))
+    windows = ((0, 1), (0, 30), (-3, 0))  # the second is longer than a day
     profiles = Profiles(before, CALENDAR, start, windows)
     expected = [profiles.own(OWN)[0], profiles.parent(), profiles.city, *profiles.own(*VARIANTS[1:4])]
     after = tracked(slots[:cut])
@@ -79,6 +81,22 @@ def test_stream_resume_and_replay_build_the_same_bits() -> None:
         if i % 5 == 0:
             assert built(whole) == built(resumed)
             assert whole.levels_digest() == resumed.levels_digest()
+
+
+def test_backfill_live_closes_and_training_build_the_same_bits() -> None:
+    """Slots that a fold remembered, those that it closed live, and those that a training run replays leave the same levels."""
+    slots = town_slots(230, outage=range(195, 199))
+    trained = tracked(slots)
+    remembered, closed = RegionFold(HOURLY, FIRST_SLOT + 230), RegionFold(HOURLY, FIRST_SLOT + 120)
+    counts = [CountColumns(np.full(len(known.cells), known.slot), known.cells, known.counts) for known in slots]
+    remembered.remember((known.slot, (counted,)) for known, counted in zip(slots, counts, strict=True))
+    closed.remember((known.slot, (counted,)) for known, counted in zip(slots[:120], counts[:120], strict=True))
+    for known, counted in zip(slots[120:], counts[120:], strict=True):
+        (closed.apply if known.slot % 2 else closed.fast_forward)(ClosedSlot(known.slot, (), (counted,), (NO_COUNTS,)))
+    for fold_ in (remembered, closed):
+        [history] = fold_.histories
+        assert trained.levels_digest() == history.levels_digest()
+        assert built(trained) == built(history)
 
 
 def test_an_empty_history_comes_back_as_it_was() -> None:
