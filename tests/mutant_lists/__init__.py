@@ -1,11 +1,26 @@
 """All small ways to break the code that are kept; `tests.mutants` tries them."""
 
-from tests.mutant_lists import answers, commands, connectors, counting, demand, encoding, forecast, models, secrets, store, stream, verifier
+from tests.mutant_lists import (
+    answers,
+    commands,
+    connectors,
+    counting,
+    demand,
+    encoding,
+    forecast,
+    levels,
+    models,
+    secrets,
+    store,
+    stream,
+    verifier,
+)
 from tests.mutant_lists.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *counting.MUTANTS,
     *demand.MUTANTS,
+    *levels.MUTANTS,
     *models.MUTANTS,
     *forecast.MUTANTS,
     *encoding.MUTANTS,
