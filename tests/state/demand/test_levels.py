@@ -16,7 +16,7 @@ from state.demand.profiles import OWN, Profiles
 from state.demand.tables import TABLES
 from state.demand.tracked import VARIANTS
 from state.forecast.region import RegionFold
-from state.forecast.training import KnownSlot
+from state.forecast.sampling import KnownSlot
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, fold, town_slots
 
