@@ -28,7 +28,7 @@ ALGORITHM = "glm-xgboost-poisson"
 PARAMETERS: dict[str, str | float] = {
     "objective": "count:poisson",
     "tree_method": "hist",
-    "max_depth": 4,
+    "max_depth": 3,
     "eta": 0.06,
     "subsample": 0.7,
     "colsample_bytree": 0.2,

@@ -68,6 +68,7 @@ def test_the_record_describes_model_and_data(learned: Learned, stores: Stores) -
         "most_rows": str(MOST_ROWS),
         "feature_table": str(TABLE.version),
     }.items() <= record.parameters.items()
+    assert str(TABLE.version) == record.parameters["feature_table"]
     assert 2_000 <= record.rows <= 1.25 * MOST_ROWS
     names = {f"{prefix}{error}_{h}" for prefix in ("", "baseline_") for error in ("rmse", "wape") for h in (15, 30, 60)}
     assert names == set(record.metrics)
