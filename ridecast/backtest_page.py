@@ -101,10 +101,10 @@ def _summary(rows: "Sequence[EvaluationRow]", floor: "Sequence[EvaluationRow]") 
         cells = "".join(f"<td>{text}</td>" for texts in numbers for text in texts)
         yield f"<tr><td>{row.band} ({row.cells:,})</td><td>{row.horizon_min}</td>{cells}</tr>"
     yield '</table><p class="note">' + escape(
-        "RMSE is in rides per cell and window, of the mean forecast; WAPE is the absolute error of the median, as a share of all rides. "
-        "The noise floor is what both would be if the served means were the true rates and counts were Poisson: nobody can be "
-        "expected to be better. Over all cells WAPE is near 1 for any forecast, because most cells are quiet and the best single number for them is 0: "
-        "it says nothing. "
+        "RMSE is in rides per cell and window, of the mean forecast; WAPE is the absolute error of the median, as a share of all "
+        "rides. The noise floor is what both would be if the served means were the true rates and counts were Poisson: nobody can be "
+        "expected to be better. Over all cells WAPE is near 1 for any forecast, because most cells are quiet and the best single "
+        "number for them is 0: it says nothing. "
     )
     yield escape("Bands of cells: " + "; ".join(BAND_TEXTS.values()) + ".") + "</p>"
 
@@ -161,7 +161,8 @@ def _map(evaluation: "Evaluation") -> Iterator[str]:
 
     yield "<h2>Where the forecasts help</h2><p>" + escape(
         "Each rectangle is a cell. Green: squared error below that of the cell's own best baseline, "
-        f"{evaluation.region.horizons_min[0]} min ahead; red: above; grey: fewer than {FEW_RIDES:.0f} rides over all windows. Point at a cell to read its numbers."
+        f"{evaluation.region.horizons_min[0]} min ahead; red: above; grey: fewer than {FEW_RIDES:.0f} rides over all windows. "
+        "Point at a cell to read its numbers."
     )
     yield "</p>"
     skills = cell_skills(evaluation)
