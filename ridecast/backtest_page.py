@@ -103,8 +103,8 @@ def _summary(rows: "Sequence[EvaluationRow]", floor: "Sequence[EvaluationRow]") 
     yield '</table><p class="note">' + escape(
         "RMSE is in rides per cell and window, of the mean forecast; WAPE is the absolute error of the median, as a share of all "
         "rides. The noise floor is what both would be if the served means were the true rates and counts were Poisson: nobody can be "
-        "expected to be better. Over all cells WAPE is near 1 for any forecast, because most cells are quiet and the best single "
-        "number for them is 0: it says nothing. "
+        "expected to be better. A WAPE near 1, in quiet cells or over all, says nothing: the best single number for a quiet cell is "
+        "0, and its WAPE is 1. Look at the busy cells. "
     )
     yield escape("Bands of cells: " + "; ".join(BAND_TEXTS.values()) + ".") + "</p>"
 

@@ -98,9 +98,10 @@ def command(
             numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
             table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
         output_console().print(table)
-        click.echo("Look at the busy cells: over all cells, WAPE is near 1 for any forecast, as most are")
-        click.echo("quiet and the best single number for them is 0. It says nothing.")
+        click.echo("Look at the busy cells. A WAPE near 1, in quiet cells or over all, says nothing:")
+        click.echo("the best single number for a quiet cell is 0, and its WAPE is 1.")
         if result.calibration.get(measure):
+            click.echo(f"{region.id} {measure}: share of counts in 80 % intervals by day, CRPS in rides")
             output_console().print(calibration_table(result, measure))
     if html_path is not None:
         from ridecast.backtest_page import write_page
@@ -119,8 +120,7 @@ def command(
 
 def calibration_table(result: "BacktestResult", measure: str) -> Table:
     """Coverage by band, horizon and day of the week, and the CRPS."""
-    title = f"{result.region} {measure}: share of counts in 80 % intervals, and CRPS in rides"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     days = [day for day in dict.fromkeys(row.day for row in result.calibration[measure]) if day != "all"]
     for name in ("band", "min", "CRPS", "all", *(day[:3] for day in days)):
         table.add_column(name, no_wrap=True, justify="left" if name == "band" else "right")

@@ -83,6 +83,17 @@ def predictive(spread: HorizonSpread, mean_milli: Int64s, dispersion_milli: Int6
     return Predictive(mean_milli / 1000, dispersion_milli / 1000, table[bands])
 
 
+def confidence(law: Predictive, medians: Int64s) -> Float64s:
+    """Probability of a count within one ride or a quarter of the median, whichever is larger: float64[n], 0 to 1.
+
+    >>> spread = HorizonSpread(horizon_min=15, dispersion_milli=150, quiet_dispersion_milli=150, lower_milli=100, upper_milli=900)
+    >>> confidence(predictive(spread, np.array([10, 10_000]), np.array([0, 150])), np.array([0, 9])).round(3)
+    array([1.   , 0.402])
+    """
+    near = np.maximum(medians // 4, 1)
+    return np.asarray(law.cdf(medians + near) - law.cdf(medians - near - 1), np.float64)
+
+
 def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> Float64s:
     """Probability of each count or fewer, before recalibration: float64[n].
 
