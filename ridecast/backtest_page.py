@@ -166,16 +166,23 @@ def _map(evaluation: "Evaluation") -> Iterator[str]:
     )
     yield "</p>"
     skills = cell_skills(evaluation)
-    boxes = bounds(evaluation.cells, 5 * evaluation.region.precision).tolist()
-    cells = []
-    for skill, (south, west, north, east) in zip(skills, boxes, strict=True):
-        said = f"skill {skill.skill:+.0%}" if skill.skill is not None else "too few rides to say"
-        text = f"{cell_text(skill.cell, evaluation.region.precision)}: {skill.rides:,.0f} rides over all windows, {said}"
-        cells.append((south, west, north, east, _colour(skill.skill), text))
-    yield cell_map("map of cells by skill", cells)
+    boxes = bounds(evaluation.cells, 5 * evaluation.region.precision)
     judged = [skill.skill for skill in skills if skill.skill is not None]
+    drawn = boxes if not judged else boxes[[skill.skill is not None for skill in skills]]
+    # Single rides far away would shrink the city to a point.
+    margin = 0.1 * (drawn[:, 2:].max(axis=0) - drawn[:, :2].min(axis=0))
+    low, high = drawn[:, :2].min(axis=0) - margin, drawn[:, 2:].max(axis=0) + margin
+    shown = ((boxes[:, :2] >= low) & (boxes[:, 2:] <= high)).all(axis=1).tolist()
+    cells = []
+    for skill, (south, west, north, east), here in zip(skills, boxes.tolist(), shown, strict=True):
+        if here:
+            said = f"skill {skill.skill:+.0%}" if skill.skill is not None else "too few rides to say"
+            text = f"{cell_text(skill.cell, evaluation.region.precision)}: {skill.rides:,.0f} rides over all windows, {said}"
+            cells.append((south, west, north, east, _colour(skill.skill), text))
+    yield cell_map("map of cells by skill", cells)
     better = sum(value > 0 for value in judged)
-    yield f'<p class="note">{better:,} of {len(judged):,} cells with enough rides were better than their best baseline.</p>'
+    yield f'<p class="note">{better:,} of {len(judged):,} cells with enough rides were better than their best baseline. '
+    yield f"{len(skills) - len(cells):,} cells further away, with few rides, are not drawn.</p>"
 
 
 def _colour(skill: float | None) -> str:

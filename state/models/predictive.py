@@ -42,7 +42,10 @@ class Predictive:
 
     def around(self, counts: Int64s) -> tuple[Float64s, Float64s]:
         """F(y - 1) and F(y) of each count: float64[n] twice."""
-        return self.cdf(counts - 1), self.cdf(counts)
+        below, until = around(counts, self.means, self.dispersion)
+        rows = np.flatnonzero(counts > 0)  # For the others F(y - 1) stays 0.
+        below[rows] = recalibrated(below[rows], self.levels[rows])
+        return below, recalibrated(until, self.levels)
 
     def quantiles(self) -> Int64s:
         """Lower, median and upper, whole rides: int64[n, 3]. A quantile is the number of counts with F below its level."""
@@ -118,6 +121,13 @@ def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> 
     out[poisson] = special.gammaincc(counts[poisson] + 1.0, means[poisson])
     out[counts < 0] = 0.0
     return np.asarray(out, np.float64)
+
+
+def around(counts: Int64s, means: Float64s, dispersion: Float64s) -> tuple[Float64s, Float64s]:
+    """F(y - 1) and F(y) of each count, before recalibration: float64[n] twice."""
+    below, rows = np.zeros(len(counts)), np.flatnonzero(counts > 0)
+    below[rows] = negative_binomial(counts[rows] - 1, means[rows], dispersion[rows])
+    return below, negative_binomial(counts, means, dispersion)
 
 
 def recalibrated(probabilities: Float64s, levels: Float64s) -> Float64s:
