@@ -140,6 +140,6 @@ MUTANTS = (
     Mutant("bands per hour", EVALUATION, "(15 / self.region.slot_min)", "(60 / self.region.slot_min)", (JUDGED,)),
     Mutant("issues that end after the test", EVALUATION, "or until > self.test_until:", "or start > self.test_until:", (JUDGED,)),
     Mutant("issues of the training period", EVALUATION, "if start < self.train_until or", "if", (JUDGED,)),
-    Mutant("square errors of the median", EVALUATION, "self._pool((mean - truth) ** 2)", "self._pool((median - truth) ** 2)", (JUDGED,)),
+    Mutant("square errors of the median", EVALUATION, "(mean - truth) ** 2, mean)", "(median - truth) ** 2, mean)", (JUDGED,)),
     Mutant("bias without its one", EVALUATION, "/ truth - 1.0)", "/ truth)", (JUDGED,)),
 )
