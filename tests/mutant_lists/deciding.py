@@ -31,6 +31,8 @@ MUTANTS = (
     Mutant(
         "the mean is enough", PROMOTION, "interval.upper < bound, interval.upper", "interval.mean < bound, interval.upper", (GATES, ERRORS)
     ),
+    Mutant("days at the bound are certain", PROMOTION, "AT_BOUND = 0.4", "AT_BOUND = 0.0", (ERRORS,)),
+    Mutant("large days count in full", PROMOTION, "values = np.clip(differences, -bound, bound)", "values = differences", (ERRORS, GATES)),
     Mutant("what is worse waits", PROMOTION, "if interval.lower > 0.0:", "if interval.lower > 1.0:", (GATES,)),
     Mutant("a trial without an end", PROMOTION, "if blocks >= rules.most_blocks:", "if blocks > rules.most_blocks:", (GATES,)),
     Mutant("others' verdicts are not heard", PROMOTION, "gates = [loss, size, *trial.verdicts]", "gates = [loss, size]", (GATES,)),
