@@ -15,6 +15,9 @@ from ridecast.screen import output_console, progress_bars
 
 if TYPE_CHECKING:
     from dataflows.jobs.backtest import BacktestResult
+    from state.decide.retraining import RetrainingRules
+
+SCHEDULES = {"weekly": 7, "daily": 1}  # days
 
 
 @click.command()
@@ -31,7 +34,20 @@ if TYPE_CHECKING:
 @click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
 )
-def command(rides: str | None, region_name: str, train_until: str, test_until: str, json_path: Path | None, home: Path | None) -> None:
+@click.option(
+    "--retrain",
+    type=click.Choice(list(SCHEDULES)),
+    help="Train again during the test, in step with the slots; a challenger serves when it passes the gates.",
+)
+def command(
+    rides: str | None,
+    region_name: str,
+    train_until: str,
+    test_until: str,
+    json_path: Path | None,
+    home: Path | None,
+    retrain: str | None,
+) -> None:
     """Compare served forecasts with simple baselines on past rides.
 
     Bootstraps and trains on the rides before --train-until, then runs the live code slot by slot.
@@ -68,6 +84,7 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             train_until,
             test_until,
             home=home,
+            retraining=None if retrain is None else rules_of(SCHEDULES[retrain]),
             on_step=lambda step: progress.update(task, description=step, completed=0.0),
             on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
             on_part=lambda share: progress.update(task, completed=min(share, 0.999)),
@@ -91,6 +108,13 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
         else:
             click.echo(f"written: {json_path}; for a plot beside it install matplotlib: pip install 'ridecast[plot]'")
+
+
+def rules_of(every_days: int) -> "RetrainingRules":
+    """The rules of a schedule, with a budget that it fits into."""
+    from state.decide.retraining import DAYS_A_WEEK, RetrainingRules
+
+    return RetrainingRules(every_days=every_days, trainings_per_week=max(3, DAYS_A_WEEK // every_days + 2))
 
 
 def write_result(result: "BacktestResult", path: Path) -> bool:

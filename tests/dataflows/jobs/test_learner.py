@@ -92,11 +92,7 @@ def promote_worse(town: Town, good: bytes) -> bytes:
 
 
 def test_a_champion_that_loses_is_rolled_back(tmp_path: Path) -> None:
-    """The champion before is shadowed; when it is better by the gates it serves again, and the other is rejected.
-
-    A learner that is made anew every day and a half goes on with the shadows that were kept. While the town's models are held,
-    nothing is rolled back, nor trained on the schedule; the shadow goes on, so that the rollback follows the release at once.
-    """
+    """The champion before is shadowed over restarts and through a hold; when it is released the better one serves again."""
     town, good = town_with_a_model(tmp_path / "home")
     town.close_days(1, shifted=False)
     bad = promote_worse(town, good)
@@ -106,6 +102,7 @@ def test_a_champion_that_loses_is_rolled_back(tmp_path: Path) -> None:
         learner = town.learner(retraining=DAILY, promotion=WIDE, kept=kept)
         town.close_slots(18, shifted=False, after=learner.take_turn)
         learner.save()
+    # Held, nothing was rolled back, nor trained on the schedule; the shadow went on.
     assert (bad, 2, 2) == (story(town).champion, len(story(town).promotions), len(story(town).models))
     release_models(town.stores, TOWN.id, "pickups")
     learner = town.learner(retraining=NEVER, promotion=WIDE, kept=kept)

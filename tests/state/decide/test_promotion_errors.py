@@ -10,7 +10,7 @@ from tests.state.decide.trials import losses_of, trial_of
 RULES = PromotionRules()
 TRIALS = 200
 # Log of the daily relative loss, in 1/10000, of two boosters against a third that differs only in its seeds: New York, trained on
-# 1 to 14 April 2014, 15 to 29 April. docs/models.md says how it was measured.
+# 1 to 14 April 2014, 15 to 29 April. docs/adr/0030 says how it was measured.
 MEASURED = (
     (51, 47, -2, -20, 23, -2, -37, -36, -54, -23, 15, -188, -57, -125, 217),
     (-85, -7, -23, -4, -11, -24, 29, -49, -64, -109, 170, 233, -8, -24, -27),
