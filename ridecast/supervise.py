@@ -24,7 +24,7 @@ from schemas.errors import RidecastError
 
 TURN_S = 0.1
 WITHOUT_REGIONS = ("feed",)  # companions whose work does not depend on the regions
-NAMES = {"forecast": "forecaster", "publish": "publisher"}  # role -> as people are told, where it differs
+NAMES = {"forecast": "forecaster", "publish": "publisher", "learn": "learner"}  # role -> as people are told, where it differs
 
 
 @dataclass(slots=True)

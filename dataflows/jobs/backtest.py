@@ -9,6 +9,7 @@ from pathlib import Path
 from dataflows.connectors.sources import RideSource
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.jobs.learn import train_region
+from dataflows.jobs.learner import Learner
 from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
 from dataflows.stream.stopping import StopEvent
@@ -16,6 +17,8 @@ from dataflows.stream.stores import open_stores
 from schemas.configuration.settings import Settings
 from schemas.errors import UsageError
 from schemas.regions import Region
+from state.decide.promotion import PromotionRules
+from state.decide.retraining import RetrainingRules
 from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
 
 
@@ -48,6 +51,8 @@ def backtest(
     test_until: str,
     *,
     home: Path | None = None,
+    retraining: RetrainingRules | None = None,
+    promotion: PromotionRules | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     on_slot: Callable[[int, int], None] = lambda done, total: None,
     on_part: Callable[[float], None] = lambda share: None,
@@ -56,6 +61,9 @@ def backtest(
 
     Args:
         home: Where to keep the stores; a temporary directory if None.
+        retraining: When to train again during the test, on what was known by then; None for never. A challenger is shadowed, and
+            serves when it passes the gates.
+        promotion: Bounds of the gates, the default ones if None.
         on_step: Called with the name of each step as it starts.
         on_slot: Called with (slots closed, slots in total) in the last step.
         on_part: Called with the share of a step that is done, 0 to 1, in the steps before it.
@@ -110,7 +118,13 @@ def backtest(
                 on_slot(done, end - start)
 
             on_step("running the live code")
-            run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, stop=stop)
+            learner = None if retraining is None else Learner(stores, region.id, retraining=retraining, promotion=promotion)
+
+            def learn(name: str) -> None:
+                if learner is not None:
+                    learner.take_turn()
+
+            run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, on_turn=learn, stop=stop)
         finally:
             stores.close()
     judged = dict(zip(region.measures, evaluations, strict=True))

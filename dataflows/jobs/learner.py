@@ -40,6 +40,7 @@ class Learner:
         kept: Where shadows are kept between runs; None for nowhere.
         most_rows: As in `train_region`.
         on_training: Called with the reason before each training, which takes long.
+        beat: Called often during long work.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Learner:
         kept: KeptShadows | None = None,
         most_rows: int = MOST_ROWS,
         on_training: Callable[[str], None] = lambda reason: None,
+        beat: Callable[[], object] = lambda: None,
     ) -> None:
         self._stores, self._kept, self._clock = stores, kept, clock
         self._boot = bootstrap_of(stores.ledger, region)
@@ -60,9 +62,9 @@ class Learner:
         self._log = region_log(region)
         self._day_slots = Calendar(self.region).day_slots
         self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
-        self._most_rows, self._on_training = most_rows, on_training
+        self._most_rows, self._on_training, self._beat = most_rows, on_training, beat
         self._control = ControlView(stores.ledger)
-        self._fold_at = FoldAt(stores, self.region, self._boot)
+        self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
         self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
         self._refused_day = -1  # on which there was too little history to train on
@@ -80,6 +82,7 @@ class Learner:
             self._shadows.clear()
             self.size = size
         for close in closes(self._stores.ledger, self._log, self.size, size):
+            self._beat()
             self._take(close)
             done += 1
         self.size = size
@@ -231,10 +234,20 @@ class Learner:
         log.info("region %s: training: %s", self.region.id, wanted.reason)
         self._on_training(wanted.reason)
         try:
-            train_region(self._stores, self.region, promote=False, trigger=f"{wanted.trigger}: {wanted.reason}", most_rows=self._most_rows)
+            train_region(
+                self._stores,
+                self.region,
+                promote=False,
+                trigger=f"{wanted.trigger}: {wanted.reason}",
+                most_rows=self._most_rows,
+                on_progress=self._progress,
+            )
         except UsageError as short:
             log.warning("region %s: %s", self.region.id, short)
             self._refused_day = today
+
+    def _progress(self, stage: str, share: float) -> None:
+        self._beat()
 
     def _history(self, today: int) -> History:
         """What the policy decides from, at the end of the day before."""

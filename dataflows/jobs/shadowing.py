@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -30,7 +31,8 @@ class FoldAt:
     Later positions go on from the last one, so that a run in lock-step folds nothing twice.
     """
 
-    def __init__(self, stores: Stores, region: Region, boot: RegionBootstrapped) -> None:
+    def __init__(self, stores: Stores, region: Region, boot: RegionBootstrapped, beat: Callable[[], object] = lambda: None) -> None:
+        self._beat = beat  # called often
         self._stores, self._region, self._boot = stores, region, boot
         self._control, self._artefacts = ControlView(stores.ledger), Artefacts(stores.blobs)
         self._size = -1
@@ -41,6 +43,7 @@ class FoldAt:
         if not 0 <= self._size <= size:
             self._size = self._begin(size)
         for close in closes(self._stores.ledger, region_log(self._region.id), self._size, size):
+            self._beat()
             record = close.record
             control = self._control.at(record.control_size, record.control_root)
             self._fold.follow(control.fold_version(self._boot, record.slot))
@@ -127,7 +130,8 @@ class KeptShadows:
     def load(self, name: str) -> Arrays | None:
         """What was kept, or None if there is no such file or it cannot be read."""
         try:
-            with np.load(self._folder / f"{name}.npz", allow_pickle=False) as found:
+            data = (self._folder / f"{name}.npz").read_bytes()
+            with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 return {key: found[key] for key in found.files}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None

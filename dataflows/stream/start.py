@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from dataflows.connectors.rejects_at import open_rejects
@@ -170,11 +171,17 @@ def run_embedded(
     *,
     bounded: bool,
     on_slot: Callable[[SlotReport], None] | None = None,
+    on_turn: Callable[[str], None] | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Run the whole pipeline in this process, without Bytewax; it starts again by itself when the source has changed."""
+    """Run the whole pipeline in this process, without Bytewax; it starts again by itself when the source has changed.
+
+    Args:
+        on_slot: Called after each recorded slot; several may have been recorded by then.
+        on_turn: Called with the region before each of its slots closes, when all before it are recorded.
+    """
     stop = stop or StopEvent()
-    while not _run_once(stores, source, regions, bounded=bounded, on_slot=on_slot, stop=stop):
+    while not _run_once(stores, source, regions, bounded=bounded, on_slot=on_slot, on_turn=on_turn, stop=stop):
         pass
 
 
@@ -185,6 +192,7 @@ def _run_once(
     *,
     bounded: bool,
     on_slot: Callable[[SlotReport], None] | None,
+    on_turn: Callable[[str], None] | None,
     stop: Stop,
 ) -> bool:
     """Run until the end, a stop, or a change of the source; returns whether it was one of the first two."""
@@ -196,6 +204,9 @@ def _run_once(
         rejects = open_rejects(stores.settings)
         opened.callback(rejects.close)
         runs = [start_region(stores, region, pinned) for region in regions]
+        if on_turn is not None:
+            for run in runs:
+                run.on_turn = partial(on_turn, run.region.id)
         pumps = open_pumps(stores, pinned, plans, pinned.partitions(), rejects, bounded=bounded)
         for pump in pumps:
             opened.callback(pump.close)

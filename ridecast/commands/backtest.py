@@ -15,6 +15,9 @@ from ridecast.screen import output_console, progress_bars
 
 if TYPE_CHECKING:
     from dataflows.jobs.backtest import BacktestResult
+    from state.decide.retraining import RetrainingRules
+
+SCHEDULES = {"weekly": 7, "daily": 1}  # days
 
 
 @click.command()
@@ -37,6 +40,11 @@ if TYPE_CHECKING:
 @click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
 )
+@click.option(
+    "--retrain",
+    type=click.Choice(list(SCHEDULES)),
+    help="Train again during the test, in step with the slots; a challenger serves when it passes the gates.",
+)
 def command(
     rides: str | None,
     region_name: str,
@@ -45,6 +53,7 @@ def command(
     json_path: Path | None,
     html_path: Path | None,
     home: Path | None,
+    retrain: str | None,
 ) -> None:
     """Compare served forecasts with simple baselines on past rides.
 
@@ -83,6 +92,7 @@ def command(
             train_until,
             test_until,
             home=home,
+            retraining=None if retrain is None else rules_of(SCHEDULES[retrain]),
             on_step=lambda step: progress.update(task, description=step, completed=0.0),
             on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
             on_part=lambda share: progress.update(task, completed=min(share, 0.999)),
@@ -131,6 +141,13 @@ def calibration_table(result: "BacktestResult", measure: str) -> Table:
             texts = [f"{share:.1%}" if share is not None else "" for share in shares]
             table.add_row(row.band, str(row.horizon_min), f"{row.crps or 0.0:.3f}", *texts)
     return table
+
+
+def rules_of(every_days: int) -> "RetrainingRules":
+    """The rules of a schedule, with a budget that it fits into."""
+    from state.decide.retraining import DAYS_A_WEEK, RetrainingRules
+
+    return RetrainingRules(every_days=every_days, trainings_per_week=max(3, DAYS_A_WEEK // every_days + 2))
 
 
 def write_result(result: "BacktestResult", path: Path) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--accept-source", is_flag=True, help="Continue with a different ride log from the last run, from its lowest offsets.")
 @options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
+@click.option("--learn", is_flag=True, help="Train when it is due, try challengers beside the champion, promote and roll back.")
 def command(
     rides: str | None,
     region_names: tuple[str, ...],
@@ -41,6 +42,7 @@ def command(
     accept_source: bool,
     api_port: int | None,
     no_api: bool,
+    learn: bool,
 ) -> None:
     """Read rides, close slots, record and publish forecasts, serve the API.
 
@@ -58,7 +60,9 @@ def command(
       ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
     """
     settings = options.settings_of_home(warn=False, home=home, rides=rides, api_port=api_port)
-    companions = [] if until_end else ["publish", *([] if no_api else ["api"])]
+    companions = [] if until_end else ["publish", *([] if no_api else ["api"]), *(["learn"] if learn else [])]
+    if until_end and learn:
+        raise UsageError("--learn: expected a live run, got --until-end; `ridecast backtest --retrain weekly` learns in a bounded run")
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
     begin_logs("run", form=settings.log_format)

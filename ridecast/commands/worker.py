@@ -59,6 +59,18 @@ def publish(regions: str, drain: bool) -> None:
 
 @command.command()
 @click.option("--regions", required=True)
+def learn(regions: str) -> None:
+    """Follow the regions' logs; train, shadow challengers, promote and roll back."""
+    from dataflows.jobs.learn_process import run_learner
+    from dataflows.stream.stopping import stop_on_signals
+
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        run_learner(Settings.from_env(os.environ), regions.split(","), stop)
+
+
+@command.command()
+@click.option("--regions", required=True)
 def api(regions: str) -> None:
     """Serve the REST API."""
     from api.serve import serve

@@ -14,7 +14,9 @@ from schemas.errors import UsageError
 from schemas.events.rides import Float64s, Int64s
 from schemas.records.records import GateResult
 from state.decide.paired import BANDS, CHALLENGER, CHAMPION, LOSSES, PairedLosses
-from state.decide.sequential import Interval, valid_interval
+from state.decide.sequential import Interval, half_width
+
+AT_BOUND = 0.4  # deviation that a block at the bound adds, in bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class PromotionRules:
         effect_sd: Where that interval is narrowest; see `valid_interval`.
         least_gain: Relative loss by which a challenger must be better, for certain. Two trainings that differ only in their
             seed differ by less, day after day.
+        largest: Relative loss of a block beyond which it counts as this.
         least_blocks, most_blocks: Before the first no promotion; after the last a challenger without evidence is rejected.
         worse_slice: Relative loss that a horizon in a band, or a region, may lose in a promotion.
         bias: Relative bias that is always accepted.
@@ -37,6 +40,7 @@ class PromotionRules:
     error_rate: float = 0.05
     effect_sd: float = 2.0
     least_gain: float = 0.005
+    largest: float = 0.05
     least_blocks: int = 3
     most_blocks: int = 21
     worse_slice: float = 0.02
@@ -96,7 +100,7 @@ def judge(trial: Trial, rules: PromotionRules) -> Verdict:
     if not trial.losses:
         raise UsageError("promotion: expected the paired losses of at least one region, got none")
     rows = {region: losses.whole(trial.until_slot) for region, losses in trial.losses.items()}
-    interval = valid_interval(_by_block(trial, rows), error_rate=rules.error_rate, effect_sd=rules.effect_sd)
+    interval = evidence_of(_by_block(trial, rows), rules)
     loss = _loss_gate(interval, rules)
     size = _size_gate(trial.size_bytes, rules)
     gates = [loss, size, *trial.verdicts]
@@ -106,6 +110,28 @@ def judge(trial: Trial, rules: PromotionRules) -> Verdict:
         gates.append(_latency_gate(*trial.close_ms, rules))
     outcome, reason = _decide(interval, loss, size, [gate for gate in gates if not gate.passed], rules)
     return Verdict(outcome, reason, tuple(gates), interval)
+
+
+def evidence_of(differences: Float64s, rules: PromotionRules) -> Interval:
+    """The interval of the mean log of the relative loss, with no block counted beyond `largest` either way.
+
+    Without that bound a few days of a very large and uneven gain, as after a shift, have such a deviation that nothing can be said.
+    A block at the bound adds to the variance as much as keeps six equal tosses of a coin from being evidence by less than one
+    in sixty: else four bad days in a row of a champion in a small town would be.
+
+    Args:
+        differences: float64[n], log of the challenger's loss over the champion's.
+    """
+    n = len(differences)
+    bound = float(np.log1p(rules.largest))
+    values = np.clip(differences, -bound, bound)
+    mean = float(values.mean()) if n else float("nan")
+    if n < 2:
+        return Interval(mean, -np.inf, np.inf, n)
+    at_bound = float((np.abs(differences) >= bound).mean())
+    deviation = float(np.sqrt(values.var(ddof=1) + at_bound * (AT_BOUND * bound) ** 2))
+    half = half_width(n, deviation, error_rate=rules.error_rate, effect_sd=rules.effect_sd)
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def _decide(
@@ -143,7 +169,8 @@ def _loss_gate(interval: Interval, rules: PromotionRules) -> GateResult:
         return _result("paired loss", False, interval.mean, bound, sentence)
     low, mean, high = (100.0 * float(np.expm1(value)) for value in (interval.lower, interval.mean, interval.upper))
     sentence = (
-        f"the loss is {mean:+.2f} % against the champion's over {interval.observations} blocks, between {low:+.2f} and {high:+.2f} %; "
+        f"the loss is {mean:+.2f} % against the champion's over {interval.observations} blocks, between {low:+.2f} and {high:+.2f} %, "
+        f"no block counted beyond {100 * rules.largest:g} %; "
         f"the upper end must be below {-100 * rules.least_gain:+.2f} %"
     )
     return _result("paired loss", interval.upper < bound, interval.upper, bound, sentence)

@@ -118,7 +118,7 @@ def risen(days: Sequence[DayScore], rules: RetrainingRules) -> str | None:
     A day is worse if its value exceeds the mean of the reference by `deviations` standard deviations, and by `least_rise`.
     """
     recent, usual = days[-rules.recent_days :], days[: -rules.recent_days][-rules.reference_days :]
-    if len(recent) < rules.recent_days or 2 * len(usual) < rules.reference_days:
+    if len(recent) < rules.recent_days or len(usual) < max(2, rules.reference_days / 2):
         return None
     for name, value in SERIES:
         reference = np.array([value(day) for day in usual])

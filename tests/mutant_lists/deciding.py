@@ -9,7 +9,17 @@ GATES = "tests/state/decide/test_promotion.py"
 ERRORS = "tests/state/decide/test_promotion_errors.py"
 SHADOWED = "tests/state/decide/test_shadow.py"
 
+RETRAINING = "state/decide/retraining.py"
+DUE = "tests/state/decide/test_retraining.py"
+
 MUTANTS = (
+    Mutant("trained beyond the budget", RETRAINING, "history.trainings >= rules", "history.trainings > rules", (DUE,)),
+    Mutant("a schedule a day late", RETRAINING, "since >= rules.every_days", "since > rules.every_days", (DUE,)),
+    Mutant("trained without a rest", RETRAINING, "since < max(rules.cooldown_days, 1)", "since < 0", (DUE,)),
+    Mutant("one bad day is enough", RETRAINING, "least = min(value(day)", "least = max(value(day)", (DUE,)),
+    Mutant("an unsteady past forgotten", RETRAINING, "max(rules.deviations * reference", "max(0 * reference", (DUE,)),
+    Mutant("bias one way only", RETRAINING, "return abs(_log(day.forecast, day.truth))", "return _log(day.forecast, day.truth)", (DUE,)),
+    Mutant("settled scores counted again", RETRAINING, "if scored.settled or day >= today:", "if day >= today:", (DUE,)),
     Mutant("an interval for one look", SEQUENTIAL, "reached = (a / error_rate**2)", "reached = (1.0 / error_rate**2)", (VALID,)),
     Mutant("the variance of a population", SEQUENTIAL, "values.std(ddof=1)", "values.std()", (VALID,)),
     Mutant("an effect that is not squared", SEQUENTIAL, "observations * effect_sd**2", "observations * effect_sd", (VALID,)),
@@ -31,6 +41,8 @@ MUTANTS = (
     Mutant(
         "the mean is enough", PROMOTION, "interval.upper < bound, interval.upper", "interval.mean < bound, interval.upper", (GATES, ERRORS)
     ),
+    Mutant("days at the bound are certain", PROMOTION, "AT_BOUND = 0.4", "AT_BOUND = 0.0", (ERRORS,)),
+    Mutant("large days count in full", PROMOTION, "values = np.clip(differences, -bound, bound)", "values = differences", (ERRORS, GATES)),
     Mutant("what is worse waits", PROMOTION, "if interval.lower > 0.0:", "if interval.lower > 1.0:", (GATES,)),
     Mutant("a trial without an end", PROMOTION, "if blocks >= rules.most_blocks:", "if blocks > rules.most_blocks:", (GATES,)),
     Mutant("others' verdicts are not heard", PROMOTION, "gates = [loss, size, *trial.verdicts]", "gates = [loss, size]", (GATES,)),

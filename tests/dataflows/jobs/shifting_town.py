@@ -1,5 +1,6 @@
 """A town whose day shifts, run close by close into a ledger as a region's run does, with a learner that takes its turns."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,17 +20,18 @@ from schemas.records.records import RegionBootstrapped, SlotCounts, region_log
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.forecast.region import FOLD_VERSION, Champion, RegionFold
 from tests.state.forecast.test_region import cut
-from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY
+from tests.state.model_city import CELLS, HOURLY
 
-TOWN = HOURLY
+TOWN = dataclasses.replace(HOURLY, slot_min=120, horizons_min=(120, 240))  # few slots make a short test
 LOG = region_log(TOWN.id)
-DAY = 24
-START = FIRST_SLOT + 15 * DAY - FIRST_SLOT % DAY  # a UTC midnight after some two weeks of history
+DAY = 12
+FIRST_SLOT = 16_166 * DAY  # two-hour slots since 1970: 6 April 2014
+START = FIRST_SLOT + 14 * DAY
 
 
 def rides(slot: int, *, shifted: bool) -> CountColumns:
-    """Rides of an hour; shifted, the day begins six hours earlier, as after a holiday season."""
-    rates = 6.0 * np.exp(-0.1 * np.arange(len(CELLS))) * (1.1 + np.sin(2 * np.pi * (slot % DAY + (6 if shifted else 0)) / DAY))
+    """Rides of a slot; shifted, the day begins six hours earlier, as after a holiday season."""
+    rates = 40.0 * np.exp(-0.1 * np.arange(len(CELLS))) * (1.1 + np.sin(2 * np.pi * (slot % DAY + (3 if shifted else 0)) / DAY))
     counts = np.random.default_rng(slot).poisson(rates)
     some = counts > 0
     return CountColumns(np.full(int(some.sum()), slot), CELLS[some], counts[some].astype(np.int64))
@@ -51,7 +53,7 @@ class Town:
         boot = RegionBootstrapped(
             region=TOWN.id,
             definition=TOWN.to_json(),
-            until="2014-04-21",
+            until="2014-04-20",
             first_slot=FIRST_SLOT,
             start_slot=START,
             rides=int(columns[2].sum()),
@@ -62,7 +64,11 @@ class Town:
 
     def close_days(self, days: int, *, shifted: bool, after: Callable[[], object] = lambda: None) -> None:
         """Close the slots of some days, and call a function after each."""
-        for _ in range(days * DAY):
+        self.close_slots(days * DAY, shifted=shifted, after=after)
+
+    def close_slots(self, count: int, *, shifted: bool, after: Callable[[], object] = lambda: None) -> None:
+        """Close some slots, and call a function after each."""
+        for _ in range(count):
             control = self._control.latest()
             self._fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, TOWN).items()})
             closed = ClosedSlot(self.slot, (cut(),), (rides(self.slot, shifted=shifted),), (NO_COUNTS,))

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from dataflows.jobs.exports.tables import export_parquet
 from dataflows.jobs.learn import train_region
+from dataflows.jobs.learner import Learner
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
 from schemas.configuration.settings import Settings
@@ -51,6 +52,7 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
             patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
             patch.setattr("dataflows.jobs.backtest.train_region", partial(train_region, most_rows=2_500))
             patch.setattr("state.models.chain_fitting.MOST_ROUNDS", 15)
+            patch.setattr("dataflows.jobs.backtest.Learner", partial(Learner, most_rows=2_500))
             return CliRunner().invoke(command, [*given, *words], env={"COLUMNS": "200", "RIDECAST_HOME": str(folder / "never")})
 
     return run
@@ -171,6 +173,20 @@ def test_the_table_and_the_plot_show_the_rows(report: dict[str, Any], tested: tu
     for words in ("Error by hour of the day", "Error by day", "Can the intervals be believed?", "The ten worst cells", 'class="map"'):
         assert words in page
     assert f"written: {folder / 'deep' / 'out.json'} and {folder / 'deep' / 'out.png'}" in result.stdout
+
+
+def test_it_trains_again_in_step_with_the_slots(invoke: Invoke, tmp_path: Path) -> None:
+    """Once a day a challenger is trained on the slots that had closed by then; it serves nothing before it passes the gates."""
+    result = invoke("--retrain", "daily", "--home", str(tmp_path / "home"))
+    assert 0 == result.exit_code, result.output
+    stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}))
+    first, second = stores.ledger.records(CONTROL_LOG, ModelTrained)
+    [promoted] = stores.ledger.records(CONTROL_LOG, ModelPromoted)
+    stores.close()
+    day_end = (START_SLOT // 288 + 1) * 288 + 12  # every window of an issue of that day has ended
+    assert (START_SLOT, day_end) == (first.until_slot, second.until_slot)
+    assert "schedule: 1 days since the data of the newest model ended; every 1 days" == second.parameters["trigger"]
+    assert first.model == promoted.model
 
 
 @pytest.mark.parametrize("until", ["2024-03-31", "2024-03-30"])

@@ -1,6 +1,5 @@
 """Learning without a person: from a rise of the loss to a promotion, from a bad promotion to a rollback, and over restarts."""
 
-import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,15 +7,20 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.learn import train_region
+from dataflows.jobs.promoting import hold_models, release_models
+from dataflows.jobs.shadowing import KeptShadows
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.model_story import MeasureStory, stories_of
 from schemas.records.records import CONTROL_LOG, Cause, ForecastIssued, ModelPromoted, ModelTrained
+from state.decide.promotion import PromotionRules
 from state.decide.retraining import RetrainingRules
 from state.models import boosted
 from tests.dataflows.jobs.shifting_town import DAY, LOG, START, TOWN, Town
 
-RULES = RetrainingRules(every_days=0, reference_days=4)
+RULES = RetrainingRules(every_days=0, reference_days=4, least_rise=0.5, recent_days=1)
+WIDE = PromotionRules(bias=0.1)  # a small town's days differ
+DAILY = RetrainingRules(every_days=1, trainings_per_week=9)
 NEVER = RetrainingRules(every_days=0, trainings_per_week=0)
 
 
@@ -44,25 +48,24 @@ def story(town: Town) -> MeasureStory:
 
 
 def test_a_rise_of_the_loss_ends_in_a_promotion_without_a_person(tmp_path: Path) -> None:
-    """After the town's day shifts, two bad days train a challenger; it is shadowed for four days, promoted, and serves."""
+    """After the town's day shifts, a bad day trains a challenger; it is shadowed for six days, promoted, and serves."""
     town, first = town_with_a_model(tmp_path / "home")
     why: list[str] = []
-    learner = town.learner(retraining=RULES, on_training=why.append)
+    learner = town.learner(retraining=RULES, promotion=WIDE, on_training=why.append)
     town.close_days(5, shifted=False, after=learner.take_turn)
     assert [] == why
-    town.close_days(2, shifted=True, after=learner.take_turn)
-    town.close_days(6, shifted=True, after=learner.take_turn)
+    town.close_days(9, shifted=True, after=learner.take_turn)
     assert 1 == len(why)
     assert "the absolute error per ride is at least" in why[0]
     trained = list(town.stores.ledger.records(CONTROL_LOG, ModelTrained))[-1]
     assert f"loss: {why[0]}" == trained.parameters["trigger"]
-    assert START + 7 * DAY + TOWN.horizons[-1] == trained.until_slot
+    assert START + 6 * DAY + TOWN.horizons[-1] == trained.until_slot
     now = story(town)
     [_, (_, promoted)] = now.promotions
     assert (trained.model, first, Cause.GATES, "ridecast") == (promoted.model, promoted.replaced, promoted.cause, promoted.author)
     assert {"paired loss", "size", "worst slice", "bias", "calibration"} == {gate.gate for gate in promoted.evidence}
     assert all(gate.passed for gate in promoted.evidence)
-    assert "over 4 blocks" in promoted.reason
+    assert "over 6 blocks" in promoted.reason
     issued = town.stores.ledger.find(LOG, ForecastIssued)
     assert issued is not None
     assert (trained.model,) == issued.models
@@ -70,12 +73,10 @@ def test_a_rise_of_the_loss_ends_in_a_promotion_without_a_person(tmp_path: Path)
     town.stores.close()
 
 
-def worse_of(town: Town, good: bytes) -> bytes:
-    """A model that forecasts a third too much, promoted as if the gates had let it."""
+def promote_worse(town: Town, good: bytes) -> bytes:
+    """A model with the boosters of the two horizons exchanged, promoted as if the gates had let it."""
     about, trees = boosted.unpack(town.stores.blobs.get(good))
-    worse = town.stores.blobs.put(
-        boosted.pack(dataclasses.replace(about, dispersion_milli=about.dispersion_milli), trees[::-1]), Retention.MODEL
-    )
+    worse = town.stores.blobs.put(boosted.pack(about, trees[::-1]), Retention.MODEL)
     record = ModelPromoted(
         region=TOWN.id,
         measure="pickups",
@@ -88,3 +89,32 @@ def worse_of(town: Town, good: bytes) -> bytes:
     )
     append_shared(town.stores.ledger, CONTROL_LOG, record)
     return worse
+
+
+def test_a_champion_that_loses_is_rolled_back(tmp_path: Path) -> None:
+    """The champion before is shadowed over restarts and through a hold; when it is released the better one serves again."""
+    town, good = town_with_a_model(tmp_path / "home")
+    town.close_days(1, shifted=False)
+    bad = promote_worse(town, good)
+    hold_models(town.stores, TOWN.id, "pickups", reason="marathon")
+    kept = KeptShadows(tmp_path / "kept")
+    for _ in range(4):
+        learner = town.learner(retraining=DAILY, promotion=WIDE, kept=kept)
+        town.close_slots(18, shifted=False, after=learner.take_turn)
+        learner.save()
+    # Held, nothing was rolled back, nor trained on the schedule; the shadow went on.
+    assert (bad, 2, 2) == (story(town).champion, len(story(town).promotions), len(story(town).models))
+    release_models(town.stores, TOWN.id, "pickups")
+    learner = town.learner(retraining=NEVER, promotion=WIDE, kept=kept)
+    town.close_slots(18, shifted=False, after=learner.take_turn)
+    now = story(town)
+    assert (good, [Cause.COMMAND, Cause.GATES, Cause.ROLLBACK]) == (now.champion, [record.cause for _, record in now.promotions])
+    [(_, rejected)] = now.rejections
+    assert (bad, "ridecast") == (rejected.model, rejected.author)
+    assert rejected.reason.startswith("rolled back: the champion before is better: it passes every gate: the loss is -")
+    assert "over 6 blocks" in rejected.reason
+    assert b"" == now.previous
+    issued = town.stores.ledger.find(LOG, ForecastIssued)
+    assert issued is not None
+    assert (good,) == issued.models
+    town.stores.close()

@@ -11,7 +11,7 @@ from tests.ridecast.conftest import REGION, Call, Small
 MISSING = "ridecast: region nyc: not bootstrapped in this home; run `ridecast bootstrap --region nyc --until DATE` first\n"
 
 
-@pytest.mark.parametrize("role", ["forecast", "publish"])
+@pytest.mark.parametrize("role", ["forecast", "publish", "learn"])
 def test_a_lasting_error_has_a_status_of_its_own(small: Small, role: str) -> None:
     """A region that was never bootstrapped will not be after a restart: the reason in one line, and the status that says so."""
     done = ridecast("worker", role, "--regions", "nyc", cwd=small.folder, env={"RIDECAST_RIDES": "rides", "RIDECAST_HOME": "home"})

@@ -30,11 +30,11 @@ def gate(verdict: Verdict, name: str) -> GateResult:
     ("mean", "blocks", "outcome", "words"),
     [
         (0.90, 2, Outcome.WAIT, "not enough data yet: 2 of at least 3 whole blocks"),
-        (0.90, 6, Outcome.PROMOTE, "it passes every gate: the loss is -10.0"),
+        (0.90, 6, Outcome.PROMOTE, "it passes every gate: the loss is -4.76 % against the champion's over 6 blocks"),
         (1.00, 20, Outcome.WAIT, "not yet: the loss is "),
         (1.00, 21, Outcome.REJECT, "no evidence for it after 21 blocks: the loss is "),
         (0.997, 21, Outcome.REJECT, "no evidence for it after 21 blocks: the loss is -0.29 %"),
-        (1.05, 6, Outcome.REJECT, "it is worse than the champion: the loss is +4.97 %"),
+        (1.04, 6, Outcome.REJECT, "it is worse than the champion: the loss is +3.97 %"),
     ],
 )
 def test_what_follows_from_the_loss(mean: float, blocks: int, outcome: Outcome, words: str) -> None:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from state.decide.promotion import Outcome, PromotionRules, judge
+from state.decide.promotion import AT_BOUND, Outcome, PromotionRules, judge
 from state.decide.sequential import half_width
 from tests.state.decide.trials import losses_of, trial_of
 
 RULES = PromotionRules()
 TRIALS = 200
 # Log of the daily relative loss, in 1/10000, of two boosters against a third that differs only in its seeds: New York, trained on
-# 1 to 14 April 2014, 15 to 29 April. docs/models.md says how it was measured.
+# 1 to 14 April 2014, 15 to 29 April. docs/adr/0030 says how it was measured.
 MEASURED = (
     (51, 47, -2, -20, 23, -2, -37, -36, -54, -23, 15, -188, -57, -125, 217),
     (-85, -7, -23, -4, -11, -24, 29, -49, -64, -109, 170, 233, -8, -24, -27),
@@ -30,8 +30,12 @@ def promoted_by(rng: np.random.Generator, gain: float, days: int, trials: int = 
 def first_promotion(x: np.ndarray) -> np.ndarray:
     """Day on which the interval of each row's first days lies below the least gain, if it did not lie above zero before."""
     n = np.arange(1, x.shape[1] + 1)
-    mean = np.cumsum(x, axis=1) / n
-    deviation = np.sqrt(np.maximum(np.cumsum(x**2, axis=1) - n * mean**2, 0.0) / np.maximum(n - 1, 1))
+    bound = np.log1p(RULES.largest)
+    y = np.clip(x, -bound, bound)
+    mean = np.cumsum(y, axis=1) / n
+    variance = np.maximum(np.cumsum(y**2, axis=1) - n * mean**2, 0.0) / np.maximum(n - 1, 1)
+    at_bound = np.cumsum(np.abs(x) >= bound, axis=1) / n
+    deviation = np.sqrt(variance + at_bound * (AT_BOUND * bound) ** 2)
     width = np.array([np.inf, *(half_width(int(k), 1.0, error_rate=RULES.error_rate, effect_sd=RULES.effect_sd) for k in n[1:])])
     with np.errstate(invalid="ignore"):
         half = np.where(np.isfinite(width), width * deviation, np.inf)
@@ -46,6 +50,19 @@ def test_a_challenger_that_differs_in_its_seed_is_hardly_ever_promoted(correlati
     """At most 5 % of 200 trials over the longest time promote it, also if days are correlated."""
     days = promoted_by(np.random.default_rng(1), 0.0, RULES.most_blocks, correlation=correlation)
     assert 0.05 * TRIALS >= np.count_nonzero(days)
+
+
+@pytest.mark.parametrize("deviation", [0.03, 0.1, 1.0])
+def test_noise_far_beyond_the_bound_promotes_nothing(deviation: float) -> None:
+    """In a small town days differ by more than the bound, so that they are tosses of a coin; still at most 5 % are promoted."""
+    rows = np.random.default_rng(5).normal(0.0, deviation, (10 * TRIALS, RULES.most_blocks))
+    assert 0.05 * 10 * TRIALS >= np.count_nonzero(first_promotion(rows))
+
+
+def test_a_large_uneven_gain_is_promoted_within_a_week() -> None:
+    """Gains of 20 to 60 % that differ from day to day, as after a shift, are promoted on the sixth day in every trial."""
+    rows = np.log1p(-np.random.default_rng(6).uniform(0.2, 0.6, (TRIALS, 7)))
+    assert [6] == np.unique(first_promotion(rows)).tolist()
 
 
 def test_looking_once_a_day_with_a_usual_interval_would_promote_it() -> None:
@@ -84,6 +101,7 @@ def test_the_vectorised_trials_decide_as_the_gates_do() -> None:
     """For a few challengers the first day on which `judge` promotes is the one of the arrays."""
     rng = np.random.default_rng(4)
     rows = np.log(0.99) + rng.normal(0.0, DEVIATION, (12, 14))
+    rows[:4] *= 5.0
     expected = first_promotion(rows)
     found = []
     for row in rows:
