@@ -26,11 +26,14 @@ def distribution(counts: Float64s, means: Float64s, dispersions: Float64s) -> Fl
 
     counts, means, dispersions = np.broadcast_arrays(counts, means, dispersions)
     out = np.ones(counts.shape, np.float64)
-    poisson, wide = (means > 0) & (dispersions < LEAST_DISPERSION), (means > 0) & (dispersions >= LEAST_DISPERSION)
-    whole = np.maximum(counts, 0.0)
-    out[poisson] = special.pdtr(whole[poisson], means[poisson])
-    size = 1.0 / np.where(wide, dispersions, 1.0)
-    out[wide] = special.betainc(size[wide], whole[wide] + 1.0, size[wide] / (size[wide] + means[wide]))
+    poisson = dispersions < LEAST_DISPERSION
+    size = 1.0 / np.where(poisson, 1.0, dispersions)
+    none = (counts == 0) & (means > 0)  # most truths; the chance of no ride needs no incomplete function
+    out[none] = np.exp(-np.where(poisson, means, np.log1p(means / size) * size)[none])
+    some = (counts > 0) & (means > 0)
+    here, wide = some & poisson, some & ~poisson
+    out[here] = special.pdtr(counts[here], means[here])
+    out[wide] = special.betainc(size[wide], counts[wide] + 1.0, size[wide] / (size[wide] + means[wide]))
     out[counts < 0] = 0.0
     return out
 
