@@ -127,6 +127,26 @@ def test_forecasts_that_are_too_low_in_one_class_are_the_worst_gap() -> None:
     assert [0.2, 0.2] == pytest.approx(bias, abs=0.03)
 
 
+def test_what_depends_on_how_busy_cells_are_is_no_worst_gap() -> None:
+    """The widest gap is one of WAPE, and the sentence names a smaller one of another measure."""
+    given = issues(12, low_factor=0.9)
+    for issue in given:
+        issue.outcomes.median[1::2] += 30.0
+    found = fairness(counted(given), seed=12, draws=20)
+    widest = max(found.gaps, key=lambda gap: gap.gap.value or 0.0)
+    worst = worst_gap(found)
+    assert worst is not None
+    assert (WAPE, UNDER_RATE) == (widest.measure, worst.measure)
+
+
+def test_every_draw_has_as_many_days_as_there_are() -> None:
+    """The bootstrap draws with replacement: counts of days that add up to the number of days, and differ."""
+    weights = weights_of(6, seed=1, draws=100)
+    assert {6.0} == set(weights.sum(axis=1).tolist())
+    assert {0.0, 1.0, 2.0} <= set(weights.ravel().tolist())
+    assert (100, 0) == weights_of(0, seed=1, draws=100).shape
+
+
 @pytest.mark.parametrize(("days", "cells", "enough"), [(5, 40, True), (4, 40, False), (5, 2, False)])
 def test_a_class_with_too_little_data_is_not_compared(days: int, cells: int, enough: bool) -> None:
     """Fewer than five days, or fewer than 200 rides, give no gap and say so."""
