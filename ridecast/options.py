@@ -37,6 +37,14 @@ rides: Decorator = click.option(
 port: Decorator = click.option(
     "--port", "api_port", type=click.IntRange(0, 65_535), metavar="N", help="Port of the API and page. [RIDECAST_API_PORT, default: 8000]"
 )
+author: Decorator = click.option(
+    "--author",
+    default="operator",
+    show_default=True,
+    metavar="ROLE",
+    help="Who decides, for the record: a role or the name of a key, not a person; the ledger keeps it for ever.",
+)
+reason: Decorator = click.option("--reason", default="by command", show_default=True, metavar="TEXT", help="Why, for the record.")
 
 
 def settings_of(*, warn: bool = True, **given: object) -> Settings:

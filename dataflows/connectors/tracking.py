@@ -9,7 +9,7 @@ import os
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,29 @@ def track_training(
         return run_id
 
 
-def track_promotion(settings: Settings, region: str, measure: str, *, ledger: Ledger) -> None:
-    """Set the alias `champion` to the newest version, after the ledger has recorded the promotion.
+def track_aliases(settings: Settings, region: str, measure: str, aliases: Mapping[str, bytes], *, ledger: Ledger) -> None:
+    """Let each alias name the newest version of a model, as the ledger has it.
 
+    Args:
+        aliases: Alias -> digest of the model; an alias whose model is empty, or has no version, is removed.
     Raises:
-        LedgerError: the newest version is of another ledger.
+        LedgerError: another ledger has registered the model of this name.
         StoreUnavailable: the tracking server does not answer.
     """
     name = f"{region}.{measure}"
     with _answering(settings) as (client, _):
-        version = client.get_model_version_by_alias(name, "challenger")
-        _is_registered(client, settings, name, ledger, region_log(region))
-        client.set_registered_model_alias(name, "champion", version.version)
+        if not _is_registered(client, settings, name, ledger, region_log(region)):
+            return
+        newest: dict[str, int] = {}
+        for version in client.search_model_versions(f"name = '{name}'"):
+            digest = str(version.source).rpartition("/")[2].removesuffix(".model")
+            newest[digest] = max(newest.get(digest, 0), int(version.version))
+        before = client.get_registered_model(name).aliases
+        for alias, model in aliases.items():
+            if (number := newest.get(model.hex())) is not None:
+                client.set_registered_model_alias(name, alias, str(number))
+            elif alias in before:
+                client.delete_registered_model_alias(name, alias)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dataflows.connectors.tracking import track_promotion, track_training
+from dataflows.connectors.tracking import track_training
+from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
 from dataflows.stream.record import closed_of, history_by_slot
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
@@ -13,7 +14,7 @@ from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of, defined_by, regions_of
 from schemas.errors import NotFound
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
+from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.features import NAMES
@@ -21,8 +22,6 @@ from state.demand.history import CountHistory
 from state.forecast.region import counted_whole, remembering
 from state.forecast.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
 from state.models.boosted import ALGORITHM
-
-CHAMPION = "champion"
 
 OnProgress = Callable[[str, float], None]
 
@@ -41,6 +40,8 @@ def train_region(
     *,
     promote: bool,
     reason: str = "by command",
+    author: str = OPERATOR,
+    trigger: str = "",
     most_rows: int = MOST_ROWS,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> list[Trained]:
@@ -48,6 +49,9 @@ def train_region(
 
     Args:
         region: Which region, or None for the only one in this home.
+        promote: Serve it from the next close on; without, it is the challenger.
+        reason, author: Of the promotion.
+        trigger: Why it is trained, if a policy decided so; recorded with the parameters.
         most_rows: Largest sample to fit; bounds time and memory.
     Raises:
         NotFound: the region is not bootstrapped here.
@@ -77,16 +81,15 @@ def train_region(
             until_slot=model.until_slot,
             rows=model.rows,
             data_digest=hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
-            parameters={**model.parameters, "log_size": str(head.size)},
+            parameters={**model.parameters, "log_size": str(head.size), **({"trigger": trigger} if trigger else {})},
             metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
             trained_on=(head.root,),
         )
         append_shared(stores.ledger, CONTROL_LOG, record)
         if promote:
-            append_shared(
-                stores.ledger, CONTROL_LOG, ModelPromoted(region=name, measure=measure, model=digest, alias=CHAMPION, reason=reason)
-            )
-            track_promotion(stores.settings, name, measure, ledger=stores.ledger)
+            record_promotion(stores, story_of(stores, name, measure), digest, Cause.COMMAND, author=author, reason=reason)
+        else:
+            follow_ledger(stores, name, measure)
         out.append(Trained(record, model))
     return out
 

@@ -28,7 +28,7 @@ from state.forecast.training import MOST_ROWS
     help="Maximum number of rows to fit (up to 1/4 more).",
 )
 def command(home: str | None, region_names: tuple[str, ...], promote: bool, most_rows: int) -> None:
-    """Train a model on the recorded counts, record it, and with --promote serve it.
+    """Train a model on the recorded counts and record it: as the challenger, or with --promote as the champion.
 
     The last part of the history is held out to compute the errors shown; the recorded model is then fitted on
     all of it. The run is in MLflow, the artefact in the blob store, the record in the control log.
@@ -66,7 +66,11 @@ def command(home: str | None, region_names: tuple[str, ...], promote: bool, most
             names = (f"wape_{horizon}", f"baseline_wape_{horizon}", f"rmse_{horizon}", f"baseline_rmse_{horizon}")
             table.add_row(f"{horizon} min", *(f"{found.model.metrics[name]:.3f}" for name in names))
         output_console().print(table)
-    click.echo("promoted: it serves from the next slot on" if promote else "recorded, not promoted: it serves nothing yet")
+    click.echo(
+        "promoted: it serves from the next slot on"
+        if promote
+        else "recorded as challenger: it serves nothing until it is promoted; `ridecast promote MODEL` does so"
+    )
 
 
 def champion_of(settings: Settings, region: Region) -> bytes | None:

@@ -1,18 +1,21 @@
 """Runs a challenger beside the served forecasts: over the same closed slots, for all cells, with the state that it would serve from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from schemas.errors import ContractError
-from schemas.forecasts.chunks import ForecastColumns
+from schemas.forecasts.chunks import NUMBERS, ForecastColumns
 from schemas.records.records import SlotStatus
 from schemas.regions import Region
 from state.counting.slots import ClosedSlot
-from state.decide.paired import Pair, PairedLosses
+from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
 from state.demand.history import Arrays, CountHistory
 from state.forecast.forecast import Forecaster
 from state.forecast.region import counted_whole
+
+TIMED_ISSUES = 9
+COLUMNS = ("cells", *NUMBERS, "fallback")
 
 
 class Shadow:
@@ -36,6 +39,7 @@ class Shadow:
         self.losses = PairedLosses(region.horizons_min, region.slot_min, block_slots)
         self._history = CountHistory(region)
         self._history.from_arrays(_under(state, f"history{measure}."))
+        self._version = version
         self._forecaster = Forecaster(region, region.measures[measure])
         self._forecaster.follow(version)
         self._forecaster.from_arrays(_under(state, f"forecaster{measure}."))
@@ -62,6 +66,7 @@ class Shadow:
             history.correct(late.slots, late.cells, late.counts)
         observed, whole = status != SlotStatus.UNOBSERVED, counted_whole(status, version)
         history.close(slot, counts.cells, counts.counts, observed=observed, whole=whole)
+        self._version = version
         forecaster.follow(version)
         forecaster.score(history, slot, self._settle_slots)
         self._score(slot)
@@ -80,16 +85,44 @@ class Shadow:
                 self.losses.add(slot - h, i, pair, truth.astype(np.int64))
         self._pairs.pop(slot - self.region.horizons[-1], None)
 
+    def issue_ms(self, model: bytes | None, clock: Callable[[], float]) -> float:
+        """Median time of an issue of these cells by a model, after one that is not counted; changes nothing.
+
+        Args:
+            model: Artefact, None for the baseline.
+            clock: Monotonic seconds.
+        """
+        forecaster = Forecaster(self.region, self.region.measures[self.measure])
+        forecaster.follow(self._version)
+        forecaster.use(model)
+        forecaster.issue(self._history, self.next_slot - 1)
+        times = []
+        for _ in range(TIMED_ISSUES):
+            start = clock()
+            forecaster.issue(self._history, self.next_slot - 1)
+            times.append(1000.0 * (clock() - start))
+        return float(np.median(times))
+
     def to_arrays(self) -> Arrays:
-        """The state, for keeping; pairs whose windows have not ended are left out, so that a few issues are not scored."""
+        """The whole state, for keeping."""
         arrays: Arrays = {"next_slot": np.array([self.next_slot])}
         for prefix, part in ((f"history{self.measure}.", self._history), (f"forecaster{self.measure}.", self._forecaster)):
             arrays |= {prefix + name: array for name, array in part.to_arrays().items()}
+        for slot, pair in self._pairs.items():
+            for who, columns in ((CHAMPION, pair.champion), (CHALLENGER, pair.challenger)):
+                arrays |= {f"pair.{slot}.{who}.{name}": getattr(columns, name) for name in COLUMNS}
         return arrays | {f"losses.{name}": array for name, array in self.losses.to_arrays().items()}
 
     def resume(self, kept: Arrays) -> None:
-        """Add the losses of arrays that `to_arrays` returned; give the same arrays as `state` when this shadow is made."""
+        """Go on where a shadow was kept; this one must have been made with the same arrays as `state`."""
         self.losses.from_arrays(_under(kept, "losses."))
+        pairs = _under(kept, "pair.")
+        for slot in sorted({int(name.partition(".")[0]) for name in pairs}):
+            both = [
+                ForecastColumns(horizons_min=self.region.horizons_min, **{name: pairs[f"{slot}.{who}.{name}"] for name in COLUMNS})  # type: ignore[arg-type]
+                for who in (CHAMPION, CHALLENGER)
+            ]
+            self._pairs[slot] = Pair(*both)
 
 
 def _under(arrays: Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"], prefix: str) -> Arrays:

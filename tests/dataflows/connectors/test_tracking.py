@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dataflows.connectors.tracking import EXPERIMENT, LEDGER_TAG, database_uri, track_promotion, track_training
+from dataflows.connectors.tracking import EXPERIMENT, LEDGER_TAG, database_uri, track_aliases, track_training
 from dataflows.stream.stores import open_stores
 from ledger.store.log import Ledger
 from schemas.configuration.settings import Settings
@@ -73,14 +73,18 @@ def test_each_training_is_a_run(learned: Learned, home: Path) -> None:
     assert str(MOST_ROWS) == runs[0].data.params["most_rows"]
 
 
+def aliases_of(client: "MlflowClient") -> dict[str, int]:
+    """Which version each alias names."""
+    return {alias: int(version) for alias, version in client.get_registered_model(NAME).aliases.items()}
+
+
 def test_versions_and_aliases_are_registered(home: Path) -> None:
-    """Each training is a version of the region's model; the newest is challenger, and champion after its promotion."""
+    """Each training is a version of the region's model; the newest is the challenger, until it is promoted and there is none."""
     client = client_of(home)
     versions = {int(version.version): version for version in client.search_model_versions(f"name = '{NAME}'")}
     assert {1, 2} == set(versions)
     assert versions[1].run_id != versions[2].run_id
-    aliases = {alias: int(client.get_model_version_by_alias(NAME, alias).version) for alias in ("challenger", "champion")}
-    assert {"challenger": 2, "champion": 2} == aliases
+    assert {"champion": 2} == aliases_of(client)
 
 
 def test_a_training_without_promotion_leaves_the_champion(learned: Learned, home: Path, ledger: Ledger) -> None:
@@ -89,10 +93,20 @@ def test_a_training_without_promotion_leaves_the_champion(learned: Learned, home
     run_id = train_again(settings, learned, ledger)
     client = client_of(home)
     assert "FINISHED" == client.get_run(run_id).info.status
-    aliases = {alias: int(client.get_model_version_by_alias(NAME, alias).version) for alias in ("challenger", "champion")}
-    assert {"challenger": 3, "champion": 2} == aliases
-    track_promotion(settings, "small", "requests", ledger=ledger)
-    assert 3 == int(client.get_model_version_by_alias(NAME, "champion").version)
+    assert {"challenger": 3, "champion": 2} == aliases_of(client)
+
+
+def test_aliases_follow_the_ledger(learned: Learned, home: Path, ledger: Ledger) -> None:
+    """An alias names the newest version of its model; one without a model, or whose model has no version, is removed."""
+    settings, client = Settings.from_env({"RIDECAST_HOME": str(home)}), client_of(home)
+    train_again(settings, learned, ledger)
+    model = learned.second.record.model
+    track_aliases(settings, "small", "requests", {"champion": model, "challenger": b""}, ledger=ledger)
+    assert {"champion": 3} == aliases_of(client)
+    track_aliases(settings, "small", "requests", {"champion": bytes(32), "challenger": model}, ledger=ledger)
+    assert {"challenger": 3} == aliases_of(client)
+    track_aliases(settings, "small", "pickups", {"champion": model}, ledger=ledger)  # nothing of that name is registered
+    assert {"challenger": 3} == aliases_of(client)
 
 
 def test_a_missing_tracking_server_is_reported(learned: Learned, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +118,7 @@ def test_a_missing_tracking_server_is_reported(learned: Learned, ledger: Ledger,
     settings = replace(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}), mlflow=address)
     for call in (
         lambda: train_again(settings, learned, ledger),
-        lambda: track_promotion(settings, "small", "requests", ledger=ledger),
+        lambda: track_aliases(settings, "small", "requests", {"champion": b""}, ledger=ledger),
     ):
         with pytest.raises(StoreUnavailable, match=rf"mlflow {address}: ") as caught:
             call()
@@ -140,7 +154,7 @@ def test_a_model_of_another_ledger_is_refused(learned: Learned, ledger: Ledger, 
     other.ledger.append("region/small", 0, [b"another ledger's entry"])
     expected = rf"the registered model {NAME} is of another ledger: .*; set RIDECAST_MLFLOW to another server, or rename that model"
     with pytest.raises(LedgerError, match=expected):
-        track_promotion(settings, "small", "requests", ledger=other.ledger)
+        track_aliases(settings, "small", "requests", {"champion": b""}, ledger=other.ledger)
     record = learned.second.record
     with pytest.raises(LedgerError, match=expected):
         track_training(settings, "small", "requests", learned.second.model, record.model, ledger=other.ledger, log_size=1)
@@ -154,7 +168,7 @@ def test_an_invalid_database_is_reported(ledger: Ledger, tmp_path: Path) -> None
     folder.mkdir(parents=True)
     (folder / "mlflow.db").write_bytes(b"this is no database at all" * 100)
     with pytest.raises(StoreUnavailable, match=r"mlflow .*mlflow"):
-        track_promotion(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}), "small", "requests", ledger=ledger)
+        track_aliases(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")}), "small", "requests", {}, ledger=ledger)
 
 
 def test_the_documented_version_is_the_installed_one() -> None:

@@ -43,7 +43,7 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
         with pytest.MonkeyPatch.context() as patch:
             # Tracking is tested elsewhere; a small sample and few trees on one thread take a second and are enough here.
             patch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
-            patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_, **__: None)
+            patch.setattr("dataflows.jobs.promoting.track_aliases", lambda *_, **__: None)
             patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
             patch.setattr("dataflows.jobs.backtest.train_region", partial(train_region, most_rows=2_500))
             patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=15))

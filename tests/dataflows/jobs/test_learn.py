@@ -136,7 +136,16 @@ def test_trained_is_not_promoted(learned: Learned, stores: Stores) -> None:
     at = [found.index for found in stores.ledger.scan(CONTROL_LOG, kind=ModelPromoted)]
     [promotion] = list(stores.ledger.records(CONTROL_LOG, ModelPromoted))
     assert (
-        ModelPromoted(region="small", measure="requests", model=learned.second.record.model, alias="champion", reason="a test") == promotion
+        ModelPromoted(
+            region="small",
+            measure="requests",
+            model=learned.second.record.model,
+            alias="champion",
+            reason="a test",
+            author="operator",
+            cause="command",
+        )
+        == promotion
     )
     assert {} == view.at(at[0], stores.ledger.root_at(CONTROL_LOG, at[0])).champions
     assert {("small", "requests"): learned.second.record.model} == champions(stores)

@@ -32,7 +32,10 @@ def test_without_promotion_it_serves_nothing(small: Small, call: Call, monkeypat
 
     monkeypatch.setattr("dataflows.jobs.learn.train_region", train_region)
     done = call("train", "--home", small.home, "--most-rows", 20_000)
-    assert (0, "recorded, not promoted: it serves nothing yet\n") == (done.status, done.out)
+    assert (0, "recorded as challenger: it serves nothing until it is promoted; `ridecast promote MODEL` does so\n") == (
+        done.status,
+        done.out,
+    )
     assert (False, 20_000, [None]) == (asked["promote"], asked["most_rows"], named)
     call("train", "--home", small.home, "--region", "nyc", "--region", REGION)
     assert [load_region("nyc"), load_region(REGION)] == named[1:]

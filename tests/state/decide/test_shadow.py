@@ -9,7 +9,7 @@ from schemas.errors import ContractError
 from state.decide.paired import CHALLENGER, CHAMPION, SQUARE
 from state.decide.shadow import Shadow
 from state.forecast.region import FOLD_VERSION, Champion, RegionFold, SlotOutcome
-from tests.state.forecast.test_region import WARM, champion, closed, warm
+from tests.state.forecast.test_region import WARM, champion, closed, kept, warm
 from tests.state.model_city import town_slots
 
 SLOTS = town_slots(WARM + 40, late=True, outage=range(WARM + 20, WARM + 22))
@@ -77,19 +77,25 @@ def test_a_slot_out_of_order_is_refused() -> None:
 
 
 def test_a_kept_shadow_goes_on() -> None:
-    """Kept and made again after 25 slots, it forecasts and sums as one that was not, but for the issues whose windows were open."""
+    """Kept and made again after 25 slots, it forecasts and sums as one that was not."""
     whole = served()[1]
     fold = warm(dataclasses.replace(known, late_slots=known.late_slots[:0]) for known in SLOTS[:WARM])
     shadow = Shadow(fold.region, 0, model().artefact, fold.to_arrays(), FOLD_VERSION, BLOCK)
     for number, known in enumerate(SLOTS[WARM:]):
         if number == 25:
-            kept = shadow.to_arrays()
-            shadow = Shadow(fold.region, 0, model().artefact, kept, FOLD_VERSION, BLOCK)
-            shadow.resume(kept)
+            arrays = kept(shadow.to_arrays())
+            shadow = Shadow(fold.region, 0, model().artefact, arrays, FOLD_VERSION, BLOCK)
+            shadow.resume(arrays)
         outcome = fold.apply(closed(known))
         shadow.take(closed(known), outcome.status, FOLD_VERSION, outcome.issues[0].draft.columns)
-    last = shadow.losses.blocks[-1]
-    mine, theirs = shadow.losses, whole.losses
-    assert list(fold.region.horizons) == (theirs.issues - mine.issues).sum(axis=0).tolist()
-    assert np.array_equal(mine.losses[mine.blocks == last], theirs.losses[theirs.blocks == last])
-    assert shadow.next_slot == whole.next_slot
+    mine, theirs = shadow.to_arrays(), whole.to_arrays()
+    assert {name: array.tobytes() for name, array in theirs.items()} == {name: array.tobytes() for name, array in mine.items()}
+
+
+def test_timing_an_issue_changes_nothing() -> None:
+    """The median of nine issues by the clock that is given, and the shadow's state stays as it was."""
+    _, shadow, _ = served()
+    before = {name: array.tobytes() for name, array in shadow.to_arrays().items()}
+    ticks = iter(np.cumsum([0.0, 0.002] * 4 + [0.0, 0.005] * 10).tolist())
+    assert 5.0 == pytest.approx(shadow.issue_ms(model().artefact, lambda: next(ticks)))
+    assert before == {name: array.tobytes() for name, array in shadow.to_arrays().items()}

@@ -1,0 +1,265 @@
+"""Learns for one region: follows its log, trains when it is due, shadows challengers, and promotes or rolls back by the gates.
+
+Everything that it decides from is in the ledger, and what it decides is recorded in the control log, which the forecaster
+obeys at its next close. In a bounded run it takes its turn after each slot, so that its records are the same every time.
+"""
+
+import logging
+from collections.abc import Callable
+
+from dataflows.jobs.learn import train_region
+from dataflows.jobs.promoting import POLICY, record_promotion, reject_model, roll_back
+from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
+from dataflows.stream.record import closed_of
+from dataflows.stream.stores import Stores
+from ledger.views.closes import Close, closes
+from ledger.views.control import ControlView
+from ledger.views.model_story import MeasureStory, Stories, stories_of
+from ledger.views.regions import bootstrap_of, defined_by
+from schemas.errors import NotFound, UsageError
+from schemas.records.records import CONTROL_LOG, Cause, SlotClosed, SlotScored, region_log
+from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
+from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
+from state.decide.shadow import Shadow
+from state.demand.calendar import Calendar
+from state.forecast.training import MOST_ROWS
+
+log = logging.getLogger(__name__)
+
+TRIAL, WATCH = "trial", "watch"  # roles of a shadow: a challenger, and the champion before, after a promotion by the gates
+
+
+class Learner:
+    """Takes turns for one region.
+
+    Args:
+        stores: Open stores.
+        region: Name of a bootstrapped region.
+        retraining, promotion: The rules.
+        clock: Monotonic seconds, to measure what a close takes; None in a bounded run, whose records must not depend on time.
+        kept: Where shadows are kept between runs; None for nowhere.
+        most_rows: As in `train_region`.
+        on_training: Called with the reason before each training, which takes long.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        region: str,
+        *,
+        retraining: RetrainingRules | None = None,
+        promotion: PromotionRules | None = None,
+        clock: Callable[[], float] | None = None,
+        kept: KeptShadows | None = None,
+        most_rows: int = MOST_ROWS,
+        on_training: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._stores, self._kept, self._clock = stores, kept, clock
+        self._boot = bootstrap_of(stores.ledger, region)
+        self.region = defined_by(self._boot)
+        self._log = region_log(region)
+        self._day_slots = Calendar(self.region).day_slots
+        self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
+        self._most_rows, self._on_training = most_rows, on_training
+        self._control = ControlView(stores.ledger)
+        self._fold_at = FoldAt(stores, self.region, self._boot)
+        self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
+        self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
+        self._refused_day = -1  # on which there was too little history to train on
+        self._stories: Stories = {}
+        self._waiting = False  # for the first close, to start a shadow from
+        self._seen = (-1, b"")  # size and root of the control log of `_stories`
+        self.size = stores.ledger.head(self._log).size
+        self._follow_control()
+
+    def take_turn(self) -> int:
+        """Handle every slot that closed since the last turn; returns how many."""
+        size = self._stores.ledger.head(self._log).size
+        done = 0
+        if size < self.size:  # the log was continued after a loss: what was seen of it is not in it
+            self._shadows.clear()
+            self.size = size
+        for close in closes(self._stores.ledger, self._log, self.size, size):
+            self._take(close)
+            done += 1
+        self.size = size
+        return done
+
+    def save(self) -> None:
+        """Keep the shadows for the next run."""
+        if self._kept is not None:
+            root = self._stores.ledger.root_at(self._log, self.size)
+            for (measure, role), running in self._shadows.items():
+                self._kept.save(self._name(measure, role), running, self.size, root)
+
+    # --- one slot ----------------------------------------------------------------------------------
+
+    def _take(self, close: Close) -> None:
+        slot = close.record.slot
+        for (measure, role), running in list(self._shadows.items()):
+            if not self._step(running, close, measure):
+                log.warning("region %s, %s: the %s starts again: a forecast of slot %d is missing", self.region.id, measure, role, slot)
+                del self._shadows[measure, role]
+        self.size = close.entries[-1].index + 1
+        self._follow_control()
+        ended = slot + 1 - self.region.horizons[-1]  # every window of an issue before it has ended
+        if ended % self._day_slots == 0:
+            for number, measure in enumerate(self.region.measures):
+                self._judge(number, measure, ended)
+            self._train_if_due(ended // self._day_slots)
+            self._follow_control()
+
+    def _step(self, running: Running, close: Close, measure: str) -> bool:
+        """Let a shadow take a slot; returns whether it could."""
+        record = close.record
+        version = self._control.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
+        try:
+            served = served_in(self._stores, close, measure)
+        except NotFound:
+            return False
+        closed = closed_of(self.region, record, close.before, self._stores.blobs)
+        running.shadow.take(closed, record.status, version, served)
+        return True
+
+    def _follow_control(self) -> None:
+        """Start and end shadows as the control log says."""
+        head = self._stores.ledger.head(CONTROL_LOG)
+        if (head.size, head.root) == self._seen and not self._waiting:
+            return
+        self._seen, self._stories = (head.size, head.root), stories_of(self._stores.ledger, head.size)
+        self._waiting = False
+        for number, measure in enumerate(self.region.measures):
+            story = self._story(measure)
+            champion = b"" if self._is_held() else story.champion
+            self._want(number, TRIAL, story.challenger, champion)
+            watched = (
+                bool(story.promotions) and story.promotions[-1][1].cause == Cause.GATES and (measure, story.previous) not in self._ended
+            )
+            self._want(number, WATCH, story.previous if watched else b"", champion)
+
+    def _want(self, number: int, role: str, model: bytes, champion: bytes) -> None:
+        measure = self.region.measures[number]
+        running = self._shadows.get((measure, role))
+        if running is not None and (running.model, running.against) != (model, champion):
+            del self._shadows[measure, role]
+            if self._kept is not None:
+                self._kept.drop(self._name(measure, role))
+            running = None
+        if running is None and model and self._stores.blobs.has(model):
+            found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)
+            if found is not None:
+                self._shadows[measure, role] = found
+
+    def _new_shadow(self, number: int, model: bytes, champion: bytes) -> Running | None:
+        if self._stores.ledger.entry(self._log, SlotClosed) is None:
+            self._waiting = True
+            return None
+        state = self._fold_at.arrays(self.size)
+        version = self._control.latest().fold_version(self._boot, int(state["next_slot"][0]))
+        shadow = Shadow(self.region, number, self._stores.blobs.get(model), state, version, self._day_slots)
+        return Running(model, champion, shadow)
+
+    def _kept_shadow(self, number: int, role: str, model: bytes, champion: bytes) -> Running | None:
+        """The shadow of an earlier run, brought up to date; None if there is none of this model, champion and log."""
+        measure = self.region.measures[number]
+        kept = self._kept.load(self._name(measure, role)) if self._kept is not None else None
+        if kept is None or (kept["model"].tobytes(), kept["against"].tobytes()) != (model, champion):
+            return None
+        size = int(kept["size"][0])
+        if size > self.size or self._stores.ledger.root_at(self._log, size) != kept["root"].tobytes():
+            return None
+        shadow = Shadow(
+            self.region,
+            number,
+            self._stores.blobs.get(model),
+            kept,
+            self._control.latest().fold_version(self._boot, int(kept["next_slot"][0])),
+            self._day_slots,
+        )
+        shadow.resume(kept)
+        running = Running(model, champion, shadow)
+        up_to_date = all(self._step(running, close, measure) for close in closes(self._stores.ledger, self._log, size, self.size))
+        return running if up_to_date else None
+
+    # --- what follows ------------------------------------------------------------------------------
+
+    def _judge(self, number: int, measure: str, until_slot: int) -> None:
+        for role in (WATCH, TRIAL):
+            running, story = self._shadows.get((measure, role)), self._story(measure)
+            if running is None or story.held is not None or self._is_held():
+                continue
+            verdict = judge(self._trial(running, until_slot), self.promotion)
+            if role == WATCH:
+                self._end_watch(measure, running, verdict)
+            else:
+                self._end_trial(measure, running, verdict, until_slot // self._day_slots)
+            self._follow_control()
+
+    def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
+        story, model = self._story(measure), running.model
+        if verdict.outcome is Outcome.PROMOTE and may_promote(self._history(today), self.retraining):
+            record_promotion(self._stores, story, model, Cause.GATES, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
+            log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+        elif verdict.outcome is Outcome.REJECT:
+            reject_model(self._stores, story, model, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
+            log.info("region %s, %s: rejected %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+
+    def _end_watch(self, measure: str, running: Running, verdict: Verdict) -> None:
+        """Roll back if the champion before is better by the gates; stop watching when it is worse, or after the longest time."""
+        if verdict.outcome is Outcome.PROMOTE:
+            reason = f"the champion before is better: {verdict.reason}"
+            roll_back(self._stores, self.region.id, measure, author=POLICY, reason=reason, evidence=verdict.gates)
+            log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
+        elif verdict.outcome is Outcome.REJECT:
+            self._ended.add((measure, running.model))
+            del self._shadows[measure, WATCH]
+
+    def _trial(self, running: Running, until_slot: int) -> Trial:
+        blobs, close_ms = self._stores.blobs, None
+        artefact = blobs.get(running.model)
+        if self._clock is not None:
+            champion = running.shadow.issue_ms(blobs.get(running.against) if running.against else None, self._clock)
+            close_ms = (champion, running.shadow.issue_ms(artefact, self._clock)) if running.against else None
+        return Trial(losses={self.region.id: running.shadow.losses}, until_slot=until_slot, size_bytes=len(artefact), close_ms=close_ms)
+
+    def _train_if_due(self, today: int) -> None:
+        if self._refused_day == today or any(self._story(measure).held is not None for measure in self.region.measures):
+            return
+        wanted = due(self._history(today), self.retraining)
+        if wanted is None:
+            return
+        log.info("region %s: training: %s", self.region.id, wanted.reason)
+        self._on_training(wanted.reason)
+        try:
+            train_region(self._stores, self.region, promote=False, trigger=f"{wanted.trigger}: {wanted.reason}", most_rows=self._most_rows)
+        except UsageError as short:
+            log.warning("region %s: %s", self.region.id, short)
+            self._refused_day = today
+
+    def _history(self, today: int) -> History:
+        """What the policy decides from, at the end of the day before."""
+        ledger, rules = self._stores.ledger, self.retraining
+        stories = [self._story(measure) for measure in self.region.measures]
+        week_ago = ledger.find(self._log, SlotClosed, (today - DAYS_A_WEEK) * self._day_slots)
+        before = week_ago.control_size if week_ago is not None else 0
+        from_slot = max(self._boot.start_slot, (today - rules.reference_days - rules.recent_days) * self._day_slots)
+        first = ledger.entry(self._log, SlotClosed, from_slot)
+        scores = [] if first is None else [found.record for found in ledger.scan(self._log, first.index, self.size, SlotScored)]
+        trained = [model.trained.until_slot for story in stories for model in story.models.values() if model.trained is not None]
+        return History(
+            days=day_scores(scores, self._day_slots, today),
+            today=today,
+            trained_day=max(trained) // self._day_slots if trained else None,
+            trainings=max(sum(model.trained_index >= before for model in story.models.values()) for story in stories),
+            promotions=max(sum(index >= before and record.cause == Cause.GATES for index, record in story.promotions) for story in stories),
+        )
+
+    def _story(self, measure: str) -> MeasureStory:
+        return self._stories.get((self.region.id, measure)) or MeasureStory(self.region.id, measure)
+
+    def _is_held(self) -> bool:
+        """Whether the region is served without models, because its fold failed with one."""
+        return self.region.id in self._control.latest().held
+
+    def _name(self, measure: str, role: str) -> str:
+        return f"{self.region.id}.{measure}.{role}"

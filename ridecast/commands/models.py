@@ -1,0 +1,107 @@
+"""`ridecast models`: shows every trained model, what it is, and who decided so."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from ridecast import options
+from ridecast.screen import output_console
+
+if TYPE_CHECKING:
+    from ledger.views.model_story import MeasureStory, ModelStory
+
+SHOWN = 12  # hexadecimal digits of a digest
+
+
+@click.command()
+@options.home
+@click.option("--region", "region", metavar="ID", help="Only this region. [default: all of this home]")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write this as JSON, with the evidence.")
+def command(home: str | None, region: str | None, json_path: Path | None) -> None:
+    """Show the trained models of each region and measure: champion, challenger, and what was decided and why.
+
+    Example: ridecast models --home home
+    """
+    from dataflows.jobs.promoting import all_stories
+    from dataflows.stream.stores import open_stores
+    from ledger.views.regions import bootstrap_of, defined_by
+
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
+    try:
+        if region is not None:
+            bootstrap_of(stores.ledger, region)
+        stories = {place: story for place, story in all_stories(stores).items() if region in (None, place[0])}
+        slot_us = {name: defined_by(bootstrap_of(stores.ledger, name)).slot_us for name, _ in stories}
+    finally:
+        stores.close()
+    for story in stories.values():
+        output_console().print(table_of(story, slot_us[story.region]))
+        if story.held is not None:
+            click.echo(f"held by {story.held.author or 'unknown'}: {story.held.reason}; nothing is promoted or rolled back but by command")
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        document = [as_json(story, slot_us[story.region]) for story in stories.values()]
+        json_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def table_of(story: "MeasureStory", slot_us: int) -> Table:
+    """One row per model, newest first."""
+    from schemas.times import iso
+
+    title = f"{story.region} {story.measure}: " + (
+        f"champion {story.champion.hex()[:SHOWN]}" if story.champion else "no champion, served by the baseline"
+    )
+    table = Table("model", "what it is", "trained on", "rows", "WAPE (baseline)", "decided by", "why", title=title)
+    for model in reversed(story.models.values()):
+        trained = model.trained
+        span = f"{iso(trained.first_slot * slot_us)} to {iso(trained.until_slot * slot_us)}" if trained else "not on record"
+        why, author = ("", "") if model.last is None else (model.last.reason, model.last.author)
+        rows = f"{trained.rows:,}" if trained else ""
+        table.add_row(model.model.hex()[:SHOWN], model.standing.value, span, rows, errors_of(model), author, why)
+    return table
+
+
+def errors_of(model: "ModelStory") -> str:
+    """WAPE in the holdout per horizon, with the baseline's."""
+    metrics = model.trained.metrics if model.trained else {}
+    horizons = sorted((int(name.removeprefix("wape_")) for name in metrics if name.startswith("wape_")), key=int)
+    return ", ".join(
+        f"{horizon} min {float(metrics[f'wape_{horizon}']):.3f} ({float(metrics.get(f'baseline_wape_{horizon}', 'nan')):.3f})"
+        for horizon in horizons
+    )
+
+
+def as_json(story: "MeasureStory", slot_us: int) -> dict[str, object]:
+    """A story with digests and times as text, and every decision with its evidence."""
+    from dataclasses import asdict
+
+    from schemas.times import iso
+
+    def plain(index: int, record: object) -> dict[str, object]:
+        fields = asdict(record)  # type: ignore[call-overload]  # a record
+        return {"index": index, **{name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}}
+
+    return {
+        "region": story.region,
+        "measure": story.measure,
+        "champion": story.champion.hex() or None,
+        "challenger": story.challenger.hex() or None,
+        "previous": story.previous.hex() or None,
+        "held": story.held.reason if story.held else None,
+        "models": [
+            {
+                "model": model.model.hex(),
+                "standing": model.standing.value,
+                "trained_from": iso(model.trained.first_slot * slot_us) if model.trained else None,
+                "trained_until": iso(model.trained.until_slot * slot_us) if model.trained else None,
+                "rows": model.trained.rows if model.trained else None,
+                "metrics": {name: float(value) for name, value in model.trained.metrics.items()} if model.trained else {},
+            }
+            for model in story.models.values()
+        ],
+        "promotions": [plain(index, record) for index, record in story.promotions],
+        "rejections": [plain(index, record) for index, record in story.rejections],
+    }

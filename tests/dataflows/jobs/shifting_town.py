@@ -1,0 +1,76 @@
+"""A town whose day shifts, run close by close into a ledger as a region's run does, with a learner that takes its turns."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dataflows.jobs.learner import Learner
+from dataflows.stream.record import payloads_of
+from dataflows.stream.stores import Stores, open_stores
+from ledger.store.blobs import Retention
+from ledger.store.recording import Recorder
+from ledger.views.champions import Artefacts
+from ledger.views.control import ControlView
+from schemas.configuration.settings import Settings
+from schemas.records.count_table import to_table
+from schemas.records.record_codec import encode
+from schemas.records.records import RegionBootstrapped, SlotCounts, region_log
+from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
+from state.forecast.region import FOLD_VERSION, Champion, RegionFold
+from tests.state.forecast.test_region import cut
+from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY
+
+TOWN = HOURLY
+LOG = region_log(TOWN.id)
+DAY = 24
+START = FIRST_SLOT + 15 * DAY - FIRST_SLOT % DAY  # a UTC midnight after some two weeks of history
+
+
+def rides(slot: int, *, shifted: bool) -> CountColumns:
+    """Rides of an hour; shifted, the day begins six hours earlier, as after a holiday season."""
+    rates = 6.0 * np.exp(-0.1 * np.arange(len(CELLS))) * (1.1 + np.sin(2 * np.pi * (slot % DAY + (6 if shifted else 0)) / DAY))
+    counts = np.random.default_rng(slot).poisson(rates)
+    some = counts > 0
+    return CountColumns(np.full(int(some.sum()), slot), CELLS[some], counts[some].astype(np.int64))
+
+
+class Town:
+    """A home with the town's history, whose slots close one by one."""
+
+    def __init__(self, home: Path) -> None:
+        self.stores: Stores = open_stores(Settings.from_env({}, {"home": home}))
+        self.slot = START
+        self._fold = RegionFold(TOWN, START, FOLD_VERSION)
+        self._control, self._artefacts = ControlView(self.stores.ledger), Artefacts(self.stores.blobs)
+        self._recorder = Recorder(self.stores.ledger, LOG)
+        past = [rides(slot, shifted=False) for slot in range(FIRST_SLOT, START)]
+        self._fold.remember((FIRST_SLOT + i, (counts,)) for i, counts in enumerate(past))
+        columns = [np.concatenate(parts) for parts in zip(*((c.slots, c.cells, c.counts) for c in past), strict=True)]
+        body = encode(SlotCounts(counts=(to_table("pickups", *columns),), corrections=()))
+        boot = RegionBootstrapped(
+            region=TOWN.id,
+            definition=TOWN.to_json(),
+            until="2014-04-21",
+            first_slot=FIRST_SLOT,
+            start_slot=START,
+            rides=int(columns[2].sum()),
+            counts_blob=self.stores.blobs.put(body, Retention.PERMANENT),
+            fold_version=FOLD_VERSION,
+        )
+        self._size = self._recorder.append(0, [encode(boot)]).size
+
+    def close_days(self, days: int, *, shifted: bool, after: Callable[[], object] = lambda: None) -> None:
+        """Close the slots of some days, and call a function after each."""
+        for _ in range(days * DAY):
+            control = self._control.latest()
+            self._fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, TOWN).items()})
+            closed = ClosedSlot(self.slot, (cut(),), (rides(self.slot, shifted=shifted),), (NO_COUNTS,))
+            outcome = self._fold.apply(closed)
+            self._size = self._recorder.append(self._size, payloads_of(TOWN, outcome, control, self.stores.blobs)).size
+            self.slot += 1
+            after()
+
+    def learner(self, **changes: object) -> Learner:
+        """A learner that trains on few rows."""
+        return Learner(self.stores, TOWN.id, most_rows=10_000, **changes)  # type: ignore[arg-type]
