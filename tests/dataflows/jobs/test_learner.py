@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.learn import train_region
-from dataflows.jobs.promoting import hold_models
-from dataflows.jobs.shadowing import KeptShadows
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.model_story import MeasureStory, stories_of
