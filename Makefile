@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test core lint bench faults mutants interop servers constraints wheel clean
+.PHONY: help demo test core lint bench accuracy faults mutants interop servers constraints wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -38,6 +38,9 @@ lint: $(VENV)/ready-for-tests ## ruff, mypy, import-linter
 
 bench: $(VENV)/ready-for-tests ## measure and print speed
 	$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)
+
+accuracy: $(VENV)/ready-for-tests ## measure accuracy on real rides and print what was asked for; ARGS="april" runs one; takes an hour
+	$(BIN)/python -m tests.accuracy $(ARGS)
 
 faults: $(VENV)/ready-for-tests ## the table of faults (docs/faults.md) and all long tests; takes minutes
 	$(BIN)/python -m pytest tests -p tests.faults.report -m 'not bench and not interop' -s $(ARGS)

@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 
 from api import (
     acknowledgements,
+    explanations,
     fairness,
     forecasts,
     health,
@@ -35,6 +36,7 @@ RESOURCES: tuple[Operation, ...] = (
     *forecasts.OPERATIONS,  # First: routes are tried in this order, and most requests are for forecasts.
     *regions.OPERATIONS,
     *proofs.OPERATIONS,
+    *explanations.OPERATIONS,
     *history.OPERATIONS,
     *tracks.OPERATIONS,
     *models.OPERATIONS,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.access import AccessCounter
+from api.explained import Explanations
 from api.newest import NewestIssues
 from api.once import Once
 from api.points import Points
@@ -84,6 +85,7 @@ class ApiContext:
         self.monotonic = monotonic
         self.points = Points(blobs)
         self.provers = Provers(ledger, blobs)
+        self.explanations = Explanations()
         self.probes = Probes(probes_of(ledger, blobs, store))
         self.threads = StoreThreads(self.probes.answered_since, heard_since=self.probes.heard_since)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"))

@@ -95,7 +95,7 @@ def get_forecasts(context: ApiContext, request: Request) -> Response:
     found = set(columns.cells[rows].tolist())
     missing = [cell_text(code, region.precision) for code in wanted or () if code not in found]
     if missing and not len(rows):
-        raise _no_such_cells(missing, record, region, selected.index)
+        raise no_such_cells(missing, record, region, selected.index)
     body: dict[str, object] = {
         **header_of(record, region, view.log, selected.index),
         "age_s": age_s,
@@ -142,7 +142,7 @@ def _newest(
     rows = [issue.row_of[code] for code in wanted if code in issue.row_of]
     missing = [cell_text(code, view.region.precision) for code in wanted if code not in issue.row_of]
     if missing and not rows:
-        raise _no_such_cells(missing, issue.record, view.region, issue.index)
+        raise no_such_cells(missing, issue.record, view.region, issue.index)
     data, gzipped = compressed(request, issue.some(said, rows, horizon, missing))
     return respond_prepared(CachePolicy.REVALIDATE, version, data, JSON, gzipped=gzipped, **more)
 
@@ -207,7 +207,8 @@ def _not_yet(view: RegionView, state: str, field: str | None = None) -> Problem:
     return Problem(409, "not-available-yet", detail if field is None else f"{field}: {detail}", field=field or "region")
 
 
-def _no_such_cells(missing: list[str], record: ForecastIssued, region: Region, index: int) -> Problem:
+def no_such_cells(missing: list[str], record: ForecastIssued, region: Region, index: int) -> Problem:
+    """404: the issue has no forecast for these cells."""
     detail = f"cell: no forecast for {', '.join(missing[:5])} in slot {record.slot} of {region.id}: no ride there in 28 days before it"
     return Problem(404, "cell-without-forecast", detail, field="cell", index=index)
 
@@ -241,7 +242,15 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
 # --- operations -----------------------------------------------------------------------------------
 
 HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
-SPREAD = record_of(horizon_min=INTEGER, dispersion_milli=INTEGER, quiet_dispersion_milli=INTEGER, lower_milli=INTEGER, upper_milli=INTEGER)
+LEVELS = record_of(from_milli=INTEGER, lower_milli=INTEGER, median_milli=INTEGER, upper_milli=INTEGER)
+SPREAD = record_of(
+    horizon_min=INTEGER,
+    dispersion_milli=INTEGER,
+    quiet_dispersion_milli=INTEGER,
+    lower_milli=INTEGER,
+    upper_milli=INTEGER,
+    bands=array_of(LEVELS),
+)
 FORECASTS = record_of(
     region=TEXT,
     measure=TEXT,

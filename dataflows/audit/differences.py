@@ -14,7 +14,7 @@ from ledger.formats.merkle import leaf_hash, root
 from ledger.store.blobs import Blobs
 from schemas.errors import DamagedError, NotFound
 from schemas.events.cells import cell_text
-from schemas.events.rides import Bools
+from schemas.events.rides import Bools, Int64s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns, unpack_blob
 from schemas.records.count_table import from_table, tables_of
 from schemas.records.record_codec import decode
@@ -23,6 +23,7 @@ from schemas.records.records import (
     CountTable,
     ForecastIssued,
     HorizonShort,
+    HorizonSpread,
     PartitionsChanged,
     Record,
     SlotClosed,
@@ -34,6 +35,7 @@ from schemas.records.records import (
 )
 from schemas.regions import Region
 from state.models.intervals import MEDIAN_MILLI, quantiles
+from state.models.predictive import predictive
 
 ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight
 INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # fields of an issue that depend on the last bit of a float
@@ -268,6 +270,13 @@ def _quantiles_explained(issued: ForecastIssued, theirs: ForecastColumns, mine: 
     explained = np.zeros((len(mine), len(NUMBERS), len(mine.horizons_min)), np.bool_)
     for i, spread in enumerate(issued.spread):
         near = np.abs(theirs.mean[:, i] - mine.mean[:, i]) <= ONE_UNIT
+        if spread.bands:
+            near &= np.abs(theirs.dispersion[:, i] - mine.dispersion[:, i]) <= ONE_UNIT
+            low, high = _quantiles_around(spread, mine.mean[:, i], mine.dispersion[:, i])
+            for column, name in enumerate(("lower", "median", "upper")):
+                recorded = getattr(theirs, name)[:, i]
+                explained[:, NUMBERS.index(name), i] = near & (low[:, column] <= recorded) & (recorded <= high[:, column])
+            continue
         for name, probability in (("median", MEDIAN_MILLI), ("lower", spread.lower_milli), ("upper", spread.upper_milli)):
             recorded = getattr(theirs, name)[:, i]
             for milli in np.unique(mine.dispersion[:, i]).tolist():
@@ -276,3 +285,13 @@ def _quantiles_explained(issued: ForecastIssued, theirs: ForecastColumns, mine: 
                 explained[rows, NUMBERS.index(name), i] = (low <= recorded[rows]) & (recorded[rows] <= high)
     unequal = np.stack([getattr(theirs, name) != getattr(mine, name) for name in NUMBERS], axis=1)
     return np.asarray(explained & unequal, np.bool_)
+
+
+def _quantiles_around(spread: HorizonSpread, mean_milli: Int64s, dispersion_milli: Int64s) -> tuple[Int64s, Int64s]:
+    """Least and largest lower, median and upper of means and dispersions within one unit: int64[n, 3] twice, 1/1000 ride."""
+    found = [
+        predictive(spread, np.maximum(mean_milli + step, 0), np.maximum(dispersion_milli + wider, 0)).quantiles() * 1000
+        for step in (-ONE_UNIT, 0, ONE_UNIT)
+        for wider in (-ONE_UNIT, 0, ONE_UNIT)
+    ]
+    return np.minimum.reduce(found), np.maximum.reduce(found)

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dataflows.connectors.sources import RideSource
@@ -16,7 +16,7 @@ from dataflows.stream.stores import open_stores
 from schemas.configuration.settings import Settings
 from schemas.errors import UsageError
 from schemas.regions import Region
-from state.forecast.evaluation import Evaluation, EvaluationRow
+from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class BacktestResult:
 
     Attributes:
         test_slots: Number of tested slots; fewer than the dates span if the rides end earlier.
+        calibration, noise_floor: Per measure, as in `Evaluation`.
+        evaluations: Per measure, all that was accumulated, for a report.
     """
 
     region: str
@@ -33,6 +35,9 @@ class BacktestResult:
     train_slots: int
     test_slots: int
     rows: dict[str, list[EvaluationRow]]
+    calibration: dict[str, list[CalibrationRow]] = field(default_factory=dict)
+    noise_floor: dict[str, list[EvaluationRow]] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
 
 
 def backtest(
@@ -101,12 +106,22 @@ def backtest(
                 if done >= end - start:
                     stop.set()
                 for evaluation, issue in zip(evaluations, report.outcome.issues, strict=True):
-                    evaluation.add(report.slot, issue.draft.columns)
+                    evaluation.add(report.slot, issue.draft.columns, issue.draft.spread)
                 on_slot(done, end - start)
 
             on_step("running the live code")
             run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, stop=stop)
         finally:
             stores.close()
-    rows = {measure: evaluation.rows() for measure, evaluation in zip(region.measures, evaluations, strict=True)}
-    return BacktestResult(region.id, train_until, test_until, start - record.first_slot, done, rows)
+    judged = dict(zip(region.measures, evaluations, strict=True))
+    return BacktestResult(
+        region.id,
+        train_until,
+        test_until,
+        start - record.first_slot,
+        done,
+        rows={measure: evaluation.rows() for measure, evaluation in judged.items()},
+        calibration={measure: evaluation.calibration() for measure, evaluation in judged.items()},
+        noise_floor={measure: evaluation.floor_rows() for measure, evaluation in judged.items()},
+        evaluations=judged,
+    )

@@ -8,13 +8,14 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from dataflows.stream.kept_features import recorded_features
 from dataflows.stream.stores import Stores
 from ledger.check.blob_check import CHUNKS, blobs_of_entry
 from ledger.store.blobs import Retention
 from ledger.store.log import Ledger, holds
 from ledger.views.append import append_shared
 from ledger.views.issues import expired_until
-from ledger.views.regions import region_of
+from ledger.views.regions import region_of, regions_of
 from schemas.records.record_skim import skim
 from schemas.records.records import RUNS_LOG, BlobsExpired, SlotClosed, SnapshotTaken, region_in, region_log
 from schemas.regions import DAY_MIN
@@ -66,6 +67,8 @@ def plan_expiry(stores: Stores, forecasts_days: int, now_s: float) -> list[Expir
     stores.ledger.admit_all()
     present = {kept: set(stores.blobs.digests(kept)) for kept in Retention}  # Before the logs: a blob stored from now on is named later.
     named = _named(stores.ledger)
+    for region in regions_of(stores.ledger):
+        named.every |= _newest_features(stores, region)
     past = list(stores.ledger.records(RUNS_LOG, BlobsExpired))
     found = _forecasts(stores, named, past, forecasts_days, present[Retention.FORECAST])
     for region, taken in sorted(named.snapshots.items()):
@@ -108,6 +111,16 @@ def _named(ledger: Ledger) -> _Named:
                 taken = stored.record
                 found.snapshots.setdefault(taken.region, []).append((taken.slot, taken.blob))
     return found
+
+
+def _newest_features(stores: Stores, region: str) -> set[bytes]:
+    """The matrices from which the API explains a region: no entry names them as blobs, and a run removes them in turn."""
+    closed = stores.ledger.entry(region_log(region), SlotClosed)
+    if closed is None or closed.slot is None or not stores.settings.explain_slots:
+        return set()
+    until = closed.slot + 1
+    found = recorded_features(stores.ledger, region_of(stores.ledger, region), until - stores.settings.explain_slots, until)
+    return {digest for close in found for digest in close}
 
 
 def _forecasts(stores: Stores, named: _Named, past: list[BlobsExpired], days: int, present: set[bytes]) -> list[Expiry]:

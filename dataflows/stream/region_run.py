@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from dataflows.connectors.source_identity import SourceIdentity
+from dataflows.stream.kept_features import KeptFeatures
 from dataflows.stream.record import closed_of, history_by_slot, payloads_of
 from dataflows.stream.resume import UNKNOWN, ResumePlan, plan_resume
 from dataflows.stream.snapshots import load_snapshot, save_snapshot
@@ -55,6 +56,7 @@ class RegionRun:
         environment: Digest of this environment.
         same_environment: Whether the last entries of the log were written in it.
         clock: Monotonic seconds, used only to time snapshots.
+        explain_slots: How many closes keep the features that explain their forecasts.
         confirm: Raises SourceMoved if the rides do not come from the log of the start any more.
     """
 
@@ -68,6 +70,7 @@ class RegionRun:
         *,
         same_environment: bool = True,
         snapshot_every_s: float = 30.0,
+        explain_slots: int = 0,
         on_refold: Callable[[int, int], None] | None = None,
         confirm: Callable[[], None] = lambda: None,
     ) -> None:
@@ -93,6 +96,7 @@ class RegionRun:
             self.size = self._recorder.append(self.size, [encode(change) for change in plan.changes]).size
         found = (*plan.recorded, *plan.changes)
         self._appended = len(found)  # findings of the next slot that the log has already
+        self._features = KeptFeatures(ledger, blobs, self.region, explain_slots, self.fold.next_slot)
         agreement = Agreement.of(self.region, recorded_evidence(self._boot))
         self.slots = OpenSlots(self.region.id, len(self.region.measures), self.fold.next_slot, plan.points, agreement, found)
 
@@ -137,6 +141,7 @@ class RegionRun:
         payloads = payloads[self._appended :]
         self._appended = 0
         self.size = self._recorder.append(self.size, payloads).size
+        self._features.keep(outcome.issues)  # After the append, which nobody should wait longer for.
         self._unsaved += 1
         if self._clock() - self._snapshot_at >= self._snapshot_every_s:
             self.save()
@@ -274,6 +279,7 @@ def open_region_run(
     *,
     same_environment: bool = True,
     snapshot_every_s: float = 30.0,
+    explain_slots: int = 0,
     on_refold: Callable[[int, int], None] | None = None,
     identity: SourceIdentity = UNKNOWN,
     confirm: Callable[[], None] = lambda: None,
@@ -288,6 +294,7 @@ def open_region_run(
         clock,
         same_environment=same_environment,
         snapshot_every_s=snapshot_every_s,
+        explain_slots=explain_slots,
         on_refold=on_refold,
         confirm=confirm,
     )

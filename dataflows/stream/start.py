@@ -154,6 +154,7 @@ def start_region(
         time.monotonic,
         same_environment=last is None or last.environment == stores.environment,
         snapshot_every_s=stores.settings.snapshot_every_s,
+        explain_slots=stores.settings.explain_slots,
         on_refold=on_refold,
         identity=source.identity(),
         confirm=confirming(source),

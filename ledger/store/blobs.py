@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Engine
 
-from ledger.store.files import make_folder, sync_folder, write_durably
+from ledger.store.files import make_folder, sync_folder, write_durably, write_whole
 from ledger.store.tables import BLOBS, database_engine, reading, translated, writing
 from schemas.errors import DamagedError, NotFound
 
@@ -24,6 +24,7 @@ from schemas.errors import DamagedError, NotFound
 class Retention(StrEnum):
     """How long a blob is kept, shortest first."""
 
+    FEATURES = "features"  # a cache of the newest issues' matrices: no entry names it as a blob, and it may be lost with the power
     SNAPSHOT = "snapshot"  # a cache: may be removed once a newer one exists
     FORECAST = "forecast"  # the chunks of an issue
     MODEL = "model"  # outlives the forecasts that name it
@@ -37,7 +38,7 @@ class Blobs(Protocol):
     """Content-addressed bytes. Threads and processes may share a store."""
 
     def put(self, data: bytes, retention: Retention) -> bytes:
-        """Store bytes durably and return their SHA-256; if stored before, the longer retention applies."""
+        """Store bytes and return their SHA-256; if stored before, the longer retention applies. They are durable, but for FEATURES."""
 
     def get(self, digest: bytes) -> bytes:
         """The bytes with a digest.
@@ -90,9 +91,13 @@ class FileBlobs:
                 sync_folder(found[1].parent)  # Its writer may have been killed before the rename was flushed.
                 return digest
             path = self._path(digest, retention)
-            if not path.parent.is_dir():
-                make_folder(path.parent)
-            write_durably(path, data)
+            if retention is Retention.FEATURES:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, data)
+            else:
+                if not path.parent.is_dir():
+                    make_folder(path.parent)
+                write_durably(path, data)
             if found is not None and RANK[found[0]] < RANK[retention]:
                 found[1].unlink(missing_ok=True)
         return digest

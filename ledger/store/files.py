@@ -18,6 +18,20 @@ def write_durably(path: Path, data: bytes) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    _write(path, data, flush=True)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file atomically, without flushing it: a process that reads it finds all of it, but a power failure may damage it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _write(path, data, flush=False)
+
+
+def _write(path: Path, data: bytes, *, flush: bool) -> None:
     # Two writers of one path must not share the temporary file: one would rename the other's incomplete file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
     try:
@@ -26,14 +40,14 @@ def write_durably(path: Path, data: bytes) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
+            if flush:
+                os.fsync(handle)
         finally:
             os.close(handle)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ class FoundIssue:
     stored: Stored[ForecastIssued]
 
 
-def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None) -> FoundIssue:
+def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: str | None = None, words: str = "--") -> FoundIssue:
     """The issue that a person means.
 
     Args:
@@ -31,6 +31,7 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
         cell: Geohash, as long as the region's precision.
         target: Start of the window; without a zone it is the region's local time.
         measure: One of the region's; its first if None.
+        words: What stands before `cell` and `target` in errors: `--` where they are options.
     Raises:
         NotFound: nothing was issued for that target.
         UsageError: cell, target or measure cannot be one of this region.
@@ -41,17 +42,17 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
         raise UsageError(f"--measure: expected one of {', '.join(region.measures)}, got {measure!r}")
     code = cell_code(cell.lower())
     if len(cell) != region.precision:
-        raise UsageError(f"--cell: expected {region.precision} letters in region {name}, got {cell!r}")
+        raise UsageError(f"{words}cell: expected {region.precision} letters in region {name}, got {cell!r}")
     try:
         target_us = parse_target(target, region)
     except UsageError as cause:
-        raise UsageError(f"--target: {cause}") from None
+        raise UsageError(f"{words}target: {cause}") from None
     log = region_log(name)
     stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
     if stored is None:
         newest = ledger.entry(log, ForecastIssued, subject=chosen)
         said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
-        raise NotFound(f"--target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
+        raise NotFound(f"{words}target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
     return FoundIssue(region, chosen, code, target_us, stored)
 
 

@@ -95,16 +95,18 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
 
 def write_result(result: "BacktestResult", path: Path) -> bool:
     """The rows as JSON, and a plot of them beside it if matplotlib is installed; returns whether it is."""
-    first = next(iter(result.rows.values()))
+    measure, first = next(iter(result.rows.items()))
     document = {
         "region": result.region,
         "train_until": result.train_until,
         "test_until": result.test_until,
         "train_slots": result.train_slots,
         "test_slots": result.test_slots,
-        "measure": next(iter(result.rows)),
+        "measure": measure,
         "rows": [asdict(row) for row in first],
-        "other_measures": {measure: [asdict(row) for row in rows] for measure, rows in list(result.rows.items())[1:]},
+        "noise_floor": [asdict(row) for row in result.noise_floor.get(measure, [])],
+        "calibration": [asdict(row) for row in result.calibration.get(measure, [])],
+        "other_measures": {other: [asdict(row) for row in rows] for other, rows in list(result.rows.items())[1:]},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -122,6 +122,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("read_timeout_s", 1.5, "s", 0.1, 60, "longest wait for PostgreSQL in the API, and for Redis everywhere"),
     Setting("write_timeout_s", 30.0, "s", 1, 3_600, "longest wait for PostgreSQL in processes that write, and in commands"),
     Setting("keep_forecasts_days", 400, "days", 1, 36_500, "age in event time at which `ledger expire` removes forecast chunks"),
+    Setting("explain_slots", 36, "slots", 0, 10_000, "newest slots that the API explains; `ridecast explain` explains every one"),
     Setting("stale_after_slots", 3.0, "slots", 1, 100_000, "slots without a close after which forecasts are reported as stale"),
     Setting("unready_after_slots", 12.0, "slots", 1, 1_000_000_000, "slots without a close after which /v1/ready answers 503"),
     Setting(
@@ -196,6 +197,7 @@ class Settings:
     read_timeout_s: float
     write_timeout_s: float
     keep_forecasts_days: int
+    explain_slots: int
     stale_after_slots: float
     unready_after_slots: float
     log_level: str

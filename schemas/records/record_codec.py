@@ -22,7 +22,7 @@ from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.errors import ContractError, DamagedError
 from schemas.records.kinds import ROWS
 from schemas.records.records import BLOB_RECORDS, RECORDS, Record
-from schemas.records.upcasters import UPCASTERS, AvroDict
+from schemas.records.upcasters import DOWNCASTERS, UPCASTERS, AvroDict
 
 R = TypeVar("R")
 VERSIONS = {row.name: row.version for row in ROWS if row.version != 1}  # current version, if it is not 1
@@ -70,6 +70,12 @@ def _writer(cls: Any) -> tuple[bytes, Any]:
 
 
 @cache
+def _older_writer(name: str, version: int) -> tuple[bytes, Any]:
+    schema = json.loads((resources.files("schemas") / "avro" / "records" / f"{name}.v{version}.avsc").read_text("utf-8"))
+    return MARKER + fingerprint(schema), fastavro.parse_schema(schema)
+
+
+@cache
 def _readers() -> dict[bytes, tuple[type, int, Any]]:
     """Fingerprint -> (dataclass, version, parsed schema) for every released schema file."""
     classes = {cls.__name__: cls for cls in (*RECORDS, *BLOB_RECORDS)}
@@ -83,12 +89,22 @@ def _readers() -> dict[bytes, tuple[type, int, Any]]:
 
 
 def encode(record: object) -> bytes:
-    """Encode a record: marker, schema fingerprint, Avro body."""
+    """Encode a record: marker, schema fingerprint, Avro body.
+
+    The version is the current one, or an older one of `DOWNCASTERS` that loses nothing.
+    """
     cls: Any = type(record)
+    fields, version = _to_plain(record), VERSIONS.get(cls.__name__, 1)
     head, schema = _writer(cls)
+    while (cls.__name__, version) in DOWNCASTERS:
+        older = DOWNCASTERS[cls.__name__, version](fields)
+        if UPCASTERS[cls.__name__, version - 1](older) != fields:
+            break
+        fields, version = older, version - 1
+        head, schema = _older_writer(cls.__name__, version)
     out = io.BytesIO()
     out.write(head)
-    fastavro.schemaless_writer(out, schema, _to_plain(record))
+    fastavro.schemaless_writer(out, schema, fields)
     return out.getvalue()
 
 
@@ -96,7 +112,7 @@ def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
-        return [_to_plain(item) for item in value] if value and dataclasses.is_dataclass(value[0]) else value
+        return [_to_plain(item) for item in value] if value and dataclasses.is_dataclass(value[0]) else list(value)
     if isinstance(value, dict):
         return dict(sorted(value.items()))  # The order of a map affects the bytes, so it must not depend on insertion order.
     return value

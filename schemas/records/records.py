@@ -186,14 +186,30 @@ class UniverseChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BandLevels:
+    """Where the distributions of one horizon are read for their quantiles, if the mean is at least `from_milli`.
+
+    With F the negative binomial of a cell's mean and dispersion, as in the chunk, and `lower_milli` = 92, the lower quantile
+    is the least count with F >= 0.092. The served distribution function is F mapped piecewise linearly, with
+    0, lower, median, upper, 1 of the band going to 0, lower of the horizon, 0.5, upper of the horizon, 1.
+    """
+
+    from_milli: int  # least mean of the band, 1/1000 ride; the next band's is the end
+    lower_milli: int
+    median_milli: int
+    upper_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonSpread:
     """The predictive distribution of one horizon: negative binomial, variance = mean + dispersion x mean^2."""
 
     horizon_min: int
-    dispersion_milli: int  # of cells with a model or the baseline
+    dispersion_milli: int  # of cells with a model or the baseline; with bands, what is assumed before errors are known
     quiet_dispersion_milli: int  # of cells too quiet for either
     lower_milli: int  # probability of the lower quantile, 1/1000
     upper_milli: int
+    bands: tuple[BandLevels, ...] = ()  # by mean, ascending from 0; none: quantiles are those of the negative binomial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +247,9 @@ class ScoreRow:
     square_error_micro: int  # of the mean
     baseline_abs_error_milli: int
     baseline_square_error_micro: int
-    covered: int  # cells whose true count was in [lower, upper]
+    # Without bands in the issue: cells whose true count was in [lower, upper]. With bands: the number of cells expected
+    # to be covered by a randomised interval of exactly 80 %, rounded; see docs/accuracy.md.
+    covered: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,35 @@ def promoted_with_evidence(fields: AvroDict) -> AvroDict:
     return fields | {"author": "", "cause": "command", "replaced": b"", "evidence": []}
 
 
+def issued_with_bands(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 1 to 2: quantiles were those of the negative binomial at every mean.
+
+    >>> issued_with_bands({"spread": [{"horizon_min": 15}]})
+    {'spread': [{'horizon_min': 15, 'bands': []}]}
+    """
+    return fields | {"spread": [spread | {"bands": []} for spread in fields["spread"]]}
+
+
+def issued_without_bands(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 2 to 1: the fields that version 1 has.
+
+    >>> issued_without_bands({"spread": [{"horizon_min": 15, "bands": []}]})
+    {'spread': [{'horizon_min': 15}]}
+    """
+    return fields | {"spread": [{name: value for name, value in spread.items() if name != "bands"} for spread in fields["spread"]]}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
     ("RegionBootstrapped", 2): bootstrapped_with_intake_rules,
     ("ModelPromoted", 1): promoted_with_evidence,
+    ("ForecastIssued", 1): issued_with_bands,
+}
+
+# (record name, version) -> fields of that version to fields of the one before. A record whose fields the upcaster gives
+# back exactly is written in the older version: a region that stays at an old version of the fold writes the same bytes
+# as before, and a replay of it makes the bytes that were recorded.
+DOWNCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
+    ("ForecastIssued", 2): issued_without_bands,
 }

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.events.rides import Float64s
-from state.demand.windows import SlotWindows
+from state.demand.groups import Group, group_of
+from state.demand.windows import AHEAD, SlotWindows
 
 Fill = Callable[[SlotWindows], Float64s | float]
 
@@ -23,6 +24,7 @@ class Feature:
         fill: Returns float64[n], or one number for all cells. A cell's value depends on no other cell of the build.
         linear: A linear model in the log rate uses it: it is a log ratio, a flag, or another number of the order of one.
         ahead: Index in `state.demand.windows.AHEAD` of the only horizon that it describes; None for all.
+        group: Where explanations show it; None for the group that its name starts with.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Feature:
     fill: Fill
     linear: bool = False
     ahead: int | None = None
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,14 @@ class FeatureTable:
 
     Attributes:
         version: Models name it.
+        profile: Name of the columns with the log of the profile of each horizon; the braces stand for the horizon's name.
+        tracked: Its features need a history that tracks levels; see `state.demand.levels`.
     """
 
     version: int
     features: tuple[Feature, ...]
+    profile: str = "log_smooth_{}"
+    tracked: bool = False
 
     def __len__(self) -> int:
         return len(self.features)
@@ -50,6 +57,11 @@ class FeatureTable:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The group of each column; see `state.demand.groups`."""
+        return tuple(group_of(feature.name, feature.group) for feature in self.features)
 
     def columns(self, ahead: int, *, linear: bool) -> tuple[int, ...]:
         """Indices of the columns that a model of one of the AHEAD horizons uses.
@@ -63,3 +75,12 @@ class FeatureTable:
         ((0, 1), (1,), (0,))
         """
         return tuple(i for i, feature in enumerate(self.features) if feature.ahead in (None, ahead) and (feature.linear or not linear))
+
+    def offset_column(self, ahead: int) -> int:
+        """Index of the column with the log of the profile of one of the AHEAD horizons, from which a model starts.
+
+        >>> table = FeatureTable(1, (Feature("a", "", lambda w: 1.0), Feature("log_smooth_last", "", lambda w: 1.0)))
+        >>> table.offset_column(2)
+        1
+        """
+        return self.names.index(self.profile.format(AHEAD[ahead].name))

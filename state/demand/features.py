@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from schemas.errors import ContractError
+from schemas.errors import ContractError, DamagedError
 from schemas.events.rides import Float32s, Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.history import CountHistory
 from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, PAD, START, Ahead, SlotWindows
 
+HEAD_BYTES = 16  # of a matrix as bytes
 SMALL = 0.5  # rides added to both sides of a ratio, so that the log of zero rides is finite
 
 
@@ -149,7 +150,6 @@ FEATURES: tuple[Feature, ...] = (
 )
 FIRST_TABLE = FeatureTable(1, FEATURES)
 NAMES: tuple[str, ...] = FIRST_TABLE.names
-_PLACE = {name: i for i, name in enumerate(NAMES)}
 
 
 def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, table: FeatureTable = FIRST_TABLE) -> Float32s:
@@ -179,13 +179,32 @@ def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s,
 
 def smooth_profile(features: Float32s, ahead: int) -> Float64s:
     """The smooth profile of one of the AHEAD horizons, from a built matrix: float64[n], rides."""
-    return np.exp(features[:, _PLACE[f"log_smooth_{AHEAD[ahead].name}"]].astype(np.float64))
+    return np.exp(features[:, FIRST_TABLE.offset_column(ahead)].astype(np.float64))
 
 
 def matrix_digest(features: Float32s) -> bytes:
-    """SHA-256 of a matrix: its shape, then its values, little-endian."""
-    head = np.array(features.shape, "<i8").tobytes()
-    return hashlib.sha256(head + np.ascontiguousarray(features, "<f4").tobytes()).digest()
+    """SHA-256 of `matrix_bytes`."""
+    return hashlib.sha256(matrix_bytes(features)).digest()
+
+
+def matrix_bytes(features: Float32s) -> bytes:
+    """A matrix as bytes: its shape, two 64-bit integers, then its values by rows, all little-endian."""
+    return np.array(features.shape, "<i8").tobytes() + np.ascontiguousarray(features, "<f4").tobytes()
+
+
+def matrix_of(data: bytes) -> Float32s:
+    """The inverse of `matrix_bytes`.
+
+    Raises:
+        DamagedError: the bytes are not a matrix.
+
+    >>> matrix_of(matrix_bytes(np.array([[1.0, 2.0]], np.float32)))
+    array([[1., 2.]], dtype=float32)
+    """
+    head = np.frombuffer(data[:HEAD_BYTES], "<i8").tolist() if len(data) >= HEAD_BYTES else [0, 0]
+    if min(head) < 0 or HEAD_BYTES + 4 * head[0] * head[1] != len(data):
+        raise DamagedError(f"features: expected {HEAD_BYTES} bytes with rows and columns, then their values, got {len(data)} bytes")
+    return np.frombuffer(data, "<f4", offset=HEAD_BYTES).reshape(head).astype(np.float32, copy=False)
 
 
 def _one(values: Float64s) -> float:

@@ -7,7 +7,7 @@ served integers, so that anyone can recompute them.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,13 +19,15 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.issued import Issued, IssuedQueue
-from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
+from state.models.predictive import predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
-from state.models.table import MODELS, ModelTable, untrained
+from state.models.spread import Spread, share_below
+from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
+SPREAD_SINCE = 4  # version of the fold from which dispersion and quantile levels are learned; see state.models.spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,22 @@ class Draft:
 
     Attributes:
         columns: The numbers served.
-        features_digest: SHA-256 of the float32 matrix that the model saw, rows in cell order.
+        features: Bytes of the float32 matrix that the models saw, rows in cell order; see `state.demand.features.matrix_bytes`.
         spread: The predictive distribution of each horizon.
         fallbacks: How many cells each fallback served.
         weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
     """
 
     columns: ForecastColumns
-    features_digest: bytes
+    features: bytes
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
     weights_milli: dict[str, int]
+
+    @property
+    def features_digest(self) -> bytes:
+        """SHA-256 of the matrix, which the issue records."""
+        return hashlib.sha256(self.features).digest()
 
 
 class Forecaster:
@@ -65,8 +72,9 @@ class Forecaster:
         self._table = models
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
+        self._scatter = Spread(len(region.horizons), self.calendar.day_slots)
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
-        self._boosted: Boosted | None = None
+        self._trained: Trained | None = None
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -76,12 +84,13 @@ class Forecaster:
         if version != self._version:
             self._version = version
             self._make_models()
-        self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
+        self._put_in_force(version)
 
-    def _put_in_force(self, names: set[str]) -> None:
-        if names <= self._correctors.keys():
+    def _put_in_force(self, version: int) -> None:
+        """Keep the correctors of a version of the fold, and add those that it introduces."""
+        rows = [row for row in self._table.correctors if row.in_force(version)]
+        if self._correctors.keys() == {row.name for row in rows}:
             return
-        rows = [row for row in self._table.correctors if row.name in names or row.name in self._correctors]
         known = self._correctors
         self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
         self._queue.rows = rows
@@ -93,16 +102,16 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
-        self._boosted = Boosted(model, self.horizons) if model is not None else None
+        self._trained = load_trained(model, self.horizons) if model is not None else None
         self._make_models()
 
     def _make_models(self) -> None:
-        boosted = self._boosted
-        about = boosted.about if boosted is not None else untrained(self.horizons)
-        made = (row.make(about, boosted) for row in self._table.means if row.since <= self._version)
+        trained = self._trained
+        about = trained.about if trained is not None else untrained(self.horizons)
+        made = (row.make(about, trained) for row in self._table.means if row.since <= self._version)
         self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
         self._dispersion_milli = about.dispersion_milli
-        self._spread = tuple(
+        self._stated = tuple(
             HorizonSpread(
                 horizon_min=h,
                 dispersion_milli=about.dispersion_milli[i],
@@ -127,33 +136,38 @@ class Forecaster:
                 means[rows] = model.forecast(view, rows)
         own = _corrected(parts)
         means[own], corrections = self._correct(view, own, means[own])
-        served = self._columns(view, means, fallback, parts)
-        self._queue.push(Issued(slot, served, own, corrections), history, view.columns)
+        spread = self._spread()
+        served = self._columns(view, means, fallback, parts, spread)
+        self._queue.push(Issued(slot, served, own, corrections, spread if self._learns_spread else ()), history, view.columns)
         counts = Counter(fallback.tolist())
         return Draft(
             columns=served,
-            features_digest=view.features_digest(),
-            spread=self._spread,
+            features=view.feature_bytes(),
+            spread=spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             weights_milli=self._weights_milli(),
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
-        """Keep only the part of an issue that correctors need later; the served numbers are replaced by zeros."""
+        """Keep only the part of an issue that is learned from later; the other served numbers are replaced by zeros."""
         view = self._view(history, slot)
-        parts = [(model, rows) for model, rows in self._divide(view) if model.corrected]
+        parts = [(model, rows) for model, rows in self._divide(view) if model.corrected or self._learns_spread]
         shape = (len(view.columns), len(self.horizons))
         means = np.empty(shape)
         for model, rows in parts:
             if len(rows):
                 means[rows] = model.forecast(view, rows)
         own = _corrected(parts)
-        _, corrections = self._correct(view, own, means[own])
+        corrected, corrections = self._correct(view, own, means[own])
         numbers = dict.fromkeys(NUMBERS, np.zeros(shape, np.int64))
+        if self._learns_spread:
+            means[own] = corrected
+            numbers |= {"mean": _milli(means), "dispersion": self._dispersions(_milli(means), parts)}
         none = ForecastColumns(
             cells=history.cells[view.columns], horizons_min=self.region.horizons_min, fallback=np.zeros(len(means), np.uint8), **numbers
         )
-        self._queue.push(Issued(slot, none, own, corrections), history, view.columns)
+        spread = self._spread() if self._learns_spread else ()
+        self._queue.push(Issued(slot, none, own, corrections, spread), history, view.columns)
 
     def _view(self, history: CountHistory, slot: int) -> SlotView:
         columns = history.universe(slot)
@@ -193,19 +207,42 @@ class Forecaster:
         corrected = any(model.corrected for model in self._models)
         return {field: self._correctors[name].weight_milli if corrected else 0 for name, field in fields.items()}
 
-    def _columns(self, view: SlotView, means: Float64s, fallback: UInt8s, parts: "list[_Part]") -> ForecastColumns:
-        shape = means.shape
-        median, lower, upper, dispersion = (np.empty(shape, np.int64) for _ in range(4))
+    @property
+    def _learns_spread(self) -> bool:
+        return self._version >= SPREAD_SINCE
+
+    def _spread(self) -> tuple[HorizonSpread, ...]:
+        """The predictive distribution of each horizon, for the header of an issue."""
+        if not self._learns_spread:
+            return self._stated
+        return tuple(replace(stated, bands=bands) for stated, bands in zip(self._stated, self._scatter.bands(), strict=True))
+
+    def _dispersions(self, mean_milli: Int64s, parts: "list[_Part]") -> Int64s:
+        """Dispersion of every cell and horizon, 1/1000: int64[n, n_horizons]."""
+        out = np.empty(mean_milli.shape, np.int64)
         for model, rows in parts:
-            for i, milli in enumerate(model.dispersion_milli):
-                mean = means[rows, i]
-                dispersion[rows, i] = milli
+            for i, stated in enumerate(model.dispersion_milli):
+                out[rows, i] = self._scatter.dispersion_milli(i, mean_milli[rows, i], stated) if self._learns_spread else stated
+        return out
+
+    def _columns(
+        self, view: SlotView, means: Float64s, fallback: UInt8s, parts: "list[_Part]", spread: tuple[HorizonSpread, ...]
+    ) -> ForecastColumns:
+        mean_milli = _milli(means)
+        dispersion = self._dispersions(mean_milli, parts)
+        median, lower, upper = (np.empty(means.shape, np.int64) for _ in range(3))
+        for i, of in enumerate(spread):
+            if self._learns_spread:  # From the served integers, so that anyone gets the same.
+                found = predictive(of, mean_milli[:, i], dispersion[:, i]).quantiles() * MILLI
+                lower[:, i], median[:, i], upper[:, i] = found.T
+                continue
+            for model, rows in parts:
                 for out, probability in ((median, MEDIAN_MILLI), (lower, LOWER_MILLI), (upper, UPPER_MILLI)):
-                    out[rows, i] = quantiles(mean, milli, probability) * MILLI
+                    out[rows, i] = quantiles(means[rows, i], model.dispersion_milli[i], probability) * MILLI
         return ForecastColumns(
             cells=view.history.cells[view.columns],
             horizons_min=self.region.horizons_min,
-            mean=_milli(means),
+            mean=mean_milli,
             median=median,
             lower=lower,
             upper=upper,
@@ -223,14 +260,17 @@ class Forecaster:
         """
         scored = []
         self._outcomes = {name: [] for name in self._correctors}
+        self._scatter.forget()
         for settled, ended in ((False, slot), (True, slot - settle_slots)):
             rows = []
             for i, h in enumerate(self.horizons):
                 issued = self._queue.at(ended - h)
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
-                    rows.append(_score_row(issued.columns, i, truth))
-                    for name in issued.corrections if not settled else ():
+                    rows.append(_score_row(issued, i, truth))
+                    if issued.spread and not settled:
+                        self._scatter.observe(i, issued.columns.mean[:, i], issued.columns.dispersion[:, i], truth)
+                    for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
                         self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
@@ -256,24 +296,28 @@ class Forecaster:
 
     def to_arrays(self) -> Arrays:
         """The state, which `from_arrays` restores bit for bit; the model itself is not included."""
-        return self._queue.to_arrays() | self._corrector_arrays()
+        return self._queue.to_arrays() | self._learned_arrays()
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; call `use` with the same model first."""
-        kept = {row.name for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)}
-        in_force = kept | self._correctors.keys()
+        kept = [row for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)]
         self._correctors = {}
-        self._put_in_force(in_force)
+        # The arrays may be of a later version than the one that this forecaster was made with: `follow` comes after them.
+        self._put_in_force(max([self._version, *(row.since for row in kept)]))
         self._queue.from_arrays(arrays)
-        for name in kept:
-            self._correctors[name].from_arrays(arrays)
+        for row in kept:
+            if row.name in self._correctors:
+                self._correctors[row.name].from_arrays(arrays)
+        if "spread_levels" in arrays:
+            self._scatter.from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state."""
-        return hashlib.sha256(self._queue.digest() + arrays_digest(self._corrector_arrays())).digest()
+        return hashlib.sha256(self._queue.digest() + arrays_digest(self._learned_arrays())).digest()
 
-    def _corrector_arrays(self) -> Arrays:
-        return {name: array for corrector in self._correctors.values() for name, array in corrector.to_arrays().items()}
+    def _learned_arrays(self) -> Arrays:
+        arrays = {name: array for corrector in self._correctors.values() for name, array in corrector.to_arrays().items()}
+        return arrays | self._scatter.to_arrays() if self._learns_spread else arrays
 
 
 _Part = tuple[MeanModel, Int64s]  # a mean model and the rows that it serves, ascending
@@ -304,11 +348,11 @@ def _outcome(issued: Issued, name: str, i: int, truth: Int64s) -> Outcome:
     return Outcome(i, issued.columns.cells[own], correction.inputs[:, i], correction.means[:, i], correction.predicted[:, i], rides)
 
 
-def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:
+def _score_row(issued: Issued, i: int, truth: Int64s) -> ScoreRow:
+    columns = issued.columns
     truth_milli = truth * MILLI
     error = truth_milli - columns.mean[:, i]
     base_error = truth_milli - columns.baseline[:, i]
-    inside = (columns.lower[:, i] <= truth_milli) & (truth_milli <= columns.upper[:, i])
     return ScoreRow(
         horizon_min=columns.horizons_min[i],
         cells=len(columns),
@@ -318,5 +362,20 @@ def _score_row(columns: ForecastColumns, i: int, truth: Int64s) -> ScoreRow:
         square_error_micro=int((error * error).sum()),
         baseline_abs_error_milli=int(np.abs(base_error).sum()),
         baseline_square_error_micro=int((base_error * base_error).sum()),
-        covered=int(inside.sum()),
+        covered=_covered(issued, i, truth),
     )
+
+
+def _covered(issued: Issued, i: int, truth: Int64s) -> int:
+    """Cells covered by the interval of a horizon.
+
+    With bands, the sum over the cells of the probability that the randomised PIT is between the lower and the upper
+    probability, rounded: a whole interval of a quiet cell, such as [0, 0], covers far more than 80 %, whatever it is worth.
+    """
+    columns = issued.columns
+    if not issued.spread:
+        truth_milli = truth * MILLI
+        return int(((columns.lower[:, i] <= truth_milli) & (truth_milli <= columns.upper[:, i])).sum())
+    below, until = predictive(issued.spread[i], columns.mean[:, i], columns.dispersion[:, i]).around(truth)
+    lower, upper = (np.full(len(truth), milli / MILLI) for milli in (issued.spread[i].lower_milli, issued.spread[i].upper_milli))
+    return round(float((share_below(upper, below, until) - share_below(lower, below, until)).sum()))

@@ -15,9 +15,10 @@ import numpy as np
 from schemas.errors import ContractError, DamagedError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s
 from schemas.records.records import Fallback
-from state.demand.features import NAMES, smooth_profile
+from state.demand.features import FIRST_TABLE, NAMES, smooth_profile
 from state.demand.windows import ahead_slots
 from state.models.protocol import SlotView
+from state.models.reasons import Contributions
 
 if TYPE_CHECKING:
     import xgboost
@@ -69,6 +70,7 @@ class Boosted:
 
     fallback = Fallback.NONE
     corrected = True
+    table = FIRST_TABLE
 
     def __init__(self, artefact: bytes, horizons: tuple[int, ...]) -> None:
         about, trees = unpack(artefact)
@@ -78,7 +80,7 @@ class Boosted:
         if about.horizons != horizons:
             raise ContractError(f"model: expected horizons of {horizons} slots, got {about.horizons}")
         self.about = about
-        self._boosters = [_load(tree) for tree in trees]
+        self._boosters = [load_booster(tree) for tree in trees]
 
     @property
     def dispersion_milli(self) -> tuple[int, ...]:
@@ -91,7 +93,7 @@ class Boosted:
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
         """Means of the cells: float64[len(rows), n_horizons], rides > 0."""
-        return self.means(view.features(rows))
+        return self.means(view.features(rows, FIRST_TABLE))
 
     def means(self, features: Float32s) -> Float64s:
         """Mean rides of each cell for each horizon: float64[n, n_horizons].
@@ -109,6 +111,28 @@ class Boosted:
             data.set_base_margin(offset(features, self.about.horizons, i))
             out[:, i] = booster.predict(data, validate_features=False)
         return np.clip(out, LEAST_MEAN, MOST_MEAN)
+
+    def contributions(self, features: Float32s, i: int) -> Contributions:
+        """What each feature adds to the log of the means of horizon i, by TreeSHAP."""
+        average, added = tree_contributions(self._boosters[i], features)
+        return Contributions(offset(features, self.about.horizons, i).astype(np.float64), average, added)
+
+
+def tree_contributions(booster: "xgboost.Booster", inputs: Float32s) -> tuple[Float64s, Float64s]:
+    """What trees add to the log of each mean: on average, float64[n], and by each of their inputs, float64[n, n_inputs].
+
+    Source:
+        S. M. Lundberg, G. G. Erion and S.-I. Lee (2018), Consistent individualized feature attribution for tree ensembles,
+        arXiv:1802.03888: the path-dependent values, weighted by the rows of training.
+    """
+    import xgboost
+
+    n, k = inputs.shape
+    if not n:
+        return np.empty(0), np.empty((0, k))
+    data = xgboost.DMatrix(inputs, base_margin=np.zeros(n, np.float32), nthread=1)  # The profile is a term of its own.
+    found = np.asarray(booster.predict(data, pred_contribs=True, validate_features=False), np.float64)
+    return found[:, k], found[:, :k]
 
 
 def offset(features: Float32s, horizons: tuple[int, ...], i: int) -> Float32s:
@@ -132,7 +156,7 @@ def predict(tree: bytes, features: Float32s, margin: Float32s) -> Float64s:
     import xgboost
 
     data = xgboost.DMatrix(features, base_margin=margin, nthread=1)
-    means = _load(tree).predict(data, validate_features=False)
+    means = load_booster(tree).predict(data, validate_features=False)
     return np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)
 
 
@@ -175,7 +199,12 @@ def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
     return about, trees
 
 
-def _load(tree: bytes) -> "xgboost.Booster":
+def load_booster(tree: bytes) -> "xgboost.Booster":
+    """A booster on one thread from its UBJSON bytes.
+
+    Raises:
+        DamagedError: the bytes are not a booster.
+    """
     import xgboost
 
     booster = xgboost.Booster({"nthread": 1})

@@ -1,13 +1,17 @@
 """Errors of forecasts: exact numbers on an example made by hand, and any city against a slow plain reference."""
 
+import hashlib
 import math
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy import special  # type: ignore[import-untyped]
 
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.regions import Region, RegionId
@@ -17,6 +21,7 @@ from state.forecast.evaluation import BANDS, BASELINES, MODELS, SERVED, Evaluati
 
 Rides = Mapping[tuple[int, int], int]  # (slot, cell) -> rides
 Numbers = tuple[float, float, float, float]  # mean, median, lower, upper; rides
+DISPERSION = 0.2
 Served = Mapping[int, Mapping[int, tuple[Numbers, ...]]]  # slot of the issue -> cell -> per horizon
 
 BUSY, MEDIUM, QUIET, NEW = 10, 20, 30, 40
@@ -40,7 +45,33 @@ def forecast(region: Region, cells: Mapping[int, tuple[Numbers, ...]]) -> Foreca
     table = np.array([cells[cell] for cell in sorted(cells)]).reshape(len(cells), len(region.horizons), 4)
     mean, median, lower, upper = (np.rint(1000 * table[:, :, i]).astype(np.int64) for i in range(4))
     codes = np.array(sorted(cells), np.uint64)
-    return ForecastColumns(codes, region.horizons_min, mean, median, lower, upper, mean, mean, np.zeros(len(codes), np.uint8))
+    wide = np.full(mean.shape, round(1000 * DISPERSION))
+    return ForecastColumns(codes, region.horizons_min, mean, median, lower, upper, wide, mean, np.zeros(len(codes), np.uint8))
+
+
+@cache
+def plain_cumulative(mean: float) -> list[float]:
+    """Probability of 0, 1, ... rides or fewer, by the textbook's negative binomial, until nothing is left."""
+    size, p = 1 / DISPERSION, 1 / (1 + DISPERSION * mean)
+    k = np.arange(int(mean + 14 * math.sqrt(mean + DISPERSION * mean**2)) + 30)
+    logs = special.gammaln(k + size) - special.gammaln(size) - special.gammaln(k + 1) + size * math.log(p)
+    return [float(total) for total in np.cumsum(np.exp(logs + special.xlog1py(k, -p)))]
+
+
+def plain_pit(region: Region, slot: int, cell: int, horizon_min: int, mean: float, truth: int) -> float:
+    """The randomised PIT of one count, from its definition."""
+    said = region.id.encode() + b"\0" + struct.pack(">QqI", cell, slot, horizon_min)
+    share = (int.from_bytes(hashlib.sha256(said).digest()[:8], "big") >> 11) / 2**53
+    table = [0.0, *plain_cumulative(mean)] if mean else [0.0, 1.0]
+    below, until = (table[min(n, len(table) - 1)] for n in (truth, truth + 1))
+    return below + share * (until - below)
+
+
+def plain_crps(mean: float, truth: int) -> float:
+    """The CRPS of one count, from its definition; without a forecast the absolute error."""
+    table = np.array(plain_cumulative(mean) if mean else [1.0])
+    table = np.concatenate([table, np.ones(max(truth - len(table), 0))])
+    return float(((table - (np.arange(len(table)) >= truth)) ** 2).sum())
 
 
 def evaluated(region: Region, rides: Rides, train: tuple[int, int], test_until: int, served: Served) -> list[EvaluationRow]:
@@ -71,28 +102,37 @@ def hand_made() -> list[EvaluationRow]:
 
 
 @pytest.mark.parametrize(
-    ("band", "model", "cells", "square", "absolute", "truth", "forecast", "coverage80"),
+    ("band", "model", "cells", "square", "absolute", "truth", "forecast"),
     [
-        ("busy", "served", 1, 0.25 + 25 + 25, 0 + 5 + 5, 150, 150.5, 3 / 3),
-        ("busy", "last_value", 1, 2**2 + 10**2 + 20**2, 2 + 10 + 20, 150, 52 + 50 + 60, None),
-        ("busy", "mean_last_hour", 1, 2**2 + 10**2 + 20**2, 2 + 10 + 20, 150, 52 + 50 + 60, None),
-        ("busy", "same_slot_last_week", 1, 2**2 + 8**2 + 12**2, 2 + 8 + 12, 150, 3 * 52, None),
-        ("busy", "weekday_slot_mean", 1, 10**2 + 10**2, 10 + 10, 150, 3 * 50, None),
-        ("medium", "served", 1, 4**2 + 2**2 + 6**2, 0 + 0 + 6, 48, 52, 2 / 3),
-        ("medium", "last_value", 1, 3 * 24**2, 3 * 24, 48, 24, None),
-        ("medium", "weekday_slot_mean", 1, 0, 0, 48, 48, None),
-        ("quiet", "served", 1, 1, 1, 1, 0, 2 / 3),
-        ("new", "served", 1, 3**2 + 1, 3 + 1, 3, 1, 2 / 3),
-        ("all", "served", 4, 50.25 + 56 + 1 + 10, 10 + 6 + 1 + 4, 202, 150.5 + 52 + 1, 9 / 12),
+        ("busy", "served", 1, 0.25 + 25 + 25, 0 + 5 + 5, 150, 150.5),
+        ("busy", "last_value", 1, 2**2 + 10**2 + 20**2, 2 + 10 + 20, 150, 52 + 50 + 60),
+        ("busy", "mean_last_hour", 1, 2**2 + 10**2 + 20**2, 2 + 10 + 20, 150, 52 + 50 + 60),
+        ("busy", "same_slot_last_week", 1, 2**2 + 8**2 + 12**2, 2 + 8 + 12, 150, 3 * 52),
+        ("busy", "weekday_slot_mean", 1, 10**2 + 10**2, 10 + 10, 150, 3 * 50),
+        ("medium", "served", 1, 4**2 + 2**2 + 6**2, 0 + 0 + 6, 48, 52),
+        ("medium", "last_value", 1, 3 * 24**2, 3 * 24, 48, 24),
+        ("medium", "weekday_slot_mean", 1, 0, 0, 48, 48),
+        ("quiet", "served", 1, 1, 1, 1, 0),
+        ("new", "served", 1, 3**2 + 1, 3 + 1, 3, 1),
+        ("all", "served", 4, 50.25 + 56 + 1 + 10, 10 + 6 + 1 + 4, 202, 150.5 + 52 + 1),
     ],
 )
-def test_numbers_made_by_hand(
-    band: str, model: str, cells: int, square: float, absolute: float, truth: float, forecast: float, coverage80: float | None
-) -> None:
+def test_numbers_made_by_hand(band: str, model: str, cells: int, square: float, absolute: float, truth: float, forecast: float) -> None:
     """RMSE is over the mean, WAPE over the median, errors are pooled, and bands are those of the training period."""
     [row] = [row for row in hand_made() if (row.band, row.model) == (band, model)]
     assert pytest.approx(forecast / truth - 1) == row.bias
-    assert EvaluationRow(band, 720, model, cells, 3, math.sqrt(square / (3 * cells)), absolute / truth, row.bias, coverage80) == row
+    errors = math.sqrt(square / (3 * cells)), absolute / truth, row.bias
+    assert EvaluationRow(band, 720, model, cells, 3, *errors, row.coverage80, row.crps) == row
+    assert (model == SERVED) == (row.coverage80 is not None) == (row.crps is not None)
+
+
+def test_coverage_made_by_hand() -> None:
+    """Coverage is the share of randomised PITs within [0.1, 0.9]: of three counts of a busy cell, in rows of bands and of days."""
+    region, said = make_region(720, (720,)), ((27, 50.5, 50), (28, 55.0, 60), (29, 45.0, 40))
+    inside = [0.1 <= plain_pit(region, slot, BUSY, 720, mean, truth) <= 0.9 for slot, mean, truth in said]
+    [row] = [row for row in hand_made() if (row.band, row.model) == ("busy", SERVED)]
+    assert sum(inside) / 3 == row.coverage80
+    assert pytest.approx(sum(plain_crps(mean, truth) for _, mean, truth in said) / 3) == row.crps
 
 
 def test_every_band_horizon_and_model_has_a_row() -> None:
@@ -168,13 +208,19 @@ def plain_rows(region: Region, rides: Rides, train: tuple[int, int], test_until:
                     else:
                         said.append((baseline(model, cell, slot + 1, h),) * 4)
                 both = [(*numbers, pair[2]) for numbers, pair in zip(said, pairs, strict=True)]
+                if model == SERVED:
+                    of = [(slot, cell, t, mean) for (slot, cell, t), (mean, *_) in zip(pairs, said, strict=True)]
+                    pits = [plain_pit(region, slot, cell, region.horizons_min[i], mean, t) for slot, cell, t, mean in of]
+                    covered = sum(0.1 <= u <= 0.9 for u in pits)
+                    scores = sum(plain_crps(mean, t) for _, _, t, mean in of)
                 out[band, region.horizons_min[i], model] = (
                     len(mine),
                     len(issues),
                     pytest.approx(math.sqrt(sum((mean - t) ** 2 for mean, *_, t in both) / len(both))),
-                    pytest.approx(sum(abs(median - t) for _, median, _, _, t in both) / truth),
+                    pytest.approx(sum(abs(median - t) for _, median, *_, t in both) / truth),
                     pytest.approx(sum(mean for mean, *_ in both) / truth - 1),
-                    pytest.approx(sum(lower <= t <= upper for _, _, lower, upper, t in both) / len(both)) if model == SERVED else None,
+                    pytest.approx(covered / len(both)) if model == SERVED else None,
+                    pytest.approx(scores / len(both), rel=1e-6) if model == SERVED else None,
                 )
     return out
 
@@ -199,7 +245,7 @@ def assert_as_plain(region: Region, first: int, train_slots: int, test_slots: in
                 served.setdefault(slot, {})[7 * cell] = numbers
     rows = evaluated(region, rides, train, test_until, served)
     found = {
-        (row.band, row.horizon_min, row.model): (row.cells, row.issues, row.rmse_mean, row.wape_median, row.bias, row.coverage80)
+        (row.band, row.horizon_min, row.model): (row.cells, row.issues, row.rmse_mean, row.wape_median, row.bias, row.coverage80, row.crps)
         for row in rows
     }
     assert plain_rows(region, rides, train, test_until, served) == found

@@ -12,7 +12,7 @@ from schemas.records.records import FALLBACKS, PartitionCut, PartitionsChanged, 
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.demand.features import NAMES, build
 from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
-from state.forecast.training import KnownSlot
+from state.forecast.sampling import KnownSlot
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, town_model, town_slots
 
@@ -123,7 +123,7 @@ def test_what_came_true_is_learned() -> None:
         fold.apply(closed(known))
     fresh = RegionFold(HOURLY, FIRST_SLOT).to_arrays()
     unlearned = RegionFold(HOURLY, FIRST_SLOT)
-    without = {name: array for name, array in fresh.items() if ".online_" in name}
+    without = {name: array for name, array in fresh.items() if ".recursive_" in name}
     unlearned.from_arrays(fold.to_arrays() | without, champion())
     [issue], [plain] = (one.apply(closed(slots[-1])).issues for one in (fold, unlearned))
     assert issue.draft.weights_milli["online_weight_milli"] > 0
@@ -197,6 +197,29 @@ def test_the_digest_holds_universe_and_version() -> None:
     assert 3 == len(digests)
 
 
+def test_levels_are_tracked_from_version_4_on() -> None:
+    """An older fold keeps and digests none; from the slot of its upgrade on it has the levels of one that was restored just before."""
+    slots = town_slots(WARM + 12, late=True)
+    fold = RegionFold(HOURLY, FIRST_SLOT, 3)
+    for known in slots[:WARM]:
+        fold.apply(closed(known))
+    arrays = kept(fold.to_arrays())
+    assert not [name for name in arrays if "level" in name]
+    models = fold.digest(0).models
+    fold.follow(4)
+    assert models != fold.digest(0).models
+    restored = RegionFold(HOURLY, FIRST_SLOT)
+    restored.from_arrays(arrays, {})
+    for known in slots[WARM:]:
+        for one in (fold, restored):
+            one.follow(4)
+            one.apply(closed(known))
+    assert fold.digest(0) == restored.digest(0)
+    assert [name for name in fold.to_arrays() if name.startswith("history0.level_")]
+    fold.follow(3)
+    assert not [name for name in fold.to_arrays() if "level" in name]
+
+
 # --- outages ---------------------------------------------------------------------------------------------
 
 
@@ -221,8 +244,8 @@ def test_unobserved_slots_are_neither_learned_nor_scored() -> None:
                 assert not set(window) & set(range(FIRST_SLOT + WARM + 8, FIRST_SLOT + WARM + 14))
         if not known.observed:
             arrays = fold.forecasters[0].to_arrays()
-            learned = [arrays[f"online_{name}"] for name in ("scaler", "weights", "steps")]
-            latest = [arrays["online_region"][:2], arrays["online_errors"][:2]]  # the slow errors below them fade with time
+            learned = [arrays[f"recursive_{name}"] for name in ("curvature", "moment", "coefficients", "surges", "closes")]
+            latest = [arrays["recursive_region"][:1], arrays["recursive_table"][:2]]  # the slow errors below them fade with time
             still.add(b"".join(array.tobytes() for array in (*learned, *latest)))
     assert 1 == len(still)
 

@@ -1,0 +1,48 @@
+"""Issues of the simulated town with everything that an explanation needs: served numbers and the matrix of each issue."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from schemas.events.rides import Float32s
+from schemas.forecasts.chunks import ForecastColumns
+from state.demand.features import matrix_of
+from state.demand.history import CountHistory
+from state.forecast.forecast import Forecaster
+from state.forecast.region import FOLD_VERSION
+from state.models.boosted import Boosted
+from tests.state.model_city import HOURLY, fold, town_model, town_slots
+
+KNOWN_SLOTS = 29 * 24
+ISSUES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedIssue:
+    """One issue: what was served, the matrix, and the share of the online correction, 1/1000."""
+
+    columns: ForecastColumns
+    matrix: Float32s
+    weight_milli: int
+
+
+@cache
+def town_issues() -> tuple[ExplainedIssue, ...]:
+    """Issues after four weeks and a day, at the end of which corrections have been learned from errors."""
+    slots = town_slots(KNOWN_SLOTS + ISSUES)
+    history, forecaster = CountHistory(HOURLY), Forecaster(HOURLY, "pickups", version=FOLD_VERSION)
+    forecaster.use(town_model().artefact)
+    issues = []
+    for i, known in enumerate(slots):
+        fold(history, known)
+        if i >= KNOWN_SLOTS:
+            forecaster.score(history, known.slot, 2)
+            draft = forecaster.issue(history, known.slot)
+            forecaster.learn(history, known.slot)
+            issues.append(ExplainedIssue(draft.columns, matrix_of(draft.features), draft.weights_milli["online_weight_milli"]))
+    return tuple(issues)
+
+
+@cache
+def town_trees() -> Boosted:
+    """The model that made them."""
+    return Boosted(town_model().artefact, HOURLY.horizons)
