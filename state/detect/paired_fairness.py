@@ -7,12 +7,13 @@ from schemas.errors import ContractError
 from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.forecasts.settled import SettledIssue
-from schemas.records.records import GateResult
+from schemas.records.records import GateResult, HorizonSpread
 from schemas.regions import Region
 from state.demand.history import Arrays
 from state.detect.fairness import LEAST_DAYS, FairnessSums
 from state.detect.fairness_gate import NAME, gate
 from state.detect.outcomes import KnownGroups, add_issue
+from state.models.intervals import LOWER_MILLI, UPPER_MILLI
 
 SEED = 1  # of the intervals: the same trial gives the same verdict
 
@@ -43,9 +44,10 @@ class PairedFairness:
         if not np.array_equal(champion.cells, challenger.cells):
             raise ContractError(f"fairness, slot {slot}: expected both forecasts of {len(champion)} cells, got {len(challenger)} others")
         h = len(champion.horizons_min)
+        spread = before_recalibration(champion.horizons_min)
         whole, rides = np.arange(h) == i, np.repeat(truth[:, None], h, axis=1)
         for sums, columns in zip(self._sums, (champion, challenger), strict=True):
-            add_issue(sums, self._known, self._region, SettledIssue(slot, columns, columns.cells, rides, whole))
+            add_issue(sums, self._known, self._region, SettledIssue(slot, columns, spread, columns.cells, rides, whole))
 
     def verdict(self) -> GateResult:
         """What the gate says so far; a trial of too few days has not passed yet."""
@@ -78,3 +80,11 @@ class PairedFairness:
 
     def _names(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.str_]]":
         return np.array(self._known.names, np.str_)
+
+
+def before_recalibration(horizons_min: tuple[int, ...]) -> tuple[HorizonSpread, ...]:
+    """The header of an issue whose distributions are those of its chunks: a shadow has no other."""
+    return tuple(
+        HorizonSpread(horizon_min=one, dispersion_milli=0, quiet_dispersion_milli=0, lower_milli=LOWER_MILLI, upper_milli=UPPER_MILLI)
+        for one in horizons_min
+    )

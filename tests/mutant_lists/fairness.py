@@ -17,7 +17,6 @@ MUTANTS = (
     Mutant("a prefix of another length", AREAS, "5 * (precision - length)", "5 * (precision - length - 1)", (READ,)),
     Mutant("the polygon replaces the cells", AREAS, "found |= np.isin", "found = np.isin", (READ,)),
     Mutant("areas of another region", AREAS, 'if fields["region"] != region.id:', "if False:", (READ,)),
-    Mutant("the truth itself not counted below", CHANCES, "counts[wide] + 1.0", "counts[wide] + 2.0", (MEASURED,)),
     Mutant("overlap not shared out", CHANCES, "overlap / np.where(width > 0, width, 1.0)", "overlap", (MEASURED,)),
     Mutant("bias around one", FAIRNESS, '"mean", "truth", 1.0, 0.05', '"mean", "truth", 0.0, 0.05', (MEASURED,)),
     Mutant("cells without a class counted", FAIRNESS, "known = codes != NO_CLASS", "known = codes != -2", (MEASURED,)),

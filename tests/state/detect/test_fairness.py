@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame  # type: ignore[import-untyped]
-from hypothesis import given, settings, strategies as st
 
 from schemas.configuration.areas import Groups
 from schemas.errors import ContractError
 from schemas.events.rides import Float64s
-from state.detect.chances import COVERED, UNDER, chance_within, distribution
+from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import (
     BIAS,
     COVERAGE,
@@ -25,7 +24,7 @@ from state.detect.fairness import (
     weights_of,
     worst_gap,
 )
-from tests.state.detect.samples import HORIZONS_MIN, NAMES, Issue, counted, groups_of, issues
+from tests.state.detect.samples import HORIZONS_MIN, NAMES, Issue, counted, groups_of, issues, outcomes_of
 
 
 def plain(given: list[Issue], attribute: str, name: str, horizon: int) -> dict[str, float]:
@@ -189,22 +188,6 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert one == two != other
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.01, 50.0), st.floats(0.0, 2.0)), min_size=1, max_size=8))
-def test_the_distribution_is_the_sum_of_its_probabilities(cases: list[tuple[int, float, float]]) -> None:
-    """The distribution function adds up the probabilities of a negative binomial, or of a Poisson without dispersion."""
-    from scipy import stats  # type: ignore[import-untyped]
-
-    counts, means, dispersions = (np.array(column, np.float64) for column in zip(*cases, strict=True))
-    found = distribution(counts, means, dispersions)
-    for at, (count, mean, dispersion) in enumerate(cases):
-        size = 1 / dispersion if dispersion >= 1e-6 else 0.0
-        every = np.arange(count + 1)
-        expected = stats.nbinom.pmf(every, size, size / (size + mean)).sum() if size else stats.poisson.pmf(every, mean).sum()
-        assert expected == pytest.approx(found[at], abs=1e-5)
-    assert [0.0] * len(cases) == distribution(np.full(len(cases), -1.0), means, dispersions).tolist()
-
-
 def test_the_chance_is_the_share_of_draws() -> None:
     """The probability that a randomised PIT lies in an interval is the share of many draws that do."""
     random = np.random.default_rng(10)
@@ -218,11 +201,9 @@ def test_the_chance_is_the_share_of_draws() -> None:
 
 def test_a_ride_where_none_was_forecast_is_under_the_truth() -> None:
     """A forecast of no ride with certainty covers no ride, and any ride is above it."""
-    none, ride = np.zeros(1), np.ones(1)
-    below, upto = distribution(ride - 1, none, none), distribution(ride, none, none)
-    assert ([1.0], [0.0]) == (chance_within(below, upto, UNDER).tolist(), chance_within(below, upto, COVERED).tolist())
-    below, upto = distribution(none - 1, none, none), distribution(none, none, none)
-    assert [0.5, 0.8] == pytest.approx([float(chance_within(below, upto, interval)[0]) for interval in (UNDER, COVERED)])
+    found = outcomes_of(np.array([0.0, 1.0, 5.0]), np.zeros(3), np.zeros(3))
+    assert [0.5, 1.0, 1.0] == pytest.approx(found.under.tolist())
+    assert [0.8, 0.0, 0.0] == pytest.approx(found.covered.tolist())
 
 
 def test_the_result_is_plain_data() -> None:

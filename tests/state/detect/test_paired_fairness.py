@@ -14,11 +14,12 @@ from schemas.forecasts.settled import SettledIssue
 from schemas.regions import load_region
 from state.detect.fairness_gate import gate
 from state.detect.outcomes import count_issues
-from state.detect.paired_fairness import SEED, PairedFairness
+from state.detect.paired_fairness import SEED, PairedFairness, before_recalibration
 
 NYC = load_region("nyc")
 FIRST, STEP = 4_663_055, 29  # slots; the first ends at midnight in New York
 CELLS = (np.uint64(24_000_000 << 5) + np.arange(32).astype(np.uint64))[: 2 * 12]
+SPREAD = before_recalibration(NYC.horizons_min)
 LOW, HIGH = ("income", "low"), ("income", "high")
 
 
@@ -48,7 +49,7 @@ def trial(days: int, *, neglect: float = 1.0, seed: int = 1) -> tuple[PairedFair
         for i in range(3):
             paired.add(slot, i, *made, truth[:, i])
         for issues, forecasts in zip(both, made, strict=True):
-            issues.append(SettledIssue(slot, forecasts, CELLS, truth, np.ones(3, np.bool_)))
+            issues.append(SettledIssue(slot, forecasts, SPREAD, CELLS, truth, np.ones(3, np.bool_)))
     return paired, both
 
 
