@@ -7,6 +7,7 @@ from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import US_PER_S, Region
+from state.models.predictive import confidence, predictive
 
 WHY: dict[Fallback, str] = {
     Fallback.NONE: "served by the region's own model",
@@ -47,8 +48,10 @@ def forecast_rows(
     picked = range(len(record.horizons_min)) if horizon is None else [horizon]
     numbers = [(getattr(columns, name)[rows] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]
     model = record.models[0].hex() if record.models else None
+    sure = {h: confidences(columns, rows, record, h) for h in picked}
     out: list[dict[str, object]] = []
-    for cell, code, mean, median, lower, upper, baseline in zip(texts, columns.fallback[rows].tolist(), *numbers, strict=True):
+    found = zip(texts, columns.fallback[rows].tolist(), *numbers, strict=True)
+    for row, (cell, code, mean, median, lower, upper, baseline) in enumerate(found):
         fallback = FALLBACKS[code]
         out.append(
             {
@@ -64,9 +67,16 @@ def forecast_rows(
                         "lower": lower[h],
                         "upper": upper[h],
                         "baseline": baseline[h],
+                        "confidence": sure[h][row],
                     }
                     for h in picked
                 ],
             }
         )
     return out
+
+
+def confidences(columns: ForecastColumns, rows: Int64s, record: ForecastIssued, h: int) -> list[float]:
+    """Confidence of some cells at one horizon, to three digits; derived, not stored."""
+    law = predictive(record.spread[h], columns.mean[rows, h], columns.dispersion[rows, h])
+    return [round(value, 3) for value in confidence(law, columns.median[rows, h] // 1000).tolist()]

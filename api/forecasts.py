@@ -241,7 +241,7 @@ def _rows_of(columns: ForecastColumns, wanted: list[int] | None, top: int, horiz
 
 # --- operations -----------------------------------------------------------------------------------
 
-HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES)
+HORIZON = record_of(horizon_min=INTEGER, mean=RIDES, median=RIDES, lower=RIDES, upper=RIDES, baseline=RIDES, confidence=NUMBER)
 LEVELS = record_of(from_milli=INTEGER, lower_milli=INTEGER, median_milli=INTEGER, upper_milli=INTEGER)
 SPREAD = record_of(
     horizon_min=INTEGER,

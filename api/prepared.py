@@ -10,8 +10,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from api.answers import COMPRESSION, SMALLEST_COMPRESSED_BYTES, to_json
-from api.forecast_rows import WHY, header_of
+from api.forecast_rows import WHY, confidences, header_of
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
@@ -58,7 +60,7 @@ class PreparedIssue:
         self.row_of: dict[int, int] = {cell: row for row, cell in enumerate(columns.cells.tolist())}
         self._head = to_json(header_of(record, region, log, index))[:-1]
         self._before = _row_starts(self.texts, columns, record)
-        self._horizons = [_horizon_texts(columns, position, horizon_min) for position, horizon_min in enumerate(record.horizons_min)]
+        self._horizons = [_horizon_texts(columns, record, position) for position in range(len(record.horizons_min))]
         self._kept: OrderedDict[Selection, Rows] = OrderedDict()
         self._last: dict[Selection, _LastAnswer] = {}
         self.rows((None, 0))  # what most clients and the page's map ask for
@@ -148,9 +150,11 @@ def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssu
     return [f'{{"cell":"{text}{after[code]}' for text, code in zip(texts, columns.fallback.tolist(), strict=True)]
 
 
-def _horizon_texts(columns: ForecastColumns, position: int, horizon_min: int) -> list[str]:
+def _horizon_texts(columns: ForecastColumns, record: ForecastIssued, position: int) -> list[str]:
     numbers = [(getattr(columns, name)[:, position] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]
+    sure, horizon_min = confidences(columns, np.arange(len(columns)), record, position), record.horizons_min[position]
     return [
-        f'{{"horizon_min":{horizon_min},"mean":{mean!r},"median":{median!r},"lower":{lower!r},"upper":{upper!r},"baseline":{baseline!r}}}'
-        for mean, median, lower, upper, baseline in zip(*numbers, strict=True)
+        f'{{"horizon_min":{horizon_min},"mean":{mean!r},"median":{median!r},"lower":{lower!r},"upper":{upper!r},"baseline":{baseline!r},'
+        f'"confidence":{confidence!r}}}'
+        for mean, median, lower, upper, baseline, confidence in zip(*numbers, sure, strict=True)
     ]

@@ -29,18 +29,33 @@ if TYPE_CHECKING:
     help="Write the rows to this file; with matplotlib, a plot too.",
 )
 @click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a report for people to this file: errors, calibration, a map, the worst cells.",
+)
+@click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
 )
-def command(rides: str | None, region_name: str, train_until: str, test_until: str, json_path: Path | None, home: Path | None) -> None:
+def command(
+    rides: str | None,
+    region_name: str,
+    train_until: str,
+    test_until: str,
+    json_path: Path | None,
+    html_path: Path | None,
+    home: Path | None,
+) -> None:
     """Compare served forecasts with simple baselines on past rides.
 
     Bootstraps and trains on the rides before --train-until, then runs the live code slot by slot.
     WAPE is over the median forecast, RMSE over the mean; errors are pooled; truth is the settled count.
+    Coverage is the share of counts inside the 80 % interval, by randomised PIT (docs/accuracy.md).
 
     \b
     Example:
       ridecast backtest --rides rides --region nyc \\
-          --train-until 2014-05-01 --test-until 2014-06-01 --json out.json
+          --train-until 2014-05-01 --test-until 2014-06-01 --html report.html
     """
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.backtest import backtest
@@ -83,6 +98,16 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             numbers = (f"{row.cells:,}", f"{row.issues:,}", f"{row.rmse_mean:.3f}", f"{row.wape_median:.3f}", f"{row.bias:+.1%}", coverage)
             table.add_row(row.band, str(row.horizon_min), row.model, *numbers, style="bold" if row.model == "served" else None)
         output_console().print(table)
+        click.echo("Look at the busy cells. A WAPE near 1, in quiet cells or over all, says nothing:")
+        click.echo("the best single number for a quiet cell is 0, and its WAPE is 1.")
+        if result.calibration.get(measure):
+            click.echo(f"{region.id} {measure}: share of counts in 80 % intervals by day, CRPS in rides")
+            output_console().print(calibration_table(result, measure))
+    if html_path is not None:
+        from ridecast.backtest_page import write_page
+
+        write_page(result, html_path)
+        click.echo(f"written: {html_path}")
     if asked - result.test_slots > 1440 // region.slot_min:  # a last evening without rides needs no warning
         days = result.test_slots * region.slot_min / 1440
         click.echo(f"ridecast: the rides end before --test-until {test_until}: {days:,.1f} days were tested", err=True)
@@ -91,6 +116,21 @@ def command(rides: str | None, region_name: str, train_until: str, test_until: s
             click.echo(f"written: {json_path} and {json_path.with_suffix('.png')}")
         else:
             click.echo(f"written: {json_path}; for a plot beside it install matplotlib: pip install 'ridecast[plot]'")
+
+
+def calibration_table(result: "BacktestResult", measure: str) -> Table:
+    """Coverage by band, horizon and day of the week, and the CRPS."""
+    table = Table(box=None, pad_edge=False)
+    days = [day for day in dict.fromkeys(row.day for row in result.calibration[measure]) if day != "all"]
+    for name in ("band", "min", "CRPS", "all", *(day[:3] for day in days)):
+        table.add_column(name, no_wrap=True, justify="left" if name == "band" else "right")
+    found = {(row.band, row.horizon_min, row.day): row.coverage80 for row in result.calibration[measure]}
+    for row in result.rows[measure]:
+        if row.model == "served":
+            shares = [found.get((row.band, row.horizon_min, day)) for day in ("all", *days)]
+            texts = [f"{share:.1%}" if share is not None else "" for share in shares]
+            table.add_row(row.band, str(row.horizon_min), f"{row.crps or 0.0:.3f}", *texts)
+    return table
 
 
 def write_result(result: "BacktestResult", path: Path) -> bool:

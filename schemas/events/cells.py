@@ -90,6 +90,14 @@ def centres(codes: UInt64s, bits: int) -> tuple[Float64s, Float64s]:
     return lat, np.asarray((i + 0.5) * (360.0 / (1 << lon_bits)) - 180.0, np.float64)
 
 
+def bounds(codes: UInt64s, bits: int) -> Float64s:
+    """South, west, north and east of each cell: float64[n, 4], degrees."""
+    lon_bits, lat_bits = _axis_bits(bits)
+    lat, lon = centres(codes, bits)
+    high, wide = 90.0 / (1 << lat_bits), 180.0 / (1 << lon_bits)
+    return np.stack([lat - high, lon - wide, lat + high, lon + wide], axis=1)
+
+
 def neighbours(codes: UInt64s, bits: int) -> UInt64s:
     """The eight cells around each: uint64[n, 8].
 

@@ -7,7 +7,7 @@ uses every slot known at the issue; its single number is both its mean and its m
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -134,6 +134,9 @@ class Evaluation:
             np.zeros((len(region.horizons), len(MODELS) + 1, len(self.cells))) for _ in range(3)
         )
         self.cell_truth = np.zeros((len(region.horizons), len(self.cells)))
+        # Of the first horizon: rides and forecasts per day, and the largest error of each cell.
+        self.days: dict[date, Float64s] = {}  # float64[2, cells]: truth, mean
+        self.largest = np.zeros((4, len(self.cells)))  # absolute error, slot, truth, mean
 
     def _bands(self) -> Int64s:
         train = self._cumulative[self.train_until - self.first].astype(np.float64)
@@ -174,6 +177,15 @@ class Evaluation:
                 self._add_errors(i, sums, number, forecast, forecast, truth)
             self._keep(i, sums, len(MODELS), poisson_error(mean), mean, mean)
             self._sums[i].append(sums)
+            if i == 0:
+                self._remember(slot, truth, mean)
+
+    def _remember(self, slot: int, truth: Float64s, mean: Float64s) -> None:
+        day = self.days.setdefault(self.local_start(slot).date(), np.zeros((2, len(self.cells))))
+        day += np.stack([truth, mean])
+        error = np.abs(mean - truth)
+        larger = np.flatnonzero(error > self.largest[0])
+        self.largest[:, larger] = np.stack([error, np.full(len(error), slot), truth, mean])[:, larger]
 
     def _baselines(self, slot: int, h: int) -> Iterator[Float64s]:
         """Forecasts in the order of BASELINES; a baseline without past data is zero."""

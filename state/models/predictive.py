@@ -42,7 +42,10 @@ class Predictive:
 
     def around(self, counts: Int64s) -> tuple[Float64s, Float64s]:
         """F(y - 1) and F(y) of each count: float64[n] twice."""
-        return self.cdf(counts - 1), self.cdf(counts)
+        below, until = around(counts, self.means, self.dispersion)
+        rows = np.flatnonzero(counts > 0)  # For the others F(y - 1) stays 0.
+        below[rows] = recalibrated(below[rows], self.levels[rows])
+        return below, recalibrated(until, self.levels)
 
     def quantiles(self) -> Int64s:
         """Lower, median and upper, whole rides: int64[n, 3]. A quantile is the number of counts with F below its level."""
@@ -83,6 +86,17 @@ def predictive(spread: HorizonSpread, mean_milli: Int64s, dispersion_milli: Int6
     return Predictive(mean_milli / 1000, dispersion_milli / 1000, table[bands])
 
 
+def confidence(law: Predictive, medians: Int64s) -> Float64s:
+    """Probability of a count within one ride or a quarter of the median, whichever is larger: float64[n], 0 to 1.
+
+    >>> spread = HorizonSpread(horizon_min=15, dispersion_milli=150, quiet_dispersion_milli=150, lower_milli=100, upper_milli=900)
+    >>> confidence(predictive(spread, np.array([10, 10_000]), np.array([0, 150])), np.array([0, 9])).round(3)
+    array([1.   , 0.402])
+    """
+    near = np.maximum(medians // 4, 1)
+    return np.asarray(law.cdf(medians + near) - law.cdf(medians - near - 1), np.float64)
+
+
 def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> Float64s:
     """Probability of each count or fewer, before recalibration: float64[n].
 
@@ -107,6 +121,13 @@ def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> 
     out[poisson] = special.gammaincc(counts[poisson] + 1.0, means[poisson])
     out[counts < 0] = 0.0
     return np.asarray(out, np.float64)
+
+
+def around(counts: Int64s, means: Float64s, dispersion: Float64s) -> tuple[Float64s, Float64s]:
+    """F(y - 1) and F(y) of each count, before recalibration: float64[n] twice."""
+    below, rows = np.zeros(len(counts)), np.flatnonzero(counts > 0)
+    below[rows] = negative_binomial(counts[rows] - 1, means[rows], dispersion[rows])
+    return below, negative_binomial(counts, means, dispersion)
 
 
 def recalibrated(probabilities: Float64s, levels: Float64s) -> Float64s:

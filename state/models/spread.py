@@ -11,7 +11,7 @@ import numpy as np
 from schemas.events.rides import Float64s, Int64s
 from schemas.records.records import BandLevels
 from state.demand.history import Arrays
-from state.models.predictive import HIGHEST_LEVEL, NOMINAL, negative_binomial
+from state.models.predictive import HIGHEST_LEVEL, NOMINAL, around
 
 BANDS_MILLI = (0, 20, 100, 500, 2_000, 8_000, 32_000)  # least mean of each band, 1/1000 ride per window
 HALF_LIFE_DAYS = 7.0  # New York, April 2014: 3 and 7 gave the same coverage
@@ -86,7 +86,7 @@ class Spread:
         self._squares[horizon] += _pooled(bands, means**2)
         cells = np.bincount(bands, minlength=len(BANDS_MILLI))
         weight = self._rate * np.minimum(cells / FULL_CELLS, 1.0) / np.maximum(cells, 1)
-        below, until = (negative_binomial(counts, means, dispersion) for counts in (truth - 1, truth))
+        below, until = around(truth, means, dispersion)
         for i, (probability, (least, most_level)) in enumerate(zip(NOMINAL, LEVEL_BOUNDS, strict=True)):
             missed = probability - share_below(self._levels[horizon, bands, i], below, until)
             moved = self._levels[horizon, :, i] + weight * _pooled(bands, missed)

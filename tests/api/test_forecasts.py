@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats  # type: ignore[import-untyped]
 
 from api.times import iso
 from ledger.store.blobs import Retention
@@ -47,6 +48,22 @@ def test_newest_forecasts_of_all_cells(town: Town, client: Client) -> None:
         body[name] for name in ("region", "measure", "slot", "age_s", "stale", "without_forecast")
     )
     assert status_of(town.newest) == body["slot_status"]
+
+
+def test_confidence_is_the_probability_of_a_count_near_the_median(town: Town, client: Client) -> None:
+    """It is derived from the recorded mean and dispersion, for one cell as for all."""
+    columns = town.columns(town.newest)
+    rows = client.get(PATH).json()["forecasts"]
+    for row in (0, 7, len(columns) - 1):
+        for at, said in enumerate(rows[row]["horizons"]):
+            mean, wide, median = (int(getattr(columns, name)[row, at]) / 1000 for name in ("mean", "dispersion", "median"))
+            law = stats.nbinom(1 / wide, 1 / (1 + wide * mean)) if wide else stats.poisson(mean)
+            near = max(1, int(median) // 4)
+            expected = law.cdf(int(median) + near) - law.cdf(int(median) - near - 1)
+            # Recalibration by the plain levels changes nothing.
+            assert expected == pytest.approx(said["confidence"], abs=0.0006)
+            alone = client.get(f"{PATH}?cell={rows[row]['cell']}").json()["forecasts"][0]["horizons"][at]
+            assert said["confidence"] == alone["confidence"]
 
 
 def test_every_cell_says_who_served_it_and_why(town: Town, client: Client) -> None:

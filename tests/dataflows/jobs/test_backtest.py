@@ -1,6 +1,7 @@
 """A backtest of a small city: rows in the documented form, equal to a computation from its ledger."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,18 @@ from dataflows.jobs.learn import train_region
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
 from schemas.configuration.settings import Settings
+from schemas.events.cells import cell_code
+from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
+from state.forecast.calibration import Uniforms, crps, pit
 from state.forecast.evaluation import BANDS, MODELS
 from state.models import boosted
+from state.models.predictive import predictive
 from tests.simulation.runs import LOG
 from tests.simulation.world import START_SLOT, make_world, write_files, write_history, write_region
 from tests.state.counting.plain_slots import SLOT_US
 
-COLUMNS = ["band", "horizon_min", "model", "cells", "issues", "rmse_mean", "wape_median", "bias", "coverage80"]
+COLUMNS = ["band", "horizon_min", "model", "cells", "issues", "rmse_mean", "wape_median", "bias", "coverage80", "crps"]
 DAY_SLOTS = 23 * 12  # the clock goes forward on the day of the test
 TRAIN_SLOTS = 8 * 288
 Invoke = Callable[..., Result]
@@ -56,7 +61,8 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
 def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A folder with `out.json`, its plot and the home, and the printed output."""
     folder = tmp_path_factory.mktemp("out")
-    result = invoke("--json", str(folder / "deep" / "out.json"), "--home", str(folder / "home"))
+    words = "--json", str(folder / "deep" / "out.json"), "--html", str(folder / "report.html"), "--home", str(folder / "home")
+    result = invoke(*words)
     assert 0 == result.exit_code, result.output
     return folder, result
 
@@ -95,6 +101,8 @@ def test_served_rows_equal_the_ledger(report: dict[str, Any], tested: tuple[Path
     """Errors recomputed with pandas from the exported tables of the home equal those of the rows."""
     stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
     export_parquet(stores.ledger, stores.blobs, ["small"], tested[0] / "tables")
+    issued = {found.record.slot: found.record for found in stores.ledger.scan(LOG, kind=ForecastIssued)}
+    chunks = {slot: unpack_blob(stores.blobs.get(record.blob)).columns(record.horizons_min) for slot, record in issued.items()}
     stores.close()
     counts = pd.read_parquet(tested[0] / "tables" / "counts.parquet")
     counts["number"] = counts["slot"].map(lambda at: int(at.timestamp() * 1e6) // SLOT_US) - START_SLOT
@@ -107,7 +115,7 @@ def test_served_rows_equal_the_ledger(report: dict[str, Any], tested: tuple[Path
         mine = forecasts[forecasts["horizon_min"] == horizon_min]
         tables = {
             name: mine.pivot_table(index="number", columns="cell", values=name).reindex_like(truth).fillna(0.0)
-            for name in ("mean", "median", "lower", "upper")
+            for name in ("mean", "median")
         }
         [row] = [row for row in report["rows"] if (row["band"], row["horizon_min"], row["model"]) == ("all", horizon_min, "served")]
         total = truth.to_numpy().sum()
@@ -116,8 +124,22 @@ def test_served_rows_equal_the_ledger(report: dict[str, Any], tested: tuple[Path
         assert pytest.approx(float(np.sqrt(((tables["mean"] - truth) ** 2).to_numpy().mean()))) == row["rmse_mean"]
         assert pytest.approx(float((tables["median"] - truth).abs().to_numpy().sum() / total)) == row["wape_median"]
         assert pytest.approx(float(tables["mean"].to_numpy().sum() / total - 1)) == row["bias"]
-        covered = (tables["lower"] <= truth) & (truth <= tables["upper"])
-        assert pytest.approx(float(covered.to_numpy().mean())) == row["coverage80"]
+        codes = np.array([cell_code(text) for text in truth.columns], np.uint64)
+        uniforms = Uniforms("small", codes)
+        pits, scores = [], []
+        for number in truth.index.tolist():
+            slot, rides_then = START_SLOT + number - 1, truth.loc[number].to_numpy().astype(np.int64)
+            mean, dispersion, i = np.zeros(len(codes), np.int64), np.zeros(len(codes), np.int64), (15, 30, 60).index(horizon_min)
+            places, known = np.searchsorted(codes, chunks[slot].cells), np.isin(chunks[slot].cells, codes)
+            mean[places[known]], dispersion[places[known]] = chunks[slot].mean[known, i], chunks[slot].dispersion[known, i]
+            law = predictive(issued[slot].spread[i], mean, dispersion)
+            pits.append(pit(law, rides_then, uniforms.at(slot, horizon_min)))
+            scores.append(crps(law, rides_then))
+        inside = np.concatenate(pits)
+        assert pytest.approx(float(((inside >= 0.1) & (inside <= 0.9)).mean())) == row["coverage80"]
+        assert pytest.approx(float(np.concatenate(scores).mean())) == row["crps"]
+        [overall] = [r for r in report["calibration"] if (r["band"], r["horizon_min"], r["day"]) == ("all", horizon_min, "all")]
+        assert (len(inside), row["coverage80"]) == (overall["pairs"], overall["coverage80"])
 
 
 def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]) -> None:
@@ -144,6 +166,11 @@ def test_the_table_and_the_plot_show_the_rows(report: dict[str, Any], tested: tu
     plot = (folder / "deep" / "out.png").read_bytes()
     assert plot.startswith(b"\x89PNG\r\n")
     assert len(plot) > 10_000
+    page = (folder / "report.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert not re.search(r"(src|href)=|url\(|@import|<script", page)  # It needs nothing else.
+    for words in ("Error by hour of the day", "Error by day", "Can the intervals be believed?", "The ten worst cells", 'class="map"'):
+        assert words in page
     assert f"written: {folder / 'deep' / 'out.json'} and {folder / 'deep' / 'out.png'}" in result.stdout
 
 

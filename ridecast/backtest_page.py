@@ -1,0 +1,217 @@
+"""The report of `ridecast backtest --html`: one HTML file that needs nothing else, for people who decide on forecasts."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ridecast.charts import bar_chart, cell_map, line_chart
+from schemas.events.cells import bounds, cell_text
+
+if TYPE_CHECKING:
+    from dataflows.jobs.backtest import BacktestResult
+    from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
+
+NAMES = {
+    "served": "Ridecast",
+    "noise_floor": "noise floor",
+    "last_value": "last slot",
+    "mean_last_hour": "last hour",
+    "same_slot_last_week": "last week",
+    "weekday_slot_mean": "weekday and time of day",
+}
+BAND_TEXTS = {
+    "busy": "busy: at least 1 ride per 15 min in training",
+    "medium": "medium: 0.25 to 1",
+    "quiet": "quiet: fewer, but some",
+    "new": "new: no ride in training",
+}
+STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
+h1{font-size:1.6em;margin-bottom:.2em}h2{margin-top:2em;border-bottom:1px solid #ddd}.lead{font-size:1.15em}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #eee}
+td:first-child,th:first-child{text-align:left}.note{color:#555}.good{color:#1b7837}.bad{color:#b2182b}
+.charts{display:flex;flex-wrap:wrap;gap:10px}.chart{width:340px;max-width:100%}.map{width:100%;background:#f4f5f7}
+.grid{stroke:#e3e3e3}.title{font:600 11px sans-serif}.tick{font:9px sans-serif;fill:#555}.end{text-anchor:end}.middle{text-anchor:middle}
+.line{fill:none;stroke-width:1.4}.bar{fill:#7aa6c2}.mark{stroke:#222;stroke-dasharray:4 3}.allowed{fill:#1b783722}
+.served{stroke:#d1495b;stroke-width:2.6}.noise_floor{stroke:#222;stroke-dasharray:4 3}.last_value{stroke:#c9c9c9}
+.mean_last_hour{stroke:#e1a63b}.same_slot_last_week{stroke:#7fb8a4}.weekday_slot_mean{stroke:#3b6ea5}
+.legend span{display:inline-block;margin-right:1.4em}.legend svg{width:26px;height:8px;vertical-align:middle;margin-right:.4em}
+"""
+
+
+def write_page(result: "BacktestResult", path: Path) -> None:
+    """Write the report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(_page(result)) + "\n", "utf-8")
+
+
+def _page(result: "BacktestResult") -> Iterator[str]:
+    title = f"{result.region}: forecasts of {result.train_until} to {result.test_until}, judged"
+    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    yield f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>'
+    for measure, rows in result.rows.items():
+        if len(result.rows) > 1:
+            yield f"<h1>{escape(measure)}</h1>"
+        if not rows:
+            yield "<p>No window of the test had a ride.</p>"
+            continue
+        evaluation, calibration = result.evaluations[measure], result.calibration[measure]
+        yield f'<p class="lead">{finding(rows, calibration)}</p>'
+        yield (
+            f'<p class="note">Trained on everything before {escape(result.train_until)}; then the live code ran over {result.test_slots:,} '
+            f"slots of {evaluation.region.slot_min} minutes, without looking ahead. A window is scored with its settled count.</p>"
+        )
+        yield from _summary(rows, result.noise_floor[measure])
+        yield from _errors(evaluation, rows)
+        yield from _calibration(calibration)
+        yield from _map(evaluation)
+        yield from _worst(evaluation)
+    yield "</body></html>"
+
+
+def finding(rows: "Sequence[EvaluationRow]", calibration: "Sequence[CalibrationRow]") -> str:
+    """The main result in two sentences, about the first band of the table: the busy cells if there are any."""
+    band, horizon_min = rows[0].band, rows[0].horizon_min
+    mine = {row.model: row for row in rows if (row.band, row.horizon_min) == (band, horizon_min)}
+    served, best = mine["served"], min((row for name, row in mine.items() if name != "served"), key=lambda row: row.rmse_mean)
+    gain = 1.0 - served.rmse_mean / best.rmse_mean if best.rmse_mean else 0.0
+    than = f"{abs(gain):.0%} {'below' if gain >= 0 else 'above'} that of the best simple rule, {NAMES[best.model]}"
+    inside = next((row.coverage80 for row in calibration if (row.band, row.horizon_min, row.day) == (band, horizon_min, "all")), None)
+    covered = f" 80 % intervals covered {inside:.1%} of the counts." if inside is not None else ""
+    return (
+        f"In {band} cells, {horizon_min} minutes ahead, the error (RMSE) was {served.rmse_mean:.2f} rides, {than} "
+        f"({best.rmse_mean:.2f}).{covered}"
+    )
+
+
+def _summary(rows: "Sequence[EvaluationRow]", floor: "Sequence[EvaluationRow]") -> Iterator[str]:
+    yield "<h2>At a glance</h2><table><tr><th>cells</th><th>minutes</th><th>RMSE</th><th>best baseline</th><th>noise floor</th>"
+    yield "<th>WAPE</th><th>best baseline</th><th>noise floor</th><th>bias</th><th>CRPS</th><th>in 80 % interval</th></tr>"
+    floors = {(row.band, row.horizon_min): row for row in floor}
+    for row in (row for row in rows if row.model == "served"):
+        others = [other for other in rows if (other.band, other.horizon_min) == (row.band, row.horizon_min) and other.model != "served"]
+        rmse, wape = min(other.rmse_mean for other in others), min(other.wape_median for other in others)
+        noise = floors[row.band, row.horizon_min]
+        numbers = (
+            (_against(row.rmse_mean, rmse), f"{rmse:.3f}", f"{noise.rmse_mean:.3f}"),
+            (_against(row.wape_median, wape), f"{wape:.3f}", f"{noise.wape_median:.3f}"),
+            (f"{row.bias:+.1%}", f"{row.crps or 0.0:.3f}", f"{row.coverage80 or 0.0:.1%}"),
+        )
+        cells = "".join(f"<td>{text}</td>" for texts in numbers for text in texts)
+        yield f"<tr><td>{row.band} ({row.cells:,})</td><td>{row.horizon_min}</td>{cells}</tr>"
+    yield '</table><p class="note">' + escape(
+        "RMSE is in rides per cell and window, of the mean forecast; WAPE is the absolute error of the median, as a share of all "
+        "rides. The noise floor is what both would be if the served means were the true rates and counts were Poisson: nobody can be "
+        "expected to be better. A WAPE near 1, in quiet cells or over all, says nothing: the best single number for a quiet cell is "
+        "0, and its WAPE is 1. Look at the busy cells. "
+    )
+    yield escape("Bands of cells: " + "; ".join(BAND_TEXTS.values()) + ".") + "</p>"
+
+
+def _against(value: float, best: float) -> str:
+    return f'<span class="{"good" if value <= best else "bad"}">{value:.3f}</span>'
+
+
+def _errors(evaluation: "Evaluation", rows: "Sequence[EvaluationRow]") -> Iterator[str]:
+    from state.forecast.breakdown import by_day, by_hour
+
+    bands = [band for band in ("busy", "medium", "quiet", "new") if any(row.band == band for row in rows)]
+    for heading, grouped, unit in (("Error by hour of the day", by_hour, "local hour"), ("Error by day", by_day, "day of the month")):
+        yield f"<h2>{heading}</h2><p>RMSE of the mean, rides per cell and window, by the local start of the window.</p>{_legend()}"
+        for band in bands:
+            yield '<div class="charts">'
+            for i, horizon_min in enumerate(evaluation.region.horizons_min):
+                found = grouped(evaluation, i, band)
+                yield line_chart(f"{band} cells, {horizon_min} min", [key[-2:] for key in found.keys], found.rmse, unit)
+            yield "</div>"
+
+
+def _legend() -> str:
+    lines = [
+        f'<span><svg viewBox="0 0 26 8"><line class="line {name}" x1="0" x2="26" y1="4" y2="4"/></svg>{escape(text)}</span>'
+        for name, text in NAMES.items()
+    ]
+    return f'<p class="legend">{"".join(lines)}</p>'
+
+
+def _calibration(calibration: "Sequence[CalibrationRow]") -> Iterator[str]:
+    yield "<h2>Can the intervals be believed?</h2><p>" + escape(
+        "Each count is placed in its predictive distribution (randomised PIT). If the distributions fit, every bar has height 1. "
+        "A hump in the middle means intervals too wide, high ends mean too narrow, a slope means a bias."
+    )
+    yield '</p><div class="charts">'
+    for row in calibration:
+        if row.day == "all" and row.band != "all":
+            keys = [f"{(i + 0.5) / len(row.pit):.2f}" for i in range(len(row.pit))]
+            yield bar_chart(f"{row.band} cells, {row.horizon_min} min", keys, [len(row.pit) * share for share in row.pit], "PIT", 1.0)
+    yield "</div><p>" + escape("Share of counts inside the 80 % interval, by day of the week; wanted is 80 %, allowed 74 to 86 %.")
+    yield '</p><div class="charts">'
+    for band in dict.fromkeys(row.band for row in calibration):
+        for horizon_min in dict.fromkeys(row.horizon_min for row in calibration):
+            days = [row for row in calibration if (row.band, row.horizon_min) == (band, horizon_min)]
+            if days:
+                shares = [100 * row.coverage80 for row in days]
+                yield bar_chart(f"{band} cells, {horizon_min} min", [row.day[:3] for row in days], shares, "%", 80.0, (74.0, 86.0))
+    yield "</div>"
+
+
+def _map(evaluation: "Evaluation") -> Iterator[str]:
+    from state.forecast.breakdown import FEW_RIDES, cell_skills
+
+    yield "<h2>Where the forecasts help</h2><p>" + escape(
+        "Each rectangle is a cell. Green: squared error below that of the cell's own best baseline, "
+        f"{evaluation.region.horizons_min[0]} min ahead; red: above; grey: fewer than {FEW_RIDES:.0f} rides over all windows. "
+        "Point at a cell to read its numbers."
+    )
+    yield "</p>"
+    skills = cell_skills(evaluation)
+    boxes = bounds(evaluation.cells, 5 * evaluation.region.precision)
+    judged = [skill.skill for skill in skills if skill.skill is not None]
+    drawn = boxes if not judged else boxes[[skill.skill is not None for skill in skills]]
+    # Single rides far away would shrink the city to a point.
+    margin = 0.1 * (drawn[:, 2:].max(axis=0) - drawn[:, :2].min(axis=0))
+    low, high = drawn[:, :2].min(axis=0) - margin, drawn[:, 2:].max(axis=0) + margin
+    shown = ((boxes[:, :2] >= low) & (boxes[:, 2:] <= high)).all(axis=1).tolist()
+    cells = []
+    for skill, (south, west, north, east), here in zip(skills, boxes.tolist(), shown, strict=True):
+        if here:
+            said = f"skill {skill.skill:+.0%}" if skill.skill is not None else "too few rides to say"
+            text = f"{cell_text(skill.cell, evaluation.region.precision)}: {skill.rides:,.0f} rides over all windows, {said}"
+            cells.append((south, west, north, east, _colour(skill.skill), text))
+    yield cell_map("map of cells by skill", cells)
+    better = sum(value > 0 for value in judged)
+    yield f'<p class="note">{better:,} of {len(judged):,} cells with enough rides were better than their best baseline. '
+    yield f"{len(skills) - len(cells):,} cells further away, with few rides, are not drawn.</p>"
+
+
+def _colour(skill: float | None) -> str:
+    """Green for skill, red for the lack of it, grey for unknown.
+
+    >>> _colour(None), _colour(0.5), _colour(-2.0)
+    ('#dcdfe3', 'hsl(135 45% 40%)', 'hsl(0 60% 40%)')
+    """
+    if skill is None:
+        return "#dcdfe3"
+    light = round(80 - 40 * min(abs(skill) / 0.5, 1.0))
+    return f"hsl({135 if skill >= 0 else 0} {45 if skill >= 0 else 60}% {light}%)"
+
+
+def _worst(evaluation: "Evaluation") -> Iterator[str]:
+    from state.forecast.breakdown import worst_cells
+
+    horizon_min = evaluation.region.horizons_min[0]
+    yield f"<h2>The ten worst cells</h2><p>Cells with the largest error beyond what chance explains, {horizon_min} min ahead.</p><ol>"
+    for cell in worst_cells(evaluation):
+        ratio = cell.day_ratio
+        day = f"{ratio:.1f} times" if ratio >= 1.2 else f"{ratio:.0%} of"
+        side = "high" if cell.bias > 0 else "low"
+        lean = "without a lasting bias" if abs(cell.bias) < 0.05 else f"{abs(cell.bias):.0%} too {side} on the whole"
+        yield "<li>" + escape(
+            f"{cell_text(cell.cell, evaluation.region.precision)}: RMSE {cell.rmse:.2f} rides, "
+            f"where chance alone gives {cell.floor:.2f}; {lean}. "
+            f"Largest miss: {cell.at:%A %d %B, %H:%M}, {cell.mean:.1f} forecast and {cell.truth:.0f} came. "
+            f"Furthest day: {cell.day:%A %d %B}, with {day} the rides forecast."
+        )
+        yield "</li>"
+    yield "</ol>"
