@@ -10,6 +10,7 @@ from schemas.events.cells import bounds, cell_text
 
 if TYPE_CHECKING:
     from dataflows.jobs.backtest import BacktestResult
+    from state.detect.fairness import Fairness
     from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
 
 NAMES = {
@@ -67,7 +68,27 @@ def _page(result: "BacktestResult") -> Iterator[str]:
         yield from _calibration(calibration)
         yield from _map(evaluation)
         yield from _worst(evaluation)
+        if measure in result.fairness:
+            yield from fairness_section(result.fairness[measure], evaluation.region.horizons_min)
     yield "</body></html>"
+
+
+def fairness_section(found: "Fairness", horizons_min: Sequence[int]) -> Iterator[str]:
+    """The classes of the areas side by side, for the shortest and the longest horizon."""
+    from state.detect.fairness import sentence
+    from state.detect.fairness_plot import fairness_svg
+
+    yield f"<h2>Are all parts of the city forecast equally well?</h2><p>{escape(sentence(found))}</p>"
+    for horizon_min in dict.fromkeys((horizons_min[0], horizons_min[-1])):
+        yield f'<h3>{horizon_min} minutes ahead</h3><div style="overflow-x:auto">{fairness_svg(found, horizon_min)}</div>'
+    yield (
+        '<p class="note">'
+        + escape(
+            "Dots are classes of cells, lines their 95 % intervals over days; a dashed line is where a measure has no fault. WAPE and "
+            "the share of fallback differ between busy and quiet cells even if every forecast is the best possible one."
+        )
+        + "</p>"
+    )
 
 
 def finding(rows: "Sequence[EvaluationRow]", calibration: "Sequence[CalibrationRow]") -> str:

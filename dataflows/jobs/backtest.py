@@ -8,17 +8,20 @@ from pathlib import Path
 
 from dataflows.connectors.sources import RideSource
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
+from dataflows.jobs.fairness import Period, measure_fairness
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.learner import Learner
 from dataflows.stream.region_run import SlotReport
 from dataflows.stream.start import run_embedded
 from dataflows.stream.stopping import StopEvent
-from dataflows.stream.stores import open_stores
+from dataflows.stream.stores import Stores, open_stores
+from schemas.configuration.areas import Areas
 from schemas.configuration.settings import Settings
-from schemas.errors import UsageError
+from schemas.errors import NotFound, UsageError
 from schemas.regions import Region
 from state.decide.promotion import PromotionRules
 from state.decide.retraining import RetrainingRules
+from state.detect.fairness import Fairness
 from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
 
 
@@ -30,6 +33,7 @@ class BacktestResult:
         test_slots: Number of tested slots; fewer than the dates span if the rides end earlier.
         calibration, noise_floor: Per measure, as in `Evaluation`.
         evaluations: Per measure, all that was accumulated, for a report.
+        fairness: Per measure, the classes of the areas compared; empty without areas, or before a forecast has settled.
     """
 
     region: str
@@ -41,6 +45,7 @@ class BacktestResult:
     calibration: dict[str, list[CalibrationRow]] = field(default_factory=dict)
     noise_floor: dict[str, list[EvaluationRow]] = field(default_factory=dict)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    fairness: dict[str, Fairness] = field(default_factory=dict)
 
 
 def backtest(
@@ -53,6 +58,7 @@ def backtest(
     home: Path | None = None,
     retraining: RetrainingRules | None = None,
     promotion: PromotionRules | None = None,
+    areas: Areas | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     on_slot: Callable[[int, int], None] = lambda done, total: None,
     on_part: Callable[[float], None] = lambda share: None,
@@ -64,6 +70,7 @@ def backtest(
         retraining: When to train again during the test, on what was known by then; None for never. A challenger is shadowed, and
             serves when it passes the gates.
         promotion: Bounds of the gates, the default ones if None.
+        areas: Whose classes to compare.
         on_step: Called with the name of each step as it starts.
         on_slot: Called with (slots closed, slots in total) in the last step.
         on_part: Called with the share of a step that is done, 0 to 1, in the steps before it.
@@ -125,6 +132,7 @@ def backtest(
                     learner.take_turn()
 
             run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, on_turn=learn, stop=stop)
+            fair = _fairness(stores, region, areas, Period(start, end, region.horizons[0]), on_step, on_part) if areas else {}
         finally:
             stores.close()
     judged = dict(zip(region.measures, evaluations, strict=True))
@@ -138,4 +146,24 @@ def backtest(
         calibration={measure: evaluation.calibration() for measure, evaluation in judged.items()},
         noise_floor={measure: evaluation.floor_rows() for measure, evaluation in judged.items()},
         evaluations=judged,
+        fairness=fair,
     )
+
+
+def _fairness(
+    stores: Stores,
+    region: Region,
+    areas: Areas,
+    period: Period,
+    on_step: Callable[[str], None],
+    on_part: Callable[[float], None],
+) -> dict[str, Fairness]:
+    on_step("comparing the classes of the areas")
+    found: dict[str, Fairness] = {}
+    for measure in region.measures:
+        try:
+            measured = measure_fairness(stores, region, measure, areas, period, on_issue=lambda done, total: on_part(done / total))
+        except NotFound:
+            continue  # the test is too short for any forecast to settle
+        found[measure] = measured.found
+    return found

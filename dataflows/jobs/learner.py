@@ -6,6 +6,7 @@ obeys at its next close. In a bounded run it takes its turn after each slot, so 
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import POLICY, record_promotion, reject_model, roll_back
@@ -16,12 +17,15 @@ from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, stories_of
 from ledger.views.regions import bootstrap_of, defined_by
+from schemas.configuration.areas import areas_of
 from schemas.errors import NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, Cause, SlotClosed, SlotScored, region_log
+from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
-from state.decide.shadow import Shadow
+from state.decide.shadow import FAIRNESS, Shadow, under
 from state.demand.calendar import Calendar
+from state.detect.fairness_gate import NAME
+from state.detect.paired_fairness import PairedFairness
 from state.forecast.training import MOST_ROWS
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,7 @@ class Learner:
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
         self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
+        self._areas_fault = ""  # why the region's areas cannot be used
         self._refused_day = -1  # on which there was too little history to train on
         self._stories: Stories = {}
         self._waiting = False  # for the first close, to start a shadow from
@@ -159,7 +164,7 @@ class Learner:
             return None
         state = self._fold_at.arrays(self.size)
         version = self._control.latest().fold_version(self._boot, int(state["next_slot"][0]))
-        shadow = Shadow(self.region, number, self._stores.blobs.get(model), state, version, self._day_slots)
+        shadow = Shadow(self.region, number, self._stores.blobs.get(model), state, version, self._day_slots, self._fairness())
         return Running(model, champion, shadow)
 
     def _kept_shadow(self, number: int, role: str, model: bytes, champion: bytes) -> Running | None:
@@ -171,6 +176,9 @@ class Learner:
         size = int(kept["size"][0])
         if size > self.size or self._stores.ledger.root_at(self._log, size) != kept["root"].tobytes():
             return None
+        fairness = self._fairness()
+        if fairness is not None and not fairness.continues(under(kept, FAIRNESS)):
+            return None  # kept with other areas
         shadow = Shadow(
             self.region,
             number,
@@ -178,11 +186,30 @@ class Learner:
             kept,
             self._control.latest().fold_version(self._boot, int(kept["next_slot"][0])),
             self._day_slots,
+            fairness,
         )
         shadow.resume(kept)
         running = Running(model, champion, shadow)
         up_to_date = all(self._step(running, close, measure) for close in closes(self._stores.ledger, self._log, size, self.size))
         return running if up_to_date else None
+
+    def _fairness(self) -> PairedFairness | None:
+        """Compares the classes of the region's areas, if it has any; they are read when a trial begins."""
+        self._areas_fault = ""
+        try:
+            areas = areas_of(self.region, self._stores.settings.home)
+        except UsageError as wrong:
+            self._areas_fault = str(wrong)
+            log.warning("region %s: no challenger is promoted, since fairness cannot be judged: %s", self.region.id, wrong)
+            return None
+        return PairedFairness(self.region, areas) if areas is not None else None
+
+    def _verdicts(self, running: Running) -> tuple[GateResult, ...]:
+        """What the gate of fairness says of a challenger; nothing for a region without areas."""
+        if running.shadow.fairness is not None:
+            return (running.shadow.fairness.verdict(),)
+        said = f"not judged: {self._areas_fault}"
+        return (GateResult(gate=NAME, passed=False, value="", bound="", sentence=said),) if self._areas_fault else ()
 
     # --- what follows ------------------------------------------------------------------------------
 
@@ -191,7 +218,10 @@ class Learner:
             running, story = self._shadows.get((measure, role)), self._story(measure)
             if running is None or story.held is not None or self._is_held():
                 continue
-            verdict = judge(self._trial(running, until_slot), self.promotion)
+            trial = self._trial(running, until_slot)
+            if role == TRIAL:  # the champion before may always come back
+                trial = replace(trial, verdicts=self._verdicts(running))
+            verdict = judge(trial, self.promotion)
             if role == WATCH:
                 self._end_watch(measure, running, verdict)
             else:

@@ -92,4 +92,4 @@ def _settled(region: Region, issued: ForecastIssued, rides: _Rides, blobs: Blobs
     for i, h in enumerate(ahead):
         np.add.at(truth[:, i], place[steps <= h], counts[steps <= h])
     whole = np.array([all(rides.observed.get(issued.slot + step, False) for step in range(1, h + 1)) for h in ahead])
-    return SettledIssue(issued.slot, columns, cells, truth, whole)
+    return SettledIssue(issued.slot, columns, issued.spread, cells, truth, whole)

@@ -38,6 +38,12 @@ SCHEDULES = {"weekly": 7, "daily": 1}  # days
     help="Write a report for people to this file: errors, calibration, a map, the worst cells.",
 )
 @click.option(
+    "--areas",
+    "areas_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Areas file, to compare its classes too (docs/fairness.md). [default: the region's own areas]",
+)
+@click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
 )
 @click.option(
@@ -52,6 +58,7 @@ def command(
     test_until: str,
     json_path: Path | None,
     html_path: Path | None,
+    areas_file: Path | None,
     home: Path | None,
     retrain: str | None,
 ) -> None:
@@ -68,13 +75,17 @@ def command(
     """
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.backtest import backtest
+    from schemas.configuration.areas import areas_of_region, load_areas
     from schemas.configuration.settings import parse_rides
+    from state.detect.fairness import sentence
 
     settings = options.settings_of(rides=rides)
     region = options.new_region_of(region_name)
     first, last = (options.date_of(name, day) for name, day in (("--train-until", train_until), ("--test-until", test_until)))
     asked = (last - first).days * 1440 // region.slot_min
     parse_rides(settings.rides)
+    own = areas_of_region(region) if region.areas else None
+    areas = load_areas(areas_file, region) if areas_file is not None else own
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -93,6 +104,7 @@ def command(
             test_until,
             home=home,
             retraining=None if retrain is None else rules_of(SCHEDULES[retrain]),
+            areas=areas,
             on_step=lambda step: progress.update(task, description=step, completed=0.0),
             on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
             on_part=lambda share: progress.update(task, completed=min(share, 0.999)),
@@ -113,6 +125,8 @@ def command(
         if result.calibration.get(measure):
             click.echo(f"{region.id} {measure}: share of counts in 80 % intervals by day, CRPS in rides")
             output_console().print(calibration_table(result, measure))
+        if measure in result.fairness:
+            click.echo(sentence(result.fairness[measure]))
     if html_path is not None:
         from ridecast.backtest_page import write_page
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from schemas.events.rides import Int64s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import HorizonSpread
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class SettledIssue:
     Attributes:
         slot: At whose cut they were issued.
         columns: The forecasts, of m cells.
+        spread: The distributions of each horizon, as in the header of the issue.
         cells: uint64[n], strictly ascending: those of the forecasts, and others that had a ride in the longest window.
         truth: int64[n, h], settled rides in each window.
         whole: bool[h], whether every slot of the window was observed; else its count says less than the demand.
@@ -23,6 +25,7 @@ class SettledIssue:
 
     slot: int
     columns: ForecastColumns
+    spread: tuple[HorizonSpread, ...]
     cells: UInt64s
     truth: Int64s
     whole: npt.NDArray[np.bool_]

@@ -11,10 +11,12 @@ from schemas.regions import Region
 from state.counting.slots import ClosedSlot
 from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
 from state.demand.history import Arrays, CountHistory
+from state.detect.paired_fairness import PairedFairness
 from state.forecast.forecast import Forecaster
 from state.forecast.region import counted_whole
 
 TIMED_ISSUES = 9
+FAIRNESS = "fairness."  # prefix of the arrays of `Shadow.fairness`
 COLUMNS = ("cells", *NUMBERS, "fallback")
 
 
@@ -31,18 +33,29 @@ class Shadow:
         state: Arrays of the region's fold after the slot before the first, as in a snapshot.
         version: Of the fold at the first slot.
         block_slots: Length of a block of the paired losses.
+        fairness: Compares classes of cells; None for a region without areas.
     """
 
-    def __init__(self, region: Region, measure: int, model: bytes | None, state: Arrays, version: int, block_slots: int) -> None:
+    def __init__(
+        self,
+        region: Region,
+        measure: int,
+        model: bytes | None,
+        state: Arrays,
+        version: int,
+        block_slots: int,
+        fairness: PairedFairness | None = None,
+    ) -> None:
         self.region, self.measure = region, measure
         self.next_slot = int(state["next_slot"][0])
         self.losses = PairedLosses(region.horizons_min, region.slot_min, block_slots)
+        self.fairness = fairness
         self._history = CountHistory(region)
-        self._history.from_arrays(_under(state, f"history{measure}."))
+        self._history.from_arrays(under(state, f"history{measure}."))
         self._version = version
         self._forecaster = Forecaster(region, region.measures[measure])
         self._forecaster.follow(version)
-        self._forecaster.from_arrays(_under(state, f"forecaster{measure}."))
+        self._forecaster.from_arrays(under(state, f"forecaster{measure}."))
         self._forecaster.use(model)
         self._settle_slots = region.settle_lateness_s // (60 * region.slot_min)
         self._pairs: dict[int, Pair] = {}
@@ -83,6 +96,8 @@ class Shadow:
             if pair is not None and history.whole(slot - h + 1, slot + 1):
                 truth = history.window(slot - h + 1, slot + 1, history.columns_of(pair.champion.cells))
                 self.losses.add(slot - h, i, pair, truth.astype(np.int64))
+                if self.fairness is not None:
+                    self.fairness.add(slot - h, i, pair.champion, pair.challenger, truth.astype(np.int64))
         self._pairs.pop(slot - self.region.horizons[-1], None)
 
     def issue_ms(self, model: bytes | None, clock: Callable[[], float]) -> float:
@@ -111,12 +126,16 @@ class Shadow:
         for slot, pair in self._pairs.items():
             for who, columns in ((CHAMPION, pair.champion), (CHALLENGER, pair.challenger)):
                 arrays |= {f"pair.{slot}.{who}.{name}": getattr(columns, name) for name in COLUMNS}
-        return arrays | {f"losses.{name}": array for name, array in self.losses.to_arrays().items()}
+        arrays |= {f"losses.{name}": array for name, array in self.losses.to_arrays().items()}
+        fairness = self.fairness.to_arrays() if self.fairness is not None else {}
+        return arrays | {f"{FAIRNESS}{name}": array for name, array in fairness.items()}
 
     def resume(self, kept: Arrays) -> None:
         """Go on where a shadow was kept; this one must have been made with the same arrays as `state`."""
-        self.losses.from_arrays(_under(kept, "losses."))
-        pairs = _under(kept, "pair.")
+        self.losses.from_arrays(under(kept, "losses."))
+        if self.fairness is not None:
+            self.fairness.from_arrays(under(kept, FAIRNESS))
+        pairs = under(kept, "pair.")
         for slot in sorted({int(name.partition(".")[0]) for name in pairs}):
             both = [
                 ForecastColumns(horizons_min=self.region.horizons_min, **{name: pairs[f"{slot}.{who}.{name}"] for name in COLUMNS})  # type: ignore[arg-type]
@@ -125,5 +144,6 @@ class Shadow:
             self._pairs[slot] = Pair(*both)
 
 
-def _under(arrays: Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"], prefix: str) -> Arrays:
+def under(arrays: Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"], prefix: str) -> Arrays:
+    """The arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

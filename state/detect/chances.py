@@ -10,29 +10,7 @@ import numpy as np
 from schemas.events.rides import Float64s
 
 COVERED = (0.1, 0.9)  # of a calibrated forecast, 80 % of the truths
-LEAST_DISPERSION = 1e-6  # below a thousandth of what a chunk can say, it is a Poisson distribution
 UNDER = (0.5, 1.0)  # the upper half of the distribution: the truth exceeded what was expected
-
-
-def distribution(counts: Float64s, means: Float64s, dispersions: Float64s) -> Float64s:
-    """P(Y <= count) of negative binomials with variance = mean + dispersion x mean^2; 0 below no ride.
-
-    Args:
-        counts: float64[...], whole rides, -1 or more.
-        means: float64[...], rides, 0 or more; a mean of 0 forecasts no ride with certainty.
-        dispersions: float64[...], 0 for Poisson.
-    """
-    from scipy import special  # type: ignore[import-untyped]
-
-    counts, means, dispersions = np.broadcast_arrays(counts, means, dispersions)
-    out = np.ones(counts.shape, np.float64)
-    poisson, wide = (means > 0) & (dispersions < LEAST_DISPERSION), (means > 0) & (dispersions >= LEAST_DISPERSION)
-    whole = np.maximum(counts, 0.0)
-    out[poisson] = special.pdtr(whole[poisson], means[poisson])
-    size = 1.0 / np.where(wide, dispersions, 1.0)
-    out[wide] = special.betainc(size[wide], whole[wide] + 1.0, size[wide] / (size[wide] + means[wide]))
-    out[counts < 0] = 0.0
-    return out
 
 
 def chance_within(below: Float64s, upto: Float64s, interval: tuple[float, float]) -> Float64s:

@@ -127,6 +127,10 @@ class FairnessSums:
         empty = np.zeros((len(self.horizons_min), len(self.names), len(SUMS)))
         return np.array([self._days.get(day, empty) for day in days]).reshape(len(days), *empty.shape)
 
+    def take(self, days: Sequence[int], sums: Float64s) -> None:
+        """Go on with the sums that `of_days` returned."""
+        self._days = {day: sums[place].copy() for place, day in enumerate(days)}
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

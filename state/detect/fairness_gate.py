@@ -32,7 +32,7 @@ class Widening:
     Attributes:
         widened: Gap of the challenger less that of the champion, with the interval over the same days.
         before, after: The two gaps.
-        worse: The class whose distance from all classes together grew most.
+        moved: The class at an end of the wider gap that moved further towards it.
         bound: What `widened` may be.
     """
 
@@ -42,9 +42,9 @@ class Widening:
     widened: Estimate
     before: float
     after: float
-    worse: str
-    worse_before: float
-    worse_after: float
+    moved: str
+    moved_from: float
+    moved_to: float
     bound: float
 
     @property
@@ -77,7 +77,6 @@ def widenings(
     enough = enough_data(before)
     found = []
     for attribute, members in members_of(champion.names).items():
-        together = [measures_of(sums[:, :, members].sum(axis=(0, 2))) for sums in (before, after)]
         for i, horizon_min in enumerate(champion.horizons_min):
             judged = [group for group in members if enough[i, group]]
             if len(judged) < 2:
@@ -85,8 +84,8 @@ def widenings(
             for k, measure in enumerate(MEASURES):
                 old, new = (value[i, judged, k] for value in values)
                 change = np.ptp(spread[1][:, i, judged, k], axis=1) - np.ptp(spread[0][:, i, judged, k], axis=1)
-                apart = np.abs(new - together[1][i, k]) - np.abs(old - together[0][i, k])
-                worse = int(np.argmax(apart))
+                top, bottom = int(np.argmax(new)), int(np.argmin(new))
+                moved = top if new[top] - old[top] >= old[bottom] - new[bottom] else bottom
                 found.append(
                     Widening(
                         attribute,
@@ -95,9 +94,9 @@ def widenings(
                         estimate_of(float(np.ptp(new) - np.ptp(old)), change),
                         float(np.ptp(old)),
                         float(np.ptp(new)),
-                        champion.names[judged[worse]][1],
-                        float(old[worse]),
-                        float(new[worse]),
+                        champion.names[judged[moved]][1],
+                        float(old[moved]),
+                        float(new[moved]),
                         measure.bound if bounds is None else bounds.get(measure.name, measure.bound),
                     )
                 )
@@ -124,8 +123,8 @@ def gate(
         return _result(True, value, worst.bound, said)
     means = "more than" if worst.fails else "not clearly more than" if value > worst.bound else "within"
     said = (
-        f"where {worst.attribute} is {worst.worse!r} the {title} at {worst.horizon_min} min goes from "
-        f"{worst.worse_before:.1%} to {worst.worse_after:.1%}; the gap between classes goes from {100 * worst.before:.1f} to "
+        f"where {worst.attribute} is {worst.moved!r} the {title} at {worst.horizon_min} min goes from "
+        f"{worst.moved_from:.1%} to {worst.moved_to:.1%}; the gap between classes goes from {100 * worst.before:.1f} to "
         f"{100 * worst.after:.1f} points and widens by {points(worst.widened)}, {means} the bound of {100 * worst.bound:.1f}"
     )
     return _result(not worst.fails, value, worst.bound, said)

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from schemas.configuration.areas import Areas, Groups
-from schemas.events.rides import Float64s, Int64s, UInt64s
+from schemas.events.rides import Int64s, UInt64s
 from schemas.forecasts.settled import SettledIssue
 from schemas.records.records import FALLBACKS, Fallback
 from schemas.regions import Region
 from schemas.times import slot_end
-from state.detect.chances import COVERED, UNDER, chance_within, distribution
+from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import FairnessSums, Outcomes
+from state.models.predictive import predictive
 
 EVERY_CELL = ("", "all cells")  # a group that every cell is in; no areas file can name it
 MILLI = 1000.0
@@ -70,21 +71,21 @@ def outcomes_of(issue: SettledIssue, i: int) -> tuple[Outcomes, Int64s]:
     forecast = np.zeros(len(issue.cells), np.bool_)
     forecast[place] = True
     counted = np.flatnonzero(forecast | (issue.truth[:, i] > 0))
-    mean, median, dispersion = (_spread(issue, place, column[:, i])[counted] for column in _columns(issue))
-    truth = issue.truth[counted, i].astype(np.float64)
-    below, upto = distribution(truth - 1.0, mean, dispersion), distribution(truth, mean, dispersion)
+    mean, median, dispersion = (_placed(issue, place, column[:, i])[counted] for column in _columns(issue))
+    truth = issue.truth[counted, i]
+    below, upto = predictive(issue.spread[i], mean, dispersion).around(truth)
     own = np.zeros(len(issue.cells), np.bool_)
     own[place] = issue.columns.fallback == FALLBACKS.index(Fallback.NONE)
     under, covered = (chance_within(below, upto, interval) for interval in (UNDER, COVERED))
-    return Outcomes(truth, mean, median, under, covered, ~own[counted]), counted
+    return Outcomes(truth.astype(np.float64), mean / MILLI, median / MILLI, under, covered, ~own[counted]), counted
 
 
 def _columns(issue: SettledIssue) -> tuple[Int64s, Int64s, Int64s]:
     return issue.columns.mean, issue.columns.median, issue.columns.dispersion
 
 
-def _spread(issue: SettledIssue, place: Int64s, column: Int64s) -> Float64s:
-    """A column of the forecasts, rides, for all cells of an issue; zero without a forecast."""
-    out = np.zeros(len(issue.cells))
-    out[place] = column / MILLI
+def _placed(issue: SettledIssue, place: Int64s, column: Int64s) -> Int64s:
+    """A column of the forecasts, 1/1000, for all cells of an issue; zero without a forecast."""
+    out = np.zeros(len(issue.cells), np.int64)
+    out[place] = column
     return out

@@ -6,6 +6,8 @@ AREAS, CHANCES = "schemas/configuration/areas.py", "state/detect/chances.py"
 FAIRNESS, GATE = "state/detect/fairness.py", "state/detect/fairness_gate.py"
 SETTLED, OUTCOMES = "ledger/views/settled.py", "state/detect/outcomes.py"
 READ_BACK, ASKED = "tests/ledger/views/test_settled.py", "tests/api/test_fairness.py"
+PAIRED, BOTH = "state/detect/paired_fairness.py", "tests/state/detect/test_paired_fairness.py"
+LEARNER, LEARNS = "dataflows/jobs/learner.py", "tests/dataflows/jobs/test_learner_fairness.py"
 RUN = "tests/ridecast/commands/test_fairness_measured.py"
 READ = "tests/schemas/configuration/test_areas.py"
 MEASURED, GATED = "tests/state/detect/test_fairness.py", "tests/state/detect/test_fairness_gate.py"
@@ -15,7 +17,6 @@ MUTANTS = (
     Mutant("a prefix of another length", AREAS, "5 * (precision - length)", "5 * (precision - length - 1)", (READ,)),
     Mutant("the polygon replaces the cells", AREAS, "found |= np.isin", "found = np.isin", (READ,)),
     Mutant("areas of another region", AREAS, 'if fields["region"] != region.id:', "if False:", (READ,)),
-    Mutant("the truth itself not counted below", CHANCES, "whole[wide] + 1.0", "whole[wide] + 2.0", (MEASURED,)),
     Mutant("overlap not shared out", CHANCES, "overlap / np.where(width > 0, width, 1.0)", "overlap", (MEASURED,)),
     Mutant("bias around one", FAIRNESS, '"mean", "truth", 1.0, 0.05', '"mean", "truth", 0.0, 0.05', (MEASURED,)),
     Mutant("cells without a class counted", FAIRNESS, "known = codes != NO_CLASS", "known = codes != -2", (MEASURED,)),
@@ -48,4 +49,22 @@ MUTANTS = (
     Mutant("cells without a forecast forgotten", OUTCOMES, "forecast | (issue.truth[:, i] > 0)", "forecast", (RUN,)),
     Mutant("a value for every version", "api/once.py", "kept is None or kept[0] != version", "kept is None", ("tests/api/test_once.py",)),
     Mutant("as many issues as there are", "api/fairness.py", "step=step)", "step=1)", (ASKED,)),
+    Mutant("the other end is named", GATE, ">= old[bottom] - new[bottom]", "< old[bottom] - new[bottom]", (GATED,)),
+    Mutant("judged after a day", PAIRED, "if len(champion.days) < LEAST_DAYS:", "if False:", (BOTH,)),
+    Mutant(
+        "the challenger against itself",
+        PAIRED,
+        "zip(self._sums, (champion, challenger)",
+        "zip(self._sums, (challenger, challenger)",
+        (BOTH,),
+    ),
+    Mutant("every horizon at once", PAIRED, "np.arange(h) == i", "np.arange(h) >= i", (BOTH,)),
+    Mutant("a wrong areas file is none", LEARNER, ",) if self._areas_fault else ()", ",) if False else ()", (LEARNS,)),
+    Mutant(
+        "sums of other areas go on",
+        LEARNER,
+        "if fairness is not None and not fairness.continues",
+        "if False and not fairness.continues",
+        (LEARNS,),
+    ),
 )

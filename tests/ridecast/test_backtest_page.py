@@ -1,11 +1,14 @@
 """The report of a backtest: one file that needs nothing else, with the main result first."""
 
 import re
+from html import escape
 from xml.etree import ElementTree
 
-from ridecast.backtest_page import finding
+from ridecast.backtest_page import fairness_section, finding
 from ridecast.charts import bar_chart, cell_map, line_chart
+from state.detect.fairness import fairness, sentence
 from state.forecast.evaluation import CalibrationRow, EvaluationRow
+from tests.state.detect.samples import counted, issues
 
 
 def row(band: str, model: str, rmse: float) -> EvaluationRow:
@@ -54,3 +57,12 @@ def test_cells_lie_where_they_are() -> None:
     assert float(south.get("y", "0")) > float(north.get("y", "0"))
     assert float(south.get("x", "0")) < float(north.get("x", "0"))
     assert "" == cell_map("map", [])
+
+
+def test_the_classes_of_areas_are_compared() -> None:
+    """The section holds the sentence on the worst gap and a picture for the shortest and the longest horizon."""
+    found = fairness(counted(issues(1, low_factor=0.8)), seed=1, draws=20)
+    text = "".join(fairness_section(found, (15, 30)))
+    assert escape(sentence(found)) in text
+    assert ["Fairness at 15 minutes", "Fairness at 30 minutes"] == re.findall("<title>(Fairness[^<]*)", text)
+    assert 1 == "".join(fairness_section(found, (15,))).count("<svg")

@@ -17,8 +17,9 @@ from dataflows.jobs.learn import train_region
 from dataflows.jobs.learner import Learner
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
+from schemas.configuration.areas import Area, Areas
 from schemas.configuration.settings import Settings
-from schemas.events.cells import cell_code
+from schemas.events.cells import LETTERS, cell_code
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
 from state.forecast.calibration import Uniforms, crps, pit
@@ -63,7 +64,9 @@ def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """A folder with `out.json`, its plot and the home, and the printed output."""
     folder = tmp_path_factory.mktemp("out")
     words = "--json", str(folder / "deep" / "out.json"), "--html", str(folder / "report.html"), "--home", str(folder / "home")
-    result = invoke(*words)
+    halves = [Area(name, tuple(letters), (), (("half", name),)) for name, letters in (("one", LETTERS[:16]), ("other", LETTERS[16:]))]
+    (folder / "areas.json").write_text(Areas(LOG.partition("/")[2], 6, tuple(halves)).to_json(), "utf-8")
+    result = invoke(*words, "--areas", str(folder / "areas.json"))
     assert 0 == result.exit_code, result.output
     return folder, result
 
@@ -170,6 +173,8 @@ def test_the_table_and_the_plot_show_the_rows(report: dict[str, Any], tested: tu
     page = (folder / "report.html").read_text("utf-8")
     assert page.startswith("<!doctype html>")
     assert not re.search(r"(src|href)=|url\(|@import|<script", page)  # It needs nothing else.
+    assert "Are all parts of the city forecast equally well?" in page
+    assert "Too little data to compare classes" in result.stdout
     for words in ("Error by hour of the day", "Error by day", "Can the intervals be believed?", "The ten worst cells", 'class="map"'):
         assert words in page
     assert f"written: {folder / 'deep' / 'out.json'} and {folder / 'deep' / 'out.png'}" in result.stdout

@@ -6,8 +6,9 @@ import numpy as np
 
 from schemas.configuration.areas import NO_CLASS, Groups
 from schemas.events.rides import Float64s
-from state.detect.chances import COVERED, UNDER, chance_within, distribution
+from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import FairnessSums, Outcomes
+from state.models.predictive import NOMINAL, Predictive
 
 HORIZONS_MIN = (15, 30)
 NAMES = (("income", "high"), ("income", "low"), ("transit", "far"), ("transit", "near"))
@@ -32,8 +33,8 @@ def groups_of(cells: int) -> Groups:
 
 def outcomes_of(truth: Float64s, mean: Float64s, fallback: Float64s) -> Outcomes:
     """What came of Poisson forecasts."""
-    none = np.zeros(len(truth))
-    below, upto = distribution(truth - 1, mean, none), distribution(truth, mean, none)
+    law = Predictive(mean, np.zeros(len(truth)), np.tile(NOMINAL, (len(truth), 1)))
+    below, upto = law.around(truth.astype(np.int64))
     return Outcomes(
         truth, mean, np.floor(mean + 0.5), chance_within(below, upto, UNDER), chance_within(below, upto, COVERED), fallback > 0.8
     )

@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame  # type: ignore[import-untyped]
-from hypothesis import given, settings, strategies as st
 
 from schemas.configuration.areas import Groups
 from schemas.errors import ContractError
 from schemas.events.rides import Float64s
-from state.detect.chances import COVERED, UNDER, chance_within, distribution
+from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import (
     BIAS,
     COVERAGE,
@@ -25,7 +24,7 @@ from state.detect.fairness import (
     weights_of,
     worst_gap,
 )
-from tests.state.detect.samples import HORIZONS_MIN, NAMES, Issue, counted, groups_of, issues
+from tests.state.detect.samples import HORIZONS_MIN, NAMES, Issue, counted, groups_of, issues, outcomes_of
 
 
 def plain(given: list[Issue], attribute: str, name: str, horizon: int) -> dict[str, float]:
@@ -127,6 +126,26 @@ def test_forecasts_that_are_too_low_in_one_class_are_the_worst_gap() -> None:
     assert [0.2, 0.2] == pytest.approx(bias, abs=0.03)
 
 
+def test_what_depends_on_how_busy_cells_are_is_no_worst_gap() -> None:
+    """The widest gap is one of WAPE, and the sentence names a smaller one of another measure."""
+    given = issues(12, low_factor=0.9)
+    for issue in given:
+        issue.outcomes.median[1::2] += 30.0
+    found = fairness(counted(given), seed=12, draws=20)
+    widest = max(found.gaps, key=lambda gap: gap.gap.value or 0.0)
+    worst = worst_gap(found)
+    assert worst is not None
+    assert (WAPE, UNDER_RATE) == (widest.measure, worst.measure)
+
+
+def test_every_draw_has_as_many_days_as_there_are() -> None:
+    """The bootstrap draws with replacement: counts of days that add up to the number of days, and differ."""
+    weights = weights_of(6, seed=1, draws=100)
+    assert {6.0} == set(weights.sum(axis=1).tolist())
+    assert {0.0, 1.0, 2.0} <= set(weights.ravel().tolist())
+    assert (100, 0) == weights_of(0, seed=1, draws=100).shape
+
+
 @pytest.mark.parametrize(("days", "cells", "enough"), [(5, 40, True), (4, 40, False), (5, 2, False)])
 def test_a_class_with_too_little_data_is_not_compared(days: int, cells: int, enough: bool) -> None:
     """Fewer than five days, or fewer than 200 rides, give no gap and say so."""
@@ -169,22 +188,6 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert one == two != other
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.01, 50.0), st.floats(0.0, 2.0)), min_size=1, max_size=8))
-def test_the_distribution_is_the_sum_of_its_probabilities(cases: list[tuple[int, float, float]]) -> None:
-    """The distribution function adds up the probabilities of a negative binomial, or of a Poisson without dispersion."""
-    from scipy import stats  # type: ignore[import-untyped]
-
-    counts, means, dispersions = (np.array(column, np.float64) for column in zip(*cases, strict=True))
-    found = distribution(counts, means, dispersions)
-    for at, (count, mean, dispersion) in enumerate(cases):
-        size = 1 / dispersion if dispersion >= 1e-6 else 0.0
-        every = np.arange(count + 1)
-        expected = stats.nbinom.pmf(every, size, size / (size + mean)).sum() if size else stats.poisson.pmf(every, mean).sum()
-        assert expected == pytest.approx(found[at], abs=1e-5)
-    assert [0.0] * len(cases) == distribution(np.full(len(cases), -1.0), means, dispersions).tolist()
-
-
 def test_the_chance_is_the_share_of_draws() -> None:
     """The probability that a randomised PIT lies in an interval is the share of many draws that do."""
     random = np.random.default_rng(10)
@@ -198,11 +201,9 @@ def test_the_chance_is_the_share_of_draws() -> None:
 
 def test_a_ride_where_none_was_forecast_is_under_the_truth() -> None:
     """A forecast of no ride with certainty covers no ride, and any ride is above it."""
-    none, ride = np.zeros(1), np.ones(1)
-    below, upto = distribution(ride - 1, none, none), distribution(ride, none, none)
-    assert ([1.0], [0.0]) == (chance_within(below, upto, UNDER).tolist(), chance_within(below, upto, COVERED).tolist())
-    below, upto = distribution(none - 1, none, none), distribution(none, none, none)
-    assert [0.5, 0.8] == pytest.approx([float(chance_within(below, upto, interval)[0]) for interval in (UNDER, COVERED)])
+    found = outcomes_of(np.array([0.0, 1.0, 5.0]), np.zeros(3), np.zeros(3))
+    assert [0.5, 1.0, 1.0] == pytest.approx(found.under.tolist())
+    assert [0.8, 0.0, 0.0] == pytest.approx(found.covered.tolist())
 
 
 def test_the_result_is_plain_data() -> None:

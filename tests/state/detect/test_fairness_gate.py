@@ -80,7 +80,7 @@ def test_both_models_are_judged_on_the_same_issues() -> None:
 
 
 def test_the_class_that_is_named_is_the_one_that_moved() -> None:
-    """Of three classes, the one whose distance from all together grew is named, not the other end of the gap."""
+    """Of three classes, the one whose forecasts changed is named, not the other end of the gap."""
     names = (("quarter", "a"), ("quarter", "b"), ("quarter", "c"))
     random = np.random.default_rng(9)
     sums = FairnessSums(names, (15,)), FairnessSums(names, (15,))
@@ -91,4 +91,4 @@ def test_the_class_that_is_named_is_the_one_that_moved() -> None:
         truth = random.poisson(rate).astype(np.float64)
         for one, factor in zip(sums, (1.0, 0.7), strict=True):
             one.add(day, 0, groups, outcomes_of(truth, rate * np.where(np.arange(30) % 3 == 1, factor, 1.0), np.zeros(30)))
-    assert {"b"} == {one.worse for one in widenings(*sums, seed=9) if one.measure == BIAS}
+    assert {"b"} == {one.moved for one in widenings(*sums, seed=9) if one.measure == BIAS}
