@@ -5,6 +5,7 @@ features of issues that are no longer stored are computed again by `ridecast exp
 """
 
 import hashlib
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,7 +36,8 @@ from api.resource import (
     record_of,
 )
 from api.times import iso, local_iso, parse_target
-from schemas.errors import DamagedError, NotFound
+from ledger.views.region_view import RegionView
+from schemas.errors import ContractError, DamagedError, NotFound
 from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
@@ -58,6 +60,15 @@ def from_memory(context: ApiContext, request: Request) -> bool:
         return context.explanations.answers.find(_asked(context, request)) is not None
     except Problem:
         return False  # A thread will say the same.
+
+
+def prepare(context: ApiContext, view: RegionView) -> None:
+    """Load the models of a region's newest issues, because the first load takes seconds; what fails is said to who asks."""
+    for measure in view.region.measures:
+        held = context.newest.held(view.region.id, measure)
+        for digest in held.issue.record.models if held is not None else ():
+            with suppress(NotFound, DamagedError, ContractError):
+                context.explanations.models.get(digest, lambda digest=digest: load_model(context.blobs.get(digest), view.region.horizons))  # type: ignore[misc]
 
 
 def _asked(context: ApiContext, request: Request) -> Question:

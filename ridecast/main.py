@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Read rides, close slots, record and publish forecasts, serve the API."),
     "region": ("region", "Add a region to a home, also while it runs; list its regions."),
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
+    "explain": ("explain", "Show why a forecast is what it is, in rides."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
     "events": ("events", "Check ride events before they are sent."),
