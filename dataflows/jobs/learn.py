@@ -19,7 +19,8 @@ from state.demand.calendar import Calendar
 from state.demand.features import NAMES
 from state.demand.history import CountHistory
 from state.forecast.region import counted_whole, remembering
-from state.forecast.training import MOST_ROWS, KnownSlot, TrainedModel, train_model
+from state.forecast.sampling import KnownSlot
+from state.forecast.training import MOST_ROWS, TrainedModel, train_model
 from state.models.boosted import ALGORITHM
 
 CHAMPION = "champion"

@@ -4,6 +4,8 @@ A cell code holds 5 bits per geohash character, longitude in the higher bit of e
 code of a cell's parent is the code shifted right by five bits. Texts are used only at the system's boundaries.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,10 @@ _VALUE = {letter: value for value, letter in enumerate(LETTERS)}
 
 UInt64s = npt.NDArray[np.uint64]
 Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+KM_PER_DEGREE = 111.2  # of a great circle
+NO_CELL = np.uint64(2**64 - 1)
 
 
 def _spread(x: UInt64s) -> UInt64s:
@@ -99,6 +105,29 @@ def neighbours(codes: UInt64s, bits: int) -> UInt64s:
         high, low = (_spread(nj), _spread(ni)) if bits % 2 else (_spread(ni), _spread(nj))
         out[:, column] = high << np.uint64(1) | low
     return out
+
+
+def at_steps(codes: UInt64s, bits: int, steps: Int64s) -> UInt64s:
+    """The cells so many columns and rows away from each: uint64[n, m]; NO_CELL beyond a pole. Longitude wraps around.
+
+    Args:
+        steps: int64[m, 2], to the east and to the north.
+
+    >>> at_steps(np.array([cell_code("dr5ru7")], np.uint64), 30, np.array([[0, 0], [0, 40_000]])) == NO_CELL
+    array([[False,  True]])
+    """
+    lon_bits, lat_bits = _axis_bits(bits)
+    i, j = (axis.astype(np.int64)[:, None] + step for axis, step in zip(_axes(codes, bits), steps.T, strict=True))
+    beyond = (j < 0) | (j >= 1 << lat_bits)
+    x, y = (i % (1 << lon_bits)).astype(np.uint64), np.where(beyond, 0, j).astype(np.uint64)
+    high, low = (_spread(y), _spread(x)) if bits % 2 else (_spread(x), _spread(y))
+    return np.where(beyond, NO_CELL, high << np.uint64(1) | low)
+
+
+def cell_size_km(lat: float, bits: int) -> tuple[float, float]:
+    """Width and height of the cells at a latitude."""
+    lon_bits, lat_bits = _axis_bits(bits)
+    return KM_PER_DEGREE * math.cos(math.radians(lat)) * 360.0 / (1 << lon_bits), KM_PER_DEGREE * 180.0 / (1 << lat_bits)
 
 
 def parents(codes: UInt64s, levels: int = 1) -> UInt64s:

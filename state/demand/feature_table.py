@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from schemas.events.rides import Float64s
 from state.demand.groups import Group, group_of
-from state.demand.windows import SlotWindows
+from state.demand.windows import AHEAD, SlotWindows
 
 Fill = Callable[[SlotWindows], Float64s | float]
 
@@ -41,10 +41,14 @@ class FeatureTable:
 
     Attributes:
         version: Models name it.
+        profile: Name of the columns with the log of the profile of each horizon; the braces stand for the horizon's name.
+        tracked: Its features need a history that tracks levels; see `state.demand.levels`.
     """
 
     version: int
     features: tuple[Feature, ...]
+    profile: str = "log_smooth_{}"
+    tracked: bool = False
 
     def __len__(self) -> int:
         return len(self.features)
@@ -71,3 +75,12 @@ class FeatureTable:
         ((0, 1), (1,), (0,))
         """
         return tuple(i for i, feature in enumerate(self.features) if feature.ahead in (None, ahead) and (feature.linear or not linear))
+
+    def offset_column(self, ahead: int) -> int:
+        """Index of the column with the log of the profile of one of the AHEAD horizons, from which a model starts.
+
+        >>> table = FeatureTable(1, (Feature("a", "", lambda w: 1.0), Feature("log_smooth_last", "", lambda w: 1.0)))
+        >>> table.offset_column(2)
+        1
+        """
+        return self.names.index(self.profile.format(AHEAD[ahead].name))

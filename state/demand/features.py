@@ -150,7 +150,6 @@ FEATURES: tuple[Feature, ...] = (
 )
 FIRST_TABLE = FeatureTable(1, FEATURES)
 NAMES: tuple[str, ...] = FIRST_TABLE.names
-_PLACE = {name: i for i, name in enumerate(NAMES)}
 
 
 def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, table: FeatureTable = FIRST_TABLE) -> Float32s:
@@ -180,7 +179,7 @@ def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s,
 
 def smooth_profile(features: Float32s, ahead: int) -> Float64s:
     """The smooth profile of one of the AHEAD horizons, from a built matrix: float64[n], rides."""
-    return np.exp(features[:, _PLACE[f"log_smooth_{AHEAD[ahead].name}"]].astype(np.float64))
+    return np.exp(features[:, FIRST_TABLE.offset_column(ahead)].astype(np.float64))
 
 
 def matrix_digest(features: Float32s) -> bytes:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from schemas.errors import ContractError, DamagedError
 from schemas.events.cells import neighbours, parents
-from schemas.events.rides import Bools, Int64s, UInt64s
+from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
 from schemas.regions import DAY_MIN, Region
+from state.demand.around import Around
+from state.demand.levels import Levels
 from state.demand.ring import CumulativeRing, Int32Rows, count_hash
 
 HISTORY_DAYS = 29  # four weeks of seasonal lags, and a day for wider windows and changes of daylight saving time
@@ -29,6 +31,9 @@ _NO_CELLS = np.empty(0, np.uint64)
 class CountHistory:
     """Counts of one region and measure.
 
+    Args:
+        tracked: Track levels of demand too, which newer feature tables need.
+
     Columns are cells in the order in which they were first seen (within one call, ascending).
     `generation` changes when columns move: callers that keep column indices must look them up again.
 
@@ -40,7 +45,10 @@ class CountHistory:
     array([2, 5])
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, *, tracked: bool = False) -> None:
+        self._region = region
+        self._levels: Levels | None = None
+        self._neighbourhood = Around(region)
         self.cell_bits = region.cell_bits
         self.day_slots = DAY_MIN // region.slot_min
         self.ring_slots = HISTORY_DAYS * self.day_slots
@@ -57,6 +65,8 @@ class CountHistory:
         self._places: dict[int, int] = {}
         self._parent_places: dict[int, int] = {}
         self._set_columns(_NO_CELLS, _NO_INTS)
+        if tracked:
+            self.track()
 
     # --- what there is -------------------------------------------------------------------------
 
@@ -79,6 +89,22 @@ class CountHistory:
     def parent_of(self) -> Int64s:
         """Index of the parent cell of each column, for grouping: int64[n]."""
         return self._parent_of[: len(self._places)]
+
+    @property
+    def tracked(self) -> bool:
+        """Whether levels are tracked."""
+        return self._levels is not None
+
+    @property
+    def levels(self) -> Levels:
+        """The levels of demand.
+
+        Raises:
+            ContractError: they are not tracked.
+        """
+        if self._levels is None:
+            raise ContractError("history: expected one that tracks levels, got one without; call `track` first")
+        return self._levels
 
     def columns_of(self, cells: UInt64s) -> Int64s:
         """Column of each cell, -1 where it is not known: int64[n]."""
@@ -116,6 +142,10 @@ class CountHistory:
         """Rides before each slot, up to a constant per column: int32[len(slots), len(columns)]."""
         return self._counts.totals([self._known(slot) for slot in slots], columns)
 
+    def parent_window(self, from_slot: int, until_slot: int) -> Int64s:
+        """Rides in [from, until) of each parent cell, by the indices of `parent_of`: int64[n_parents]."""
+        return self._parent_counts.between(self._known(from_slot), self._known(until_slot))
+
     def parent_cumulative(self, slots: Sequence[int], columns: Int64s) -> Int32Rows:
         """As `cumulative`, for the parent cell of each column."""
         return self._parent_counts.totals([self._known(slot) for slot in slots], self._parent_of[columns])
@@ -124,6 +154,10 @@ class CountHistory:
         """As `cumulative`, summed over the up to eight neighbouring cells of each column."""
         around = self._counts.totals([self._known(slot) for slot in slots], self._around[columns])
         return np.asarray(around.sum(axis=2, dtype=np.int32), np.int32)
+
+    def around(self, kernel: int, columns: Int64s, values: Float64s) -> Float64s:
+        """Sums over the cells around some columns by one of KERNELS_KM: float64[len(columns), k], of values float64[n, k]."""
+        return self._neighbourhood.sums(kernel, self.cells, columns, values)
 
     def city_cumulative(self, slots: Sequence[int]) -> Int64s:
         """Rides of the whole region before each slot, up to a constant: int64[len(slots)]."""
@@ -163,6 +197,29 @@ class CountHistory:
         self._last[columns] = slot
         self._mixed += count_hash(np.full(len(cells), slot), cells, counts)
         self.next_slot = slot + 1
+        if self._levels is not None:
+            self._levels.push(slot, columns, self._parent_of[columns], counts)
+            self._levels.close(self, slot, columns, self._parent_of[columns], counts, observed=observed)
+
+    def track(self) -> None:
+        """Track levels from now on, after adding the slots that are kept; no effect if they are tracked."""
+        if self._levels is not None:
+            return
+        levels = self._levels = Levels(self._region, self.rows)
+        levels.widen(len(self._places), len(self._parent_places))
+        if self.next_slot < 0:
+            return
+        slots, columns, counts = self._sparse(np.ones(len(self._places), np.bool_))
+        levels.fill(self.oldest_slot, self.next_slot, slots, columns, self._parent_of[columns], counts)
+        starts = np.searchsorted(slots, np.arange(self.oldest_slot, self.next_slot + 1))
+        for i, slot in enumerate(range(self.oldest_slot, self.next_slot)):
+            here = slice(starts[i], starts[i + 1])
+            parents = self._parent_of[columns[here]]
+            levels.close(self, slot, columns[here], parents, counts[here], observed=self.complete(slot, slot + 1))
+
+    def untrack(self) -> None:
+        """Forget the levels."""
+        self._levels = None
 
     def correct(self, slots: Int64s, cells: UInt64s, counts: Int64s) -> None:
         """Add late rides to closed slots; rides of slots that are no longer kept are ignored.
@@ -187,6 +244,8 @@ class CountHistory:
             self._parent_counts.add(slot, self.next_slot, above, added_above)
             self._city[np.arange(slot + 1, self.next_slot + 1) % self.rows] += int(added.sum())
             self._last[late] = np.maximum(self._last[late], slot)
+            if self._levels is not None:
+                self._levels.correct(slot, self.next_slot, late, added, above, added_above, observed=self.complete(slot, slot + 1))
         self._mixed += count_hash(slots, cells, counts)
 
     # --- columns -------------------------------------------------------------------------------
@@ -196,8 +255,7 @@ class CountHistory:
         if len(cells) and int(columns.min()) < 0:
             for cell in np.sort(cells[columns < 0]).tolist():
                 self._add_column(cell)
-            self._counts.widen(len(self._places))
-            self._parent_counts.widen(len(self._parent_places))
+            self._widen()
             columns = self.columns_of(cells)
         return columns
 
@@ -230,13 +288,23 @@ class CountHistory:
         for cell in cells.tolist():
             self._add_column(cell)
         self._last[: len(last)] = last
+        if self._levels is not None:
+            self._levels.clear_moments()
+        self._widen()
+
+    def _widen(self) -> None:
         self._counts.widen(len(self._places))
         self._parent_counts.widen(len(self._parent_places))
+        if self._levels is not None:
+            self._levels.widen(len(self._places), len(self._parent_places))
 
     def _forget_dead_columns(self) -> None:
         """Once a day: drop cells without a ride in the kept slots, if there are many."""
         alive = self.last_ride_slot >= self.next_slot - self.ring_slots
         if 4 * int((~alive).sum()) > len(alive):
+            if self._levels is not None:
+                first = np.unique(self.parent_of[alive], return_index=True)[1]
+                self._levels.keep(alive, self.parent_of[alive][np.sort(first)])  # the new indices are in order of first use
             self._restore(self.cells[alive], self.last_ride_slot[alive], *self._sparse(alive))
             self.generation += 1
 
@@ -247,17 +315,23 @@ class CountHistory:
     def _restore(self, cells: UInt64s, last: Int64s, slots: Int64s, columns: Int64s, counts: Int64s) -> None:
         self._set_columns(cells.copy(), last.copy())
         self._counts.fill(self.oldest_slot, self.next_slot, slots, columns, counts)
-        self._parent_counts.fill(self.oldest_slot, self.next_slot, slots, self._parent_of[columns], counts)
+        parents = self._parent_of[columns]
+        self._parent_counts.fill(self.oldest_slot, self.next_slot, slots, parents, counts)
+        if self._levels is not None:
+            self._levels.fill(self.oldest_slot, self.next_slot, slots, columns, parents, counts)
 
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
         """The whole state as arrays, with sparse counts; `from_arrays` restores it exactly."""
+        arrays: Arrays = {}
+        if self._levels is not None:
+            arrays = {f"level_{name}": array for name, array in self._levels.to_arrays().items()}
         if self.next_slot < 0:
-            return {"slots": np.array([-1, -1, 0], np.int64)}
+            return arrays | {"slots": np.array([-1, -1, 0], np.int64)}
         slots, columns, counts = self._sparse(np.ones(len(self._places), np.bool_))
         bounds = np.arange(self.oldest_slot, self.next_slot + 1) % self.rows
-        return {
+        return arrays | {
             "slots": np.array([self.first_slot, self.next_slot, self.generation], np.int64),
             "cells": self.cells.copy(),
             "last_ride_slot": self.last_ride_slot.copy(),
@@ -276,6 +350,8 @@ class CountHistory:
             DamagedError: the counts do not match their hash.
         """
         self.first_slot, self.next_slot, self.generation = (int(value) for value in arrays["slots"])
+        levels = {name.removeprefix("level_"): array for name, array in arrays.items() if name.startswith("level_")}
+        self._levels = Levels(self._region, self.rows) if levels else None
         if self.next_slot < 0:
             return
         oldest = self.oldest_slot
@@ -292,6 +368,8 @@ class CountHistory:
         self._mixed = count_hash(slots, cells[columns], counts)
         if not np.array_equal(self._mixed, arrays["mixed"]):
             raise DamagedError(f"history: expected counts with hash {arrays['mixed']}, got {self._mixed}")
+        if self._levels is not None:
+            self._levels.from_arrays(levels)
 
     def digest(self) -> bytes:
         """SHA-256 over the integer state; the counts are included as a sum of hashes that is updated slot by slot."""
@@ -303,3 +381,7 @@ class CountHistory:
         undercounts = b"" if np.array_equal(whole, observed) else whole.tobytes()
         parts = (head, self.cells, self.last_ride_slot, observed, self._mixed)
         return hashlib.sha256(b"".join(part.tobytes() for part in parts) + undercounts).digest()
+
+    def levels_digest(self) -> bytes:
+        """SHA-256 over the levels, or nothing if they are not tracked."""
+        return self._levels.digest() if self._levels is not None else b""

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.history import UNIVERSE_DAYS, CountHistory
 from state.demand.seasons import RECENCY
+from state.demand.tracked import Tracked
 
 LAGS_MIN = (5, 15, 30, 60, 120, 240, 1440)  # rides in this many minutes before the cut
 DAYS = (1, 2, 3, 4, 5, 6, 7, 14, 21, 28)  # the same local time this many days before
@@ -174,6 +176,20 @@ class SlotWindows:
         """The values, computed from the last slots; NaN if one of these was not observed."""
         complete = self.history.complete(self.start - slots, self.start)
         return values if complete else np.full_like(values, np.nan)
+
+    def observed_at(self, back: int, values: Float64s) -> Float64s:
+        """The values, computed from the slot so many before the start; NaN if it was not observed."""
+        slot = self.start - back
+        return values if self.history.complete(slot, slot + 1) else np.full_like(values, np.nan)
+
+    @cached_property
+    def tracked(self) -> Tracked:
+        """Levels and profiles.
+
+        Raises:
+            ContractError: the history does not track levels.
+        """
+        return Tracked(self)
 
     def own(self, slots: int) -> Float64s:
         """Rides of each cell in the last slots, for the spans that features use: float64[n]."""

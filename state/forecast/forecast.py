@@ -19,11 +19,10 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.issued import Issued, IssuedQueue
-from state.models.boosted import Boosted
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
-from state.models.table import MODELS, ModelTable, untrained
+from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
 
@@ -71,7 +70,7 @@ class Forecaster:
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
-        self._boosted: Boosted | None = None
+        self._trained: Trained | None = None
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -81,12 +80,13 @@ class Forecaster:
         if version != self._version:
             self._version = version
             self._make_models()
-        self._put_in_force({row.name for row in self._table.correctors if row.since <= version})
+        self._put_in_force(version)
 
-    def _put_in_force(self, names: set[str]) -> None:
-        if names <= self._correctors.keys():
+    def _put_in_force(self, version: int) -> None:
+        """Keep the correctors of a version of the fold, and add those that it introduces."""
+        rows = [row for row in self._table.correctors if row.in_force(version)]
+        if self._correctors.keys() == {row.name for row in rows}:
             return
-        rows = [row for row in self._table.correctors if row.name in names or row.name in self._correctors]
         known = self._correctors
         self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
         self._queue.rows = rows
@@ -98,13 +98,13 @@ class Forecaster:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
-        self._boosted = Boosted(model, self.horizons) if model is not None else None
+        self._trained = load_trained(model, self.horizons) if model is not None else None
         self._make_models()
 
     def _make_models(self) -> None:
-        boosted = self._boosted
-        about = boosted.about if boosted is not None else untrained(self.horizons)
-        made = (row.make(about, boosted) for row in self._table.means if row.since <= self._version)
+        trained = self._trained
+        about = trained.about if trained is not None else untrained(self.horizons)
+        made = (row.make(about, trained) for row in self._table.means if row.since <= self._version)
         self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
         self._dispersion_milli = about.dispersion_milli
         self._spread = tuple(
@@ -235,7 +235,7 @@ class Forecaster:
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
                     rows.append(_score_row(issued.columns, i, truth))
-                    for name in issued.corrections if not settled else ():
+                    for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
                         self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
@@ -265,13 +265,14 @@ class Forecaster:
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; call `use` with the same model first."""
-        kept = {row.name for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)}
-        in_force = kept | self._correctors.keys()
+        kept = [row for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)]
         self._correctors = {}
-        self._put_in_force(in_force)
+        # The arrays may be of a later version than the one that this forecaster was made with: `follow` comes after them.
+        self._put_in_force(max([self._version, *(row.since for row in kept)]))
         self._queue.from_arrays(arrays)
-        for name in kept:
-            self._correctors[name].from_arrays(arrays)
+        for row in kept:
+            if row.name in self._correctors:
+                self._correctors[row.name].from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state."""

@@ -19,6 +19,7 @@ from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
 from state.demand.seasons import expected_rides
+from state.demand.tables import SECOND_SINCE
 from state.forecast.forecast import Draft, Forecaster
 from state.models.table import MODELS, ModelTable
 
@@ -126,6 +127,11 @@ class RegionFold:
                 f"got {version}; a newer Ridecast wrote this ledger, use that version"
             )
         self.version = version
+        for history in self.histories:
+            if version >= SECOND_SINCE:
+                history.track()
+            else:
+                history.untrack()
         for forecaster in self.forecasters:
             forecaster.follow(version)
 
@@ -222,7 +228,7 @@ class RegionFold:
         models = hashlib.sha256()
         for history, forecaster in zip(self.histories, self.forecasters, strict=True):
             integers.update(history.digest())
-            models.update(forecaster.digest())
+            models.update(forecaster.digest() + history.levels_digest())
         integers.update(self.universe_version.to_bytes(8, "big") + self._universe.astype(">u8").tobytes())
         return StateDigested(region=self.region.id, slot=slot, integers=integers.digest(), models=models.digest())
 

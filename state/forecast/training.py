@@ -1,57 +1,36 @@
-"""Training: replays history slot by slot with the same feature build as the stream, samples rows, and fits the models.
+"""Training: fits the models of a region and measure to rows sampled from its history.
 
-A hash of the slot's number decides whether a slot is sampled, so that the sample depends neither on order nor
-on the state of a random generator. The last part of the period is held out to measure dispersion and errors;
-then the boosters are fitted again on all rows.
+The last part of the period is held out to measure dispersion and errors; then the models are fitted on all rows. The
+version of the feature table decides what is trained: trees alone with the first, a chain with a later one.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from schemas.errors import UsageError
-from schemas.events.rides import Float32s, Float64s, Int64s, UInt64s
+from schemas.events.rides import Bools, Float64s, Int64s
 from schemas.regions import Region
-from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, NAMES, build
-from state.demand.history import CountHistory
-from state.demand.seasons import profile
-from state.models import boosted
+from state.demand.feature_table import FeatureTable
+from state.demand.features import FIRST_TABLE
+from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
+from state.models import boosted, chain
+from state.models.chain_fitting import Lesson, fit_link, try_link
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
-from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_cells, quiet_means, quiet_parts
+from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_means
 
-WARM_DAYS = 4  # a shorter history has too few days for a profile
-MOST_WARM_SHARE = 0.25  # of the slots, when there are few
 HOLDOUT_SHARE = 0.2
 MOST_HOLDOUT_DAYS = 7
-MOST_ROWS = 250_000  # New York, April 2014: more rows gained nothing measurable
-SLACK = 1.25  # rows may exceed the requested number by this factor: halving at the first excess row would leave only half
 LEAST_ROWS = 2_000
-QUIET_SHARE = 0.1  # of the sampled slots, as quiet cells are many
+MOST_ROWS = 460_000  # New York, April and May 2014: half as many took away what training every week gained
+# The first models: four days of history are too few for a profile; more rows of April 2014 gained nothing measurable.
+BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slots_per_hour=60)
+CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
+HALF_LIFE_DAYS = 28  # of the weight of a row
+TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
 
-NO_INTS: Int64s = np.empty(0, np.int64)
-NO_CELLS: UInt64s = np.empty(0, np.uint64)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSlot:
-    """One slot of history: the rides counted at its cut, and late rides of earlier slots.
-
-    Attributes:
-        cells, counts: uint64[n], int64[n], each cell once.
-        observed, whole: As in `CountHistory.close`.
-        late_slots, late_cells, late_counts: int64[m], uint64[m], int64[m].
-    """
-
-    slot: int
-    cells: UInt64s
-    counts: Int64s
-    observed: bool = True
-    late_slots: Int64s = field(default_factory=lambda: NO_INTS)
-    late_cells: UInt64s = field(default_factory=lambda: NO_CELLS)
-    late_counts: Int64s = field(default_factory=lambda: NO_INTS)
-    whole: bool | None = None
+OnProgress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +39,8 @@ class TrainedModel:
 
     Attributes:
         artefact: For `Forecaster.use`.
+        algorithm: Its name.
+        table: The feature table that it needs.
         metrics: Errors in the holdout period, per horizon: rmse_<h>, wape_<h>, baseline_..., as numbers.
         rows: How many rows of cells with their own model were fitted.
         first_slot, until_slot: The data, slots [first, until).
@@ -67,11 +48,35 @@ class TrainedModel:
     """
 
     artefact: bytes
+    algorithm: str
+    table: FeatureTable
     metrics: dict[str, float]
     rows: int
     first_slot: int
     until_slot: int
     parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is fitted, and on which rows: those before the holdout, those in it, or all."""
+
+    region: Region
+    table: FeatureTable
+    rows: SampledRows
+    early: Bools
+    late: Bools
+    threads: int
+    on_progress: OnProgress
+
+
+@dataclass(slots=True)
+class _Spreads:
+    """Dispersions and weights that go with the means, one more per horizon as they are found."""
+
+    dispersion_milli: list[int]
+    quiet_dispersion_milli: list[int]
+    quiet_mix: list[tuple[float, float, float]]
 
 
 def train_model(
@@ -81,22 +86,27 @@ def train_model(
     until_slot: int,
     *,
     threads: int,
+    table: FeatureTable = FIRST_TABLE,
     seed: int = 0,
     most_rows: int = MOST_ROWS,
-    on_progress: Callable[[str, float], None] = lambda stage, share: None,
+    on_progress: OnProgress = lambda stage, share: None,
 ) -> TrainedModel:
     """Train on slots [first_slot, until_slot).
 
     Args:
         counts: Each slot once, ascending, without holes.
         threads: For fitting; the last bit of the trees depends on it.
+        table: The features; see `state.demand.tables`.
         seed: Selects the sample.
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
     """
-    sample = _Sampler(region, first_slot, until_slot, seed, most_rows)
+    chained = table.version != FIRST_TABLE.version
+    plan = CHAIN_PLAN if chained else BOOSTED_PLAN
+    plan = SamplePlan(min(most_rows, plan.most_rows), plan.warm_days, plan.most_days, plan.slots_per_hour)
+    sample = Sampler(region, first_slot, until_slot, table, plan, seed)
     for closed in counts:
         sample.take(closed)
         if closed.slot % 256 == 0:
@@ -107,38 +117,94 @@ def train_model(
             f"train: expected at least {LEAST_ROWS} rows of cells with {QUIET_PER_15_MIN} rides per 15 min, got {len(rows.slots)} "
             f"from {until_slot - first_slot} slots; give it more history"
         )
-    days = (until_slot - first_slot) / sample.calendar.day_slots
-    holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * days) * sample.calendar.day_slots)
+    day_slots = sample.calendar.day_slots
+    holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * (until_slot - first_slot) / day_slots) * day_slots)
     early, late = rows.slots + region.horizons[-1] < holdout, rows.slots >= holdout
+    task = _Task(region, table, rows, early, late, threads, on_progress)
     metrics: dict[str, float] = {}
-    trees, dispersion, quiet_dispersion, mixes = [], [], [], []
+    spreads = _fit_quiet(region, quiet)
+    fit = _fit_chain if chained else _fit_boosted
+    artefact, parameters = fit(task, day_slots, spreads, metrics)
+    parameters |= {"threads": str(threads), "sample_seed": str(seed), "most_rows": str(most_rows), "feature_table": str(table.version)}
+    algorithm = chain.ALGORITHM if chained else boosted.ALGORITHM
+    return TrainedModel(artefact, algorithm, table, metrics, len(rows.slots), first_slot, until_slot, parameters)
+
+
+def _fit_quiet(region: Region, quiet: SampledRows) -> _Spreads:
+    spreads = _Spreads([], [], [])
+    for i in range(len(region.horizons)):
+        known = ~np.isnan(quiet.truth[:, i])
+        parts = np.ascontiguousarray(quiet.parts[known, :, i].T)
+        spreads.quiet_mix.append(fit_mix(parts, quiet.truth[known, i]))
+        means = quiet_means(parts[:, None, :], QuietMix(np.array([spreads.quiet_mix[-1]])))[:, 0]
+        spreads.quiet_dispersion_milli.append(dispersion_of(quiet.truth[known, i], means))
+    return spreads
+
+
+def _fit_boosted(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
+    """Trees alone, from the smooth profile: on the earlier rows to measure their errors, then on all."""
+    region, rows, threads = task.region, task.rows, task.threads
+    trees = []
     for i, horizon_min in enumerate(region.horizons_min):
         margin = boosted.offset(rows.features, region.horizons, i)
         truth = rows.truth[:, i]
         known = ~np.isnan(truth)
-        first, then = known & early, known & late
-        on_progress(f"fitting {horizon_min} min, to measure its error", 2 * i / (2 * len(region.horizons)))
+        first, then = known & task.early, known & task.late
+        task.on_progress(f"fitting {horizon_min} min, to measure its error", 2 * i / (2 * len(region.horizons)))
         trial = boosted.fit(rows.features[first], truth[first], margin[first], threads=threads)
         means = boosted.predict(trial, rows.features[then], margin[then])
-        dispersion.append(dispersion_of(truth[then], means))
-        metrics |= _errors(horizon_min, truth[then], means, rows.baseline[then, i], dispersion[-1])
-        on_progress(f"fitting {horizon_min} min", (2 * i + 1) / (2 * len(region.horizons)))
+        spreads.dispersion_milli.append(dispersion_of(truth[then], means))
+        metrics |= _errors(horizon_min, truth[then], means, rows.baseline[then, i], spreads.dispersion_milli[-1])
+        task.on_progress(f"fitting {horizon_min} min", (2 * i + 1) / (2 * len(region.horizons)))
         trees.append(boosted.fit(rows.features[known], truth[known], margin[known], threads=threads))
-        known = ~np.isnan(quiet.truth[:, i])
-        parts = np.ascontiguousarray(quiet.parts[known, :, i].T)
-        mixes.append(fit_mix(parts, quiet.truth[known, i]))
-        quiet_mean = quiet_means(parts[:, None, :], QuietMix(np.array([mixes[-1]])))[:, 0]
-        quiet_dispersion.append(dispersion_of(quiet.truth[known, i], quiet_mean))
-    about = boosted.Artefact(
-        features=NAMES,
-        horizons=region.horizons,
-        dispersion_milli=tuple(dispersion),
-        quiet_dispersion_milli=tuple(quiet_dispersion),
-        quiet_mix=tuple(mixes),
-    )
     parameters = {name: str(value) for name, value in boosted.PARAMETERS.items()}
-    parameters |= {"rounds": str(boosted.ROUNDS), "threads": str(threads), "sample_seed": str(seed), "most_rows": str(most_rows)}
-    return TrainedModel(boosted.pack(about, trees), metrics, len(rows.slots), first_slot, until_slot, parameters)
+    return boosted.pack(_about(task, spreads), trees), parameters | {"rounds": str(boosted.ROUNDS)}
+
+
+def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
+    """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
+    region, rows, table, threads = task.region, task.rows, task.table, task.threads
+    weights = _row_weights(rows.slots, day_slots)
+    thinned = task.early & (_ranks(rows.slots) % TRIAL_SHARE == 0)
+    links, rounds, n = [], [], len(region.horizons)
+    for i, horizon_min in enumerate(region.horizons_min):
+        place, _ = chain.nearest_ahead(region.horizons, i)
+        linear, columns = table.columns(place, linear=True), table.columns(place, linear=False)
+        truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
+        known = ~np.isnan(truth)
+        lesson = Lesson(rows.features, truth, margin, weights)
+        task.on_progress(f"fitting {horizon_min} min, to measure its error", i / n)
+        then = known & task.late
+        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads)
+        spreads.dispersion_milli.append(dispersion_of(truth[then], trial.means))
+        metrics |= _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], spreads.dispersion_milli[-1])
+        task.on_progress(f"fitting {horizon_min} min, {trial.rounds} rounds", (i + 0.25) / n)
+        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads))
+        rounds.append(str(trial.rounds))
+    parameters = {name: str(value) for name, value in chain.PARAMETERS.items()}
+    parameters |= {"rounds": ",".join(rounds), "half_life_days": str(HALF_LIFE_DAYS), "most_days": str(CHAIN_PLAN.most_days)}
+    return chain.pack(_about(task, spreads), table, links), parameters
+
+
+def _row_weights(slots: Int64s, day_slots: int) -> Float64s:
+    """Weights of rows: half for every 28 days of age, 1 on average."""
+    weights = 0.5 ** ((slots.max() - slots) / (HALF_LIFE_DAYS * day_slots))
+    return np.asarray(weights / weights.mean(), np.float64)
+
+
+def _ranks(slots: Int64s) -> Int64s:
+    """Place of each row's slot among the sampled slots."""
+    return np.asarray(np.unique(slots, return_inverse=True)[1], np.int64)
+
+
+def _about(task: _Task, spreads: _Spreads) -> boosted.Artefact:
+    return boosted.Artefact(
+        features=task.table.names,
+        horizons=task.region.horizons,
+        dispersion_milli=tuple(spreads.dispersion_milli),
+        quiet_dispersion_milli=tuple(spreads.quiet_dispersion_milli),
+        quiet_mix=tuple(spreads.quiet_mix),
+    )
 
 
 def _errors(horizon_min: int, truth: Float64s, means: Float64s, base: Float64s, dispersion_milli: int) -> dict[str, float]:
@@ -150,113 +216,3 @@ def _errors(horizon_min: int, truth: Float64s, means: Float64s, base: Float64s, 
         f"baseline_rmse_{horizon_min}": float(np.sqrt(((truth - base) ** 2).mean())) if len(truth) else 0.0,
         f"baseline_wape_{horizon_min}": float(np.abs(truth - base).sum()) / total,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Sampled rows: slots int64[n], truth float64[n, h] (NaN where a window was not counted whole) and model inputs."""
-
-    slots: Int64s
-    truth: Float64s
-    features: Float32s  # [n, f], or [0, f] for quiet rows
-    baseline: Float64s  # [n, h]
-    parts: Float64s  # [n, 3, h], quiet rows only
-
-
-@dataclass(slots=True)
-class _Piece:
-    """The sampled rows of one slot; their truth is filled in later."""
-
-    slot: int
-    cells: UInt64s
-    truth: Float64s
-    features: Float32s
-    baseline: Float64s
-    parts: Float64s
-
-
-class _Rows:
-    def __init__(self, horizons: int) -> None:
-        self.pieces: dict[int, _Piece] = {}
-        self.n = 0
-        self._horizons = horizons
-
-    def add(self, piece: _Piece) -> None:
-        self.pieces[piece.slot] = piece
-        self.n += len(piece.cells)
-
-    def keep(self, wanted: Callable[[int], bool]) -> None:
-        self.pieces = {slot: piece for slot, piece in self.pieces.items() if wanted(slot)}
-        self.n = sum(len(piece.cells) for piece in self.pieces.values())
-
-    def columns(self) -> _Columns:
-        pieces = list(self.pieces.values())
-        h = self._horizons
-        empty = _Piece(0, NO_CELLS, np.empty((0, h)), np.empty((0, len(FEATURES)), np.float32), np.empty((0, h)), np.empty((0, 3, h)))
-        self.pieces = {}
-        return _Columns(
-            slots=np.concatenate([NO_INTS, *(np.full(len(p.cells), p.slot, np.int64) for p in pieces)]),
-            **{
-                name: np.concatenate([getattr(empty, name), *(getattr(piece, name) for piece in pieces)])
-                for name in ("truth", "features", "baseline", "parts")
-            },
-        )
-
-
-class _Sampler:
-    """Replays history and keeps rows of some slots; halves the share of slots whenever there are too many rows."""
-
-    def __init__(self, region: Region, first_slot: int, until_slot: int, seed: int, most_rows: int) -> None:
-        self.region, self.seed, self.most_rows = region, seed, most_rows
-        self.calendar = Calendar(region)
-        self.history = CountHistory(region)
-        self.busy, self.quiet = _Rows(len(region.horizons)), _Rows(len(region.horizons))
-        span = until_slot - first_slot
-        self.start = first_slot + min(WARM_DAYS * self.calendar.day_slots, int(MOST_WARM_SHARE * span))
-        self.until = until_slot
-        self.share = 0.0  # of slots; set at the first sampled slot
-
-    def take(self, known: KnownSlot) -> None:
-        """Fold one slot: fill in the truth of earlier rows, then add rows of this slot if it is sampled."""
-        history, slot = self.history, known.slot
-        if len(known.late_slots):
-            history.correct(known.late_slots, known.late_cells, known.late_counts)
-        history.close(slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
-        for i, h in enumerate(self.region.horizons):
-            for rows in (self.busy, self.quiet):
-                piece = rows.pieces.get(slot - h)
-                if piece is not None and history.whole(slot - h + 1, slot + 1):
-                    piece.truth[:, i] = history.window(slot - h + 1, slot + 1, history.columns_of(piece.cells))
-        if slot >= self.start and slot + self.region.horizons[-1] < self.until:
-            self._sample(slot)
-
-    def _sample(self, slot: int) -> None:
-        if self.share and _chance(slot, self.seed) >= self.share:
-            return
-        history = self.history
-        columns = history.universe(slot)
-        quiet = quiet_cells(history, self.calendar, slot, columns)
-        own, others = columns[~quiet], columns[quiet]
-        if not self.share:
-            # The number of these cells rarely grows much; where it does, the halving below bounds the rows.
-            self.share = min(1.0, self.most_rows / max(len(own) * (self.until - slot), 1))
-        h = len(self.region.horizons)
-        features = build(history, self.calendar, slot, own)
-        base = profile(history, self.calendar, slot, own, self.region.horizons)
-        unknown, none = np.full((len(own), h), np.nan), np.empty((0, len(FEATURES)), np.float32)
-        self.busy.add(_Piece(slot, history.cells[own], unknown, features, base, np.empty((0, 3, h))))
-        if _chance(slot, self.seed + 1) < QUIET_SHARE and len(others):
-            parts = quiet_parts(history, self.calendar, slot, others, self.region.horizons).transpose(2, 0, 1)
-            self.quiet.add(_Piece(slot, history.cells[others], np.full((len(others), h), np.nan), none, np.empty((0, h)), parts))
-        while self.busy.n > SLACK * self.most_rows:
-            self.share /= 2
-            self.busy.keep(lambda kept: _chance(kept, self.seed) < self.share)
-            self.quiet.keep(lambda kept: _chance(kept, self.seed) < self.share)
-
-
-def _chance(slot: int, seed: int) -> float:
-    """A number in [0, 1) that depends on slot and seed only (the finaliser of splitmix64)."""
-    x = (slot * 0x9E3779B97F4A7C15 + seed * 0xD1B54A32D192ED03) % 2**64
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
-    return (x ^ x >> 31) / 2**64

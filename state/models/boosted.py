@@ -80,7 +80,7 @@ class Boosted:
         if about.horizons != horizons:
             raise ContractError(f"model: expected horizons of {horizons} slots, got {about.horizons}")
         self.about = about
-        self._boosters = [_load(tree) for tree in trees]
+        self._boosters = [load_booster(tree) for tree in trees]
 
     @property
     def dispersion_milli(self) -> tuple[int, ...]:
@@ -93,7 +93,7 @@ class Boosted:
 
     def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
         """Means of the cells: float64[len(rows), n_horizons], rides > 0."""
-        return self.means(view.features(rows))
+        return self.means(view.features(rows, FIRST_TABLE))
 
     def means(self, features: Float32s) -> Float64s:
         """Mean rides of each cell for each horizon: float64[n, n_horizons].
@@ -156,7 +156,7 @@ def predict(tree: bytes, features: Float32s, margin: Float32s) -> Float64s:
     import xgboost
 
     data = xgboost.DMatrix(features, base_margin=margin, nthread=1)
-    means = _load(tree).predict(data, validate_features=False)
+    means = load_booster(tree).predict(data, validate_features=False)
     return np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)
 
 
@@ -199,7 +199,12 @@ def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
     return about, trees
 
 
-def _load(tree: bytes) -> "xgboost.Booster":
+def load_booster(tree: bytes) -> "xgboost.Booster":
+    """A booster on one thread from its UBJSON bytes.
+
+    Raises:
+        DamagedError: the bytes are not a booster.
+    """
     import xgboost
 
     booster = xgboost.Booster({"nthread": 1})

@@ -5,16 +5,19 @@ pass through every corrector, in table order. `state.models.table` lists the mod
 `tests/state/models/test_every_model.py` checks the contract of each.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
+from schemas.errors import ContractError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt64s
 from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
-from state.demand.features import FEATURES, build, matrix_bytes
+from state.demand.feature_table import FeatureTable
+from state.demand.features import FIRST_TABLE, build, matrix_bytes
 from state.demand.history import Arrays, CountHistory
 from state.demand.seasons import profile
 
@@ -31,21 +34,34 @@ class SlotView:
     def __init__(self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, quiet: Bools) -> None:
         self.history, self.calendar, self.slot = history, calendar, slot
         self.columns, self.quiet = columns, quiet
-        self._built: list[Float32s] = []
+        self._built: dict[FeatureTable, list[Float32s]] = {}
 
     @cached_property
     def baseline(self) -> Float64s:
         """The profile of every cell: float64[n, n_horizons], rides."""
         return profile(self.history, self.calendar, self.slot, self.columns, self.calendar.horizons)
 
-    def features(self, rows: Int64s) -> Float32s:
-        """Features of some of the cells: float32[len(rows), len(FEATURES)]. Their digest is recorded with the issue."""
-        self._built.append(build(self.history, self.calendar, self.slot, self.columns[rows]))
-        return self._built[-1]
+    def features(self, rows: Int64s, table: FeatureTable) -> Float32s:
+        """Features of some of the cells: float32[len(rows), len(table)]. Their digest is recorded with the issue.
+
+        Raises:
+            ContractError: the history does not track what the table needs.
+        """
+        if table.tracked and not self.history.tracked:
+            raise ContractError(f"features: expected a history that tracks levels, for table {table.version}; got one without")
+        built = build(self.history, self.calendar, self.slot, self.columns[rows], table)
+        self._built.setdefault(table, []).append(built)
+        return built
 
     def feature_bytes(self) -> bytes:
-        """The feature matrix that models used, as bytes; their SHA-256 is recorded with the issue."""
-        return matrix_bytes(np.concatenate([np.empty((0, len(FEATURES)), np.float32), *self._built]))
+        """The feature matrix that models used, as bytes; their SHA-256 is recorded with the issue.
+
+        Of several matrices, the digests of their bytes, in order of their tables' versions.
+        """
+        built = self._built or {FIRST_TABLE: []}
+        ordered = sorted(built, key=lambda table: table.version)
+        matrices = [matrix_bytes(np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])) for table in ordered]
+        return matrices[0] if len(matrices) == 1 else b"".join(hashlib.sha256(matrix).digest() for matrix in matrices)
 
 
 class MeanModel(Protocol):

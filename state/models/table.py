@@ -12,10 +12,14 @@ import numpy as np
 from state.demand.features import NAMES
 from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
+from state.models.chain import MAGIC as CHAIN_MAGIC, Chain
 from state.models.level import Level
 from state.models.online import INPUTS, OnlineCorrection
 from state.models.protocol import Corrector, MeanModel
 from state.models.quiet import QUIET_DISPERSION_MILLI, Quiet, QuietMix
+from state.models.recursive import INPUTS as RECURSIVE_INPUTS, RecursiveCorrection
+
+Trained = Boosted | Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,13 @@ class MeanRow:
     """A mean model.
 
     Attributes:
-        make: Creates the model from an artefact's header (see `untrained`) and trees; returns None if it needs trees and has
-            none, or is only for regions without trees.
+        make: Creates the model from an artefact's header (see `untrained`) and the trained model; returns None if it needs one of
+            another kind, or is only for regions without one.
         since: First version of the fold in which it is active.
     """
 
     name: str
-    make: Callable[[Artefact, Boosted | None], MeanModel | None]
+    make: Callable[[Artefact, Trained | None], MeanModel | None]
     since: int = 1
 
 
@@ -42,8 +46,10 @@ class CorrectorRow:
         issued: Prefix of the names of the arrays with its corrections in issues; unique in the table.
         inputs: Number of inputs per cell and horizon.
         make: Creates a corrector from the number of horizons and of slots per day.
-        weight_field: Field of `ForecastIssued` that records its weight, if there is one.
+        weight_field: Field of `ForecastIssued` that records its weight, if there is one. Rows that are never in force together
+            may share a field.
         since: First version of the fold in which it is active.
+        until: First version in which it no longer is; None if there is none yet.
     """
 
     name: str
@@ -52,6 +58,11 @@ class CorrectorRow:
     make: Callable[[int, int], Corrector]
     weight_field: str | None = None
     since: int = 1
+    until: int | None = None
+
+    def in_force(self, version: int) -> bool:
+        """Whether it corrects by a version of the fold."""
+        return self.since <= version and (self.until is None or version < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +75,30 @@ class ModelTable:
 
 MODELS = ModelTable(
     means=(
-        MeanRow("boosted", lambda about, boosted: boosted),
-        MeanRow("level", lambda about, boosted: Level(len(about.horizons)) if boosted is None else None, since=3),
-        MeanRow("quiet", lambda about, boosted: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
-        MeanRow("baseline", lambda about, boosted: Baseline(about.dispersion_milli)),
+        MeanRow("chain", lambda about, trained: trained if isinstance(trained, Chain) else None),
+        MeanRow("boosted", lambda about, trained: trained if isinstance(trained, Boosted) else None),
+        MeanRow("level", lambda about, trained: Level(len(about.horizons)) if trained is None else None, since=3),
+        MeanRow("quiet", lambda about, trained: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
+        MeanRow("baseline", lambda about, trained: Baseline(about.dispersion_milli)),
     ),
     correctors=(
         # Its issues are older than this table, so the names of their arrays do not contain its name.
-        CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli"),
+        CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli", until=4),
+        CorrectorRow(
+            "recursive", "issued_recursive_", len(RECURSIVE_INPUTS), RecursiveCorrection, weight_field="online_weight_milli", since=4
+        ),
     ),
 )
+
+
+def load_trained(artefact: bytes, horizons: tuple[int, ...]) -> Trained:
+    """The model in an artefact; its first bytes say of which kind.
+
+    Raises:
+        DamagedError: the bytes are not an artefact.
+        ContractError: it was trained for other features or horizons.
+    """
+    return Chain(artefact, horizons) if artefact.startswith(CHAIN_MAGIC) else Boosted(artefact, horizons)
 
 
 def untrained(horizons: tuple[int, ...]) -> Artefact:

@@ -4,6 +4,7 @@ from tests.mutant_lists.mutant import Mutant
 
 TRAINING, FORECAST, REGION = "state/forecast/training.py", "state/forecast/forecast.py", "state/forecast/region.py"
 TABLE = "state/models/table.py"
+SAMPLING = "state/forecast/sampling.py"
 EVALUATION = "state/forecast/evaluation.py"
 TRAINED = "tests/state/forecast/test_training_by_value.py"
 SERVED = "tests/state/forecast/test_served_by_value.py"
@@ -13,16 +14,16 @@ JUDGED = "tests/state/forecast/test_evaluation.py"
 
 MUTANTS = (
     Mutant(
-        "labels shifted by one slot", TRAINING, "= history.window(slot - h + 1, slot + 1", "= history.window(slot - h, slot", (TRAINED,)
+        "labels shifted by one slot", SAMPLING, "= history.window(slot - h + 1, slot + 1", "= history.window(slot - h, slot", (TRAINED,)
     ),
     Mutant(
         "labels of windows with an undercount",
-        TRAINING,
+        SAMPLING,
         "piece is not None and history.whole(slot - h + 1, slot + 1)",
         "piece is not None",
         (TRAINED,),
     ),
-    Mutant("held out rows trained on", TRAINING, "first, then = known & early", "first, then = known", (TRAINED,)),
+    Mutant("held out rows trained on", TRAINING, "first, then = known & task.early", "first, then = known", (TRAINED,)),
     Mutant("held out from the rows of training", TRAINING, "rows.slots >= holdout", "rows.slots < holdout", (TRAINED,)),
     Mutant("labels reach into the holdout", TRAINING, "rows.slots + region.horizons[-1] < holdout", "rows.slots < holdout", (TRAINED,)),
     Mutant("two fifths held out", TRAINING, "HOLDOUT_SHARE = 0.2", "HOLDOUT_SHARE = 0.4", (TRAINED,)),
@@ -42,9 +43,9 @@ MUTANTS = (
         (TRAINED,),
     ),
     Mutant("errors of the mean for those of the median", TRAINING, "np.abs(truth - median)", "np.abs(truth - means)", (TRAINED,)),
-    Mutant("rows without a warm history", TRAINING, "MOST_WARM_SHARE = 0.25", "MOST_WARM_SHARE = 0.05", (TRAINED,)),
-    Mutant("twice the quiet rows", TRAINING, "QUIET_SHARE = 0.1", "QUIET_SHARE = 0.2", (TRAINED,)),
-    Mutant("late rides after their close in training", TRAINING, "if len(known.late_slots):", "if False:", (TRAINED,)),
+    Mutant("rows without a warm history", SAMPLING, "MOST_WARM_SHARE = 0.25", "MOST_WARM_SHARE = 0.05", (TRAINED,)),
+    Mutant("twice the quiet rows", SAMPLING, "QUIET_SHARE = 0.1", "QUIET_SHARE = 0.2", (TRAINED,)),
+    Mutant("late rides after their close in training", SAMPLING, "if len(known.late_slots):", "if False:", (TRAINED,)),
     Mutant("served numbers rounded down", FORECAST, "np.rint(values * MILLI)", "np.floor(values * MILLI)", (SERVED,)),
     Mutant(
         "quiet cells with the dispersion of others",
@@ -99,8 +100,8 @@ MUTANTS = (
     Mutant(
         "learned from settled windows too",
         FORECAST,
-        "in issued.corrections if not settled else ():",
-        "in issued.corrections:",
+        "issued.corrections.keys() if not settled else ():",
+        "issued.corrections.keys():",
         (SCORED, FOLDED, "tests/state/forecast/test_fast_forward.py"),
     ),
     Mutant(

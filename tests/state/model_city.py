@@ -8,8 +8,11 @@ from schemas.events.cells import encode
 from schemas.events.rides import Float64s, Int64s, UInt64s
 from schemas.regions import Region, RegionId
 from state.demand.history import CountHistory
+from state.demand.tables import newest_table
 from state.forecast.forecast import Forecaster
-from state.forecast.training import KnownSlot, TrainedModel, train_model
+from state.forecast.region import FOLD_VERSION
+from state.forecast.sampling import KnownSlot
+from state.forecast.training import TrainedModel, train_model
 
 HOURLY = Region(
     id=RegionId("town"),
@@ -71,3 +74,11 @@ def town_model() -> TrainedModel:
     """A model trained on six weeks of the town."""
     slots = town_slots(1000)
     return train_model(HOURLY, slots, FIRST_SLOT, FIRST_SLOT + len(slots), threads=1, most_rows=6_000)
+
+
+@cache
+def town_chain() -> TrainedModel:
+    """A chain for the newest feature table, trained on the same weeks."""
+    slots = town_slots(1000)
+    table = newest_table(FOLD_VERSION)
+    return train_model(HOURLY, slots, FIRST_SLOT, FIRST_SLOT + len(slots), threads=1, table=table, most_rows=6_000)

@@ -38,11 +38,13 @@ class City:
         return self.history.columns_of(np.array(cells, np.uint64))
 
 
-def city(region: Region, first_day: str, slots: int, *, outages: Sequence[int] = (), seed: int = 1, late: bool = True) -> City:
+def city(
+    region: Region, first_day: str, slots: int, *, outages: Sequence[int] = (), seed: int = 1, late: bool = True, tracked: bool = False
+) -> City:
     """A city from a local midnight on, with corrections, and with slots (counted from the first) that were not observed."""
     rng = random.Random(seed)
     calendar = Calendar(region)
-    made = City(CountHistory(region), calendar, PlainCounts(region), PlainClock(region))
+    made = City(CountHistory(region, tracked=tracked), calendar, PlainCounts(region), PlainClock(region))
     first = calendar.first_slot(first_day)
     missing = set(outages)
     for i in range(slots):

@@ -17,7 +17,7 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.features import build
 from state.demand.history import CountHistory
-from state.forecast.training import KnownSlot
+from state.forecast.sampling import KnownSlot
 from tests.state.demand.plain_counts import PlainClock, PlainCounts
 from tests.state.demand.plain_features import PlainFeatures
 from tests.state.demand.plain_seasons import plain_profile, plain_quiet, plain_quiet_parts

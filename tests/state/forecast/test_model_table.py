@@ -46,20 +46,34 @@ def test_a_row_changes_nothing_before_its_version() -> None:
     assert plain[1].digest() != level[1].digest()
 
 
+@pytest.mark.parametrize("version", [3, 4])
 @pytest.mark.parametrize("cut", [305, 310, 311, 312, 318])
-def test_a_snapshot_around_the_version_changes_nothing(cut: int) -> None:
-    """Restored before, at or after the slot from which a row is in force, the run goes on to the bit."""
-    whole, other = started(WITH_LEVEL, 2), started(WITH_LEVEL, 2)
+def test_a_snapshot_around_the_version_changes_nothing(cut: int, version: int) -> None:
+    """Restored before, at or after the slot from which a row is in force, or no longer, the run goes on to the bit."""
+    whole, other = started(WITH_LEVEL, version - 1), started(WITH_LEVEL, version - 1)
     for i, known in enumerate(town_slots(330)[300:], 300):
         if i == cut:
             other = restored(*other, WITH_LEVEL)
         for _, forecaster in (whole, other):
-            forecaster.follow(2 if i < 310 else 3)
+            forecaster.follow(version - (i < 310))
         assert run_slot(*whole, known) == run_slot(*other, known)
         assert whole[1].digest() == other[1].digest()
     assert [(name, array.tobytes()) for name, array in whole[1].to_arrays().items()] == [
         (name, array.tobytes()) for name, array in other[1].to_arrays().items()
     ]
+
+
+def test_a_row_is_in_force_until_its_version() -> None:
+    """From the fourth version on the recursive corrector has the place of the online one, with its field, and nothing is left of that."""
+    history, forecaster = started(MODELS, 3)
+    for known in town_slots(306)[300:]:
+        run_slot(history, forecaster, known)
+    assert {"online_weights", "issued_means"} <= forecaster.to_arrays().keys()
+    forecaster.follow(4)
+    weights = [run_slot(history, forecaster, known)[8] for known in town_slots(309)[306:]]
+    assert [(("online_weight_milli", weight),) for weight in (0, 0, 1000)] == weights
+    assert {"recursive_coefficients", "issued_recursive_means"} <= forecaster.to_arrays().keys()
+    assert not {"online_weights", "issued_means"} & forecaster.to_arrays().keys()
 
 
 def test_arrays_replace_all_that_was_known() -> None:
@@ -103,7 +117,7 @@ def test_what_a_forecaster_keeps_is_bounded() -> None:
         arrays = forecaster.to_arrays()
         assert len(arrays["issued_slot"]) <= 2 + HOURLY.horizons[-1]
         cells = len(history.universe(known.slot))
-        for row in WITH_LEVEL.correctors:
+        for row in (row for row in WITH_LEVEL.correctors if row.in_force(3)):
             assert len(arrays[f"{row.issued}means"]) <= HOURLY.horizons[-1] * cells
         sizes.append(sum(array.nbytes for array in arrays.values()) / cells)
     assert max(sizes[30:]) <= 1.1 * max(sizes[:30])

@@ -3,7 +3,8 @@
 import pytest
 
 from schemas.errors import UsageError
-from state.forecast.training import SLACK, train_model
+from state.forecast.sampling import SLACK
+from state.forecast.training import train_model
 from state.models.boosted import unpack
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_model, town_slots
 

@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from state.forecast.training import KnownSlot, TrainedModel, train_model
+from state.forecast.sampling import KnownSlot
+from state.forecast.training import TrainedModel, train_model
 from state.models.boosted import Boosted, unpack
 from state.models.quiet import fit_mix
 from tests.state.demand.plain_counts import PlainClock, PlainCounts

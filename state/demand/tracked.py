@@ -1,0 +1,104 @@
+"""What the second feature table computes from levels and profiles, once for all of its features.
+
+Everything is of the cells of one build, after one closed slot; `state.demand.second_table` lists the features.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.events.rides import Float64s
+from state.demand.around import KERNELS_KM
+from state.demand.levels import HALF_LIVES_MIN
+from state.demand.profiles import OWN, Profiles, Smoothing
+
+if TYPE_CHECKING:
+    from state.demand.windows import SlotWindows
+
+WIDE = Smoothing(75)
+VARIANTS = (
+    Smoothing(15, 0.9, 0.1),
+    Smoothing(60, 0.9, 0.5),
+    Smoothing(60, 0.6, 0.25),
+    Smoothing(60, 1.0, 0.02),
+    Smoothing(120, 0.9, 0.3),
+    Smoothing(60, 0.3, 2.0),
+)
+RECENT = 6  # slots, each with a feature of its own
+SMALL_RIDES = 1.0  # added to both sides of a level
+RECENT_RIDES = 0.5  # added to both sides of one slot
+
+# Windows of profiles, in this order: the three horizons, then what trends compare them with.
+BACK_15, BACK_30, BACK_60 = 3, 4, 5
+SOURCES = ("own", *(f"near{km:g}" for km in KERNELS_KM), "parent", "city")
+
+
+class Tracked:
+    """Levels and profiles of some cells after a closed slot, n cells.
+
+    Attributes:
+        profiles: Rides per slot in each of the windows: float64[windows, n], by source; the region's: float64[windows, 1].
+        levels: Log ratio of decayed counts to the decayed profile: float64[half-lives, n], by source; the region's: [.., 1].
+        recent: Log ratio of each of the last slots, newest first, cell and near cells: float64[n] each.
+        time_of_day: Log ratio at this time of day on the last days: float64[n].
+    """
+
+    def __init__(self, windows: "SlotWindows") -> None:
+        self._w = w = windows
+        history, columns, levels = w.history, w.columns, w.history.levels
+        back = [w.slots(minutes) for minutes in (15, 30, 60)]
+        self._windows = (*((0, horizon) for horizon in w.ahead), *((-slots, 0) for slots in back))
+        self._all = Profiles(history, w.calendar, w.start, self._windows)
+        own = self._all.own(OWN)[0]
+        counts = self._recent_counts()
+        parents = history.parent_of[columns]
+        n = len(HALF_LIVES_MIN)
+        summed = np.concatenate([levels.own[0], levels.own[1], own, counts]).T.copy()
+        mine = summed[columns]
+        self.profiles: dict[str, Float64s] = {}
+        self.levels: dict[str, Float64s] = {}
+        for source, values in (("own", mine), *((SOURCES[1 + k], history.around(k, columns, summed)) for k in range(len(KERNELS_KM)))):
+            self._take(source, values.T, n)
+            if source == SOURCES[1]:
+                near = values
+        self._take("parent", np.concatenate([*levels.parent, self._all.parent()])[:, parents], n)
+        self._take("city", np.concatenate([*levels.city, self._all.city])[:, None], n)
+        expected = self.profiles["own"][BACK_30] + self.profiles[SOURCES[1]][BACK_30]
+        rides = (mine + near)[:, -RECENT:].T
+        self.recent = [w.observed_at(i + 1, _log_ratio(rides[i], expected, RECENT_RIDES)) for i in range(RECENT)]
+        counted, profiled = levels.times(w.start)[:, columns]
+        self.time_of_day = _log_ratio(counted, profiled, SMALL_RIDES)
+
+    def _take(self, source: str, rows: Float64s, half_lives: int) -> None:
+        self.levels[source] = _log_ratio(rows[:half_lives], rows[half_lives : 2 * half_lives], SMALL_RIDES)
+        self.profiles[source] = rows[2 * half_lives : 2 * half_lives + len(self._windows)]
+
+    def _recent_counts(self) -> Float64s:
+        """Rides of every column of the history in each of the last slots, newest first: float64[RECENT, columns]."""
+        history, start = self._w.history, self._w.start
+        everything = np.arange(len(history.cells))
+        rows = history.cumulative([start - back for back in range(RECENT + 1)], everything)
+        return (rows[:-1] - rows[1:]).astype(np.float64)
+
+    @cached_property
+    def wide(self) -> Float64s:
+        """Profile over a wider time: float64[windows, n], rides per slot."""
+        return self._all.own(WIDE)[0][:, self._w.columns]
+
+    @cached_property
+    def variants(self) -> Sequence[Float64s]:
+        """Profile by each of VARIANTS: float64[windows, n], rides per slot."""
+        by_reach: dict[int, list[Smoothing]] = {}
+        for variant in VARIANTS:
+            by_reach.setdefault(variant.reach_min, []).append(variant)
+        found = {}
+        for alike in by_reach.values():
+            for variant, profile in zip(alike, self._all.own(*alike), strict=True):
+                found[variant] = profile[:, self._w.columns]
+        return [found[variant] for variant in VARIANTS]
+
+
+def _log_ratio(value: Float64s, reference: Float64s, small: float) -> Float64s:
+    return np.asarray(np.log((value + small) / (reference + small)), np.float64)

@@ -1,0 +1,210 @@
+"""The chain of one region and measure: profile, linear model of the log rate, trees on it; one of each per horizon.
+
+The margin of a horizon is the log of a profile that is a column of the feature table. A linear model
+(`state.models.glm`) adds what follows from its log ratios, and boosted trees the rest. Horizons have models of
+their own, on the columns that the table has for them. `state.forecast.training` fits a chain.
+"""
+
+import json
+import math
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import ContractError, DamagedError
+from schemas.events.rides import Bools, Float32s, Float64s, Int64s
+from schemas.records.records import Fallback
+from state.demand.feature_table import FeatureTable
+from state.demand.tables import TABLES
+from state.demand.windows import ahead_slots
+from state.models.boosted import LEAST_MEAN, MOST_MEAN, Artefact, load_booster, tree_contributions
+from state.models.glm import Glm
+from state.models.protocol import SlotView
+from state.models.reasons import Contributions
+
+MAGIC = b"RCMODEL2"
+ALGORITHM = "glm-xgboost-poisson"
+PARAMETERS: dict[str, str | float] = {
+    "objective": "count:poisson",
+    "tree_method": "hist",
+    "max_depth": 4,
+    "eta": 0.06,
+    "min_child_weight": 100,
+    "subsample": 0.7,
+    "colsample_bytree": 0.2,
+    "max_bin": 128,
+    "seed": 1,
+}
+MOST_ROUNDS = 160
+LEAST_ROUNDS = 20
+TRIAL_SPEED = 3  # a trial learns this many times as fast, in as many fewer rounds
+TRIAL_PATIENCE = 5  # rounds of a trial without a better held-out likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The models of one horizon.
+
+    Attributes:
+        glm: Its linear model.
+        columns: Indices of the trees' inputs in the feature matrix.
+        trees: UBJSON of the booster.
+    """
+
+    glm: Glm
+    columns: tuple[int, ...]
+    trees: bytes
+
+
+class Chain:
+    """A trained artefact, ready to forecast on one thread. Serves the cells that are not quiet.
+
+    Raises:
+        DamagedError: the bytes are not an artefact.
+        ContractError: it was trained for another feature table or for other horizons.
+    """
+
+    fallback = Fallback.NONE
+    corrected = True
+
+    def __init__(self, artefact: bytes, horizons: tuple[int, ...]) -> None:
+        self.about, version, self._links = unpack(artefact)
+        self.table = _table(version, self.about.features)
+        if self.about.horizons != horizons:
+            raise ContractError(f"model: expected horizons of {horizons} slots, got {self.about.horizons}")
+        self._boosters = [load_booster(link.trees) for link in self._links]
+
+    @property
+    def dispersion_milli(self) -> tuple[int, ...]:
+        """Dispersion measured in training, per horizon, 1/1000."""
+        return self.about.dispersion_milli
+
+    def serves(self, view: SlotView) -> Bools:
+        """The cells that are not quiet: bool[n]."""
+        return ~view.quiet
+
+    def forecast(self, view: SlotView, rows: Int64s) -> Float64s:
+        """Means of the cells: float64[len(rows), n_horizons], rides > 0."""
+        return self.means(view.features(rows, self.table))
+
+    def means(self, features: Float32s) -> Float64s:
+        """Mean rides of each cell for each horizon: float64[n, n_horizons].
+
+        Args:
+            features: float32[n, len(table)], built for the chain's table.
+        """
+        out = np.empty((len(features), len(self._links)))
+        if not len(features):
+            return out
+        for i, (link, booster) in enumerate(zip(self._links, self._boosters, strict=True)):
+            logs = link.glm.log_means(features, margin(features, self.table, self.about.horizons, i))
+            out[:, i] = tree_means(booster, link.columns, features, logs)
+        return out
+
+    def contributions(self, features: Float32s, i: int) -> Contributions:
+        """What each feature adds to the log of the means of horizon i: its term of the linear model and, by TreeSHAP, of the trees."""
+        link = self._links[i]
+        average, of_trees = tree_contributions(self._boosters[i], np.ascontiguousarray(features[:, list(link.columns)]))
+        added = np.zeros(features.shape)
+        added[:, list(link.glm.columns)] = link.glm.contributions(features)
+        added[:, list(link.columns)] += of_trees
+        return Contributions(margin(features, self.table, self.about.horizons, i), link.glm.intercept + average, added)
+
+
+def margin(features: Float32s, table: FeatureTable, horizons: tuple[int, ...], i: int) -> Float64s:
+    """Log of the profile of horizon i, from the nearest of those that the table describes: float64[n]."""
+    place, slots = nearest_ahead(horizons, i)
+    logs = features[:, table.offset_column(place)].astype(np.float64)
+    return np.asarray(logs + math.log(horizons[i] / slots), np.float64)
+
+
+def nearest_ahead(horizons: tuple[int, ...], i: int) -> tuple[int, int]:
+    """The horizon of the feature table that is nearest to horizon i: its index and its length in slots.
+
+    >>> nearest_ahead((3, 6, 12), 2)
+    (2, 12)
+    """
+    ahead = ahead_slots(horizons)
+    place = min(range(len(ahead)), key=lambda at: abs(ahead[at] - horizons[i]))
+    return place, ahead[place]
+
+
+def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s) -> Float64s:
+    """What the trees make of the linear model's log means: float64[n], rides, bounded."""
+    inputs = np.ascontiguousarray(features[:, list(columns)])
+    means = booster.inplace_predict(inputs, base_margin=logs.astype(np.float32), validate_features=False)
+    return np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)
+
+
+def pack(about: Artefact, table: FeatureTable, links: list[Link]) -> bytes:
+    """An artefact as bytes: magic, length of the header, header (canonical JSON), then the boosters."""
+    header: dict[str, Any] = {name: getattr(about, name) for name in about.__slots__}
+    header |= {
+        "algorithm": ALGORITHM,
+        "table": table.version,
+        "linear": [asdict(link.glm) for link in links],
+        "trees": [{"columns": link.columns, "size": len(link.trees)} for link in links],
+    }
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text + b"".join(link.trees for link in links)
+
+
+def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
+    """The inverse of `pack`; the table by its version.
+
+    Raises:
+        DamagedError: the bytes are not an artefact.
+    """
+    if artefact[: len(MAGIC)] != MAGIC:
+        raise DamagedError(f"model: expected an artefact that starts with {MAGIC!r}, got {artefact[: len(MAGIC)]!r}")
+    try:
+        start = len(MAGIC) + 4
+        (length,) = struct.unpack_from("<I", artefact, len(MAGIC))
+        header = json.loads(artefact[start : start + length])
+        about = Artefact(
+            features=tuple(header["features"]),
+            horizons=tuple(header["horizons"]),
+            dispersion_milli=tuple(header["dispersion_milli"]),
+            quiet_dispersion_milli=tuple(header["quiet_dispersion_milli"]),
+            quiet_mix=tuple(tuple(row) for row in header["quiet_mix"]),
+        )
+        version = int(header["table"])
+        linear = [_glm(row) for row in header["linear"]]
+        columns = [tuple(int(place) for place in row["columns"]) for row in header["trees"]]
+        sizes = [int(row["size"]) for row in header["trees"]]
+    except (ValueError, KeyError, TypeError, struct.error) as cause:
+        raise DamagedError(f"model: cannot read the artefact's header: {cause}") from cause
+    at = start + length
+    if at + sum(sizes) != len(artefact) or not len(sizes) == len(linear) == len(about.horizons):
+        raise DamagedError(f"model: expected {at + sum(sizes)} bytes and {len(about.horizons)} horizons, got {len(artefact)}, {len(sizes)}")
+    links = []
+    for glm, used, size in zip(linear, columns, sizes, strict=True):
+        links.append(Link(glm, used, artefact[at : at + size]))
+        at += size
+    return about, version, links
+
+
+def _glm(row: dict[str, Any]) -> Glm:
+    columns = tuple(int(place) for place in row["columns"])
+    centres, scales, coefficients = (tuple(float(x) for x in row[name]) for name in ("centres", "scales", "coefficients"))
+    if not len(columns) == len(centres) == len(scales) == len(coefficients):
+        raise ValueError(f"linear: expected {len(columns)} of each, got {len(centres)}, {len(scales)}, {len(coefficients)}")
+    return Glm(columns, centres, scales, float(row["intercept"]), coefficients)
+
+
+def _table(version: int, names: tuple[str, ...]) -> FeatureTable:
+    """The table that a chain was trained with.
+
+    Raises:
+        ContractError: this code does not have it, or has another one of that version.
+    """
+    table = TABLES.get(version)
+    if table is None:
+        known = ", ".join(str(number) for number in sorted(TABLES))
+        raise ContractError(f"model: expected a feature table of version {known}, got {version}; a newer Ridecast trained it, use that")
+    if table.names != names:
+        changed = sorted(set(names) ^ set(table.names)) or ["their order"]
+        raise ContractError(f"model: expected the features of table {version}, got others: {', '.join(changed[:5])}; train a new model")
+    return table

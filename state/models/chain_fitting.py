@@ -1,0 +1,100 @@
+"""Fits the models of one horizon of a chain: first in a trial, which says how long to learn and how large the errors are.
+
+The trial sees a part of the earlier rows and learns fast; its errors over the later rows set the number of rounds and
+the dispersion. Then one fit on all rows is what is served.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.events.rides import Bools, Float32s, Float64s
+from state.models.boosted import load_booster
+from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.glm import fit_glm
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The rows of one horizon.
+
+    Attributes:
+        features: float32[n, m].
+        rides: float64[n], what came true.
+        margin: float64[n], log of the profile.
+        weights: float64[n], 1 on average.
+    """
+
+    features: Float32s
+    rides: Float64s
+    margin: Float64s
+    weights: Float64s
+
+    def where(self, wanted: Bools) -> "Lesson":
+        """Some of the rows."""
+        return Lesson(self.features[wanted], self.rides[wanted], self.margin[wanted], self.weights[wanted])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial found.
+
+    Attributes:
+        means: float64[n], of the held out rows.
+        rounds: For the fit on all rows.
+    """
+
+    means: Float64s
+    rounds: int
+
+
+def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], rounds: int, threads: int) -> Link:
+    """Fit one horizon; the same rows and number of threads give the same bytes.
+
+    Args:
+        linear, columns: Indices of the inputs of the linear model, and of the trees.
+    """
+    import xgboost
+
+    glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights)
+    data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads)
+    booster = xgboost.train({**PARAMETERS, "nthread": threads}, data, rounds)
+    return Link(glm, columns, bytes(booster.save_raw("ubj")))
+
+
+def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int) -> Trial:
+    """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
+    import xgboost
+
+    glm = fit_glm(early.features, linear, early.rides, early.margin, early.weights)
+    logs = glm.log_means(late.features, late.margin)
+    if not len(late.rides):
+        return Trial(np.exp(logs), MOST_ROUNDS)
+    data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads)
+    held_out = _matrix(late, columns, logs, threads, data)
+    booster = xgboost.train(
+        {**PARAMETERS, "nthread": threads, "eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
+        data,
+        -(-MOST_ROUNDS // TRIAL_SPEED),
+        evals=[(held_out, "late")],
+        early_stopping_rounds=TRIAL_PATIENCE,
+        verbose_eval=False,
+    )
+    best = booster.best_iteration + 1
+    trees = bytes(booster[:best].save_raw("ubj"))
+    rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
+    return Trial(tree_means(load_booster(trees), columns, late.features, logs), rounds)
+
+
+def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, ref: "object | None" = None) -> "object":
+    import xgboost
+
+    return xgboost.QuantileDMatrix(
+        np.ascontiguousarray(lesson.features[:, list(columns)]),
+        label=lesson.rides,
+        weight=lesson.weights,
+        base_margin=logs.astype(np.float32),
+        nthread=threads,
+        max_bin=int(PARAMETERS["max_bin"]),
+        ref=ref,
+    )
