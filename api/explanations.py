@@ -6,7 +6,9 @@ features of issues that are no longer stored are computed again by `ridecast exp
 
 import hashlib
 from contextlib import suppress
+from functools import partial
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,6 +45,7 @@ from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import matrix_of
 from state.forecast.explanation import as_json, explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
+from state.models.reasons import Explained
 
 
 def get_explanation(context: ApiContext, request: Request) -> Response:
@@ -63,12 +66,19 @@ def from_memory(context: ApiContext, request: Request) -> bool:
 
 
 def prepare(context: ApiContext, view: RegionView) -> None:
-    """Load the models of a region's newest issues, because the first load takes seconds; what fails is said to who asks."""
+    """Load the models of a region's newest issues, because the first use takes seconds; what fails is said to who asks."""
     for measure in view.region.measures:
         held = context.newest.held(view.region.id, measure)
         for digest in held.issue.record.models if held is not None else ():
             with suppress(NotFound, DamagedError, ContractError):
-                context.explanations.models.get(digest, lambda digest=digest: load_model(context.blobs.get(digest), view.region.horizons))  # type: ignore[misc]
+                context.explanations.models.get(digest, partial(_warm, context, digest, view.region.horizons))
+
+
+def _warm(context: ApiContext, digest: bytes, horizons: tuple[int, ...]) -> Explained:
+    """A model that has explained once: only then XGBoost has loaded all that it needs."""
+    model = load_model(context.blobs.get(digest), horizons)
+    model.contributions(np.zeros((1, len(model.table)), np.float32), 0)
+    return model
 
 
 def _asked(context: ApiContext, request: Request) -> Question:

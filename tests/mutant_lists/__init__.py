@@ -1,6 +1,20 @@
 """All small ways to break the code that are kept; `tests.mutants` tries them."""
 
-from tests.mutant_lists import answers, commands, connectors, counting, demand, encoding, forecast, models, secrets, store, stream, verifier
+from tests.mutant_lists import (
+    answers,
+    commands,
+    connectors,
+    counting,
+    demand,
+    encoding,
+    explaining,
+    forecast,
+    models,
+    secrets,
+    store,
+    stream,
+    verifier,
+)
 from tests.mutant_lists.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -8,6 +22,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *demand.MUTANTS,
     *models.MUTANTS,
     *forecast.MUTANTS,
+    *explaining.MUTANTS,
     *encoding.MUTANTS,
     *store.MUTANTS,
     *verifier.MUTANTS,

@@ -16,6 +16,7 @@ from state.demand.feature_table import Feature, FeatureTable
 from state.demand.features import FIRST_TABLE, matrix_bytes, matrix_of
 from state.demand.groups import STARTS, Group, group_of
 from state.demand.tables import TABLES
+from state.forecast.explanation import explain_modelled
 from state.models.boosted import Boosted, tree_contributions
 from state.models.chain import Chain
 from state.models.reasons import (
@@ -181,6 +182,14 @@ def test_a_matrix_of_another_table_is_refused() -> None:
     """A matrix with more columns than the model has features raises and says both numbers."""
     with pytest.raises(ContractError, match="expected a matrix of 2 features, got 3"):
         explain_model(Given(0.0, 0.0, (0.0, 0.0)), np.ones((1, 3), np.float32), 0, 60, np.array([1_000]))
+
+
+def test_a_matrix_of_another_issue_is_refused() -> None:
+    """A matrix with more or fewer rows than the issue has cells with a model is not taken for its own."""
+    issue = town_issues()[0]
+    row = int(np.flatnonzero(issue.columns.fallback == OWN)[0])
+    with pytest.raises(ContractError, match=f"expected a matrix with a row for each of {len(issue.matrix)} cells, got 1 rows"):
+        explain_modelled(issue.columns, row, 0, town_trees(), issue.matrix[:1])
 
 
 @pytest.mark.parametrize("cut", [0, 10, 16, 100])
