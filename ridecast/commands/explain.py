@@ -115,9 +115,9 @@ def drawing_of(found: "ExplainedForecast") -> "Drawing":
         f"within {found.horizon_min} min from {local_iso(issue.target_us, issue.region)}"
     )
     terms = [(str(term.reason), term.rides) for term in explanation.terms if abs(term.rides) >= SMALLEST_SHOWN]
-    small = [term.rides for term in explanation.terms if abs(term.rides) < SMALLEST_SHOWN]
-    if small:
-        terms.append(("all others", sum(small)))
+    small = sum(term.rides for term in explanation.terms if abs(term.rides) < SMALLEST_SHOWN)
+    if abs(small) >= SMALLEST_SHOWN:
+        terms.append(("all others", small))
     return Drawing(title, (explanation.base_is, explanation.base), terms, ("forecast mean", explanation.served))
 
 
