@@ -16,12 +16,11 @@ from schemas.errors import NotFound
 from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region
 from state.demand.calendar import Calendar
-from state.demand.features import NAMES
 from state.demand.history import CountHistory
+from state.demand.tables import newest_table
 from state.forecast.region import counted_whole, remembering
 from state.forecast.sampling import KnownSlot
 from state.forecast.training import MOST_ROWS, TrainedModel, train_model
-from state.models.boosted import ALGORITHM
 
 CHAMPION = "champion"
 
@@ -61,19 +60,22 @@ def train_region(
     head = stores.ledger.head(region_log(name))
     out = []
     until = next_slot(stores, boot, head.size)  # The region may be running: all measures must train on the same slots.
+    table = newest_table(ControlView(stores.ledger).latest().fold_version(boot, until))
     for number, measure in enumerate(definition.measures):
         slots = known_slots(stores, definition, boot, number, head.size)
         # The last bit of a tree depends on how many threads trained it, so the record includes their number.
         threads = max(1, os.cpu_count() or 1)
-        model = train_model(definition, slots, boot.first_slot, until, threads=threads, most_rows=most_rows, on_progress=on_progress)
+        model = train_model(
+            definition, slots, boot.first_slot, until, threads=threads, table=table, most_rows=most_rows, on_progress=on_progress
+        )
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
         track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=head.size)
         record = ModelTrained(
             region=name,
             measure=measure,
             model=digest,
-            algorithm=ALGORITHM,
-            features=NAMES,
+            algorithm=model.algorithm,
+            features=model.table.names,
             first_slot=model.first_slot,
             until_slot=model.until_slot,
             rows=model.rows,

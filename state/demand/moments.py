@@ -80,22 +80,26 @@ class MomentRing:
             here = slice(starts[i], starts[i + 1])
             self.push(slot, columns[here], counts[here])
 
-    def smoothed(self, boundaries: Int64s, width: int) -> Int32Rows:
+    def smoothed(self, boundaries: Int64s, width: int, columns: Int64s | None = None) -> Int32Rows:
         """Counts smoothed by `parabola(width)` of all slots before each boundary, up to a constant per column.
 
         Args:
             boundaries: int64[...]. The rows from `width + 2` before to `width - 1` after each must be kept.
+            columns: int64[n]; all if not given, which is faster than most of them.
         Returns:
-            int32[..., columns], modulo 2^32.
+            int32[..., n], modulo 2^32.
         """
-        above, below = self._row(boundaries + width - 1), self._row(boundaries - width - 2)
+        above, below = self._rows(boundaries + width - 1, columns), self._rows(boundaries - width - 2, columns)
         out = np.subtract(above, below, out=above)
         out *= np.int32(2 * width - 1)
-        above, below = self._row(boundaries + width - 2), self._row(boundaries - width - 1)
+        above, below = self._rows(boundaries + width - 2, columns), self._rows(boundaries - width - 1, columns)
         inner = np.subtract(above, below, out=above)
         inner *= np.int32(2 * width + 1)
         out -= inner
         return out
 
-    def _row(self, boundaries: Int64s) -> Int32Rows:
-        return self._fourth[boundaries % self.rows, : self.columns]
+    def _rows(self, boundaries: Int64s, columns: Int64s | None) -> Int32Rows:
+        rows = boundaries % self.rows
+        if columns is None:
+            return self._fourth[rows, : self.columns]
+        return self._fourth[rows[..., None], columns]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.events.rides import Float64s
+from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.moments import MOST_WIDTH, MomentRing, parabola
 
@@ -26,7 +26,8 @@ OTHER_KIND = 0.05  # of a week whose day is of another kind: a working day again
 OTHER_DAY = 0.004  # of one of the last days, if it is of another kind
 DAY_DECAY = 0.9
 PRIOR_SLOTS = 0.2  # weight of the prior in observed slots
-LEAST_RATE = 1e-9  # rides per slot; keeps the log finite
+LEAST_RATE = 1e-9  # rides per slot of a region; keeps ratios finite
+FEW_SHARE = 0.25  # of the columns: picking so many costs less than taking whole rows
 
 Windows = tuple[tuple[int, int], ...]  # [low, high) each, slots relative to a start
 
@@ -86,17 +87,21 @@ def usable(earlier: Sequence[Earlier], start: int, windows: Windows, width: int,
     return [day for day in earlier if day.slot + high <= start and history.complete(day.slot + low, day.slot + high)]
 
 
-def day_sums(ring: MomentRing, days: Sequence[Earlier], windows: Windows, width: int) -> Float64s:
-    """Smoothed rides per slot of each day and window, times the sum of the parabola: float64[days, windows, columns]."""
-    if not days:
-        return np.zeros((0, len(windows), ring.columns))
-    bounds = sorted({bound for window in windows for bound in window})
-    slots = np.array([day.slot for day in days], np.int64)
-    totals = ring.smoothed(slots[:, None] + np.array(bounds, np.int64), width)
-    out = np.empty((len(days), len(windows), ring.columns))
-    for i, (low, high) in enumerate(windows):
-        rides = totals[:, bounds.index(high)] - totals[:, bounds.index(low)]  # exact modulo 2^32, and small
-        np.divide(rides, high - low, out=out[:, i])
+def day_sums(ring: MomentRing, days: Sequence[Earlier], windows: Windows, width: int, columns: Int64s | None = None) -> Float64s:
+    """Smoothed rides per slot of each day and window, times the peak of the parabola: float64[days, windows, n].
+
+    Args:
+        columns: int64[n]; all of the ring if not given.
+    """
+    n = ring.columns if columns is None else len(columns)
+    out = np.empty((len(days), len(windows), n))
+    if days:
+        bounds = sorted({bound for window in windows for bound in window})
+        slots = np.array([day.slot for day in days], np.int64)
+        totals = ring.smoothed(slots[:, None] + np.array(bounds, np.int64), width, columns)
+        for i, (low, high) in enumerate(windows):
+            rides = totals[:, bounds.index(high)] - totals[:, bounds.index(low)]  # exact modulo 2^32, and small
+            np.divide(rides, high - low, out=out[:, i])
     return out
 
 
@@ -109,7 +114,7 @@ def posterior(sums: Float64s, days: Sequence[Earlier], smoothing: Smoothing, wid
     """
     peak = float(width * width)
     known = float(parabola(width).sum()) / peak
-    total = PRIOR_SLOTS * np.maximum(prior, LEAST_RATE)
+    total = PRIOR_SLOTS * prior
     weight = PRIOR_SLOTS
     for day, rides in zip(days, sums, strict=True):
         share = day.weight(smoothing)
@@ -141,20 +146,31 @@ class Profiles:
         self.shape = np.maximum(self.city, LEAST_RATE) / rate
         self._rate = history.window(self._month, start) / self._seen
 
-    def own(self, *smoothings: Smoothing) -> list[Float64s]:
-        """Rides per slot of each column by smoothings that reach equally far: float64[windows, columns] each."""
-        return self._posteriors(self._history.levels.moments, smoothings, self._rate)
+    def own(self, *smoothings: Smoothing, windows: int | None = None, columns: Int64s | None = None) -> list[Float64s]:
+        """Rides per slot by smoothings that reach equally far: float64[windows, n] each.
+
+        Args:
+            windows: How many, from the first; all if not given.
+            columns: int64[n] of the history; all if not given.
+        """
+        n = len(self._rate)
+        few = columns if columns is not None and len(columns) < FEW_SHARE * n else None
+        rate = self._rate if few is None else self._rate[few]
+        found = self._posteriors(self._history.levels.moments, smoothings, rate, windows, few)
+        return found if columns is None or few is not None else [profile[:, columns] for profile in found]
 
     def parent(self, smoothing: Smoothing = PARENT) -> Float64s:
         """Rides per slot of each parent cell: float64[windows, parents]."""
         rate = self._history.parent_window(self._month, self._start) / self._seen
-        return self._posteriors(self._history.levels.parent_moments, (smoothing,), rate)[0]
+        return self._posteriors(self._history.levels.parent_moments, (smoothing,), rate, None, None)[0]
 
-    def _posteriors(self, ring: MomentRing, smoothings: Sequence[Smoothing], rate: Float64s) -> list[Float64s]:
+    def _posteriors(
+        self, ring: MomentRing, smoothings: Sequence[Smoothing], rate: Float64s, windows: int | None, columns: Int64s | None
+    ) -> list[Float64s]:
         width = smoothings[0].width(self._slot_min)
         days = usable(self._earlier, self._start, self._windows, width, self._history)
-        sums = day_sums(ring, days, self._windows, width)
-        prior = self.shape[:, None] * rate
+        sums = day_sums(ring, days, self._windows[:windows], width, columns)
+        prior = self.shape[:windows, None] * rate
         return [posterior(sums, days, smoothing, width, prior) for smoothing in smoothings]
 
     def _of_city(self, rate: float) -> Float64s:

@@ -12,6 +12,7 @@ from schemas.events.rides import Float64s
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.features import FEATURES
 from state.demand.levels import HALF_LIVES_MIN
+from state.demand.profiles import LEAST_RATE
 from state.demand.tracked import BACK_15, BACK_30, BACK_60, RECENT, SOURCES, VARIANTS
 from state.demand.windows import AHEAD, Ahead, SlotWindows
 
@@ -36,7 +37,7 @@ def _difference(i: int, j: int) -> Fill:
 
 
 def _log_profile(ahead: Ahead) -> Fill:
-    return lambda w: np.asarray(np.log(w.tracked.profiles["own"][ahead.place] * w.ahead[ahead.place]), np.float64)
+    return lambda w: np.asarray(np.log(np.maximum(w.tracked.profiles["own"][ahead.place], LEAST_RATE) * w.ahead[ahead.place]), np.float64)
 
 
 def _log_city(ahead: Ahead) -> Fill:

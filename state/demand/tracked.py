@@ -31,7 +31,8 @@ SMALL_RIDES = 1.0  # added to both sides of a level
 RECENT_RIDES = 0.5  # added to both sides of one slot
 
 # Windows of profiles, in this order: the three horizons, then what trends compare them with.
-BACK_15, BACK_30, BACK_60 = 3, 4, 5
+AHEAD_WINDOWS = (0, 1, 2)
+BACK_30, BACK_15, BACK_60 = 3, 4, 5
 SOURCES = ("own", *(f"near{km:g}" for km in KERNELS_KM), "parent", "city")
 
 
@@ -48,21 +49,21 @@ class Tracked:
     def __init__(self, windows: "SlotWindows") -> None:
         self._w = w = windows
         history, columns, levels = w.history, w.columns, w.history.levels
-        back = [w.slots(minutes) for minutes in (15, 30, 60)]
+        back = [w.slots(minutes) for minutes in (30, 15, 60)]
         self._windows = (*((0, horizon) for horizon in w.ahead), *((-slots, 0) for slots in back))
         self._all = Profiles(history, w.calendar, w.start, self._windows)
         own = self._all.own(OWN)[0]
         counts = self._recent_counts()
         parents = history.parent_of[columns]
         n = len(HALF_LIVES_MIN)
-        summed = np.concatenate([levels.own[0], levels.own[1], own, counts]).T.copy()
-        mine = summed[columns]
+        everything = np.concatenate([levels.own[0], levels.own[1], own[: BACK_30 + 1], counts]).T.copy()
+        near, far = history.around(0, columns, everything), history.around(1, columns, everything[:, :-RECENT].copy())
+        mine = everything[columns]
         self.profiles: dict[str, Float64s] = {}
         self.levels: dict[str, Float64s] = {}
-        for source, values in (("own", mine), *((SOURCES[1 + k], history.around(k, columns, summed)) for k in range(len(KERNELS_KM)))):
+        for source, values in zip(SOURCES, (mine, near, far), strict=False):
             self._take(source, values.T, n)
-            if source == SOURCES[1]:
-                near = values
+        self.profiles["own"] = own[:, columns]
         self._take("parent", np.concatenate([*levels.parent, self._all.parent()])[:, parents], n)
         self._take("city", np.concatenate([*levels.city, self._all.city])[:, None], n)
         expected = self.profiles["own"][BACK_30] + self.profiles[SOURCES[1]][BACK_30]
@@ -84,19 +85,20 @@ class Tracked:
 
     @cached_property
     def wide(self) -> Float64s:
-        """Profile over a wider time: float64[windows, n], rides per slot."""
-        return self._all.own(WIDE)[0][:, self._w.columns]
+        """Profile of each horizon over a wider time: float64[3, n], rides per slot."""
+        [wide] = self._all.own(WIDE, windows=len(AHEAD_WINDOWS), columns=self._w.columns)
+        return wide
 
     @cached_property
     def variants(self) -> Sequence[Float64s]:
-        """Profile by each of VARIANTS: float64[windows, n], rides per slot."""
+        """Profile of each horizon by each of VARIANTS: float64[3, n], rides per slot."""
         by_reach: dict[int, list[Smoothing]] = {}
         for variant in VARIANTS:
             by_reach.setdefault(variant.reach_min, []).append(variant)
-        found = {}
+        found: dict[Smoothing, Float64s] = {}
         for alike in by_reach.values():
-            for variant, profile in zip(alike, self._all.own(*alike), strict=True):
-                found[variant] = profile[:, self._w.columns]
+            profiles = self._all.own(*alike, windows=len(AHEAD_WINDOWS), columns=self._w.columns)
+            found |= zip(alike, profiles, strict=True)
         return [found[variant] for variant in VARIANTS]
 
 

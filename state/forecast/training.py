@@ -182,7 +182,12 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
         links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads))
         rounds.append(str(trial.rounds))
     parameters = {name: str(value) for name, value in chain.PARAMETERS.items()}
-    parameters |= {"rounds": ",".join(rounds), "half_life_days": str(HALF_LIFE_DAYS), "most_days": str(CHAIN_PLAN.most_days)}
+    parameters |= {
+        "rounds": ",".join(rounds),
+        "leaf_share": str(chain.LEAF_SHARE),
+        "half_life_days": str(HALF_LIFE_DAYS),
+        "most_days": str(CHAIN_PLAN.most_days),
+    }
     return chain.pack(_about(task, spreads), table, links), parameters
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
-from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.chain import LEAF_SHARE, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
 from state.models.glm import fit_glm
 
 
@@ -58,7 +58,7 @@ def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], 
 
     glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights)
     data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads)
-    booster = xgboost.train({**PARAMETERS, "nthread": threads}, data, rounds)
+    booster = xgboost.train(_parameters(lesson, threads), data, rounds)
     return Link(glm, columns, bytes(booster.save_raw("ubj")))
 
 
@@ -73,7 +73,7 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads)
     held_out = _matrix(late, columns, logs, threads, data)
     booster = xgboost.train(
-        {**PARAMETERS, "nthread": threads, "eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
+        _parameters(early, threads) | {"eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
         data,
         -(-MOST_ROUNDS // TRIAL_SPEED),
         evals=[(held_out, "late")],
@@ -84,6 +84,10 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     trees = bytes(booster[:best].save_raw("ubj"))
     rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
     return Trial(tree_means(load_booster(trees), columns, late.features, logs), rounds)
+
+
+def _parameters(lesson: Lesson, threads: int) -> dict[str, str | float]:
+    return {**PARAMETERS, "min_child_weight": LEAF_SHARE * float((lesson.weights * lesson.rides).sum()), "nthread": threads}
 
 
 def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, ref: "object | None" = None) -> "object":

@@ -162,7 +162,8 @@ class RecursiveCorrection:
             self._table[row + 1, places] += means
         # Windows of the first horizon overlap: each has its slots' part of the likelihood.
         part = 1.0 / max(1.0, self._day_slots * WINDOW_MIN / DAY_MIN)
-        mean = np.array([float(outcome.means.sum())])
+        # A surge that the cells' own filters expect is not the region's.
+        mean = np.array([float((_expected(self._table[_FILTER:, places]) * outcome.means).sum())])
         variances = [level * mean + (SCATTER * level * mean) ** 2 + RIDES for level in LEVELS]
         likely = [-0.5 * (total - level * mean) ** 2 / v - 0.5 * np.log(v) for level, v in zip(LEVELS, variances, strict=True)]
         self._region[_REGION_FILTER:] = _weighed(self._region[_REGION_FILTER:, None], part * np.array(likely))[:, 0]

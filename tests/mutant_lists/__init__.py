@@ -9,6 +9,7 @@ from tests.mutant_lists import (
     encoding,
     explaining,
     forecast,
+    levels,
     models,
     secrets,
     store,
@@ -20,6 +21,7 @@ from tests.mutant_lists.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *counting.MUTANTS,
     *demand.MUTANTS,
+    *levels.MUTANTS,
     *models.MUTANTS,
     *forecast.MUTANTS,
     *explaining.MUTANTS,

@@ -18,7 +18,6 @@ from ridecast.commands.backtest import command
 from schemas.configuration.settings import Settings
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
 from state.forecast.evaluation import BANDS, MODELS
-from state.models import boosted
 from tests.simulation.runs import LOG
 from tests.simulation.world import START_SLOT, make_world, write_files, write_history, write_region
 from tests.state.counting.plain_slots import SLOT_US
@@ -46,7 +45,7 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
             patch.setattr("dataflows.jobs.learn.track_promotion", lambda *_, **__: None)
             patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
             patch.setattr("dataflows.jobs.backtest.train_region", partial(train_region, most_rows=2_500))
-            patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=15))
+            patch.setattr("state.models.chain_fitting.MOST_ROUNDS", 15)
             return CliRunner().invoke(command, [*given, *words], env={"COLUMNS": "200", "RIDECAST_HOME": str(folder / "never")})
 
     return run

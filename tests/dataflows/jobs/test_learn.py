@@ -22,14 +22,16 @@ from schemas.records.record_codec import decode, encode
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus
 from schemas.regions import RegionId, region_from_json
 from state.counting.slots import NO_COUNTS, CountColumns
-from state.demand.features import NAMES
 from state.demand.history import CountHistory
-from state.forecast.region import RegionFold
-from state.models.boosted import ALGORITHM, PARAMETERS, Boosted
+from state.demand.tables import newest_table
+from state.forecast.region import FOLD_VERSION, RegionFold
+from state.models.chain import ALGORITHM, PARAMETERS, Chain
 from tests.simulation.fixtures import Settled
 from tests.simulation.homes import LIVE_SLOTS, MOST_ROWS, Learned
 from tests.simulation.runs import LOG, copied, run_here
 from tests.simulation.world import HISTORY_DAYS, START_SLOT
+
+TABLE = newest_table(FOLD_VERSION)
 
 
 @pytest.fixture
@@ -54,13 +56,19 @@ def test_the_record_describes_model_and_data(learned: Learned, stores: Stores) -
     assert [learned.first.record, learned.second.record] == stored
     record, model = learned.second.record, learned.second.model
     root = stores.ledger.root_at(LOG, learned.before)
-    assert ("small", "requests", ALGORITHM, NAMES) == (record.region, record.measure, record.algorithm, record.features)
+    assert ("small", "requests", ALGORITHM, TABLE.names) == (record.region, record.measure, record.algorithm, record.features)
     assert (START_SLOT - HISTORY_DAYS * 288, START_SLOT + LIVE_SLOTS) == (record.first_slot, record.until_slot)
     assert hashlib.sha256(root + learned.before.to_bytes(8, "big")).digest() == record.data_digest
     assert (root,) == record.trained_on
     assert str(learned.before) == record.parameters["log_size"]
     assert {name: str(value) for name, value in PARAMETERS.items()}.items() <= record.parameters.items()
-    assert {"threads": "1", "sample_seed": "0", "most_rows": str(MOST_ROWS)}.items() <= record.parameters.items()
+    assert {
+        "threads": "1",
+        "sample_seed": "0",
+        "most_rows": str(MOST_ROWS),
+        "feature_table": str(TABLE.version),
+    }.items() <= record.parameters.items()
+    assert str(TABLE.version) == record.parameters["feature_table"]
     assert 2_000 <= record.rows <= 1.25 * MOST_ROWS
     names = {f"{prefix}{error}_{h}" for prefix in ("", "baseline_") for error in ("rmse", "wape") for h in (15, 30, 60)}
     assert names == set(record.metrics)
@@ -81,7 +89,7 @@ def test_the_artefact_is_the_blob_that_the_record_names(learned: Learned, stores
     assert hashlib.sha256(learned.second.model.artefact).digest() == digest
     assert learned.second.model.artefact == stores.blobs.get(digest)
     assert stores.blobs.retention(digest) is Retention.MODEL
-    assert NAMES == Boosted(stores.blobs.get(digest), learned.place.world.region.horizons).about.features
+    assert TABLE.names == Chain(stores.blobs.get(digest), learned.place.world.region.horizons).about.features
 
 
 def test_too_little_history_records_nothing(tmp_path: Path, settled: Settled) -> None:

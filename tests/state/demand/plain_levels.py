@@ -95,7 +95,7 @@ class PlainLevels:
             expected = city_rate
         else:
             shape = max(self.profile(("city", 0), start, low, high, CITY, span), 1e-9) / city_rate
-            expected = max(self.month_rate(self.group(key), start) * shape, 1e-9)
+            expected = self.month_rate(self.group(key), start) * shape
         rides, weight = self.prior_slots * expected, self.prior_slots
         for slot, share in self.earlier(start, reach_min, *span, week, day):
             seen = sum(part * self._rides(key, slot + at + k, slot + at + k + 1) for at in range(low, high) for k, part in kernel.items())
@@ -160,7 +160,7 @@ class PlainTracked:
         slots = self.levels.slots
         for name, ahead in self.ahead.items():
             own = self.rate("own", cell, 0, ahead)
-            out[f"log_profile_{name}"] = math.log(own * ahead)
+            out[f"log_profile_{name}"] = math.log(max(own, 1e-9) * ahead)
             out[f"log_city_{name}"] = math.log(self.rate("city", cell, 0, ahead))
             for source, minutes in (("own", 15), ("own", 60), ("city", 15), ("city", 60), ("near0.8", 30), ("near2", 30), ("parent", 30)):
                 now, before = self.rate(source, cell, 0, ahead), self.rate(source, cell, -slots(minutes), 0)

@@ -197,6 +197,29 @@ def test_the_digest_holds_universe_and_version() -> None:
     assert 3 == len(digests)
 
 
+def test_levels_are_tracked_from_version_4_on() -> None:
+    """An older fold keeps and digests none; from the slot of its upgrade on it has the levels of one that was restored just before."""
+    slots = town_slots(WARM + 12, late=True)
+    fold = RegionFold(HOURLY, FIRST_SLOT, 3)
+    for known in slots[:WARM]:
+        fold.apply(closed(known))
+    arrays = kept(fold.to_arrays())
+    assert not [name for name in arrays if "level" in name]
+    models = fold.digest(0).models
+    fold.follow(4)
+    assert models != fold.digest(0).models
+    restored = RegionFold(HOURLY, FIRST_SLOT)
+    restored.from_arrays(arrays, {})
+    for known in slots[WARM:]:
+        for one in (fold, restored):
+            one.follow(4)
+            one.apply(closed(known))
+    assert fold.digest(0) == restored.digest(0)
+    assert [name for name in fold.to_arrays() if name.startswith("history0.level_")]
+    fold.follow(3)
+    assert not [name for name in fold.to_arrays() if "level" in name]
+
+
 # --- outages ---------------------------------------------------------------------------------------------
 
 

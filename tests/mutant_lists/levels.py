@@ -1,0 +1,59 @@
+"""Small ways to track levels and profiles of demand wrongly."""
+
+from tests.mutant_lists.mutant import Mutant
+
+MOMENTS, PROFILES, LEVELS = "state/demand/moments.py", "state/demand/profiles.py", "state/demand/levels.py"
+AROUND, TRACKED, HISTORY = "state/demand/around.py", "state/demand/tracked.py", "state/demand/history.py"
+REGION = "state/forecast/region.py"
+VALUES = "tests/state/demand/test_levels_by_value.py"
+BITS = "tests/state/demand/test_levels.py"
+TOTALS = "tests/state/demand/test_moments.py"
+NEAR = "tests/state/demand/test_around.py"
+
+MUTANTS = (
+    Mutant("late ride in the second total only", MOMENTS, "(after + 2) // 6", "(after + 1) // 6", (TOTALS,)),
+    Mutant("newest third total without the late ride", MOMENTS, "(1, last, last * (last + 1) // 2)", "(1, last, 0)", (TOTALS,)),
+    Mutant("parabola off by a slot", MOMENTS, "boundaries - width - 2", "boundaries - width - 1", (TOTALS,)),
+    Mutant("week of another kind in full", PROFILES, "OTHER_KIND = 0.05", "OTHER_KIND = 1.0", (VALUES,)),
+    Mutant("yesterday of another kind in full", PROFILES, "if self.same_kind else OTHER_DAY", "", (VALUES,)),
+    Mutant("a stronger prior", PROFILES, "weight = PRIOR_SLOTS\n", "weight = 2 * PRIOR_SLOTS\n", (VALUES,)),
+    Mutant("profile looks ahead", PROFILES, "if day.slot + high <= start and ", "if ", (BITS, VALUES)),
+    Mutant("days with an outage under the parabola", PROFILES, "history.complete(day.slot + low", "history.complete(day.slot", (VALUES,)),
+    Mutant(
+        "parent cells in the shape of no day",
+        PROFILES,
+        "self.shape[:windows, None] * rate",
+        "rate + 0 * self.shape[:windows, None]",
+        (VALUES,),
+    ),
+    Mutant(
+        "levels do not decay in an outage",
+        LEVELS,
+        "        for array in (self.own,",
+        "        for array in () if not observed else (self.own,",
+        (BITS,),
+    ),
+    Mutant(
+        "outage counted into levels",
+        LEVELS,
+        "        if not observed:\n            return\n        profiles",
+        "        profiles",
+        (BITS, VALUES),
+    ),
+    Mutant("late ride with the decay of the slot after", LEVELS, "back = next_slot - 1 - slot", "back = next_slot - slot", (VALUES,)),
+    Mutant("parts of the day decay with every slot", LEVELS, "if local % self.part_slots == 0:", "if True:", (VALUES,)),
+    Mutant("all cells of a parent lost with one", LEVELS, "self.parent[:, :, parents]\n", "self.parent[:, :, : len(parents)]\n", (BITS,)),
+    Mutant("only the nearest cells around", AROUND, "REACH = 2.0", "REACH = 1.0", (NEAR, VALUES)),
+    Mutant("kernel twice as narrow", AROUND, "np.exp(-0.5 *", "np.exp(-2.0 *", (NEAR, VALUES)),
+    Mutant("cells where others were", AROUND, "if not np.array_equal(cells, self._cells):", "if len(cells) != len(self._cells):", (NEAR,)),
+    Mutant("snapshot without levels", HISTORY, "self._levels.from_arrays(levels)", "pass", (BITS,)),
+    Mutant(
+        "levels begin empty at an upgrade",
+        HISTORY,
+        "        if self.next_slot < 0:\n            return\n        slots, columns, counts = self._sparse",
+        "        return\n        slots, columns, counts = self._sparse",
+        (BITS,),
+    ),
+    Mutant("levels in old folds", REGION, "history.untrack()", "history.track()", ("tests/state/forecast/test_region.py",)),
+    Mutant("levels in no digest", REGION, " + history.levels_digest()", "", ("tests/state/forecast/test_region.py",)),
+)
