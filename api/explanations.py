@@ -5,7 +5,10 @@ features of issues that are no longer stored are computed again by `ridecast exp
 """
 
 import hashlib
+from contextlib import suppress
+from functools import partial
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,12 +38,14 @@ from api.resource import (
     record_of,
 )
 from api.times import iso, local_iso, parse_target
-from schemas.errors import DamagedError, NotFound
+from ledger.views.region_view import RegionView
+from schemas.errors import ContractError, DamagedError, NotFound
 from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import matrix_of
 from state.forecast.explanation import as_json, explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
+from state.models.reasons import Explained
 
 
 def get_explanation(context: ApiContext, request: Request) -> Response:
@@ -58,6 +63,22 @@ def from_memory(context: ApiContext, request: Request) -> bool:
         return context.explanations.answers.find(_asked(context, request)) is not None
     except Problem:
         return False  # A thread will say the same.
+
+
+def prepare(context: ApiContext, view: RegionView) -> None:
+    """Load the models of a region's newest issues, because the first use takes seconds; what fails is said to who asks."""
+    for measure in view.region.measures:
+        held = context.newest.held(view.region.id, measure)
+        for digest in held.issue.record.models if held is not None else ():
+            with suppress(NotFound, DamagedError, ContractError):
+                context.explanations.models.get(digest, partial(_warm, context, digest, view.region.horizons))
+
+
+def _warm(context: ApiContext, digest: bytes, horizons: tuple[int, ...]) -> Explained:
+    """A model that has explained once: only then XGBoost has loaded all that it needs."""
+    model = load_model(context.blobs.get(digest), horizons)
+    model.contributions(np.zeros((1, len(model.table)), np.float32), 0)
+    return model
 
 
 def _asked(context: ApiContext, request: Request) -> Question:

@@ -18,6 +18,7 @@ FILES = {
     "/page/page.js": ("page.js", "text/javascript"),
     "/page/chart.js": ("chart.js", "text/javascript"),
     "/page/map.js": ("map.js", "text/javascript"),
+    "/page/reasons.js": ("reasons.js", "text/javascript"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"

@@ -4,6 +4,7 @@ import logging
 from contextlib import closing, suppress
 
 from api.context import ApiContext
+from api.explanations import prepare
 from ledger.views.follow import Pace, Stop
 from schemas.errors import RidecastError, StoreUnavailable
 from schemas.records.records import region_log
@@ -31,7 +32,9 @@ class Watcher:
         """Refresh every region once; returns whether all were read."""
         for name in self._context.regions:
             try:
-                self._context.refresh(name)
+                view = self._context.refresh(name)
+                if view is not None:
+                    prepare(self._context, view)
             except Exception as cause:  # Whatever one region raises, the others are served.
                 if self._failed.get(name) != str(cause):
                     trace = None if isinstance(cause, RidecastError) else cause

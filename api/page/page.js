@@ -2,6 +2,7 @@
 
 import { drawChart, short } from "./chart.js";
 import { drawMap } from "./map.js";
+import { drawReasons } from "./reasons.js";
 
 const REFRESH_MS = 2000, MOST_CELLS = 500, LISTED = 60;
 const byId = (id) => document.getElementById(id);
@@ -51,6 +52,7 @@ async function refreshNumbers(summary, horizon) {
   let row = forecasts.forecasts.find((f) => f.cell === state.cell);
   if (!row && state.cell) row = (await ask(`${base}/forecasts?cell=${state.cell}&horizon_min=${horizon}`).catch(() => null))?.forecasts[0];
   state.track = state.cell ? await ask(`${base}/cells/${state.cell}/track?horizon_min=${horizon}&hours=${state.hours}`).catch(() => null) : null;
+  const why = row ? await ask(`${base}/forecasts/${row.cell}/${forecasts.target}/${horizon}/explanation`).catch((trouble) => trouble) : null;
   state.size = summary.size;
   state.asked = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
   state.forecasts = forecasts;
@@ -58,6 +60,7 @@ async function refreshNumbers(summary, horizon) {
   showScores(region);
   showTabs(summary);
   showCell(row, forecasts, horizon);
+  showReasons(why);
   showCells(forecasts);
   draw();
 }
@@ -162,6 +165,14 @@ function showCell(row, forecasts, horizon) {
   const h = row.horizons[0], at = forecasts.target_local.slice(11, 16);
   byId("next").replaceChildren(element("b", "", short(h.median)), `rides expected in the ${horizon} min from ${at} · between ${short(h.lower)} and ${short(h.upper)} · mean ${short(h.mean)}`);
   byId("why").textContent = `${row.why[0].toUpperCase()}${row.why.slice(1)}.${row.model ? ` Model ${row.model.slice(0, 12)}.` : ""}`;
+}
+
+function showReasons(why) {
+  const told = why instanceof Error;
+  byId("noreasons").hidden = !told;
+  byId("noreasons").textContent = told ? why.message : "";
+  byId("reasonstitle").hidden = !why;
+  if (why && !told) drawReasons(byId("reasons"), why); else byId("reasons").replaceChildren();
 }
 
 function showCells(forecasts) {

@@ -9,8 +9,8 @@ from schemas.errors import ContractError
 from schemas.events.rides import Float32s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
-from state.models.boosted import Boosted
 from state.models.reasons import Explained, Explanation, explain_fallback, explain_model
+from state.models.table import load_trained
 
 MOST_FEATURES = 8  # of a term, in JSON: the rest changes little
 OWN = FALLBACKS.index(Fallback.NONE)
@@ -62,7 +62,7 @@ def load_model(artefact: bytes, horizons: tuple[int, ...]) -> Explained:
         DamagedError: the bytes are not an artefact.
         ContractError: this version of Ridecast cannot use it.
     """
-    return Boosted(artefact, horizons)
+    return load_trained(artefact, horizons)
 
 
 def as_json(explanation: Explanation, most_features: int = MOST_FEATURES) -> dict[str, object]:

@@ -114,8 +114,8 @@ class Boosted:
 
     def contributions(self, features: Float32s, i: int) -> Contributions:
         """What each feature adds to the log of the means of horizon i, by TreeSHAP."""
-        average, added = tree_contributions(self._boosters[i], features)
-        return Contributions(offset(features, self.about.horizons, i).astype(np.float64), average, added)
+        profile = offset(features, horizons=self.about.horizons, i=i).astype(np.float64)
+        return Contributions(profile, *tree_contributions(self._boosters[i], features))
 
 
 def tree_contributions(booster: "xgboost.Booster", inputs: Float32s) -> tuple[Float64s, Float64s]:

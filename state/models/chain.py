@@ -19,9 +19,10 @@ from schemas.records.records import Fallback
 from state.demand.feature_table import FeatureTable
 from state.demand.tables import TABLES
 from state.demand.windows import ahead_slots
-from state.models.boosted import LEAST_MEAN, MOST_MEAN, Artefact, load_booster
+from state.models.boosted import LEAST_MEAN, MOST_MEAN, Artefact, load_booster, tree_contributions
 from state.models.glm import Glm
 from state.models.protocol import SlotView
+from state.models.reasons import Contributions
 
 MAGIC = b"RCMODEL2"
 ALGORITHM = "glm-xgboost-poisson"
@@ -103,6 +104,15 @@ class Chain:
             logs = link.glm.log_means(features, margin(features, self.table, self.about.horizons, i))
             out[:, i] = tree_means(booster, link.columns, features, logs)
         return out
+
+    def contributions(self, features: Float32s, i: int) -> Contributions:
+        """What each feature adds to the log of the means of horizon i: its term of the linear model and, by TreeSHAP, of the trees."""
+        link = self._links[i]
+        average, of_trees = tree_contributions(self._boosters[i], np.ascontiguousarray(features[:, list(link.columns)]))
+        added = np.zeros(features.shape)
+        added[:, list(link.glm.columns)] = link.glm.contributions(features)
+        added[:, list(link.columns)] += of_trees
+        return Contributions(margin(features, self.table, self.about.horizons, i), link.glm.intercept + average, added)
 
 
 def margin(features: Float32s, table: FeatureTable, horizons: tuple[int, ...], i: int) -> Float64s:

@@ -54,6 +54,11 @@ class Glm:
             out[here] = total
         return out
 
+    def contributions(self, features: Float32s) -> Float64s:
+        """What each input adds to the log of each mean, compared with its mean in training: float64[n, k]."""
+        inputs = standardised(features, self.columns, self.centres, self.scales)
+        return np.asarray((inputs * np.array(self.coefficients)[:, None]).T, np.float64)
+
 
 def standardised(features: Float32s, columns: tuple[int, ...], centres: tuple[float, ...], scales: tuple[float, ...]) -> Float64s:
     """Inputs of the model, clipped, 0 where they are not known: float64[k, n]."""

@@ -55,14 +55,12 @@ class SlotView:
     def feature_bytes(self) -> bytes:
         """The feature matrix that models used, as bytes; their SHA-256 is recorded with the issue.
 
-        If models of several tables served, the matrices follow each other in order of their tables' versions.
+        Of several matrices, the digests of their bytes, in order of their tables' versions.
         """
         built = self._built or {FIRST_TABLE: []}
-        matrices = (
-            np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])
-            for table in sorted(built, key=lambda table: table.version)
-        )
-        return b"".join(matrix_bytes(matrix) for matrix in matrices)
+        ordered = sorted(built, key=lambda table: table.version)
+        matrices = [matrix_bytes(np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])) for table in ordered]
+        return matrices[0] if len(matrices) == 1 else b"".join(hashlib.sha256(matrix).digest() for matrix in matrices)
 
 
 class MeanModel(Protocol):

@@ -11,6 +11,7 @@ import pytest
 from api.app import application
 from api.context import ApiContext
 from api.explained import Latest
+from api.watcher import Watcher
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from schemas.events.cells import cell_text
@@ -108,6 +109,17 @@ def test_what_is_held_is_answered_at_once(home: Explained) -> None:
         assert 200 == home.client.get(home.path(home.cell())).status_code
         assert expected == threads
     assert 422 == home.client.get(home.path("dr5")).status_code
+
+
+def test_models_are_loaded_before_anybody_asks(home: Explained) -> None:
+    """The watcher loads the model of the newest issue; one that is gone or damaged stops it not, and is said to who asks."""
+    assert Watcher(home.context).round()
+    [digest] = home.issues[-1].models
+    assert home.context.explanations.models.find(digest) is not None
+    again = Explained(home.stores)
+    home.stores.blobs.remove(digest)
+    assert Watcher(again.context).round()
+    assert 410 == again.client.get(again.path(again.cell())).status_code
 
 
 def test_features_that_are_gone_are_named_with_the_way_out(home: Explained) -> None:

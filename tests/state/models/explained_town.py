@@ -10,10 +10,12 @@ from state.demand.history import CountHistory
 from state.forecast.forecast import Forecaster
 from state.forecast.region import FOLD_VERSION
 from state.models.boosted import Boosted
-from tests.state.model_city import HOURLY, fold, town_model, town_slots
+from state.models.table import Trained, load_trained
+from tests.state.model_city import HOURLY, fold, town_chain, town_model, town_slots
 
 KNOWN_SLOTS = 29 * 24
 ISSUES = 20
+ARTEFACTS = {"trees": lambda: town_model().artefact, "chain": lambda: town_chain().artefact}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,11 @@ class ExplainedIssue:
 
 
 @cache
-def town_issues() -> tuple[ExplainedIssue, ...]:
+def town_issues(kind: str = "trees") -> tuple[ExplainedIssue, ...]:
     """Issues after four weeks and a day, at the end of which corrections have been learned from errors."""
     slots = town_slots(KNOWN_SLOTS + ISSUES)
-    history, forecaster = CountHistory(HOURLY), Forecaster(HOURLY, "pickups", version=FOLD_VERSION)
-    forecaster.use(town_model().artefact)
+    history, forecaster = CountHistory(HOURLY, tracked=kind == "chain"), Forecaster(HOURLY, "pickups", version=FOLD_VERSION)
+    forecaster.use(ARTEFACTS[kind]())
     issues = []
     for i, known in enumerate(slots):
         fold(history, known)
@@ -43,6 +45,13 @@ def town_issues() -> tuple[ExplainedIssue, ...]:
 
 
 @cache
-def town_trees() -> Boosted:
+def town_trained(kind: str = "trees") -> Trained:
     """The model that made them."""
-    return Boosted(town_model().artefact, HOURLY.horizons)
+    return load_trained(ARTEFACTS[kind](), HOURLY.horizons)
+
+
+def town_trees() -> Boosted:
+    """The one that is trees only."""
+    found = town_trained("trees")
+    assert isinstance(found, Boosted)
+    return found

@@ -15,7 +15,10 @@ from schemas.records.records import FALLBACKS, Fallback
 from state.demand.feature_table import Feature, FeatureTable
 from state.demand.features import FIRST_TABLE, matrix_bytes, matrix_of
 from state.demand.groups import STARTS, Group, group_of
+from state.demand.tables import TABLES
+from state.forecast.explanation import explain_modelled
 from state.models.boosted import Boosted, tree_contributions
+from state.models.chain import Chain
 from state.models.reasons import (
     FOUR_WEEKS,
     LIMITS,
@@ -29,7 +32,7 @@ from state.models.reasons import (
     logarithmic_mean,
 )
 from tests.state.model_city import HOURLY
-from tests.state.models.explained_town import ISSUES, town_issues, town_trees
+from tests.state.models.explained_town import ISSUES, town_issues, town_trained, town_trees
 
 TABLE = FeatureTable(1, (Feature("rate_month", "", lambda w: 1.0), Feature("city_long", "", lambda w: 1.0)))
 OWN = FALLBACKS.index(Fallback.NONE)
@@ -72,14 +75,15 @@ def total(found: Explanation) -> float:
 # --- sums ----------------------------------------------------------------------------------------------
 
 
-def test_terms_add_up_to_every_served_number() -> None:
+@pytest.mark.parametrize("kind", ["trees", "chain"])
+def test_terms_add_up_to_every_served_number(kind: str) -> None:
     """For a thousand forecasts of the town, base and terms give the served number far below 1/1000 ride."""
     checked, corrected = 0, 0
-    for issue in town_issues():
+    for issue in town_issues(kind):
         own = issue.columns.fallback == OWN
         for i, horizon_min in enumerate(HOURLY.horizons_min):
             served = issue.columns.mean[own, i]
-            for found, milli in zip(explain_model(town_trees(), issue.matrix, i, horizon_min, served), served.tolist(), strict=True):
+            for found, milli in zip(explain_model(town_trained(kind), issue.matrix, i, horizon_min, served), served.tolist(), strict=True):
                 assert milli / 1000 == found.served
                 assert abs(total(found) - found.served) < 1e-9
                 assert all(abs(sum(p.rides for p in t.parts) - t.rides) < 1e-9 for t in found.terms if t.reason in tuple(Group)[1:])
@@ -180,6 +184,14 @@ def test_a_matrix_of_another_table_is_refused() -> None:
         explain_model(Given(0.0, 0.0, (0.0, 0.0)), np.ones((1, 3), np.float32), 0, 60, np.array([1_000]))
 
 
+def test_a_matrix_of_another_issue_is_refused() -> None:
+    """A matrix with more or fewer rows than the issue has cells with a model is not taken for its own."""
+    issue = town_issues()[0]
+    row = int(np.flatnonzero(issue.columns.fallback == OWN)[0])
+    with pytest.raises(ContractError, match=f"expected a matrix with a row for each of {len(issue.matrix)} cells, got 1 rows"):
+        explain_modelled(issue.columns, row, 0, town_trees(), issue.matrix[:1])
+
+
 @pytest.mark.parametrize("cut", [0, 10, 16, 100])
 def test_bytes_that_are_no_matrix_are_refused(cut: int) -> None:
     """A matrix that lost bytes raises, whole ones come back to the last bit."""
@@ -200,19 +212,41 @@ def test_a_fallback_has_one_term(fallback: Fallback) -> None:
         assert math.isfinite(found.terms[0].log)
 
 
+def test_a_chain_has_the_terms_of_both_its_models() -> None:
+    """Where the trees say nothing a term is the coefficient times the standardised input; the trees' own are added."""
+    matrix, chain = town_issues("chain")[-1].matrix, town_trained("chain")
+    assert isinstance(chain, Chain)
+    link = chain._links[1]
+    found = chain.contributions(matrix, 1)
+    average, of_trees = tree_contributions(chain._boosters[1], np.ascontiguousarray(matrix[:, list(link.columns)]))
+    assert (average + link.glm.intercept).tolist() == found.average.tolist()
+    expected = np.zeros(matrix.shape)
+    for column, centre, scale, coefficient in zip(link.glm.columns, link.glm.centres, link.glm.scales, link.glm.coefficients, strict=True):
+        values = np.clip((matrix[:, column].astype(np.float64) - centre) / scale, -6.0, 6.0)
+        expected[:, column] = coefficient * np.where(np.isnan(values), 0.0, values)
+    for place, column in enumerate(link.columns):
+        expected[:, column] += of_trees[:, place]
+    assert np.abs(expected - found.features).max() < 1e-12
+    assert np.abs(np.log(chain.means(matrix)[:, 1]) - found.profile - found.average - found.features.sum(axis=1)).max() < 1e-4
+
+
 # --- groups --------------------------------------------------------------------------------------------
 
 
 def test_every_feature_has_a_group() -> None:
     """Each column of every table is shown somewhere; each start of a name is used."""
-    assert len(FIRST_TABLE) == len(FIRST_TABLE.groups)
+    for table in TABLES.values():
+        assert len(table) == len(table.groups)
+        assert set(Group) == set(table.groups)
+        assert "rate_month" in table.names  # the base
     assert Group.EARLIER == group_of("lag_1440")
     assert Group.CELL == group_of("lag_15")
     with pytest.raises(ContractError, match="feature moon_phase: expected a group"):
         group_of("moon_phase")
     row = replace(FIRST_TABLE.features[0], name="moon_phase", group=Group.CALENDAR)
     assert (Group.CALENDAR,) == FeatureTable(9, (row,)).groups
-    assert STARTS.keys() >= {"level_city_", "variant_"}
+    names = {name for table in TABLES.values() for name in table.names}
+    assert [] == [start for start in STARTS if not any(name.startswith(start) for name in names)]
 
 
 # --- Shapley values --------------------------------------------------------------------------------------
