@@ -5,6 +5,7 @@ pass through every corrector, in table order. `state.models.table` lists the mod
 `tests/state/models/test_every_model.py` checks the contract of each.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
