@@ -5,6 +5,7 @@ import pytest
 import xgboost
 
 from schemas.events.rides import Int64s
+from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import SLACK, SamplePlan, Sampler
 from state.forecast.training import CHAIN_PLAN, train_model
 from state.models.chain import LEAF_SHARE, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, margin, unpack
@@ -16,7 +17,7 @@ SLOTS = 1000
 
 def sampled(plan: SamplePlan) -> Int64s:
     """Slots of the rows that a plan chooses from the town."""
-    sample = Sampler(HOURLY, FIRST_SLOT, FIRST_SLOT + SLOTS, town_chain().table, plan, 0)
+    sample = Sampler(HOURLY, FIRST_SLOT, FIRST_SLOT + SLOTS, FIRST_TABLE, plan, 0)
     for known in town_slots(SLOTS):
         sample.take(known)
     return sample.busy.columns().slots
