@@ -127,3 +127,29 @@ def test_a_version_can_begin_between_two_slots() -> None:
     assert forecaster.digest() == again.digest()
     fold(history, slots[403])
     assert forecaster.score(history, slots[403].slot, 2) == again.score(history, slots[403].slot, 2)
+
+
+def test_a_window_is_learned_from_once() -> None:
+    """When it settles it is scored again, and the spread stays as it is."""
+    soon, late = started(SPREAD_SINCE), started(SPREAD_SINCE)
+    for known in town_slots(460)[400:412]:
+        for (history, forecaster), settle_slots in ((soon, 1), (late, 40)):
+            fold(history, known)
+            forecaster.score(history, known.slot, settle_slots)
+            forecaster.issue(history, known.slot)
+            forecaster.learn(history, known.slot)
+    for name in ("spread_squares", "spread_excess", "spread_levels"):
+        assert soon[1].to_arrays()[name].tobytes() == late[1].to_arrays()[name].tobytes()
+
+
+@pytest.mark.parametrize("name", ["issued_dispersion", "issued_levels", "spread_squares"])
+def test_the_digest_notices_a_changed_spread(name: str) -> None:
+    """A snapshot with another dispersion, level or moment has another digest."""
+    history, forecaster = started(SPREAD_SINCE)
+    drafts_of(history, forecaster, 402)
+    arrays = forecaster.to_arrays()
+    arrays[name] = arrays[name] + np.ones(1, arrays[name].dtype)
+    again = Forecaster(HOURLY, "pickups", OLD_MODELS, version=SPREAD_SINCE)
+    again.use(town_model().artefact)
+    again.from_arrays(arrays)
+    assert forecaster.digest() != again.digest()
