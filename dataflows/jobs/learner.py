@@ -74,7 +74,7 @@ class Learner:
         self._areas_fault = ""  # why the region's areas cannot be used
         self._refused_day = -1  # on which there was too little history to train on
         self._stories: Stories = {}
-        self._waiting = False  # for the first close, to start a shadow from
+        self._waiting = False  # a shadow is to start, though the control log has not changed
         self._seen = (-1, b"")  # size and root of the control log of `_stories`
         self.size = stores.ledger.head(self._log).size
         self._follow_control()
@@ -85,7 +85,8 @@ class Learner:
         done = 0
         if size < self.size:  # the log was continued after a loss: what was seen of it is not in it
             self._shadows.clear()
-            self.size = size
+            self._fold_at = FoldAt(self._stores, self.region, self._boot, self._beat)
+            self.size, self._waiting = size, True
         for close in closes(self._stores.ledger, self._log, self.size, size):
             self._beat()
             self._take(close)
@@ -108,6 +109,7 @@ class Learner:
             if not self._step(running, close, measure):
                 log.warning("region %s, %s: the %s starts again: a forecast of slot %d is missing", self.region.id, measure, role, slot)
                 del self._shadows[measure, role]
+                self._waiting = True
         self.size = close.entries[-1].index + 1
         self._follow_control()
         ended = slot + 1 - self.region.horizons[-1]  # every window of an issue before it has ended

@@ -118,3 +118,25 @@ def test_a_champion_that_loses_is_rolled_back(tmp_path: Path) -> None:
     assert issued is not None
     assert (good,) == issued.models
     town.stores.close()
+
+
+def test_a_trial_starts_again_where_a_served_forecast_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the forecasts of one slot a shadow has no pair for it: it says so, and begins anew after that slot."""
+    town, good = town_with_a_model(tmp_path / "home")
+    town.close_slots(3, shifted=False)
+    promote_worse(town, good)
+    kept = KeptShadows(tmp_path / "kept")
+    learner = town.learner(retraining=NEVER, kept=kept)
+    town.close_slots(2, shifted=False, after=learner.take_turn)
+    town.close_slots(1, shifted=False)
+    gone = town.stores.ledger.find(LOG, ForecastIssued)
+    assert gone is not None
+    town.stores.blobs.remove(gone.blob)
+    learner.take_turn()
+    assert f"the watch starts again: a forecast of slot {gone.slot} is missing" in caplog.text
+    town.close_slots(4, shifted=False, after=learner.take_turn)
+    learner.save()
+    found = kept.load(f"{TOWN.id}.pickups.watch")
+    assert found is not None
+    assert [3, 2] == found["losses.issues"].sum(axis=0).tolist()
+    town.stores.close()
