@@ -109,7 +109,7 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
     modelled = is_modelled(columns, row)
     if modelled:
         [digest] = record.models
-        model = kept.models.get(digest, lambda: load_model(_of(context, digest, asked, "model"), region.horizons))
+        model = kept.models.get(digest, lambda: _model(_of(context, digest, asked, "model"), digest, region.horizons))
         matrix = kept.matrices.get(record.features_digest, lambda: matrix_of(_of(context, record.features_digest, asked, "features")))
         explanation = explain_modelled(columns, row, asked.horizon, model, matrix)
     else:
@@ -132,6 +132,19 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             **as_json(explanation),
         }
     )
+
+
+def _model(artefact: bytes, digest: bytes, horizons: tuple[int, ...]) -> Explained:
+    """The model of an issue.
+
+    Raises:
+        Problem: 410, this version of Ridecast has no longer what it needs.
+    """
+    try:
+        return load_model(artefact, horizons)
+    except ContractError as cause:
+        detail = f"target: the model of this issue, {digest.hex()}, needs another version of Ridecast: {cause}"
+        raise Problem(410, "model-unusable", detail, field="target") from None
 
 
 def _of(context: ApiContext, digest: bytes, asked: Question, what: str) -> bytes:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api import explanations
 from api.app import application
 from api.context import ApiContext
 from api.explained import Latest
 from api.watcher import Watcher
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
+from schemas.errors import ContractError
 from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import ForecastColumns, unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
@@ -145,6 +147,18 @@ def test_other_blobs_that_are_gone(home: Explained, field: str, name: str) -> No
     answer = home.client.get(path)
     assert (410, f"urn:ridecast:problem:{name}") == (answer.status_code, answer.json()["type"])
     assert digest.hex() in answer.json()["detail"]
+
+
+def test_a_model_of_another_version_is_named(home: Explained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that this version cannot use is 410, with the reason, and neither an internal error nor an explanation."""
+
+    def refuse(artefact: bytes, horizons: tuple[int, ...]) -> None:
+        raise ContractError("model: expected a feature table of version 1, 2, got 9")
+
+    monkeypatch.setattr(explanations, "load_model", refuse)
+    answer = home.client.get(home.path(home.cell()))
+    assert (410, "urn:ridecast:problem:model-unusable") == (answer.status_code, answer.json()["type"])
+    assert answer.json()["detail"].endswith("needs another version of Ridecast: model: expected a feature table of version 1, 2, got 9")
 
 
 def test_what_was_never_forecast_is_refused(home: Explained) -> None:
