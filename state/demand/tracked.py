@@ -41,6 +41,7 @@ class Tracked:
 
     Attributes:
         profiles: Rides per slot in each of the windows: float64[windows, n], by source; the region's: float64[windows, 1].
+            Those of the cells around have the horizons and BACK_30 only.
         levels: Log ratio of decayed counts to the decayed profile: float64[half-lives, n], by source; the region's: [.., 1].
         recent: Log ratio of each of the last slots, newest first, cell and near cells: float64[n] each.
         time_of_day: Log ratio at this time of day on the last days: float64[n].
@@ -61,8 +62,8 @@ class Tracked:
         mine = everything[columns]
         self.profiles: dict[str, Float64s] = {}
         self.levels: dict[str, Float64s] = {}
-        for source, values in zip(SOURCES, (mine, near, far), strict=False):
-            self._take(source, values.T, n)
+        for source, values in zip(SOURCES[:3], (mine, near, far), strict=True):
+            self._take(source, values[:, : 2 * n + BACK_30 + 1].T, n)
         self.profiles["own"] = own[:, columns]
         self._take("parent", np.concatenate([*levels.parent, self._all.parent()])[:, parents], n)
         self._take("city", np.concatenate([*levels.city, self._all.city])[:, None], n)
@@ -74,7 +75,7 @@ class Tracked:
 
     def _take(self, source: str, rows: Float64s, half_lives: int) -> None:
         self.levels[source] = _log_ratio(rows[:half_lives], rows[half_lives : 2 * half_lives], SMALL_RIDES)
-        self.profiles[source] = rows[2 * half_lives : 2 * half_lives + len(self._windows)]
+        self.profiles[source] = rows[2 * half_lives :]
 
     def _recent_counts(self) -> Float64s:
         """Rides of every column of the history in each of the last slots, newest first: float64[RECENT, columns]."""

@@ -9,6 +9,8 @@ TRAINED = "tests/state/forecast/test_training_by_value.py"
 PARTS = "tests/state/demand/test_seasons_by_value.py"
 STEPS = "tests/state/models/test_online_by_value.py"
 WIDTHS = "tests/state/models/test_intervals.py"
+GLM, CHAIN, FITTING, RECURSIVE = (f"state/models/{name}.py" for name in ("glm", "chain", "chain_fitting", "recursive"))
+LINEAR, CHAINED, FILTERED = (f"tests/state/models/test_{name}.py" for name in ("glm", "chain", "recursive"))
 
 MUTANTS = (
     Mutant("means of a hundredth of the least", BOOSTED, "LEAST_MEAN, MOST_MEAN = 1e-4", "LEAST_MEAN, MOST_MEAN = 1e-6", (SERVED,)),
@@ -70,5 +72,31 @@ MUTANTS = (
         "(step * (outcome.truth - outcome.means)).sum()",
         "(step * outcome.truth).sum()",
         (STEPS,),
+    ),
+    Mutant("inputs of the linear model not clipped", GLM, "np.clip(values, -CLIP, CLIP, out=values)", "pass", (LINEAR,)),
+    Mutant("unknown inputs at the bound", GLM, "values[np.isnan(values)] = 0.0", "values[np.isnan(values)] = CLIP", (LINEAR,)),
+    Mutant("a tenth of the penalty", GLM, "PENALTY = 100.0", "PENALTY = 10.0", (LINEAR,)),
+    Mutant("two Newton steps", GLM, "STEPS = 7", "STEPS = 2", (LINEAR,)),
+    Mutant("the intercept penalised", GLM, "np.append(np.full(k, PENALTY), 0.0)", "np.full(k + 1, PENALTY)", (LINEAR,)),
+    Mutant("rows of the linear model weighted alike", GLM, "x.T @ (w * (y - mean))", "x.T @ (y - mean)", (LINEAR,)),
+    Mutant("coefficients with the noise of a fit", GLM, "np.round(beta, DECIMALS)", "np.round(beta, 17)", (LINEAR,)),
+    Mutant("trees from the profile", CHAIN, "link.columns, features, logs)", "link.columns, features, 0.0 * logs)", (CHAINED,)),
+    Mutant("means of a chain not clipped", CHAIN, "np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)", "means", (CHAINED,)),
+    Mutant("columns of a chain not compared", CHAIN, "if table.names != names:", "if False:", (CHAINED,)),
+    Mutant("fast trees served", FITTING, "data, rounds)", "data, rounds // TRIAL_SPEED)", ("tests/state/forecast/test_chain_training.py",)),
+    Mutant("no error weighs two rides in a decayed one", RECURSIVE, "\nRIDES = 20.0", "\nRIDES = 2.0", (FILTERED,)),
+    Mutant("regressions that forget in a day", RECURSIVE, "FORGET_DAYS = 7.0", "FORGET_DAYS = 1.0", (FILTERED,)),
+    Mutant("hardly any ridge", RECURSIVE, "RIDGE = 200.0", "RIDGE = 2.0", (FILTERED,)),
+    Mutant("solved at every close", RECURSIVE, "SOLVE_EVERY = 6", "SOLVE_EVERY = 1", (FILTERED,)),
+    Mutant("levels that last a day", RECURSIVE, "CHANGE_MIN = 120", "CHANGE_MIN = 1440", (FILTERED,)),
+    Mutant("what the model followed is done twice", RECURSIVE, "own - (np.log(level) - of_region)", "0.0 * own", (FILTERED,)),
+    Mutant("surges never doubted", RECURSIVE, "SURGE_PRIOR = 100.0", "SURGE_PRIOR = 1e9", (FILTERED,)),
+    Mutant("each window of the filter whole", RECURSIVE, "part = 1.0 / max(1.0, ", "part = 1.0 / min(1.0, ", (FILTERED,)),
+    Mutant(
+        "the region moved by a cell's surge",
+        RECURSIVE,
+        "_expected(self._table[_FILTER:, places]) * outcome.means",
+        "outcome.means",
+        (FILTERED,),
     ),
 )

@@ -1,0 +1,105 @@
+"""Training a chain: rows, weights, rounds and errors by value, and the same bytes for the same history."""
+
+import numpy as np
+import pytest
+import xgboost
+
+from schemas.events.rides import Int64s
+from state.demand.features import FIRST_TABLE
+from state.forecast.sampling import SLACK, SamplePlan, Sampler
+from state.forecast.training import CHAIN_PLAN, train_model
+from state.models.chain import LEAF_SHARE, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, margin, unpack
+from state.models.glm import fit_glm
+from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
+
+SLOTS = 1000
+
+
+def sampled(plan: SamplePlan) -> Int64s:
+    """Slots of the rows that a plan chooses from the town."""
+    sample = Sampler(HOURLY, FIRST_SLOT, FIRST_SLOT + SLOTS, FIRST_TABLE, plan, 0)
+    for known in town_slots(SLOTS):
+        sample.take(known)
+    return sample.busy.columns().slots
+
+
+def test_the_same_history_gives_the_same_bytes() -> None:
+    """Trained twice, artefact, errors and parameters are identical; another sample gives another artefact."""
+    words = {"threads": 1, "table": town_chain().table, "most_rows": 6_000}
+    again, other = (
+        train_model(HOURLY, town_slots(SLOTS), FIRST_SLOT, FIRST_SLOT + SLOTS, seed=seed, **words)  # type: ignore[arg-type]
+        for seed in (0, 9)
+    )
+    assert town_chain() == again
+    assert town_chain().artefact != other.artefact
+    assert 2_000 <= again.rows <= SLACK * 6_000
+
+
+def test_what_is_served_was_fitted_on_all_rows() -> None:
+    """Linear model and trees are those of all labelled rows, weighted by age, with the rounds that the record names."""
+    sample = Sampler(HOURLY, FIRST_SLOT, FIRST_SLOT + SLOTS, town_chain().table, SamplePlan(6_000, 7, 56, 4), 0)
+    for known in town_slots(SLOTS):
+        sample.take(known)
+    rows = sample.busy.columns()
+    _, _, links = unpack(town_chain().artefact)
+    weights = 0.5 ** ((rows.slots.max() - rows.slots) / (28 * 24))
+    rounds = [int(text) for text in town_chain().parameters["rounds"].split(",")]
+    for i, link in enumerate(links):
+        known_rows = ~np.isnan(rows.truth[:, i])
+        x, y, w = rows.features[known_rows], rows.truth[known_rows, i], (weights / weights.mean())[known_rows]
+        start = margin(x, town_chain().table, HOURLY.horizons, i)
+        assert fit_glm(x, link.glm.columns, y, start, w) == link.glm
+        logs = link.glm.log_means(x, start).astype(np.float32)
+        data = xgboost.QuantileDMatrix(x[:, list(link.columns)], label=y, weight=w, base_margin=logs, nthread=1, max_bin=128)
+        leaf = LEAF_SHARE * float((w * y).sum())
+        booster = xgboost.train({**PARAMETERS, "min_child_weight": leaf, "nthread": 1}, data, rounds[i])
+        assert bytes(booster.save_raw("ubj")) == link.trees
+        assert LEAST_ROUNDS <= rounds[i] <= MOST_ROUNDS
+
+
+def test_held_out_errors_beat_the_baseline() -> None:
+    """In a town of Poisson counts the errors are below the profile's, for every horizon, and the dispersion is small."""
+    metrics = town_chain().metrics
+    for horizon_min in HOURLY.horizons_min:
+        assert metrics[f"rmse_{horizon_min}"] < metrics[f"baseline_rmse_{horizon_min}"]
+        assert metrics[f"wape_{horizon_min}"] < metrics[f"baseline_wape_{horizon_min}"]
+    assert max(unpack(town_chain().artefact)[0].dispersion_milli) < 150
+
+
+@pytest.mark.parametrize(
+    ("plan", "first"),
+    [
+        (SamplePlan(10**6, 7, 56, 4), 7 * 24),
+        (SamplePlan(10**6, 4, 56, 4), 4 * 24),
+        (SamplePlan(10**6, 7, 10, 4), SLOTS - 10 * 24),
+    ],
+)
+def test_rows_are_of_the_days_that_the_plan_names(plan: SamplePlan, first: int) -> None:
+    """None of the warm days, none that are too old, and in a region of hours every other slot but the last ones."""
+    assert list(range(FIRST_SLOT + first, FIRST_SLOT + SLOTS - HOURLY.horizons[-1])) == np.unique(sampled(plan)).tolist()
+
+
+def test_slots_are_thinned_to_the_rate_of_the_plan() -> None:
+    """At a quarter of a slot per hour about a quarter of the slots are sampled."""
+    slots = np.unique(sampled(SamplePlan(10**6, 7, 56, 0.25)))
+    assert 0.2 < len(slots) / (SLOTS - 7 * 24) < 0.3
+    assert 4 == CHAIN_PLAN.slots_per_hour  # every third slot of five minutes
+
+
+def test_progress_says_what_happens() -> None:
+    """Building, the trial and the fit of each horizon are told, and shares stay between 0 and 1."""
+    told: list[tuple[str, float]] = []
+    train_model(
+        HOURLY,
+        town_slots(400),
+        FIRST_SLOT,
+        FIRST_SLOT + 400,
+        threads=1,
+        table=town_chain().table,
+        most_rows=3_000,
+        on_progress=lambda stage, share: told.append((stage, share)),
+    )
+    stages = [stage.split(" rounds")[0].rstrip("0123456789") for stage, _ in told if stage.startswith("fitting")]
+    expected = [stage for h in HOURLY.horizons_min for stage in (f"fitting {h} min, to measure its error", f"fitting {h} min, ")]
+    assert expected == stages
+    assert all(0.0 <= share <= 1.0 for _, share in told)
