@@ -55,12 +55,14 @@ class SamplePlan:
         warm_days: No row of the first days: they have no profile yet.
         most_days: No row of earlier days.
         slots_per_hour: At most this many slots of an hour, on average.
+        enough_rows: A region whose slots have fewer rows uses more of them: slots close by say little new, but not nothing.
     """
 
     most_rows: int
     warm_days: int
     most_days: int
     slots_per_hour: float
+    enough_rows: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,9 @@ class Sampler:
         own, others = columns[~quiet], columns[quiet]
         if not self.share:
             # The number of these cells rarely grows much; where it does, the halving below bounds the rows.
-            most = self.plan.slots_per_hour * self.region.slot_min / 60
-            self.share = min(1.0, most, self.plan.most_rows / max(len(own) * (self.until - slot), 1))
+            rows = max(len(own) * (self.until - slot), 1)
+            most = max(self.plan.slots_per_hour * self.region.slot_min / 60, self.plan.enough_rows / rows)
+            self.share = min(1.0, most, self.plan.most_rows / rows)
         h = len(self.region.horizons)
         features = build(history, self.calendar, slot, own, self.table)
         base = profile(history, self.calendar, slot, own, self.region.horizons)

@@ -81,9 +81,14 @@ def test_rows_are_of_the_days_that_the_plan_names(plan: SamplePlan, first: int) 
 
 def test_slots_are_thinned_to_the_rate_of_the_plan() -> None:
     """At a quarter of a slot per hour about a quarter of the slots are sampled."""
-    slots = np.unique(sampled(SamplePlan(10**6, 7, 56, 0.25)))
+    slots = np.unique(sampled(SamplePlan(10**6, 7, 56, 0.25, enough_rows=0)))
     assert 0.2 < len(slots) / (SLOTS - 7 * 24) < 0.3
     assert 4 == CHAIN_PLAN.slots_per_hour  # every third slot of five minutes
+
+
+def test_a_small_region_uses_all_of_its_slots() -> None:
+    """Slots are not thinned below the rows that are enough, so that a quiet city can be trained on a few days."""
+    assert SLOTS - 7 * 24 - HOURLY.horizons[-1] == len(np.unique(sampled(SamplePlan(10**6, 7, 56, 0.25))))
 
 
 def test_progress_says_what_happens() -> None:
