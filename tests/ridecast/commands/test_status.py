@@ -14,7 +14,7 @@ def test_it_shows_regions_models_and_logs(small: Small, call: Call) -> None:
     rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in done.out.splitlines() if line.startswith("│")]
     (region, newest, run), (model,) = ([row for row in rows if row[place] == REGION] for place in (0, 1))
     assert [UNTIL, "2025-04-08 00:00 +0330", "observed", f"requests: {model[0]}"] == [region[1], *region[3:]]
-    assert ["requests", "xgboost-poisson"] == model[2:4]
+    assert ["requests", "glm-xgboost-poisson"] == model[2:4]
     [events] = re.findall(r"([\d,]+) events", small.made["run"].err.splitlines()[-1])
     assert ["newest 288 slots", events, events, "0", "0"] == newest[1:6]
     assert [events, events, "0", "0", newest[6]] == run[2:7]
