@@ -1,7 +1,6 @@
 """`ridecast region`: what it adds, what it lists, and what it says; `tests/simulation/test_added_region.py` adds to live runs."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,10 @@ def test_a_run_that_does_not_take_it_up_is_said(copy: Small, call: Call, monkeyp
 
 
 @pytest.mark.timeout(50)
-def test_a_run_that_ends_meanwhile_is_not_waited_for(copy: Small, call: Call) -> None:
+def test_a_run_that_ends_meanwhile_is_not_waited_for(copy: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait ends with the run."""
-    (copy.home / LOCK_FILE).write_text(f"{os.getpid()} ridecast run")
-    timer = threading.Timer(2.0, lambda: (copy.home / LOCK_FILE).write_text("999999999 ridecast run"))
-    timer.start()
+    lock = copy.home / LOCK_FILE
+    lock.write_text(f"{os.getpid()} ridecast run")
+    monkeypatch.setattr("time.sleep", lambda seconds: lock.write_text("999999999 ridecast run"))
     done = call(*ADD, "--home", copy.home)
-    timer.join()
     assert (0, True) == (done.status, "has not taken it up" in done.err)
