@@ -216,6 +216,9 @@ def test_levels_are_tracked_from_version_4_on() -> None:
             one.apply(closed(known))
     assert fold.digest(0) == restored.digest(0)
     assert [name for name in fold.to_arrays() if name.startswith("history0.level_")]
+    digested = fold.digest(0).models
+    fold.histories[0].levels.city[0, 0] += 1.0
+    assert digested != fold.digest(0).models
     fold.follow(3)
     assert not [name for name in fold.to_arrays() if name.startswith("history0.level_")]
 
