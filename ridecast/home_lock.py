@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ledger.store.files import Held, held_alone, open_to_others
+from ledger.store.files import Held, held_alone, held_by, open_to_others
 from ridecast.children import STOP_WITHIN_S
 from schemas.errors import StoreUnavailable
 
@@ -65,9 +65,12 @@ def lock_home(home: Path, command: str, patience_s: float = STOP_WITHIN_S) -> It
 def holder_of(home: Path) -> int | None:
     """Process id of the run or demo that uses a home, for messages; None if none is found on this machine."""
     try:
-        pid = (home / LOCK_FILE).read_text("utf-8", "replace").partition(" ")[0]
+        held = held_by(home / LOCK_FILE)
     except OSError:
         return None
+    if held is None:  # The file still names the last holder, whose process id may be another process's by now.
+        return None
+    pid = held.partition(" ")[0]
     return int(pid) if _lives(pid) else None
 
 

@@ -126,6 +126,22 @@ def held_alone(path: Path, who: str) -> Iterator[int]:
         os.close(handle)
 
 
+def held_by(path: Path) -> str | None:
+    """The holder's description of a file for `held_alone`; None if no process holds it.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(handle, 200, 0).decode("utf-8", "replace")
+    finally:
+        os.close(handle)
+    return None
+
+
 def _lock_within(file: IO[str], path: Path, patience_s: float) -> None:
     for _ in range(max(1, round(patience_s / POLL_S))):
         with suppress(BlockingIOError):

@@ -40,8 +40,6 @@ def test_a_city_ends_in_forecasts(tmp_path: Path, call: Call, monkeypatch: pytes
     """The page's definition and commands, with a file of time, latitude and longitude, give forecasts that are not zero."""
     definition, (*commands, adding) = page()
     monkeypatch.chdir(tmp_path)
-    # The run before was in this process, which lives on: it would be waited for.
-    monkeypatch.setattr("ridecast.commands.region.TAKEN_UP_WITHIN_S", 0.5)
     Path("city.json").write_text(definition, "utf-8")
     Path("trips.csv").write_text(trips(), "utf-8")
     assert ["import", "bootstrap", "train", "run"] == [words[0] for words in commands]

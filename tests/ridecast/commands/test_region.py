@@ -1,6 +1,7 @@
 """`ridecast region`: what it adds, what it lists, and what it says; `tests/simulation/test_added_region.py` adds to live runs."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,16 @@ def test_a_run_that_does_not_take_it_up_is_said(copy: Small, call: Call, monkeyp
 @pytest.mark.timeout(50)
 def test_a_run_that_ends_meanwhile_is_not_waited_for(copy: Small, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait ends with the run."""
-    lock = copy.home / LOCK_FILE
-    lock.write_text(f"{os.getpid()} ridecast run")
-    monkeypatch.setattr("time.sleep", lambda seconds: lock.write_text("999999999 ridecast run"))
-    done = call(*ADD, "--home", copy.home)
+    with ExitStack() as run:
+        run.enter_context(lock_home(copy.home, "ridecast run"))
+        monkeypatch.setattr("time.sleep", lambda seconds: run.close())
+        done = call(*ADD, "--home", copy.home)
     assert (0, True) == (done.status, "has not taken it up" in done.err)
+
+
+def test_a_process_that_has_the_number_of_an_ended_run_is_none(copy: Small, call: Call) -> None:
+    """Only who holds the lock is a live run: the file keeps the process id of the last one, which may be used again."""
+    (copy.home / LOCK_FILE).write_text(f"{os.getpid()} ridecast run")
+    done = call(*ADD, "--home", copy.home)
+    assert (0, "") == (done.status, done.err)
+    assert "no run of this home is live here; the next `ridecast run` includes it" == done.out.splitlines()[-1]
