@@ -7,8 +7,10 @@ of quiet forecasts. `state.forecast.training` fits it.
 
 import json
 import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from state.models.reasons import Contributions
 
 if TYPE_CHECKING:
     import xgboost
+
+Read = TypeVar("Read")
 
 MAGIC = b"RCTREES1"
 ALGORITHM = "xgboost-poisson"
@@ -162,10 +166,7 @@ def predict(tree: bytes, features: Float32s, margin: Float32s) -> Float64s:
 
 def pack(about: Artefact, trees: list[bytes]) -> bytes:
     """An artefact as bytes: magic, length of the header, header (canonical JSON), then the boosters."""
-    header: dict[str, Any] = {name: getattr(about, name) for name in about.__slots__}
-    header |= {"algorithm": ALGORITHM, "sizes": [len(tree) for tree in trees]}
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    return MAGIC + struct.pack("<I", len(text)) + text + b"".join(trees)
+    return pack_header(MAGIC, about, {"algorithm": ALGORITHM, "sizes": [len(tree) for tree in trees]}) + b"".join(trees)
 
 
 def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
@@ -174,11 +175,34 @@ def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
     Raises:
         DamagedError: the bytes are not an artefact.
     """
-    if artefact[: len(MAGIC)] != MAGIC:
-        raise DamagedError(f"model: expected an artefact that starts with {MAGIC!r}, got {artefact[: len(MAGIC)]!r}")
+    about, sizes, start = unpack_header(artefact, MAGIC, lambda header: [int(size) for size in header["sizes"]])
+    if start + sum(sizes) != len(artefact) or len(sizes) != len(about.horizons):
+        raise DamagedError(f"model: expected {start + sum(sizes)} bytes, got {len(artefact)}")
+    return about, cut(artefact, start, sizes)
+
+
+def pack_header(magic: bytes, about: Artefact, more: dict[str, Any]) -> bytes:
+    """The beginning of an artefact: magic, length of the header, header (canonical JSON).
+
+    Args:
+        more: Fields besides those of `about`.
+    """
+    header = {name: getattr(about, name) for name in about.__slots__} | more
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return magic + struct.pack("<I", len(text)) + text
+
+
+def unpack_header(artefact: bytes, magic: bytes, read: Callable[[dict[str, Any]], Read]) -> tuple[Artefact, Read, int]:
+    """The inverse of `pack_header`: the header, its other fields as `read` returns them, and where it ends.
+
+    Raises:
+        DamagedError: the bytes do not begin with such a header.
+    """
+    if artefact[: len(magic)] != magic:
+        raise DamagedError(f"model: expected an artefact that starts with {magic!r}, got {artefact[: len(magic)]!r}")
     try:
-        start = len(MAGIC) + 4
-        (length,) = struct.unpack_from("<I", artefact, len(MAGIC))
+        start = len(magic) + 4
+        (length,) = struct.unpack_from("<I", artefact, len(magic))
         header = json.loads(artefact[start : start + length])
         about = Artefact(
             features=tuple(header["features"]),
@@ -187,16 +211,14 @@ def unpack(artefact: bytes) -> tuple[Artefact, list[bytes]]:
             quiet_dispersion_milli=tuple(header["quiet_dispersion_milli"]),
             quiet_mix=tuple(tuple(row) for row in header["quiet_mix"]),
         )
-        sizes = [int(size) for size in header["sizes"]]
+        return about, read(header), start + length
     except (ValueError, KeyError, TypeError, struct.error) as cause:
         raise DamagedError(f"model: cannot read the artefact's header: {cause}") from cause
-    if start + length + sum(sizes) != len(artefact) or len(sizes) != len(about.horizons):
-        raise DamagedError(f"model: expected {start + length + sum(sizes)} bytes, got {len(artefact)}")
-    trees, at = [], start + length
-    for size in sizes:
-        trees.append(artefact[at : at + size])
-        at += size
-    return about, trees
+
+
+def cut(artefact: bytes, start: int, sizes: Iterable[int]) -> list[bytes]:
+    """Consecutive parts of an artefact."""
+    return [artefact[begin:end] for begin, end in pairwise(accumulate(sizes, initial=start))]
 
 
 def load_booster(tree: bytes) -> "xgboost.Booster":

@@ -5,9 +5,7 @@ The margin of a horizon is the log of a profile that is a column of the feature 
 their own, on the columns that the table has for them. `state.forecast.training` fits a chain.
 """
 
-import json
 import math
-import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ from schemas.records.records import Fallback
 from state.demand.feature_table import FeatureTable
 from state.demand.tables import TABLES
 from state.demand.windows import ahead_slots
-from state.models.boosted import LEAST_MEAN, MOST_MEAN, Artefact, load_booster, tree_contributions
+from state.models.boosted import LEAST_MEAN, MOST_MEAN, Artefact, cut, load_booster, pack_header, tree_contributions, unpack_header
 from state.models.glm import Glm
 from state.models.protocol import SlotView
 from state.models.reasons import Contributions
@@ -142,15 +140,13 @@ def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs:
 
 def pack(about: Artefact, table: FeatureTable, links: list[Link]) -> bytes:
     """An artefact as bytes: magic, length of the header, header (canonical JSON), then the boosters."""
-    header: dict[str, Any] = {name: getattr(about, name) for name in about.__slots__}
-    header |= {
+    header = {
         "algorithm": ALGORITHM,
         "table": table.version,
         "linear": [asdict(link.glm) for link in links],
         "trees": [{"columns": link.columns, "size": len(link.trees)} for link in links],
     }
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    return MAGIC + struct.pack("<I", len(text)) + text + b"".join(link.trees for link in links)
+    return pack_header(MAGIC, about, header) + b"".join(link.trees for link in links)
 
 
 def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
@@ -159,33 +155,18 @@ def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
     Raises:
         DamagedError: the bytes are not an artefact.
     """
-    if artefact[: len(MAGIC)] != MAGIC:
-        raise DamagedError(f"model: expected an artefact that starts with {MAGIC!r}, got {artefact[: len(MAGIC)]!r}")
-    try:
-        start = len(MAGIC) + 4
-        (length,) = struct.unpack_from("<I", artefact, len(MAGIC))
-        header = json.loads(artefact[start : start + length])
-        about = Artefact(
-            features=tuple(header["features"]),
-            horizons=tuple(header["horizons"]),
-            dispersion_milli=tuple(header["dispersion_milli"]),
-            quiet_dispersion_milli=tuple(header["quiet_dispersion_milli"]),
-            quiet_mix=tuple(tuple(row) for row in header["quiet_mix"]),
-        )
-        version = int(header["table"])
-        linear = [_glm(row) for row in header["linear"]]
-        columns = [tuple(int(place) for place in row["columns"]) for row in header["trees"]]
-        sizes = [int(row["size"]) for row in header["trees"]]
-    except (ValueError, KeyError, TypeError, struct.error) as cause:
-        raise DamagedError(f"model: cannot read the artefact's header: {cause}") from cause
-    at = start + length
-    if at + sum(sizes) != len(artefact) or not len(sizes) == len(linear) == len(about.horizons):
-        raise DamagedError(f"model: expected {at + sum(sizes)} bytes and {len(about.horizons)} horizons, got {len(artefact)}, {len(sizes)}")
-    links = []
-    for glm, used, size in zip(linear, columns, sizes, strict=True):
-        links.append(Link(glm, used, artefact[at : at + size]))
-        at += size
-    return about, version, links
+    about, (version, linear, columns, sizes), start = unpack_header(artefact, MAGIC, _read)
+    if start + sum(sizes) != len(artefact) or not len(sizes) == len(linear) == len(about.horizons):
+        expected = f"{start + sum(sizes)} bytes and {len(about.horizons)} horizons"
+        raise DamagedError(f"model: expected {expected}, got {len(artefact)}, {len(sizes)}")
+    return about, version, [Link(*link) for link in zip(linear, columns, cut(artefact, start, sizes), strict=True)]
+
+
+def _read(header: dict[str, Any]) -> tuple[int, list[Glm], list[tuple[int, ...]], list[int]]:
+    """Version of the table, linear models, and columns and size of the trees, from a header."""
+    trees = header["trees"]
+    columns = [tuple(int(place) for place in row["columns"]) for row in trees]
+    return int(header["table"]), [_glm(row) for row in header["linear"]], columns, [int(row["size"]) for row in trees]
 
 
 def _glm(row: dict[str, Any]) -> Glm:
