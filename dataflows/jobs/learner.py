@@ -22,10 +22,11 @@ from schemas.errors import NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
-from state.decide.shadow import FAIRNESS, Shadow, under
+from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
 from state.detect.fairness_gate import NAME
 from state.detect.paired_fairness import PairedFairness
+from state.forecast.region import under
 from state.forecast.training import MOST_ROWS
 
 log = logging.getLogger(__name__)

@@ -8,14 +8,15 @@ from schemas.errors import ContractError
 from schemas.events.rides import Float64s, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from state.demand.history import Arrays
+from state.detect.chances import COVERED, chance_within
+from state.forecast.evaluation import BUSY_PER_15_MIN, MEDIUM_PER_15_MIN
+from state.models.predictive import around
 
 CHAMPION, CHALLENGER = 0, 1
 SQUARE, ABSOLUTE = 0, 1
 LOSSES = ("squared error of the mean", "absolute error of the median")
 BANDS = ("busy", "medium", "quiet")
-BUSY_PER_15_MIN, MEDIUM_PER_15_MIN = 1.0, 0.25  # as in state.forecast.evaluation, by the profile at the time of the issue
 MILLI = 1000.0
-PIT_LOWER, PIT_UPPER = 0.1, 0.9
 WHOLE_SHARE = 0.9  # of the issues of a block that must have been scored; else the block says too little, or about other hours
 
 
@@ -128,7 +129,7 @@ class PairedLosses:
 
 
 def bands_of(columns: ForecastColumns, horizons_min: tuple[int, ...]) -> Int64s:
-    """Band of each cell by its profile: int64[n], index into BANDS."""
+    """Band of each cell by its profile at the time of the issue: int64[n], index into BANDS."""
     per_15_min = columns.baseline[:, 0] / MILLI * (15.0 / horizons_min[0])
     bands: Int64s = np.select([per_15_min >= BUSY_PER_15_MIN, per_15_min >= MEDIUM_PER_15_MIN], [0, 1], 2).astype(np.int64)
     return bands
@@ -145,22 +146,7 @@ def share_inside(truth: Int64s, mean: Float64s, dispersion: Float64s) -> Float64
     >>> share_inside(np.array([0]), np.array([0.1]), np.array([0.0])).round(3)  # F(0) = 0.905
     array([0.884])
     """
-    high, low = _cdf(truth, mean, dispersion), _cdf(truth - 1, mean, dispersion)
-    overlap = np.clip(np.minimum(high, PIT_UPPER) - np.maximum(low, PIT_LOWER), 0.0, None)
-    share: Float64s = np.divide(overlap, high - low, out=np.zeros(len(truth)), where=high > low)
-    return share
-
-
-def _cdf(count: Int64s, mean: Float64s, dispersion: Float64s) -> Float64s:
-    """P(Y <= count) with variance = mean + dispersion x mean^2."""
-    from scipy import special  # type: ignore[import-untyped]
-
-    mean = np.maximum(mean, 1e-9)
-    at = np.maximum(count, 0) + 1.0
-    size = 1.0 / np.maximum(dispersion, 1e-6)
-    below = np.where(dispersion > 0, special.betainc(size, at, size / (size + mean)), special.gammaincc(at, mean))
-    found: Float64s = np.where(count < 0, 0.0, below)
-    return found
+    return chance_within(*around(truth, mean, dispersion), COVERED)
 
 
 def _sums(band: Int64s, values: Float64s) -> Float64s:

@@ -1,6 +1,6 @@
 """Runs a challenger beside the served forecasts: over the same closed slots, for all cells, with the state that it would serve from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
 from state.demand.history import Arrays, CountHistory
 from state.detect.paired_fairness import PairedFairness
 from state.forecast.forecast import Forecaster
-from state.forecast.region import counted_whole
+from state.forecast.region import counted_whole, settle_slots, track_levels, under
 
 TIMED_ISSUES = 9
 FAIRNESS = "fairness."  # prefix of the arrays of `Shadow.fairness`
@@ -57,7 +57,7 @@ class Shadow:
         self._forecaster.follow(version)
         self._forecaster.from_arrays(under(state, f"forecaster{measure}."))
         self._forecaster.use(model)
-        self._settle_slots = region.settle_lateness_s // (60 * region.slot_min)
+        self._settle_slots = settle_slots(region)
         self._pairs: dict[int, Pair] = {}
 
     def take(self, closed: ClosedSlot, status: str, version: int, served: ForecastColumns) -> None:
@@ -74,6 +74,7 @@ class Shadow:
         slot, history, forecaster = closed.slot, self._history, self._forecaster
         if slot != self.next_slot:
             raise ContractError(f"shadow of region {self.region.id}: expected slot {self.next_slot}, got {slot}")
+        track_levels(history, version)
         counts, late = closed.counts[self.measure], closed.corrections[self.measure]
         if len(late):
             history.correct(late.slots, late.cells, late.counts)
@@ -142,8 +143,3 @@ class Shadow:
                 for who in (CHAMPION, CHALLENGER)
             ]
             self._pairs[slot] = Pair(*both)
-
-
-def under(arrays: Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"], prefix: str) -> Arrays:
-    """The arrays whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -128,10 +128,7 @@ class RegionFold:
             )
         self.version = version
         for history in self.histories:
-            if version >= SECOND_SINCE:
-                history.track()
-            else:
-                history.untrack()
+            track_levels(history, version)
         for forecaster in self.forecasters:
             forecaster.follow(version)
 
@@ -171,7 +168,7 @@ class RegionFold:
     @property
     def settle_slots(self) -> int:
         """How long to wait for late rides, slots."""
-        return self.region.settle_lateness_s // (60 * self.region.slot_min)
+        return settle_slots(self.region)
 
     @property
     def memory_slots(self) -> int:
@@ -252,8 +249,21 @@ class RegionFold:
         self.universe_version = int(arrays["universe_version"][0])
         self.use(champions)
         for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
-            history.from_arrays(_under(arrays, f"history{number}."))
-            forecaster.from_arrays(_under(arrays, f"forecaster{number}."))
+            history.from_arrays(under(arrays, f"history{number}."))
+            forecaster.from_arrays(under(arrays, f"forecaster{number}."))
+
+
+def track_levels(history: CountHistory, version: int) -> None:
+    """Let a history track levels if that version of the fold has them."""
+    if version >= SECOND_SINCE:
+        history.track()
+    else:
+        history.untrack()
+
+
+def settle_slots(region: Region) -> int:
+    """How long a region waits for late rides, slots."""
+    return region.settle_lateness_s // (60 * region.slot_min)
 
 
 def remembering(
@@ -285,7 +295,8 @@ def champions_of(arrays: Arrays, measures: Iterable[str]) -> dict[str, bytes]:
     return {measure: bytes.fromhex(text) for measure, text in zip(measures, texts, strict=True) if text}
 
 
-def _under(arrays: Arrays, prefix: str) -> Arrays:
+def under(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

@@ -36,7 +36,13 @@ MUTANTS = (
     Mutant("half a block is whole", PAIRED, "WHOLE_SHARE = 0.9", "WHOLE_SHARE = 0.5", (PAIRS,)),
     Mutant("one horizon makes a block whole", PAIRED, "block_slots).all(axis=1)", "block_slots).any(axis=1)", (PAIRS,)),
     Mutant("bands of the challenger", PAIRED, "bands_of(pair.champion", "bands_of(pair.challenger", (PAIRS,)),
-    Mutant("a PIT that is not randomised", PAIRED, "_cdf(truth - 1, mean", "_cdf(truth, mean", (PAIRS,)),
+    Mutant(
+        "a PIT that is not randomised",
+        PAIRED,
+        "*around(truth, mean, dispersion)",
+        "*2 * around(truth, mean, dispersion)[1:]",
+        (PAIRS,),
+    ),
     Mutant("any gain is enough", PROMOTION, "least_gain: float = 0.005", "least_gain: float = 0.0", (GATES,)),
     Mutant(
         "the mean is enough", PROMOTION, "interval.upper < bound, interval.upper", "interval.mean < bound, interval.upper", (GATES, ERRORS)

@@ -132,8 +132,8 @@ MUTANTS = (
     Mutant(
         "settled by minutes, not slots",
         REGION,
-        "self.region.settle_lateness_s // (60 * self.region.slot_min)",
-        "self.region.settle_lateness_s // 60",
+        "region.settle_lateness_s // (60 * region.slot_min)",
+        "region.settle_lateness_s // 60",
         (FOLDED,),
     ),
     Mutant("universe out of the digest", REGION, 'self._universe.astype(">u8").tobytes()', 'b""', (FOLDED,)),

@@ -92,6 +92,20 @@ def test_a_kept_shadow_goes_on() -> None:
     assert {name: array.tobytes() for name, array in theirs.items()} == {name: array.tobytes() for name, array in mine.items()}
 
 
+def test_a_shadow_follows_an_upgrade_of_the_fold() -> None:
+    """From the slot of an upgrade on it has the levels that the fold has, which newer models need."""
+    fold = warm(dataclasses.replace(known, late_slots=known.late_slots[:0]) for known in SLOTS[:WARM])
+    fold.follow(3)
+    shadow = Shadow(fold.region, 0, model().artefact, fold.to_arrays(), 3, BLOCK)
+    for number, known in enumerate(SLOTS[WARM : WARM + 10]):
+        fold.follow(3 if number < 5 else 4)
+        outcome = fold.apply(closed(known))
+        shadow.take(closed(known), outcome.status, fold.version, outcome.issues[0].draft.columns)
+    levels = {name: array for name, array in fold.to_arrays().items() if name.startswith("history0.level_")}
+    assert levels
+    assert {name: array.tobytes() for name, array in levels.items()} == {name: shadow.to_arrays()[name].tobytes() for name in levels}
+
+
 def test_timing_an_issue_changes_nothing() -> None:
     """The median of nine issues by the clock that is given, and the shadow's state stays as it was."""
     _, shadow, _ = served()
