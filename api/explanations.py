@@ -27,6 +27,7 @@ from api.resource import (
     NUMBER,
     REGION,
     RIDES,
+    TARGET,
     TEXT,
     TIME,
     Operation,
@@ -204,9 +205,7 @@ OPERATIONS = (
         (
             REGION,
             CELL,
-            Parameter(
-                "target", "Start of the forecast window; without a zone it is the region's local time.", TIME, "path", "2014-05-06T18:00"
-            ),
+            TARGET,
             Parameter("horizon_min", "One of the region's horizons, minutes.", bounded(1, 10_080), "path", "15"),
             MEASURE,
         ),

@@ -11,7 +11,7 @@ from api.context import ApiContext, cell_of, measure_of
 from api.forecasts import issue_for
 from api.ledger_tiles import NOTE, require_note
 from api.problems import Problem, bad_value
-from api.resource import CELL, MEASURE, REGION, TEXT, TIME, Operation, Parameter, bounded
+from api.resource import CELL, MEASURE, REGION, TARGET, TEXT, TIME, Operation, Parameter, bounded
 from api.times import parse_target, parse_time
 from schemas.errors import NotFound
 
@@ -40,8 +40,6 @@ def get_proof(context: ApiContext, request: Request) -> Response:
     return answer_bytes(request, text.encode(), NOTE, CachePolicy.REVALIDATE, version)
 
 
-TARGET = "2014-05-06T18:00"
-
 OPERATIONS = (
     Operation(
         "/v1/regions/{region}/forecasts/{cell}/{target}/{horizon_min}/proof",
@@ -52,9 +50,7 @@ OPERATIONS = (
         (
             REGION,
             CELL,
-            Parameter(
-                "target", "Start of the forecast window; without a zone it is the region's local time.", TIME, "path", "2014-05-06T18:00"
-            ),
+            TARGET,
             Parameter("horizon_min", "One of the region's horizons, minutes.", bounded(1, 9_999), "path", "15"),
             MEASURE,
             Parameter("known_at", "Only a forecast known at this event time; zone as for target.", TIME),

@@ -161,6 +161,9 @@ MEASURE = Parameter("measure", "Measure of demand; default: the region's first."
 
 TEXT: JsonSchema = {"type": "string"}
 TIME: JsonSchema = {"type": "string", "format": "date-time"}
+TARGET = Parameter(
+    "target", "Start of the forecast window; without a zone it is the region's local time.", TIME, "path", "2014-05-06T18:00"
+)
 INTEGER: JsonSchema = {"type": "integer"}
 NUMBER: JsonSchema = {"type": "number"}
 RIDES: JsonSchema = {"type": "number", "description": "rides, to 1/1000"}

@@ -1,10 +1,13 @@
 """A town whose day shifts, run close by close into a ledger as a region's run does, with a learner that takes its turns."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dataflows.jobs.learner import Learner
 from dataflows.stream.record import payloads_of
@@ -19,6 +22,7 @@ from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, region_log
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.forecast.region import Champion, RegionFold
+from state.models import boosted
 from tests.state.forecast.test_region import cut
 from tests.state.model_city import CELLS, HOURLY
 
@@ -82,3 +86,14 @@ class Town:
     def learner(self, **changes: object) -> Learner:
         """A learner that trains on few rows."""
         return Learner(self.stores, TOWN.id, most_rows=10_000, **changes)  # type: ignore[arg-type]
+
+
+@contextmanager
+def quick_training(rounds: int) -> Iterator[None]:
+    """So many trees on one thread, and no MLflow, which has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
+        patch.setattr("dataflows.jobs.promoting.track_aliases", lambda *_, **__: None)
+        patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
+        patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=rounds))
+        yield

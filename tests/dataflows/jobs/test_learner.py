@@ -1,7 +1,6 @@
 """Learning without a person: from a rise of the loss to a promotion, from a bad promotion to a rollback, and over restarts."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from schemas.records.records import CONTROL_LOG, Cause, ForecastIssued, ModelPro
 from state.decide.promotion import PromotionRules
 from state.decide.retraining import RetrainingRules
 from state.models import boosted
-from tests.dataflows.jobs.shifting_town import DAY, LOG, START, TOWN, Town
+from tests.dataflows.jobs.shifting_town import DAY, LOG, START, TOWN, Town, quick_training
 
 RULES = RetrainingRules(every_days=0, reference_days=4, least_rise=0.5, recent_days=1)
 WIDE = PromotionRules(bias=0.1)  # a small town's days differ
@@ -26,12 +25,8 @@ NEVER = RetrainingRules(every_days=0, trainings_per_week=0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    """Few trees on one thread, and no MLflow, which has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
-        patch.setattr("dataflows.jobs.promoting.track_aliases", lambda *_, **__: None)
-        patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
-        patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=40))
+    """Few trees."""
+    with quick_training(40):
         yield
 
 

@@ -1,7 +1,6 @@
 """A challenger is promoted by itself only if it is fair: the learner compares the classes of the home's areas file."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,7 @@ from schemas.events.cells import cell_texts
 from schemas.records.records import GateResult
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import RetrainingRules
-from state.models import boosted
-from tests.dataflows.jobs.shifting_town import TOWN, Town
+from tests.dataflows.jobs.shifting_town import TOWN, Town, quick_training
 from tests.state.model_city import CELLS
 
 NEVER = RetrainingRules(every_days=0, trainings_per_week=0)
@@ -22,12 +20,8 @@ NEVER = RetrainingRules(every_days=0, trainings_per_week=0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    """Few trees on one thread, and no MLflow, which has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
-        patch.setattr("dataflows.jobs.promoting.track_aliases", lambda *_, **__: None)
-        patch.setattr("dataflows.jobs.learn.os.cpu_count", lambda: 1)
-        patch.setattr("state.models.boosted.fit", partial(boosted.fit, rounds=20))
+    """Few trees."""
+    with quick_training(20):
         yield
 
 
