@@ -10,28 +10,12 @@ from ledger.views.champions import Artefacts, InForce, champion_at, champions_at
 from ledger.views.control import Control, ControlView
 from schemas.errors import NotFound
 from schemas.records.record_codec import encode
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.records.records import CONTROL_LOG, ModelPromoted
 from schemas.regions import load_region
 from tests.ledger.places import Place
+from tests.ledger.trainings import trained
 
 FIRST, SECOND = b"1" * 32, b"2" * 32
-
-
-def trained(model: bytes) -> ModelTrained:
-    """The record of a training."""
-    return ModelTrained(
-        region="nyc",
-        measure="pickups",
-        model=model,
-        algorithm="a",
-        features=(),
-        first_slot=0,
-        until_slot=1,
-        rows=1,
-        data_digest=b"",
-        parameters={},
-        metrics={},
-    )
 
 
 def promoted(model: bytes, measure: str = "pickups") -> ModelPromoted:

@@ -12,8 +12,9 @@ from ledger.store.continuing import continue_log
 from ledger.views.control import Control, ControlView
 from schemas.configuration.settings import Settings
 from schemas.records.record_codec import encode
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained
+from schemas.records.records import CONTROL_LOG, ModelPromoted
 from tests.ledger.places import Place
+from tests.ledger.trainings import trained
 
 
 def promotion(region: str, model: int, measure: str = "pickups") -> bytes:
@@ -21,21 +22,7 @@ def promotion(region: str, model: int, measure: str = "pickups") -> bytes:
     return encode(ModelPromoted(region=region, measure=measure, model=bytes([model]) * 32, alias="champion", reason="a test"))
 
 
-TRAINED = encode(
-    ModelTrained(
-        region="nyc",
-        measure="pickups",
-        model=b"t" * 32,
-        algorithm="a",
-        features=(),
-        first_slot=0,
-        until_slot=1,
-        rows=1,
-        data_digest=b"",
-        parameters={},
-        metrics={},
-    )
-)
+TRAINED = encode(trained(b"t" * 32))
 ENTRIES = [
     TRAINED,
     promotion("nyc", 1),

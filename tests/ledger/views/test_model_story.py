@@ -6,25 +6,9 @@ from ledger.store.log import Stored
 from ledger.views.model_story import Standing, tell
 from schemas.records.record_codec import encode
 from schemas.records.records import ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained, Record
+from tests.ledger.trainings import trained
 
 MODELS = [bytes([number]) * 32 for number in (1, 2, 3)]
-
-
-def trained(model: bytes) -> ModelTrained:
-    """A training."""
-    return ModelTrained(
-        region="nyc",
-        measure="pickups",
-        model=model,
-        algorithm="a",
-        features=(),
-        first_slot=0,
-        until_slot=1,
-        rows=1,
-        data_digest=b"",
-        parameters={},
-        metrics={},
-    )
 
 
 def promoted(model: bytes) -> ModelPromoted:
