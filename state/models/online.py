@@ -77,7 +77,7 @@ class OnlineCorrection:
             cells: uint64[n], ascending.
             means: float64[n, n_horizons], before correction.
         """
-        places, known = self._places(cells)
+        places, known = places_in(self._cells, cells)
         first, last, truth, mean = np.where(known, self._errors[:, places], 0.0) if len(self._cells) else np.zeros((4, len(cells)))
         slow = (truth + CELL_RIDES) / (mean + CELL_RIDES) - 1.0
         region_first, region_last, region_truth, region_mean = self._region.tolist()
@@ -134,7 +134,7 @@ class OnlineCorrection:
             relative = (total + CELL_RIDES) / (expected + CELL_RIDES) - 1.0
             errors = _standardised(outcome, dispersion_milli)
             self._know(outcome.cells)
-            places, _ = self._places(outcome.cells)
+            places, _ = places_in(self._cells, outcome.cells)
             if outcome.horizon == 0:
                 self._region[0] = relative
                 self._errors[0, places] = errors
@@ -166,13 +166,8 @@ class OnlineCorrection:
         remaining = np.isin(self._cells, cells)
         self._cells, self._errors = self._cells[remaining], np.ascontiguousarray(self._errors[:, remaining])
 
-    def _places(self, cells: UInt64s) -> tuple[Int64s, Bools]:
-        places = np.minimum(np.searchsorted(self._cells, cells), max(len(self._cells) - 1, 0))
-        known = self._cells[places] == cells if len(self._cells) else np.zeros(len(cells), np.bool_)
-        return places, known
-
     def _know(self, cells: UInt64s) -> None:
-        if not self._places(cells)[1].all():
+        if not places_in(self._cells, cells)[1].all():
             old, table = self._cells, self._errors
             self._cells = np.union1d(old, cells)
             self._errors = np.zeros((4, len(self._cells)))
@@ -217,6 +212,17 @@ class OnlineCorrection:
         self._region = arrays["online_region"].astype(np.float64)
         self._cells = arrays["online_cells"].astype(np.uint64)
         self._errors = arrays["online_errors"].astype(np.float64)
+
+
+def places_in(ascending: UInt64s, cells: UInt64s) -> tuple[Int64s, Bools]:
+    """The place of each cell among ascending ones, and whether it is there: int64[n], bool[n]; where it is not, any place.
+
+    >>> [found.tolist() for found in places_in(np.array([3, 5], np.uint64), np.array([5, 4], np.uint64))]
+    [[1, 1], [True, False]]
+    """
+    places = np.minimum(np.searchsorted(ascending, cells), max(len(ascending) - 1, 0))
+    known = ascending[places] == cells if len(ascending) else np.zeros(len(cells), np.bool_)
+    return places, known
 
 
 def set_weights(linear: "LinearRegression", weights: Mapping[str, float]) -> None:

@@ -8,11 +8,11 @@ standardised error of the moved mean from recent errors of the region and of the
 
 import numpy as np
 
-from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
+from schemas.events.rides import Float64s, UInt64s
 from schemas.regions import DAY_MIN
 from state.demand.history import Arrays
 from state.models.boosted import LEAST_MEAN
-from state.models.online import deviations
+from state.models.online import deviations, places_in
 from state.models.protocol import Outcome
 
 REGION_MIN = (60, 360, 1440)  # the region's error is decayed over these times
@@ -85,9 +85,9 @@ class RecursiveCorrection:
             cells: uint64[n], ascending.
             means: float64[n, n_horizons], before correction.
         """
-        known, places = self._known(cells)
+        places, known = places_in(self._cells, cells)
         table = _unknown(len(cells))
-        table[:, known] = self._table[:, places]
+        table[:, known] = self._table[:, places[known]]
         last, *sums = self._region[:_REGION_FILTER].tolist()
         region = [last, *((rides + RIDES) / (mean + RIDES) - 1.0 for rides, mean in zip(sums[::2], sums[1::2], strict=True))]
         level = float(_expected(self._region[_REGION_FILTER:, None])[0])
@@ -198,16 +198,8 @@ class RecursiveCorrection:
         remaining = np.isin(self._cells, cells)
         self._cells, self._table = self._cells[remaining], np.ascontiguousarray(self._table[:, remaining])
 
-    def _known(self, cells: UInt64s) -> tuple[Bools, Int64s]:
-        """Which cells have errors, and the places of those that do."""
-        if not len(self._cells):
-            return np.zeros(len(cells), np.bool_), np.empty(0, np.int64)
-        places = np.minimum(np.searchsorted(self._cells, cells), len(self._cells) - 1)
-        known: Bools = self._cells[places] == cells
-        return known, places[known]
-
     def _know(self, cells: UInt64s) -> None:
-        if not self._known(cells)[0].all():
+        if not places_in(self._cells, cells)[1].all():
             old, table = self._cells, self._table
             self._cells = np.union1d(old, cells)
             self._table = _unknown(len(self._cells))
