@@ -27,6 +27,7 @@ from schemas.records.records import (
 )
 from schemas.regions import Region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
+from state.forecast.arms import Arm
 from state.forecast.region import Issue, SlotOutcome
 
 INLINE_LIMIT_BYTES = 32_768  # An entry has at most 65,535 bytes, including the cuts and totals.
@@ -93,13 +94,17 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
     draft = issue.draft
     chunks = encode_chunks(draft.columns)
     weights: dict[str, Any] = dict(draft.weights_milli)
+    models: tuple[bytes, ...] = (issue.model,) if issue.model else ()
+    roles: tuple[str, ...] = ()
+    if draft.experiment is not None:
+        models, roles = (issue.model, draft.experiment.challenger), (Arm.CHAMPION, Arm.CHALLENGER)
     return ForecastIssued(
         region=region.id,
         measure=issue.measure,
         slot=outcome.closed.slot,
         target_us=(outcome.closed.slot + 1) * region.slot_us,
         horizons_min=region.horizons_min,
-        models=(issue.model,) if issue.model else (),
+        models=models,
         features_digest=draft.features_digest,
         family=FAMILY,
         spread=draft.spread,
@@ -110,6 +115,8 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         fallbacks=draft.fallbacks,
         universe_version=outcome.universe_version,
         slot_status=outcome.status,
+        roles=roles,
+        experiment=draft.experiment.experiment if draft.experiment is not None else "",
         **weights,
     )
 

@@ -1,10 +1,21 @@
-"""Champions, holds and fold versions in force: the control log folded up to any size."""
+"""Champions, experiments, holds and fold versions in force: the control log folded up to any size."""
 
 from dataclasses import dataclass, field, replace
 
 from ledger.store.log import Head, Ledger, holds
+from ledger.views.experiments import KINDS as OF_EXPERIMENTS, follow_record
 from ledger.views.follow import Batch, Change, Follower, Place
-from schemas.records.records import CONTROL_LOG, FoldChanged, ModelPromoted, RegionBootstrapped, RegionHeld, RegionReleased
+from schemas.records.records import (
+    CONTROL_LOG,
+    ExperimentStarted,
+    FoldChanged,
+    ModelPromoted,
+    RegionBootstrapped,
+    RegionHeld,
+    RegionReleased,
+)
+
+KINDS = (*OF_EXPERIMENTS, FoldChanged, RegionReleased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +24,7 @@ class Control:
 
     Attributes:
         held: Regions that are served without their champions, with the record that says why.
+        experiments: The experiment of each (region, measure) that no record has ended.
     """
 
     size: int
@@ -20,6 +32,7 @@ class Control:
     champions: dict[tuple[str, str], bytes] = field(default_factory=dict)
     folds: dict[str, tuple[FoldChanged, ...]] = field(default_factory=dict)
     held: dict[str, RegionHeld] = field(default_factory=dict)
+    experiments: dict[tuple[str, str], ExperimentStarted] = field(default_factory=dict)
 
     def champion(self, region: str, measure: str) -> bytes:
         """Digest of the model that serves a measure; empty for the baseline."""
@@ -35,7 +48,7 @@ class ControlView:
     """Follows the control log; reads only entries that are not folded yet."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._follower = Follower(ledger, CONTROL_LOG, kinds=(ModelPromoted, FoldChanged, RegionHeld, RegionReleased))
+        self._follower = Follower(ledger, CONTROL_LOG, kinds=KINDS)
         self._now = Control(0, b"")
 
     def latest(self) -> Control:
@@ -64,7 +77,9 @@ class ControlView:
 
     def _take(self, batch: Batch, head: Head) -> None:
         champions, folds, held = dict(self._now.champions), dict(self._now.folds), dict(self._now.held)
+        experiments = dict(self._now.experiments)
         for stored in batch.entries:
+            follow_record(experiments, champions, stored)
             if holds(stored, ModelPromoted):
                 record = stored.record
                 champions[record.region, record.measure] = record.model
@@ -75,5 +90,5 @@ class ControlView:
                 held[stored.record.region] = stored.record
             elif holds(stored, RegionReleased):
                 held.pop(stored.record.region, None)
-        self._now = Control(batch.next.index, head.root, champions, folds, held)
+        self._now = Control(batch.next.index, head.root, champions, folds, held, experiments)
         self._follower.move(batch.next)

@@ -28,6 +28,11 @@ from schemas.records.control_records import (
     RunStopped as RunStopped,
     SnapshotTaken as SnapshotTaken,
 )
+from schemas.records.experiment_records import (
+    EndCause as EndCause,
+    ExperimentStarted as ExperimentStarted,
+    ExperimentStopped as ExperimentStopped,
+)
 from schemas.records.issue_records import (
     BandLevels as BandLevels,
     BandWeights as BandWeights,
@@ -298,6 +303,8 @@ Record = (
     | ModelRejected
     | ModelHeld
     | ModelReleased
+    | ExperimentStarted
+    | ExperimentStopped
     | FoldChanged
     | RegionHeld
     | RegionReleased

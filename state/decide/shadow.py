@@ -57,6 +57,7 @@ class Shadow:
         self._forecaster.follow(version)
         self._forecaster.from_arrays(under(state, f"forecaster{measure}."))
         self._forecaster.use(model)
+        self._forecaster.challenge(None)  # what the state holds of an experiment is of another model
         self._settle_slots = settle_slots(region)
         self._pairs: dict[int, Pair] = {}
 

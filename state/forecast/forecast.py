@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from schemas.errors import ContractError
-from schemas.events.rides import Float64s, Int64s, UInt8s
+from schemas.events.rides import Bools, Float64s, Int64s, UInt8s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
-from schemas.records.records import FALLBACKS, HorizonSpread, ScoreRow, SlotScored
+from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback, HorizonSpread, ScoreRow, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
+from state.forecast.arms import Arms
 from state.forecast.issued import Issued, IssuedQueue
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.predictive import predictive
@@ -40,6 +41,7 @@ class Draft:
         spread: The predictive distribution of each horizon.
         fallbacks: How many cells each fallback served.
         weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
+        experiment: Whose arms are served; None for none.
     """
 
     columns: ForecastColumns
@@ -47,6 +49,7 @@ class Draft:
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
     weights_milli: dict[str, int]
+    experiment: ExperimentStarted | None = None
 
     @property
     def features_digest(self) -> bytes:
@@ -75,6 +78,7 @@ class Forecaster:
         self._scatter = Spread(len(region.horizons), self.calendar.day_slots)
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
+        self._arms = Arms(lambda: Forecaster(region, measure, models, self._version))
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -104,6 +108,10 @@ class Forecaster:
         """
         self._trained = load_trained(model, self.horizons) if model is not None else None
         self._make_models()
+
+    def challenge(self, experiment: tuple[ExperimentStarted, bytes] | None) -> None:
+        """Let an experiment with this artefact as challenger be in force from the next close on; raises as `use` does."""
+        self._arms.challenge(experiment, self._version, self._own_arrays)
 
     def _make_models(self) -> None:
         trained = self._trained
@@ -136,6 +144,7 @@ class Forecaster:
                 means[rows] = model.forecast(view, rows)
         own = _corrected(parts)
         means[own], corrections = self._correct(view, own, means[own])
+        self._arms.serve(history, slot, history.cells[view.columns], _owned(parts, len(means)), means)
         spread = self._spread()
         served = self._columns(view, means, fallback, parts, spread)
         self._queue.push(Issued(slot, served, own, corrections, spread if self._learns_spread else ()), history, view.columns)
@@ -146,6 +155,7 @@ class Forecaster:
             spread=spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             weights_milli=self._weights_milli(),
+            experiment=self._arms.running(slot),
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
@@ -162,6 +172,7 @@ class Forecaster:
         numbers = dict.fromkeys(NUMBERS, np.zeros(shape, np.int64))
         if self._learns_spread:
             means[own] = corrected
+            self._arms.serve(history, slot, history.cells[view.columns], _owned(parts, len(means)), means)
             numbers |= {"mean": _milli(means), "dispersion": self._dispersions(_milli(means), parts)}
         none = ForecastColumns(
             cells=history.cells[view.columns], horizons_min=self.region.horizons_min, fallback=np.zeros(len(means), np.uint8), **numbers
@@ -274,6 +285,7 @@ class Forecaster:
                         self._outcomes[name].append(_outcome(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
+        self._arms.score(history, slot, settle_slots)
         for name, corrector in self._correctors.items():
             corrector.observe(self._outcomes[name], self._dispersion_milli)
         self._queue.forget_inputs(slot - self.horizons[-1])
@@ -284,6 +296,7 @@ class Forecaster:
 
     def learn(self, history: CountHistory, slot: int) -> None:
         """Learn from the windows that ended with this slot."""
+        self._arms.learn(history, slot)
         for name, corrector in self._correctors.items():
             corrector.learn(self._outcomes.get(name, []), self._dispersion_milli)
         self._outcomes = {}
@@ -296,7 +309,21 @@ class Forecaster:
 
     def to_arrays(self) -> Arrays:
         """The state, which `from_arrays` restores bit for bit; the model itself is not included."""
+        return self._own_arrays() | self._arms.to_arrays()
+
+    def _own_arrays(self) -> Arrays:
         return self._queue.to_arrays() | self._learned_arrays()
+
+    def means_of(self, slot: int) -> Float64s:
+        """Means of the issue of a slot that is not settled yet, rides: float64[n, n_horizons].
+
+        Raises:
+            ContractError: there is no such issue.
+        """
+        issued = self._queue.at(slot)
+        if issued is None:
+            raise ContractError(f"region {self.region.id}: expected the issue of slot {slot}, which is not kept")
+        return issued.columns.mean / MILLI
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; call `use` with the same model first."""
@@ -310,10 +337,11 @@ class Forecaster:
                 self._correctors[row.name].from_arrays(arrays)
         if "spread_levels" in arrays:
             self._scatter.from_arrays(arrays)
+        self._arms.from_arrays(arrays)
 
     def digest(self) -> bytes:
         """SHA-256 over the state."""
-        return hashlib.sha256(self._queue.digest() + arrays_digest(self._learned_arrays())).digest()
+        return hashlib.sha256(self._queue.digest() + arrays_digest(self._learned_arrays()) + self._arms.digest()).digest()
 
     def _learned_arrays(self) -> Arrays:
         arrays = {name: array for corrector in self._correctors.values() for name, array in corrector.to_arrays().items()}
@@ -326,6 +354,14 @@ _Part = tuple[MeanModel, Int64s]  # a mean model and the rows that it serves, as
 def _corrected(parts: list[_Part]) -> Int64s:
     """Rows whose means are corrected, ascending."""
     return np.sort(np.concatenate([np.empty(0, np.int64), *(rows for model, rows in parts if model.corrected)]))
+
+
+def _owned(parts: list[_Part], n: int) -> Bools:
+    """Which of n rows a model serves as the cells' own: bool[n]."""
+    own = np.zeros(n, np.bool_)
+    for model, rows in parts:
+        own[rows] = model.fallback is Fallback.NONE
+    return own
 
 
 def arrays_digest(arrays: Arrays) -> bytes:

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from schemas.errors import ContractError, UsageError
 from schemas.events.rides import UInt64s
-from schemas.records.records import PartitionsChanged, SlotScored, SlotStatus, SourceChanged, StateDigested, UniverseChanged
+from schemas.records.records import (
+    ExperimentStarted,
+    PartitionsChanged,
+    SlotScored,
+    SlotStatus,
+    SourceChanged,
+    StateDigested,
+    UniverseChanged,
+)
 from schemas.regions import US_PER_MIN, Region
 from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
@@ -75,10 +83,11 @@ class SlotOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The active model of one measure: digest and bytes of its artefact."""
+    """The active model of one measure: digest and bytes of its artefact; and its experiment, with the challenger's artefact."""
 
     digest: bytes
     artefact: bytes
+    challenge: tuple[ExperimentStarted, bytes] | None = None
 
 
 class RegionFold:
@@ -115,6 +124,7 @@ class RegionFold:
             if digest != self._champions.get(forecaster.measure, b""):
                 forecaster.use(champion.artefact if champion else None)
                 self._champions[forecaster.measure] = digest
+            forecaster.challenge(champion.challenge if champion else None)
 
     def follow(self, version: int) -> None:
         """Use this version of the fold from the next slot on.

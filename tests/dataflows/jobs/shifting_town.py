@@ -46,14 +46,14 @@ def rides(slot: int, *, shifted: bool) -> CountColumns:
 class Town:
     """A home with the town's history, whose slots close one by one."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, fold_version: int = FOLD_VERSION) -> None:
         self.stores: Stores = open_stores(Settings.from_env({}, {"home": home}))
         self.slot = START
-        self._fold = RegionFold(TOWN, START, FOLD_VERSION)
+        self.fold = RegionFold(TOWN, START, fold_version)
         self._control, self._artefacts = ControlView(self.stores.ledger), Artefacts(self.stores.blobs)
         self._recorder = Recorder(self.stores.ledger, LOG)
         past = [rides(slot, shifted=False) for slot in range(FIRST_SLOT, START)]
-        self._fold.remember((FIRST_SLOT + i, (counts,)) for i, counts in enumerate(past))
+        self.fold.remember((FIRST_SLOT + i, (counts,)) for i, counts in enumerate(past))
         columns = [np.concatenate(parts) for parts in zip(*((c.slots, c.cells, c.counts) for c in past), strict=True)]
         body = encode(SlotCounts(counts=(to_table("pickups", *columns),), corrections=()))
         boot = RegionBootstrapped(
@@ -64,7 +64,7 @@ class Town:
             start_slot=START,
             rides=int(columns[2].sum()),
             counts_blob=self.stores.blobs.put(body, Retention.PERMANENT),
-            fold_version=FOLD_VERSION,
+            fold_version=fold_version,
         )
         self._size = self._recorder.append(0, [encode(boot)]).size
 
@@ -76,9 +76,9 @@ class Town:
         """Close some slots, and call a function after each."""
         for _ in range(count):
             control = self._control.latest()
-            self._fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, TOWN).items()})
+            self.fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, TOWN).items()})
             closed = ClosedSlot(self.slot, (cut(),), (rides(self.slot, shifted=shifted),), (NO_COUNTS,))
-            outcome = self._fold.apply(closed)
+            outcome = self.fold.apply(closed)
             self._size = self._recorder.append(self._size, payloads_of(TOWN, outcome, control, self.stores.blobs)).size
             self.slot += 1
             after()

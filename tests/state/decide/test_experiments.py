@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from schemas.errors import UsageError
-from schemas.events.rides import Float64s
-from state.decide.experiments import EFFECT_SD, ERROR_RATE, Bools, ConfidenceSequence, Design, Finding, confidence_sequence, differences
+from schemas.events.rides import Bools, Float64s
+from state.decide.experiments import EFFECT_SD, ERROR_RATE, ConfidenceSequence, Finding, confidence_sequence, differences
 from state.decide.sequential import half_width, valid_interval
+from state.forecast.arms import Design
 
 WORD = 2**64 - 1
 BLOCKS, CLUSTERS, TRIALS = 168, 40, 1_000  # a week of hours
