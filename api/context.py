@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.access import AccessCounter
+from api.arms import Experiments
 from api.explained import Explanations
 from api.newest import NewestIssues
 from api.once import Once
@@ -88,7 +89,8 @@ class ApiContext:
         self.explanations = Explanations()
         self.probes = Probes(probes_of(ledger, blobs, store))
         self.threads = StoreThreads(self.probes.answered_since, heard_since=self.probes.heard_since)
-        self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"))
+        self.experiments = Experiments(ledger)
+        self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
         self.recent = RecentAnswers()
         self.once = Once()
         self._clock = clock

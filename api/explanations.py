@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import JSON, CachePolicy, answer_bytes, to_json
+from api.arms import model_of, said_of_arm
 from api.context import ApiContext, cell_of, measure_of
 from api.explained import Question
 from api.forecast_rows import WHY
@@ -45,6 +46,7 @@ from schemas.events.cells import cell_text
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import matrix_of
+from state.forecast.arms import Arm
 from state.forecast.explanation import as_json, explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
 from state.models.reasons import Explained
 
@@ -107,10 +109,19 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
     row = row_of(columns, asked.cell)
     if row is None:
         raise no_such_cells([name], record, region, stored.index)
-    modelled = is_modelled(columns, row)
+    modelled, by_challenger = is_modelled(columns, row), False
     if modelled:
-        [digest] = record.models
-        model = kept.models.get(digest, lambda: _model(_of(context, digest, asked, "model"), digest, region.horizons))
+        challenged = context.experiments.challenged(record, columns)
+        by_challenger = challenged is not None and bool(challenged[row])
+
+        def model_at(which: int) -> Explained:
+            digest = record.models[which]
+            return kept.models.get(digest, lambda: _model(_of(context, digest, asked, "model"), digest, region.horizons))
+
+        model = model_at(1 if by_challenger else 0)
+        if by_challenger and model.table is not model_at(0).table:
+            detail = "cell: served by the challenger of an experiment, whose features are not stored; use `ridecast explain`"
+            raise Problem(410, "features-not-stored", detail, field="cell")
         matrix = kept.matrices.get(record.features_digest, lambda: matrix_of(_of(context, record.features_digest, asked, "features")))
         explanation = explain_modelled(columns, row, asked.horizon, model, matrix)
     else:
@@ -129,7 +140,8 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             "index": stored.index,
             "fallback": fallback.value,
             "why": WHY[fallback],
-            "model": record.models[0].hex() if modelled else None,
+            "model": model_of(record, challenged=by_challenger) if modelled else None,
+            "experiment": said_of_arm(record, own=modelled, challenged=by_challenger),
             **as_json(explanation),
         }
     )
@@ -190,6 +202,7 @@ EXPLANATION = record_of(
     fallback=one_of(Fallback),
     why=TEXT,
     model=maybe(DIGEST),
+    experiment=maybe(record_of(id=TEXT, arm=one_of(Arm))),
     base=record_of(rides=NUMBER, meaning=TEXT),
     terms=array_of(record_of(reason=TEXT, log=NUMBER, rides=NUMBER, features=array_of(FEATURE))),
     served=RIDES,

@@ -1,9 +1,12 @@
 """Forecasts as JSON: the fields of a whole issue, and one object per cell."""
 
+import numpy as np
+
 from api.answers import plain
+from api.arms import model_of, said_of_arm
 from api.times import iso, local_iso
 from schemas.events.cells import cell_texts
-from schemas.events.rides import Int64s
+from schemas.events.rides import Bools, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import US_PER_S, Region
@@ -32,6 +35,8 @@ def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> d
         "log": log,
         "index": index,
         "models": [model.hex() for model in record.models],
+        "roles": list(record.roles),
+        "experiment": record.experiment or None,
         "blob": record.blob.hex(),
         "family": record.family,
         "spread": [plain(spread) for spread in record.spread],
@@ -41,24 +46,34 @@ def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> d
 
 
 def forecast_rows(
-    columns: ForecastColumns, rows: Int64s, record: ForecastIssued, region: Region, horizon: int | None
+    columns: ForecastColumns,
+    rows: Int64s,
+    record: ForecastIssued,
+    region: Region,
+    horizon: int | None,
+    challenged: Bools | None = None,
 ) -> list[dict[str, object]]:
-    """One object per cell, with its horizons; in rides, not 1/1000 ride."""
+    """One object per cell, with its horizons; in rides, not 1/1000 ride.
+
+    Args:
+        challenged: bool[n], which forecasts the challenger of an experiment made; None for none.
+    """
+    other = challenged if challenged is not None else np.zeros(len(columns), np.bool_)
     texts = cell_texts(columns.cells[rows], region.precision).tolist()
     picked = range(len(record.horizons_min)) if horizon is None else [horizon]
     numbers = [(getattr(columns, name)[rows] / 1000).tolist() for name in ("mean", "median", "lower", "upper", "baseline")]
-    model = record.models[0].hex() if record.models else None
     sure = {h: confidences(columns, rows, record, h) for h in picked}
     out: list[dict[str, object]] = []
-    found = zip(texts, columns.fallback[rows].tolist(), *numbers, strict=True)
-    for row, (cell, code, mean, median, lower, upper, baseline) in enumerate(found):
+    found = zip(texts, columns.fallback[rows].tolist(), other[rows].tolist(), *numbers, strict=True)
+    for row, (cell, code, by_other, mean, median, lower, upper, baseline) in enumerate(found):
         fallback = FALLBACKS[code]
         out.append(
             {
                 "cell": cell,
                 "fallback": fallback.value,
                 "why": WHY[fallback],
-                "model": model if fallback in BY_MODEL else None,
+                "model": model_of(record, challenged=by_other) if fallback in BY_MODEL else None,
+                "experiment": said_of_arm(record, own=fallback is Fallback.NONE, challenged=by_other),
                 "horizons": [
                     {
                         "horizon_min": record.horizons_min[h],

@@ -46,6 +46,7 @@ from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import Fallback, ForecastIssued, SlotStatus
 from schemas.regions import US_PER_S, Region
+from state.forecast.arms import Arm
 
 PAST = frozenset(("target", "known_at"))  # parameters that ask for another issue than the newest
 MOST_CELLS = 1_000  # in one query
@@ -102,7 +103,7 @@ def get_forecasts(context: ApiContext, request: Request) -> Response:
         "stale": stale,
         "freshness": age.freshness.value if age is not None else None,
         "source": Source.LEDGER.value,
-        "forecasts": forecast_rows(columns, rows, record, region, horizon),
+        "forecasts": forecast_rows(columns, rows, record, region, horizon, context.experiments.challenged(record, columns)),
         "without_forecast": missing,
     }
     return answer(request, body, cache, version)
@@ -262,6 +263,8 @@ FORECASTS = record_of(
     log=TEXT,
     index=INTEGER,
     models=array_of(DIGEST),
+    roles=array_of(TEXT),
+    experiment=maybe(TEXT),
     blob=DIGEST,
     family=TEXT,
     spread=array_of(SPREAD),
@@ -271,7 +274,16 @@ FORECASTS = record_of(
     stale=FLAG,
     freshness=maybe(one_of(Freshness)),
     source=one_of(("online_store", "ledger")),
-    forecasts=array_of(record_of(cell=TEXT, fallback=one_of(Fallback), why=TEXT, model=maybe(DIGEST), horizons=array_of(HORIZON))),
+    forecasts=array_of(
+        record_of(
+            cell=TEXT,
+            fallback=one_of(Fallback),
+            why=TEXT,
+            model=maybe(DIGEST),
+            experiment=maybe(record_of(id=TEXT, arm=one_of(Arm))),
+            horizons=array_of(HORIZON),
+        )
+    ),
     without_forecast=array_of(TEXT),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from api.arms import Experiments
 from api.points import blob_of
 from api.prepared import PreparedIssue
 from ledger.store.blobs import Blobs
@@ -52,9 +53,11 @@ class NewestIssues:
         blobs: Blobs of the ledger.
         store: Online store, if there is one.
         store_answers: Whether the online store is worth asking.
+        experiments: Those that issues may name.
     """
 
-    def __init__(self, blobs: Blobs, store: OnlineStore | None, store_answers: Callable[[], bool]) -> None:
+    def __init__(self, blobs: Blobs, store: OnlineStore | None, store_answers: Callable[[], bool], experiments: Experiments) -> None:
+        self._experiments = experiments
         self._blobs, self._store, self._store_answers = blobs, store, store_answers
         self._held: dict[tuple[str, str], Held] = {}
         self._refused: dict[tuple[str, str], str] = {}  # why the store's issue was last passed over, to log it once
@@ -93,7 +96,9 @@ class NewestIssues:
         if blob is None:
             blob = self._blobs.get(record.blob) if record.blob else b""
         columns = blob_of(blob).columns(record.horizons_min)
-        self._held[place] = Held(PreparedIssue(stored.index, record, columns, view.region, view.log), stored.payload, source)
+        challenged = self._experiments.challenged(record, columns)
+        prepared = PreparedIssue(stored.index, record, columns, view.region, view.log, challenged)
+        self._held[place] = Held(prepared, stored.payload, source)
         return True
 
     def _still_there(self, place: tuple[str, str], index: int) -> bool:

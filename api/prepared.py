@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.answers import COMPRESSION, SMALLEST_COMPRESSED_BYTES, to_json
+from api.arms import model_of, said_of_arm
 from api.forecast_rows import WHY, confidences, header_of
 from schemas.events.cells import cell_texts
+from schemas.events.rides import Bools
 from schemas.forecasts.chunks import ForecastColumns
-from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
+from schemas.records.records import BY_MODEL, FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import Region
 
 KEPT_SELECTIONS = 16  # selections of rows of one issue whose bytes are kept, such as `top=500`
@@ -51,15 +53,18 @@ class PreparedIssue:
         columns: Its forecasts.
         region: Definition of the region.
         log: Name of the region's log.
+        challenged: bool[n], which forecasts the challenger of an experiment made; None for none.
     """
 
-    def __init__(self, index: int, record: ForecastIssued, columns: ForecastColumns, region: Region, log: str) -> None:
+    def __init__(
+        self, index: int, record: ForecastIssued, columns: ForecastColumns, region: Region, log: str, challenged: Bools | None = None
+    ) -> None:
         self.index, self.record, self.columns, self.region = index, record, columns, region
         self.version = f"{index}-{record.blob.hex()[:16]}"
         self.texts: list[str] = cell_texts(columns.cells, region.precision).tolist()
         self.row_of: dict[int, int] = {cell: row for row, cell in enumerate(columns.cells.tolist())}
         self._head = to_json(header_of(record, region, log, index))[:-1]
-        self._before = _row_starts(self.texts, columns, record)
+        self._before = _row_starts(self.texts, columns, record, challenged)
         self._horizons = [_horizon_texts(columns, record, position) for position in range(len(record.horizons_min))]
         self._kept: OrderedDict[Selection, Rows] = OrderedDict()
         self._last: dict[Selection, _LastAnswer] = {}
@@ -139,15 +144,19 @@ def _deflate(data: bytes, *, last: bool) -> bytes:
     return pressed.compress(data) + pressed.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
 
 
-def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssued) -> list[str]:
+def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssued, challenged: Bools | None) -> list[str]:
     """Each row up to its horizons; `api.forecast_rows` is the simple way to make one."""
-    model = f'"{record.models[0].hex()}"' if record.models else "null"
     after = []
-    for fallback in FALLBACKS:
-        named = model if fallback in BY_MODEL else "null"
-        why = to_json(WHY[fallback]).decode()
-        after.append(f'","fallback":"{fallback.value}","why":{why},"model":{named},"horizons":[')
-    return [f'{{"cell":"{text}{after[code]}' for text, code in zip(texts, columns.fallback.tolist(), strict=True)]
+    for by_other in (False, True):
+        for fallback in FALLBACKS:
+            named = to_json(model_of(record, challenged=by_other) if fallback in BY_MODEL else None).decode()
+            arm = to_json(said_of_arm(record, own=fallback is Fallback.NONE, challenged=by_other)).decode()
+            why = to_json(WHY[fallback]).decode()
+            after.append(f'","fallback":"{fallback.value}","why":{why},"model":{named},"experiment":{arm},"horizons":[')
+    codes = columns.fallback.astype(np.int64)
+    if challenged is not None:
+        codes = codes + len(FALLBACKS) * challenged
+    return [f'{{"cell":"{text}{after[code]}' for text, code in zip(texts, codes.tolist(), strict=True)]
 
 
 def _horizon_texts(columns: ForecastColumns, record: ForecastIssued, position: int) -> list[str]:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("promote", "Serve a trained model."),
     "rollback": ("rollback", "Serve the model before the present champion again."),
     "hold": ("hold", "Keep the present champion until released."),
+    "experiment": ("experiment", "Let a challenger serve some cells at times, and compare it with the champion."),
     "run": ("run", "Read rides, close slots, record and publish forecasts, serve the API."),
     "region": ("region", "Add a region to a home, also while it runs; list its regions."),
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),

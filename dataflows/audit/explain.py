@@ -13,15 +13,18 @@ from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.views.closes import closes
+from ledger.views.experiments import experiment_of
 from ledger.views.issues import FoundIssue, find_issue
 from ledger.views.regions import bootstrap_of
 from schemas.errors import DamagedError, NotFound, UsageError
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.regions import Region
 from state.demand.features import matrix_of
+from state.forecast.arms import Arm, challenged_rows
 from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
-from state.forecast.region import RegionFold
-from state.models.reasons import Explanation
+from state.forecast.region import Champion, RegionFold
+from state.models.reasons import Explained, Explanation
 
 OnSlot = Callable[[int, int], None]
 
@@ -34,7 +37,9 @@ class ExplainedForecast:
         found: The issue.
         model: Digest of the trained model; empty if none made the number.
         replayed_slots: How many slots were folded again to get the features; 0 if they were stored or not needed.
-        same_features: Whether the features are the recorded ones to the last bit; in another environment they may not be.
+        same_features: Whether the features are the recorded ones to the last bit; in another environment they may not be. Those
+            of a challenger with another feature table are not recorded.
+        arm: Of an experiment that served the cell.
     """
 
     found: FoundIssue
@@ -44,6 +49,7 @@ class ExplainedForecast:
     explanation: Explanation
     replayed_slots: int = 0
     same_features: bool = True
+    arm: Arm | None = None
 
 
 def explain_forecast(
@@ -82,17 +88,26 @@ def explain_forecast(
     fallback = FALLBACKS[int(columns.fallback[row])]
     if not is_modelled(columns, row):
         return ExplainedForecast(found, horizon_min, fallback, b"", explain_unmodelled(columns, row, i))
-    [digest] = issued.models
+    started = experiment_of(ledger, issued)
+    by_challenger = started is not None and bool(challenged_rows(started, columns, issued.slot)[row])
+    digest = issued.models[1 if by_challenger else 0]
+    model, own = _load(blobs, digest, found.region), None
+    if by_challenger and model.table is not _load(blobs, issued.models[0], found.region).table:
+        own = Champion(digest, blobs.get(digest))  # the recorded features are those of the champion's table
+    data, replayed = _stored(blobs, issued) if own is None else None, 0
+    if data is None:
+        data, replayed = features_again(ledger, blobs, found, on_slot, own)
+    explanation = explain_modelled(columns, row, i, model, matrix_of(data))
+    same = own is not None or hashlib.sha256(data).digest() == issued.features_digest
+    arm = None if started is None else Arm.CHALLENGER if by_challenger else Arm.CHAMPION
+    return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same, arm)
+
+
+def _load(blobs: Blobs, digest: bytes, region: Region) -> Explained:
     try:
-        model = load_model(blobs.get(digest), found.region.horizons)
+        return load_model(blobs.get(digest), region.horizons)
     except NotFound as cause:
         raise NotFound(f"model {digest.hex()}: its artefact is missing, so what it forecast cannot be explained") from cause
-    data, replayed = _stored(blobs, issued), 0
-    if data is None:
-        data, replayed = features_again(ledger, blobs, found, on_slot)
-    explanation = explain_modelled(columns, row, i, model, matrix_of(data))
-    same = hashlib.sha256(data).digest() == issued.features_digest
-    return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same)
 
 
 def _stored(blobs: Blobs, issued: ForecastIssued) -> bytes | None:
@@ -103,8 +118,12 @@ def _stored(blobs: Blobs, issued: ForecastIssued) -> bytes | None:
         return None
 
 
-def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnSlot) -> tuple[bytes, int]:
-    """The bytes of the matrix of an issue, computed again from the recorded counts; and how many slots were folded."""
+def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnSlot, model: Champion | None = None) -> tuple[bytes, int]:
+    """The bytes of the matrix of an issue, computed again from the recorded counts; and how many slots were folded.
+
+    Args:
+        model: For which the matrix is, instead of the champion.
+    """
     boot, region, target = bootstrap_of(ledger, found.region.id), found.region, found.stored.record.slot
     fold = RegionFold(region, boot.start_slot, boot.fold_version)
     fold.remember(history_by_slot(region, boot, blobs))
@@ -117,7 +136,7 @@ def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnS
             fold.fast_forward(closed)  # Features depend on counts, not on earlier forecasts, so no model is needed before.
             on_slot(record.slot + 1 - boot.start_slot, total)
             continue
-        fold.use(control.champions(record))
+        fold.use(control.champions(record) | ({found.measure: model} if model is not None else {}))
         [draft] = [issue.draft for issue in fold.apply(closed).issues if issue.measure == found.measure]
         on_slot(total, total)
         return draft.features, total

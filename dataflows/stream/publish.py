@@ -14,6 +14,7 @@ import numpy as np
 from dataflows.connectors.sinks import ForecastSink
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
+from ledger.views.experiments import experiment_of
 from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, Pace, Place, Stop
 from ledger.views.identity import has_root
 from ledger.views.online.protocol import StoredIssue, chunks_of
@@ -23,6 +24,7 @@ from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
 from schemas.records.records import ForecastIssued, LogContinued, UniverseChanged, region_log
 from schemas.regions import Region
+from state.forecast.arms import challenged_rows
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,9 @@ class Publisher:
             columns = chunks_of(StoredIssue(issue.index, issue.payload, blob_of(self._blobs, record))).columns(record.horizons_min)
             served.update(columns.cells.tolist())
             further = record.measure != self._region.measures[0]
-            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further)
+            started = experiment_of(self._ledger, record)
+            other = challenged_rows(started, columns, record.slot) if started is not None else None
+            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further, challenged=other)
         behind = Place(self._published.number, issues[-1].index + 1)
         # A cell that retired and returned since then has a forecast again: no tombstone.
         gone = sorted(self._retired(self._published.index, behind.index) - served)

@@ -9,6 +9,7 @@ from schemas.records.records import (
     CONTROL_LOG,
     ExperimentStarted,
     ExperimentStopped,
+    ForecastIssued,
     ModelHeld,
     ModelPromoted,
     ModelRejected,
@@ -126,3 +127,18 @@ def experiment_named(ledger: Ledger, region: str, measure: str, name: str) -> Pa
             return one
     known = ", ".join(one.started.experiment for one in of_place) or "none"
     raise NotFound(f"experiment {name!r}: expected one of region {region}, {measure}: {known}")
+
+
+def experiment_of(ledger: Ledger, issued: ForecastIssued) -> ExperimentStarted | None:
+    """The experiment whose arms an issue served; None if it served none.
+
+    Raises:
+        NotFound: the control log does not have it.
+    """
+    if not issued.experiment:
+        return None
+    place = issued.region, issued.measure, issued.experiment
+    for started in ledger.records(CONTROL_LOG, ExperimentStarted):
+        if (started.region, started.measure, started.experiment) == place and issued.models[:2] == (started.champion, started.challenger):
+            return started
+    raise NotFound(f"experiment {issued.experiment!r}: an issue of slot {issued.slot} names it, and the control log does not start it")

@@ -98,6 +98,7 @@ def json_of(found: "ExplainedForecast") -> dict[str, object]:
         "index": issue.stored.index,
         "fallback": found.fallback.value,
         "model": found.model.hex() or None,
+        "experiment": {"id": issue.stored.record.experiment, "arm": found.arm.value} if found.arm is not None else None,
         "replayed_slots": found.replayed_slots,
         "same_features": found.same_features,
         **as_json(found.explanation),
@@ -131,6 +132,8 @@ def _show(drawing: "Drawing", found: "ExplainedForecast") -> None:
     for (words, rides), bar in zip(drawing.terms, bars(drawing.terms), strict=True):
         table.add_row(words, f"{rides:+.3f}", bar)
     output_console().print(table)
+    if found.arm is not None:
+        click.echo(f"experiment {found.found.stored.record.experiment}: served by the {found.arm}, model {found.model.hex()[:12]}")
     if found.replayed_slots:
         click.echo(f"features computed again from {found.replayed_slots:,} slots")
     if not found.same_features:

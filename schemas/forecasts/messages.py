@@ -11,7 +11,7 @@ import numpy.typing as npt
 from schemas.encoding.avro_files import head, plain_parsed
 from schemas.encoding.varints import encode_longs
 from schemas.errors import DamagedError
-from schemas.events.rides import NO_TIME, Reason, Rejected, UInt8s, UInt64s
+from schemas.events.rides import NO_TIME, Bools, Reason, Rejected, UInt8s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
 
@@ -32,7 +32,13 @@ Fields = dict[str, object]
 
 
 def encode_demand_forecasts(
-    columns: ForecastColumns, issued: ForecastIssued, index: int, precision: int, *, further: bool = False
+    columns: ForecastColumns,
+    issued: ForecastIssued,
+    index: int,
+    precision: int,
+    *,
+    further: bool = False,
+    challenged: Bools | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Encode the messages of one issue: (key, value) per cell, in order of cells.
 
@@ -42,16 +48,20 @@ def encode_demand_forecasts(
         index: The entry's index in the region's log.
         precision: Letters of a cell's geohash.
         further: Whether the measure is not its region's first, see `forecast_key`.
+        challenged: bool[n], which forecasts the second of the issue's models made, in an experiment; None for none.
     """
     columns.check()
     letters = _letters(columns.cells, precision)
-    digest = issued.models[0].hex() if issued.models else ""
+    digests = [model.hex() for model in issued.models[:2]] or [""]
+    other = challenged if challenged is not None else np.zeros(len(columns), np.bool_)
     before = _texts(issued.region, issued.measure) + _long(precision)
     after = _long(issued.target_us) + _long(issued.slot) + _texts(issued.slot_status) + _long(index)
     values = _horizons(columns)
     out = [b""] * len(columns)
-    for code, fallback in enumerate(FALLBACKS):
-        rows = np.flatnonzero(columns.fallback == code)
+    kinds = ((code, fallback, which) for code, fallback in enumerate(FALLBACKS) for which in (False, True))
+    for code, fallback, which in kinds:
+        rows = np.flatnonzero((columns.fallback == code) & (other == which))
+        digest = digests[which] if which < len(digests) else ""
         end = _texts(fallback, digest if fallback in BY_MODEL else "")
         parts = [head(DEMAND_FORECAST) + before, letters[rows], after + _long(len(columns.horizons_min)), values[rows], b"\x00" + end]
         block = np.concatenate([_repeated(part, len(rows)) if isinstance(part, bytes) else part for part in parts], axis=1)

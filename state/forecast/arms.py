@@ -17,7 +17,8 @@ import numpy as np
 
 from schemas.errors import UsageError
 from schemas.events.rides import Bools, Float64s, UInt64s
-from schemas.records.records import ExperimentStarted
+from schemas.forecasts.chunks import ForecastColumns
+from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback
 from state.demand.history import Arrays, CountHistory
 
 MOST_LEVELS = 3
@@ -103,6 +104,12 @@ def design_of(started: ExperimentStarted) -> Design:
         block_slots=started.block_slots,
         levels=started.levels,
     )
+
+
+def challenged_rows(started: ExperimentStarted, columns: ForecastColumns, slot: int) -> Bools:
+    """Which forecasts of an issue the challenger made: bool[n]."""
+    own = columns.fallback == FALLBACKS.index(Fallback.NONE)
+    return np.asarray(own & design_of(started).challenged(columns.cells, slot))
 
 
 class Twin(Protocol):

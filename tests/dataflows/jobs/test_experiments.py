@@ -51,10 +51,14 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, ModelTrained]:
-    """A model of the town, one of a single round that hardly knows the hour, and the record of a training."""
+    """A model of the town, one that was trained on the truths of other cells and slots, and the record of a training."""
     town = Town(tmp_path_factory.mktemp("trained") / "home", 5)
     [good] = train_region(town.stores, TOWN, promote=False, most_rows=10_000)
-    with quick_training(1):
+    fit = boosted.fit
+    with quick_training(40), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "state.models.boosted.fit", lambda features, rides, margin, **more: fit(features, rides[::-1], margin, rounds=40, **more)
+        )
         [worse] = train_region(town.stores, TOWN, promote=False, most_rows=10_000)
     town.stores.close()
     return good.model.artefact, worse.model.artefact, good.record
