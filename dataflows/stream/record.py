@@ -28,6 +28,7 @@ from schemas.records.records import (
 from schemas.regions import Region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.forecast.region import Issue, SlotOutcome
+from state.forecast.routes import Role
 
 INLINE_LIMIT_BYTES = 32_768  # An entry has at most 65,535 bytes, including the cuts and totals.
 FAMILY = "negative_binomial"
@@ -100,6 +101,8 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         target_us=(outcome.closed.slot + 1) * region.slot_us,
         horizons_min=region.horizons_min,
         models=(issue.model,) if issue.model else (),
+        roles=(issue.role,) if issue.model and issue.role is not Role.CHAMPION else (),
+        reasons=dict(issue.skipped),
         features_digest=draft.features_digest,
         family=FAMILY,
         spread=draft.spread,

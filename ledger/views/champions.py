@@ -1,5 +1,6 @@
 """Which model is the champion of a region and measure, how it came to be, and the bytes that it serves from."""
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from ledger.store.blobs import Blobs
@@ -64,8 +65,16 @@ class Artefacts:
         """
         digests = {measure: control.champion(region.id, measure) for measure in region.measures}
         found = {measure: (digest, self.get(digest)) for measure, digest in digests.items() if digest}
-        self._held = dict(found.values())
+        self.keep_only({digest for digest, _ in found.values()})
         return found
+
+    def held(self) -> dict[bytes, bytes]:
+        """Digest -> bytes of the models in use."""
+        return dict(self._held)
+
+    def keep_only(self, digests: Set[bytes]) -> None:
+        """Forget the bytes of all other models."""
+        self._held = {digest: data for digest, data in self._held.items() if digest in digests}
 
     def get(self, digest: bytes) -> bytes:
         """The artefact of one model; raises as `in_force` does."""

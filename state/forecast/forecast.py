@@ -14,16 +14,18 @@ import numpy as np
 from schemas.errors import ContractError
 from schemas.events.rides import Float64s, Int64s, UInt8s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
-from schemas.records.records import FALLBACKS, HorizonSpread, ScoreRow, SlotScored
+from schemas.records.records import FALLBACKS, Fallback, HorizonSpread, ScoreRow, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.issued import Issued, IssuedQueue
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
+from state.models.level import STAND_IN_H, Level
 from state.models.predictive import predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
 from state.models.spread import Spread, share_below
+from state.models.stand_in import labelled
 from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
@@ -75,6 +77,7 @@ class Forecaster:
         self._scatter = Spread(len(region.horizons), self.calendar.day_slots)
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
+        self._label = Fallback.NONE
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -95,21 +98,26 @@ class Forecaster:
         self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
         self._queue.rows = rows
 
-    def use(self, model: bytes | None) -> None:
+    def use(self, model: bytes | None, fallback: Fallback = Fallback.NONE) -> None:
         """Serve this artefact from the next issue on; None serves the baseline.
 
+        Args:
+            fallback: How its forecasts are labelled.
         Raises:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
         self._trained = load_trained(model, self.horizons) if model is not None else None
+        self._label = fallback
         self._make_models()
 
     def _make_models(self) -> None:
         trained = self._trained
         about = trained.about if trained is not None else untrained(self.horizons)
         made = (row.make(about, trained) for row in self._table.means if row.since <= self._version)
-        self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
+        models = (labelled(mean_model, self._label) for mean_model in made if mean_model is not None)
+        first = (Level(len(self.horizons), STAND_IN_H),) if trained is not None and self._label is not Fallback.NONE else ()
+        self._models: tuple[MeanModel, ...] = (*first, *models)
         self._dispersion_milli = about.dispersion_milli
         self._stated = tuple(
             HorizonSpread(
