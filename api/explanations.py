@@ -15,7 +15,7 @@ from starlette.responses import Response
 from api.answers import JSON, CachePolicy, answer_bytes, to_json
 from api.context import ApiContext, cell_of, measure_of
 from api.explained import Question
-from api.forecast_rows import WHY
+from api.forecast_rows import why_of
 from api.forecasts import issue_for, no_such_cells
 from api.points import blob_of
 from api.problems import Problem, bad_value
@@ -128,7 +128,7 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             "log": asked.view.log,
             "index": stored.index,
             "fallback": fallback.value,
-            "why": WHY[fallback],
+            "why": why_of(fallback, record),
             "model": record.models[0].hex() if modelled else None,
             **as_json(explanation),
         }

@@ -46,6 +46,7 @@ from schemas.events.rides import Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import Fallback, ForecastIssued, SlotStatus
 from schemas.regions import US_PER_S, Region
+from state.forecast.routes import Role
 
 PAST = frozenset(("target", "known_at"))  # parameters that ask for another issue than the newest
 MOST_CELLS = 1_000  # in one query
@@ -262,6 +263,8 @@ FORECASTS = record_of(
     log=TEXT,
     index=INTEGER,
     models=array_of(DIGEST),
+    roles=array_of(one_of(Role)),
+    reasons={"type": "object", "additionalProperties": TEXT},
     blob=DIGEST,
     family=TEXT,
     spread=array_of(SPREAD),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.answers import COMPRESSION, SMALLEST_COMPRESSED_BYTES, to_json
-from api.forecast_rows import WHY, confidences, header_of
+from api.forecast_rows import confidences, header_of, why_of
 from schemas.events.cells import cell_texts
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, ForecastIssued
@@ -145,7 +145,7 @@ def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssu
     after = []
     for fallback in FALLBACKS:
         named = model if fallback in BY_MODEL else "null"
-        why = to_json(WHY[fallback]).decode()
+        why = to_json(why_of(fallback, record)).decode()
         after.append(f'","fallback":"{fallback.value}","why":{why},"model":{named},"horizons":[')
     return [f'{{"cell":"{text}{after[code]}' for text, code in zip(texts, columns.fallback.tolist(), strict=True)]
 

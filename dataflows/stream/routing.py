@@ -17,7 +17,7 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import ContractError, DamagedError, NotFound, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, Record, RegionBootstrapped
 from state.forecast.region import Champion
-from state.forecast.routes import GLOBAL_SCOPE, ROUTED_SINCE, Fault, Role, Route, Why, choose, recorded_fault
+from state.forecast.routes import ROUTED_SINCE, Fault, Role, Route, Why, choose, recorded_fault, scope_of
 from state.models.table import load_trained
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Router:
         return {measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self.region).items()}
 
     def _route(self, control: Control, measure: str, fault: Fault) -> Route:
-        scopes = {Role.CHAMPION: self.region.id, Role.PARENT: self.region.parent, Role.GLOBAL: GLOBAL_SCOPE}
+        scopes = {role: scope_of(role, self.region.id, self.region.parent) for role in Role}
         named = {
             role: control.champions.get((scope, measure), b"") for role, scope in scopes.items() if scope and scope not in control.held
         }

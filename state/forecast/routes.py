@@ -93,3 +93,36 @@ def recorded_fault(issued: ForecastIssued) -> Fault:
         return Why(why) if why in OBSERVED else None
 
     return fault
+
+
+OWNER = {Role.CHAMPION: "the region's own model", Role.PARENT: "the parent region's model", Role.GLOBAL: "the global model"}
+STATE = {
+    Why.NO_MODEL: "does not exist yet",
+    Why.HELD: "is held back, because the fold failed with it",
+    Why.MISSING: "has no artefact in the store",
+    Why.DAMAGED: "is damaged",
+    Why.UNREADABLE: "cannot be read from the store",
+    Why.INCOMPATIBLE: "does not fit this region or this version of Ridecast",
+    Why.SLOW: "was too slow",
+}
+
+
+def words(reasons: Mapping[str, str]) -> str:
+    """Recorded reasons as a phrase; empty if there are none, or if a newer Ridecast has others.
+
+    >>> words({"champion": "no-model", "parent": "missing"})
+    "the region's own model does not exist yet, the parent region's model has no artefact in the store"
+    """
+    return ", ".join(f"{OWNER[role]} {STATE[Why(reasons[role])]}" for role in Role if reasons.get(role) in frozenset(Why))
+
+
+def role_of(issued: ForecastIssued) -> Role | None:
+    """Whose model an issue used; None for no trained model."""
+    if not issued.models:
+        return None
+    return next((role for role in Role if role in issued.roles), Role.CHAMPION)
+
+
+def scope_of(role: Role, region: str, parent: str | None) -> str:
+    """The region, or what stands for one, under which the control log names the model of a role."""
+    return {Role.CHAMPION: region, Role.PARENT: parent or "", Role.GLOBAL: GLOBAL_SCOPE}[role]
