@@ -16,7 +16,7 @@ from api.answers import JSON, CachePolicy, answer_bytes, to_json
 from api.arms import model_of, said_of_arm
 from api.context import ApiContext, cell_of, measure_of
 from api.explained import Question
-from api.forecast_rows import WHY
+from api.forecast_rows import why_of
 from api.forecasts import issue_for, no_such_cells
 from api.points import blob_of
 from api.problems import Problem, bad_value
@@ -139,7 +139,7 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             "log": asked.view.log,
             "index": stored.index,
             "fallback": fallback.value,
-            "why": WHY[fallback],
+            "why": why_of(fallback, record),
             "model": model_of(record, challenged=by_challenger) if modelled else None,
             "experiment": said_of_arm(record, own=modelled, challenged=by_challenger),
             **as_json(explanation),

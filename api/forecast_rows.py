@@ -10,16 +10,26 @@ from schemas.events.rides import Bools, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import US_PER_S, Region
+from state.forecast.routes import Role, words
 from state.models.predictive import confidence, predictive
 
 WHY: dict[Fallback, str] = {
     Fallback.NONE: "served by the region's own model",
-    Fallback.PARENT: "the region has no usable model; served by its parent region's model",
-    Fallback.GLOBAL: "neither the region nor its parent has a usable model; served by the global model",
+    Fallback.PARENT: "served by the parent region's model",
+    Fallback.GLOBAL: "served by the global model",
     Fallback.QUIET: "too few rides for a model; served by a profile shrunk towards the parent cell",
     Fallback.BASELINE: "no usable model is promoted; served by the weekday and time-of-day profile",
-    Fallback.LEVEL: "no usable model and less than a week of history; served by the current level of demand",
+    Fallback.LEVEL: "too little history for what would serve else; served by the current level of demand",
 }
+SERVED_BY = "; served by the weekday and time-of-day profile"
+
+
+def why_of(fallback: Fallback, record: ForecastIssued) -> str:
+    """Who made a forecast and why, in words; the reasons of an issue say why the models before it did not."""
+    found = words(record.reasons)
+    if not found or fallback in (Fallback.NONE, Fallback.QUIET):
+        return WHY[fallback]
+    return f"{found}{SERVED_BY if fallback is Fallback.BASELINE else f'; {WHY[fallback]}'}"
 
 
 def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> dict[str, object]:
@@ -35,7 +45,8 @@ def header_of(record: ForecastIssued, region: Region, log: str, index: int) -> d
         "log": log,
         "index": index,
         "models": [model.hex() for model in record.models],
-        "roles": list(record.roles),
+        "roles": list(record.roles) or [str(Role.CHAMPION)] * len(record.models),
+        "reasons": dict(record.reasons),
         "experiment": record.experiment or None,
         "blob": record.blob.hex(),
         "family": record.family,
@@ -71,7 +82,7 @@ def forecast_rows(
             {
                 "cell": cell,
                 "fallback": fallback.value,
-                "why": WHY[fallback],
+                "why": why_of(fallback, record),
                 "model": model_of(record, challenged=by_other) if fallback in BY_MODEL else None,
                 "experiment": said_of_arm(record, own=fallback is Fallback.NONE, challenged=by_other),
                 "horizons": [

@@ -47,6 +47,7 @@ from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import Fallback, ForecastIssued, SlotStatus
 from schemas.regions import US_PER_S, Region
 from state.forecast.arms import Arm
+from state.forecast.routes import Role
 
 PAST = frozenset(("target", "known_at"))  # parameters that ask for another issue than the newest
 MOST_CELLS = 1_000  # in one query
@@ -263,7 +264,8 @@ FORECASTS = record_of(
     log=TEXT,
     index=INTEGER,
     models=array_of(DIGEST),
-    roles=array_of(TEXT),
+    roles=array_of(one_of((*Role, Arm.CHALLENGER))),
+    reasons={"type": "object", "additionalProperties": TEXT},
     experiment=maybe(TEXT),
     blob=DIGEST,
     family=TEXT,

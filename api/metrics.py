@@ -18,6 +18,7 @@ from ledger.views.region_view import RegionView
 from ledger.views.standing import Standing
 from schemas.events.rides import Reason
 from schemas.events.tally import IntakeTally
+from schemas.records.records import Fallback
 from schemas.regions import US_PER_S
 
 
@@ -36,6 +37,7 @@ class LedgerCollector(Collector):
         yield from _events(views)
         yield from _intake(read_tallies(self._context.settings.home), self._context.regions)
         yield from _scores(views)
+        yield from _routes(views)
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not read the ledger."""
@@ -147,6 +149,25 @@ def _scores(views: list[RegionView]) -> Iterator[Metric]:
                     error.add_metric([*place, model], sums[f"{prefix}abs_error_milli"] / 1000)
                     square.add_metric([*place, model], sums[f"{prefix}square_error_micro"] / 1_000_000)
     yield from (truth, cells, covered, error, square)
+
+
+def _routes(views: list[RegionView]) -> Iterator[Metric]:
+    """Who made the newest forecasts; a series with another reason than `no-model` is worth an alert."""
+    cells = GaugeMetricFamily(
+        "ridecast_served_cells", "Cells of the newest issue, by what served them.", labels=["region", "measure", "fallback"]
+    )
+    unused = GaugeMetricFamily(
+        "ridecast_model_unused", "1 for each model that did not serve the newest issue.", labels=["region", "measure", "role", "reason"]
+    )
+    for view in views:
+        for measure in view.region.measures:
+            newest = view.newest_issue(measure)
+            if newest is not None:
+                for fallback in Fallback:
+                    cells.add_metric([view.region.id, measure, fallback.value], newest.record.fallbacks.get(fallback.value, 0))
+                for role, why in sorted(newest.record.reasons.items()):
+                    unused.add_metric([view.region.id, measure, role, why], 1)
+    yield from (cells, unused)
 
 
 def get_metrics(context: ApiContext, request: Request) -> Response:

@@ -14,7 +14,7 @@ import numpy as np
 
 from api.answers import COMPRESSION, SMALLEST_COMPRESSED_BYTES, to_json
 from api.arms import model_of, said_of_arm
-from api.forecast_rows import WHY, confidences, header_of
+from api.forecast_rows import confidences, header_of, why_of
 from schemas.events.cells import cell_texts
 from schemas.events.rides import Bools
 from schemas.forecasts.chunks import ForecastColumns
@@ -151,7 +151,7 @@ def _row_starts(texts: list[str], columns: ForecastColumns, record: ForecastIssu
         for fallback in FALLBACKS:
             named = to_json(model_of(record, challenged=by_other) if fallback in BY_MODEL else None).decode()
             arm = to_json(said_of_arm(record, own=fallback is Fallback.NONE, challenged=by_other)).decode()
-            why = to_json(WHY[fallback]).decode()
+            why = to_json(why_of(fallback, record)).decode()
             after.append(f'","fallback":"{fallback.value}","why":{why},"model":{named},"experiment":{arm},"horizons":[')
     codes = columns.fallback.astype(np.int64)
     if challenged is not None:

@@ -5,18 +5,18 @@ only if this environment wrote it. `dataflows.audit.replay` checks the forecasts
 """
 
 from dataflows.stream.record import closed_of, history_by_slot
+from dataflows.stream.routing import Router
 from ledger.check.verify import Problem, Progress
 from ledger.formats.merkle import EMPTY_ROOT
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, holds
-from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of, defined_by
 from ledger.views.writers import environments_at, writers_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, StateDigested, region_log
-from state.forecast.region import Champion, RegionFold
+from state.forecast.region import RegionFold
 
 
 def fold_again(ledger: Ledger, blobs: Blobs, environment: bytes, region: str, on_progress: Progress) -> list[Problem]:
@@ -52,7 +52,7 @@ class _Fold:
         self._boot = bootstrap_of(ledger, region)
         self._region = defined_by(self._boot)
         self._ledger, self._control = ledger, ControlView(ledger)
-        self._artefacts = Artefacts(blobs)
+        self._router = Router(ledger, blobs, self._boot)
         self._cited = 0, EMPTY_ROOT
         self._writers = writers_of(ledger, region)
         self._fold = RegionFold(self._region, self._boot.start_slot, self._boot.fold_version)
@@ -67,7 +67,7 @@ class _Fold:
             found.append(Problem(close.closed.index, what))
         control = self._control.at(record.control_size, record.control_root)
         self._fold.follow(control.fold_version(self._boot, record.slot))
-        self._fold.use({measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self._region).items()})
+        self._fold.use(self._router.recorded(control, close))
         folded = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
         index, recorded = next(
             ((stored.index, stored.record) for stored in close.after if holds(stored, StateDigested)),

@@ -127,7 +127,7 @@ def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnS
     boot, region, target = bootstrap_of(ledger, found.region.id), found.region, found.stored.record.slot
     fold = RegionFold(region, boot.start_slot, boot.fold_version)
     fold.remember(history_by_slot(region, boot, blobs))
-    control, total = ModelsInForce(ledger, blobs, region, boot), target + 1 - boot.start_slot
+    control, total = ModelsInForce(ledger, blobs, boot), target + 1 - boot.start_slot
     for close in closes(ledger, found.stored.log, 0, found.stored.index + 1):
         record = close.record
         fold.follow(control.fold_version(record))
@@ -136,7 +136,7 @@ def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnS
             fold.fast_forward(closed)  # Features depend on counts, not on earlier forecasts, so no model is needed before.
             on_slot(record.slot + 1 - boot.start_slot, total)
             continue
-        fold.use(control.champions(record) | ({found.measure: model} if model is not None else {}))
+        fold.use(control.champions(close) | ({found.measure: model} if model is not None else {}))
         [draft] = [issue.draft for issue in fold.apply(closed).issues if issue.measure == found.measure]
         on_slot(total, total)
         return draft.features, total

@@ -120,7 +120,7 @@ class _Run:
         self.region: Region = defined_by(boot)
         self.fold = RegionFold(self.region, boot.start_slot, boot.fold_version)
         self._log = region_log(boot.region)
-        self._control = ModelsInForce(ledger, blobs, self.region, boot)
+        self._control = ModelsInForce(ledger, blobs, boot)
         self._writers = writers_of(ledger, boot.region)
         self._remade = ReplayedBlobs()
         self._chosen = _sampled(found.from_slot, found.until_slot, *sample)
@@ -139,7 +139,7 @@ class _Run:
                 if slot >= self._found.until_slot:
                     return
                 raise DamagedError(f"{self._log} entry {close.closed.index}: expected slot {self.fold.next_slot}, got {slot}")
-            champions = self._control.champions(close.record)
+            champions = self._control.champions(close)
             self.fold.use(champions)
             self.fold.follow(self._control.fold_version(close.record))
             if slot < self._found.from_slot:

@@ -6,9 +6,9 @@ from dataflows.audit.differences import Arrow, Difference
 from dataflows.audit.recount import RidesEnded, Stretch, plan_stretches, recount
 from dataflows.connectors.source_identity import Relation, SourceIdentity
 from dataflows.connectors.sources import RideSource
+from dataflows.stream.routing import Router
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
-from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.regions import region_of, regions_of
@@ -27,24 +27,23 @@ GONE = "the source no longer has their rides, or the events in the deduplication
 class ModelsInForce:
     """The models in force and the version of the fold, at the control log that each slot cites."""
 
-    def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, boot: RegionBootstrapped) -> None:
-        self._ledger, self._region, self._boot = ledger, region, boot
+    def __init__(self, ledger: Ledger, blobs: Blobs, boot: RegionBootstrapped) -> None:
+        self._ledger, self._boot = ledger, boot
         self._view = ControlView(ledger)
-        self._artefacts = Artefacts(blobs)
+        self._router = Router(ledger, blobs, boot)
         self._roots: dict[int, bytes] = {}
 
-    def champions(self, record: SlotClosed) -> dict[str, Champion]:
-        """Measure -> champion, at the size of the control log that a slot cites.
+    def champions(self, close: Close) -> dict[str, Champion]:
+        """Measure -> the model that served a slot, by the control log that it cites and by what the run recorded of its models.
 
         Raises:
             NotFound: an artefact is missing.
         """
-        control = self._view.at(record.control_size, record.control_root)
+        control = self._view.at(close.record.control_size, close.record.control_root)
         try:
-            found = self._artefacts.in_force(control, self._region)
+            return self._router.recorded(control, close)
         except NotFound as cause:
             raise NotFound(f"{cause}, so no forecast since it was promoted can be replayed") from cause
-        return {measure: Champion(*champion) for measure, champion in found.items()}
 
     def fold_version(self, record: SlotClosed) -> int:
         """The version of the fold that closed a slot, from the control log that it cites."""

@@ -23,6 +23,7 @@ from schemas.forecasts.chunks import decode_chunk, unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, FoldChanged, ForecastIssued, ModelTrained, RegionBootstrapped, SlotClosed
 from schemas.regions import DAY_MIN, Region
 from state.demand.history import HISTORY_DAYS
+from state.forecast.routes import Role, role_of, scope_of
 
 NUMBERS = ("mean", "median", "lower", "upper", "dispersion", "baseline")
 
@@ -66,7 +67,8 @@ class Trace:
     Attributes:
         index: Index of the issue's entry.
         checkpoint: The newest signed checkpoint if it covers the entry, otherwise None.
-        champion: The promotion and the training of the model in force; None if there was none.
+        champion: The promotion and the training of the model in force, the region's own or that which stood in; None if there
+            was none.
         bootstrapped: Index of the bootstrap record, and the record: definition, rules, history.
         fold: The record that put the fold's rules in force; None for the bootstrap's own.
         writers: The runs that may have written the entry, with their environments.
@@ -116,7 +118,7 @@ def trace(ledger: Ledger, blobs: Blobs, name: str, *, cell: str, target: str, ho
         _served(blobs, index, issued, found.cell, horizon_min),
         _checkpoint(ledger, log, index),
         _counted(ledger, log, found.region, boot, closed.index, record),
-        champion_at(ledger, name, found.measure, record.control_size),
+        champion_at(ledger, scope_of(role_of(issued) or Role.CHAMPION, name, found.region.parent), found.measure, record.control_size),
         (booted.index, boot),
         change,
         change[1].version if change is not None else boot.fold_version,

@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from dataflows.stream.record import closed_of, history_by_slot
+from dataflows.stream.routing import Router
 from dataflows.stream.snapshots import load_snapshot
 from dataflows.stream.stores import Stores
-from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from schemas.errors import DamagedError, NotFound
@@ -22,7 +22,7 @@ from schemas.regions import Region
 from state.counting.slots import ClosedSlot
 from state.decide.shadow import Shadow
 from state.demand.history import Arrays
-from state.forecast.region import Champion, RegionFold, champions_of
+from state.forecast.region import RegionFold, champions_of
 
 
 class FoldAt:
@@ -34,7 +34,7 @@ class FoldAt:
     def __init__(self, stores: Stores, region: Region, boot: RegionBootstrapped, beat: Callable[[], object] = lambda: None) -> None:
         self._beat = beat  # called often
         self._stores, self._region, self._boot = stores, region, boot
-        self._control, self._artefacts = ControlView(stores.ledger), Artefacts(stores.blobs)
+        self._control, self._router = ControlView(stores.ledger), Router(stores.ledger, stores.blobs, boot)
         self._size = -1
         self._fold = self._empty()
 
@@ -47,7 +47,7 @@ class FoldAt:
             record = close.record
             control = self._control.at(record.control_size, record.control_root)
             self._fold.follow(control.fold_version(self._boot, record.slot))
-            self._fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, self._region).items()})
+            self._fold.use(self._router.recorded(control, close))
             self._fold.fast_forward(closed_of(self._region, record, close.before, self._stores.blobs))
         self._size = size
         return self._fold.to_arrays()
@@ -59,9 +59,9 @@ class FoldAt:
             taken, arrays = found
             try:
                 named = champions_of(arrays, self._region.measures)
-                self._fold.from_arrays(arrays, {m: Champion(digest, self._artefacts.get(digest)) for m, digest in named.items()})
+                self._fold.from_arrays(arrays, self._router.kept(named))
                 return taken.size
-            except (KeyError, ValueError, DamagedError, NotFound):
+            except (KeyError, ValueError, DamagedError):
                 self._fold = self._empty()  # a cache: the log has everything
         self._fold.remember(history_by_slot(self._region, self._boot, self._stores.blobs))
         return 0

@@ -282,7 +282,7 @@ def build_flow(
     partials = op.input("rides", flow, RideInput(stores, source, regions, ending, bounded=bounded, tallies=tallies))
 
     def start(region: str) -> RegionRun:
-        return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look())
+        return start_region(stores, region, source, processes, on_refold=lambda _done, _all: ending.look(), bounded=bounded)
 
     begun = stores.ledger.head(RUNS_LOG).size
 

@@ -29,6 +29,7 @@ from schemas.regions import Region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.forecast.arms import Arm
 from state.forecast.region import Issue, SlotOutcome
+from state.forecast.routes import Role
 
 INLINE_LIMIT_BYTES = 32_768  # An entry has at most 65,535 bytes, including the cuts and totals.
 FAMILY = "negative_binomial"
@@ -95,7 +96,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
     chunks = encode_chunks(draft.columns)
     weights: dict[str, Any] = dict(draft.weights_milli)
     models: tuple[bytes, ...] = (issue.model,) if issue.model else ()
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] = (issue.role,) if issue.model and issue.role is not Role.CHAMPION else ()
     if draft.experiment is not None:
         models, roles = (issue.model, draft.experiment.challenger), (Arm.CHAMPION, Arm.CHALLENGER)
     return ForecastIssued(
@@ -105,6 +106,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         target_us=(outcome.closed.slot + 1) * region.slot_us,
         horizons_min=region.horizons_min,
         models=models,
+        reasons=dict(issue.skipped),
         features_digest=draft.features_digest,
         family=FAMILY,
         spread=draft.spread,

@@ -1,6 +1,7 @@
 """The run of one region: its open slots, its fold, and the log that it writes."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -9,12 +10,12 @@ from dataflows.connectors.source_identity import SourceIdentity
 from dataflows.stream.kept_features import KeptFeatures
 from dataflows.stream.record import closed_of, history_by_slot, payloads_of
 from dataflows.stream.resume import UNKNOWN, ResumePlan, plan_resume
+from dataflows.stream.routing import Router
 from dataflows.stream.snapshots import load_snapshot, save_snapshot
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from ledger.views.append import append_shared
-from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import Control, ControlView
 from schemas.errors import AccessRefused, DamagedError, DivergenceError, Fault, NotFound, SourceMoved, StoreUnavailable, fault_of
@@ -25,7 +26,7 @@ from schemas.regions import Region
 from state.counting.evidence import recorded_evidence
 from state.counting.partials import Partial
 from state.counting.slots import Agreement, ClosedSlot, OpenSlots
-from state.forecast.region import Champion, RegionFold, SlotOutcome, champions_of
+from state.forecast.region import RegionFold, SlotOutcome, champions_of
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ class RegionRun:
         environment: Digest of this environment.
         same_environment: Whether the last entries of the log were written in it.
         clock: Monotonic seconds, used only to time snapshots.
+        processor_s: Seconds of processor time of this thread, used only to find models that are too slow. The time on the wall
+            would blame a model for a machine that is busy or asleep.
+        forecast_budget_s: A slot that takes longer counts against the models that served it; infinite in bounded runs, which must
+            not depend on the machine.
         explain_slots: How many closes keep the features that explain their forecasts.
         confirm: Raises SourceMoved if the rides do not come from the log of the start any more.
     """
@@ -73,6 +78,8 @@ class RegionRun:
         explain_slots: int = 0,
         on_refold: Callable[[int, int], None] | None = None,
         confirm: Callable[[], None] = lambda: None,
+        processor_s: Callable[[], float] = lambda: 0.0,
+        forecast_budget_s: float = math.inf,
     ) -> None:
         self._confirm = confirm
         self.region: Region = plan.region
@@ -85,7 +92,8 @@ class RegionRun:
         self._changed = self._environment_changed()
         self._ours_from = self._changed if self._changed is not None else 0 if same_environment else NONE_OURS
         self._control = ControlView(ledger)
-        self._artefacts = Artefacts(blobs)
+        self._router = Router(ledger, blobs, plan.bootstrapped)
+        self._processor_s, self._budget_s = processor_s, forecast_budget_s
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_at = clock()
         self._unsaved = 0
@@ -150,9 +158,15 @@ class RegionRun:
         return SlotReport(self.region.id, closed.slot, rides, corrections, outcome.status, outcome)
 
     def _fold(self, closed: ClosedSlot, control: Control) -> tuple[SlotOutcome, list[bytes]]:
-        self._follow(control, closed.slot)
+        self.fold.follow(control.fold_version(self._boot, closed.slot))
+        self.fold.use(self._router.live(control, closed.slot))
         self._folding = True
+        started_s = self._processor_s()
         outcome = self.fold.apply(closed)
+        spent_s = self._processor_s() - started_s
+        if spent_s > self._budget_s:
+            models = {issue.blamed for issue in outcome.issues if issue.blamed}
+            self._router.too_slow(models, closed.slot, spent_s, self._budget_s)
         payloads = payloads_of(self.region, outcome, control, self._blobs)
         self._folding = False
         return outcome, payloads
@@ -175,14 +189,10 @@ class RegionRun:
     def save(self) -> None:
         """Take a snapshot, unless no slot closed since the last one."""
         if self._unsaved:
+            self._router.mend()
             save_snapshot(self._ledger, self._blobs, self.region.id, self.fold.next_slot - 1, self.fold.to_arrays(), self._environment)
             self._unsaved = 0
         self._snapshot_at = self._clock()
-
-    def _follow(self, control: Control, slot: int) -> None:
-        """Apply the fold version and the champions that the control log sets for a slot."""
-        self.fold.follow(control.fold_version(self._boot, slot))
-        self.fold.use({measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self.region).items()})
 
     # --- resume ---
 
@@ -214,7 +224,7 @@ class RegionRun:
             taken, arrays = found
             try:
                 named = champions_of(arrays, self.region.measures)
-                self.fold.from_arrays(arrays, {measure: Champion(digest, self._artefacts.get(digest)) for measure, digest in named.items()})
+                self.fold.from_arrays(arrays, self._router.kept(named))
                 return taken.size
             except (KeyError, ValueError, DamagedError) as cause:
                 # Another version of this code may have saved other arrays; an unreadable cache is treated as missing.
@@ -243,7 +253,8 @@ class RegionRun:
     def _repeat(self, close: Close) -> int | None:
         record = close.record
         control = self._control.at(record.control_size, record.control_root)
-        self._follow(control, record.slot)
+        self.fold.follow(control.fold_version(self._boot, record.slot))
+        self.fold.use(self._router.recorded(control, close))
         outcome = self.fold.apply(closed_of(self.region, record, close.before, self._blobs))
         again = payloads_of(self.region, outcome, control, self._blobs)
         if again == [stored.payload for stored in close.entries]:
@@ -283,6 +294,8 @@ def open_region_run(
     on_refold: Callable[[int, int], None] | None = None,
     identity: SourceIdentity = UNKNOWN,
     confirm: Callable[[], None] = lambda: None,
+    processor_s: Callable[[], float] = lambda: 0.0,
+    forecast_budget_s: float = math.inf,
 ) -> RegionRun:
     """A region's run, resumed from its log; changes of the source since the last run are recorded."""
     plan = plan_resume(ledger, region, partitions, identity)
@@ -297,4 +310,6 @@ def open_region_run(
         explain_slots=explain_slots,
         on_refold=on_refold,
         confirm=confirm,
+        processor_s=processor_s,
+        forecast_budget_s=forecast_budget_s,
     )

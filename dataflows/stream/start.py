@@ -1,6 +1,7 @@
 """Starts a run: intake rules, pumps, resumed regions, and the records of its start and stop."""
 
 import logging
+import math
 import os
 import platform
 import sys
@@ -137,7 +138,13 @@ def open_pumps(
 
 
 def start_region(
-    stores: Stores, region: str, source: RideSource, processes: int = 1, on_refold: Callable[[int, int], None] | None = None
+    stores: Stores,
+    region: str,
+    source: RideSource,
+    processes: int = 1,
+    on_refold: Callable[[int, int], None] | None = None,
+    *,
+    bounded: bool = False,
 ) -> RegionRun:
     """Resume a region's run.
 
@@ -159,6 +166,8 @@ def start_region(
         on_refold=on_refold,
         identity=source.identity(),
         confirm=confirming(source),
+        processor_s=time.thread_time,
+        forecast_budget_s=math.inf if bounded else stores.settings.forecast_budget_s,
     )
     stores.runs.append(record_start(stores, f"run {region}", source.identity().to_json(), processes))
     return run
@@ -203,7 +212,7 @@ def _run_once(
     with ExitStack() as opened:
         rejects = open_rejects(stores.settings)
         opened.callback(rejects.close)
-        runs = [start_region(stores, region, pinned) for region in regions]
+        runs = [start_region(stores, region, pinned, bounded=bounded) for region in regions]
         if on_turn is not None:
             for run in runs:
                 run.on_turn = partial(on_turn, run.region.id)

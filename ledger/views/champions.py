@@ -1,15 +1,14 @@
 """Which model is the champion of a region and measure, how it came to be, and the bytes that it serves from."""
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.views.control import Control
 from schemas.errors import NotFound
-from schemas.records.records import CONTROL_LOG, ExperimentStarted, ModelPromoted, ModelTrained, RegionHeld, RegionReleased
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelTrained, RegionHeld, RegionReleased
 from schemas.regions import Region
-
-Challenge = tuple[ExperimentStarted, bytes]  # an experiment and its challenger's artefact
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +57,24 @@ class Artefacts:
         self._blobs = blobs
         self._held: dict[bytes, bytes] = {}
 
-    def in_force(self, control: Control, region: Region) -> dict[str, tuple[bytes, bytes, Challenge | None]]:
-        """Measure -> (digest, artefact) of its champion and its experiment; a measure without a champion is left out.
+    def in_force(self, control: Control, region: Region) -> dict[str, tuple[bytes, bytes]]:
+        """Measure -> (digest, artefact) of its champion; a measure without one is left out.
 
         Raises:
             NotFound: an artefact is missing.
         """
         digests = {measure: control.champion(region.id, measure) for measure in region.measures}
-        found = {
-            measure: (digest, self.get(digest), self._challenge(control, region, measure)) for measure, digest in digests.items() if digest
-        }
-        challenges = (challenge for *_, challenge in found.values() if challenge is not None)
-        self._held = {digest: artefact for digest, artefact, _ in found.values()}
-        self._held |= {started.challenger: artefact for started, artefact in challenges}
+        found = {measure: (digest, self.get(digest)) for measure, digest in digests.items() if digest}
+        self.keep_only({digest for digest, _ in found.values()})
         return found
 
-    def _challenge(self, control: Control, region: Region, measure: str) -> Challenge | None:
-        started = control.experiments.get((region.id, measure))
-        return (started, self.get(started.challenger)) if started is not None else None
+    def held(self) -> dict[bytes, bytes]:
+        """Digest -> bytes of the models in use."""
+        return dict(self._held)
+
+    def keep_only(self, digests: Set[bytes]) -> None:
+        """Forget the bytes of all other models."""
+        self._held = {digest: data for digest, data in self._held.items() if digest in digests}
 
     def get(self, digest: bytes) -> bytes:
         """The artefact of one model; raises as `in_force` does."""

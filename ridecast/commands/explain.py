@@ -85,6 +85,7 @@ def json_of(found: "ExplainedForecast") -> dict[str, object]:
     """The explanation, ready for JSON."""
     from schemas.events.cells import cell_text
     from state.forecast.explanation import as_json
+    from state.forecast.routes import words
 
     issue = found.found
     return {
@@ -99,6 +100,7 @@ def json_of(found: "ExplainedForecast") -> dict[str, object]:
         "fallback": found.fallback.value,
         "model": found.model.hex() or None,
         "experiment": {"id": issue.stored.record.experiment, "arm": found.arm.value} if found.arm is not None else None,
+        "why": words(issue.stored.record.reasons) or None,
         "replayed_slots": found.replayed_slots,
         "same_features": found.same_features,
         **as_json(found.explanation),
@@ -124,16 +126,19 @@ def drawing_of(found: "ExplainedForecast") -> "Drawing":
 
 def _show(drawing: "Drawing", found: "ExplainedForecast") -> None:
     from ridecast.explanation_drawing import bars
+    from state.forecast.routes import words
 
     table = Table("reason", "rides", "", title=drawing.title, title_justify="left", show_footer=True)
     table.columns[0].footer, table.columns[1].footer = drawing.served[0], f"{drawing.served[1]:.3f}"
     table.columns[1].justify = "right"
     table.add_row(drawing.base[0], f"{drawing.base[1]:.3f}", "", end_section=True)
-    for (words, rides), bar in zip(drawing.terms, bars(drawing.terms), strict=True):
-        table.add_row(words, f"{rides:+.3f}", bar)
+    for (reason, rides), bar in zip(drawing.terms, bars(drawing.terms), strict=True):
+        table.add_row(reason, f"{rides:+.3f}", bar)
     output_console().print(table)
     if found.arm is not None:
         click.echo(f"experiment {found.found.stored.record.experiment}: served by the {found.arm}, model {found.model.hex()[:12]}")
+    if reasons := words(found.found.stored.record.reasons):
+        click.echo(f"forecast by {found.fallback.value}: {reasons}")
     if found.replayed_slots:
         click.echo(f"features computed again from {found.replayed_slots:,} slots")
     if not found.same_features:

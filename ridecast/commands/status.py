@@ -7,7 +7,7 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
-from schemas.records.records import CONTROL_LOG, ModelTrained, SlotClosed, region_log
+from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, SlotClosed, region_log
 
 NEWEST = 10  # sentences about the ride log of each region
 
@@ -47,6 +47,9 @@ def command(home: str | None) -> None:
             for measure in region.measures:
                 model = in_force.champion(region.id, measure)
                 champions.append(f"{measure}: {model.hex()[:12] if model else 'baseline only'}")
+                issued = ledger.entry(region_log(name), ForecastIssued, closed.slot, measure) if closed is not None else None
+                if issued is not None and (said := served_in_place(issued.record, measure)):
+                    champions.append(said)
             if (held := in_force.held.get(region.id)) is not None:
                 champions.append(f"held since slot {held.slot}: {held.reason}")
             state = str(closed.status) if closed else ""
@@ -90,3 +93,19 @@ def command(home: str | None) -> None:
         console.print(sizes)
     finally:
         stores.close()
+
+
+def served_in_place(issued: ForecastIssued, measure: str) -> str:
+    """What served a measure instead of the region's own model, and why; empty if it served, or if there is none anywhere.
+
+    >>> from types import SimpleNamespace
+    >>> served_in_place(SimpleNamespace(models=(), roles=(), reasons={"champion": "damaged"}), "requests")
+    "no trained model serves requests: the region's own model is damaged"
+    """
+    from state.forecast.routes import OWNER, Role, role_of, words
+
+    role = role_of(issued)
+    if role is Role.CHAMPION or (role is None and set(issued.reasons.values()) <= {"no-model", "held"}):
+        return ""
+    who = f"{OWNER[role]} {issued.models[0].hex()[:12]} serves" if role is not None else "no trained model serves"
+    return f"{who} {measure}: {words(issued.reasons)}"

@@ -119,6 +119,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("align_slots", 12, "slots", 1, 10_000, "maximum lead of one partition over the slowest"),
     Setting("progress_per_s", 4.0, "1/s", 0.1, 1_000, "maximum rate of progress reports per partition and region"),
     Setting("snapshot_every_s", 30.0, "s", 1, 86_400, "time between snapshots of a region's state"),
+    Setting("forecast_budget_s", 5.0, "s", 0.01, 3_600, "processor time of a close after which its models rest for 12 slots"),
     Setting("read_timeout_s", 1.5, "s", 0.1, 60, "longest wait for PostgreSQL in the API, and for Redis everywhere"),
     Setting("write_timeout_s", 30.0, "s", 1, 3_600, "longest wait for PostgreSQL in processes that write, and in commands"),
     Setting("keep_forecasts_days", 400, "days", 1, 36_500, "age in event time at which `ledger expire` removes forecast chunks"),
@@ -194,6 +195,7 @@ class Settings:
     align_slots: int
     progress_per_s: float
     snapshot_every_s: float
+    forecast_budget_s: float
     read_timeout_s: float
     write_timeout_s: float
     keep_forecasts_days: int

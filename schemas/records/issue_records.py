@@ -68,7 +68,7 @@ class ForecastIssued:
     slot_status: str
     online_weight_milli: int = 0  # share of the online correction in the mean, 1/1000
     roles: tuple[str, ...] = ()  # of each of `models`: champion, challenger, parent or global; none: all are champions
-    reasons: dict[str, str] = field(default_factory=dict)  # per fallback that served: why the model before it did not
+    reasons: dict[str, str] = field(default_factory=dict)  # per role asked before that of the model in use: why it does not serve
     members: tuple[str, ...] = ()  # of the ensemble whose mean was served; none without an ensemble
     weights: tuple[HorizonWeights, ...] = ()  # of the members, per horizon
     experiment: str = ""  # id of the experiment whose arms were served, empty for none

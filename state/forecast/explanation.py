@@ -8,12 +8,12 @@ import numpy as np
 from schemas.errors import ContractError
 from schemas.events.rides import Float32s
 from schemas.forecasts.chunks import ForecastColumns
-from schemas.records.records import FALLBACKS, Fallback
+from schemas.records.records import BY_MODEL, FALLBACKS
 from state.models.reasons import Explained, Explanation, explain_fallback, explain_model
 from state.models.table import load_trained
 
 MOST_FEATURES = 8  # of a term, in JSON: the rest changes little
-OWN = FALLBACKS.index(Fallback.NONE)
+TRAINED = tuple(FALLBACKS.index(fallback) for fallback in BY_MODEL)  # codes of forecasts that a trained model made
 
 
 def row_of(columns: ForecastColumns, cell: int) -> int | None:
@@ -30,7 +30,7 @@ def row_of(columns: ForecastColumns, cell: int) -> int | None:
 
 def is_modelled(columns: ForecastColumns, row: int) -> bool:
     """Whether a trained model made the forecast of a row, so that its explanation needs model and matrix."""
-    return int(columns.fallback[row]) == OWN
+    return int(columns.fallback[row]) in TRAINED
 
 
 def explain_unmodelled(columns: ForecastColumns, row: int, i: int) -> Explanation:
@@ -47,7 +47,7 @@ def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explaine
     Raises:
         ContractError: the matrix is not that of this issue and model.
     """
-    rows = np.flatnonzero(columns.fallback == OWN)
+    rows = np.flatnonzero(np.isin(columns.fallback, TRAINED))
     if len(rows) != len(matrix):
         raise ContractError(f"explanation: expected a matrix with a row for each of {len(rows)} cells, got {len(matrix)} rows")
     place = int(np.searchsorted(rows, row))

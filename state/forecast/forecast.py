@@ -14,17 +14,20 @@ import numpy as np
 from schemas.errors import ContractError
 from schemas.events.rides import Bools, Float64s, Int64s, UInt8s
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
-from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback, HorizonSpread, ScoreRow, SlotScored
+from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback, HorizonSpread, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
 from state.forecast.issued import Issued, IssuedQueue
+from state.forecast.scoring import outcome_of, score_row
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
+from state.models.level import STAND_IN_H, Level
 from state.models.predictive import predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
 from state.models.quiet import quiet_cells
-from state.models.spread import Spread, share_below
+from state.models.spread import Spread
+from state.models.stand_in import labelled
 from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
@@ -79,6 +82,7 @@ class Forecaster:
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
         self._arms = Arms(lambda: Forecaster(region, measure, models, self._version))
+        self._label = Fallback.NONE
         self._version = 0
         self.follow(version)
         self.use(None)
@@ -99,14 +103,17 @@ class Forecaster:
         self._correctors = {row.name: known.get(row.name) or row.make(len(self.horizons), self.calendar.day_slots) for row in rows}
         self._queue.rows = rows
 
-    def use(self, model: bytes | None) -> None:
+    def use(self, model: bytes | None, fallback: Fallback = Fallback.NONE) -> None:
         """Serve this artefact from the next issue on; None serves the baseline.
 
+        Args:
+            fallback: How its forecasts are labelled.
         Raises:
             DamagedError: the bytes are not an artefact.
             ContractError: it was trained for other features or horizons.
         """
         self._trained = load_trained(model, self.horizons) if model is not None else None
+        self._label = fallback
         self._make_models()
 
     def challenge(self, experiment: tuple[ExperimentStarted, bytes] | None) -> None:
@@ -117,7 +124,9 @@ class Forecaster:
         trained = self._trained
         about = trained.about if trained is not None else untrained(self.horizons)
         made = (row.make(about, trained) for row in self._table.means if row.since <= self._version)
-        self._models: tuple[MeanModel, ...] = tuple(mean_model for mean_model in made if mean_model is not None)
+        models = (labelled(mean_model, self._label) for mean_model in made if mean_model is not None)
+        first = (Level(len(self.horizons), STAND_IN_H),) if trained is not None and self._label is not Fallback.NONE else ()
+        self._models: tuple[MeanModel, ...] = (*first, *models)
         self._dispersion_milli = about.dispersion_milli
         self._stated = tuple(
             HorizonSpread(
@@ -278,11 +287,11 @@ class Forecaster:
                 issued = self._queue.at(ended - h)
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
-                    rows.append(_score_row(issued, i, truth))
+                    rows.append(score_row(issued, i, truth))
                     if issued.spread and not settled:
                         self._scatter.observe(i, issued.columns.mean[:, i], issued.columns.dispersion[:, i], truth)
                     for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
-                        self._outcomes[name].append(_outcome(issued, name, i, truth))
+                        self._outcomes[name].append(outcome_of(issued, name, i, truth))
             if rows:
                 scored.append(SlotScored(region=self.region.id, measure=self.measure, slot=ended, settled=settled, rows=tuple(rows)))
         self._arms.score(history, slot, settle_slots)
@@ -376,42 +385,3 @@ def arrays_digest(arrays: Arrays) -> bytes:
 
 def _milli(values: Float64s) -> Int64s:
     return np.rint(values * MILLI).astype(np.int64)
-
-
-def _outcome(issued: Issued, name: str, i: int, truth: Int64s) -> Outcome:
-    own, correction = issued.own, issued.corrections[name]
-    rides = truth[own].astype(np.float64)
-    return Outcome(i, issued.columns.cells[own], correction.inputs[:, i], correction.means[:, i], correction.predicted[:, i], rides)
-
-
-def _score_row(issued: Issued, i: int, truth: Int64s) -> ScoreRow:
-    columns = issued.columns
-    truth_milli = truth * MILLI
-    error = truth_milli - columns.mean[:, i]
-    base_error = truth_milli - columns.baseline[:, i]
-    return ScoreRow(
-        horizon_min=columns.horizons_min[i],
-        cells=len(columns),
-        truth=int(truth.sum()),
-        forecast_mean_milli=int(columns.mean[:, i].sum()),
-        abs_error_milli=int(np.abs(truth_milli - columns.median[:, i]).sum()),
-        square_error_micro=int((error * error).sum()),
-        baseline_abs_error_milli=int(np.abs(base_error).sum()),
-        baseline_square_error_micro=int((base_error * base_error).sum()),
-        covered=_covered(issued, i, truth),
-    )
-
-
-def _covered(issued: Issued, i: int, truth: Int64s) -> int:
-    """Cells covered by the interval of a horizon.
-
-    With bands, the sum over the cells of the probability that the randomised PIT is between the lower and the upper
-    probability, rounded: a whole interval of a quiet cell, such as [0, 0], covers far more than 80 %, whatever it is worth.
-    """
-    columns = issued.columns
-    if not issued.spread:
-        truth_milli = truth * MILLI
-        return int(((columns.lower[:, i] <= truth_milli) & (truth_milli <= columns.upper[:, i])).sum())
-    below, until = predictive(issued.spread[i], columns.mean[:, i], columns.dispersion[:, i]).around(truth)
-    lower, upper = (np.full(len(truth), milli / MILLI) for milli in (issued.spread[i].lower_milli, issued.spread[i].upper_milli))
-    return round(float((share_below(upper, below, until) - share_below(lower, below, until)).sum()))

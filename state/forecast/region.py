@@ -6,7 +6,7 @@ slots again, a backtest and a replay all call it with the same closed slots and 
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from state.demand.history import CountHistory
 from state.demand.seasons import expected_rides
 from state.demand.tables import SECOND_SINCE
 from state.forecast.forecast import Draft, Forecaster
+from state.forecast.routes import FALLBACK_OF, Role
 from state.models.table import MODELS, ModelTable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -39,7 +40,7 @@ FOLD_VERSIONS = {
     2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
     3: "without a model, a young region is served by its current level; silence before the first ride is not zero demand",
     4: "levels of demand are tracked for the features of new models; dispersion and corrections follow recent errors",
-    5: "new models have more features",
+    5: "new models have more features; the model of a parent region or of several regions stands in for a missing one",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
@@ -66,6 +67,13 @@ class Issue:
     measure: str
     model: bytes  # digest of the artefact in force, empty for none
     draft: Draft
+    role: Role = Role.CHAMPION
+    skipped: Mapping[str, str] = field(default_factory=dict)  # as in `Champion`
+
+    @property
+    def blamed(self) -> bytes:
+        """Digest of the model that is not used for a while if this issue took too long: the newest one. Empty for none."""
+        return self.draft.experiment.challenger if self.draft.experiment is not None else self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +91,22 @@ class SlotOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The active model of one measure: digest and bytes of its artefact; and its experiment, with the challenger's artefact."""
+    """The active model of one measure: digest and bytes of its artefact, both empty for none.
+
+    Attributes:
+        role: Whose model it is.
+        skipped: As in `state.forecast.routes.Route`; and why the challenger of an experiment does not serve.
+        challenge: The experiment beside it, with the challenger's artefact.
+    """
 
     digest: bytes
     artefact: bytes
+    role: Role = Role.CHAMPION
+    skipped: Mapping[str, str] = field(default_factory=dict)
     challenge: tuple[ExperimentStarted, bytes] | None = None
+
+
+NO_CHAMPION = Champion(b"", b"")
 
 
 class RegionFold:
@@ -109,7 +128,7 @@ class RegionFold:
         self.follow(version)
         self.universe_version = 0
         self._universe: UInt64s = np.empty(0, np.uint64)
-        self._champions: dict[str, bytes] = {}
+        self._champions = dict.fromkeys(region.measures, NO_CHAMPION)
 
     def remember(self, history: Iterable[tuple[int, tuple[CountColumns, ...]]]) -> None:
         """Add counts of slots before the start, in order: (slot, counts per measure)."""
@@ -119,12 +138,11 @@ class RegionFold:
     def use(self, champions: Mapping[str, Champion]) -> None:
         """Use these models from the next slot on: measure -> champion."""
         for forecaster in self.forecasters:
-            champion = champions.get(forecaster.measure)
-            digest = champion.digest if champion else b""
-            if digest != self._champions.get(forecaster.measure, b""):
-                forecaster.use(champion.artefact if champion else None)
-                self._champions[forecaster.measure] = digest
-            forecaster.challenge(champion.challenge if champion else None)
+            champion, before = champions.get(forecaster.measure, NO_CHAMPION), self._champions[forecaster.measure]
+            if (champion.digest, champion.role) != (before.digest, before.role):
+                forecaster.use(champion.artefact if champion.digest else None, FALLBACK_OF[champion.role])
+            self._champions[forecaster.measure] = champion
+            forecaster.challenge(champion.challenge)
 
     def follow(self, version: int) -> None:
         """Use this version of the fold from the next slot on.
@@ -155,7 +173,8 @@ class RegionFold:
         for history, forecaster in zip(self.histories, self.forecasters, strict=True):
             scores += forecaster.score(history, closed.slot, self.settle_slots)
             draft = forecaster.issue(history, closed.slot)
-            issues.append(Issue(forecaster.measure, self._champions.get(forecaster.measure, b""), draft))
+            used = self._champions[forecaster.measure]
+            issues.append(Issue(forecaster.measure, used.digest, draft, used.role, used.skipped))
             forecaster.learn(history, closed.slot)
         end_min = (closed.slot + 1) * self.region.slot_us // US_PER_MIN
         digested = self.digest(closed.slot) if end_min % DIGEST_EVERY_MIN == 0 else None
@@ -246,7 +265,7 @@ class RegionFold:
             "next_slot": np.array([self.next_slot]),
             "universe": self._universe,
             "universe_version": np.array([self.universe_version]),
-            "champions": np.array([self._champions.get(m, b"").hex() for m in self.region.measures], dtype="S64"),
+            "champions": np.array([self._champions[m].digest.hex() for m in self.region.measures], dtype="S64"),
         }
         for number, (history, forecaster) in enumerate(zip(self.histories, self.forecasters, strict=True)):
             arrays |= {f"history{number}.{name}": array for name, array in history.to_arrays().items()}

@@ -37,7 +37,7 @@ MODELS: dict[Fallback, str] = {
     Fallback.GLOBAL: "forecast of the global model",
     Fallback.QUIET: "few rides: shares of the parent cell's profile, the last hour and the last day",
     Fallback.BASELINE: "no trained model: no change to the profile",
-    Fallback.LEVEL: "less than a week of history: the region's current level of demand",
+    Fallback.LEVEL: "too little history: the region's current level of demand",
 }
 
 

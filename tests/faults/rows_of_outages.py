@@ -250,8 +250,15 @@ ROWS = (
     Row(
         PROCESSES,
         "the model of a region cannot be read",
+        "every slot closes, with forecasts of the parent's model, the global model or the baseline, and the reason on record",
+        "no trained model serves requests: the region's own model is damaged",
+        ("tests/dataflows/stream/test_hold.py::test_a_model_that_cannot_be_used_is_left_out",),
+    ),
+    Row(
+        PROCESSES,
+        "the model of a region cannot be read, and its fold is older than version 5",
         "the region is held: every slot closes, with forecasts of the baseline",
         "held since slot ",
-        ("tests/dataflows/stream/test_hold.py::test_a_model_that_cannot_be_used_holds_its_region",),
+        ("tests/dataflows/stream/test_hold.py::test_an_older_fold_holds_a_region_whose_model_cannot_be_used",),
     ),
 )

@@ -89,6 +89,7 @@ def _text(value: object) -> str:
 def json_of(found: "Trace") -> JsonDict:
     """The lineage, ready for JSON, from the number back to the rides."""
     from schemas.events.cells import cell_text
+    from state.forecast.routes import words
 
     served, issued = found.served, found.issued
     return {
@@ -102,6 +103,7 @@ def json_of(found: "Trace") -> JsonDict:
             **{f"{name}_milli": value for name, value in served.numbers.items()},
             "made_by": served.fallback.value if served.fallback.value != "none" else "the cell's own model",
             "family": issued.family,
+            "why": words(issued.reasons) or None,
         },
         "entry": {
             "log": found.log,
@@ -122,12 +124,15 @@ def json_of(found: "Trace") -> JsonDict:
 
 def _model(found: "Trace") -> JsonDict | None:
     from dataflows.audit.trace import training_range
+    from state.forecast.routes import role_of
 
     champion = found.champion
     if champion is None:
         return None
     out: JsonDict = {
         "digest": champion.promoted.model.hex(),
+        "role": str(role_of(found.issued)),
+        "region": champion.promoted.region,
         "online_weight_milli": found.issued.online_weight_milli,
         "promotion": {"log": "control", "entry": champion.index, "alias": champion.promoted.alias, "reason": champion.promoted.reason},
     }

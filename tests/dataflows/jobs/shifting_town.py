@@ -11,17 +11,17 @@ import pytest
 
 from dataflows.jobs.learner import Learner
 from dataflows.stream.record import payloads_of
+from dataflows.stream.routing import Router
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.blobs import Retention
 from ledger.store.recording import Recorder
-from ledger.views.champions import Artefacts
 from ledger.views.control import ControlView
 from schemas.configuration.settings import Settings
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, region_log
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
-from state.forecast.region import Champion, RegionFold
+from state.forecast.region import RegionFold
 from state.models import boosted
 from tests.state.forecast.test_region import cut
 from tests.state.model_city import CELLS, HOURLY
@@ -50,7 +50,7 @@ class Town:
         self.stores: Stores = open_stores(Settings.from_env({}, {"home": home}))
         self.slot = START
         self.fold = RegionFold(TOWN, START, fold_version)
-        self._control, self._artefacts = ControlView(self.stores.ledger), Artefacts(self.stores.blobs)
+        self._control = ControlView(self.stores.ledger)
         self._recorder = Recorder(self.stores.ledger, LOG)
         past = [rides(slot, shifted=False) for slot in range(FIRST_SLOT, START)]
         self.fold.remember((FIRST_SLOT + i, (counts,)) for i, counts in enumerate(past))
@@ -67,6 +67,7 @@ class Town:
             fold_version=fold_version,
         )
         self._size = self._recorder.append(0, [encode(boot)]).size
+        self._router = Router(self.stores.ledger, self.stores.blobs, boot)
 
     def close_days(self, days: int, *, shifted: bool, after: Callable[[], object] = lambda: None) -> None:
         """Close the slots of some days, and call a function after each."""
@@ -76,12 +77,16 @@ class Town:
         """Close some slots, and call a function after each."""
         for _ in range(count):
             control = self._control.latest()
-            self.fold.use({m: Champion(*found) for m, found in self._artefacts.in_force(control, TOWN).items()})
+            self.fold.use(self._router.live(control, self.slot))
             closed = ClosedSlot(self.slot, (cut(),), (rides(self.slot, shifted=shifted),), (NO_COUNTS,))
             outcome = self.fold.apply(closed)
             self._size = self._recorder.append(self._size, payloads_of(TOWN, outcome, control, self.stores.blobs)).size
             self.slot += 1
             after()
+
+    def restart(self, router: Router) -> None:
+        """Choose models as a run that starts now."""
+        self._router = router
 
     def learner(self, **changes: object) -> Learner:
         """A learner that trains on few rows."""

@@ -12,9 +12,9 @@ from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import hold_models, promote_model, reject_model, story_of
 from dataflows.jobs.shadowing import FoldAt, served_in
 from dataflows.stream.record import closed_of, payloads_of
+from dataflows.stream.routing import Router
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
-from ledger.views.champions import Artefacts
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.experiments import experiments_of
@@ -133,23 +133,28 @@ def test_each_cell_is_served_by_its_arm_as_if_it_served_alone(town: Town) -> Non
     assert any(not np.array_equal(a, b) for a, b in zip(*both, strict=True))
 
 
+def folded_again(town: Town, state: dict[str, np.ndarray], skipped: int) -> None:
+    """Fold the log again from a state after some closes, and compare with what is recorded."""
+    boot, view = bootstrap_of(town.stores.ledger, TOWN.id), ControlView(town.stores.ledger)
+    router = Router(town.stores.ledger, town.stores.blobs, boot)
+    fold = RegionFold(TOWN, START, 5)
+    fold.from_arrays({name: array.copy() for name, array in state.items()}, {})
+    assert fold.to_arrays().keys() - {"champions"} == state.keys() - {"champions"}
+    for close in every_close(town)[skipped:]:
+        control = view.at(close.record.control_size, close.record.control_root)
+        fold.use(router.recorded(control, close))
+        outcome = fold.apply(closed_of(TOWN, close.record, (), town.stores.blobs))
+        assert [stored.payload for stored in close.entries] == payloads_of(TOWN, outcome, control, town.stores.blobs)
+
+
 def test_a_fold_that_starts_again_serves_the_same(town: Town) -> None:
     """From a snapshot in the middle of an experiment, the rest of the log folds to the recorded bytes, digests included."""
     start(town)
     town.close_slots(5, shifted=True)
     kept = town.fold.to_arrays()
     town.close_slots(8, shifted=True)
-    boot, view, artefacts = bootstrap_of(town.stores.ledger, TOWN.id), ControlView(town.stores.ledger), Artefacts(town.stores.blobs)
-    for state, skipped in ((kept, 5), (FoldAt(town.stores, TOWN, boot).arrays(1), 0)):
-        fold = RegionFold(TOWN, START, 5)
-        fold.from_arrays({name: array.copy() for name, array in state.items()}, {})
-        assert fold.to_arrays().keys() - {"champions"} == state.keys() - {"champions"}
-        for close in every_close(town)[skipped:]:
-            control = view.at(close.record.control_size, close.record.control_root)
-            fold.use({m: Champion(*found) for m, found in artefacts.in_force(control, TOWN).items()})
-            outcome = fold.apply(closed_of(TOWN, close.record, (), town.stores.blobs))
-            again = payloads_of(TOWN, outcome, control, town.stores.blobs)
-            assert [stored.payload for stored in close.entries] == again
+    folded_again(town, kept, 5)
+    folded_again(town, FoldAt(town.stores, TOWN, bootstrap_of(town.stores.ledger, TOWN.id)).arrays(1), 0)
 
 
 def test_a_fold_without_forecasts_arrives_at_the_same_state(town: Town) -> None:
@@ -162,6 +167,24 @@ def test_a_fold_without_forecasts_arrives_at_the_same_state(town: Town) -> None:
     learned = [name for name in whole if ".arm." in name and "issued" not in name and not name.endswith("arm.experiment")]
     assert learned
     assert all(np.array_equal(state[name], whole[name]) for name in learned)
+
+
+def test_a_challenger_that_is_gone_leaves_the_champion(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """While its artefact is missing the champion serves every cell; issues say why, and folding them again gives the same."""
+    started = start(town)
+    town.close_slots(2, shifted=True)
+    data = town.stores.blobs.get(started.challenger)
+    town.stores.blobs.remove(started.challenger)
+    again = Router(town.stores.ledger, town.stores.blobs, bootstrap_of(town.stores.ledger, TOWN.id))
+    town.restart(again)
+    town.close_slots(2, shifted=True)
+    town.stores.blobs.put(data, Retention.MODEL)
+    town.close_slots(2, shifted=True)
+    issues = [issue_in(close) for close in every_close(town)]
+    assert ["trees"] * 2 + [""] * 2 + ["trees"] * 2 == [one.experiment for one in issues]
+    assert [None] * 2 + ["missing"] * 2 + [None] * 2 == [one.reasons.get("challenger") for one in issues]
+    assert 1 == caplog.text.count(f"experiment trees: the challenger {started.challenger.hex()[:12]} is missing; the champion serves")
+    folded_again(town, FoldAt(town.stores, TOWN, bootstrap_of(town.stores.ledger, TOWN.id)).arrays(1), 0)
 
 
 def test_an_older_fold_serves_no_arms(tmp_path: Path, artefact: tuple[bytes, bytes, ModelTrained]) -> None:

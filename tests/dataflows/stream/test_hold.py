@@ -26,6 +26,7 @@ from schemas.records.record_codec import decode, encode
 from schemas.records.records import (
     CONTROL_LOG,
     RUNS_LOG,
+    FoldChanged,
     ForecastIssued,
     ModelPromoted,
     RegionHalted,
@@ -90,9 +91,29 @@ def counts_of(found: list[bytes]) -> list[SlotClosed]:
     return [dataclasses.replace(record, control_size=0, control_root=b"") for record in closed_slots(found)]
 
 
-def test_a_model_that_cannot_be_used_holds_its_region(settled: Settled, tmp_path: Path, seen: Seen) -> None:
+def test_a_model_that_cannot_be_used_is_left_out(settled: Settled, tmp_path: Path, seen: Seen) -> None:
     """A damaged champion costs the region its model and nothing else: every slot closes by the baseline, with the reason on record."""
     place = copied(settled.place, tmp_path / "home")
+    promote(place, b"no model")
+    found = run_here(place)
+    assert [] == held_at(place)
+    assert counts_of(settled.expected) == counts_of(found)
+    assert set(models_by_slot(found).values()) == {False}
+    issues = [record for record in map(decode, found) if isinstance(record, ForecastIssued)]
+    assert [{"champion": "damaged"}] * len(issues) == [issued.reasons for issued in issues]
+    again = replay(place)
+    assert {Verdict.IDENTICAL: len(again.slots)} == again.verdicts, again.first_bad
+    done = CliRunner().invoke(cli, ["status", "--home", str(place.home)], env={"COLUMNS": "400"})
+    seen.told(done.output, "no trained model serves requests: the region's own model is damaged")
+    seen.checked(len(counts_of(found)), "slots with the same counts")
+
+
+def test_an_older_fold_holds_a_region_whose_model_cannot_be_used(settled: Settled, tmp_path: Path, seen: Seen) -> None:
+    """Version 4 knows no stand-in: the region is held, and every slot closes by the baseline, with the reason on record."""
+    place = copied(settled.place, tmp_path / "home")
+    stores = place.open()
+    append_shared(stores.ledger, CONTROL_LOG, FoldChanged(region="small", slot=closed_slots(settled.expected)[0].slot, version=4))
+    stores.close()
     promote(place, b"no model")
     found = run_here(place)
     [held] = held_at(place)

@@ -62,7 +62,7 @@ def test_an_artefact_is_read_once_while_it_serves(tmp_path: Path) -> None:
     artefacts = Artefacts(counted)  # type: ignore[arg-type]  # the other methods are the store's own
     for digest, data, read in ((first, b"one", 1), (first, b"one", 1), (second, b"two", 2), (first, b"one", 3)):
         control = Control(1, b"", {("nyc", "pickups"): digest, ("nyc", "requests"): b"", ("tehran", "pickups"): second})
-        assert {"pickups": (digest, data, None)} == artefacts.in_force(control, region)
+        assert {"pickups": (digest, data)} == artefacts.in_force(control, region)
         assert read == counted.read
     with pytest.raises(NotFound, match=f"model {'ff' * 32}: its artefact is missing"):
         artefacts.get(b"\xff" * 32)
