@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dataflows.jobs.learn import train_region
-from dataflows.jobs.promoting import POLICY, record_promotion, reject_model, roll_back
+from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
 from dataflows.stream.record import closed_of
 from dataflows.stream.stores import Stores
@@ -234,18 +234,17 @@ class Learner:
     def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
         story, model = self._story(measure), running.model
         if verdict.outcome is Outcome.PROMOTE and may_promote(self._history(today), self.retraining):
-            record_promotion(self._stores, story, model, Cause.GATES, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
-            log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
-        elif verdict.outcome is Outcome.REJECT:
-            reject_model(self._stores, story, model, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
+            if promote_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
+                log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+        elif verdict.outcome is Outcome.REJECT and reject_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
             log.info("region %s, %s: rejected %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
 
     def _end_watch(self, measure: str, running: Running, verdict: Verdict) -> None:
         """Roll back if the champion before is better by the gates; stop watching when it is worse, or after the longest time."""
         if verdict.outcome is Outcome.PROMOTE:
             reason = f"the champion before is better: {verdict.reason}"
-            roll_back(self._stores, self.region.id, measure, author=POLICY, reason=reason, evidence=verdict.gates)
-            log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
+            if roll_back_by_gates(self._stores, self._story(measure), reason=reason, evidence=verdict.gates):
+                log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
         elif verdict.outcome is Outcome.REJECT:
             self._ended.add((measure, running.model))
             del self._shadows[measure, WATCH]

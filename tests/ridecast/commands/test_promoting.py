@@ -130,6 +130,20 @@ def test_what_cannot_be_promoted(two: tuple[Small, bytes, bytes], call: Call) ->
     stores.close()
 
 
+def test_a_damaged_artefact_is_not_promoted(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """A truncated artefact, or one whose bytes are others, would hold the region at its next close: the command refuses it."""
+    small, _, challenger = two
+    [path] = small.home.rglob(challenger.hex())
+    for data in (b"", b"another mod", b"another m0del"):
+        path.write_bytes(data)
+        done = call("promote", challenger.hex(), "--home", small.home)
+        assert (1, True) == (done.status, f"model {challenger.hex()}: its artefact is damaged" in done.err), done.err
+        assert "train it again with `ridecast train`" in done.err
+    [first] = last(small, 1)
+    assert isinstance(first, ModelPromoted)
+    assert challenger != first.model
+
+
 def test_a_rollback_brings_back_the_champion_before(two: tuple[Small, bytes, bytes], call: Call) -> None:
     """The earlier champion is promoted with the cause, the later is rejected; a second rollback has nothing to go back to."""
     small, champion, challenger = two
