@@ -41,11 +41,17 @@ def bar_chart(
     return _svg(title, parts)
 
 
-def cell_map(title: str, cells: Sequence[tuple[float, float, float, float, str, str]], width: int = 760) -> str:
+def cell_map(
+    title: str,
+    cells: Sequence[tuple[float, float, float, float, str, str]],
+    width: int = 760,
+    marks: Sequence[tuple[float, float, str]] = (),
+) -> str:
     """Rectangles at their places.
 
     Args:
         cells: (south, west, north, east, CSS colour, text shown under the pointer), degrees.
+        marks: (latitude, longitude, short text) of places that are named on the map; those outside it are left out.
     """
     if not cells:
         return ""
@@ -60,6 +66,11 @@ def cell_map(title: str, cells: Sequence[tuple[float, float, float, float, str, 
         f'height="{(n - s) * scale:.2f}" fill="{colour}"><title>{escape(text)}</title></rect>'
         for s, w, n, e, colour, text in cells
     ]
+    for lat, lon, text in marks:
+        if south <= lat <= north and west <= lon <= east:
+            x, y = (lon - west) * squeeze * scale, (north - lat) * scale
+            parts.append(f'<circle class="place" cx="{x:.1f}" cy="{y:.1f}" r="9"/>')
+            parts.append(f'<text class="placename" x="{x:.1f}" y="{y + 4:.1f}">{escape(text)}</text>')
     return f'<svg class="map" role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height:.0f}">{"".join(parts)}</svg>'
 
 

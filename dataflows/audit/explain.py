@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from dataflows.audit.replay_inputs import ModelsInForce
 from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
@@ -16,6 +18,7 @@ from ledger.views.closes import closes
 from ledger.views.issues import FoundIssue, find_issue
 from ledger.views.regions import bootstrap_of
 from schemas.errors import DamagedError, NotFound, UsageError
+from schemas.events.cells import centres, inside
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 from state.demand.features import matrix_of
@@ -78,7 +81,7 @@ def explain_forecast(
     columns = unpack_blob(blobs.get(issued.blob)).columns(issued.horizons_min)
     row, i = row_of(columns, found.cell), issued.horizons_min.index(horizon_min)
     if row is None:
-        raise NotFound(f"entry {index}: no forecast for cell {cell.lower()}: it had no ride in the 28 days before")
+        raise NotFound(f"entry {index}: no forecast for cell {cell.lower()}: {_why_none(found)}")
     fallback = FALLBACKS[int(columns.fallback[row])]
     if not is_modelled(columns, row):
         return ExplainedForecast(found, horizon_min, fallback, b"", explain_unmodelled(columns, row, i))
@@ -93,6 +96,15 @@ def explain_forecast(
     explanation = explain_modelled(columns, row, i, model, matrix_of(data))
     same = hashlib.sha256(data).digest() == issued.features_digest
     return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same)
+
+
+def _why_none(found: FoundIssue) -> str:
+    """Why there is no forecast for a cell."""
+    region = found.region
+    centre = centres(np.array([found.cell], np.uint64), 5 * region.precision)
+    if not inside(region.polygon, *centre)[0]:
+        return f"it had no ride in the 28 days before, and its centre is outside region {region.id}"
+    return "it had no ride in the 28 days before"
 
 
 def _stored(blobs: Blobs, issued: ForecastIssued) -> bytes | None:

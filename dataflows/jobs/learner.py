@@ -45,6 +45,7 @@ class Learner:
         kept: Where shadows are kept between runs; None for nowhere.
         most_rows: As in `train_region`.
         on_training: Called with the reason before each training, which takes long.
+        on_part: Called with the share of a training's stage that is done, 0 to 1.
         beat: Called often during long work.
     """
 
@@ -59,6 +60,7 @@ class Learner:
         kept: KeptShadows | None = None,
         most_rows: int = MOST_ROWS,
         on_training: Callable[[str], None] = lambda reason: None,
+        on_part: Callable[[float], None] = lambda share: None,
         beat: Callable[[], object] = lambda: None,
     ) -> None:
         self._stores, self._kept, self._clock = stores, kept, clock
@@ -67,7 +69,7 @@ class Learner:
         self._log = region_log(region)
         self._day_slots = Calendar(self.region).day_slots
         self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
-        self._most_rows, self._on_training, self._beat = most_rows, on_training, beat
+        self._most_rows, self._on_training, self._on_part, self._beat = most_rows, on_training, on_part, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
@@ -280,6 +282,7 @@ class Learner:
 
     def _progress(self, stage: str, share: float) -> None:
         self._beat()
+        self._on_part(share)
 
     def _history(self, today: int) -> History:
         """What the policy decides from, at the end of the day before."""

@@ -19,7 +19,7 @@ SHOWN = 12  # hexadecimal digits of a digest
 @click.command()
 @options.home
 @click.option("--region", "region", metavar="ID", help="Only this region. [default: all of this home]")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write this as JSON, with the evidence.")
+@click.option("--json", "json_path", type=options.OutFile(), metavar="FILE", help="Also write this as JSON, with the evidence.")
 def command(home: str | None, region: str | None, json_path: Path | None) -> None:
     """Show the trained models of each region and measure: champion, challenger, and what was decided and why.
 
