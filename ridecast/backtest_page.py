@@ -210,12 +210,10 @@ def _calibration(calibration: "Sequence[CalibrationRow]") -> Iterator[str]:
 
     def histograms(band: str) -> str:
         drawn = []
-        for row in calibration:
-            if (row.day, row.band) == ("all", band):
-                keys = [f"{(i + 0.5) / len(row.pit):.2f}" for i in range(len(row.pit))]
-                drawn.append(
-                    bar_chart(f"{band} cells, {row.horizon_min} min", keys, [len(row.pit) * share for share in row.pit], "PIT", 1.0)
-                )
+        for row in (row for row in calibration if (row.day, row.band) == ("all", band)):
+            bins = len(row.pit)
+            keys, heights = [f"{(i + 0.5) / bins:.2f}" for i in range(bins)], [bins * share for share in row.pit]
+            drawn.append(bar_chart(f"{band} cells, {row.horizon_min} min", keys, heights, "PIT", 1.0))
         return f'<div class="charts">{"".join(drawn)}</div>'
 
     yield from _folded(bands, histograms)
@@ -238,7 +236,8 @@ def _folded(bands: Sequence[str], drawn: "Callable[[str], str]") -> Iterator[str
     first, others = bands[:1], bands[1:]
     yield "".join(map(drawn, first))
     if others:
-        yield f"<details><summary>{' and '.join(others)} cells</summary>{''.join(map(drawn, others))}</details>"
+        names = f"{', '.join(others[:-1])} and {others[-1]}" if others[1:] else others[0]
+        yield f"<details><summary>{names} cells</summary>{''.join(map(drawn, others))}</details>"
 
 
 def _map(evaluation: "Evaluation") -> Iterator[str]:
@@ -300,7 +299,7 @@ def _worst(evaluation: "Evaluation") -> Iterator[str]:
     from state.forecast.breakdown import worst_cells
 
     region = evaluation.region
-    yield "<h2>The worst cells, and what happened there</h2><p>Those with the largest error beyond what chance explains, "
+    yield "<h2>The ten worst cells, and what happened there</h2><p>Those with the largest error beyond what chance explains, "
     yield f"{region.horizons_min[0]} min ahead. Lines are the rides of each day, summed over its windows.</p>{_legend(DAILY)}"
     for number, cell in enumerate(worst_cells(evaluation), 1):
         ratio = cell.day_ratio

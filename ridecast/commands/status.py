@@ -103,14 +103,11 @@ def command(home: str | None) -> None:
 
 
 def trained_on(record: ModelTrained, regions: Sequence[Region]) -> str:
-    """The period that a model was trained on, in local days; slot numbers if its region is not bootstrapped here."""
-    from schemas.times import slot_end
+    """The period that a model was trained on, in local time; slot numbers if its region is not bootstrapped here."""
+    from ridecast.commands.models import span_of
 
     region = next((region for region in regions if region.id == record.region), None)
-    if region is None:
-        return f"slots {record.first_slot} to {record.until_slot}"
-    first, until = (slot_end(region, slot - 1) for slot in (record.first_slot, record.until_slot))
-    return f"{first:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}"
+    return span_of(record, region) if region is not None else f"slots {record.first_slot} to {record.until_slot}"
 
 
 def errors_table(stores: "Stores", region: Region, measure: str) -> Table | None:

@@ -176,6 +176,13 @@ def test_a_hold_is_recorded_once_and_shown(copy: Small, call: Call) -> None:
     assert [ModelReleased(region=REGION, measure="requests", author="operator", reason="by command")] == last(copy, 1)
 
 
+def test_a_reason_is_shown_as_it_was_written(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """Brackets and colons, which the table might take for markup or emoji, are text; so is HTML."""
+    small, _, challenger = two
+    assert 0 == call("promote", challenger.hex(), "--home", small.home, "--reason", "[/b] :car: <i>").status
+    assert "[/b] :car: <i>" in call("models", "--home", small.home).out
+
+
 def test_an_unknown_measure_is_refused(copy: Small, call: Call) -> None:
     """A measure that the region does not have is named with those that it has."""
     done = call("hold", "--home", copy.home, "--measure", "pickups")
