@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataflows.connectors.tracking import track_aliases
 from dataflows.stream.stores import Stores
 from ledger.views.append import append_decided
+from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, named, stories_of
-from ledger.views.regions import bootstrap_of, defined_by, regions_of
+from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
 from schemas.errors import DamagedError, LedgerError, NotFound, StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased
 
@@ -228,6 +229,17 @@ def measures_of(stores: Stores, region: str | None, measure: str | None) -> tupl
     name = region or only_region(stores)
     known = list(defined_by(bootstrap_of(stores.ledger, name)).measures)
     return name, known if measure is None else [measure]
+
+
+def hindrance(stores: Stores, region: str) -> str:
+    """Why a region does not serve its champion now, in one sentence; empty if nothing hinders it."""
+    if (halted := halt_of(stores.ledger, region)) is not None:
+        return f"region {region} is halted, and closes no slot: {halted.reason}"
+    held = ControlView(stores.ledger).latest().held.get(region)
+    if held is None:
+        return ""
+    said = f"region {region} is held since slot {held.slot}, and served by the baseline until `ridecast ledger release`"
+    return f"{said}: {held.reason}"
 
 
 def follow_ledger(stores: Stores, region: str, measure: str) -> None:

@@ -12,7 +12,16 @@ from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.model_story import Standing, stories_of
 from schemas.configuration.settings import Settings
-from schemas.records.records import CONTROL_LOG, ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained
+from schemas.records.records import (
+    CONTROL_LOG,
+    ModelHeld,
+    ModelPromoted,
+    ModelRejected,
+    ModelReleased,
+    ModelTrained,
+    RegionHeld,
+    RegionReleased,
+)
 from tests.ridecast.conftest import REGION, Call, Small
 
 PLACE = (REGION, "requests")
@@ -174,6 +183,21 @@ def test_a_hold_is_recorded_once_and_shown(copy: Small, call: Call) -> None:
     assert f"{REGION} requests: released; it was held: marathon\n" == call("hold", "--home", copy.home, "--release").out
     assert f"{REGION} requests: not held; nothing to do\n" == call("hold", "--home", copy.home, "--release").out
     assert [ModelReleased(region=REGION, measure="requests", author="operator", reason="by command")] == last(copy, 1)
+
+
+def test_a_region_that_does_not_serve_its_champion_is_named(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """In a held region a promotion and a rollback are recorded, and a warning says what serves until the release."""
+    small, _, challenger = two
+    stores = opened(small)
+    append_shared(stores.ledger, CONTROL_LOG, RegionHeld(region=REGION, slot=7, reason="[odd] fold"))
+    stores.close()
+    said = f"warning: region {REGION} is held since slot 7, and served by the baseline until `ridecast ledger release`: [odd] fold"
+    for done in (call("promote", challenger.hex(), "--home", small.home), call("rollback", "--home", small.home)):
+        assert (0, True) == (done.status, said in done.err), done.err
+    stores = opened(small)
+    append_shared(stores.ledger, CONTROL_LOG, RegionReleased(region=REGION, reason="mended"))
+    stores.close()
+    assert "" == call("promote", challenger.hex(), "--home", small.home).err
 
 
 def test_a_reason_is_shown_as_it_was_written(two: tuple[Small, bytes, bytes], call: Call) -> None:
