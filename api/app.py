@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 
 from api import (
     acknowledgements,
+    errors_by_band,
     explanations,
     fairness,
     forecasts,
@@ -41,6 +42,7 @@ RESOURCES: tuple[Operation, ...] = (
     *tracks.OPERATIONS,
     *models.OPERATIONS,
     *fairness.OPERATIONS,
+    *errors_by_band.OPERATIONS,
     *ledger_tiles.OPERATIONS,  # Before the entries: otherwise tile/entries/000 matches an entry of a log whose name ends in /tile.
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,

@@ -29,7 +29,7 @@ from api.resource import (
 )
 from ledger.views.region_view import RegionView
 from ledger.views.settled import settled_issues
-from schemas.configuration.areas import Areas, areas_of, areas_path
+from schemas.configuration.areas import Areas, areas_of, areas_version
 from schemas.errors import UsageError
 from schemas.forecasts.settled import SettledIssue
 from schemas.regions import DAY_MIN, US_PER_S, Region
@@ -49,9 +49,7 @@ def get_fairness(context: ApiContext, request: Request) -> Response:
     region, measure = view.region, measure_of(request, view.region)
     newest = view.newest.slot if view.newest else view.boot.start_slot - 1
     until = (newest + 1) // _slots(region, KEPT_MIN) * _slots(region, KEPT_MIN) - region.horizons[-1] - _settle(region)
-    path = areas_path(context.settings.home, region.id)
-    areas_time = path.stat().st_mtime_ns if path.exists() else 0
-    version = f"{until}-{areas_time}-{measure}"
+    version = f"{until}-{areas_version(context.settings.home, region.id)}-{measure}"
     if (same := unchanged(request, CachePolicy.REVALIDATE, version)) is not None:
         return same
     body = context.once.get(("fairness", region.id, measure), version, lambda: _measured(context, view, measure, until))

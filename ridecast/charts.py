@@ -35,17 +35,23 @@ def bar_chart(
         y = at_y(value)
         parts.append(
             f'<rect class="bar" x="{at_x(i) - 0.42 * width:.1f}" y="{y:.1f}" width="{0.84 * width:.1f}" height="{HEIGHT - BOTTOM - y:.1f}">'
-            f"<title>{escape(keys[i])}: {value:.3g}</title></rect>"
+            f"<title>{escape(keys[i])}: {_number(value)}</title></rect>"
         )
     parts.append(f'<line class="mark" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(mark):.1f}" y2="{at_y(mark):.1f}"/>')
     return _svg(title, parts)
 
 
-def cell_map(title: str, cells: Sequence[tuple[float, float, float, float, str, str]], width: int = 760) -> str:
+def cell_map(
+    title: str,
+    cells: Sequence[tuple[float, float, float, float, str, str]],
+    width: int = 760,
+    marks: Sequence[tuple[float, float, str]] = (),
+) -> str:
     """Rectangles at their places.
 
     Args:
         cells: (south, west, north, east, CSS colour, text shown under the pointer), degrees.
+        marks: (latitude, longitude, short text) of places that are named on the map; those outside it are left out.
     """
     if not cells:
         return ""
@@ -60,6 +66,11 @@ def cell_map(title: str, cells: Sequence[tuple[float, float, float, float, str, 
         f'height="{(n - s) * scale:.2f}" fill="{colour}"><title>{escape(text)}</title></rect>'
         for s, w, n, e, colour, text in cells
     ]
+    for lat, lon, text in marks:
+        if south <= lat <= north and west <= lon <= east:
+            x, y = (lon - west) * squeeze * scale, (north - lat) * scale
+            parts.append(f'<circle class="place" cx="{x:.1f}" cy="{y:.1f}" r="9"/>')
+            parts.append(f'<text class="placename" x="{x:.1f}" y="{y + 4:.1f}">{escape(text)}</text>')
     return f'<svg class="map" role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height:.0f}">{"".join(parts)}</svg>'
 
 
@@ -69,12 +80,21 @@ def _axes(title: str, keys: Sequence[str], top: float, unit: str) -> str:
     for tick in range(TICKS + 1):
         value = top * tick / TICKS
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(value):.1f}" y2="{at_y(value):.1f}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 4}" y="{at_y(value) + 3:.1f}">{value:.3g}</text>')
+        parts.append(f'<text class="tick end" x="{LEFT - 4}" y="{at_y(value) + 3:.1f}">{_number(value)}</text>')
     step = max(1, -(-len(keys) // 8))
     for i in range(0, len(keys), step):
         parts.append(f'<text class="tick middle" x="{at_x(i):.1f}" y="{HEIGHT - BOTTOM + 12}">{escape(keys[i])}</text>')
     parts.append(f'<text class="tick middle" x="{(WIDTH + LEFT) / 2:.0f}" y="{HEIGHT - 4}">{escape(unit)}</text>')
     return "".join(parts)
+
+
+def _number(value: float) -> str:
+    """Three digits, and never an exponent.
+
+    >>> _number(1500.0), _number(0.25), _number(80.123)
+    ('1,500', '0.25', '80.1')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _svg(title: str, parts: Sequence[str]) -> str:

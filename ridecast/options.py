@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,6 +46,23 @@ author: Decorator = click.option(
     help="Who decides, for the record: a role or the name of a key, not a person; the ledger keeps it for ever.",
 )
 reason: Decorator = click.option("--reason", default="by command", show_default=True, metavar="TEXT", help="Why, for the record.")
+
+
+class OutFile(click.Path):
+    """A file that a command writes at its end: that it can is checked at its beginning, before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path, if a file can be written there; folders that are missing are created when it is."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            self.fail(f"{str(path)!r} cannot be written: {str(folder)!r} is not a directory", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"{str(path)!r} cannot be written: no permission to create files in {str(folder)!r}", param, ctx)
+        return path
 
 
 def settings_of(*, warn: bool = True, **given: object) -> Settings:

@@ -79,7 +79,7 @@ class ProgressLine:
         if progress.slot < 0:
             read = self._intake.words(region.id) if self._intake is not None else ""
             return f"{region.id}: waiting for the first slot to close" + (f"; {read}" if read else "")
-        error = f"  WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        error = f"  RMSE {progress.rmse:.3f} (baseline {progress.baseline_rmse:.3f})" if progress.rmse is not None else ""
         end = slot_end(region, progress.slot)
         rate = f"{self._rate:,.0f} events/s"
         return f"{region.id}  {end:%a %Y-%m-%d %H:%M}  {self._done(progress, end)}  {rate}  {progress.cells:,} cells{error}"
@@ -88,7 +88,7 @@ class ProgressLine:
         """One region of several, shorter."""
         if progress.slot < 0:
             return f"{region.id}  waiting"
-        error = f"  WAPE {progress.wape:.3f} ({progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        error = f"  RMSE {progress.rmse:.3f} ({progress.baseline_rmse:.3f})" if progress.rmse is not None else ""
         end = slot_end(region, progress.slot)
         return f"{region.id}  {end:%a %H:%M}  {self._done(progress, end)}{error}"
 
@@ -111,7 +111,7 @@ class ProgressLine:
 
     def _summary(self, progress: RegionProgress) -> str:
         seconds = time.monotonic() - self._started
-        error = f"; WAPE {progress.wape:.3f} (baseline {progress.baseline_wape:.3f})" if progress.wape is not None else ""
+        error = f"; RMSE {progress.rmse:.3f} (baseline {progress.baseline_rmse:.3f})" if progress.rmse is not None else ""
         lost = f"; {progress.lost:,} offsets lost before they were read" if progress.lost else ""
         read = self._intake.totals(progress.region) if self._intake is not None else Totals()
         # What was read counts, not only what is in closed slots: where everything is rejected, no slot closes.

@@ -67,9 +67,12 @@ class PlainSteps(Progress):
 
 
 def output_console() -> Console:
-    """Standard output, for tables: as wide as the terminal, or at least 120 columns otherwise."""
-    found = Console()
-    return found if found.is_terminal else Console(width=max(found.width, WIDE))
+    """Standard output, for tables: as wide as the terminal, or at least 120 columns otherwise.
+
+    What is printed is text: names and reasons that others wrote may have brackets and colons, which are no markup here.
+    """
+    found = Console(markup=False, emoji=False)
+    return found if found.is_terminal else Console(markup=False, emoji=False, width=max(found.width, WIDE))
 
 
 class StatusLine:

@@ -52,9 +52,8 @@ def parse_target(text: str, region: Region) -> int:
     """
     at_us = parse_time(text, region)
     if at_us % region.slot_us:
-        raise UsageError(
-            f"expected a boundary of a {region.slot_min}-minute slot, such as {iso(at_us - at_us % region.slot_us)}, got {text!r}"
-        )
+        before = local_iso(at_us - at_us % region.slot_us, region)
+        raise UsageError(f"expected a boundary of a {region.slot_min}-minute slot, such as {before}, got {text!r}")
     return at_us
 
 

@@ -47,7 +47,7 @@ async function refresh() {
 
 async function refreshNumbers(summary, horizon) {
   const base = `/v1/regions/${encodeURIComponent(state.region)}`;
-  const [region, forecasts] = await Promise.all([ask(base), ask(`${base}/forecasts?top=${MOST_CELLS}&horizon_min=${horizon}`)]);
+  const [region, forecasts, errors] = await Promise.all([ask(base), ask(`${base}/forecasts?top=${MOST_CELLS}&horizon_min=${horizon}`), ask(`${base}/errors`).catch(() => null)]);
   state.cell ??= new URLSearchParams(location.search).get("cell") ?? forecasts.forecasts[0]?.cell ?? null;
   let row = forecasts.forecasts.find((f) => f.cell === state.cell);
   if (!row && state.cell) row = (await ask(`${base}/forecasts?cell=${state.cell}&horizon_min=${horizon}`).catch(() => null))?.forecasts[0];
@@ -57,7 +57,7 @@ async function refreshNumbers(summary, horizon) {
   state.asked = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
   state.forecasts = forecasts;
   showSource(region);
-  showScores(region);
+  showScores(region, errors?.bands ?? []);
   showTabs(summary);
   showCell(row, forecasts, horizon);
   showReasons(why);
@@ -124,15 +124,21 @@ function showSource(region) {
   byId("source").textContent = said.join(". ");
 }
 
-function showScores(region) {
-  byId("scored").textContent = `· last ${region.scored_hours} h of rides`;
-  const most = Math.max(...region.scores.flatMap((s) => [s.wape_median ?? 0, s.baseline_wape_median ?? 0]), 1e-9);
+// Busy cells first: the error over all cells is mostly that of cells with hardly a ride.
+function showScores(region, bands) {
+  const measured = bands.filter((b) => b.wape_median !== null), [first] = measured;
+  const shown = first ? measured.filter((b) => b.band === first.band) : region.scores.filter((s) => s.measure === region.measures[0]);
+  byId("scored").textContent = `· ${first ? `${first.cells.toLocaleString("en")} ${first.band} cells, ` : "all cells, "}last ${region.scored_hours} h`;
+  const others = [...new Set(measured.map((b) => b.band))].slice(1).map((band) => measured.filter((b) => b.band === band));
+  byId("others").replaceChildren(...others.map((rows) => element("div", "", `${rows[0].band} (${rows[0].cells.toLocaleString("en")}): `
+    + rows.map((b) => `${b.wape_median.toFixed(2)} (${b.baseline_wape_median.toFixed(2)})`).join(", "))));
+  const most = Math.max(...shown.flatMap((s) => [s.wape_median ?? 0, s.baseline_wape_median ?? 0]), 1e-9);
   const bar = (name, kind, value) => {
     const strip = document.createElement("i");
     strip.style.width = `${45 * value / most}%`;
     return element("div", `bar ${kind}`, strip, `${value.toFixed(3)} ${name}`);
   };
-  const rows = region.scores.filter((s) => s.wape_median !== null).map((s) => {
+  const rows = shown.filter((s) => s.wape_median !== null).map((s) => {
     const gain = 1 - s.wape_median / s.baseline_wape_median;
     return element("div", "score", element("b", "", `${s.horizon_min} min`),
       element("div", "bars", bar("served", "", s.wape_median), bar("baseline", "base", s.baseline_wape_median)),

@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from dataflows.audit.replay_inputs import ModelsInForce
 from dataflows.stream.record import closed_of, history_by_slot
 from ledger.store.blobs import Blobs
@@ -17,6 +19,7 @@ from ledger.views.experiments import experiment_of
 from ledger.views.issues import FoundIssue, find_issue
 from ledger.views.regions import bootstrap_of
 from schemas.errors import DamagedError, NotFound, UsageError
+from schemas.events.cells import centres, inside
 from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 from schemas.regions import Region
@@ -84,7 +87,7 @@ def explain_forecast(
     columns = unpack_blob(blobs.get(issued.blob)).columns(issued.horizons_min)
     row, i = row_of(columns, found.cell), issued.horizons_min.index(horizon_min)
     if row is None:
-        raise NotFound(f"entry {index}: no forecast for cell {cell.lower()}: it had no ride in the 28 days before")
+        raise NotFound(f"entry {index}: no forecast for cell {cell.lower()}: {_why_none(found)}")
     fallback = FALLBACKS[int(columns.fallback[row])]
     if not is_modelled(columns, row):
         return ExplainedForecast(found, horizon_min, fallback, b"", explain_unmodelled(columns, row, i))
@@ -108,6 +111,15 @@ def _load(blobs: Blobs, digest: bytes, region: Region) -> Explained:
         return load_model(blobs.get(digest), region.horizons)
     except NotFound as cause:
         raise NotFound(f"model {digest.hex()}: its artefact is missing, so what it forecast cannot be explained") from cause
+
+
+def _why_none(found: FoundIssue) -> str:
+    """Why there is no forecast for a cell."""
+    region = found.region
+    centre = centres(np.array([found.cell], np.uint64), 5 * region.precision)
+    if not inside(region.polygon, *centre)[0]:
+        return f"it had no ride in the 28 days before, and its centre is outside region {region.id}"
+    return "it had no ride in the 28 days before"
 
 
 def _stored(blobs: Blobs, issued: ForecastIssued) -> bytes | None:

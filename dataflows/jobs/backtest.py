@@ -1,7 +1,7 @@
 """Backtest on past rides: bootstrap and train on the data before a date, then run the live code on the rest."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from dataflows.stream.stores import Stores, open_stores
 from schemas.configuration.areas import Areas
 from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelRejected, ModelTrained
 from schemas.regions import Region
+from schemas.times import local_iso
 from state.decide.promotion import PromotionRules
 from state.decide.retraining import RetrainingRules
 from state.detect.fairness import Fairness
@@ -34,6 +36,7 @@ class BacktestResult:
         calibration, noise_floor: Per measure, as in `Evaluation`.
         evaluations: Per measure, all that was accumulated, for a report.
         fairness: Per measure, the classes of the areas compared; empty without areas, or before a forecast has settled.
+        decisions: What was trained, promoted and rejected during the test, a sentence each.
     """
 
     region: str
@@ -46,6 +49,7 @@ class BacktestResult:
     noise_floor: dict[str, list[EvaluationRow]] = field(default_factory=dict)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     fairness: dict[str, Fairness] = field(default_factory=dict)
+    decisions: tuple[str, ...] = ()
 
 
 def backtest(
@@ -125,13 +129,21 @@ def backtest(
                 on_slot(done, end - start)
 
             on_step("running the live code")
-            learner = None if retraining is None else Learner(stores, region.id, retraining=retraining, promotion=promotion)
+
+            def on_training(reason: str) -> None:
+                on_step(f"training again after slot {done:,} of {end - start:,}")
+
+            learner = None
+            if retraining is not None:
+                learner = Learner(stores, region.id, retraining=retraining, promotion=promotion, on_training=on_training, on_part=on_part)
+            begun = stores.ledger.head(CONTROL_LOG).size
 
             def learn(name: str) -> None:
                 if learner is not None:
                     learner.take_turn()
 
             run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, on_turn=learn, stop=stop)
+            decisions = tuple(_decisions(stores, region, begun))
             fair = _fairness(stores, region, areas, Period(start, end, region.horizons[0]), on_step, on_part) if areas else {}
         finally:
             stores.close()
@@ -147,7 +159,21 @@ def backtest(
         noise_floor={measure: evaluation.floor_rows() for measure, evaluation in judged.items()},
         evaluations=judged,
         fairness=fair,
+        decisions=decisions,
     )
+
+
+def _decisions(stores: Stores, region: Region, begun: int) -> Iterator[str]:
+    """What the control log says since it had a size, a sentence for each record about a model."""
+    for stored in stores.ledger.read_kinds(CONTROL_LOG, begun, None, (ModelTrained, ModelPromoted, ModelRejected)):
+        record = stored.record
+        if isinstance(record, ModelTrained):
+            until = local_iso(record.until_slot * region.slot_us, region)[:16].replace("T", " ")
+            why = record.parameters.get("trigger", "")
+            yield f"{record.measure}: trained {record.model.hex()[:12]} on everything before {until} ({why})"
+        else:
+            what = "promoted" if isinstance(record, ModelPromoted) else "rejected"
+            yield f"{record.measure}: {what} {record.model.hex()[:12]}: {record.reason}"
 
 
 def _fairness(

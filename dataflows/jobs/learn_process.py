@@ -13,7 +13,7 @@ from schemas.configuration.settings import Settings
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0  # a close is a matter of minutes, and nothing waits for what is learned from it
-SAVE_EVERY_S = 600.0  # a killed learner repeats this much of its trials
+SAVE_EVERY_S = 600.0  # a killed learner repeats this much of its trials; where each began is kept at once
 FOLDER = "learn"  # in the home
 
 
@@ -31,7 +31,7 @@ def run_learner(settings: Settings, regions: Sequence[str], stop: Stop) -> None:
         saved_s = time.monotonic()
         while not stop.is_set():
             done = sum(learner.take_turn() for learner in learners)
-            if time.monotonic() - saved_s >= SAVE_EVERY_S:
+            if time.monotonic() - saved_s >= SAVE_EVERY_S or any(learner.unsaved for learner in learners):
                 save(learners)
                 saved_s = time.monotonic()
             if not done:

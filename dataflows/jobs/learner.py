@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dataflows.jobs.learn import train_region
-from dataflows.jobs.promoting import POLICY, record_promotion, reject_model, roll_back
+from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
 from dataflows.stream.record import closed_of
 from dataflows.stream.stores import Stores
@@ -18,12 +18,13 @@ from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, stories_of
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
-from schemas.errors import NotFound, UsageError
+from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
+from state.demand.history import Arrays
 from state.detect.fairness_gate import NAME
 from state.detect.paired_fairness import PairedFairness
 from state.forecast.region import under
@@ -45,6 +46,7 @@ class Learner:
         kept: Where shadows are kept between runs; None for nowhere.
         most_rows: As in `train_region`.
         on_training: Called with the reason before each training, which takes long.
+        on_part: Called with the share of a training's stage that is done, 0 to 1.
         beat: Called often during long work.
     """
 
@@ -59,6 +61,7 @@ class Learner:
         kept: KeptShadows | None = None,
         most_rows: int = MOST_ROWS,
         on_training: Callable[[str], None] = lambda reason: None,
+        on_part: Callable[[float], None] = lambda share: None,
         beat: Callable[[], object] = lambda: None,
     ) -> None:
         self._stores, self._kept, self._clock = stores, kept, clock
@@ -67,7 +70,7 @@ class Learner:
         self._log = region_log(region)
         self._day_slots = Calendar(self.region).day_slots
         self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
-        self._most_rows, self._on_training, self._beat = most_rows, on_training, beat
+        self._most_rows, self._on_training, self._on_part, self._beat = most_rows, on_training, on_part, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
@@ -76,12 +79,16 @@ class Learner:
         self._refused_day = -1  # on which there was too little history to train on
         self._stories: Stories = {}
         self._waiting = False  # a shadow is to start, though the control log has not changed
+        self._unusable: set[bytes] = set()  # models whose artefacts cannot be shadowed, each reported once
+        self._caught_up = False
+        self.unsaved = False  # a shadow has started since the last save
         self._seen = (-1, b"")  # size and root of the control log of `_stories`
         self.size = stores.ledger.head(self._log).size
         self._follow_control()
 
     def take_turn(self) -> int:
         """Handle every slot that closed since the last turn; returns how many."""
+        self._catch_up()
         size = self._stores.ledger.head(self._log).size
         done = 0
         if size < self.size:  # the log was continued after a loss: what was seen of it is not in it
@@ -96,11 +103,16 @@ class Learner:
         return done
 
     def save(self) -> None:
-        """Keep the shadows for the next run."""
-        if self._kept is not None:
-            root = self._stores.ledger.root_at(self._log, self.size)
-            for (measure, role), running in self._shadows.items():
+        """Keep the shadows for the next run; a disk that cannot take them is reported, for they are only a cache."""
+        self.unsaved = False
+        if self._kept is None:
+            return
+        root = self._stores.ledger.root_at(self._log, self.size)
+        for (measure, role), running in self._shadows.items():
+            try:
                 self._kept.save(self._name(measure, role), running, self.size, root)
+            except OSError as full:
+                log.warning("region %s, %s: the %s is not kept for a restart: %s", self.region.id, measure, role, full)
 
     # --- one slot ----------------------------------------------------------------------------------
 
@@ -115,10 +127,33 @@ class Learner:
         self._follow_control()
         ended = slot + 1 - self.region.horizons[-1]  # every window of an issue before it has ended
         if ended % self._day_slots == 0:
-            for number, measure in enumerate(self.region.measures):
-                self._judge(number, measure, ended)
-            self._train_if_due(ended // self._day_slots)
-            self._follow_control()
+            self._end_day(ended)
+
+    def _end_day(self, ended: int) -> None:
+        for number, measure in enumerate(self.region.measures):
+            self._judge(number, measure, ended)
+        self._train_if_due(ended // self._day_slots)
+        self._follow_control()
+        if self._kept is not None:
+            try:
+                self._kept.mark(self.region.id, ended)
+            except OSError as full:
+                log.warning("region %s: a restart will decide again what was decided today: %s", self.region.id, full)
+
+    def _catch_up(self) -> None:
+        """Decide once more at the end of the newest day: a process that was killed meanwhile, or did not run, decided nothing then.
+
+        What was decided is in the control log, so that nothing is decided twice; a note beside the kept shadows says for which day.
+        """
+        if self._caught_up:
+            return
+        self._caught_up = True
+        newest = self._stores.ledger.find(self._log, SlotClosed)
+        if newest is None:
+            return
+        ended = (newest.slot + 1 - self.region.horizons[-1]) // self._day_slots * self._day_slots
+        if ended >= self._boot.start_slot and (self._kept is None or self._kept.marked(self.region.id) < ended):
+            self._end_day(ended)
 
     def _step(self, running: Running, close: Close, measure: str) -> bool:
         """Let a shadow take a slot; returns whether it could."""
@@ -156,10 +191,16 @@ class Learner:
             if self._kept is not None:
                 self._kept.drop(self._name(measure, role))
             running = None
-        if running is None and model and self._stores.blobs.has(model):
-            found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)
+        if running is None and model:
+            try:
+                found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)
+            except (NotFound, DamagedError, ContractError) as unusable:
+                if model not in self._unusable:
+                    log.warning("region %s, %s: no %s of model %s: %s", self.region.id, measure, role, model.hex()[:12], unusable)
+                self._unusable.add(model)
+                return
             if found is not None:
-                self._shadows[measure, role] = found
+                self._shadows[measure, role], self.unsaved = found, True
 
     def _new_shadow(self, number: int, model: bytes, champion: bytes) -> Running | None:
         if self._stores.ledger.entry(self._log, SlotClosed) is None:
@@ -174,7 +215,17 @@ class Learner:
         """The shadow of an earlier run, brought up to date; None if there is none of this model, champion and log."""
         measure = self.region.measures[number]
         kept = self._kept.load(self._name(measure, role)) if self._kept is not None else None
-        if kept is None or (kept["model"].tobytes(), kept["against"].tobytes()) != (model, champion):
+        if kept is None:
+            return None
+        try:
+            return self._resumed(number, kept, model, champion)
+        except (KeyError, ValueError, IndexError, TypeError) as odd:  # kept by another version, or not by a learner
+            log.warning("region %s, %s: the kept %s cannot be used, so it starts again: %r", self.region.id, measure, role, odd)
+            return None
+
+    def _resumed(self, number: int, kept: Arrays, model: bytes, champion: bytes) -> Running | None:
+        measure = self.region.measures[number]
+        if (kept["model"].tobytes(), kept["against"].tobytes()) != (model, champion):
             return None
         size = int(kept["size"][0])
         if size > self.size or self._stores.ledger.root_at(self._log, size) != kept["root"].tobytes():
@@ -221,7 +272,11 @@ class Learner:
             running, story = self._shadows.get((measure, role)), self._story(measure)
             if running is None or story.held is not None or self._is_held():
                 continue
-            trial = self._trial(running, until_slot)
+            try:
+                trial = self._trial(running, until_slot)
+            except (NotFound, DamagedError) as gone:
+                log.warning("region %s, %s: the %s is not judged: %s", self.region.id, measure, role, gone)
+                continue
             if role == TRIAL:  # the champion before may always come back
                 trial = replace(trial, verdicts=self._verdicts(running))
             verdict = judge(trial, self.promotion)
@@ -234,18 +289,17 @@ class Learner:
     def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
         story, model = self._story(measure), running.model
         if verdict.outcome is Outcome.PROMOTE and may_promote(self._history(today), self.retraining):
-            record_promotion(self._stores, story, model, Cause.GATES, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
-            log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
-        elif verdict.outcome is Outcome.REJECT:
-            reject_model(self._stores, story, model, author=POLICY, reason=verdict.reason, evidence=verdict.gates)
+            if promote_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
+                log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+        elif verdict.outcome is Outcome.REJECT and reject_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
             log.info("region %s, %s: rejected %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
 
     def _end_watch(self, measure: str, running: Running, verdict: Verdict) -> None:
         """Roll back if the champion before is better by the gates; stop watching when it is worse, or after the longest time."""
         if verdict.outcome is Outcome.PROMOTE:
             reason = f"the champion before is better: {verdict.reason}"
-            roll_back(self._stores, self.region.id, measure, author=POLICY, reason=reason, evidence=verdict.gates)
-            log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
+            if roll_back_by_gates(self._stores, self._story(measure), reason=reason, evidence=verdict.gates):
+                log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
         elif verdict.outcome is Outcome.REJECT:
             self._ended.add((measure, running.model))
             del self._shadows[measure, WATCH]
@@ -281,6 +335,7 @@ class Learner:
 
     def _progress(self, stage: str, share: float) -> None:
         self._beat()
+        self._on_part(share)
 
     def _history(self, today: int) -> History:
         """What the policy decides from, at the end of the day before."""

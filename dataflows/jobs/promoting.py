@@ -1,14 +1,15 @@
 """Promotes, rejects, rolls back and holds models: appends to the control log, and lets MLflow's aliases follow."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dataflows.connectors.tracking import track_aliases
 from dataflows.stream.stores import Stores
-from ledger.views.append import append_shared
+from ledger.views.append import append_decided
+from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, named, stories_of
-from ledger.views.regions import bootstrap_of, defined_by, regions_of
-from schemas.errors import LedgerError, NotFound, StoreUnavailable, UsageError
+from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
+from schemas.errors import DamagedError, LedgerError, NotFound, StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased
 
 log = logging.getLogger(__name__)
@@ -18,33 +19,142 @@ OPERATOR = "operator"  # who uses the command line; no person's name enters the 
 POLICY = "ridecast"  # what decides by itself
 
 Evidence = Sequence[GateResult]
+Decision = ModelPromoted | ModelRejected | ModelHeld | ModelReleased
 
 
 def promote_model(stores: Stores, digits: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelPromoted:
     """Promote the model with these first digits of its digest, whatever it was before; it serves from the next close on.
 
     Raises:
-        NotFound, UsageError: as `named`; or its artefact is missing.
+        NotFound, UsageError: as `named`.
         UsageError: it is the champion already.
+        NotFound, DamagedError: its artefact is missing or damaged.
     """
     stores.ledger.admit_all()
-    story, model = named(stories_of(stores.ledger), digits)
-    if model.model == story.champion:
-        raise UsageError(f"model {model.model.hex()[:12]} is the champion of {story.region} {story.measure} already")
-    return record_promotion(stores, story, model.model, Cause.COMMAND, author=author, reason=reason)
+
+    def decide(stories: Stories) -> list[Decision]:
+        story, model = named(stories, digits)
+        if model.model == story.champion:
+            raise UsageError(f"model {model.model.hex()[:12]} is the champion of {story.region} {story.measure} already")
+        return [_promotion(stores, story, model.model, Cause.COMMAND, author, reason)]
+
+    return _promoted(_record(stores, decide))
 
 
 def record_promotion(
     stores: Stores, story: MeasureStory, model: bytes, cause: Cause, *, author: str, reason: str, evidence: Evidence = ()
 ) -> ModelPromoted:
-    """Append a promotion.
+    """Append a promotion by command.
 
     Raises:
-        NotFound: the artefact is missing, so that the region would be held at its next close.
+        NotFound, DamagedError: the artefact is missing or damaged, so that the region would be held at its next close.
     """
-    if model and not stores.blobs.has(model):
-        raise NotFound(f"model {model.hex()}: its artefact is missing", remedy="train it again with `ridecast train`")
-    record = ModelPromoted(
+
+    def decide(stories: Stories) -> list[Decision]:
+        return [_promotion(stores, _story_in(stories, story), model, cause, author, reason, evidence)]
+
+    return _promoted(_record(stores, decide))
+
+
+def promote_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+    """Promote the challenger of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
+
+    def decide(stories: Stories) -> list[Decision]:
+        now = _story_in(stories, story)
+        return [_promotion(stores, now, story.challenger, Cause.GATES, POLICY, reason, evidence)] if _same(now, story) else []
+
+    return bool(_record(stores, decide))
+
+
+def reject_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+    """Reject the challenger of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
+
+    def decide(stories: Stories) -> list[Decision]:
+        rejected = _rejection(story, story.challenger, POLICY, reason, evidence)
+        return [rejected] if _same(_story_in(stories, story), story) else []
+
+    return bool(_record(stores, decide))
+
+
+def roll_back_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+    """Roll back the champion of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
+
+    def decide(stories: Stories) -> list[Decision]:
+        now = _story_in(stories, story)
+        return _rollback(stores, now, POLICY, reason, evidence) if _same(now, story) else []
+
+    return bool(_record(stores, decide))
+
+
+def roll_back(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelPromoted:
+    """Promote the champion before this one again, and reject this one, so that it is not promoted again by itself.
+
+    Raises:
+        UsageError: there was no champion before, or it was rejected.
+        NotFound, DamagedError: its artefact is missing or damaged.
+    """
+    stores.ledger.admit_all()
+    known = story_of(stores, region, measure)
+    champion: list[bytes] = []  # the one that is meant: after another rollback at the same time, nothing is left to do
+
+    def decide(stories: Stories) -> list[Decision]:
+        story = _story_in(stories, known)
+        champion.append(story.champion)
+        if not story.previous or story.champion != champion[0]:
+            raise UsageError(f"region {region}, {measure}: expected a champion before the present one, found none to go back to")
+        return _rollback(stores, story, author, reason)
+
+    return _promoted(_record(stores, decide))
+
+
+def hold_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
+    """Let nothing but a command promote or roll back a measure's models; returns the hold that is in force already, or None."""
+    stores.ledger.admit_all()
+    known = story_of(stores, region, measure)
+    found: list[ModelHeld | None] = []
+
+    def decide(stories: Stories) -> list[Decision]:
+        found.append(_story_in(stories, known).held)
+        return [] if found[-1] else [ModelHeld(region=region, measure=measure, author=author, reason=reason)]
+
+    _record(stores, decide)
+    return found[-1]
+
+
+def release_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
+    """End a hold; returns it, or None if there is none."""
+    stores.ledger.admit_all()
+    known = story_of(stores, region, measure)
+    found: list[ModelHeld | None] = []
+
+    def decide(stories: Stories) -> list[Decision]:
+        found.append(_story_in(stories, known).held)
+        return [ModelReleased(region=region, measure=measure, author=author, reason=reason)] if found[-1] else []
+
+    _record(stores, decide)
+    return found[-1]
+
+
+def _record(stores: Stores, decide: Callable[[Stories], list[Decision]]) -> list[Decision]:
+    """Append what follows from the stories of the control log, and let MLflow's aliases follow; returns it."""
+    made: list[Decision] = []
+
+    def at_size(size: int) -> list[Decision]:
+        made[:] = decide(stories_of(stores.ledger, size))
+        return made
+
+    append_decided(stores.ledger, CONTROL_LOG, at_size)
+    changed = {(record.region, record.measure) for record in made if isinstance(record, ModelPromoted | ModelRejected)}
+    for region, measure in sorted(changed):
+        follow_ledger(stores, region, measure)
+    return made
+
+
+def _promotion(
+    stores: Stores, story: MeasureStory, model: bytes, cause: Cause, author: str, reason: str, evidence: Evidence = ()
+) -> ModelPromoted:
+    check_artefact(stores, model)
+    return ModelPromoted(
         region=story.region,
         measure=story.measure,
         model=model,
@@ -55,61 +165,48 @@ def record_promotion(
         replaced=story.champion,
         evidence=tuple(evidence),
     )
-    append_shared(stores.ledger, CONTROL_LOG, record)
-    follow_ledger(stores, story.region, story.measure)
-    return record
 
 
-def reject_model(stores: Stores, story: MeasureStory, model: bytes, *, author: str, reason: str, evidence: Evidence = ()) -> ModelRejected:
-    """Append a rejection."""
-    record = ModelRejected(region=story.region, measure=story.measure, model=model, author=author, reason=reason, evidence=tuple(evidence))
-    append_shared(stores.ledger, CONTROL_LOG, record)
-    follow_ledger(stores, story.region, story.measure)
-    return record
+def _rejection(story: MeasureStory, model: bytes, author: str, reason: str, evidence: Evidence = ()) -> ModelRejected:
+    return ModelRejected(region=story.region, measure=story.measure, model=model, author=author, reason=reason, evidence=tuple(evidence))
 
 
-def roll_back(
-    stores: Stores,
-    region: str,
-    measure: str,
-    *,
-    author: str = OPERATOR,
-    reason: str = "by command",
-    cause: Cause = Cause.ROLLBACK,
-    evidence: Evidence = (),
-) -> ModelPromoted:
-    """Promote the champion before this one again, and reject this one, so that it is not promoted again by itself.
+def _rollback(stores: Stores, story: MeasureStory, author: str, reason: str, evidence: Evidence = ()) -> list[Decision]:
+    """Both records of a rollback; one without the other would let a second rollback bring the rejected model back."""
+    promoted = _promotion(stores, story, story.previous, Cause.ROLLBACK, author, reason, evidence)
+    return [promoted, _rejection(story, story.champion, author, f"rolled back: {reason}", evidence)]
+
+
+def check_artefact(stores: Stores, model: bytes) -> None:
+    """Require that the bytes of a model are stored and have its digest.
 
     Raises:
-        UsageError: there was no champion before, or it was rejected.
-        NotFound: its artefact is missing.
+        NotFound: they are missing.
+        DamagedError: they do not have its digest.
     """
-    stores.ledger.admit_all()
-    story = story_of(stores, region, measure)
-    if not story.previous:
-        raise UsageError(f"region {region}, {measure}: expected a champion before the present one, found none to go back to")
-    worse = story.champion
-    promoted = record_promotion(stores, story, story.previous, cause, author=author, reason=reason, evidence=evidence)
-    reject_model(stores, story, worse, author=author, reason=f"rolled back: {reason}", evidence=evidence)
+    if not model:
+        return
+    remedy = "train it again with `ridecast train`"
+    try:
+        stores.blobs.get(model)
+    except NotFound as cause:
+        raise NotFound(f"model {model.hex()}: its artefact is missing", remedy=remedy) from cause
+    except DamagedError as cause:
+        raise DamagedError(f"model {model.hex()}: its artefact is damaged: {cause}", remedy=remedy) from cause
+
+
+def _promoted(made: list[Decision]) -> ModelPromoted:
+    [promoted] = [record for record in made if isinstance(record, ModelPromoted)]
     return promoted
 
 
-def hold_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
-    """Let nothing but a command promote or roll back a measure's models; returns the hold that is in force already, or None."""
-    stores.ledger.admit_all()
-    held = story_of(stores, region, measure).held
-    if held is None:
-        append_shared(stores.ledger, CONTROL_LOG, ModelHeld(region=region, measure=measure, author=author, reason=reason))
-    return held
+def _story_in(stories: Stories, known: MeasureStory) -> MeasureStory:
+    return stories.get((known.region, known.measure)) or MeasureStory(known.region, known.measure)
 
 
-def release_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
-    """End a hold; returns it, or None if there is none."""
-    stores.ledger.admit_all()
-    held = story_of(stores, region, measure).held
-    if held is not None:
-        append_shared(stores.ledger, CONTROL_LOG, ModelReleased(region=region, measure=measure, author=author, reason=reason))
-    return held
+def _same(now: MeasureStory, judged: MeasureStory) -> bool:
+    """Whether what a judgement is about is as it was."""
+    return now.held is None and (now.champion, now.challenger, now.previous) == (judged.champion, judged.challenger, judged.previous)
 
 
 def story_of(stores: Stores, region: str, measure: str) -> MeasureStory:
@@ -132,6 +229,17 @@ def measures_of(stores: Stores, region: str | None, measure: str | None) -> tupl
     name = region or only_region(stores)
     known = list(defined_by(bootstrap_of(stores.ledger, name)).measures)
     return name, known if measure is None else [measure]
+
+
+def hindrance(stores: Stores, region: str) -> str:
+    """Why a region does not serve its champion now, in one sentence; empty if nothing hinders it."""
+    if (halted := halt_of(stores.ledger, region)) is not None:
+        return f"region {region} is halted, and closes no slot: {halted.reason}"
+    held = ControlView(stores.ledger).latest().held.get(region)
+    if held is None:
+        return ""
+    said = f"region {region} is held since slot {held.slot}, and served by the baseline until `ridecast ledger release`"
+    return f"{said}: {held.reason}"
 
 
 def follow_ledger(stores: Stores, region: str, measure: str) -> None:

@@ -1,7 +1,6 @@
 """Runs shadows over a region's log: the state that they start from, the forecasts that were served, and what is kept of them."""
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from dataflows.stream.record import closed_of, history_by_slot
 from dataflows.stream.routing import Router
 from dataflows.stream.snapshots import load_snapshot
 from dataflows.stream.stores import Stores
+from ledger.store.files import write_whole
 from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from schemas.errors import DamagedError, NotFound
@@ -122,10 +122,7 @@ class KeptShadows:
         texts = {key: np.frombuffer(value, np.uint8) for key, value in about.items()}
         out = io.BytesIO()
         np.savez(out, allow_pickle=False, size=np.array([size]), **texts, **running.shadow.to_arrays())
-        path = self._folder / f"{name}.npz"
-        part = path.with_suffix(".part")
-        part.write_bytes(out.getvalue())
-        os.replace(part, path)
+        write_whole(self._folder / f"{name}.npz", out.getvalue())
 
     def load(self, name: str) -> Arrays | None:
         """What was kept, or None if there is no such file or it cannot be read."""
@@ -135,6 +132,18 @@ class KeptShadows:
                 return {key: found[key] for key in found.files}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
+
+    def mark(self, region: str, slot: int) -> None:
+        """Note that everything was decided at a slot which ends a day."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self._folder / f"{region}.decided", str(slot).encode())
+
+    def marked(self, region: str) -> int:
+        """The slot noted last; -1 if there is none, or it cannot be read."""
+        try:
+            return int((self._folder / f"{region}.decided").read_bytes())
+        except (OSError, ValueError):
+            return -1
 
     def drop(self, name: str) -> None:
         """Forget a shadow."""

@@ -1,5 +1,7 @@
 """Append to a log that several processes write."""
 
+from collections.abc import Callable, Sequence
+
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from schemas.errors import DivergenceError, ExpectedSizeError
@@ -9,10 +11,26 @@ from schemas.records.records import Record
 
 def append_shared(ledger: Ledger, log: str, record: Record) -> None:
     """Append to a log that several processes write; retry when another process appended first."""
-    payload, recorder = encode(record), Recorder(ledger, log)
+    append_decided(ledger, log, lambda size: [record])
+
+
+def append_decided(ledger: Ledger, log: str, decide: Callable[[int], Sequence[Record]]) -> None:
+    """Append what a decision says, all or nothing; decide again when another process appended first.
+
+    A record that follows from what the log holds must be decided so: between reading and appending, another process may have
+    recorded something that makes it wrong.
+
+    Args:
+        decide: What to append to the log while it has this size; nothing if no record is needed. Whatever it raises is raised.
+    """
+    recorder = Recorder(ledger, log)
     while True:
+        size = ledger.head(log).size
+        payloads = [encode(record) for record in decide(size)]
+        if not payloads:
+            return
         try:
-            recorder.append(ledger.head(log).size, [payload])
+            recorder.append(size, payloads)
             return
         except (ExpectedSizeError, DivergenceError):
             continue

@@ -50,8 +50,9 @@ def find_issue(ledger: Ledger, name: str, *, cell: str, target: str, measure: st
     log = region_log(name)
     stored = ledger.entry(log, ForecastIssued, target_us // region.slot_us - 1, chosen)
     if stored is None:
-        newest = ledger.entry(log, ForecastIssued, subject=chosen)
-        said = "none yet" if newest is None else f"the newest has target {local_iso(((newest.slot or 0) + 1) * region.slot_us, region)}"
+        ends = [ledger.entry(log, ForecastIssued, subject=chosen, last=last) for last in (True, False)]
+        newest, first = (local_iso(((end.slot or 0) + 1) * region.slot_us, region) if end is not None else None for end in ends)
+        said = "none yet" if newest is None else f"the newest has target {newest}, the first {first}"
         raise NotFound(f"{words}target: region {name} issued no forecast of {chosen} for {local_iso(target_us, region)}; {said}")
     return FoundIssue(region, chosen, code, target_us, stored)
 

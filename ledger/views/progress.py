@@ -21,8 +21,8 @@ class RegionProgress:
         events: Events received in the slots closed since the start.
         rides, corrections: Counted rides; rides that came after the cut of their slot.
         cells: Cells in the newest forecast.
-        error_milli, baseline_milli: Pooled absolute errors of the shortest horizon, 1/1000 ride.
-        truth: Pooled rides of the same windows.
+        square_micro, baseline_square_micro: Pooled squared errors of the shortest horizon, 1/1,000,000.
+        scored: Forecasts that they are pooled over.
         offsets: partition -> offset up to which slots are closed.
         lost: Offsets that the source deleted before they were read.
         news: What happened to the source, in sentences; whoever shows them empties the list.
@@ -36,9 +36,9 @@ class RegionProgress:
     corrections: int = 0
     rejected: int = 0
     cells: int = 0
-    error_milli: int = 0
-    baseline_milli: int = 0
-    truth: int = 0
+    square_micro: int = 0
+    baseline_square_micro: int = 0
+    scored: int = 0
     offsets: dict[int, int] = field(default_factory=dict)
     lost: int = 0
     news: list[str] = field(default_factory=list)
@@ -53,14 +53,17 @@ class RegionProgress:
         return done / total if (total := sum(end - first for first, end in ahead.values())) > 0 else 1.0
 
     @property
-    def wape(self) -> float | None:
-        """WAPE of the median at the shortest horizon, or None before the first score."""
-        return self.error_milli / 1000 / self.truth if self.truth else None
+    def rmse(self) -> float | None:
+        """RMSE of the mean at the shortest horizon, or None before the first score.
+
+        Busy cells decide it. A WAPE over all cells would be one of the quiet ones, near 1 whatever the forecasts are.
+        """
+        return float((self.square_micro / 1_000_000 / self.scored) ** 0.5) if self.scored else None
 
     @property
-    def baseline_wape(self) -> float | None:
+    def baseline_rmse(self) -> float | None:
         """The same for the baseline."""
-        return self.baseline_milli / 1000 / self.truth if self.truth else None
+        return float((self.baseline_square_micro / 1_000_000 / self.scored) ** 0.5) if self.scored else None
 
 
 class ProgressWatch:
@@ -112,9 +115,9 @@ def _scored(progress: RegionProgress, record: SlotScored) -> None:
     if record.settled or not record.rows:
         return
     row = min(record.rows, key=lambda r: r.horizon_min)
-    progress.truth += row.truth
-    progress.error_milli += row.abs_error_milli
-    progress.baseline_milli += row.baseline_abs_error_milli
+    progress.scored += row.cells
+    progress.square_micro += row.square_error_micro
+    progress.baseline_square_micro += row.baseline_square_error_micro
 
 
 def _issued(progress: RegionProgress, record: ForecastIssued) -> None:

@@ -28,13 +28,15 @@ SCHEDULES = {"weekly": 7, "daily": 1}  # days
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutFile(),
+    metavar="FILE",
     help="Write the rows to this file; with matplotlib, a plot too.",
 )
 @click.option(
     "--html",
     "html_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutFile(),
+    metavar="FILE",
     help="Write a report for people to this file: errors, calibration, a map, the worst cells.",
 )
 @click.option(
@@ -127,6 +129,8 @@ def command(
             output_console().print(calibration_table(result, measure))
         if measure in result.fairness:
             click.echo(sentence(result.fairness[measure]))
+    for said in result.decisions:
+        click.echo(said)
     if html_path is not None:
         from ridecast.backtest_page import write_page
 

@@ -21,7 +21,7 @@ SMALLEST_SHOWN = 0.0005  # rides; smaller terms are added up in one row
 
 @click.command()
 @options.home
-@click.option("--region", "name", required=True, metavar="NAME", help="A region that is bootstrapped here.")
+@click.option("--region", "name", metavar="NAME", help="A region that is bootstrapped here. [default: the only one]")
 @click.argument("cell")
 @click.argument("target")
 @click.option(
@@ -29,10 +29,10 @@ SMALLEST_SHOWN = 0.0005  # rides; smaller terms are added up in one row
 )
 @click.option("--measure", metavar="NAME", help="What was forecast. [default: the region's first]")
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON, with the features of each term.")
-@click.option("--svg", "svg_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also draw it into a file.")
+@click.option("--svg", "svg_file", type=options.OutFile(), metavar="FILE", help="Also draw it into a file.")
 def command(
     home: str | None,
-    name: str,
+    name: str | None,
     cell: str,
     target: str,
     horizon_min: int,
@@ -50,6 +50,7 @@ def command(
     Example: ridecast explain --home home --region nyc dr5ru7 2014-05-07T18:00 --horizon 15
     """
     from dataflows.audit.explain import explain_forecast
+    from dataflows.jobs.learn import only_region
     from dataflows.stream.start import quiet_threads
     from dataflows.stream.stores import open_stores
     from ridecast.explanation_drawing import svg
@@ -63,7 +64,7 @@ def command(
             found = explain_forecast(
                 stores.ledger,
                 stores.blobs,
-                name,
+                name or only_region(stores),
                 cell=cell,
                 target=target,
                 horizon_min=horizon_min,
@@ -74,6 +75,7 @@ def command(
         stores.close()
     drawing = drawing_of(found)
     if svg_file is not None:
+        svg_file.parent.mkdir(parents=True, exist_ok=True)
         svg_file.write_text(svg(drawing), "utf-8")
     if as_json:
         click.echo(json.dumps(json_of(found), indent=2))

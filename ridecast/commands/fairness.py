@@ -119,6 +119,9 @@ def _print(measured: "MeasuredFairness") -> None:
         table.add_row(row.attribute, row.name, str(row.horizon_min), f"{row.rides:,}", *_cells(row))
     console.print(table, markup=False)
     console.print(sentence(measured.found), markup=False, highlight=False, soft_wrap=True)
+    if not any(row.enough for row in measured.found.rows):
+        days = (last.date() - first.date()).days + 1
+        console.print(f"These issues are of {days} days; run on, or choose a longer period with --from.", highlight=False, soft_wrap=True)
     for attribute, share in _without_class(measured):
         said = f"{share:.1%} of the rides start in cells without a class of {attribute}."
         console.print(said, markup=False, highlight=False, soft_wrap=True)

@@ -9,9 +9,11 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
+from schemas.regions import Region
 
 if TYPE_CHECKING:
     from ledger.views.model_story import MeasureStory, ModelStory
+    from schemas.records.records import ModelTrained
 
 SHOWN = 12  # hexadecimal digits of a digest
 
@@ -19,7 +21,7 @@ SHOWN = 12  # hexadecimal digits of a digest
 @click.command()
 @options.home
 @click.option("--region", "region", metavar="ID", help="Only this region. [default: all of this home]")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write this as JSON, with the evidence.")
+@click.option("--json", "json_path", type=options.OutFile(), metavar="FILE", help="Also write this as JSON, with the evidence.")
 def command(home: str | None, region: str | None, json_path: Path | None) -> None:
     """Show the trained models of each region and measure: champion, challenger, and what was decided and why.
 
@@ -34,34 +36,40 @@ def command(home: str | None, region: str | None, json_path: Path | None) -> Non
         if region is not None:
             bootstrap_of(stores.ledger, region)
         stories = {place: story for place, story in all_stories(stores).items() if region in (None, place[0])}
-        slot_us = {name: defined_by(bootstrap_of(stores.ledger, name)).slot_us for name, _ in stories}
+        regions = {name: defined_by(bootstrap_of(stores.ledger, name)) for name, _ in stories}
     finally:
         stores.close()
     for story in stories.values():
-        output_console().print(table_of(story, slot_us[story.region]))
+        output_console().print(table_of(story, regions[story.region]))
         if story.held is not None:
             click.echo(f"held by {story.held.author or 'unknown'}: {story.held.reason}; nothing is promoted or rolled back but by command")
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        document = [as_json(story, slot_us[story.region]) for story in stories.values()]
+        document = [as_json(story, regions[story.region].slot_us) for story in stories.values()]
         json_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def table_of(story: "MeasureStory", slot_us: int) -> Table:
+def table_of(story: "MeasureStory", region: Region) -> Table:
     """One row per model, newest first."""
-    from schemas.times import iso
-
     title = f"{story.region} {story.measure}: " + (
         f"champion {story.champion.hex()[:SHOWN]}" if story.champion else "no champion, served by the baseline"
     )
     table = Table("model", "what it is", "trained on", "rows", "WAPE (baseline)", "decided by", "why", title=title)
     for model in reversed(story.models.values()):
         trained = model.trained
-        span = f"{iso(trained.first_slot * slot_us)} to {iso(trained.until_slot * slot_us)}" if trained else "not on record"
+        span = span_of(trained, region) if trained else "not on record"
         why, author = ("", "") if model.last is None else (model.last.reason, model.last.author)
         rows = f"{trained.rows:,}" if trained else ""
         table.add_row(model.model.hex()[:SHOWN], model.standing.value, span, rows, errors_of(model), author, why)
     return table
+
+
+def span_of(trained: "ModelTrained", region: Region) -> str:
+    """What a model was trained on, in the region's local time."""
+    from schemas.times import slot_end
+
+    first, until = (slot_end(region, slot - 1) for slot in (trained.first_slot, trained.until_slot))
+    return f"{first:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}"
 
 
 def errors_of(model: "ModelStory") -> str:

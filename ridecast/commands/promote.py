@@ -17,15 +17,18 @@ def command(model: str, home: str | None, author: str, reason: str) -> None:
 
     Example: ridecast promote 3f2a9c --home home
     """
-    from dataflows.jobs.promoting import promote_model
+    from dataflows.jobs.promoting import hindrance, promote_model
     from dataflows.stream.stores import open_stores
 
     stores = open_stores(options.settings_of_home(home=home))
     try:
         promoted = promote_model(stores, model, author=author, reason=reason)
+        but = hindrance(stores, promoted.region)
     finally:
         stores.close()
     before = promoted.replaced.hex()[:12] or "the baseline"
     click.echo(
         f"{promoted.region} {promoted.measure}: model {promoted.model.hex()[:12]} serves from the next close on, instead of {before}"
     )
+    if but:
+        click.echo(f"ridecast: warning: {but}", err=True)

@@ -18,7 +18,7 @@ def command(home: str | None, region: str | None, measure: str | None, author: s
 
     Example: ridecast rollback --home home --reason "too low at the airport"
     """
-    from dataflows.jobs.promoting import measures_of, roll_back
+    from dataflows.jobs.promoting import hindrance, measures_of, roll_back
     from dataflows.stream.stores import open_stores
 
     stores = open_stores(options.settings_of_home(home=home))
@@ -28,5 +28,7 @@ def command(home: str | None, region: str | None, measure: str | None, author: s
             promoted = roll_back(stores, name, one, author=author, reason=reason)
             now, before = promoted.model.hex()[:12], promoted.replaced.hex()[:12]
             click.echo(f"{name} {one}: model {now} serves again from the next close on, instead of {before}")
+        if but := hindrance(stores, name):
+            click.echo(f"ridecast: warning: {but}", err=True)
     finally:
         stores.close()

@@ -29,9 +29,7 @@ DAY_US = 86_400 * US_PER_S
 @click.option("--append", "append_to", is_flag=True, help="Add to a topic that already holds events.")
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Largest delay of an event on its way to the log, seconds.")
 @click.option("--duplicates", type=float, default=0.0, show_default=True, help="Share of events delivered twice.")
-@click.option(
-    "--areas", "areas_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the areas of the city to this file, too."
-)
+@click.option("--areas", "areas_file", type=options.OutFile(), metavar="FILE", help="Write the areas of the city to this file, too.")
 def command(
     region_name: str,
     days: int,

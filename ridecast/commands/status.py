@@ -1,6 +1,8 @@
 """`ridecast status`: shows what a home holds."""
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -8,6 +10,10 @@ from rich.table import Table
 from ridecast import options
 from ridecast.screen import output_console
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, SlotClosed, region_log
+from schemas.regions import Region
+
+if TYPE_CHECKING:
+    from dataflows.stream.stores import Stores
 
 NEWEST = 10  # sentences about the ride log of each region
 
@@ -82,10 +88,14 @@ def command(home: str | None) -> None:
                 record.region,
                 record.measure,
                 record.algorithm,
-                f"slots {record.first_slot} to {record.until_slot}",
+                trained_on(record, definitions),
                 f"{record.rows:,}",
             )
         console.print(models)
+        for region in definitions:
+            for measure in region.measures:
+                if (errors := errors_table(stores, region, measure)) is not None:
+                    console.print(errors)
         sizes = Table("log", "entries", "root", title="logs")
         for log in logs:
             head = ledger.head(log)
@@ -109,3 +119,36 @@ def served_in_place(issued: ForecastIssued, measure: str) -> str:
         return ""
     who = f"{OWNER[role]} {issued.models[0].hex()[:12]} serves" if role is not None else "no trained model serves"
     return f"{who} {measure}: {words(issued.reasons)}"
+
+
+def trained_on(record: ModelTrained, regions: Sequence[Region]) -> str:
+    """The period that a model was trained on, in local time; slot numbers if its region is not bootstrapped here."""
+    from ridecast.commands.models import span_of
+
+    region = next((region for region in regions if region.id == record.region), None)
+    return span_of(record, region) if region is not None else f"slots {record.first_slot} to {record.until_slot}"
+
+
+def errors_table(stores: "Stores", region: Region, measure: str) -> Table | None:
+    """Errors of the last day that has settled, busy cells first; None before a forecast has settled."""
+    from ledger.views.recent import HOURS, newest_settled, recent_issues
+    from ledger.views.regions import bootstrap_of
+    from state.forecast.live_errors import errors_by_band
+
+    newest = stores.ledger.find(region_log(region.id), SlotClosed)
+    if newest is None:
+        return None
+    first = bootstrap_of(stores.ledger, region.id).start_slot
+    issues = recent_issues(stores.ledger, stores.blobs, region, measure, newest_settled(region, newest.slot), first)
+    rows = errors_by_band(region, issues)
+    if not rows:
+        return None
+    title = f"{region.id} {measure}: errors of the last {HOURS} h that have settled (baseline)"
+    table = Table("cells", "min", "number", "rides", "RMSE of the mean", "WAPE of the median", title=title)
+    for row in rows:
+        rmse, wape = (
+            "" if own is None or base is None else f"{own:.3f} ({base:.3f})"
+            for own, base in ((row.rmse_mean, row.baseline_rmse_mean), (row.wape_median, row.baseline_wape_median))
+        )
+        table.add_row(row.band, str(row.horizon_min), f"{row.cells:,}", f"{row.rides:,}", rmse, wape)
+    return table

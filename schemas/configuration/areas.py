@@ -5,6 +5,7 @@ without one, the areas of the region's definition are the classes of one attribu
 """
 
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +148,14 @@ def load_areas(path: Path, region: Region) -> Areas:
         UsageError: it cannot be read, or as `areas_from_json`.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise UsageError(f"{path}: expected at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}")
-        return areas_from_json(path.read_text("utf-8-sig"), region, where=str(path))
+        # A pipe would never end, a device neither; and a file may grow while it is read.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path}: expected a file, got a directory, pipe or device")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
+        if len(data) > LARGEST_BYTES:
+            raise UsageError(f"{path}: expected at most {LARGEST_BYTES:,} bytes, got more")
+        return areas_from_json(data.decode("utf-8-sig"), region, where=str(path))
     except UnicodeDecodeError as cause:
         raise UsageError(f"{path}: expected JSON in UTF-8, {cause}") from cause
     except OSError as cause:
@@ -172,9 +178,23 @@ def areas_of(region: Region, home: Path, given: Path | None = None) -> Areas | N
         UsageError: the file or the definition is invalid.
     """
     path = given if given is not None else areas_path(home, region.id)
-    if given is not None or path.exists():
+    if given is not None or areas_version(home, region.id):
         return load_areas(path, region)
     return areas_of_region(region) if region.areas else None
+
+
+def areas_version(home: Path, region: str) -> str:
+    """Which areas file a home has for a region, another text after each change; empty for none.
+
+    A file that cannot be looked at is one that cannot be read either: what it says is not replaced by the region's own areas.
+    """
+    try:
+        found = areas_path(home, region).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as denied:
+        return f"error {denied.errno}"
+    return f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
 
 
 def areas_of_region(region: Region) -> Areas:

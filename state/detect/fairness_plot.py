@@ -6,6 +6,7 @@ from html import escape
 from state.detect.fairness import MEASURES, ClassRow, Estimate, Fairness, Measure
 
 ROW_PX, LABEL_PX, PANEL_PX, GAP_PX, TOP_PX = 20, 190, 150, 24, 40
+LABEL_LETTERS = 28
 SAME = {"bias": 0.0, "under": 0.5, "coverage": 0.8}  # what the measure is without any fault
 
 
@@ -24,7 +25,10 @@ def fairness_svg(found: Fairness, horizon_min: int) -> str:
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {box}>', f"<title>Fairness at {horizon_min} minutes</title>"]
     for place, row in enumerate(rows):
         label = f"{row.attribute}: {row.name}" if row.attribute else row.name
-        parts.append(f'<text x="0" y="{_middle(place) + 4:.0f}">{escape(label[:28])}</text>')
+        shown = escape(label)
+        if len(label) > LABEL_LETTERS:
+            shown = f"{escape(label[: LABEL_LETTERS - 1])}…<title>{escape(label)}</title>"
+        parts.append(f'<text x="0" y="{_middle(place) + 4:.0f}">{shown}</text>')
     for number, measure in enumerate(MEASURES):
         parts += _panel(measure, rows, LABEL_PX + number * (PANEL_PX + GAP_PX))
     return "".join([*parts, "</svg>"])

@@ -46,6 +46,7 @@ class WorstCell:
         at: Local start of the window with the largest error, with its `truth` and `mean`.
         day: The day whose rides were furthest from their forecast, with the ratio of rides to forecast.
         bias: Sum of means over sum of rides, less 1.
+        daily: (date, rides, forecast) of each day, summed over its windows.
     """
 
     cell: int
@@ -58,6 +59,7 @@ class WorstCell:
     day: date
     day_ratio: float
     bias: float
+    daily: tuple[tuple[date, float, float], ...] = ()
 
 
 def by_hour(evaluation: Evaluation, horizon: int, band: str) -> Grouped:
@@ -119,6 +121,7 @@ def worst_cells(evaluation: Evaluation) -> list[WorstCell]:
                 day=days[worst],
                 day_ratio=float(truth[worst] / max(mean[worst], 1e-9)),
                 bias=float(mean.sum() / max(truth.sum(), 1e-9) - 1.0),
+                daily=tuple(zip(days, truth.tolist(), mean.tolist(), strict=True)),
             )
         )
     return out

@@ -4,7 +4,9 @@ import re
 from html import escape
 from xml.etree import ElementTree
 
-from ridecast.backtest_page import fairness_section, finding
+import pytest
+
+from ridecast.backtest_page import _decisions, _every_rule, _figures, _folded, fairness_section, finding
 from ridecast.charts import bar_chart, cell_map, line_chart
 from state.detect.fairness import fairness, sentence
 from state.forecast.evaluation import CalibrationRow, EvaluationRow
@@ -25,6 +27,56 @@ def test_the_main_finding_is_about_busy_cells() -> None:
     assert "weekday and time of day (2.00)" in said
     assert said.endswith("80 % intervals covered 81.2% of the counts.")
     assert "50% above" in finding([row("busy", "served", 3.0), row("busy", "last_value", 2.0)], [])
+
+
+HOSTILE = "</script><script>alert('🚕')</script>" + "x" * 500
+
+
+def test_what_happened_to_the_model_is_told_as_text() -> None:
+    """Each decision is an item; what looks like markup is shown, not obeyed; without decisions there is no heading."""
+    told = "".join(_decisions((f"trained: {HOSTILE}", "promoted")))
+    assert 2 == told.count("<li>")
+    assert "<script" not in told
+    assert escape(HOSTILE) in told
+    assert "" == "".join(_decisions(()))
+
+
+def test_the_first_figures_are_those_of_the_first_band() -> None:
+    """One figure per horizon: the change against the best rule, with its sign, and what chance alone gives."""
+    rows = [row("busy", "served", 1.5), row("busy", "last_value", 3.0), row("busy", "weekday_slot_mean", 2.0), row("all", "served", 9.0)]
+    told = "".join(_figures(rows, [row("busy", "noise_floor", 1.2), row("all", "noise_floor", 0.1)]))
+    assert ["-25.0%"] == re.findall('<b class="good">([^<]*)</b>', told)
+    assert "RMSE 1.50 against 2.00 of the best simple rule; chance alone gives 1.20" in told
+    worse = _figures([row("new", "served", 3.0), row("new", "last_value", 2.0)], [row("new", "noise_floor", 1.0)])
+    assert '<b class="bad">+50.0%</b>' in "".join(worse)
+
+
+def test_every_rule_stands_beside_the_served_forecast() -> None:
+    """Bands keep their order, busy first; the served row is marked, and the noise floor ends each group."""
+    rows = [row("busy", "served", 1.5), row("busy", "last_value", 3.0), row("all", "served", 9.0), row("all", "last_value", 9.5)]
+    told = "".join(_every_rule(rows, [row("all", "noise_floor", 0.1), row("busy", "noise_floor", 1.2)]))
+    names = re.findall("<td>(Ridecast|last slot|noise floor)</td>", told)
+    assert ["Ridecast", "last slot", "noise floor"] * 2 == names
+    assert told.index("<td>busy</td>") < told.index("<td>all</td>")
+    assert 2 == told.count('class="first us"')
+
+
+def test_charts_of_the_first_band_are_open() -> None:
+    """The others are behind one line that names them."""
+    assert "<busy><details><summary>medium, quiet and new cells</summary><medium><quiet><new></details>" == "".join(
+        _folded(["busy", "medium", "quiet", "new"], lambda band: f"<{band}>")
+    )
+    assert "<quiet>" == "".join(_folded(["quiet"], lambda band: f"<{band}>"))
+
+
+def test_places_are_named_on_the_map() -> None:
+    """A mark lies inside its cell; one outside the map is left out."""
+    cells = [(40.0, -74.0, 40.1, -73.9, "#111", "a")]
+    drawn = ElementTree.fromstring(cell_map("map", cells, marks=[(40.05, -73.95, "<1>"), (50.0, 0.0, "2")]))
+    [circle] = drawn.iter("circle")
+    [rect] = drawn.iter("rect")
+    assert float(rect.get("width", "0")) / 2 == pytest.approx(float(circle.get("cx", "0")), abs=0.1)
+    assert ["<1>"] == [text.text for text in drawn.iter("text")]
 
 
 def numbers(points: str) -> list[float]:

@@ -83,3 +83,23 @@ def test_a_port_is_a_number_in_bounds(given: str, status: int, said: str) -> Non
 
     result = CliRunner().invoke(command, ["--port", given])
     assert (status, True) == (result.exit_code, said in result.output)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    """A folder in its place, a file in place of its folder, and a folder without permission are named; missing folders are not."""
+    kind = options.OutFile()
+    (tmp_path / "file").write_text("")
+    assert tmp_path / "new" / "deep" / "report.html" == kind.convert(str(tmp_path / "new" / "deep" / "report.html"), None, None)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(click.BadParameter, match="is a directory"):
+        kind.convert(str(tmp_path), None, None)
+    with pytest.raises(click.BadParameter, match="is not a directory"):
+        kind.convert(str(tmp_path / "file" / "report.html"), None, None)
+
+
+def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says of the folder decides, so that nothing is created to find out."""
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(click.BadParameter, match="no permission to create files in"):
+        options.OutFile().convert(str(tmp_path / "report.html"), None, None)
+    assert [] == list(tmp_path.iterdir())

@@ -192,6 +192,7 @@ def test_it_trains_again_in_step_with_the_slots(invoke: Invoke, tmp_path: Path) 
     assert (START_SLOT, day_end) == (first.until_slot, second.until_slot)
     assert "schedule: 1 days since the data of the newest model ended; every 1 days" == second.parameters["trigger"]
     assert first.model == promoted.model
+    assert f"trained {second.model.hex()[:12]} on everything before " in result.stdout
 
 
 @pytest.mark.parametrize("until", ["2024-03-31", "2024-03-30"])

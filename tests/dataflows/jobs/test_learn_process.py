@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.learn_process import run_learner
+from dataflows.jobs.promoting import hold_models
 from dataflows.jobs.shadowing import KeptShadows
 from schemas.configuration.settings import Settings
 from schemas.errors import NotFound
@@ -34,6 +35,7 @@ def test_it_follows_until_it_is_stopped(tmp_path: Path) -> None:
     """It waits a second whenever nothing is new, and stops when told; a region that is not there ends it at once."""
     town = Town(tmp_path / "home")
     town.close_slots(2, shifted=False)  # past the end of a day, after which it would train
+    hold_models(town.stores, TOWN.id, "pickups")  # training has tests of its own
     turns = Turns(town, 3)
     settings = Settings.from_env({}, {"home": tmp_path / "home"})
     run_learner(settings, [TOWN.id], turns)

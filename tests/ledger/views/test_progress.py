@@ -8,7 +8,7 @@ from dataflows.stream.stores import Stores
 from ledger.views.progress import ProgressWatch, RegionProgress
 from schemas.records.record_codec import decode
 from schemas.records.records import ForecastIssued, SlotClosed, SlotScored
-from tests.api.town import SCORED_PER_SLOT, Town, build_town
+from tests.api.town import Town, build_town
 from tests.simulation.fixtures import Settled
 from tests.simulation.runs import LOG, copied, run_here
 
@@ -28,9 +28,9 @@ def plain(stores: Stores, first: int) -> RegionProgress:
             case SlotScored(settled=False) as scored:
                 row = scored.rows[0]
                 assert 15 == row.horizon_min
-                out.truth += row.truth
-                out.error_milli += row.abs_error_milli
-                out.baseline_milli += row.baseline_abs_error_milli
+                out.scored += row.cells
+                out.square_micro += row.square_error_micro
+                out.baseline_square_micro += row.baseline_square_error_micro
             case ForecastIssued() as issued:
                 out.cells = issued.cells
             case _:
@@ -47,7 +47,7 @@ def test_totals_are_those_of_the_records(settled: Settled, tmp_path: Path, monke
     watch = ProgressWatch(stores.ledger, ["small"])
     first = stores.ledger.head(LOG).size
     [before] = watch.look()
-    assert (-1, 0, None, None) == (before.slot, before.slots, before.wape, before.baseline_wape)
+    assert (-1, 0, None, None) == (before.slot, before.slots, before.rmse, before.baseline_rmse)
     looks: list[int] = []
     run_here(place, lambda report: looks.append(watch.look()[0].slot) if len(looks) < 5 else None)
     [now] = watch.look()
@@ -65,13 +65,13 @@ def test_a_watch_starts_at_the_end_of_the_log(growing: Town) -> None:
 
 
 def test_errors_are_pooled_over_the_shortest_horizon(growing: Town) -> None:
-    """WAPE is the sum of errors over the sum of truth; settled scores do not count twice."""
+    """RMSE is the root of the mean of all squares; settled scores do not count twice."""
     watch = ProgressWatch(growing.ledger, ["nyc", "tehran"])
     growing.close(4)
     nyc, tehran = watch.look()
-    assert 4 * SCORED_PER_SLOT == nyc.truth
-    assert pytest.approx((0.4, 0.5)) == (nyc.wape, nyc.baseline_wape)
-    assert (-1, None) == (tehran.slot, tehran.wape)
+    assert 4 * 30 == nyc.scored
+    assert pytest.approx((3**0.5, 2.0)) == (nyc.rmse, nyc.baseline_rmse)
+    assert (-1, None) == (tehran.slot, tehran.rmse)
     assert growing.newest == nyc.slot
 
 

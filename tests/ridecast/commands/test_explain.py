@@ -41,7 +41,7 @@ def cell(home: Path, written: Place) -> tuple[str, int]:
 
 def explain(home: Path, *words: object) -> Result:
     """`ridecast explain` at that home."""
-    given = ["explain", "--home", home, "--region", "small", *words]
+    given = ["explain", "--home", home, *words]  # the only region of this home
     return CliRunner().invoke(cli, [str(word) for word in given], env={"COLUMNS": "160"})
 
 
@@ -97,9 +97,10 @@ def test_the_drawing_is_a_file_on_its_own(home: Path, cell: tuple[str, int], tmp
     ("words", "status", "said"),
     [
         (("u33d", TARGET), 2, "cell: expected 6 letters in region small, got 'u33d'"),
-        (("s00000", TARGET), 1, "no forecast for cell s00000"),
+        (("s00000", TARGET), 1, "no ride in the 28 days before, and its centre is outside region small"),
         (("CELL", "2024-03-31T07:21"), 2, "target: expected a boundary of a 5-minute slot"),
         (("CELL", "2034-03-31T07:20"), 1, "target: region small issued no forecast"),
+        (("CELL", "2014-03-31T07:20"), 1, ", the first 2024-"),
         (("CELL", TARGET, "--horizon", 20), 2, "--horizon: expected one of 15, 30, 60, got 20"),
         (("CELL", TARGET, "--measure", "trips"), 2, "--measure: expected one of requests"),
     ],

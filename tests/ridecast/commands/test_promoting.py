@@ -12,7 +12,16 @@ from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.model_story import Standing, stories_of
 from schemas.configuration.settings import Settings
-from schemas.records.records import CONTROL_LOG, ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained
+from schemas.records.records import (
+    CONTROL_LOG,
+    ModelHeld,
+    ModelPromoted,
+    ModelRejected,
+    ModelReleased,
+    ModelTrained,
+    RegionHeld,
+    RegionReleased,
+)
 from tests.ridecast.conftest import REGION, Call, Small
 
 PLACE = (REGION, "requests")
@@ -130,6 +139,20 @@ def test_what_cannot_be_promoted(two: tuple[Small, bytes, bytes], call: Call) ->
     stores.close()
 
 
+def test_a_damaged_artefact_is_not_promoted(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """A truncated artefact, or one whose bytes are others, would hold the region at its next close: the command refuses it."""
+    small, _, challenger = two
+    [path] = small.home.rglob(challenger.hex())
+    for data in (b"", b"another mod", b"another m0del"):
+        path.write_bytes(data)
+        done = call("promote", challenger.hex(), "--home", small.home)
+        assert (1, True) == (done.status, f"model {challenger.hex()}: its artefact is damaged" in done.err), done.err
+        assert "train it again with `ridecast train`" in done.err
+    [first] = last(small, 1)
+    assert isinstance(first, ModelPromoted)
+    assert challenger != first.model
+
+
 def test_a_rollback_brings_back_the_champion_before(two: tuple[Small, bytes, bytes], call: Call) -> None:
     """The earlier champion is promoted with the cause, the later is rejected; a second rollback has nothing to go back to."""
     small, champion, challenger = two
@@ -160,6 +183,28 @@ def test_a_hold_is_recorded_once_and_shown(copy: Small, call: Call) -> None:
     assert f"{REGION} requests: released; it was held: marathon\n" == call("hold", "--home", copy.home, "--release").out
     assert f"{REGION} requests: not held; nothing to do\n" == call("hold", "--home", copy.home, "--release").out
     assert [ModelReleased(region=REGION, measure="requests", author="operator", reason="by command")] == last(copy, 1)
+
+
+def test_a_region_that_does_not_serve_its_champion_is_named(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """In a held region a promotion and a rollback are recorded, and a warning says what serves until the release."""
+    small, _, challenger = two
+    stores = opened(small)
+    append_shared(stores.ledger, CONTROL_LOG, RegionHeld(region=REGION, slot=7, reason="[odd] fold"))
+    stores.close()
+    said = f"warning: region {REGION} is held since slot 7, and served by the baseline until `ridecast ledger release`: [odd] fold"
+    for done in (call("promote", challenger.hex(), "--home", small.home), call("rollback", "--home", small.home)):
+        assert (0, True) == (done.status, said in done.err), done.err
+    stores = opened(small)
+    append_shared(stores.ledger, CONTROL_LOG, RegionReleased(region=REGION, reason="mended"))
+    stores.close()
+    assert "" == call("promote", challenger.hex(), "--home", small.home).err
+
+
+def test_a_reason_is_shown_as_it_was_written(two: tuple[Small, bytes, bytes], call: Call) -> None:
+    """Brackets and colons, which the table might take for markup or emoji, are text; so is HTML."""
+    small, _, challenger = two
+    assert 0 == call("promote", challenger.hex(), "--home", small.home, "--reason", "[/b] :car: <i>").status
+    assert "[/b] :car: <i>" in call("models", "--home", small.home).out
 
 
 def test_an_unknown_measure_is_refused(copy: Small, call: Call) -> None:

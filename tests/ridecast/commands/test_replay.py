@@ -97,7 +97,7 @@ def test_a_forged_count_is_a_difference(copy: Small, call: Call, monkeypatch: py
         (("--from", "yesterday"), "--from: expected an ISO time such as"),
         (
             ("--to", "2025-04-07T06:01"),
-            "--to: expected a boundary of a 5-minute slot, such as 2025-04-07T02:30:00Z, got '2025-04-07T06:01'",
+            "--to: expected a boundary of a 5-minute slot, such as 2025-04-07T06:00:00+03:30, got '2025-04-07T06:01'",
         ),
         (("--from", "2025-04-06"), "--from, --to: expected slots within ["),
         (("--home", "gone"), "--home: expected a directory that `ridecast bootstrap` has filled"),

@@ -30,7 +30,7 @@ def test_a_bounded_run_sums_up(small: Small) -> None:
     assert re.fullmatch(
         rf"\d{{4}}-\d\d-\d\dT[\d:.]{{12}}Z INFO run: {REGION}: 288 slots closed, "
         r"[\d,]+ events \(\d+ rides counted, 0 of them corrections, 0 rejected\) in [\d.]+ s; "
-        r"WAPE \d\.\d{3} \(baseline \d\.\d{3}\)",
+        r"RMSE \d\.\d{3} \(baseline \d\.\d{3}\)",
         done.err.splitlines()[-1],
     )
     assert ("", []) == (done.out, done.lines)
@@ -122,7 +122,7 @@ def test_the_progress_line_reads_the_ledger(small: Small) -> None:
     watch._followers[0].move(LogPlace(1, 0))  # as if all slots had closed since then
     offsets = watch.look()[0].offsets
     line = ProgressLine([load_region(REGION)], watch, {REGION: {p: (0, end) for p, end in offsets.items()}})
-    assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 events/s  \d+ cells  WAPE \d\.\d+ \(baseline \d\.\d+\)", line.text())
+    assert re.fullmatch(rf"{REGION}  Tue 2025-04-08 00:00  100%  0 events/s  \d+ cells  RMSE \d\.\d+ \(baseline \d\.\d+\)", line.text())
     assert line.summary().startswith(f"{REGION}: 288 slots closed, ")
     place.close()
 
@@ -134,7 +134,7 @@ def test_the_progress_line_of_several_regions(small: Small) -> None:
     watch._followers[0].move(LogPlace(1, 0))
     line = ProgressLine([load_region(REGION)], watch, None)
     line.add(load_region("nyc"))
-    assert f"0 events/s  |  {REGION}  Tue 00:00  replaying  WAPE " in line.text()
+    assert f"0 events/s  |  {REGION}  Tue 00:00  replaying  RMSE " in line.text()
     assert line.text().endswith("  |  nyc  waiting")
     assert [REGION, "nyc"] == [said.split(": ")[0] for said in line.summary().splitlines()]
     place.close()

@@ -1,6 +1,7 @@
 """Areas files: what a person may write, which cells belong to which class, and what is refused with the place that is wrong."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from schemas.configuration.areas import NO_CLASS, Area, Areas, areas_from_json, areas_of, areas_of_region, areas_path, load_areas
+from schemas.configuration.areas import (
+    NO_CLASS,
+    Area,
+    Areas,
+    areas_from_json,
+    areas_of,
+    areas_of_region,
+    areas_path,
+    areas_version,
+    load_areas,
+)
 from schemas.errors import UsageError
 from schemas.events.cells import cell_code, cell_texts
 from schemas.regions import Region, load_region, region_from_json
@@ -140,19 +151,41 @@ def test_what_a_file_may_not_be() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """A missing file, a directory, one of another encoding and one that is too large are refused with their path."""
+    """A missing file, a directory, a pipe, a device, one of another encoding and one that is too large are refused with their path."""
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "latin").write_bytes(b"\xe9")
     (tmp_path / "large").write_bytes(b"")
     with (tmp_path / "large").open("r+b") as file:
         file.truncate((16 << 20) + 1)
     for name, said in (
         ("none", "No such file"),
-        (".", "Is a directory"),
+        (".", "expected a file, got a directory"),
+        ("pipe", "expected a file, got a directory, pipe or device"),
+        ("/dev/zero", "expected a file, got a directory, pipe or device"),
         ("latin", "expected JSON in UTF-8"),
         ("large", "expected at most"),
     ):
         with pytest.raises(UsageError, match=said):
             load_areas(tmp_path / name, NYC)
+
+
+def test_each_change_of_the_file_is_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None without a file; another one after a change; a file that cannot be looked at is not the same as none."""
+    path = areas_path(tmp_path, "nyc")
+    assert "" == areas_version(tmp_path, "nyc")
+    path.parent.mkdir()
+    path.write_text("{}")
+    first = areas_version(tmp_path, "nyc")
+    path.write_text("{ }")
+    assert "" != first != areas_version(tmp_path, "nyc")
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", denied)
+    assert "error 13" == areas_version(tmp_path, "nyc")
+    with pytest.raises(UsageError, match="Permission denied"):
+        areas_of(NYC, tmp_path)
 
 
 def town(areas: object) -> Region:

@@ -1,5 +1,6 @@
 """The picture of fairness: well-formed, one dot for each class with enough data, in the order of its values."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import pytest
@@ -47,3 +48,14 @@ def test_names_cannot_break_the_page() -> None:
     picture = ElementTree.fromstring(fairness_svg(fairness(sums, seed=3, draws=10), 15))
     assert "<b>: \"&'<script>" in [text.text for text in picture.iter(f"{SVG}text")]
     assert [] == picture.findall(f".//{SVG}script")
+
+
+def test_a_long_name_is_cut_and_kept_as_a_title() -> None:
+    """What does not fit is shown shorter, whole under the pointer, and never as markup."""
+    found = fairness(counted(issues(1, low_factor=0.8)), seed=1, draws=20)
+    name = "<script>" + "🚕" * 50
+    rows = tuple(dataclasses.replace(row, attribute="quarter", name=name) for row in found.rows)
+    picture = ElementTree.fromstring(fairness_svg(dataclasses.replace(found, rows=rows), 15))
+    labels = [text for text in picture.iter(f"{SVG}text") if text.find(f"{SVG}title") is not None]
+    assert {f"quarter: {name}"} == {label.findtext(f"{SVG}title") for label in labels}
+    assert {f"quarter: {name}"[:27] + "…"} == {label.text for label in labels}
