@@ -169,7 +169,7 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
         place, _ = chain.nearest_ahead(region.horizons, i)
-        linear, columns = table.columns(place, linear=True), table.columns(place, linear=False)
+        linear, columns = table.columns(place, linear=True), chain.tree_columns(table, place)
         truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
         known = ~np.isnan(truth)
         lesson = Lesson(rows.features, truth, margin, weights)
@@ -184,7 +184,9 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     parameters = {name: str(value) for name, value in chain.PARAMETERS.items()}
     parameters |= {
         "rounds": ",".join(rounds),
-        "leaf_share": str(chain.LEAF_SHARE),
+        "leaf_rides": str(chain.LEAF_RIDES),
+        "tree_share": str(chain.TREE_SHARE),
+        "penalty_share": str(chain.PENALTY_SHARE),
         "half_life_days": str(HALF_LIFE_DAYS),
         "most_days": str(CHAIN_PLAN.most_days),
     }

@@ -10,8 +10,19 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
-from state.models.chain import LEAF_SHARE, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
-from state.models.glm import fit_glm
+from state.models.chain import (
+    LEAF_RIDES,
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    PARAMETERS,
+    PENALTY_SHARE,
+    TREE_SHARE,
+    TRIAL_PATIENCE,
+    TRIAL_SPEED,
+    Link,
+    tree_means,
+)
+from state.models.glm import PENALTY, Glm, fit_glm
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +67,24 @@ def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], 
     """
     import xgboost
 
-    glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights)
+    glm = _linear(lesson, linear)
     data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads)
-    booster = xgboost.train(_parameters(lesson, threads), data, rounds)
-    return Link(glm, columns, bytes(booster.save_raw("ubj")))
+    booster = xgboost.train(_parameters(threads), data, rounds)
+    return Link(glm, columns, bytes(booster.save_raw("ubj")), TREE_SHARE)
 
 
 def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int) -> Trial:
     """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
     import xgboost
 
-    glm = fit_glm(early.features, linear, early.rides, early.margin, early.weights)
+    glm = _linear(early, linear)
     logs = glm.log_means(late.features, late.margin)
     if not len(late.rides):
         return Trial(np.exp(logs), MOST_ROUNDS)
     data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads)
     held_out = _matrix(late, columns, logs, threads, data)
     booster = xgboost.train(
-        _parameters(early, threads) | {"eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
+        _parameters(threads) | {"eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
         data,
         -(-MOST_ROUNDS // TRIAL_SPEED),
         evals=[(held_out, "late")],
@@ -83,11 +94,16 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     best = booster.best_iteration + 1
     trees = bytes(booster[:best].save_raw("ubj"))
     rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
-    return Trial(tree_means(load_booster(trees), columns, late.features, logs), rounds)
+    return Trial(tree_means(load_booster(trees), columns, late.features, logs, TREE_SHARE), rounds)
 
 
-def _parameters(lesson: Lesson, threads: int) -> dict[str, str | float]:
-    return {**PARAMETERS, "min_child_weight": LEAF_SHARE * float((lesson.weights * lesson.rides).sum()), "nthread": threads}
+def _linear(lesson: Lesson, linear: tuple[int, ...]) -> Glm:
+    penalty = max(PENALTY, PENALTY_SHARE * float((lesson.weights * lesson.rides).sum()))
+    return fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights, penalty)
+
+
+def _parameters(threads: int) -> dict[str, str | float]:
+    return {**PARAMETERS, "min_child_weight": LEAF_RIDES, "nthread": threads}
 
 
 def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, ref: "object | None" = None) -> "object":
