@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dataflows.connectors.tracking import track_training
 from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
@@ -98,19 +98,27 @@ def train_region(
 
 
 def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:
-    """Every counted slot of one measure in order, as it was known at its cut."""
+    """Every counted slot of one measure in order, as it was known at its cut, with the same slot of the others beside it."""
     # Outages follow the rule of the serving fold: a model must not learn them as zero demand.
     histories = [CountHistory(region) for _ in region.measures]
     for slot, counts, observed in remembering(histories, Calendar(region), history_by_slot(region, boot, stores.blobs)):
-        yield KnownSlot(slot, counts[measure].cells, counts[measure].counts, observed)
+        yield _beside(region, measure, [KnownSlot(slot, columns.cells, columns.counts, observed) for columns in counts])
     control = ControlView(stores.ledger).latest()
     for stored in stores.ledger.scan(region_log(region.id), 0, size, SlotClosed):
         record = stored.record
         closed = closed_of(region, record, (), stores.blobs)
-        now, late = closed.counts[measure], closed.corrections[measure]
         observed = record.status != SlotStatus.UNOBSERVED
         whole = counted_whole(record.status, control.fold_version(boot, record.slot))
-        yield KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole)
+        both = zip(closed.counts, closed.corrections, strict=True)
+        known = [KnownSlot(record.slot, now.cells, now.counts, observed, late.slots, late.cells, late.counts, whole) for now, late in both]
+        yield _beside(region, measure, known)
+
+
+def _beside(region: Region, measure: int, known: Sequence[KnownSlot]) -> KnownSlot:
+    """A slot of one measure, with those of the others beside it."""
+    return replace(
+        known[measure], beside={name: one for name, one in zip(region.measures, known, strict=True) if one is not known[measure]}
+    )
 
 
 def only_region(stores: Stores) -> str:

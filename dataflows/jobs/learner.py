@@ -227,6 +227,8 @@ class Learner:
         measure = self.region.measures[number]
         if (kept["model"].tobytes(), kept["against"].tobytes()) != (model, champion):
             return None
+        if any(f"history{i}.slots" not in kept for i in range(len(self.region.measures))):
+            return None  # kept by a version whose features saw one measure only
         size = int(kept["size"][0])
         if size > self.size or self._stores.ledger.root_at(self._log, size) != kept["root"].tobytes():
             return None

@@ -20,13 +20,22 @@ class RideKind(StrEnum):
 KINDS: tuple[RideKind, ...] = tuple(RideKind)
 
 
+class Says(StrEnum):
+    """What the events of a measure say; features of one measure see the others in these groups."""
+
+    DEMAND = "demand"
+    END = "end"
+    UNMET = "unmet"
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One way to count demand: the kind of event that adds one ride, and a description."""
+    """One way to count: the kind of event that adds one ride, a description, and what its events say."""
 
     name: str
     kind: RideKind
     meaning: str
+    says: Says = Says.DEMAND
 
 
 MEASURES: dict[str, Measure] = {
@@ -34,6 +43,8 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         Measure("requests", RideKind.REQUESTED, "distinct rides requested; a cancellation does not subtract"),
         Measure("pickups", RideKind.STARTED, "trips started; for histories that hold only completed trips"),
+        Measure("cancellations", RideKind.CANCELLED, "rides cancelled, at their place of pickup", Says.UNMET),
+        Measure("unserved", RideKind.UNSERVED, "requests that no driver served, at their place of pickup", Says.UNMET),
     )
 }
 

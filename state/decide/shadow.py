@@ -10,7 +10,7 @@ from schemas.records.records import SlotStatus
 from schemas.regions import Region
 from state.counting.slots import ClosedSlot
 from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
-from state.demand.history import Arrays, CountHistory
+from state.demand.history import Arrays, CountHistory, join_measures
 from state.detect.paired_fairness import PairedFairness
 from state.forecast.forecast import Forecaster
 from state.forecast.region import counted_whole, settle_slots, track_levels, under
@@ -50,8 +50,11 @@ class Shadow:
         self.next_slot = int(state["next_slot"][0])
         self.losses = PairedLosses(region.horizons_min, region.slot_min, block_slots)
         self.fairness = fairness
-        self._history = CountHistory(region)
-        self._history.from_arrays(under(state, f"history{measure}."))
+        self.histories = tuple(CountHistory(region) for _ in region.measures)
+        join_measures(dict(zip(region.measures, self.histories, strict=True)))
+        for number, history in enumerate(self.histories):
+            history.from_arrays(under(state, f"history{number}."))
+        self._history = self.histories[measure]  # the one that is forecast
         self._version = version
         self._forecaster = Forecaster(region, region.measures[measure])
         self._forecaster.follow(version)
@@ -75,12 +78,12 @@ class Shadow:
         slot, history, forecaster = closed.slot, self._history, self._forecaster
         if slot != self.next_slot:
             raise ContractError(f"shadow of region {self.region.id}: expected slot {self.next_slot}, got {slot}")
-        track_levels(history, version)
-        counts, late = closed.counts[self.measure], closed.corrections[self.measure]
-        if len(late):
-            history.correct(late.slots, late.cells, late.counts)
         observed, whole = status != SlotStatus.UNOBSERVED, counted_whole(status, version)
-        history.close(slot, counts.cells, counts.counts, observed=observed, whole=whole)
+        for each, counts, late in zip(self.histories, closed.counts, closed.corrections, strict=True):
+            track_levels(each, version)
+            if len(late):
+                each.correct(late.slots, late.cells, late.counts)
+            each.close(slot, counts.cells, counts.counts, observed=observed, whole=whole)
         self._version = version
         forecaster.follow(version)
         forecaster.score(history, slot, self._settle_slots)
@@ -123,8 +126,9 @@ class Shadow:
     def to_arrays(self) -> Arrays:
         """The whole state, for keeping."""
         arrays: Arrays = {"next_slot": np.array([self.next_slot])}
-        for prefix, part in ((f"history{self.measure}.", self._history), (f"forecaster{self.measure}.", self._forecaster)):
-            arrays |= {prefix + name: array for name, array in part.to_arrays().items()}
+        for number, history in enumerate(self.histories):
+            arrays |= {f"history{number}.{name}": array for name, array in history.to_arrays().items()}
+        arrays |= {f"forecaster{self.measure}.{name}": array for name, array in self._forecaster.to_arrays().items()}
         for slot, pair in self._pairs.items():
             for who, columns in ((CHAMPION, pair.champion), (CHALLENGER, pair.challenger)):
                 arrays |= {f"pair.{slot}.{who}.{name}": getattr(columns, name) for name in COLUMNS}

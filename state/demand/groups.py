@@ -12,6 +12,7 @@ class Group(StrEnum):
     CELL = "rides in this cell just now"
     AROUND = "rides in the cells around it"
     CITY = "demand in the whole region"
+    OTHER = "other events: trip ends, cancellations, unserved requests"
     EARLIER = "rides of the last days and weeks"
     CALENDAR = "time of day, weekday and holidays"
 

@@ -5,7 +5,7 @@ parent cell, in its neighbours and in the whole region. Other modules choose the
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ class CountHistory:
         tracked: Track levels of demand too, which newer feature tables need.
 
     Columns are cells in the order in which they were first seen (within one call, ascending).
+    `beside` holds the histories of the region's other measures, which have the same slots; see `join_measures`.
     `generation` changes when columns move: callers that keep column indices must look them up again.
 
     >>> from schemas.regions import load_region
@@ -49,6 +50,7 @@ class CountHistory:
         self._region = region
         self._levels: Levels | None = None
         self._neighbourhood = Around(region)
+        self.beside: Mapping[str, CountHistory] = {}
         self.cell_bits = region.cell_bits
         self.day_slots = DAY_MIN // region.slot_min
         self.ring_slots = HISTORY_DAYS * self.day_slots
@@ -110,6 +112,11 @@ class CountHistory:
         """Column of each cell, -1 where it is not known: int64[n]."""
         places = self._places
         return np.fromiter((places.get(cell, -1) for cell in cells.tolist()), np.int64, len(cells))
+
+    def parents_of(self, cells: UInt64s) -> Int64s:
+        """Index of the parent of each cell, -1 where it is not known: int64[n]. The cells themselves may be unknown."""
+        places = self._parent_places
+        return np.fromiter((places.get(parent, -1) for parent in parents(cells).tolist()), np.int64, len(cells))
 
     def universe(self, slot: int) -> Int64s:
         """Columns of the cells with a ride in the 28 days up to and including a slot, in order of cell code."""
@@ -385,3 +392,9 @@ class CountHistory:
     def levels_digest(self) -> bytes:
         """SHA-256 over the levels, or nothing if they are not tracked."""
         return self._levels.digest() if self._levels is not None else b""
+
+
+def join_measures(histories: Mapping[str, CountHistory]) -> None:
+    """Let each history of a region see those of the other measures: measure -> history."""
+    for measure, history in histories.items():
+        history.beside = {name: other for name, other in histories.items() if name != measure}

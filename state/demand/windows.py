@@ -12,6 +12,7 @@ import numpy as np
 from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.history import UNIVERSE_DAYS, CountHistory
+from state.demand.other_measures import OtherMeasures
 from state.demand.seasons import RECENCY
 from state.demand.tracked import Tracked
 
@@ -190,6 +191,11 @@ class SlotWindows:
             ContractError: the history does not track levels.
         """
         return Tracked(self)
+
+    @cached_property
+    def other_measures(self) -> OtherMeasures:
+        """Levels of the region's other measures."""
+        return OtherMeasures(self)
 
     def own(self, slots: int) -> Float64s:
         """Rides of each cell in the last slots, for the spans that features use: float64[n]."""

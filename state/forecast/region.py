@@ -25,7 +25,7 @@ from schemas.records.records import (
 from schemas.regions import US_PER_MIN, Region
 from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
-from state.demand.history import CountHistory
+from state.demand.history import CountHistory, join_measures
 from state.demand.seasons import expected_rides
 from state.demand.tables import SECOND_SINCE
 from state.forecast.forecast import Draft, Forecaster
@@ -124,6 +124,7 @@ class RegionFold:
         self.next_slot = start_slot
         self._calendar = Calendar(region)
         self.histories = tuple(CountHistory(region) for _ in region.measures)
+        join_measures(dict(zip(region.measures, self.histories, strict=True)))
         self.forecasters = tuple(Forecaster(region, measure, models) for measure in region.measures)
         self.follow(version)
         self.universe_version = 0

@@ -4,7 +4,7 @@ A hash of the slot's number decides whether a slot is sampled, so that the sampl
 on the state of a random generator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +34,7 @@ class KnownSlot:
         cells, counts: uint64[n], int64[n], each cell once.
         observed, whole: As in `CountHistory.close`.
         late_slots, late_cells, late_counts: int64[m], uint64[m], int64[m].
+        beside: The same slot of the region's other measures, by name; the same names in every slot.
     """
 
     slot: int
@@ -44,6 +45,13 @@ class KnownSlot:
     late_cells: UInt64s = field(default_factory=lambda: NO_CELLS)
     late_counts: Int64s = field(default_factory=lambda: NO_INTS)
     whole: bool | None = None
+    beside: "Mapping[str, KnownSlot]" = field(default_factory=dict)
+
+    def add_to(self, history: CountHistory) -> None:
+        """Take the slot into a history, as the region's fold does."""
+        if len(self.late_slots):
+            history.correct(self.late_slots, self.late_cells, self.late_counts)
+        history.close(self.slot, self.cells, self.counts, observed=self.observed, whole=self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +148,11 @@ class Sampler:
     def take(self, known: KnownSlot) -> None:
         """Fold one slot: fill in the truth of earlier rows, then add rows of this slot if it is sampled."""
         history, slot = self.history, known.slot
-        if len(known.late_slots):
-            history.correct(known.late_slots, known.late_cells, known.late_counts)
-        history.close(slot, known.cells, known.counts, observed=known.observed, whole=known.whole)
+        known.add_to(history)
+        if known.beside.keys() != history.beside.keys():
+            history.beside = {name: CountHistory(self.region, tracked=self.table.tracked) for name in known.beside}
+        for name, other in known.beside.items():
+            other.add_to(history.beside[name])
         for i, h in enumerate(self.region.horizons):
             for rows in (self.busy, self.quiet):
                 piece = rows.pieces.get(slot - h)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.errors import UsageError
-from schemas.events.rides import Bools, Float64s, Int64s
+from schemas.events.rides import Bools, Float32s, Float64s, Int64s
 from schemas.regions import Region
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE
@@ -169,7 +169,8 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
         place, _ = chain.nearest_ahead(region.horizons, i)
-        linear, columns = table.columns(place, linear=True), chain.tree_columns(table, place)
+        linear = _known_columns(rows.features, table.columns(place, linear=True))
+        columns = _known_columns(rows.features, chain.tree_columns(table, place))
         truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
         known = ~np.isnan(truth)
         lesson = Lesson(rows.features, truth, margin, weights)
@@ -191,6 +192,11 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
         "most_days": str(CHAIN_PLAN.most_days),
     }
     return chain.pack(_about(task, spreads), table, links), parameters
+
+
+def _known_columns(features: Float32s, columns: tuple[int, ...]) -> tuple[int, ...]:
+    """The columns with any value: the trees would waste draws on a feature that this region has no data for."""
+    return tuple(column for column in columns if not np.isnan(features[:, column]).all())
 
 
 def _row_weights(slots: Int64s, day_slots: int) -> Float64s:

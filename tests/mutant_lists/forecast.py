@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant("errors of the mean for those of the median", TRAINING, "np.abs(truth - median)", "np.abs(truth - means)", (TRAINED,)),
     Mutant("rows without a warm history", SAMPLING, "MOST_WARM_SHARE = 0.25", "MOST_WARM_SHARE = 0.05", (TRAINED,)),
     Mutant("twice the quiet rows", SAMPLING, "QUIET_SHARE = 0.1", "QUIET_SHARE = 0.2", (TRAINED,)),
-    Mutant("late rides after their close in training", SAMPLING, "if len(known.late_slots):", "if False:", (TRAINED,)),
+    Mutant("late rides after their close in training", SAMPLING, "if len(self.late_slots):", "if False:", (TRAINED,)),
     Mutant("served numbers rounded down", FORECAST, "np.rint(values * MILLI)", "np.floor(values * MILLI)", (SERVED,)),
     Mutant(
         "quiet cells with the dispersion of others",

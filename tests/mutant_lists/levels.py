@@ -4,7 +4,8 @@ from tests.mutant_lists.mutant import Mutant
 
 MOMENTS, PROFILES, LEVELS = "state/demand/moments.py", "state/demand/profiles.py", "state/demand/levels.py"
 AROUND, TRACKED, HISTORY = "state/demand/around.py", "state/demand/tracked.py", "state/demand/history.py"
-REGION = "state/forecast/region.py"
+REGION, SAMPLING, TRAINING = "state/forecast/region.py", "state/forecast/sampling.py", "state/forecast/training.py"
+OTHER, OTHERS = "state/demand/other_measures.py", "tests/state/demand/test_other_features.py"
 VALUES = "tests/state/demand/test_levels_by_value.py"
 BITS = "tests/state/demand/test_levels.py"
 TOTALS = "tests/state/demand/test_moments.py"
@@ -56,4 +57,16 @@ MUTANTS = (
     ),
     Mutant("levels in old folds", REGION, "history.untrack()", "history.track()", ("tests/state/forecast/test_region.py",)),
     Mutant("levels in no digest", REGION, " + history.levels_digest()", "", ("tests/state/forecast/test_region.py",)),
+    Mutant("other measures out of sight", REGION, "        join_measures(dict(", "        (lambda _: None)(dict(", (OTHERS,)),
+    Mutant("training without other measures", SAMPLING, "for name, other in known.beside.items():", "for name, other in ():", (OTHERS,)),
+    Mutant("cells beside in the order of the other measure", OTHER, "history.columns_of(cells))", "np.arange(len(cells)))", (OTHERS,)),
+    Mutant("one measure of a group", OTHER, "if measure_named(name).says is says]", "if measure_named(name).says is says][:1]", (OTHERS,)),
+    Mutant("columns without data are trained on", TRAINING, "if not np.isnan(features[:, column]).all())", ")", (OTHERS,)),
+    Mutant(
+        "a shadow without other measures",
+        "state/decide/shadow.py",
+        "        join_measures(dict(",
+        "        (lambda _: None)(dict(",
+        ("tests/state/decide/test_shadow.py",),
+    ),
 )

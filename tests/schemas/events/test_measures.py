@@ -13,7 +13,13 @@ def test_each_measure_counts_one_step_of_a_ride() -> None:
     """A row is found by its name, counts a kind that events can have, and no two count the same."""
     symbols = next(field["type"]["symbols"] for field in released("ride_event.v1")["fields"] if field["name"] == "kind")
     assert symbols == [str(kind) for kind in KINDS]
-    assert {"requests": RideKind.REQUESTED, "pickups": RideKind.STARTED} == {name: row.kind for name, row in MEASURES.items()}
+    expected = {
+        "requests": RideKind.REQUESTED,
+        "pickups": RideKind.STARTED,
+        "cancellations": RideKind.CANCELLED,
+        "unserved": RideKind.UNSERVED,
+    }
+    assert expected == {name: row.kind for name, row in MEASURES.items()}
     for name, row in MEASURES.items():
         assert name == row.name
         assert row is measure_named(name)
@@ -30,7 +36,7 @@ def test_regions_that_ship_count_what_there_is() -> None:
 @pytest.mark.parametrize("name", ["", "Pickups", "rides", "requests "])
 def test_an_unknown_measure_is_refused(name: str) -> None:
     """The message lists what there is, and what came."""
-    with pytest.raises(UsageError, match=rf"measure: expected one of requests, pickups, got '{name}'"):
+    with pytest.raises(UsageError, match=rf"measure: expected one of requests, pickups, cancellations, unserved, got '{name}'"):
         measure_named(name)
 
 

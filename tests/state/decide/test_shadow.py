@@ -9,7 +9,8 @@ from schemas.errors import ContractError
 from state.decide.paired import CHALLENGER, CHAMPION, SQUARE
 from state.decide.shadow import Shadow
 from state.forecast.region import FOLD_VERSION, Champion, RegionFold, SlotOutcome
-from tests.state.forecast.test_region import WARM, champion, closed, kept, warm
+from tests.state.demand.test_other_features import BOTH, beside, closed as both_closed, two_measure_chain
+from tests.state.forecast.test_region import WARM, champion, closed, counted, kept, warm
 from tests.state.model_city import town_slots
 
 SLOTS = town_slots(WARM + 40, late=True, outage=range(WARM + 20, WARM + 22))
@@ -113,3 +114,24 @@ def test_timing_an_issue_changes_nothing() -> None:
     ticks = iter(np.cumsum([0.0, 0.002] * 4 + [0.0, 0.005] * 10).tolist())
     assert 5.0 == pytest.approx(shadow.issue_ms(model().artefact, lambda: next(ticks)))
     assert before == {name: array.tobytes() for name, array in shadow.to_arrays().items()}
+
+
+def test_a_shadow_sees_the_other_measures() -> None:
+    """A challenger whose features see the other measure forecasts what the fold would serve with it, also kept and made again."""
+    slots = beside(WARM + 12)
+    past = ((known.slot, tuple(counted(one) for one in (known, known.beside["unserved"]))) for known in slots[:WARM])
+    fold = RegionFold(BOTH, slots[WARM].slot)
+    fold.remember(past)
+    challenger = two_measure_chain()
+    shadow = Shadow(BOTH, 0, challenger, fold.to_arrays(), FOLD_VERSION, BLOCK)
+    fold.use({"requests": Champion(bytes(32), challenger)})
+    for number, known in enumerate(slots[WARM:]):
+        if number == 6:
+            arrays = kept(shadow.to_arrays())
+            shadow = Shadow(BOTH, 0, challenger, arrays, FOLD_VERSION, BLOCK)
+            shadow.resume(arrays)
+        outcome = fold.apply(both_closed(known))
+        shadow.take(both_closed(known), outcome.status, FOLD_VERSION, outcome.issues[0].draft.columns)
+    assert int(shadow.losses.issues.sum()) > 0
+    assert (shadow.losses.losses[:, CHAMPION] == shadow.losses.losses[:, CHALLENGER]).all()
+    assert fold.histories[1].digest() == shadow.histories[1].digest()
