@@ -74,6 +74,10 @@ class ModelTable:
     correctors: tuple[CorrectorRow, ...]
 
 
+def _regional(horizons: int, day_slots: int) -> RecursiveCorrection:
+    return RecursiveCorrection(horizons, day_slots, "regional", cells=False)
+
+
 MODELS = ModelTable(
     means=(
         MeanRow("chain", lambda about, trained: trained if isinstance(trained, Chain) else None),
@@ -87,8 +91,15 @@ MODELS = ModelTable(
         CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli", until=4),
         CorrectorRow("local", "issued_local_", len(LOCAL_INPUTS), LocalCorrection, since=5),
         CorrectorRow(
-            "recursive", "issued_recursive_", len(RECURSIVE_INPUTS), RecursiveCorrection, weight_field="online_weight_milli", since=4
+            "recursive",
+            "issued_recursive_",
+            len(RECURSIVE_INPUTS),
+            RecursiveCorrection,
+            weight_field="online_weight_milli",
+            since=4,
+            until=5,
         ),
+        CorrectorRow("regional", "issued_regional_", len(RECURSIVE_INPUTS), _regional, weight_field="online_weight_milli", since=5),
     ),
 )
 
