@@ -24,7 +24,7 @@ from state.forecast.scoring import outcome_of, score_row
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.level import STAND_IN_H, Level
 from state.models.predictive import predictive
-from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView
+from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView, Watcher
 from state.models.quiet import quiet_cells
 from state.models.spread import Spread
 from state.models.stand_in import labelled
@@ -216,6 +216,8 @@ class Forecaster:
             return means, corrections
         cells = view.history.cells[view.columns[own]]
         for name, corrector in self._correctors.items():
+            if isinstance(corrector, Watcher):
+                corrector.watch(view, own, means)
             inputs = corrector.inputs(cells, means, self._dispersion_milli)
             corrections[name] = Correction(means, inputs, corrector.predict(inputs))
             means = corrector.correct(means, corrections[name].predicted, self._dispersion_milli)

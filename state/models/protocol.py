@@ -8,7 +8,7 @@ pass through every corrector, in table order. `state.models.table` lists the mod
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -128,7 +128,7 @@ class Outcome:
 class Corrector(Protocol):
     """Learns the current errors of the means at every close. A cell's numbers do not depend on the other cells in a call.
 
-    Call order at every close: `observe`; `inputs`, `predict` and `correct` for the issue; `learn`. Once a day
+    Call order at every close: `observe`; `watch` of a `Watcher`; `inputs`, `predict` and `correct` for the issue; `learn`. Once a day
     `keep_only`. The three calls for the issue must not change state.
     """
 
@@ -164,3 +164,16 @@ class Corrector(Protocol):
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; other arrays are ignored."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """What a corrector has besides, if it reads the history at every close, and not only ended windows."""
+
+    def watch(self, view: SlotView, rows: Int64s, means: Float64s) -> None:
+        """Take in the slot that has closed; called once per close, after `observe` and before `inputs`.
+
+        Args:
+            rows: All cells that are corrected.
+            means: float64[len(rows), n_horizons], before this corrector.
+        """

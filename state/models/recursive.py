@@ -59,10 +59,14 @@ class RecursiveCorrection:
     Args:
         horizons: Number of horizons.
         day_slots: Slots per day, for half-lives.
+        name: Of its row.
+        cells: Whether cells have filters of their own; not where `state.models.local` follows what happens in them.
     """
 
-    def __init__(self, horizons: int, day_slots: int) -> None:
+    def __init__(self, horizons: int, day_slots: int, name: str = "recursive", *, cells: bool = True) -> None:
         self._horizons, self._day_slots = horizons, day_slots
+        self._name, self._filters_cells = name, cells
+        self._usual = USUAL if cells else tuple(float(level == 1.0) for level in LEVELS)
         k = len(INPUTS[REGRESSORS])
         self._curvature, self._moment, self._coefficients = np.zeros((horizons, k, k)), np.zeros((horizons, k)), np.zeros((horizons, k))
         self._surges = np.zeros((horizons, 2, 2))
@@ -86,7 +90,7 @@ class RecursiveCorrection:
             means: float64[n, n_horizons], before correction.
         """
         places, known = places_in(self._cells, cells)
-        table = _unknown(len(cells))
+        table = self._unknown(len(cells))
         table[:, known] = self._table[:, places[known]]
         last, *sums = self._region[:_REGION_FILTER].tolist()
         region = [last, *((rides + RIDES) / (mean + RIDES) - 1.0 for rides, mean in zip(sums[::2], sums[1::2], strict=True))]
@@ -143,9 +147,10 @@ class RecursiveCorrection:
         for i, minutes in enumerate(CELL_MIN):
             self._table[_SUMS + 2 * i : _SUMS + 2 * i + 2] *= np.exp(-slot_min / minutes)
         change = 1.0 - np.exp(-slot_min / CHANGE_MIN)
-        for state in (self._table[_FILTER:], self._region[_REGION_FILTER:, None]):
+        filters = [(self._region[_REGION_FILTER:, None], USUAL)]
+        for state, usual in (*filters, (self._table[_FILTER:], self._usual)) if self._filters_cells else filters:
             state *= 1.0 - change
-            state += change * np.array(USUAL)[:, None]
+            state += change * np.array(usual)[:, None]
 
     def _add(self, outcome: Outcome, dispersion_milli: tuple[int, ...]) -> None:
         truth, means = outcome.truth, outcome.inputs[:, 0] * outcome.means
@@ -167,6 +172,8 @@ class RecursiveCorrection:
         variances = [level * mean + (SCATTER * level * mean) ** 2 + RIDES for level in LEVELS]
         likely = [-0.5 * (total - level * mean) ** 2 / v - 0.5 * np.log(v) for level, v in zip(LEVELS, variances, strict=True)]
         self._region[_REGION_FILTER:] = _weighed(self._region[_REGION_FILTER:, None], part * np.array(likely))[:, 0]
+        if not self._filters_cells:
+            return
         # Counts that scatter more than Poisson's tell less.
         mean = outcome.inputs[:, 1] * outcome.means
         part_of_cell = part / (1.0 + dispersion_milli[0] / 1000 * mean)
@@ -202,42 +209,41 @@ class RecursiveCorrection:
         if not places_in(self._cells, cells)[1].all():
             old, table = self._cells, self._table
             self._cells = np.union1d(old, cells)
-            self._table = _unknown(len(self._cells))
+            self._table = self._unknown(len(self._cells))
             self._table[:, np.searchsorted(self._cells, old)] = table
+
+    def _unknown(self, cells: int) -> Float64s:
+        """The table of cells of which nothing is known."""
+        table = np.zeros((_ROWS, cells))
+        table[_MEAN] = _NO_MEAN
+        table[_FILTER:] = np.array(self._usual)[:, None]
+        return table
 
     # --- keeping -------------------------------------------------------------------------------
 
     def to_arrays(self) -> Arrays:
         """The state as arrays; `from_arrays` restores it bit for bit."""
         return {
-            "recursive_curvature": self._curvature.copy(),
-            "recursive_moment": self._moment.copy(),
-            "recursive_coefficients": self._coefficients.copy(),
-            "recursive_surges": self._surges.copy(),
-            "recursive_closes": np.array([self._closes], np.int64),
-            "recursive_region": self._region.copy(),
-            "recursive_cells": self._cells.copy(),
-            "recursive_table": self._table.copy(),
+            f"{self._name}_curvature": self._curvature.copy(),
+            f"{self._name}_moment": self._moment.copy(),
+            f"{self._name}_coefficients": self._coefficients.copy(),
+            f"{self._name}_surges": self._surges.copy(),
+            f"{self._name}_closes": np.array([self._closes], np.int64),
+            f"{self._name}_region": self._region.copy(),
+            f"{self._name}_cells": self._cells.copy(),
+            f"{self._name}_table": self._table.copy(),
         }
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned."""
-        self._curvature = arrays["recursive_curvature"].astype(np.float64)
-        self._moment = arrays["recursive_moment"].astype(np.float64)
-        self._coefficients = arrays["recursive_coefficients"].astype(np.float64)
-        self._surges = arrays["recursive_surges"].astype(np.float64)
-        self._closes = int(arrays["recursive_closes"][0])
-        self._region = arrays["recursive_region"].astype(np.float64)
-        self._cells = arrays["recursive_cells"].astype(np.uint64)
-        self._table = arrays["recursive_table"].astype(np.float64)
-
-
-def _unknown(cells: int) -> Float64s:
-    """The table of cells of which nothing is known."""
-    table = np.zeros((_ROWS, cells))
-    table[_MEAN] = _NO_MEAN
-    table[_FILTER:] = np.array(USUAL)[:, None]
-    return table
+        self._curvature = arrays[f"{self._name}_curvature"].astype(np.float64)
+        self._moment = arrays[f"{self._name}_moment"].astype(np.float64)
+        self._coefficients = arrays[f"{self._name}_coefficients"].astype(np.float64)
+        self._surges = arrays[f"{self._name}_surges"].astype(np.float64)
+        self._closes = int(arrays[f"{self._name}_closes"][0])
+        self._region = arrays[f"{self._name}_region"].astype(np.float64)
+        self._cells = arrays[f"{self._name}_cells"].astype(np.uint64)
+        self._table = arrays[f"{self._name}_table"].astype(np.float64)
 
 
 def _left(moved: Float64s, own: Float64s) -> Float64s:

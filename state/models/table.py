@@ -14,6 +14,7 @@ from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
 from state.models.chain import MAGIC as CHAIN_MAGIC, Chain
 from state.models.level import Level
+from state.models.local import INPUTS as LOCAL_INPUTS, LocalCorrection
 from state.models.online import INPUTS, OnlineCorrection
 from state.models.protocol import Corrector, MeanModel
 from state.models.quiet import QUIET_DISPERSION_MILLI, Quiet, QuietMix
@@ -73,6 +74,10 @@ class ModelTable:
     correctors: tuple[CorrectorRow, ...]
 
 
+def _regional(horizons: int, day_slots: int) -> RecursiveCorrection:
+    return RecursiveCorrection(horizons, day_slots, "regional", cells=False)
+
+
 MODELS = ModelTable(
     means=(
         MeanRow("chain", lambda about, trained: trained if isinstance(trained, Chain) else None),
@@ -84,9 +89,17 @@ MODELS = ModelTable(
     correctors=(
         # Its issues are older than this table, so the names of their arrays do not contain its name.
         CorrectorRow("online", "issued_", len(INPUTS), OnlineCorrection, weight_field="online_weight_milli", until=4),
+        CorrectorRow("local", "issued_local_", len(LOCAL_INPUTS), LocalCorrection, since=5),
         CorrectorRow(
-            "recursive", "issued_recursive_", len(RECURSIVE_INPUTS), RecursiveCorrection, weight_field="online_weight_milli", since=4
+            "recursive",
+            "issued_recursive_",
+            len(RECURSIVE_INPUTS),
+            RecursiveCorrection,
+            weight_field="online_weight_milli",
+            since=4,
+            until=5,
         ),
+        CorrectorRow("regional", "issued_regional_", len(RECURSIVE_INPUTS), _regional, weight_field="online_weight_milli", since=5),
     ),
 )
 

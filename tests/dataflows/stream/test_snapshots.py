@@ -154,7 +154,7 @@ def test_without_valid_snapshots_a_run_records_the_same(settled: Settled, interr
     assert_same_payloads(settled.expected, run_here(interrupted))
 
 
-@pytest.mark.parametrize("lost", ["next_slot", "champions", "history0.count", "forecaster0.issued_mean", "forecaster0.recursive_moment"])
+@pytest.mark.parametrize("lost", ["next_slot", "champions", "history0.count", "forecaster0.issued_mean", "forecaster0.regional_moment"])
 def test_a_snapshot_of_another_version_is_not_trusted(settled: Settled, interrupted: Place, lost: str) -> None:
     """A snapshot without this version's fields is skipped like a missing one, although it hashes correctly."""
     stores = interrupted.open()

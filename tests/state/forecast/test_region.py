@@ -123,7 +123,7 @@ def test_what_came_true_is_learned() -> None:
         fold.apply(closed(known))
     fresh = RegionFold(HOURLY, FIRST_SLOT).to_arrays()
     unlearned = RegionFold(HOURLY, FIRST_SLOT)
-    without = {name: array for name, array in fresh.items() if ".recursive_" in name}
+    without = {name: array for name, array in fresh.items() if ".regional_" in name or ".local_" in name}
     unlearned.from_arrays(fold.to_arrays() | without, champion())
     [issue], [plain] = (one.apply(closed(slots[-1])).issues for one in (fold, unlearned))
     assert issue.draft.weights_milli["online_weight_milli"] > 0
@@ -247,8 +247,12 @@ def test_unobserved_slots_are_neither_learned_nor_scored() -> None:
                 assert not set(window) & set(range(FIRST_SLOT + WARM + 8, FIRST_SLOT + WARM + 14))
         if not known.observed:
             arrays = fold.forecasters[0].to_arrays()
-            learned = [arrays[f"recursive_{name}"] for name in ("curvature", "moment", "coefficients", "surges", "closes")]
-            latest = [arrays["recursive_region"][:1], arrays["recursive_table"][:2]]  # the slow errors below them fade with time
+            learned = [arrays[f"regional_{name}"] for name in ("curvature", "moment", "coefficients", "surges", "closes")]
+            latest = [
+                arrays["regional_region"][:1],
+                arrays["regional_table"][:2],
+                arrays["local_chance"],
+            ]  # the slow errors below them fade with time
             still.add(b"".join(array.tobytes() for array in (*learned, *latest)))
     assert 1 == len(still)
 

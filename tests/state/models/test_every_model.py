@@ -13,10 +13,10 @@ from state.demand.history import CountHistory
 from state.forecast.forecast import Forecaster
 from state.forecast.region import FOLD_VERSION
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
-from state.models.protocol import Corrector, MeanModel, Outcome, SlotView
+from state.models.protocol import Corrector, MeanModel, Outcome, SlotView, Watcher
 from state.models.quiet import quiet_cells
 from state.models.table import MODELS, CorrectorRow, MeanRow, ModelTable, load_trained, untrained
-from tests.state.model_city import CELLS, HOURLY, fold, town_chain, town_model, town_slots
+from tests.state.model_city import CELLS, HOURLY, fold, run_slot, town_chain, town_model, town_slots
 from tests.state.models.level import LEVEL
 
 CALENDAR = Calendar(HOURLY)
@@ -191,10 +191,27 @@ def run_close(corrector: Corrector, rng: np.random.Generator, cells: UInt64s = C
     return corrected
 
 
+def watched(row: CorrectorRow) -> Corrector:
+    """A corrector that watched two days of the town, and knows every second cell."""
+    history = CountHistory(HOURLY, tracked=True)
+    forecaster = Forecaster(HOURLY, "pickups", ModelTable(MODELS.means, (row,)), row.since)
+    forecaster.use(town_model().artefact)
+    for number, known in enumerate(town_slots(29 * 24)):
+        if number < 27 * 24:
+            fold(history, known)
+        else:
+            run_slot(history, forecaster, known)
+    [corrector] = forecaster._correctors.values()
+    corrector.keep_only(CELLS[::2])
+    return corrector
+
+
 @cache
 def learned(row: CorrectorRow) -> Corrector:
     """A corrector that learned from every second cell for some closes; nobody changes it."""
     corrector, rng = new(row), np.random.default_rng(7)
+    if isinstance(corrector, Watcher):
+        corrector = watched(row)
     for _ in range(60):
         run_close(corrector, rng, CELLS[::2])
     return corrector
