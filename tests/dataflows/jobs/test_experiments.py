@@ -9,7 +9,7 @@ import pytest
 
 from dataflows.jobs.experiments import Measuring, Plan, start_experiment, stop_experiment, stop_if_decided
 from dataflows.jobs.learn import train_region
-from dataflows.jobs.promoting import hold_models, promote_model, reject_model, story_of
+from dataflows.jobs.promoting import hold_models, promote_model, reject_by_gates, story_of
 from dataflows.jobs.shadowing import FoldAt, served_in
 from dataflows.stream.record import closed_of, payloads_of
 from dataflows.stream.routing import Router
@@ -259,7 +259,7 @@ def test_an_experiment_ends_with_a_reason(town: Town, how: str) -> None:
     elif how == "promotion":
         promote_model(town.stores, challenger(town), reason="better")
     elif how == "rejection":
-        reject_model(town.stores, story, started.challenger, author="tests", reason="too slow")
+        assert reject_by_gates(town.stores, story, reason="too slow", evidence=())
     elif how == "hold":
         hold_models(town.stores, TOWN.id, PICKUPS, reason="marathon")
     else:
