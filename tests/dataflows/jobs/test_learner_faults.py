@@ -11,8 +11,9 @@ from dataflows.jobs.promoting import hold_models, release_models
 from dataflows.jobs.shadowing import KeptShadows, Running
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
-from schemas.errors import StoreUnavailable
-from schemas.records.records import CONTROL_LOG
+from ledger.views.model_story import stories_of
+from schemas.errors import LedgerError, RidecastError, StoreUnavailable
+from schemas.records.records import CONTROL_LOG, ModelTrained
 from state.decide.retraining import RetrainingRules
 from state.demand.history import Arrays
 from tests.dataflows.jobs.shifting_town import DAY, START, TOWN, Town, quick_training
@@ -75,6 +76,24 @@ def test_a_day_is_decided_once_over_restarts(town: Town, trainings: list[str], t
     with pytest.raises(StoreUnavailable):
         town.learner(retraining=WEEKLY, kept=kept).take_turn()
     assert 1 == len(trainings)
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("mlflow: timed out"), LedgerError("mlflow: models of another ledger")])
+def test_a_training_is_recorded_without_mlflow(
+    town: Town, fault: RidecastError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tracking server that is away, or another ledger's, is reported; the model is the challenger, and is not trained again."""
+
+    def away(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("dataflows.jobs.learn.track_training", away)
+    town.learner(retraining=WEEKLY).take_turn()
+    town.learner(retraining=WEEKLY).take_turn()
+    [record] = town.stores.ledger.records(CONTROL_LOG, ModelTrained)
+    assert record.model == stories_of(town.stores.ledger)[TOWN.id, "pickups"].challenger
+    assert town.stores.blobs.has(record.model)
+    assert f"trained and recorded, but not in MLflow: {fault}" in caplog.text
 
 
 def test_what_is_held_is_not_decided_at_a_start_either(town: Town, trainings: list[str]) -> None:
