@@ -90,6 +90,8 @@ def explain_forecast(
         model = load_model(blobs.get(digest), found.region.horizons)
     except NotFound as cause:
         raise NotFound(f"model {digest.hex()}: its artefact is missing, so what it forecast cannot be explained") from cause
+    except DamagedError as cause:
+        raise DamagedError(f"model {digest.hex()}: its artefact is damaged, so what it forecast cannot be explained: {cause}") from cause
     data, replayed = _stored(blobs, issued), 0
     if data is None:
         data, replayed = features_again(ledger, blobs, found, on_slot)
