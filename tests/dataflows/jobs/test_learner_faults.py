@@ -141,6 +141,16 @@ def test_a_kept_trial_of_another_kind_begins_again(town: Town, tmp_path: Path, c
     assert "the kept trial cannot be used, so it starts again: KeyError('against')" in caplog.text
 
 
+def test_a_trial_that_ended_without_a_learner_is_removed(town: Town, tmp_path: Path) -> None:
+    """What an earlier learner kept of a challenger that is none any more does not stay on the disk."""
+    kept = KeptShadows(tmp_path / "kept")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / f"{TOWN.id}.pickups.trial.npz").write_bytes(b"of an earlier challenger")
+    hold_models(town.stores, TOWN.id, "pickups")
+    town.learner(kept=kept).take_turn()
+    assert [f"{TOWN.id}.decided"] == [path.name for path in (tmp_path / "kept").iterdir()]
+
+
 def test_a_trial_that_cannot_be_kept_goes_on(town: Town, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A full disk costs the kept trial, not the learner."""
 
