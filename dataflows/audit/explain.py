@@ -111,6 +111,8 @@ def _load(blobs: Blobs, digest: bytes, region: Region) -> Explained:
         return load_model(blobs.get(digest), region.horizons)
     except NotFound as cause:
         raise NotFound(f"model {digest.hex()}: its artefact is missing, so what it forecast cannot be explained") from cause
+    except DamagedError as cause:
+        raise DamagedError(f"model {digest.hex()}: its artefact is damaged, so what it forecast cannot be explained: {cause}") from cause
 
 
 def _why_none(found: FoundIssue) -> str:

@@ -1,6 +1,7 @@
 """Trains a region: reads counts from the ledger, stores the model as a blob and records it in the control log."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of, defined_by, regions_of
-from schemas.errors import NotFound
+from schemas.errors import LedgerError, NotFound, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region
 from state.demand.calendar import Calendar
@@ -22,6 +23,8 @@ from state.demand.tables import newest_table
 from state.forecast.region import counted_whole, remembering
 from state.forecast.sampling import KnownSlot
 from state.forecast.training import MOST_ROWS, TrainedModel, train_model
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, float], None]
 
@@ -56,6 +59,7 @@ def train_region(
     Raises:
         NotFound: the region is not bootstrapped here.
         UsageError: too little history.
+        StoreUnavailable: the artefact cannot be stored. That MLflow is away, or has models of another ledger, is only reported.
     """
     stores.ledger.admit_all()
     name = region.id if region is not None else only_region(stores)
@@ -73,7 +77,11 @@ def train_region(
             definition, slots, boot.first_slot, until, threads=threads, table=table, most_rows=most_rows, on_progress=on_progress
         )
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
-        track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=head.size)
+        try:
+            track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=head.size)
+        except (StoreUnavailable, LedgerError) as failed:
+            # Minutes of work must not be lost with it: the ledger is the record, and the artefact is stored.
+            log.warning("region %s, %s: trained and recorded, but not in MLflow: %s", name, measure, failed)
         record = ModelTrained(
             region=name,
             measure=measure,

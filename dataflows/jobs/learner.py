@@ -188,9 +188,9 @@ class Learner:
         running = self._shadows.get((measure, role))
         if running is not None and (running.model, running.against) != (model, champion):
             del self._shadows[measure, role]
-            if self._kept is not None:
-                self._kept.drop(self._name(measure, role))
             running = None
+        if running is None and not model and self._kept is not None:
+            self._kept.drop(self._name(measure, role))  # also one of a learner before this
         if running is None and model:
             try:
                 found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)

@@ -54,7 +54,7 @@ def table_of(story: "MeasureStory", region: Region) -> Table:
     title = f"{story.region} {story.measure}: " + (
         f"champion {story.champion.hex()[:SHOWN]}" if story.champion else "no champion, served by the baseline"
     )
-    table = Table("model", "what it is", "trained on", "rows", "WAPE (baseline)", "decided by", "why", title=title)
+    table = Table("model", "what it is", "trained on", "rows", "RMSE (baseline)", "decided by", "why", title=title)
     for model in reversed(story.models.values()):
         trained = model.trained
         span = span_of(trained, region) if trained else "not on record"
@@ -73,11 +73,11 @@ def span_of(trained: "ModelTrained", region: Region) -> str:
 
 
 def errors_of(model: "ModelStory") -> str:
-    """WAPE in the holdout per horizon, with the baseline's."""
+    """RMSE in the holdout per horizon, with the baseline's. Busy cells decide it; a WAPE over all cells would say nothing."""
     metrics = model.trained.metrics if model.trained else {}
-    horizons = sorted((int(name.removeprefix("wape_")) for name in metrics if name.startswith("wape_")), key=int)
+    horizons = sorted((int(name.removeprefix("rmse_")) for name in metrics if name.startswith("rmse_")), key=int)
     return ", ".join(
-        f"{horizon} min {float(metrics[f'wape_{horizon}']):.3f} ({float(metrics.get(f'baseline_wape_{horizon}', 'nan')):.3f})"
+        f"{horizon} min {float(metrics[f'rmse_{horizon}']):.3f} ({float(metrics.get(f'baseline_rmse_{horizon}', 'nan')):.3f})"
         for horizon in horizons
     )
 

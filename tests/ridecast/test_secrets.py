@@ -93,7 +93,8 @@ def test_a_server_that_is_away_leads_to_no_secret(copy: Small, name: str, words:
     env = client(port) if name == "kafka" else {f"RIDECAST_{name.upper()}": addresses(port)[name]}
     env |= {"RIDECAST_TRACEBACK": "1", "RIDECAST_LOG_LEVEL": "debug", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     done = ridecast(*words, cwd=copy.folder, env=env)
-    assert (True, []) == (done.status != 0, seen(done))
+    # Without MLflow a model is trained and recorded, and a warning names the server; the others are needed.
+    assert (name != "mlflow", []) == (done.status != 0, seen(done))
     assert str(port) in done.err
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.learn import train_region
+from dataflows.jobs.learner import Learner
 from dataflows.jobs.promoting import hold_models, release_models
 from dataflows.jobs.shadowing import KeptShadows
 from ledger.store.blobs import Retention
@@ -113,6 +114,34 @@ def test_a_champion_that_loses_is_rolled_back(tmp_path: Path) -> None:
     assert issued is not None
     assert (good,) == issued.models
     town.stores.close()
+
+
+def test_a_learner_killed_at_every_midnight_leaves_the_same_records(tmp_path: Path) -> None:
+    """It dies after the last close of each day, before its turn, and the next one goes on from what the first had kept."""
+    control: list[list[bytes]] = []
+    for killed in (False, True):
+        town, good = town_with_a_model(tmp_path / str(killed))
+        town.close_days(1, shifted=False)
+        bad = promote_worse(town, good)
+        kept, living = KeptShadows(tmp_path / f"kept {killed}"), list[Learner]()
+
+        def turn(town: Town = town, kept: KeptShadows = kept, living: list[Learner] = living, killed: bool = killed) -> None:
+            if killed and (town.slot - TOWN.horizons[-1]) % DAY == 0:
+                living.clear()
+                return
+            if not living:
+                living.append(town.learner(retraining=NEVER, promotion=WIDE, kept=kept))
+            living[0].take_turn()
+            if living[0].unsaved:  # as its process does
+                living[0].save()
+
+        town.close_slots(6 * DAY + 4, shifted=False, after=turn)
+        now = story(town)
+        assert (good, bad) == (now.champion, now.rejections[0][1].model)
+        ledger = town.stores.ledger
+        control.append([stored.payload for stored in ledger.read(CONTROL_LOG, 0, ledger.head(CONTROL_LOG).size)])
+        town.stores.close()
+    assert control[0] == control[1]
 
 
 def test_a_trial_starts_again_where_a_served_forecast_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

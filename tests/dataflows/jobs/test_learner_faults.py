@@ -11,8 +11,9 @@ from dataflows.jobs.promoting import hold_models, release_models
 from dataflows.jobs.shadowing import KeptShadows, Running
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
-from schemas.errors import StoreUnavailable
-from schemas.records.records import CONTROL_LOG
+from ledger.views.model_story import stories_of
+from schemas.errors import LedgerError, RidecastError, StoreUnavailable
+from schemas.records.records import CONTROL_LOG, ModelTrained
 from state.decide.retraining import RetrainingRules
 from state.demand.history import Arrays
 from tests.dataflows.jobs.shifting_town import DAY, START, TOWN, Town, quick_training
@@ -77,6 +78,24 @@ def test_a_day_is_decided_once_over_restarts(town: Town, trainings: list[str], t
     assert 1 == len(trainings)
 
 
+@pytest.mark.parametrize("fault", [StoreUnavailable("mlflow: timed out"), LedgerError("mlflow: models of another ledger")])
+def test_a_training_is_recorded_without_mlflow(
+    town: Town, fault: RidecastError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tracking server that is away, or another ledger's, is reported; the model is the challenger, and is not trained again."""
+
+    def away(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("dataflows.jobs.learn.track_training", away)
+    town.learner(retraining=WEEKLY).take_turn()
+    town.learner(retraining=WEEKLY).take_turn()
+    [record] = town.stores.ledger.records(CONTROL_LOG, ModelTrained)
+    assert record.model == stories_of(town.stores.ledger)[TOWN.id, "pickups"].challenger
+    assert town.stores.blobs.has(record.model)
+    assert f"trained and recorded, but not in MLflow: {fault}" in caplog.text
+
+
 def test_what_is_held_is_not_decided_at_a_start_either(town: Town, trainings: list[str]) -> None:
     """A hold that was recorded while no learner ran is obeyed by the next one."""
     hold_models(town.stores, TOWN.id, "pickups")
@@ -120,6 +139,16 @@ def test_a_kept_trial_of_another_kind_begins_again(town: Town, tmp_path: Path, c
     challenger(town, b"not an artefact")
     town.learner(retraining=NEVER, kept=Odd(tmp_path / "kept")).take_turn()
     assert "the kept trial cannot be used, so it starts again: KeyError('against')" in caplog.text
+
+
+def test_a_trial_that_ended_without_a_learner_is_removed(town: Town, tmp_path: Path) -> None:
+    """What an earlier learner kept of a challenger that is none any more does not stay on the disk."""
+    kept = KeptShadows(tmp_path / "kept")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / f"{TOWN.id}.pickups.trial.npz").write_bytes(b"of an earlier challenger")
+    hold_models(town.stores, TOWN.id, "pickups")
+    town.learner(kept=kept).take_turn()
+    assert [f"{TOWN.id}.decided"] == [path.name for path in (tmp_path / "kept").iterdir()]
 
 
 def test_a_trial_that_cannot_be_kept_goes_on(town: Town, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,18 @@ def test_it_shows_regions_models_and_logs(small: Small, call: Call) -> None:
     assert [f"{head.size:,}", head.root.hex()[:16]] == logs["region/tehran"]
 
 
+def test_errors_of_the_last_day_begin_with_the_busiest_cells(small: Small, call: Call) -> None:
+    """A row per band and horizon, all cells last, each with the error of the baseline; the model's period is in local time."""
+    done = call("status", "--home", small.home)
+    rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in done.out.splitlines() if line.startswith("│")]
+    errors = [row for row in rows if row[0] in ("busy", "medium", "quiet", "all")]
+    assert [["15", "30", "60"]] * (len(errors) // 3) == [[row[1] for row in errors[i : i + 3]] for i in range(0, len(errors), 3)]
+    bands = list(dict.fromkeys(row[0] for row in errors))
+    assert ("all", sorted(bands, key=("busy", "medium", "quiet", "all").index)) == (bands[-1], bands)
+    assert all(re.fullmatch(r"\d+\.\d{3} \(\d+\.\d{3}\)", row[4]) for row in errors)
+    assert re.search(r"│ 2025-\d\d-\d\d 00:00 to 2025-\d\d-\d\d 00:00 │", done.out)
+
+
 def test_a_home_without_models_serves_the_baseline(tmp_path: Path, call: Call) -> None:
     """A region that was just bootstrapped has no slot and no champion yet."""
     call("bootstrap", "--region", "nyc", "--until", "2014-05-01", "--home", tmp_path, "--no-history")
