@@ -17,6 +17,7 @@ from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
 from state.models import boosted, chain
 from state.models.chain_fitting import Lesson, fit_link, try_link
+from state.models.fit_parameters import AS_SHIPPED, FitParameters
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
 from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_means
 
@@ -27,7 +28,6 @@ MOST_ROWS = 460_000  # New York, April and May 2014: half as many took away what
 # The first models: four days of history are too few for a profile; more rows of April 2014 gained nothing measurable.
 BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slots_per_hour=60)
 CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
-HALF_LIFE_DAYS = 28  # of the weight of a row
 TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
 
 OnProgress = Callable[[str, float], None]
@@ -67,6 +67,7 @@ class _Task:
     early: Bools
     late: Bools
     threads: int
+    fit: FitParameters
     on_progress: OnProgress
 
 
@@ -89,6 +90,7 @@ def train_model(
     table: FeatureTable = FIRST_TABLE,
     seed: int = 0,
     most_rows: int = MOST_ROWS,
+    fit: FitParameters = AS_SHIPPED,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> TrainedModel:
     """Train on slots [first_slot, until_slot).
@@ -99,6 +101,7 @@ def train_model(
         table: The features; see `state.demand.tables`.
         seed: Selects the sample.
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
+        fit: Parameters of a chain; the first table's trees have their own.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
@@ -120,11 +123,10 @@ def train_model(
     day_slots = sample.calendar.day_slots
     holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * (until_slot - first_slot) / day_slots) * day_slots)
     early, late = rows.slots + region.horizons[-1] < holdout, rows.slots >= holdout
-    task = _Task(region, table, rows, early, late, threads, on_progress)
+    task = _Task(region, table, rows, early, late, threads, fit, on_progress)
     metrics: dict[str, float] = {}
     spreads = _fit_quiet(region, quiet)
-    fit = _fit_chain if chained else _fit_boosted
-    artefact, parameters = fit(task, day_slots, spreads, metrics)
+    artefact, parameters = (_fit_chain if chained else _fit_boosted)(task, day_slots, spreads, metrics)
     parameters |= {"threads": str(threads), "sample_seed": str(seed), "most_rows": str(most_rows), "feature_table": str(table.version)}
     algorithm = chain.ALGORITHM if chained else boosted.ALGORITHM
     return TrainedModel(artefact, algorithm, table, metrics, len(rows.slots), first_slot, until_slot, parameters)
@@ -164,7 +166,7 @@ def _fit_boosted(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[s
 def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
     """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
     region, rows, table, threads = task.region, task.rows, task.table, task.threads
-    weights = _row_weights(rows.slots, day_slots)
+    weights = _row_weights(rows.slots, task.fit.half_life_days * day_slots)
     thinned = task.early & (_ranks(rows.slots) % TRIAL_SHARE == 0)
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
@@ -175,25 +177,19 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
         lesson = Lesson(rows.features, truth, margin, weights)
         task.on_progress(f"fitting {horizon_min} min, to measure its error", i / n)
         then = known & task.late
-        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads)
+        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads, task.fit)
         spreads.dispersion_milli.append(dispersion_of(truth[then], trial.means))
         metrics |= _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], spreads.dispersion_milli[-1])
         task.on_progress(f"fitting {horizon_min} min, {trial.rounds} rounds", (i + 0.25) / n)
-        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads))
+        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads, task.fit))
         rounds.append(str(trial.rounds))
-    parameters = {name: str(value) for name, value in chain.PARAMETERS.items()}
-    parameters |= {
-        "rounds": ",".join(rounds),
-        "leaf_share": str(chain.LEAF_SHARE),
-        "half_life_days": str(HALF_LIFE_DAYS),
-        "most_days": str(CHAIN_PLAN.most_days),
-    }
+    parameters = task.fit.texts() | {"rounds": ",".join(rounds), "most_days": str(CHAIN_PLAN.most_days)}
     return chain.pack(_about(task, spreads), table, links), parameters
 
 
-def _row_weights(slots: Int64s, day_slots: int) -> Float64s:
-    """Weights of rows: half for every 28 days of age, 1 on average."""
-    weights = 0.5 ** ((slots.max() - slots) / (HALF_LIFE_DAYS * day_slots))
+def _row_weights(slots: Int64s, half_life_slots: float) -> Float64s:
+    """Weights of rows: half for every half-life of age, 1 on average."""
+    weights = 0.5 ** ((slots.max() - slots) / half_life_slots)
     return np.asarray(weights / weights.mean(), np.float64)
 
 
