@@ -58,6 +58,28 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledHistory:
+    """The rows that are fitted, of slots [first, until); what is fitted to them is decided later.
+
+    Attributes:
+        rows, quiet: Of cells with their own model, and of quiet cells.
+        start_slot: Of the first slot whose rows may be sampled.
+        seed, most_rows: As for `sample_history`.
+    """
+
+    region: Region
+    table: FeatureTable
+    rows: SampledRows
+    quiet: SampledRows
+    first_slot: int
+    start_slot: int
+    until_slot: int
+    day_slots: int
+    seed: int
+    most_rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """What is fitted, and on which rows: those before the holdout, those in it, or all."""
 
@@ -106,8 +128,23 @@ def train_model(
     Raises:
         UsageError: too little history to train on.
     """
-    chained = table.version != FIRST_TABLE.version
-    plan = CHAIN_PLAN if chained else BOOSTED_PLAN
+    sampled = sample_history(region, counts, first_slot, until_slot, table=table, seed=seed, most_rows=most_rows, on_progress=on_progress)
+    return fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
+
+
+def sample_history(
+    region: Region,
+    counts: Iterable[KnownSlot],
+    first_slot: int,
+    until_slot: int,
+    *,
+    table: FeatureTable,
+    seed: int = 0,
+    most_rows: int = MOST_ROWS,
+    on_progress: OnProgress = lambda stage, share: None,
+) -> SampledHistory:
+    """The rows to fit; arguments and errors as for `train_model`."""
+    plan = CHAIN_PLAN if is_chained(table) else BOOSTED_PLAN
     plan = SamplePlan(min(most_rows, plan.most_rows), plan.warm_days, plan.most_days, plan.slots_per_hour)
     sample = Sampler(region, first_slot, until_slot, table, plan, seed)
     for closed in counts:
@@ -121,13 +158,37 @@ def train_model(
             f"from {until_slot - first_slot} slots; give it more history"
         )
     day_slots = sample.calendar.day_slots
+    return SampledHistory(region, table, rows, quiet, first_slot, sample.start, until_slot, day_slots, seed, most_rows)
+
+
+def is_chained(table: FeatureTable) -> bool:
+    """Whether a chain is trained with a table, and not trees alone."""
+    return table.version != FIRST_TABLE.version
+
+
+def fit_sampled(
+    sampled: SampledHistory,
+    *,
+    threads: int,
+    fit: FitParameters = AS_SHIPPED,
+    on_progress: OnProgress = lambda stage, share: None,
+) -> TrainedModel:
+    """Fit the models of every horizon to sampled rows; arguments as for `train_model`."""
+    region, table, rows, day_slots = sampled.region, sampled.table, sampled.rows, sampled.day_slots
+    first_slot, until_slot = sampled.first_slot, sampled.until_slot
+    chained = is_chained(table)
     holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * (until_slot - first_slot) / day_slots) * day_slots)
     early, late = rows.slots + region.horizons[-1] < holdout, rows.slots >= holdout
     task = _Task(region, table, rows, early, late, threads, fit, on_progress)
     metrics: dict[str, float] = {}
-    spreads = _fit_quiet(region, quiet)
+    spreads = _fit_quiet(region, sampled.quiet)
     artefact, parameters = (_fit_chain if chained else _fit_boosted)(task, day_slots, spreads, metrics)
-    parameters |= {"threads": str(threads), "sample_seed": str(seed), "most_rows": str(most_rows), "feature_table": str(table.version)}
+    parameters |= {
+        "threads": str(threads),
+        "sample_seed": str(sampled.seed),
+        "most_rows": str(sampled.most_rows),
+        "feature_table": str(table.version),
+    }
     algorithm = chain.ALGORITHM if chained else boosted.ALGORITHM
     return TrainedModel(artefact, algorithm, table, metrics, len(rows.slots), first_slot, until_slot, parameters)
 
@@ -166,8 +227,8 @@ def _fit_boosted(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[s
 def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
     """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
     region, rows, table, threads = task.region, task.rows, task.table, task.threads
-    weights = _row_weights(rows.slots, task.fit.half_life_days * day_slots)
-    thinned = task.early & (_ranks(rows.slots) % TRIAL_SHARE == 0)
+    weights = row_weights(rows.slots, task.fit.half_life_days * day_slots)
+    thinned = task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
         place, _ = chain.nearest_ahead(region.horizons, i)
@@ -187,13 +248,13 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     return chain.pack(_about(task, spreads), table, links), parameters
 
 
-def _row_weights(slots: Int64s, half_life_slots: float) -> Float64s:
+def row_weights(slots: Int64s, half_life_slots: float) -> Float64s:
     """Weights of rows: half for every half-life of age, 1 on average."""
     weights = 0.5 ** ((slots.max() - slots) / half_life_slots)
     return np.asarray(weights / weights.mean(), np.float64)
 
 
-def _ranks(slots: Int64s) -> Int64s:
+def ranks(slots: Int64s) -> Int64s:
     """Place of each row's slot among the sampled slots."""
     return np.asarray(np.unique(slots, return_inverse=True)[1], np.int64)
 
