@@ -1,7 +1,7 @@
 """Converts the outcome of a slot to ledger entries, and recorded slots back to counts."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 
@@ -92,6 +92,7 @@ def _tables(region: Region, columns: Sequence[CountColumns]) -> tuple[CountTable
 def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: BlobSink) -> ForecastIssued:
     draft = issue.draft
     chunks = encode_chunks(draft.columns)
+    weights: dict[str, Any] = dict(draft.weights_milli)
     return ForecastIssued(
         region=region.id,
         measure=issue.measure,
@@ -109,7 +110,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         fallbacks=draft.fallbacks,
         universe_version=outcome.universe_version,
         slot_status=outcome.status,
-        **draft.weights_milli,
+        **weights,
     )
 
 

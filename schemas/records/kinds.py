@@ -133,7 +133,7 @@ ROWS = (
     Kind(
         record=ForecastIssued,
         log=LogFamily.REGION,
-        version=2,
+        version=3,
         indexed=("slot", "measure"),
         close=ClosePart.AFTER,
         floating=True,

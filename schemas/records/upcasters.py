@@ -55,12 +55,31 @@ def issued_without_bands(fields: AvroDict) -> AvroDict:
     return fields | {"spread": [{name: value for name, value in spread.items() if name != "bands"} for spread in fields["spread"]]}
 
 
+def issued_with_members(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 2 to 3: one model, the champion, made the means, and its reason to stand in was not recorded.
+
+    >>> issued_with_members({"cells": 3})
+    {'cells': 3, 'roles': [], 'reasons': {}, 'members': [], 'weights': [], 'experiment': ''}
+    """
+    return fields | {"roles": [], "reasons": {}, "members": [], "weights": [], "experiment": ""}
+
+
+def issued_without_members(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 3 to 2: the fields that version 2 has.
+
+    >>> issued_without_members({"cells": 3, "roles": [], "reasons": {}, "members": [], "weights": [], "experiment": ""})
+    {'cells': 3}
+    """
+    return {name: value for name, value in fields.items() if name not in {"roles", "reasons", "members", "weights", "experiment"}}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
     ("RegionBootstrapped", 2): bootstrapped_with_intake_rules,
     ("ModelPromoted", 1): promoted_with_evidence,
     ("ForecastIssued", 1): issued_with_bands,
+    ("ForecastIssued", 2): issued_with_members,
 }
 
 # (record name, version) -> fields of that version to fields of the one before. A record whose fields the upcaster gives
@@ -68,4 +87,5 @@ UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
 # as before, and a replay of it makes the bytes that were recorded.
 DOWNCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("ForecastIssued", 2): issued_without_bands,
+    ("ForecastIssued", 3): issued_without_members,
 }

@@ -1,0 +1,8 @@
+"""The third feature table: the second one, and more."""
+
+from state.demand.feature_table import Feature, FeatureTable
+from state.demand.second_table import SECOND_TABLE
+
+ADDED: tuple[Feature, ...] = ()
+
+THIRD_TABLE = FeatureTable(3, (*SECOND_TABLE.features, *ADDED), profile=SECOND_TABLE.profile, tracked=True)
