@@ -24,6 +24,26 @@ MANY_ROWS = 60_000  # above, a fit sees every third of the earlier slots, as a t
 
 
 @dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a trial of parameters found.
+
+    Attributes:
+        number: From 0, in the order in which they ended; 0 is the default.
+        losses: Of its folds; fewer than all if it was pruned.
+    """
+
+    number: int
+    fit: FitParameters
+    losses: tuple[float, ...]
+    pruned: bool
+
+    @property
+    def loss(self) -> float:
+        """Mean over its folds."""
+        return sum(self.losses) / len(self.losses)
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A block of slots [begin, end); rows before it are fitted."""
 
