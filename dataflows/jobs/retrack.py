@@ -46,7 +46,6 @@ def retrack(stores: Stores) -> int:
         training = RecordedTraining(parameters, {name: float(text) for name, text in record.metrics.items()}, record.rows, artefact)
         size = int(record.parameters["log_size"])
         track_training(settings, *place, training, digest, ledger=ledger, log_size=size, trials=_trials(stores, record))
-        known[place].add(digest.hex())
         logged += 1
     for (region, measure), story in stories.items():
         track_aliases(settings, region, measure, {"champion": story.champion, "challenger": story.challenger}, ledger=ledger)
