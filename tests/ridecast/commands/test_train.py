@@ -135,7 +135,7 @@ def test_a_search_that_is_stopped_says_how_to_go_on(small: Small, call: Call, mo
 
     monkeypatch.setattr("dataflows.jobs.learn.train_region", stopped)
     kept = "ridecast: the trials that ended are kept; the same command continues the search\n"
-    end = "ridecast: stopped by Ctrl-C before the end\n"
+    end = "\nridecast: stopped by Ctrl-C before the end\n"  # after the ^C that a terminal shows
     assert (130, kept + end) == (lambda done: (done.status, done.err))(call("train", "--home", small.home, "--search", 3))
     assert (130, end) == (lambda done: (done.status, done.err))(call("train", "--home", small.home))
 
