@@ -10,18 +10,8 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
-from state.models.chain import (
-    LEAF_RIDES,
-    LEAST_ROUNDS,
-    MOST_ROUNDS,
-    PARAMETERS,
-    PENALTY_SHARE,
-    TREE_SHARE,
-    TRIAL_PATIENCE,
-    TRIAL_SPEED,
-    Link,
-    tree_means,
-)
+from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.fit_parameters import FitParameters
 from state.models.glm import PENALTY, Glm, fit_glm
 
 
@@ -59,32 +49,33 @@ class Trial:
     rounds: int
 
 
-def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], rounds: int, threads: int) -> Link:
+def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], rounds: int, threads: int, fit: FitParameters) -> Link:
     """Fit one horizon; the same rows and number of threads give the same bytes.
 
     Args:
         linear, columns: Indices of the inputs of the linear model, and of the trees.
+        fit: The parameters.
     """
     import xgboost
 
-    glm = _linear(lesson, linear)
-    data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads)
-    booster = xgboost.train(_parameters(threads), data, rounds)
-    return Link(glm, columns, bytes(booster.save_raw("ubj")), TREE_SHARE)
+    glm = _linear(lesson, linear, fit)
+    data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads, fit)
+    booster = xgboost.train(_parameters(threads, fit), data, rounds)
+    return Link(glm, columns, bytes(booster.save_raw("ubj")), fit.tree_share)
 
 
-def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int) -> Trial:
+def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int, fit: FitParameters) -> Trial:
     """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
     import xgboost
 
-    glm = _linear(early, linear)
+    glm = _linear(early, linear, fit)
     logs = glm.log_means(late.features, late.margin)
     if not len(late.rides):
         return Trial(np.exp(logs), MOST_ROUNDS)
-    data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads)
-    held_out = _matrix(late, columns, logs, threads, data)
+    data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads, fit)
+    held_out = _matrix(late, columns, logs, threads, fit, data)
     booster = xgboost.train(
-        _parameters(threads) | {"eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
+        _parameters(threads, fit) | {"eta": TRIAL_SPEED * fit.eta},
         data,
         -(-MOST_ROUNDS // TRIAL_SPEED),
         evals=[(held_out, "late")],
@@ -94,19 +85,21 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     best = booster.best_iteration + 1
     trees = bytes(booster[:best].save_raw("ubj"))
     rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
-    return Trial(tree_means(load_booster(trees), columns, late.features, logs, TREE_SHARE), rounds)
+    return Trial(tree_means(load_booster(trees), columns, late.features, logs, fit.tree_share), rounds)
 
 
-def _linear(lesson: Lesson, linear: tuple[int, ...]) -> Glm:
-    penalty = max(PENALTY, PENALTY_SHARE * float((lesson.weights * lesson.rides).sum()))
+def _linear(lesson: Lesson, linear: tuple[int, ...], fit: FitParameters) -> Glm:
+    penalty = max(PENALTY, fit.penalty_share * float((lesson.weights * lesson.rides).sum()))
     return fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights, penalty)
 
 
-def _parameters(threads: int) -> dict[str, str | float]:
-    return {**PARAMETERS, "min_child_weight": LEAF_RIDES, "nthread": threads}
+def _parameters(threads: int, fit: FitParameters) -> dict[str, str | float]:
+    return {**fit.booster(), "min_child_weight": fit.leaf_rides, "nthread": threads}
 
 
-def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, ref: "object | None" = None) -> "object":
+def _matrix(
+    lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, fit: FitParameters, ref: "object | None" = None
+) -> "object":
     import xgboost
 
     return xgboost.QuantileDMatrix(
@@ -115,6 +108,6 @@ def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: i
         weight=lesson.weights,
         base_margin=logs.astype(np.float32),
         nthread=threads,
-        max_bin=int(PARAMETERS["max_bin"]),
+        max_bin=int(fit.booster()["max_bin"]),
         ref=ref,
     )
