@@ -12,7 +12,18 @@ import sys
 
 OURS = ("schemas", "state", "ledger", "dataflows", "api", "ridecast")
 # Imported inside functions, when they are first needed.
-LATE = ("matplotlib.pyplot", "mlflow.tracking", "pandas", "redis", "river.linear_model", "river.preprocessing", "scipy.special", "xgboost")
+LATE = (
+    "holidays",
+    "matplotlib.pyplot",
+    "mlflow.tracking",
+    "optuna",
+    "pandas",
+    "redis",
+    "river.linear_model",
+    "river.preprocessing",
+    "scipy.special",
+    "xgboost",
+)
 
 
 def main(further: list[str]) -> None:

@@ -9,10 +9,10 @@ import os
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -22,10 +22,12 @@ from schemas.configuration.addresses import masked, parse_address
 from schemas.configuration.settings import Settings
 from schemas.errors import LedgerError, StoreUnavailable
 from schemas.records.records import region_log
-from state.forecast.training import TrainedModel
+from state.forecast.search import TrialResult
+from state.models.fit_parameters import NAMES
 
 EXPERIMENT = "ridecast"
 LEDGER_TAG = "ridecast.ledger"
+PARENT_TAG = "mlflow.parentRunId"  # by which MLflow's page nests runs
 # MLflow's own limits add up to half an hour for a server that does not answer.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 # Where MLflow's database holds the addresses of artefacts.
@@ -38,8 +40,40 @@ ADDRESSES = (
 )
 
 
+class Training(Protocol):
+    """What a run shows of a training."""
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """As recorded."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Errors by name."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many were fitted."""
+        ...
+
+    @property
+    def artefact(self) -> bytes | None:
+        """The model; None if it is lost."""
+        ...
+
+
 def track_training(
-    settings: Settings, region: str, measure: str, model: TrainedModel, digest: bytes, *, ledger: Ledger, log_size: int
+    settings: Settings,
+    region: str,
+    measure: str,
+    model: Training,
+    digest: bytes,
+    *,
+    ledger: Ledger,
+    log_size: int,
+    trials: Sequence[TrialResult] = (),
 ) -> str:
     """Log one training and register its model as a version of `<region>.<measure>`; returns the run's id.
 
@@ -50,6 +84,7 @@ def track_training(
     Args:
         ledger: Of the region.
         log_size: Size of the region's log from which it was trained.
+        trials: Of the search that found its parameters; each is a run nested in that of the training.
     Raises:
         LedgerError: another ledger has registered a model of this name.
         StoreUnavailable: the tracking server does not answer.
@@ -60,6 +95,8 @@ def track_training(
         if not _is_registered(client, settings, name, ledger, log):
             client.create_registered_model(name)
         run_id, artefact = _log_run(client, artefacts, name, model, digest, tag)
+        for trial in trials:
+            _log_trial(client, run_id, trial, tag)
         version = client.create_model_version(name, artefact, run_id, tags={LEDGER_TAG: tag})
         client.set_registered_model_tag(name, LEDGER_TAG, tag)
         client.set_registered_model_alias(name, "challenger", version.version)
@@ -81,7 +118,7 @@ def track_aliases(settings: Settings, region: str, measure: str, aliases: Mappin
             return
         newest: dict[str, int] = {}
         for version in client.search_model_versions(f"name = '{name}'"):
-            digest = str(version.source).rpartition("/")[2].removesuffix(".model")
+            digest = _digest_of(version)
             newest[digest] = max(newest.get(digest, 0), int(version.version))
         before = client.get_registered_model(name).aliases
         for alias, model in aliases.items():
@@ -160,7 +197,7 @@ def _is_registered(client: Any, settings: Settings, name: str, ledger: Ledger, l
     return False
 
 
-def _log_run(client: Any, artefacts: Path | None, name: str, model: TrainedModel, digest: bytes, tag: str) -> tuple[str, str]:
+def _log_run(client: Any, artefacts: Path | None, name: str, model: Training, digest: bytes, tag: str) -> tuple[str, str]:
     """Log a run; returns its id and the address of its artefact."""
     found = client.get_experiment_by_name(EXPERIMENT)
     where = artefacts.as_uri() if artefacts else None
@@ -171,9 +208,41 @@ def _log_run(client: Any, artefacts: Path | None, name: str, model: TrainedModel
         client.log_param(run_id, parameter, value)
     for metric, number in model.metrics.items():
         client.log_metric(run_id, metric, number)
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / f"{digest.hex()}.model"
-        path.write_bytes(model.artefact)
-        client.log_artifact(run_id, str(path))
+    if model.artefact is not None:
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / f"{digest.hex()}.model"
+            path.write_bytes(model.artefact)
+            client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
     return run_id, f"{run.info.artifact_uri}/{digest.hex()}.model"
+
+
+def _log_trial(client: Any, parent: str, trial: TrialResult, tag: str) -> None:
+    """Log a trial as a run under that of its training; one that was pruned counts as killed."""
+    from mlflow.entities import Metric, Param
+
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    run = client.create_run(experiment, run_name=f"trial {trial.number}", tags={LEDGER_TAG: tag, PARENT_TAG: parent})
+    began_ms = int(run.info.start_time)
+    errors = [Metric("error_of_fold", loss, began_ms, step) for step, loss in enumerate(trial.losses)]
+    parameters = [Param(name, str(getattr(trial.fit, name))) for name in NAMES]
+    client.log_batch(run.info.run_id, [*errors, Metric("error", trial.loss, began_ms, 0)], parameters)
+    client.set_terminated(run.info.run_id, "KILLED" if trial.pruned else "FINISHED")
+
+
+def tracked_models(settings: Settings, region: str, measure: str, *, ledger: Ledger) -> set[str]:
+    """Digests, as text, of the models that have a version in MLflow.
+
+    Raises:
+        LedgerError, StoreUnavailable: as `track_aliases`.
+    """
+    name = f"{region}.{measure}"
+    with _answering(settings) as (client, _):
+        if not _is_registered(client, settings, name, ledger, region_log(region)):
+            return set()
+        return {_digest_of(version) for version in client.search_model_versions(f"name = '{name}'")}
+
+
+def _digest_of(version: Any) -> str:
+    """Digest of the model of a version, which is the name of its file."""
+    return str(version.source).rpartition("/")[2].removesuffix(".model")

@@ -2,18 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from dataflows.connectors.tracking import track_training
 from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
+from dataflows.jobs.search import SearchPlan, search, whole_days
 from dataflows.stream.record import closed_of, history_by_slot
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
+from ledger.views.model_story import named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, regions_of
-from schemas.errors import NotFound
+from schemas.errors import NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region
 from state.demand.calendar import Calendar
@@ -21,17 +23,21 @@ from state.demand.history import CountHistory
 from state.demand.tables import newest_table
 from state.forecast.region import counted_whole, remembering
 from state.forecast.sampling import KnownSlot
-from state.forecast.training import MOST_ROWS, TrainedModel, train_model
+from state.forecast.search import TrialResult
+from state.forecast.training import MOST_ROWS, OnProgress, TrainedModel, fit_sampled, sample_history
+from state.models.fit_parameters import AS_SHIPPED, FitParameters
 
-OnProgress = Callable[[str, float], None]
+SHIPPED = "shipped"  # the parameters of this release
+PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained model and its record."""
+    """A trained model and its record, and the trials of the search that found its parameters."""
 
     record: ModelTrained
     model: TrainedModel
+    trials: tuple[TrialResult, ...] = ()
 
 
 def train_region(
@@ -43,6 +49,8 @@ def train_region(
     author: str = OPERATOR,
     trigger: str = "",
     most_rows: int = MOST_ROWS,
+    fit_of: str = "",
+    search_plan: SearchPlan | None = None,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> list[Trained]:
     """Train a model per measure on everything counted so far, record it, and promote it if `promote` is set.
@@ -53,9 +61,13 @@ def train_region(
         reason, author: Of the promotion.
         trigger: Why it is trained, if a policy decided so; recorded with the parameters.
         most_rows: Largest sample to fit; bounds time and memory.
+        fit_of: Fit with the parameters of the model with these first digits of its digest, or with SHIPPED; by default with
+            those of the champion if a search found them.
+        search_plan: Search parameters first, on the whole days of the history, and fit with the best.
     Raises:
-        NotFound: the region is not bootstrapped here.
+        NotFound: the region is not bootstrapped here; there is no such model.
         UsageError: too little history.
+        StoreUnavailable: the study of the search cannot be used.
     """
     stores.ledger.admit_all()
     name = region.id if region is not None else only_region(stores)
@@ -63,17 +75,26 @@ def train_region(
     definition = defined_by(boot)
     head = stores.ledger.head(region_log(name))
     out = []
-    until = next_slot(stores, boot, head.size)  # The region may be running: all measures must train on the same slots.
+    until, size = next_slot(stores, boot, head.size), head.size  # The region may be running: all measures train on the same slots.
+    if search_plan is not None:
+        until, size = whole_days(stores.ledger, boot, until, size)
+    root = stores.ledger.root_at(region_log(name), size)
     table = newest_table(ControlView(stores.ledger).latest().fold_version(boot, until))
     for number, measure in enumerate(definition.measures):
-        slots = known_slots(stores, definition, boot, number, head.size)
+        fit, more = parameters_for(stores, name, measure, fit_of)
+        slots = known_slots(stores, definition, boot, number, size)
         # The last bit of a tree depends on how many threads trained it, so the record includes their number.
         threads = max(1, os.cpu_count() or 1)
-        model = train_model(
-            definition, slots, boot.first_slot, until, threads=threads, table=table, most_rows=most_rows, on_progress=on_progress
-        )
+        sampled = sample_history(definition, slots, boot.first_slot, until, table=table, most_rows=most_rows, on_progress=on_progress)
+        trials: tuple[TrialResult, ...] = ()
+        if search_plan is not None:
+            found = search(stores.settings.home, measure, sampled, root, search_plan, threads=threads, on_progress=on_progress)
+            fit, more, trials = found.best.fit, found.parameters, found.trials
+        model = fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
+        model = replace(model, parameters=model.parameters | more)
+        on_progress("recording the model", 0.0)
         digest = stores.blobs.put(model.artefact, Retention.MODEL)
-        track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=head.size)
+        track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=size, trials=trials)
         record = ModelTrained(
             region=name,
             measure=measure,
@@ -83,18 +104,43 @@ def train_region(
             first_slot=model.first_slot,
             until_slot=model.until_slot,
             rows=model.rows,
-            data_digest=hashlib.sha256(head.root + head.size.to_bytes(8, "big")).digest(),
-            parameters={**model.parameters, "log_size": str(head.size), **({"trigger": trigger} if trigger else {})},
+            data_digest=hashlib.sha256(root + size.to_bytes(8, "big")).digest(),
+            parameters={**model.parameters, "log_size": str(size), **({"trigger": trigger} if trigger else {})},
             metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
-            trained_on=(head.root,),
+            trained_on=(root,),
         )
         append_shared(stores.ledger, CONTROL_LOG, record)
         if promote:
             record_promotion(stores, story_of(stores, name, measure), digest, Cause.COMMAND, author=author, reason=reason)
         else:
             follow_ledger(stores, name, measure)
-        out.append(Trained(record, model))
+        out.append(Trained(record, model, trials))
     return out
+
+
+def parameters_for(stores: Stores, region: str, measure: str, fit_of: str) -> tuple[FitParameters, dict[str, str]]:
+    """The parameters to fit with, and what the record says of where they are from.
+
+    Without a choice, a champion whose parameters were searched passes them on, so that training by a schedule keeps them.
+
+    Raises:
+        NotFound, UsageError: there is no such model, or more than one; or its training is not on record.
+    """
+    if fit_of == SHIPPED:
+        return AS_SHIPPED, {}
+    if fit_of:
+        _, chosen = named(stories_of(stores.ledger), fit_of)
+        if chosen.trained is None:
+            raise UsageError(f"--parameters-of: expected a model whose training is on record, got {chosen.model.hex()[:12]}")
+        return FitParameters.recorded(chosen.trained.parameters), {PASSED_ON: chosen.model.hex()}
+    story = stories_of(stores.ledger).get((region, measure))
+    champion = story.models.get(story.champion) if story is not None else None
+    if champion is None or champion.trained is None:
+        return AS_SHIPPED, {}
+    parameters = champion.trained.parameters
+    if PASSED_ON not in parameters and SEARCHED not in parameters:
+        return AS_SHIPPED, {}
+    return FitParameters.recorded(parameters), {PASSED_ON: parameters.get(PASSED_ON, champion.model.hex())}
 
 
 def known_slots(stores: Stores, region: Region, boot: RegionBootstrapped, measure: int, size: int) -> Iterator[KnownSlot]:

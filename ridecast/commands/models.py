@@ -20,7 +20,8 @@ SHOWN = 12  # hexadecimal digits of a digest
 @options.home
 @click.option("--region", "region", metavar="ID", help="Only this region. [default: all of this home]")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write this as JSON, with the evidence.")
-def command(home: str | None, region: str | None, json_path: Path | None) -> None:
+@click.option("--rebuild-mlflow", is_flag=True, help="First write into MLflow what it lacks: runs, versions, aliases, from the ledger.")
+def command(home: str | None, region: str | None, json_path: Path | None, rebuild_mlflow: bool) -> None:
     """Show the trained models of each region and measure: champion, challenger, and what was decided and why.
 
     Example: ridecast models --home home
@@ -31,6 +32,10 @@ def command(home: str | None, region: str | None, json_path: Path | None) -> Non
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
+        if rebuild_mlflow:
+            from dataflows.jobs.retrack import retrack
+
+            click.echo(f"MLflow: {retrack(stores)} trainings added, aliases set as the ledger has them")
         if region is not None:
             bootstrap_of(stores.ledger, region)
         stories = {place: story for place, story in all_stories(stores).items() if region in (None, place[0])}

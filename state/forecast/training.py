@@ -17,6 +17,7 @@ from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
 from state.models import boosted, chain
 from state.models.chain_fitting import Lesson, fit_link, try_link
+from state.models.fit_parameters import AS_SHIPPED, FitParameters
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
 from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_means
 
@@ -27,7 +28,6 @@ MOST_ROWS = 460_000  # New York, April and May 2014: half as many took away what
 # The first models: four days of history are too few for a profile; more rows of April 2014 gained nothing measurable.
 BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slots_per_hour=60)
 CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
-HALF_LIFE_DAYS = 28  # of the weight of a row
 TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
 
 OnProgress = Callable[[str, float], None]
@@ -58,6 +58,28 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledHistory:
+    """The rows that are fitted, of slots [first, until); what is fitted to them is decided later.
+
+    Attributes:
+        rows, quiet: Of cells with their own model, and of quiet cells.
+        start_slot: Of the first slot whose rows may be sampled.
+        seed, most_rows: As for `sample_history`.
+    """
+
+    region: Region
+    table: FeatureTable
+    rows: SampledRows
+    quiet: SampledRows
+    first_slot: int
+    start_slot: int
+    until_slot: int
+    day_slots: int
+    seed: int
+    most_rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """What is fitted, and on which rows: those before the holdout, those in it, or all."""
 
@@ -67,6 +89,7 @@ class _Task:
     early: Bools
     late: Bools
     threads: int
+    fit: FitParameters
     on_progress: OnProgress
 
 
@@ -89,6 +112,7 @@ def train_model(
     table: FeatureTable = FIRST_TABLE,
     seed: int = 0,
     most_rows: int = MOST_ROWS,
+    fit: FitParameters = AS_SHIPPED,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> TrainedModel:
     """Train on slots [first_slot, until_slot).
@@ -99,12 +123,28 @@ def train_model(
         table: The features; see `state.demand.tables`.
         seed: Selects the sample.
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
+        fit: Parameters of a chain; the first table's trees have their own.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
     """
-    chained = table.version != FIRST_TABLE.version
-    plan = CHAIN_PLAN if chained else BOOSTED_PLAN
+    sampled = sample_history(region, counts, first_slot, until_slot, table=table, seed=seed, most_rows=most_rows, on_progress=on_progress)
+    return fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
+
+
+def sample_history(
+    region: Region,
+    counts: Iterable[KnownSlot],
+    first_slot: int,
+    until_slot: int,
+    *,
+    table: FeatureTable,
+    seed: int = 0,
+    most_rows: int = MOST_ROWS,
+    on_progress: OnProgress = lambda stage, share: None,
+) -> SampledHistory:
+    """The rows to fit; arguments and errors as for `train_model`."""
+    plan = CHAIN_PLAN if is_chained(table) else BOOSTED_PLAN
     plan = SamplePlan(min(most_rows, plan.most_rows), plan.warm_days, plan.most_days, plan.slots_per_hour)
     sample = Sampler(region, first_slot, until_slot, table, plan, seed)
     for closed in counts:
@@ -118,14 +158,37 @@ def train_model(
             f"from {until_slot - first_slot} slots; give it more history"
         )
     day_slots = sample.calendar.day_slots
+    return SampledHistory(region, table, rows, quiet, first_slot, sample.start, until_slot, day_slots, seed, most_rows)
+
+
+def is_chained(table: FeatureTable) -> bool:
+    """Whether a chain is trained with a table, and not trees alone."""
+    return table.version != FIRST_TABLE.version
+
+
+def fit_sampled(
+    sampled: SampledHistory,
+    *,
+    threads: int,
+    fit: FitParameters = AS_SHIPPED,
+    on_progress: OnProgress = lambda stage, share: None,
+) -> TrainedModel:
+    """Fit the models of every horizon to sampled rows; arguments as for `train_model`."""
+    region, table, rows, day_slots = sampled.region, sampled.table, sampled.rows, sampled.day_slots
+    first_slot, until_slot = sampled.first_slot, sampled.until_slot
+    chained = is_chained(table)
     holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * (until_slot - first_slot) / day_slots) * day_slots)
     early, late = rows.slots + region.horizons[-1] < holdout, rows.slots >= holdout
-    task = _Task(region, table, rows, early, late, threads, on_progress)
+    task = _Task(region, table, rows, early, late, threads, fit, on_progress)
     metrics: dict[str, float] = {}
-    spreads = _fit_quiet(region, quiet)
-    fit = _fit_chain if chained else _fit_boosted
-    artefact, parameters = fit(task, day_slots, spreads, metrics)
-    parameters |= {"threads": str(threads), "sample_seed": str(seed), "most_rows": str(most_rows), "feature_table": str(table.version)}
+    spreads = _fit_quiet(region, sampled.quiet)
+    artefact, parameters = (_fit_chain if chained else _fit_boosted)(task, day_slots, spreads, metrics)
+    parameters |= {
+        "threads": str(threads),
+        "sample_seed": str(sampled.seed),
+        "most_rows": str(sampled.most_rows),
+        "feature_table": str(table.version),
+    }
     algorithm = chain.ALGORITHM if chained else boosted.ALGORITHM
     return TrainedModel(artefact, algorithm, table, metrics, len(rows.slots), first_slot, until_slot, parameters)
 
@@ -164,8 +227,8 @@ def _fit_boosted(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[s
 def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
     """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
     region, rows, table, threads = task.region, task.rows, task.table, task.threads
-    weights = _row_weights(rows.slots, day_slots)
-    thinned = task.early & (_ranks(rows.slots) % TRIAL_SHARE == 0)
+    weights = row_weights(rows.slots, task.fit.half_life_days * day_slots)
+    thinned = task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
         place, _ = chain.nearest_ahead(region.horizons, i)
@@ -175,29 +238,23 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
         lesson = Lesson(rows.features, truth, margin, weights)
         task.on_progress(f"fitting {horizon_min} min, to measure its error", i / n)
         then = known & task.late
-        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads)
+        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads, task.fit)
         spreads.dispersion_milli.append(dispersion_of(truth[then], trial.means))
         metrics |= _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], spreads.dispersion_milli[-1])
         task.on_progress(f"fitting {horizon_min} min, {trial.rounds} rounds", (i + 0.25) / n)
-        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads))
+        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads, task.fit))
         rounds.append(str(trial.rounds))
-    parameters = {name: str(value) for name, value in chain.PARAMETERS.items()}
-    parameters |= {
-        "rounds": ",".join(rounds),
-        "leaf_share": str(chain.LEAF_SHARE),
-        "half_life_days": str(HALF_LIFE_DAYS),
-        "most_days": str(CHAIN_PLAN.most_days),
-    }
+    parameters = task.fit.texts() | {"rounds": ",".join(rounds), "most_days": str(CHAIN_PLAN.most_days)}
     return chain.pack(_about(task, spreads), table, links), parameters
 
 
-def _row_weights(slots: Int64s, day_slots: int) -> Float64s:
-    """Weights of rows: half for every 28 days of age, 1 on average."""
-    weights = 0.5 ** ((slots.max() - slots) / (HALF_LIFE_DAYS * day_slots))
+def row_weights(slots: Int64s, half_life_slots: float) -> Float64s:
+    """Weights of rows: half for every half-life of age, 1 on average."""
+    weights = 0.5 ** ((slots.max() - slots) / half_life_slots)
     return np.asarray(weights / weights.mean(), np.float64)
 
 
-def _ranks(slots: Int64s) -> Int64s:
+def ranks(slots: Int64s) -> Int64s:
     """Place of each row's slot among the sampled slots."""
     return np.asarray(np.unique(slots, return_inverse=True)[1], np.int64)
 

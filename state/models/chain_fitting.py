@@ -10,7 +10,8 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
-from state.models.chain import LEAF_SHARE, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.fit_parameters import FitParameters
 from state.models.glm import fit_glm
 
 
@@ -48,32 +49,33 @@ class Trial:
     rounds: int
 
 
-def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], rounds: int, threads: int) -> Link:
+def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], rounds: int, threads: int, fit: FitParameters) -> Link:
     """Fit one horizon; the same rows and number of threads give the same bytes.
 
     Args:
         linear, columns: Indices of the inputs of the linear model, and of the trees.
+        fit: The parameters.
     """
     import xgboost
 
-    glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights)
-    data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads)
-    booster = xgboost.train(_parameters(lesson, threads), data, rounds)
+    glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights, fit.penalty)
+    data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads, fit)
+    booster = xgboost.train(_parameters(lesson, threads, fit), data, rounds)
     return Link(glm, columns, bytes(booster.save_raw("ubj")))
 
 
-def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int) -> Trial:
+def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int, fit: FitParameters) -> Trial:
     """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
     import xgboost
 
-    glm = fit_glm(early.features, linear, early.rides, early.margin, early.weights)
+    glm = fit_glm(early.features, linear, early.rides, early.margin, early.weights, fit.penalty)
     logs = glm.log_means(late.features, late.margin)
     if not len(late.rides):
         return Trial(np.exp(logs), MOST_ROUNDS)
-    data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads)
-    held_out = _matrix(late, columns, logs, threads, data)
+    data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads, fit)
+    held_out = _matrix(late, columns, logs, threads, fit, data)
     booster = xgboost.train(
-        _parameters(early, threads) | {"eta": TRIAL_SPEED * float(PARAMETERS["eta"])},
+        _parameters(early, threads, fit) | {"eta": TRIAL_SPEED * fit.eta},
         data,
         -(-MOST_ROUNDS // TRIAL_SPEED),
         evals=[(held_out, "late")],
@@ -86,11 +88,14 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     return Trial(tree_means(load_booster(trees), columns, late.features, logs), rounds)
 
 
-def _parameters(lesson: Lesson, threads: int) -> dict[str, str | float]:
-    return {**PARAMETERS, "min_child_weight": LEAF_SHARE * float((lesson.weights * lesson.rides).sum()), "nthread": threads}
+def _parameters(lesson: Lesson, threads: int, fit: FitParameters) -> dict[str, str | float]:
+    leaf = fit.leaf_share * float((lesson.weights * lesson.rides).sum())
+    return {**fit.booster(), "min_child_weight": leaf, "nthread": threads}
 
 
-def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, ref: "object | None" = None) -> "object":
+def _matrix(
+    lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: int, fit: FitParameters, ref: "object | None" = None
+) -> "object":
     import xgboost
 
     return xgboost.QuantileDMatrix(
@@ -99,6 +104,6 @@ def _matrix(lesson: Lesson, columns: tuple[int, ...], logs: Float64s, threads: i
         weight=lesson.weights,
         base_margin=logs.astype(np.float32),
         nthread=threads,
-        max_bin=int(PARAMETERS["max_bin"]),
+        max_bin=int(fit.booster()["max_bin"]),
         ref=ref,
     )

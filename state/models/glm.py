@@ -70,7 +70,14 @@ def standardised(features: Float32s, columns: tuple[int, ...], centres: tuple[fl
     return values
 
 
-def fit_glm(features: Float32s, columns: tuple[int, ...], rides: Float64s, margin: Float64s, weights: Float64s) -> Glm:
+def fit_glm(
+    features: Float32s,
+    columns: tuple[int, ...],
+    rides: Float64s,
+    margin: Float64s,
+    weights: Float64s,
+    penalty: float = PENALTY,
+) -> Glm:
     """The coefficients that maximise the penalised likelihood of the rides.
 
     Args:
@@ -79,6 +86,7 @@ def fit_glm(features: Float32s, columns: tuple[int, ...], rides: Float64s, margi
         rides: float64[n], counts.
         margin: float64[n], log of the rate from which the model starts.
         weights: float64[n], of the rows; 1 on average.
+        penalty: L2, on standardised coefficients.
     Source:
         P. McCullagh and J. A. Nelder (1989), Generalized Linear Models, 2nd ed., 2.5.
     """
@@ -89,14 +97,14 @@ def fit_glm(features: Float32s, columns: tuple[int, ...], rides: Float64s, margi
     for start in range(0, len(features), BLOCK_ROWS):
         here = slice(start, start + BLOCK_ROWS)
         inputs[here, :k] = standardised(features[here], columns, centres, scales).T
-    penalty = np.append(np.full(k, PENALTY), 0.0)
+    penalties = np.append(np.full(k, penalty), 0.0)
     start_log = np.log(max(float((weights * rides).sum()), 0.5) / max(float((weights * np.exp(np.minimum(margin, MOST_LOG))).sum()), 1e-9))
     beta = np.append(np.zeros(k), start_log)
-    loss, gradient, curvature = _derivatives(inputs, rides, margin, weights, beta, penalty)
+    loss, gradient, curvature = _derivatives(inputs, rides, margin, weights, beta, penalties)
     for _ in range(STEPS):
         step = np.linalg.solve(curvature, gradient)
         for _ in range(HALVINGS):
-            tried = _derivatives(inputs, rides, margin, weights, beta + step, penalty)
+            tried = _derivatives(inputs, rides, margin, weights, beta + step, penalties)
             if tried[0] <= loss:
                 beta, (loss, gradient, curvature) = beta + step, tried
                 break

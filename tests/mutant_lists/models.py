@@ -77,7 +77,7 @@ MUTANTS = (
     Mutant("unknown inputs at the bound", GLM, "values[np.isnan(values)] = 0.0", "values[np.isnan(values)] = CLIP", (LINEAR,)),
     Mutant("a tenth of the penalty", GLM, "PENALTY = 100.0", "PENALTY = 10.0", (LINEAR,)),
     Mutant("two Newton steps", GLM, "STEPS = 7", "STEPS = 2", (LINEAR,)),
-    Mutant("the intercept penalised", GLM, "np.append(np.full(k, PENALTY), 0.0)", "np.full(k + 1, PENALTY)", (LINEAR,)),
+    Mutant("the intercept penalised", GLM, "np.append(np.full(k, penalty), 0.0)", "np.full(k + 1, penalty)", (LINEAR,)),
     Mutant("rows of the linear model weighted alike", GLM, "x.T @ (w * (y - mean))", "x.T @ (y - mean)", (LINEAR,)),
     Mutant("coefficients with the noise of a fit", GLM, "np.round(beta, DECIMALS)", "np.round(beta, 17)", (LINEAR,)),
     Mutant("trees from the profile", CHAIN, "link.columns, features, logs)", "link.columns, features, 0.0 * logs)", (CHAINED,)),

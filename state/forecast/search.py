@@ -1,0 +1,125 @@
+"""How good parameters of a fit are: errors over later blocks of a history, each forecast by a fit of the rows before it.
+
+The folds are expanding windows: a fit sees only rows whose rides had all been counted before the block began. What is fitted
+is the trial of a training (`state.models.chain_fitting.try_link`), which also chooses its rounds on the block; so the errors
+are slightly too small, for all parameters alike. Which parameters are tried is decided elsewhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.errors import UsageError
+from schemas.events.rides import Bools, Float64s
+from state.forecast.training import TRIAL_SHARE, SampledHistory, is_chained, ranks, row_weights
+from state.models.chain import margin, nearest_ahead
+from state.models.chain_fitting import Lesson, try_link
+from state.models.fit_parameters import FitParameters
+
+FOLDS = 4
+FIRST_BLOCKS = 2  # the first fold is fitted on at least as many slots as this many blocks have
+MOST_BLOCK_DAYS = 7
+LEAST_BLOCK_ROWS = 200
+MANY_ROWS = 60_000  # above, a fit sees every third of the earlier slots, as a trial in training does
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a trial of parameters found.
+
+    Attributes:
+        number: From 0, in the order in which they ended; 0 is the default.
+        losses: Of its folds; fewer than all if it was pruned.
+    """
+
+    number: int
+    fit: FitParameters
+    losses: tuple[float, ...]
+    pruned: bool
+
+    @property
+    def loss(self) -> float:
+        """Mean over its folds."""
+        return sum(self.losses) / len(self.losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A block of slots [begin, end); rows before it are fitted."""
+
+    begin_slot: int
+    end_slot: int
+
+
+def folds_of(start_slot: int, until_slot: int, day_slots: int) -> tuple[Fold, ...]:
+    """Equal consecutive blocks at the end of slots [start, until): whole days where there are enough, a week at most.
+
+    >>> folds_of(0, 30 * 24, 24)[0], folds_of(0, 30 * 24, 24)[-1]
+    (Fold(begin_slot=240, end_slot=360), Fold(begin_slot=600, end_slot=720))
+    >>> folds_of(0, 48, 24)[0]
+    Fold(begin_slot=16, end_slot=24)
+    """
+    block = (until_slot - start_slot) // (FOLDS + FIRST_BLOCKS)
+    if block > day_slots:
+        block = min(block // day_slots, MOST_BLOCK_DAYS) * day_slots
+    return tuple(Fold(until_slot - (FOLDS - i) * block, until_slot - (FOLDS - 1 - i) * block) for i in range(FOLDS))
+
+
+def check_folds(sampled: SampledHistory) -> tuple[Fold, ...]:
+    """The folds of a sampled history.
+
+    Raises:
+        UsageError: it is not a chain that is trained, or there is too little history for the folds.
+    """
+    if not is_chained(sampled.table):
+        raise UsageError(
+            f"search: expected a region whose models are chains, got feature table {sampled.table.version}",
+            remedy="move the region to the newest version of the fold with `ridecast ledger upgrade`",
+        )
+    folds = folds_of(sampled.start_slot, sampled.until_slot, sampled.day_slots)
+    slots, longest = sampled.rows.slots, sampled.region.horizons[-1]
+    fewest = min(min(int((slots + longest < f.begin_slot).sum()), int(_in(f, sampled).sum())) for f in folds)
+    if fewest < LEAST_BLOCK_ROWS:
+        raise UsageError(
+            f"search: expected at least {LEAST_BLOCK_ROWS} rows before and in each of {FOLDS} blocks of history, got {fewest} from "
+            f"{sampled.until_slot - sampled.first_slot} slots; give it more history, or train without --search"
+        )
+    return folds
+
+
+def fold_loss(sampled: SampledHistory, fold: Fold, fit: FitParameters, threads: int) -> float:
+    """Poisson deviance of the forecasts of a block as a share of that of the profile, averaged over the horizons."""
+    rows, table, region = sampled.rows, sampled.table, sampled.region
+    every = TRIAL_SHARE if len(rows.slots) > MANY_ROWS else 1
+    early = (rows.slots + region.horizons[-1] < fold.begin_slot) & (ranks(rows.slots) % every == 0)
+    late = _in(fold, sampled)
+    weights = np.zeros(len(rows.slots))
+    weights[early] = row_weights(rows.slots[early], fit.half_life_days * sampled.day_slots)
+    shares = []
+    for i in range(len(region.horizons)):
+        place, _ = nearest_ahead(region.horizons, i)
+        linear, columns = table.columns(place, linear=True), table.columns(place, linear=False)
+        start = margin(rows.features, table, region.horizons, i)
+        lesson = Lesson(rows.features, rows.truth[:, i], start, weights)
+        known = ~np.isnan(lesson.rides)
+        then = Lesson(rows.features, lesson.rides, start, np.ones(len(weights))).where(known & late)
+        trial = try_link(lesson.where(known & early), then, linear, columns, threads, fit)
+        shares.append(deviance(then.rides, trial.means) / max(deviance(then.rides, np.exp(then.margin)), 1e-9))
+    return float(np.mean(shares))
+
+
+def deviance(rides: Float64s, means: Float64s) -> float:
+    """Poisson deviance: twice the log likelihood that the means lack.
+
+    Source:
+        P. McCullagh and J. A. Nelder (1989), Generalized Linear Models, 2nd ed., 2.3.
+
+    >>> deviance(np.array([0.0, 2.0]), np.array([1.0, 2.0]))
+    2.0
+    """
+    logs = np.where(rides > 0, np.log(np.maximum(rides, 1e-9) / means), 0.0)
+    return float(2 * (rides * logs - (rides - means)).sum())
+
+
+def _in(fold: Fold, sampled: SampledHistory) -> Bools:
+    return np.asarray((sampled.rows.slots >= fold.begin_slot) & (sampled.rows.slots < fold.end_slot))
