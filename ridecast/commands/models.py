@@ -9,9 +9,13 @@ from rich.table import Table
 
 from ridecast import options
 from ridecast.screen import output_console
+from state.forecast.routes import GLOBAL_SCOPE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ledger.views.model_story import MeasureStory, ModelStory
+    from schemas.regions import Region
 
 SHOWN = 12  # hexadecimal digits of a digest
 
@@ -28,7 +32,7 @@ def command(home: str | None, region: str | None, json_path: Path | None, rebuil
     """
     from dataflows.jobs.promoting import all_stories
     from dataflows.stream.stores import open_stores
-    from ledger.views.regions import bootstrap_of, defined_by
+    from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
@@ -36,29 +40,50 @@ def command(home: str | None, region: str | None, json_path: Path | None, rebuil
             from dataflows.jobs.retrack import retrack
 
             click.echo(f"MLflow: {retrack(stores)} trainings added, aliases set as the ledger has them")
-        if region is not None:
+        if region not in (None, GLOBAL_SCOPE):
             bootstrap_of(stores.ledger, region)
         stories = {place: story for place, story in all_stories(stores).items() if region in (None, place[0])}
-        slot_us = {name: defined_by(bootstrap_of(stores.ledger, name)).slot_us for name, _ in stories}
+        definitions = {name: defined_by(bootstrap_of(stores.ledger, name)) for name in bootstrapped_in(stores.ledger)}
+        slot_us = {place: slot_us_of(story, definitions) for place, story in stories.items()}
     finally:
         stores.close()
     for story in stories.values():
-        output_console().print(table_of(story, slot_us[story.region]))
+        output_console().print(table_of(story, slot_us[story.region, story.measure], parent_of(story.region, definitions)))
         if story.held is not None:
             click.echo(f"held by {story.held.author or 'unknown'}: {story.held.reason}; nothing is promoted or rolled back but by command")
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        document = [as_json(story, slot_us[story.region]) for story in stories.values()]
+        document = [as_json(story, slot_us[story.region, story.measure]) for story in stories.values()]
         json_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def table_of(story: "MeasureStory", slot_us: int) -> Table:
+def slot_us_of(story: "MeasureStory", definitions: "Mapping[str, Region]") -> int:
+    """Length of the slots of a region, or of those that a global model was trained on, microseconds."""
+    from dataflows.stream.routing import SLOT_MIN
+    from schemas.regions import US_PER_MIN
+
+    if story.region in definitions:
+        return definitions[story.region].slot_us
+    stated = (model.trained.parameters.get(SLOT_MIN) for model in story.models.values() if model.trained is not None)
+    return int(next((text for text in stated if text), "5")) * US_PER_MIN
+
+
+def parent_of(region: str, definitions: "Mapping[str, Region]") -> str:
+    """What stands in for the models of a region, in words."""
+    if region == GLOBAL_SCOPE:
+        return "; stands in for every region"
+    parent = definitions[region].parent if region in definitions else None
+    return f"; parent {parent}" if parent else ""
+
+
+def table_of(story: "MeasureStory", slot_us: int, parent: str = "") -> Table:
     """One row per model, newest first."""
     from schemas.times import iso
 
     title = f"{story.region} {story.measure}: " + (
         f"champion {story.champion.hex()[:SHOWN]}" if story.champion else "no champion, served by the baseline"
     )
+    title += parent
     table = Table("model", "what it is", "trained on", "rows", "WAPE (baseline)", "decided by", "why", title=title)
     for model in reversed(story.models.values()):
         trained = model.trained
