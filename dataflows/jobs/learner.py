@@ -18,7 +18,7 @@ from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, stories_of
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
-from schemas.errors import NotFound, UsageError
+from schemas.errors import DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
@@ -157,7 +157,11 @@ class Learner:
                 self._kept.drop(self._name(measure, role))
             running = None
         if running is None and model and self._stores.blobs.has(model):
-            found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)
+            try:
+                found = self._kept_shadow(number, role, model, champion) or self._new_shadow(number, model, champion)
+            except (NotFound, DamagedError) as gone:  # The region is served without it; it is trained again when that is due.
+                log.warning("region %s, %s: the %s waits: %s", self.region.id, measure, role, gone)
+                found, self._waiting = None, True
             if found is not None:
                 self._shadows[measure, role] = found
 
