@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from schemas.calendars.holidays import HolidaysOf, NamedHolidays
 from schemas.configuration.settings import SETTINGS, Settings
 from schemas.errors import UsageError
 from schemas.regions import Region, ZoneAt, load_region, shipped_regions
@@ -137,12 +138,26 @@ def new_region_of(name: str) -> Region:
     Raises:
         UsageError: as `load_region`; or one of its areas is invalid.
     """
-    region = load_region(name, _zone_for(name))
+    region = load_region(name, _zone_for(name), holidays_of=_holidays_for(name))
     if region.areas:
         from schemas.configuration.areas import areas_of_region
 
         areas_of_region(region)
     return region
+
+
+def _holidays_for(name: str) -> HolidaysOf:
+    """Looks up the holidays of a region whose file names a country, and says so."""
+
+    def holidays_of(code: str) -> NamedHolidays:
+        from dataflows.connectors.public_holidays import public_holidays
+
+        found = public_holidays(code, datetime.now(UTC).year)
+        first, last = found.years
+        click.echo(f"ridecast: {name}: {len(found.dates)} holidays of {code} from {first} to {last}, by {found.source}", err=True)
+        return found
+
+    return holidays_of
 
 
 def _zone_for(name: str) -> ZoneAt:

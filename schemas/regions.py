@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, NewType
 
+from schemas.calendars.holidays import HolidaysOf, is_date, look_up, named_in
 from schemas.errors import UsageError
 from schemas.events.measures import measure_named
 from schemas.outlines import centre, is_geojson, outline_fault, outline_from_geojson, slug_of
@@ -30,6 +31,9 @@ FROM_PROPERTIES = (
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
+LOOKED_UP = ("holiday_rules", "holiday_years", "holiday_source")  # not in the definition of a region that lists its holidays
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """One city: its time zone, its outline, its cells and what is forecast.
@@ -43,6 +47,8 @@ class Region:
         horizons_min: Forecast windows, ascending multiples of the slot length.
         measures: Names of rows of `schemas.events.measures.MEASURES`.
         holidays: Local dates, YYYY-MM-DD.
+        holiday_rules, holiday_years, holiday_source: Where the dates were looked up when the region was defined, the entries of its file,
+            the first and the last year, and who said so (`schemas.calendars.holidays`); empty if the file lists dates.
         issue_lateness_s: Time from a slot's end to its cut, in event time.
         settle_lateness_s: Time after which a slot's score is final.
         areas: (name, cells) of named parts, compared by `ridecast fairness` where no areas file is given (`schemas.configuration.areas`).
@@ -61,6 +67,9 @@ class Region:
     settle_lateness_s: int = 3600
     areas: tuple[tuple[str, tuple[str, ...]], ...] = ()
     parent: str | None = None
+    holiday_rules: tuple[str, ...] = ()
+    holiday_years: tuple[int, ...] = ()
+    holiday_source: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not _ID.fullmatch(self.id):
@@ -93,7 +102,7 @@ class Region:
         for name in self.measures:
             measure_named(name)
         for day in self.holidays:
-            if not _is_date(day):
+            if not is_date(day):
                 raise UsageError(f"{where}: holidays: expected dates as YYYY-MM-DD, got {day!r}")
         for name, low, value, high in (
             ("issue_lateness_s", 0, self.issue_lateness_s, 3_600),
@@ -119,7 +128,7 @@ class Region:
 
     def to_json(self) -> str:
         """The definition as canonical JSON: sorted keys, no spaces."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in LOOKED_UP or getattr(self, name)}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
@@ -129,13 +138,6 @@ def _check_whole(where: str, region: Region) -> None:
     for name, value in (*numbers, *(("horizons_min", horizon) for horizon in region.horizons_min)):
         if type(value) is not int:
             raise UsageError(f"{where}: {name}: expected a whole number, got {value!r}")
-
-
-def _is_date(day: object) -> bool:
-    try:
-        return isinstance(day, str) and date.fromisoformat(day).isoformat() == day
-    except ValueError:
-        return False
 
 
 def region_from_json(text: str, *, where: str) -> Region:
@@ -153,7 +155,7 @@ def region_from_json(text: str, *, where: str) -> Region:
         raise UsageError(f"{where}: missing field {missing[0]!r}")
     try:
         fields["polygon"] = tuple((float(lat), float(lon)) for lat, lon in fields["polygon"])
-        for name in ("horizons_min", "measures", "holidays"):
+        for name in ("horizons_min", "measures", "holidays", "holiday_rules", "holiday_years"):
             if name in fields:
                 fields[name] = tuple(fields[name])
         if "areas" in fields:
@@ -173,7 +175,15 @@ def _object(text: str, where: str) -> dict[str, Any]:
     return fields
 
 
-def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None = None, recorded: bool = False) -> Region:
+def region_from_file(
+    text: str,
+    *,
+    where: str,
+    name: str,
+    zone_at: ZoneAt | None = None,
+    holidays_of: HolidaysOf | None = None,
+    recorded: bool = False,
+) -> Region:
     """Parse a region that a person wrote: a definition, or GeoJSON; and check that it can work.
 
     Args:
@@ -181,7 +191,8 @@ def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None
         where: The file, for errors.
         name: Names a region in GeoJSON that has no name of its own.
         zone_at: Finds the time zone of a place, if the file names none.
-        recorded: The region may already be in a ledger, where it goes on as it is: do not check that it can work.
+        holidays_of: Looks up the holidays of a country, if the file names one.
+        recorded: The region may already be in a ledger, where it goes on as it is: do not check that it can work, and look up nothing.
     Raises:
         UsageError: as `region_from_json`; or no ride could be found in the region, or its days would not start with a slot.
     """
@@ -190,17 +201,61 @@ def region_from_file(text: str, *, where: str, name: str, zone_at: ZoneAt | None
         found = outline_from_geojson(fields, where)
         given = {key: found.properties[key] for key in FROM_PROPERTIES if key in found.properties}
         fields = {"id": next(iter(found.names), slug_of(name)) or "region", "polygon": found.polygon} | given
+    rules = named_in(fields.get("holidays"))
+    if rules:
+        fields = fields | {"holidays": ()}
     if "timezone" not in fields and zone_at is not None and fields.get("polygon"):
         probe = region_from_json(json.dumps(fields | {"timezone": "UTC"}), where=where)
         fields["timezone"] = zone_at(*centre(probe.polygon))
     region = region_from_json(json.dumps(fields), where=where)
+    if rules:
+        region = replace(region, holiday_rules=rules)
     if recorded:
         return region
+    if rules:
+        region = _with_holidays(where, region, holidays_of)
     fault = outline_fault(region.polygon)
     if fault is not None:
         raise UsageError(f"{where}: region {region.id}: polygon: {fault}")
     _check_midnights(where, region)
     return region
+
+
+def _with_holidays(where: str, region: Region, holidays_of: HolidaysOf | None) -> Region:
+    """The region with the dates that its rules stand for."""
+    if holidays_of is None:
+        raise UsageError(f"{where}: region {region.id}: holidays: expected dates as YYYY-MM-DD here, got {', '.join(region.holiday_rules)}")
+    try:
+        found = look_up(region.holiday_rules, holidays_of)
+    except UsageError as cause:
+        raise UsageError(f"{where}: region {region.id}: {cause}") from cause
+    return replace(region, holidays=found.dates, holiday_years=found.years, holiday_source=found.source)
+
+
+def as_recorded(region: Region, recorded: Region) -> Region:
+    """A region that was given again, with the holidays that were looked up when it was recorded, if its rules are the same."""
+    if not region.holiday_rules or region.holiday_rules != recorded.holiday_rules:
+        return region
+    return replace(region, holidays=recorded.holidays, holiday_years=recorded.holiday_years, holiday_source=recorded.holiday_source)
+
+
+def unknown_holidays(region: Region, first_slot: int, last_slot: int) -> str:
+    """A warning if slots lie in years for which no holidays were looked up; empty if not, or if the region lists its dates.
+
+    >>> unknown_holidays(load_region("nyc"), 0, 10_000_000)
+    ''
+    """
+    if not region.holiday_years:
+        return ""
+    zone = ZoneInfo(region.timezone)
+    years = [datetime.fromtimestamp(slot * region.slot_us // US_PER_S, zone).year for slot in (first_slot, last_slot)]
+    first, last = region.holiday_years
+    if first <= years[0] and years[1] <= last:
+        return ""
+    return (
+        f"region {region.id}: its holidays ({', '.join(region.holiday_rules)}) were looked up for {first} to {last}, and its slots are of "
+        f"{years[0]} to {years[1]}: other years count as without holidays; a region of another id, or in a new home, knows later years"
+    )
 
 
 def _check_midnights(where: str, region: Region) -> None:
@@ -228,13 +283,15 @@ def shipped_regions() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
 
 
-def load_region(name_or_path: str, zone_at: ZoneAt | None = None, *, recorded: bool = False) -> Region:
+def load_region(
+    name_or_path: str, zone_at: ZoneAt | None = None, *, holidays_of: HolidaysOf | None = None, recorded: bool = False
+) -> Region:
     """Load the built-in region of that name, or the region defined in that JSON or GeoJSON file.
 
     Args:
         name_or_path: Name or file.
         zone_at: Finds the time zone of a place, if the file names none; None makes it required.
-        recorded: As for `region_from_file`.
+        holidays_of, recorded: As for `region_from_file`.
     Raises:
         UsageError: neither a built-in name nor a readable file, or an invalid definition.
 
@@ -255,4 +312,4 @@ def load_region(name_or_path: str, zone_at: ZoneAt | None = None, *, recorded: b
         raise UsageError(f"{path}: expected JSON in UTF-8, {cause}") from cause
     except OSError as cause:
         raise UsageError(f"{path}: {cause.strerror}") from cause
-    return region_from_file(text, where=str(path), name=path.stem, zone_at=zone_at, recorded=recorded)
+    return region_from_file(text, where=str(path), name=path.stem, zone_at=zone_at, holidays_of=holidays_of, recorded=recorded)

@@ -27,7 +27,7 @@ from schemas.events.tally import IntakeTally, main_example, totals_of
 from schemas.records.count_table import to_table
 from schemas.records.record_codec import encode
 from schemas.records.records import RegionBootstrapped, SlotCounts, SourceFile, region_log
-from schemas.regions import Region
+from schemas.regions import Region, as_recorded
 from state.counting.evidence import EvidenceRules, recorded_evidence
 from state.counting.intake import YEAR_2000_US, IntakeRules
 from state.counting.partials import ResumePoint
@@ -98,7 +98,11 @@ def bootstrap_region(
             region is already bootstrapped with other content.
     """
     stores.ledger.admit_all()  # Another home may sign this database: counting its rides would be in vain.
-    _check_place(stores, region)
+    before = stores.ledger.find(region_log(region.id), RegionBootstrapped)
+    if before is not None and before.definition:
+        region = as_recorded(region, defined_by(before))
+    else:
+        _check_place(stores, region)
     partitions = source.partitions() if source else ()
     beside = _rules_beside(stores, region)
     rules, evidence = beside or _rules(stores, len(partitions)), _evidence(stores.settings)

@@ -1,6 +1,7 @@
 """Trains a region: reads counts from the ledger, stores the model as a blob and records it in the control log."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ledger.views.model_story import named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, regions_of
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
-from schemas.regions import Region
+from schemas.regions import Region, unknown_holidays
 from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
 from state.demand.tables import newest_table
@@ -26,6 +27,8 @@ from state.forecast.sampling import KnownSlot
 from state.forecast.search import TrialResult
 from state.forecast.training import MOST_ROWS, OnProgress, TrainedModel, fit_sampled, sample_history
 from state.models.fit_parameters import AS_SHIPPED, FitParameters
+
+log = logging.getLogger(__name__)
 
 SHIPPED = "shipped"  # the parameters of this release
 PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
@@ -79,6 +82,8 @@ def train_region(
     if search_plan is not None:
         until, size = whole_days(stores.ledger, boot, until, size)
     root = stores.ledger.root_at(region_log(name), size)
+    if unknown := unknown_holidays(definition, boot.first_slot, until):
+        log.warning("%s", unknown)
     table = newest_table(ControlView(stores.ledger).latest().fold_version(boot, until))
     for number, measure in enumerate(definition.measures):
         fit, more = parameters_for(stores, name, measure, fit_of)

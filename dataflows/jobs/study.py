@@ -44,12 +44,13 @@ class Bounds:
 
 
 SPACE: Mapping[str, Bounds] = {
-    "max_depth": Bounds(2, 6),
+    "max_depth": Bounds(2, 7),
     "eta": Bounds(0.03, 0.15, log=True),
     "subsample": Bounds(0.5, 1.0),
     "colsample_bytree": Bounds(0.1, 0.6),
-    "leaf_share": Bounds(0.0005, 0.02, log=True),
-    "penalty": Bounds(10, 3_000, log=True),
+    "leaf_rides": Bounds(50, 3_000, log=True),
+    "tree_share": Bounds(0.2, 1.0),
+    "penalty_share": Bounds(0.002, 0.2, log=True),
     "half_life_days": Bounds(7, 112, log=True),
 }
 

@@ -15,7 +15,7 @@ from ridecast.notify import VARIABLES
 from ridecast.screen import StatusLine
 from schemas.configuration.settings import SETTINGS, Settings
 from schemas.errors import RidecastError, StoreUnavailable, UsageError
-from schemas.regions import Region
+from schemas.regions import Region, as_recorded, unknown_holidays
 
 if TYPE_CHECKING:
     from ledger.store.log import Ledger
@@ -140,6 +140,7 @@ def run_regions(
         recorded: dict[str, Region] = {plan.region.id: plan.region for plan in plans}
         warnings = options.unknown_settings(settings) + changed_definitions(asked, recorded)
         warnings += [sentence(record) for plan in plans for record in plan.recorded]
+        warnings += filter(None, (unknown_holidays(plan.region, plan.bootstrapped.first_slot, plan.next_slot) for plan in plans))
         now = pinned.identity()
         for name in chosen:
             before = source_before(stores.ledger, name)
@@ -247,7 +248,7 @@ def changed_definitions(asked: Iterable[Region], recorded: Mapping[str, Region])
     return [
         f"region {region.id}: its definition has changed since it was bootstrapped; the recorded one still applies"
         for region in asked
-        if region.to_json() != recorded[region.id].to_json()
+        if as_recorded(region, recorded[region.id]).to_json() != recorded[region.id].to_json()
     ]
 
 

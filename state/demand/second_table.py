@@ -78,13 +78,13 @@ def _linear(name: str, meaning: str, fill: Fill) -> Feature:
     return Feature(name, meaning, fill, linear=True)
 
 
-def _each(name: str, meaning: str, filling: Callable[[Ahead], Fill]) -> tuple[Feature, ...]:
+def _each(name: str, meaning: str, filling: Callable[[Ahead], Fill], *, linear: bool = False) -> tuple[Feature, ...]:
     """One feature for each horizon.
 
-    Not for linear models: with a month of history, how far a profile can be trusted changes from week to week, and a
-    linear model that had the profile, its trends or its variants as inputs got worse (New York, April 2014, by 1 to 5 %).
+    Mostly not for linear models: with a month of history, how far a profile can be trusted changes from week to week, and a
+    linear model that had the profile, its trends or its variants as inputs got worse in busy cells (docs/accuracy.md).
     """
-    return tuple(Feature(name.format(a.name), meaning.format(a.name), filling(a), ahead=a.place) for a in AHEAD)
+    return tuple(Feature(name.format(a.name), meaning.format(a.name), filling(a), linear, ahead=a.place) for a in AHEAD)
 
 
 def _all() -> tuple[Feature, ...]:
@@ -108,7 +108,7 @@ def _all() -> tuple[Feature, ...]:
     per_horizon = (
         *_each("log_profile_{}", "log of the profile of the {} horizon", _log_profile),
         *_each("log_city_{}", "log of the region's profile of the {} horizon, rides per slot", _log_city),
-        *_each("wide_{}", "log ratio of a profile smoothed over 75 min to the profile, {} horizon", _wide),
+        *_each("wide_{}", "log ratio of a profile smoothed over 75 min to the profile, {} horizon", _wide, linear=True),
         *(
             feature
             for source in ("own", "city")

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.errors import UsageError
 from schemas.events.rides import Bools, Float64s
 from state.forecast.training import TRIAL_SHARE, SampledHistory, is_chained, ranks, row_weights
-from state.models.chain import margin, nearest_ahead
+from state.models.chain import margin, nearest_ahead, tree_columns
 from state.models.chain_fitting import Lesson, try_link
 from state.models.fit_parameters import FitParameters
 
@@ -98,7 +98,7 @@ def fold_loss(sampled: SampledHistory, fold: Fold, fit: FitParameters, threads: 
     shares = []
     for i in range(len(region.horizons)):
         place, _ = nearest_ahead(region.horizons, i)
-        linear, columns = table.columns(place, linear=True), table.columns(place, linear=False)
+        linear, columns = table.columns(place, linear=True), tree_columns(table, place)
         start = margin(rows.features, table, region.horizons, i)
         lesson = Lesson(rows.features, rows.truth[:, i], start, weights)
         known = ~np.isnan(lesson.rides)

@@ -237,7 +237,7 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):
         place, _ = chain.nearest_ahead(region.horizons, i)
-        linear, columns = table.columns(place, linear=True), table.columns(place, linear=False)
+        linear, columns = table.columns(place, linear=True), chain.tree_columns(table, place)
         truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
         known = ~np.isnan(truth)
         lesson = Lesson(rows.features, truth, margin, weights)

@@ -27,16 +27,34 @@ ALGORITHM = "glm-xgboost-poisson"
 PARAMETERS: dict[str, str | float] = {
     "objective": "count:poisson",
     "tree_method": "hist",
-    "max_depth": 3,
+    "max_depth": 5,
     "eta": 0.06,
     "subsample": 0.7,
     "colsample_bytree": 0.2,
     "max_bin": 128,
     "seed": 1,
 }
-# A leaf has at least this share of the rides. New York, April 2014: with a tenth of it, days of unusual demand were forecast
-# worse than by the linear model alone.
-LEAF_SHARE = 0.0025
+# New York, folds of April 2014; docs/accuracy.md has the numbers.
+LEAF_RIDES = 400.0  # a leaf has at least so many rides
+TREE_SHARE = 0.6  # of the trees' sum, in the log of the mean: they learn the days of the training too well
+PENALTY_SHARE = 0.05  # of the rides: the penalty of the linear model. Levels say nearly the same; it spreads their effect.
+# What trees do not see: with it they learn single days. The linear model has the region's levels.
+NOT_FOR_TREES = (
+    "slot_of_day",
+    "weekday",
+    "weekend",
+    "weeks_known",
+    "holiday",
+    "day_after_holiday",
+    "city_",
+    "log_city_",
+    "trend_city_",
+    "level_city_",
+    "rate_week",
+    "rate_month",
+    "level_day",
+)
+LARGEST_LOG = 50.0  # before means are bounded
 MOST_ROUNDS = 160
 LEAST_ROUNDS = 20
 TRIAL_SPEED = 3  # a trial learns this many times as fast, in as many fewer rounds
@@ -51,11 +69,13 @@ class Link:
         glm: Its linear model.
         columns: Indices of the trees' inputs in the feature matrix.
         trees: UBJSON of the booster.
+        share: Of the trees' sum that is added to the log of the linear model's mean.
     """
 
     glm: Glm
     columns: tuple[int, ...]
     trees: bytes
+    share: float = 1.0
 
 
 class Chain:
@@ -100,7 +120,7 @@ class Chain:
             return out
         for i, (link, booster) in enumerate(zip(self._links, self._boosters, strict=True)):
             logs = link.glm.log_means(features, margin(features, self.table, self.about.horizons, i))
-            out[:, i] = tree_means(booster, link.columns, features, logs)
+            out[:, i] = tree_means(booster, link.columns, features, logs, link.share)
         return out
 
     def contributions(self, features: Float32s, i: int) -> Contributions:
@@ -109,8 +129,8 @@ class Chain:
         average, of_trees = tree_contributions(self._boosters[i], np.ascontiguousarray(features[:, list(link.columns)]))
         added = np.zeros(features.shape)
         added[:, list(link.glm.columns)] = link.glm.contributions(features)
-        added[:, list(link.columns)] += of_trees
-        return Contributions(margin(features, self.table, self.about.horizons, i), link.glm.intercept + average, added)
+        added[:, list(link.columns)] += link.share * of_trees
+        return Contributions(margin(features, self.table, self.about.horizons, i), link.glm.intercept + link.share * average, added)
 
 
 def margin(features: Float32s, table: FeatureTable, horizons: tuple[int, ...], i: int) -> Float64s:
@@ -131,10 +151,21 @@ def nearest_ahead(horizons: tuple[int, ...], i: int) -> tuple[int, int]:
     return place, ahead[place]
 
 
-def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s) -> Float64s:
-    """What the trees make of the linear model's log means: float64[n], rides, bounded."""
+def tree_columns(table: FeatureTable, place: int) -> tuple[int, ...]:
+    """Indices of the columns that the trees of one of the AHEAD horizons are fitted on."""
+    columns = table.columns(place, linear=False)
+    return tuple(column for column in columns if not table.features[column].name.startswith(NOT_FOR_TREES))
+
+
+def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s, share: float = 1.0) -> Float64s:
+    """What a share of the trees makes of the linear model's log means: float64[n], rides, bounded."""
     inputs = np.ascontiguousarray(features[:, list(columns)])
-    means = booster.inplace_predict(inputs, base_margin=logs.astype(np.float32), validate_features=False)
+    if share == 1.0:
+        means = booster.inplace_predict(inputs, base_margin=logs.astype(np.float32), validate_features=False)
+    else:
+        none = np.zeros(len(features), np.float32)
+        added = booster.inplace_predict(inputs, base_margin=none, predict_type="margin", validate_features=False)
+        means = np.exp(np.minimum(logs + share * np.asarray(added, np.float64), LARGEST_LOG))
     return np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)
 
 
@@ -144,9 +175,14 @@ def pack(about: Artefact, table: FeatureTable, links: list[Link]) -> bytes:
         "algorithm": ALGORITHM,
         "table": table.version,
         "linear": [asdict(link.glm) for link in links],
-        "trees": [{"columns": link.columns, "size": len(link.trees)} for link in links],
+        "trees": [{"columns": link.columns, "size": len(link.trees)} | _share(link) for link in links],
     }
     return pack_header(MAGIC, about, header) + b"".join(link.trees for link in links)
+
+
+def _share(link: Link) -> dict[str, float]:
+    """Only of an artefact whose trees do not count whole: others keep their bytes."""
+    return {} if link.share == 1.0 else {"share": link.share}
 
 
 def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
@@ -155,18 +191,19 @@ def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
     Raises:
         DamagedError: the bytes are not an artefact.
     """
-    about, (version, linear, columns, sizes), start = unpack_header(artefact, MAGIC, _read)
+    about, (version, linear, columns, sizes, shares), start = unpack_header(artefact, MAGIC, _read)
     if start + sum(sizes) != len(artefact) or not len(sizes) == len(linear) == len(about.horizons):
         expected = f"{start + sum(sizes)} bytes and {len(about.horizons)} horizons"
         raise DamagedError(f"model: expected {expected}, got {len(artefact)}, {len(sizes)}")
-    return about, version, [Link(*link) for link in zip(linear, columns, cut(artefact, start, sizes), strict=True)]
+    return about, version, [Link(*link) for link in zip(linear, columns, cut(artefact, start, sizes), shares, strict=True)]
 
 
-def _read(header: dict[str, Any]) -> tuple[int, list[Glm], list[tuple[int, ...]], list[int]]:
-    """Version of the table, linear models, and columns and size of the trees, from a header."""
+def _read(header: dict[str, Any]) -> tuple[int, list[Glm], list[tuple[int, ...]], list[int], list[float]]:
+    """Version of the table, linear models, and columns, size and share of the trees, from a header."""
     trees = header["trees"]
     columns = [tuple(int(place) for place in row["columns"]) for row in trees]
-    return int(header["table"]), [_glm(row) for row in header["linear"]], columns, [int(row["size"]) for row in trees]
+    sizes, shares = [int(row["size"]) for row in trees], [float(row.get("share", 1.0)) for row in trees]
+    return int(header["table"]), [_glm(row) for row in header["linear"]], columns, sizes, shares
 
 
 def _glm(row: dict[str, Any]) -> Glm:

@@ -12,7 +12,7 @@ from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
 from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
 from state.models.fit_parameters import FitParameters
-from state.models.glm import fit_glm
+from state.models.glm import PENALTY, Glm, fit_glm
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +58,24 @@ def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], 
     """
     import xgboost
 
-    glm = fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights, fit.penalty)
+    glm = _linear(lesson, linear, fit)
     data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads, fit)
-    booster = xgboost.train(_parameters(lesson, threads, fit), data, rounds)
-    return Link(glm, columns, bytes(booster.save_raw("ubj")))
+    booster = xgboost.train(_parameters(threads, fit), data, rounds)
+    return Link(glm, columns, bytes(booster.save_raw("ubj")), fit.tree_share)
 
 
 def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int, fit: FitParameters) -> Trial:
     """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
     import xgboost
 
-    glm = fit_glm(early.features, linear, early.rides, early.margin, early.weights, fit.penalty)
+    glm = _linear(early, linear, fit)
     logs = glm.log_means(late.features, late.margin)
     if not len(late.rides):
         return Trial(np.exp(logs), MOST_ROUNDS)
     data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads, fit)
     held_out = _matrix(late, columns, logs, threads, fit, data)
     booster = xgboost.train(
-        _parameters(early, threads, fit) | {"eta": TRIAL_SPEED * fit.eta},
+        _parameters(threads, fit) | {"eta": TRIAL_SPEED * fit.eta},
         data,
         -(-MOST_ROUNDS // TRIAL_SPEED),
         evals=[(held_out, "late")],
@@ -85,12 +85,16 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     best = booster.best_iteration + 1
     trees = bytes(booster[:best].save_raw("ubj"))
     rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
-    return Trial(tree_means(load_booster(trees), columns, late.features, logs), rounds)
+    return Trial(tree_means(load_booster(trees), columns, late.features, logs, fit.tree_share), rounds)
 
 
-def _parameters(lesson: Lesson, threads: int, fit: FitParameters) -> dict[str, str | float]:
-    leaf = fit.leaf_share * float((lesson.weights * lesson.rides).sum())
-    return {**fit.booster(), "min_child_weight": leaf, "nthread": threads}
+def _linear(lesson: Lesson, linear: tuple[int, ...], fit: FitParameters) -> Glm:
+    penalty = max(PENALTY, fit.penalty_share * float((lesson.weights * lesson.rides).sum()))
+    return fit_glm(lesson.features, linear, lesson.rides, lesson.margin, lesson.weights, penalty)
+
+
+def _parameters(threads: int, fit: FitParameters) -> dict[str, str | float]:
+    return {**fit.booster(), "min_child_weight": fit.leaf_rides, "nthread": threads}
 
 
 def _matrix(

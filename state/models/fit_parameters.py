@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from schemas.errors import UsageError
-from state.models.chain import LEAF_SHARE, PARAMETERS
-from state.models.glm import PENALTY
+from state.models.chain import LEAF_RIDES, PARAMETERS, PENALTY_SHARE, TREE_SHARE
 
 HALF_LIFE_DAYS = 28.0  # of the weight of a row
 
@@ -22,8 +21,9 @@ class FitParameters:
         eta: What a tree adds of what it found.
         subsample: Share of the rows that a tree sees.
         colsample_bytree: Share of its inputs that a tree sees.
-        leaf_share: Share of the rides that a leaf has at least.
-        penalty: L2, of the linear model's standardised coefficients.
+        leaf_rides: Rides that a leaf has at least.
+        tree_share: Of the trees' sum, in the log of the mean.
+        penalty_share: L2 of the linear model's standardised coefficients, as a share of the rides.
         half_life_days: Age at which a row counts half.
 
     >>> FitParameters.recorded({"max_depth": "5"}).max_depth
@@ -34,8 +34,9 @@ class FitParameters:
     eta: float = float(PARAMETERS["eta"])
     subsample: float = float(PARAMETERS["subsample"])
     colsample_bytree: float = float(PARAMETERS["colsample_bytree"])
-    leaf_share: float = LEAF_SHARE
-    penalty: float = PENALTY
+    leaf_rides: float = LEAF_RIDES
+    tree_share: float = TREE_SHARE
+    penalty_share: float = PENALTY_SHARE
     half_life_days: float = HALF_LIFE_DAYS
 
     def booster(self) -> dict[str, str | float]:

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.events.rides import Float32s, Float64s
 
 CLIP = 6.0  # standardised inputs; a rare extreme must not decide a forecast
-PENALTY = 100.0  # L2, on standardised coefficients; New York, April 2014: 10 to 1,000 were within 0.05 %
+PENALTY = 100.0  # L2, on standardised coefficients, unless the caller names another
 STEPS = 7
 HALVINGS = 6  # of a Newton step that lowers the likelihood
 MOST_LOG = 12.0  # of a mean, while fitting
@@ -71,12 +71,7 @@ def standardised(features: Float32s, columns: tuple[int, ...], centres: tuple[fl
 
 
 def fit_glm(
-    features: Float32s,
-    columns: tuple[int, ...],
-    rides: Float64s,
-    margin: Float64s,
-    weights: Float64s,
-    penalty: float = PENALTY,
+    features: Float32s, columns: tuple[int, ...], rides: Float64s, margin: Float64s, weights: Float64s, penalty: float = PENALTY
 ) -> Glm:
     """The coefficients that maximise the penalised likelihood of the rides.
 

@@ -24,9 +24,9 @@ class Killed(BaseException):
 
 
 def errors(fit: FitParameters) -> Iterator[float]:
-    """A valley with its floor at a depth of 5 and an eta of 0.1, in four blocks of which the later ones are harder."""
+    """A valley with its floor at a depth of 3 and an eta of 0.1, in four blocks of which the later ones are harder."""
     for block in range(4):
-        yield 0.5 + abs(fit.max_depth - 5) / 10 + abs(fit.eta - 0.1) + 0.01 * block
+        yield 0.5 + abs(fit.max_depth - 3) / 10 + abs(fit.eta - 0.1) + 0.01 * block
 
 
 def search(home: Path, until: int, killed_in: tuple[int, ...] = ()) -> list[TrialResult]:

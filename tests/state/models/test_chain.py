@@ -15,7 +15,7 @@ from state.demand.features import build
 from state.demand.history import CountHistory
 from state.demand.tables import TABLES
 from state.models.boosted import Boosted
-from state.models.chain import ALGORITHM, MAGIC, Chain, Link, margin, pack, unpack
+from state.models.chain import ALGORITHM, MAGIC, TREE_SHARE, Chain, Link, margin, pack, tree_columns, unpack
 from state.models.table import load_trained
 from tests.state.model_city import HOURLY, fold, town_chain, town_model, town_slots
 
@@ -38,11 +38,37 @@ def test_means_are_trees_on_the_linear_model_on_the_profile() -> None:
     for i, link in enumerate(links):
         logs = link.glm.log_means(features, margin(features, TABLES[version], HOURLY.horizons, i))
         data = xgboost.DMatrix(features[:, list(link.columns)], base_margin=logs.astype(np.float32))
-        expected = np.clip(xgboost.Booster(model_file=bytearray(link.trees)).predict(data), 1e-4, 1e5)
+        whole = np.log(xgboost.Booster(model_file=bytearray(link.trees)).predict(data).astype(float))
+        expected = np.clip(np.exp(logs + TREE_SHARE * (whole - logs)), 1e-4, 1e5)
         assert expected == pytest.approx(means[:, i], rel=1e-5)
         assert TABLES[version].columns(i, linear=True) == link.glm.columns
-        assert TABLES[version].columns(i, linear=False) == link.columns
+        assert tree_columns(TABLES[version], i) == link.columns
     assert (0, 3) == chain.means(features[:0]).shape
+
+
+def test_trees_see_no_day_by_its_date_or_by_the_region() -> None:
+    """Columns that name a time, and those of the region, are for the linear model; each horizon keeps its own of the others."""
+    table = TABLES[2]
+    for i, name in enumerate(("first", "middle", "last")):
+        left_out = {table.names[column] for column in set(table.columns(i, linear=False)) - set(tree_columns(table, i))}
+        assert {"weekday", "slot_of_day", "city_long", "level_city_60", f"log_city_{name}", "rate_month"} <= left_out
+        kept = {table.names[column] for column in tree_columns(table, i)}
+        assert {"lag_15", "level_own_60", "level_parent_60", f"log_profile_{name}", f"wide_{name}"} <= kept
+
+
+def test_trees_that_count_whole_keep_the_bytes_of_earlier_artefacts() -> None:
+    """A share of one is not written, and an artefact without one has it; means are then those of the booster."""
+    about, version, links = unpack(town_chain().artefact)
+    whole = [dataclasses.replace(link, share=1.0) for link in links]
+    artefact = pack(about, TABLES[version], whole)
+    assert b'"share"' not in artefact
+    assert whole == unpack(artefact)[2]
+    features = town_matrix()
+    for i, link in enumerate(whole):
+        logs = link.glm.log_means(features, margin(features, TABLES[version], HOURLY.horizons, i))
+        data = xgboost.DMatrix(features[:, list(link.columns)], base_margin=logs.astype(np.float32))
+        expected = xgboost.Booster(model_file=bytearray(link.trees)).predict(data)
+        assert expected == pytest.approx(Chain(artefact, HOURLY.horizons).means(features)[:, i], rel=1e-6)
 
 
 def test_an_artefact_unpacks_to_what_was_packed() -> None:
@@ -90,7 +116,7 @@ def test_a_chain_for_other_features_or_horizons_is_refused() -> None:
     about, version, links = unpack(artefact)
     table = TABLES[version]
     unknown = pack(about, dataclasses.replace(table, version=9), links)
-    with pytest.raises(ContractError, match=r"expected a feature table of version 1, 2, got 9; a newer Ridecast trained it"):
+    with pytest.raises(ContractError, match=r"expected a feature table of version 1, 2, 3, got 9; a newer Ridecast trained it"):
         Chain(unknown, HOURLY.horizons)
     other = dataclasses.replace(about, features=("lag_7", *about.features[1:]))
     with pytest.raises(ContractError, match=rf"expected the features of table {version}, got others: {about.features[0]}, lag_7; train"):
@@ -105,6 +131,7 @@ def test_means_are_bounded() -> None:
     about, version, links = unpack(town_chain().artefact)
     features = town_matrix()[:2]
     for low, high in ((-40.0, 1e-4), (40.0, 1e5)):
-        moved = [Link(dataclasses.replace(link.glm, intercept=low), link.columns, link.trees) for link in links]
-        means = Chain(pack(about, TABLES[version], moved), HOURLY.horizons).means(features)
-        assert [[high] * 3] * 2 == means.tolist()
+        for share in (1.0, 0.7):
+            moved = [Link(dataclasses.replace(link.glm, intercept=low), link.columns, link.trees, share) for link in links]
+            means = Chain(pack(about, TABLES[version], moved), HOURLY.horizons).means(features)
+            assert [[high] * 3] * 2 == means.tolist()

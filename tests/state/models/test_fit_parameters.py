@@ -7,19 +7,20 @@ import pytest
 
 from schemas.errors import UsageError
 from state.forecast.training import TrainedModel, train_model
-from state.models.chain import LEAF_SHARE, PARAMETERS
+from state.models.chain import LEAF_RIDES, PARAMETERS, PENALTY_SHARE, TREE_SHARE
 from state.models.chain_fitting import Lesson, fit_link, try_link
 from state.models.fit_parameters import AS_SHIPPED, NAMES, FitParameters
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
-OTHER = FitParameters(2, 0.12, 0.5, 0.35, 0.01, 31.5, 14.0)
+OTHER = FitParameters(2, 0.12, 0.5, 0.35, 31.5, 0.8, 0.5, 14.0)
 
 
 def test_the_defaults_are_those_of_the_chain() -> None:
     """Unless told otherwise, a fit uses the constants of the chain, and records them as before."""
     assert PARAMETERS == AS_SHIPPED.booster()
     shipped = {name: str(value) for name, value in PARAMETERS.items()}
-    assert shipped | {"leaf_share": str(LEAF_SHARE), "penalty": "100", "half_life_days": "28"} == AS_SHIPPED.texts()
+    more = {"tree_share": str(TREE_SHARE), "penalty_share": str(PENALTY_SHARE), "half_life_days": "28"}
+    assert shipped | {"leaf_rides": f"{LEAF_RIDES:g}"} | more == AS_SHIPPED.texts()
 
 
 def test_what_is_recorded_can_be_read_again() -> None:
@@ -46,7 +47,7 @@ def test_each_parameter_reaches_the_fit() -> None:
     fits = (AS_SHIPPED, *(replace(AS_SHIPPED, **{name: getattr(OTHER, name)}) for name in NAMES if name != "half_life_days"))
     links = {repr(fit_link(lesson, (0, 2), (0, 1, 2, 3, 4, 5), 30, 1, fit)) for fit in fits}
     trials = {try_link(lesson.where(early), lesson.where(~early), (0, 2), (0, 1, 2, 3, 4, 5), 1, fit).means.tobytes() for fit in fits}
-    assert (7, 7) == (len(links), len(trials))
+    assert (8, 8) == (len(links), len(trials))
 
 
 def test_training_uses_and_records_them() -> None:

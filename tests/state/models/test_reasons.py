@@ -213,19 +213,20 @@ def test_a_fallback_has_one_term(fallback: Fallback) -> None:
 
 
 def test_a_chain_has_the_terms_of_both_its_models() -> None:
-    """Where the trees say nothing a term is the coefficient times the standardised input; the trees' own are added."""
+    """Where the trees say nothing a term is the coefficient times the standardised input; a share of the trees' own is added."""
     matrix, chain = town_issues("chain")[-1].matrix, town_trained("chain")
     assert isinstance(chain, Chain)
     link = chain._links[1]
     found = chain.contributions(matrix, 1)
     average, of_trees = tree_contributions(chain._boosters[1], np.ascontiguousarray(matrix[:, list(link.columns)]))
-    assert (average + link.glm.intercept).tolist() == found.average.tolist()
+    assert 0.0 < link.share < 1.0
+    assert (link.share * average + link.glm.intercept).tolist() == found.average.tolist()
     expected = np.zeros(matrix.shape)
     for column, centre, scale, coefficient in zip(link.glm.columns, link.glm.centres, link.glm.scales, link.glm.coefficients, strict=True):
         values = np.clip((matrix[:, column].astype(np.float64) - centre) / scale, -6.0, 6.0)
         expected[:, column] = coefficient * np.where(np.isnan(values), 0.0, values)
     for place, column in enumerate(link.columns):
-        expected[:, column] += of_trees[:, place]
+        expected[:, column] += link.share * of_trees[:, place]
     assert np.abs(expected - found.features).max() < 1e-12
     assert np.abs(np.log(chain.means(matrix)[:, 1]) - found.profile - found.average - found.features.sum(axis=1)).max() < 1e-4
 

@@ -1,0 +1,1 @@
+"""Calendars of places: which days of a country are holidays."""
