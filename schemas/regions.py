@@ -52,7 +52,7 @@ class Region:
         issue_lateness_s: Time from a slot's end to its cut, in event time.
         settle_lateness_s: Time after which a slot's score is final.
         areas: (name, cells) of named parts, compared by `ridecast fairness` where no areas file is given (`schemas.configuration.areas`).
-        parent: Region whose model is used when this one has none, or None.
+        parent: Region of the same home whose model serves while this one has none that can be used, or None.
     """
 
     id: RegionId

@@ -21,7 +21,8 @@ from ledger.views.identity import has_root, identity_from_text, identity_of
 from schemas.configuration.addresses import masked, parse_address
 from schemas.configuration.settings import Settings
 from schemas.errors import LedgerError, StoreUnavailable
-from schemas.records.records import region_log
+from schemas.records.records import CONTROL_LOG, region_log
+from state.forecast.routes import GLOBAL_SCOPE
 from state.forecast.search import TrialResult
 from state.models.fit_parameters import NAMES
 
@@ -89,7 +90,7 @@ def track_training(
         LedgerError: another ledger has registered a model of this name.
         StoreUnavailable: the tracking server does not answer.
     """
-    name, log = f"{region}.{measure}", region_log(region)
+    name, log = f"{region}.{measure}", _log_of(region)
     tag = identity_of(ledger, log, log_size).text()
     with _answering(settings) as (client, artefacts):
         if not _is_registered(client, settings, name, ledger, log):
@@ -114,7 +115,7 @@ def track_aliases(settings: Settings, region: str, measure: str, aliases: Mappin
     """
     name = f"{region}.{measure}"
     with _answering(settings) as (client, _):
-        if not _is_registered(client, settings, name, ledger, region_log(region)):
+        if not _is_registered(client, settings, name, ledger, _log_of(region)):
             return
         newest: dict[str, int] = {}
         for version in client.search_model_versions(f"name = '{name}'"):
@@ -126,6 +127,11 @@ def track_aliases(settings: Settings, region: str, measure: str, aliases: Mappin
                 client.set_registered_model_alias(name, alias, str(number))
             elif alias in before:
                 client.delete_registered_model_alias(name, alias)
+
+
+def _log_of(region: str) -> str:
+    """The log that identifies a model's ledger; models of several regions belong to the control log."""
+    return CONTROL_LOG if region == GLOBAL_SCOPE else region_log(region)
 
 
 @contextmanager
@@ -238,7 +244,7 @@ def tracked_models(settings: Settings, region: str, measure: str, *, ledger: Led
     """
     name = f"{region}.{measure}"
     with _answering(settings) as (client, _):
-        if not _is_registered(client, settings, name, ledger, region_log(region)):
+        if not _is_registered(client, settings, name, ledger, _log_of(region)):
             return set()
         return {_digest_of(version) for version in client.search_model_versions(f"name = '{name}'")}
 

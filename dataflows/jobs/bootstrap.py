@@ -34,6 +34,7 @@ from state.counting.partials import ResumePoint
 from state.counting.slots import CountColumns, merge_counts
 from state.demand.calendar import Calendar
 from state.forecast.region import FOLD_VERSION
+from state.forecast.routes import GLOBAL_SCOPE
 
 MERGE_EVERY_BATCHES = 200
 MOST_FILES = 500  # listed individually; more are summarised per partition
@@ -100,6 +101,8 @@ def bootstrap_region(
     before = stores.ledger.find(region_log(region.id), RegionBootstrapped)
     if before is not None and before.definition:
         region = as_recorded(region, defined_by(before))
+    else:
+        _check_place(stores, region)
     partitions = source.partitions() if source else ()
     beside = _rules_beside(stores, region)
     rules, evidence = beside or _rules(stores, len(partitions)), _evidence(stores.settings)
@@ -149,6 +152,33 @@ def bootstrap_region(
         return known, False
     Recorder(stores.ledger, log).append(0, [encode(record)])
     return record, True
+
+
+def _check_place(stores: Stores, region: Region) -> None:
+    """Check that a region can have its name and its parent.
+
+    A parent is there before its children, so that parents never form a circle.
+
+    Raises:
+        UsageError: the name stands for all regions, or the parent is the region itself, not in this home, or of other slots.
+    """
+    if region.id == GLOBAL_SCOPE:
+        raise UsageError(f"region id: expected another name, {GLOBAL_SCOPE!r} stands for models of all regions")
+    if region.parent is None:
+        return
+    where, known = f"region {region.id}: parent", bootstrapped_in(stores.ledger)
+    if region.parent == region.id or region.parent not in known:
+        others = ", ".join(name for name in known if name != region.id) or "none yet"
+        raise UsageError(
+            f"{where}: expected another region of this home ({others}), got {region.parent!r}",
+            remedy="bootstrap the parent first, or leave it out",
+        )
+    parent = defined_by(bootstrap_of(stores.ledger, region.parent))
+    if (parent.slot_min, parent.horizons) != (region.slot_min, region.horizons):
+        raise UsageError(
+            f"{where}: expected a region with slots of {region.slot_min} min and horizons of {region.horizons_min}, got {region.parent} "
+            f"with {parent.slot_min} min and {parent.horizons_min}"
+        )
 
 
 def count_rides(

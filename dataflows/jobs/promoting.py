@@ -11,6 +11,7 @@ from ledger.views.model_story import MeasureStory, Stories, named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
 from schemas.errors import DamagedError, LedgerError, NotFound, StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased
+from state.forecast.routes import GLOBAL_SCOPE
 
 log = logging.getLogger(__name__)
 
@@ -216,10 +217,12 @@ def story_of(stores: Stores, region: str, measure: str) -> MeasureStory:
         NotFound: the region is not bootstrapped here.
         UsageError: it has no such measure.
     """
-    known = defined_by(bootstrap_of(stores.ledger, region)).measures
-    if measure not in known:
-        raise UsageError(f"--measure: expected one of {', '.join(known)} of region {region}, got {measure!r}")
-    return stories_of(stores.ledger).get((region, measure), MeasureStory(region, measure))
+    found = stories_of(stores.ledger)
+    if region != GLOBAL_SCOPE:
+        known = defined_by(bootstrap_of(stores.ledger, region)).measures
+        if measure not in known:
+            raise UsageError(f"--measure: expected one of {', '.join(known)} of region {region}, got {measure!r}")
+    return found.get((region, measure), MeasureStory(region, measure))
 
 
 def measures_of(stores: Stores, region: str | None, measure: str | None) -> tuple[str, list[str]]:
@@ -227,7 +230,10 @@ def measures_of(stores: Stores, region: str | None, measure: str | None) -> tupl
     from dataflows.jobs.learn import only_region
 
     name = region or only_region(stores)
-    known = list(defined_by(bootstrap_of(stores.ledger, name)).measures)
+    if name == GLOBAL_SCOPE:
+        known = [of for scope, of in stories_of(stores.ledger) if scope == GLOBAL_SCOPE]
+    else:
+        known = list(defined_by(bootstrap_of(stores.ledger, name)).measures)
     return name, known if measure is None else [measure]
 
 
@@ -259,10 +265,10 @@ def follow_ledger(stores: Stores, region: str, measure: str) -> None:
 
 
 def all_stories(stores: Stores) -> Stories:
-    """Every region and measure of a home, also those without a model."""
+    """Every region and measure of a home, also those without a model; and the models of several regions."""
     found = stories_of(stores.ledger)
     everything: Stories = {}
     for region in regions_of(stores.ledger):
         for measure in defined_by(bootstrap_of(stores.ledger, region)).measures:
             everything[region, measure] = found.get((region, measure), MeasureStory(region, measure))
-    return everything
+    return everything | {place: story for place, story in found.items() if place[0] == GLOBAL_SCOPE}

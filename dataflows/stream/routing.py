@@ -16,6 +16,7 @@ from ledger.views.control import Control
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import ContractError, DamagedError, NotFound, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, Record, RegionBootstrapped
+from state.demand.tables import newest_table
 from state.forecast.region import Champion
 from state.forecast.routes import CHALLENGER, ROUTED_SINCE, Fault, Role, Route, Why, choose, recorded_challenger, recorded_fault, scope_of
 from state.models.table import load_trained
@@ -45,7 +46,7 @@ class Router:
         self._ledger, self._blobs, self._boot = ledger, blobs, boot
         self.region = defined_by(boot)
         self._artefacts = Artefacts(blobs)
-        self._fits: dict[tuple[Role, bytes], _Seen] = {}
+        self._fits: dict[tuple[Role, bytes, int], _Seen] = {}
         self._slow: dict[bytes, int] = {}  # digest -> first slot at which it may serve again
         self._said: dict[tuple[str, Role], Why] = {}
         self._said_of_challengers: dict[str, str] = {}
@@ -57,8 +58,10 @@ class Router:
             NotFound, DamagedError, ContractError: a champion cannot be used, under a version of the fold that knows no other models.
         """
 
+        version = control.fold_version(self._boot, slot)
+
         def fault(role: Role, digest: bytes) -> Why | None:
-            return Why.SLOW if slot < self._slow.get(digest, slot) else self._fault(role, digest)
+            return Why.SLOW if slot < self._slow.get(digest, slot) else self._fault(role, digest, version)
 
         if not self._routes(control, slot):
             return self._champions(control)
@@ -148,7 +151,7 @@ class Router:
         self._artefacts.keep_only(used)
         return found
 
-    def _fault(self, role: Role, digest: bytes) -> Why | None:
+    def _fault(self, role: Role, digest: bytes, version: int) -> Why | None:
         """Why a model cannot be used; None if it can. What depends on the store is asked again at every slot."""
         try:
             artefact = self._artefacts.get(digest)
@@ -158,20 +161,22 @@ class Router:
             return Why.DAMAGED
         except StoreUnavailable:
             return Why.UNREADABLE
-        if (role, digest) not in self._fits:
-            self._fits[role, digest] = _Seen(self._misfit(role, digest, artefact))
-        return self._fits[role, digest].why
+        place = role, digest, version
+        if place not in self._fits:
+            self._fits[place] = _Seen(self._misfit(role, digest, artefact, version))
+        return self._fits[place].why
 
-    def _misfit(self, role: Role, digest: bytes, artefact: bytes) -> Why | None:
+    def _misfit(self, role: Role, digest: bytes, artefact: bytes, version: int) -> Why | None:
         try:
-            load_trained(artefact, self.region.horizons)
+            trained = load_trained(artefact, self.region.horizons)
         except DamagedError as cause:
             log.warning("region %s: model %s: %s", self.region.id, digest.hex()[:12], cause)
             return Why.DAMAGED
         except ContractError as cause:
             log.warning("region %s: model %s: %s", self.region.id, digest.hex()[:12], cause)
             return Why.INCOMPATIBLE
-        return None if self._slot_min(role, digest) in (None, self.region.slot_min) else Why.INCOMPATIBLE
+        fits = trained.table.version <= newest_table(version).version and self._slot_min(role, digest) in (None, self.region.slot_min)
+        return None if fits else Why.INCOMPATIBLE
 
     def _slot_min(self, role: Role, digest: bytes) -> int | None:
         """Length of the slots that a model was trained on; None if nothing says otherwise than the region's."""

@@ -10,8 +10,11 @@ from rich.table import Table
 from ridecast import options
 from ridecast.screen import output_console
 from schemas.regions import Region
+from state.forecast.routes import GLOBAL_SCOPE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ledger.views.model_story import MeasureStory, ModelStory
     from schemas.records.records import ModelTrained
 
@@ -30,7 +33,7 @@ def command(home: str | None, region: str | None, json_path: Path | None, rebuil
     """
     from dataflows.jobs.promoting import all_stories
     from dataflows.stream.stores import open_stores
-    from ledger.views.regions import bootstrap_of, defined_by
+    from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
@@ -38,27 +41,52 @@ def command(home: str | None, region: str | None, json_path: Path | None, rebuil
             from dataflows.jobs.retrack import retrack
 
             click.echo(f"MLflow: {retrack(stores)} trainings added, aliases set as the ledger has them")
-        if region is not None:
+        if region not in (None, GLOBAL_SCOPE):
             bootstrap_of(stores.ledger, region)
         stories = {place: story for place, story in all_stories(stores).items() if region in (None, place[0])}
-        regions = {name: defined_by(bootstrap_of(stores.ledger, name)) for name, _ in stories}
+        definitions = {name: defined_by(bootstrap_of(stores.ledger, name)) for name in bootstrapped_in(stores.ledger)}
+        slot_us = {place: slot_us_of(story, definitions) for place, story in stories.items()}
     finally:
         stores.close()
     for story in stories.values():
-        output_console().print(table_of(story, regions[story.region]))
+        output_console().print(table_of(story, definitions.get(story.region), parent_of(story.region, definitions)))
         if story.held is not None:
             click.echo(f"held by {story.held.author or 'unknown'}: {story.held.reason}; nothing is promoted or rolled back but by command")
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        document = [as_json(story, regions[story.region].slot_us) for story in stories.values()]
+        document = [as_json(story, slot_us[story.region, story.measure]) for story in stories.values()]
         json_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def table_of(story: "MeasureStory", region: Region) -> Table:
+def slot_us_of(story: "MeasureStory", definitions: "Mapping[str, Region]") -> int:
+    """Length of the slots of a region, or of those that a global model was trained on, microseconds."""
+    if story.region in definitions:
+        return definitions[story.region].slot_us
+    return next((stated_slot_us(model.trained) for model in story.models.values() if model.trained is not None), 0)
+
+
+def stated_slot_us(trained: "ModelTrained") -> int:
+    """Length of the slots that a model of several regions was trained on, microseconds."""
+    from dataflows.stream.routing import SLOT_MIN
+    from schemas.regions import US_PER_MIN
+
+    return int(trained.parameters.get(SLOT_MIN, "5")) * US_PER_MIN
+
+
+def parent_of(region: str, definitions: "Mapping[str, Region]") -> str:
+    """What stands in for the models of a region, in words."""
+    if region == GLOBAL_SCOPE:
+        return "; stands in for every region"
+    parent = definitions[region].parent if region in definitions else None
+    return f"; parent {parent}" if parent else ""
+
+
+def table_of(story: "MeasureStory", region: Region | None, parent: str = "") -> Table:
     """One row per model, newest first."""
     title = f"{story.region} {story.measure}: " + (
         f"champion {story.champion.hex()[:SHOWN]}" if story.champion else "no champion, served by the baseline"
     )
+    title += parent
     table = Table("model", "what it is", "trained on", "rows", "RMSE (baseline)", "decided by", "why", title=title)
     for model in reversed(story.models.values()):
         trained = model.trained
@@ -69,10 +97,13 @@ def table_of(story: "MeasureStory", region: Region) -> Table:
     return table
 
 
-def span_of(trained: "ModelTrained", region: Region) -> str:
-    """What a model was trained on, in the region's local time."""
-    from schemas.times import slot_end
+def span_of(trained: "ModelTrained", region: Region | None) -> str:
+    """What a model was trained on, in the region's local time; in UTC if several regions trained it."""
+    from schemas.times import iso, slot_end
 
+    if region is None:
+        slot_us = stated_slot_us(trained)
+        return f"{iso(trained.first_slot * slot_us)} to {iso(trained.until_slot * slot_us)}"
     first, until = (slot_end(region, slot - 1) for slot in (trained.first_slot, trained.until_slot))
     return f"{first:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}"
 

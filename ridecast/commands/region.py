@@ -83,7 +83,7 @@ def _runs_of(settings: Settings, region: str) -> tuple[int, bool]:
 @command.command("list")
 @options.home
 def list_command(home: str | None) -> None:
-    """List the regions of a home: their zones, since when they are counted live, and how far they are.
+    """List the regions of a home: their zones and parents, since when they are counted live, and how far they are.
 
     Example: ridecast region list --home home
     """
@@ -95,7 +95,7 @@ def list_command(home: str | None) -> None:
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
-    table = Table("region", "time zone", "measures", "live from", "newest slot ends", "added")
+    table = Table("region", "time zone", "parent", "measures", "live from", "newest slot ends", "added")
     added = added_in(settings.home)
     try:
         for name in bootstrapped_in(stores.ledger):
@@ -103,7 +103,9 @@ def list_command(home: str | None) -> None:
             region = defined_by(boot)
             closed = stores.ledger.find(region_log(name), SlotClosed)
             end = f"{slot_end(region, closed.slot):%Y-%m-%d %H:%M %Z}" if closed is not None else ""
-            table.add_row(name, region.timezone, ", ".join(region.measures), boot.until, end, "yes" if name in added else "")
+            table.add_row(
+                name, region.timezone, region.parent or "", ", ".join(region.measures), boot.until, end, "yes" if name in added else ""
+            )
     finally:
         stores.close()
     output_console().print(table)

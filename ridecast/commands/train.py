@@ -31,6 +31,12 @@ SHOWN_TRIALS = 5
     metavar="NAME|FILE",
     help="Region to train for; may be given several times. [default: the only one in this home]",
 )
+@click.option(
+    "--global",
+    "for_all",
+    is_flag=True,
+    help="Train one model on all regions of the home, or on those of --region; it serves where a region has none of its own.",
+)
 @click.option("--promote", is_flag=True, help="Serve the model as champion from the next slot on.")
 @click.option(
     "--most-rows",
@@ -63,6 +69,7 @@ SHOWN_TRIALS = 5
 def command(
     home: str | None,
     region_names: tuple[str, ...],
+    for_all: bool,
     promote: bool,
     most_rows: int,
     trials: int | None,
@@ -82,8 +89,10 @@ def command(
     Examples:
       ridecast train --home home --promote
       ridecast train --home home --search 50 --search-minutes 60
+      ridecast train --home home --global --promote
     """
     from dataflows.jobs.learn import train_region
+    from dataflows.jobs.learn_global import train_global
     from dataflows.jobs.search import SearchPlan
     from dataflows.stream.stores import open_stores
 
@@ -91,6 +100,8 @@ def command(
         raise UsageError("--search-minutes: expected --search N with it, which says how many trials to make at most")
     if trials is not None and fit_of:
         raise UsageError("--parameters-of: expected no --search with it, which looks for parameters")
+    if for_all and (trials is not None or fit_of):
+        raise UsageError("--global: expected no --search and no --parameters-of with it; it is fitted with the parameters of this release")
     settings = options.settings_of_home(home=home)
     regions: list[Region | None] = [*options.regions_of(region_names)] or [None]
     stores = open_stores(settings)
@@ -105,19 +116,27 @@ def command(
                 say(trial_line(result, best, trials or 0, seconds))
 
             plan = SearchPlan(trials, minutes, on_study=say, on_trial=on_trial) if trials is not None else None
-            trained = [
-                model
-                for region in regions
-                for model in train_region(
-                    stores,
-                    region,
-                    promote=promote,
-                    most_rows=most_rows,
-                    fit_of=fit_of,
-                    search_plan=plan,
-                    on_progress=lambda stage, share: progress.update(task, description=stage, completed=share),
-                )
-            ]
+
+            def on_progress(stage: str, share: float) -> None:
+                progress.update(task, description=stage, completed=share)
+
+            if for_all:
+                names = [region.id for region in regions if region is not None]
+                trained = train_global(stores, names, promote=promote, most_rows=most_rows, on_progress=on_progress)
+            else:
+                trained = [
+                    model
+                    for region in regions
+                    for model in train_region(
+                        stores,
+                        region,
+                        promote=promote,
+                        most_rows=most_rows,
+                        fit_of=fit_of,
+                        search_plan=plan,
+                        on_progress=on_progress,
+                    )
+                ]
     except KeyboardInterrupt:
         if trials is not None:
             click.echo("ridecast: the trials that ended are kept; the same command continues the search", err=True)

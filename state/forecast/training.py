@@ -65,6 +65,7 @@ class SampledHistory:
         rows, quiet: Of cells with their own model, and of quiet cells.
         start_slot: Of the first slot whose rows may be sampled.
         seed, most_rows: As for `sample_history`.
+        weights: float64[n], of the rows of a chain, besides that of their age; None for equal ones.
     """
 
     region: Region
@@ -77,6 +78,7 @@ class SampledHistory:
     day_slots: int
     seed: int
     most_rows: int
+    weights: Float64s | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class _Task:
     threads: int
     fit: FitParameters
     on_progress: OnProgress
+    weights: Float64s | None
 
 
 @dataclass(slots=True)
@@ -179,7 +182,7 @@ def fit_sampled(
     chained = is_chained(table)
     holdout = until_slot - int(min(MOST_HOLDOUT_DAYS, HOLDOUT_SHARE * (until_slot - first_slot) / day_slots) * day_slots)
     early, late = rows.slots + region.horizons[-1] < holdout, rows.slots >= holdout
-    task = _Task(region, table, rows, early, late, threads, fit, on_progress)
+    task = _Task(region, table, rows, early, late, threads, fit, on_progress, sampled.weights)
     metrics: dict[str, float] = {}
     spreads = _fit_quiet(region, sampled.quiet)
     artefact, parameters = (_fit_chain if chained else _fit_boosted)(task, day_slots, spreads, metrics)
@@ -228,6 +231,8 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
     region, rows, table, threads = task.region, task.rows, task.table, task.threads
     weights = row_weights(rows.slots, task.fit.half_life_days * day_slots)
+    if task.weights is not None:
+        weights = weights * task.weights
     thinned = task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
     links, rounds, n = [], [], len(region.horizons)
     for i, horizon_min in enumerate(region.horizons_min):

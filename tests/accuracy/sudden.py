@@ -1,13 +1,18 @@
 """Changes that no model was trained for, in simulated cities: a surge, a lasting shift of the level, and cold starts."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from schemas.events.rides import Float64s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
-from state.forecast.region import RegionFold
+from schemas.records.records import FALLBACKS, Fallback
+from state.demand.tables import newest_table
+from state.forecast.region import FOLD_VERSION, RegionFold
+from state.forecast.routes import Role
 from state.models.intervals import MEDIAN_MILLI, quantiles
 from tests.accuracy.results import Result
 from tests.accuracy.worlds import DAY_SLOTS, REGION, UNCORRECTED, World, champion_of, fold_of, lived, served, world_of
@@ -17,6 +22,7 @@ TRAIN_DAYS = 21
 SURGE_CELLS, SURGE_SLOTS, SURGE_FACTOR = 12, 24, 3.0
 SURGE_AT = 17 * 12  # slots of its day, UTC
 SHIFT = 0.4
+PARENT_SEED = 100  # the city whose model stands in
 WINDOW = REGION.horizons[0]
 HOUR = DAY_SLOTS // 24
 
@@ -97,10 +103,21 @@ def shift(data: Path, folder: Path) -> list[Result]:
 
 
 def cold(data: Path, folder: Path) -> list[Result]:
-    """A region without history, from its third hour on; and one with a week of history, on its first day."""
+    """A region without history, from its third hour on; one with a week of history, on its first day; and both with a parent's model."""
     none, week = np.zeros((2, 2)), np.zeros((2, 2))
+    young, older, fresh = (np.zeros((2, 2)) for _ in range(3))
+    labels: Counter[Fallback] = Counter()
+    elder = champion_of(world_of(PARENT_SEED, TRAIN_DAYS), TRAIN_DAYS * DAY_SLOTS, newest_table(FOLD_VERSION))
+    parents = {"requests": replace(elder["requests"], role=Role.PARENT)}
     for seed in SEEDS[:5]:
         world = world_of(seed, 9)
+        fold = RegionFold(REGION, world.first_slot)
+        fold.use(parents)
+        issues = list(lived(fold, world, 0, DAY_SLOTS))
+        young += _against(world, iter(issues), 2 * HOUR, _last_hour)
+        fresh += _newcomers(world, issues[3 * HOUR :], labels)
+        fold = fold_of(world, 7 * DAY_SLOTS, parents)
+        older += _against(world, lived(fold, world, 7 * DAY_SLOTS, 8 * DAY_SLOTS), 7 * DAY_SLOTS, _baseline)
         fold = RegionFold(REGION, world.first_slot)
         none += _against(world, lived(fold, world, 0, DAY_SLOTS), 2 * HOUR, _last_hour)
         until = 7 * DAY_SLOTS
@@ -111,7 +128,33 @@ def cold(data: Path, folder: Path) -> list[Result]:
         Result("no history, hours 3 to 24: WAPE ratio to the mean of the last hour", float(none[1, 0] / none[1, 1]), 1.0),
         Result("7 days, first day: RMSE ratio to the baseline", float(np.sqrt(week[0, 0] / week[0, 1])), 1.0),
         Result("7 days, first day: WAPE ratio to the baseline", float(week[1, 0] / week[1, 1]), 1.0),
+        Result("no history, a parent's model, hours 3 to 24: RMSE ratio to the mean of the last hour", _root(young), 1.0),
+        Result("the same: RMSE ratio to the region without a parent", float(np.sqrt(young[0, 0] / none[0, 0])), 1.0),
+        Result("7 days without a model, a parent's on the first day: RMSE ratio to the baseline", _root(older), 1.0),
+        Result("the same: WAPE ratio to the baseline", float(older[1, 0] / older[1, 1]), 1.0),
+        Result("cells in the hour after their first ride: RMSE ratio to the mean of the last hour", _root(fresh), 1.0),
+        Result("the same: share not said to be the parent's", 1.0 - labels[Fallback.PARENT] / labels.total(), 0.05),
     ]
+
+
+def _root(squares: Float64s) -> float:
+    return float(np.sqrt(squares[0, 0] / squares[0, 1]))
+
+
+def _newcomers(world: World, issues: list[tuple[int, ForecastColumns]], labels: Counter[Fallback]) -> Float64s:
+    """Squared errors in the cells whose first ride was in the last hour, as `_against` returns them; counts who made the forecasts."""
+    total = np.zeros((2, 2))
+    for slot, columns in issues:
+        if slot + 1 + WINDOW > len(world.counts):
+            continue
+        before = world.counts[: max(slot + 1 - HOUR, 0)].any(axis=0)
+        places = np.flatnonzero(world.counts[: slot + 1].any(axis=0) & ~before)
+        cells = world.city.cells[places]
+        truth = world.counts[slot + 1 : slot + 1 + WINDOW, places].sum(axis=0)
+        mean, other = served(columns, cells, 0, "mean"), _last_hour(world, slot, columns)[places]
+        total[0] += ((mean - truth) ** 2).sum(), ((other - truth) ** 2).sum()
+        labels.update(FALLBACKS[code] for code in columns.fallback[np.isin(columns.cells, cells)].tolist())
+    return total
 
 
 def _last_hour(world: World, slot: int, columns: ForecastColumns) -> Float64s:

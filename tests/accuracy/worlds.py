@@ -11,6 +11,8 @@ from schemas.records.records import PartitionCut
 from schemas.regions import Region, load_region
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.demand.calendar import Calendar
+from state.demand.feature_table import FeatureTable
+from state.demand.features import FIRST_TABLE
 from state.forecast.region import Champion, RegionFold
 from state.forecast.sampling import KnownSlot
 from state.forecast.training import train_model
@@ -78,9 +80,10 @@ def closed(known: KnownSlot) -> ClosedSlot:
     return ClosedSlot(known.slot, (CUT,), (counted(known),), (NO_COUNTS,))
 
 
-def champion_of(world: World, until: int) -> dict[str, Champion]:
+def champion_of(world: World, until: int, table: FeatureTable = FIRST_TABLE) -> dict[str, Champion]:
     """A model trained on the slots before `until`."""
-    model = train_model(REGION, world.slots(0, until), world.first_slot, world.first_slot + until, threads=1, most_rows=MOST_ROWS)
+    slots, first = world.slots(0, until), world.first_slot
+    model = train_model(REGION, slots, first, first + until, threads=1, table=table, most_rows=MOST_ROWS)
     return {"requests": Champion(bytes(32), model.artefact)}
 
 

@@ -118,8 +118,8 @@ MUTANTS = (
     Mutant(
         "champions of one measure for all",
         REGION,
-        "champion = champions.get(forecaster.measure)",
-        "champion = next(iter(champions.values()), None)",
+        "champions.get(forecaster.measure, NO_CHAMPION), self",
+        "next(iter(champions.values()), NO_CHAMPION), self",
         (FOLDED,),
     ),
     Mutant(

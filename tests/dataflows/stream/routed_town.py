@@ -1,6 +1,7 @@
 """A town whose slots close one by one into a ledger with the models that a router chooses, as in a region's run."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from schemas.records.records import (
     SlotCounts,
     region_log,
 )
+from schemas.regions import Region
+from state.counting.slots import CountColumns
 from state.forecast.region import FOLD_VERSION, RegionFold
 from tests.state.forecast.test_region import closed, counted
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_slots
@@ -36,6 +39,22 @@ TOWN = dataclasses.replace(HOURLY, parent="elder")
 LOG = region_log(TOWN.id)
 HISTORY = 24 * 9
 START = FIRST_SLOT + HISTORY
+
+
+def boot_of(stores: Stores, region: Region, past: Sequence[CountColumns], version: int = FOLD_VERSION) -> RegionBootstrapped:
+    """The record of a region with these counts, whose blob is stored."""
+    slots, cells, counts = (np.concatenate([getattr(each, name) for each in past]) for name in ("slots", "cells", "counts"))
+    body = SlotCounts(counts=(to_table("pickups", slots, cells, counts),), corrections=())
+    return RegionBootstrapped(
+        region=region.id,
+        definition=region.to_json(),
+        until="2014-04-15",
+        first_slot=FIRST_SLOT,
+        start_slot=FIRST_SLOT + len(past),
+        rides=int(counts.sum()),
+        counts_blob=stores.blobs.put(encode(body), Retention.PERMANENT),
+        fold_version=version,
+    )
 
 
 class RoutedTown:
@@ -53,18 +72,7 @@ class RoutedTown:
         past = [counted(known) for known in self.known[:HISTORY]]
         self.fold = RegionFold(TOWN, START, version)
         self.fold.remember((FIRST_SLOT + i, (counts,)) for i, counts in enumerate(past))
-        columns = [np.concatenate(parts) for parts in zip(*((c.slots, c.cells, c.counts) for c in past), strict=True)]
-        table = to_table("pickups", *columns)
-        boot = RegionBootstrapped(
-            region=TOWN.id,
-            definition=TOWN.to_json(),
-            until="2014-04-15",
-            first_slot=FIRST_SLOT,
-            start_slot=START,
-            rides=int(columns[2].sum()),
-            counts_blob=self.stores.blobs.put(encode(SlotCounts(counts=(table,), corrections=())), Retention.PERMANENT),
-            fold_version=version,
-        )
+        boot = boot_of(self.stores, TOWN, past, version)
         self._size = self._recorder.append(0, [encode(boot)]).size
         self._boot = boot
         self.forget()
