@@ -20,6 +20,7 @@ from schemas.forecasts.chunks import unpack_blob
 from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
 from state.demand.features import matrix_of
 from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
+from state.forecast.mixing import Mix
 from state.forecast.region import RegionFold
 from state.models.reasons import Explanation
 
@@ -90,7 +91,7 @@ def explain_forecast(
     data, replayed = _stored(blobs, issued), 0
     if data is None:
         data, replayed = features_again(ledger, blobs, found, on_slot)
-    explanation = explain_modelled(columns, row, i, model, matrix_of(data))
+    explanation = explain_modelled(columns, row, i, model, matrix_of(data), Mix(issued.members, issued.weights))
     same = hashlib.sha256(data).digest() == issued.features_digest
     return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same)
 

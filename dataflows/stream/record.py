@@ -110,6 +110,8 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         fallbacks=draft.fallbacks,
         universe_version=outcome.universe_version,
         slot_status=outcome.status,
+        members=draft.mix.members,
+        weights=draft.mix.weights,
         **weights,
     )
 

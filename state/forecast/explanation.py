@@ -9,9 +9,11 @@ from schemas.errors import ContractError
 from schemas.events.rides import Float32s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
-from state.models.reasons import Explained, Explanation, explain_fallback, explain_model
+from state.forecast.mixing import NO_MIX, Mix
+from state.models.reasons import Explained, Explanation, Mixed, explain_fallback, explain_model
 from state.models.table import load_trained
 
+MILLI = 1000
 MOST_FEATURES = 8  # of a term, in JSON: the rest changes little
 OWN = FALLBACKS.index(Fallback.NONE)
 
@@ -39,11 +41,12 @@ def explain_unmodelled(columns: ForecastColumns, row: int, i: int) -> Explanatio
     return explain_fallback(fallback, int(columns.baseline[row, i]), int(columns.mean[row, i]))
 
 
-def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explained, matrix: Float32s) -> Explanation:
+def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explained, matrix: Float32s, mix: Mix = NO_MIX) -> Explanation:
     """Explain horizon i of a row that a trained model served.
 
     Args:
         matrix: float32[n_modelled, n_features], one row for each cell that the model served, in order of cells.
+        mix: The ensemble of the issue.
     Raises:
         ContractError: the matrix is not that of this issue and model.
     """
@@ -51,7 +54,10 @@ def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explaine
     if len(rows) != len(matrix):
         raise ContractError(f"explanation: expected a matrix with a row for each of {len(rows)} cells, got {len(matrix)} rows")
     place = int(np.searchsorted(rows, row))
-    [found] = explain_model(model, matrix[place : place + 1], i, columns.horizons_min[i], columns.mean[row : row + 1, i])
+    features = matrix[place : place + 1]
+    weights = mix.of(i, round(float(model.means(features)[0, i]) * MILLI)) if mix.members else {}
+    mixed = Mixed(weights, int(columns.baseline[row, i]) / MILLI) if weights else None
+    [found] = explain_model(model, features, i, columns.horizons_min[i], columns.mean[row : row + 1, i], mixed)
     return found
 
 

@@ -19,6 +19,7 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.issued import Issued, IssuedQueue
+from state.forecast.mixing import NO_MIX, Mix, mix_of
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.predictive import predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView, Watcher
@@ -40,6 +41,7 @@ class Draft:
         spread: The predictive distribution of each horizon.
         fallbacks: How many cells each fallback served.
         weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
+        mix: The ensemble whose means were served.
     """
 
     columns: ForecastColumns
@@ -47,6 +49,7 @@ class Draft:
     spread: tuple[HorizonSpread, ...]
     fallbacks: dict[str, int]
     weights_milli: dict[str, int]
+    mix: Mix = NO_MIX
 
     @property
     def features_digest(self) -> bytes:
@@ -146,6 +149,7 @@ class Forecaster:
             spread=spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             weights_milli=self._weights_milli(),
+            mix=mix_of(self._correctors.values(), self.region.horizons_min) if len(own) else NO_MIX,
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
@@ -194,10 +198,10 @@ class Forecaster:
         corrections: dict[str, Correction] = {}
         if not len(own):
             return means, corrections
-        cells = view.history.cells[view.columns[own]]
+        cells, plain = view.history.cells[view.columns[own]], means
         for name, corrector in self._correctors.items():
             if isinstance(corrector, Watcher):
-                corrector.watch(view, own, means)
+                corrector.watch(view, own, means, plain)
             inputs = corrector.inputs(cells, means, self._dispersion_milli)
             corrections[name] = Correction(means, inputs, corrector.predict(inputs))
             means = corrector.correct(means, corrections[name].predicted, self._dispersion_milli)
