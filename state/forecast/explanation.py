@@ -6,7 +6,7 @@
 import numpy as np
 
 from schemas.errors import ContractError
-from schemas.events.rides import Float32s
+from schemas.events.rides import Float32s, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, Fallback
 from state.forecast.mixing import NO_MIX, Mix
@@ -55,10 +55,22 @@ def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explaine
         raise ContractError(f"explanation: expected a matrix with a row for each of {len(rows)} cells, got {len(matrix)} rows")
     place = int(np.searchsorted(rows, row))
     features = matrix[place : place + 1]
-    weights = mix.of(i, round(float(model.means(features)[0, i]) * MILLI)) if mix.members else {}
-    mixed = Mixed(weights, int(columns.baseline[row, i]) / MILLI) if weights else None
+    mixed = mix_of_cells(model, features, i, columns.baseline[row : row + 1, i], mix)
     [found] = explain_model(model, features, i, columns.horizons_min[i], columns.mean[row : row + 1, i], mixed)
     return found
+
+
+def mix_of_cells(model: Explained, features: Float32s, i: int, baseline_milli: Int64s, mix: Mix) -> list[Mixed]:
+    """How the ensemble mixed some cells at horizon i; empty without an ensemble.
+
+    Args:
+        features, baseline_milli: Of each cell, as in the issue.
+    """
+    if not mix.members:
+        return []
+    means = np.rint(model.means(features)[:, i] * MILLI).astype(np.int64).tolist()
+    profiles = (baseline_milli / MILLI).tolist()
+    return [Mixed(mix.of(i, mean), profile) for mean, profile in zip(means, profiles, strict=True)]
 
 
 def load_model(artefact: bytes, horizons: tuple[int, ...]) -> Explained:

@@ -156,7 +156,7 @@ class Explanation:
 
 
 def explain_model(
-    model: Explained, features: Float32s, i: int, horizon_min: int, served_milli: Int64s, mixed: Mixed | None = None
+    model: Explained, features: Float32s, i: int, horizon_min: int, served_milli: Int64s, mixed: Sequence[Mixed] = ()
 ) -> list[Explanation]:
     """Explain forecasts that a trained model made.
 
@@ -164,7 +164,7 @@ def explain_model(
         features: float32[n, n_features], rows of the matrix that the issue recorded.
         i, horizon_min: Index and length of the horizon.
         served_milli: int64[n], served means, 1/1000 ride.
-        mixed: How the ensemble mixed them, if there is one; then n is 1.
+        mixed: How the ensemble mixed each of them; empty without one.
     Raises:
         ContractError: the matrix has other columns than the model, or the terms do not add up to the model's mean.
     """
@@ -176,7 +176,8 @@ def explain_model(
     out = []
     for row, (mean, base, served) in enumerate(zip(means.tolist(), bases.tolist(), (served_milli / 1000).tolist(), strict=True)):
         of_row = Contributions(found.profile[row], found.average[row], found.features[row])
-        out.append(_explanation(model.table, groups, features[row], of_row, mean, max(base, LEAST_RIDES), served, mixed))
+        how = mixed[row] if mixed else None
+        out.append(_explanation(model.table, groups, features[row], of_row, mean, max(base, LEAST_RIDES), served, how))
     return out
 
 
