@@ -48,6 +48,7 @@ from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import matrix_of
 from state.forecast.arms import Arm
 from state.forecast.explanation import as_json, explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
+from state.forecast.mixing import Mix
 from state.models.reasons import Explained
 
 
@@ -123,7 +124,7 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             detail = "cell: served by the challenger of an experiment, whose features are not stored; use `ridecast explain`"
             raise Problem(410, "features-not-stored", detail, field="cell")
         matrix = kept.matrices.get(record.features_digest, lambda: matrix_of(_of(context, record.features_digest, asked, "features")))
-        explanation = explain_modelled(columns, row, asked.horizon, model, matrix)
+        explanation = explain_modelled(columns, row, asked.horizon, model, matrix, Mix(record.members, record.weights))
     else:
         explanation = explain_unmodelled(columns, row, asked.horizon)
     fallback = FALLBACKS[int(columns.fallback[row])]

@@ -26,6 +26,7 @@ from schemas.regions import Region
 from state.demand.features import matrix_of
 from state.forecast.arms import Arm, challenged_rows
 from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, load_model, row_of
+from state.forecast.mixing import Mix
 from state.forecast.region import Champion, RegionFold
 from state.models.reasons import Explained, Explanation
 
@@ -100,7 +101,7 @@ def explain_forecast(
     data, replayed = _stored(blobs, issued) if own is None else None, 0
     if data is None:
         data, replayed = features_again(ledger, blobs, found, on_slot, own)
-    explanation = explain_modelled(columns, row, i, model, matrix_of(data))
+    explanation = explain_modelled(columns, row, i, model, matrix_of(data), Mix(issued.members, issued.weights))
     same = own is not None or hashlib.sha256(data).digest() == issued.features_digest
     arm = None if started is None else Arm.CHALLENGER if by_challenger else Arm.CHAMPION
     return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same, arm)

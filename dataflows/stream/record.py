@@ -119,6 +119,8 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         slot_status=outcome.status,
         roles=roles,
         experiment=draft.experiment.experiment if draft.experiment is not None else "",
+        members=draft.mix.members,
+        weights=draft.mix.weights,
         **weights,
     )
 

@@ -6,12 +6,14 @@
 import numpy as np
 
 from schemas.errors import ContractError
-from schemas.events.rides import Float32s
+from schemas.events.rides import Float32s, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import BY_MODEL, FALLBACKS
-from state.models.reasons import Explained, Explanation, explain_fallback, explain_model
+from state.forecast.mixing import NO_MIX, Mix
+from state.models.reasons import Explained, Explanation, Mixed, explain_fallback, explain_model
 from state.models.table import load_trained
 
+MILLI = 1000
 MOST_FEATURES = 8  # of a term, in JSON: the rest changes little
 TRAINED = tuple(FALLBACKS.index(fallback) for fallback in BY_MODEL)  # codes of forecasts that a trained model made
 
@@ -39,11 +41,12 @@ def explain_unmodelled(columns: ForecastColumns, row: int, i: int) -> Explanatio
     return explain_fallback(fallback, int(columns.baseline[row, i]), int(columns.mean[row, i]))
 
 
-def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explained, matrix: Float32s) -> Explanation:
+def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explained, matrix: Float32s, mix: Mix = NO_MIX) -> Explanation:
     """Explain horizon i of a row that a trained model served.
 
     Args:
         matrix: float32[n_modelled, n_features], one row for each cell that the model served, in order of cells.
+        mix: The ensemble of the issue.
     Raises:
         ContractError: the matrix is not that of this issue and model.
     """
@@ -51,8 +54,23 @@ def explain_modelled(columns: ForecastColumns, row: int, i: int, model: Explaine
     if len(rows) != len(matrix):
         raise ContractError(f"explanation: expected a matrix with a row for each of {len(rows)} cells, got {len(matrix)} rows")
     place = int(np.searchsorted(rows, row))
-    [found] = explain_model(model, matrix[place : place + 1], i, columns.horizons_min[i], columns.mean[row : row + 1, i])
+    features = matrix[place : place + 1]
+    mixed = mix_of_cells(model, features, i, columns.baseline[row : row + 1, i], mix)
+    [found] = explain_model(model, features, i, columns.horizons_min[i], columns.mean[row : row + 1, i], mixed)
     return found
+
+
+def mix_of_cells(model: Explained, features: Float32s, i: int, baseline_milli: Int64s, mix: Mix) -> list[Mixed]:
+    """How the ensemble mixed some cells at horizon i; empty without an ensemble.
+
+    Args:
+        features, baseline_milli: Of each cell, as in the issue.
+    """
+    if not mix.members:
+        return []
+    means = np.rint(model.means(features)[:, i] * MILLI).astype(np.int64).tolist()
+    profiles = (baseline_milli / MILLI).tolist()
+    return [Mixed(mix.of(i, mean), profile) for mean, profile in zip(means, profiles, strict=True)]
 
 
 def load_model(artefact: bytes, horizons: tuple[int, ...]) -> Explained:

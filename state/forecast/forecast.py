@@ -20,6 +20,7 @@ from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
 from state.forecast.issued import Issued, IssuedQueue
+from state.forecast.mixing import NO_MIX, Mix, mix_of
 from state.forecast.scoring import outcome_of, score_row
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.level import STAND_IN_H, Level
@@ -45,6 +46,7 @@ class Draft:
         fallbacks: How many cells each fallback served.
         weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
         experiment: Whose arms are served; None for none.
+        mix: The ensemble whose means were served.
     """
 
     columns: ForecastColumns
@@ -53,6 +55,7 @@ class Draft:
     fallbacks: dict[str, int]
     weights_milli: dict[str, int]
     experiment: ExperimentStarted | None = None
+    mix: Mix = NO_MIX
 
     @property
     def features_digest(self) -> bytes:
@@ -165,6 +168,7 @@ class Forecaster:
             fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
             weights_milli=self._weights_milli(),
             experiment=self._arms.running(slot),
+            mix=mix_of(self._correctors.values(), self.region.horizons_min) if len(own) else NO_MIX,
         )
 
     def skip_issue(self, history: CountHistory, slot: int) -> None:
@@ -214,10 +218,10 @@ class Forecaster:
         corrections: dict[str, Correction] = {}
         if not len(own):
             return means, corrections
-        cells = view.history.cells[view.columns[own]]
+        cells, plain = view.history.cells[view.columns[own]], means
         for name, corrector in self._correctors.items():
             if isinstance(corrector, Watcher):
-                corrector.watch(view, own, means)
+                corrector.watch(view, own, means, plain)
             inputs = corrector.inputs(cells, means, self._dispersion_milli)
             corrections[name] = Correction(means, inputs, corrector.predict(inputs))
             means = corrector.correct(means, corrections[name].predicted, self._dispersion_milli)

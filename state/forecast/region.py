@@ -40,8 +40,8 @@ FOLD_VERSIONS = {
     2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
     3: "without a model, a young region is served by its current level; silence before the first ride is not zero demand",
     4: "levels of demand are tracked for the features of new models; dispersion and corrections follow recent errors",
-    5: "new models have more features; surges are followed per neighbourhood; the model of a parent region or of several "
-    "regions stands in for a missing one",
+    5: "new models have more features; surges are followed per neighbourhood; an ensemble mixes forecasts by recent loss; the model "
+    "of a parent region or of several regions stands in for a missing one",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition

@@ -61,12 +61,12 @@ class LocalCorrection:
 
     # --- what it watches -----------------------------------------------------------------------
 
-    def watch(self, view: SlotView, rows: Int64s, means: Float64s) -> None:
+    def watch(self, view: SlotView, rows: Int64s, means: Float64s, plain: Float64s) -> None:
         """Compare the slot that has closed with what was expected of it, and expect the next.
 
         Args:
             rows: The cells that are corrected.
-            means: float64[len(rows), n_horizons], before correction.
+            means, plain: float64[len(rows), n_horizons], before this correction and before all; both the same, as it is the first.
         Raises:
             ContractError: the history does not track levels.
         """

@@ -170,10 +170,10 @@ class Corrector(Protocol):
 class Watcher(Protocol):
     """What a corrector has besides, if it reads the history at every close, and not only ended windows."""
 
-    def watch(self, view: SlotView, rows: Int64s, means: Float64s) -> None:
+    def watch(self, view: SlotView, rows: Int64s, means: Float64s, plain: Float64s) -> None:
         """Take in the slot that has closed; called once per close, after `observe` and before `inputs`.
 
         Args:
             rows: All cells that are corrected.
-            means: float64[len(rows), n_horizons], before this corrector.
+            means, plain: float64[len(rows), n_horizons], before this corrector and before all correctors.
         """

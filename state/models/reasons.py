@@ -9,7 +9,7 @@ of earlier weeks that is served with every forecast. `Boosted.contributions` and
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,9 @@ FOUR_WEEKS = "mean of the cell over the last four weeks"
 PROFILE = "mean of the cell at this time in earlier weeks"
 MODEL = "the model's general level"
 ONLINE = "correction from the latest errors"
+MIXED = "ensemble"  # followed by the weights
+MEMBERS = {"model": "model", "corrected": "corrected model", "profile": "profile"}  # of an ensemble, in words
+LEAST_WEIGHT = 0.1  # of the corrected model, for its mean to follow from the served one
 LIMITS = "limits and rounding"
 MODELS: dict[Fallback, str] = {
     Fallback.NONE: MODEL,
@@ -68,6 +71,38 @@ class Explained(Protocol):
 
     def contributions(self, features: Float32s, i: int) -> Contributions:
         """The terms of the means of horizon i, before limits and corrections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """How the mean of one cell and horizon was mixed; see `state.models.ensemble`.
+
+    Attributes:
+        weights: Of each member, by name; they sum to 1.
+        profile: What the profile says, rides.
+    """
+
+    weights: Mapping[str, float]
+    profile: float
+
+    @property
+    def reason(self) -> str:
+        """In words.
+
+        >>> Mixed({"model": 0.03, "corrected": 0.94, "profile": 0.03}, 1.0).reason
+        'ensemble: model 3.0 %, corrected model 94.0 %, profile 3.0 %'
+        """
+        return f"{MIXED}: " + ", ".join(f"{MEMBERS.get(name, name)} {100 * weight:.1f} %" for name, weight in self.weights.items())
+
+    def corrected(self, mean: float, served: float) -> float:
+        """Mean of the corrected model, from those of the model and of the ensemble: the model's where its weight is too small to tell."""
+        weight = self.weights.get("corrected", 0.0)
+        if weight < LEAST_WEIGHT:
+            return mean
+        other = self.weights.get("model", 0.0) * mean + self.weights.get("profile", 0.0) * self.profile
+        found = (served - other) / weight
+        # A change that rounding explains is not called a correction.
+        return mean if abs(found - mean) <= 2 * HALF_MILLI / weight else max(found, LEAST_RIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +155,16 @@ class Explanation:
     served: float
 
 
-def explain_model(model: Explained, features: Float32s, i: int, horizon_min: int, served_milli: Int64s) -> list[Explanation]:
+def explain_model(
+    model: Explained, features: Float32s, i: int, horizon_min: int, served_milli: Int64s, mixed: Sequence[Mixed] = ()
+) -> list[Explanation]:
     """Explain forecasts that a trained model made.
 
     Args:
         features: float32[n, n_features], rows of the matrix that the issue recorded.
         i, horizon_min: Index and length of the horizon.
         served_milli: int64[n], served means, 1/1000 ride.
+        mixed: How the ensemble mixed each of them; empty without one.
     Raises:
         ContractError: the matrix has other columns than the model, or the terms do not add up to the model's mean.
     """
@@ -138,12 +176,20 @@ def explain_model(model: Explained, features: Float32s, i: int, horizon_min: int
     out = []
     for row, (mean, base, served) in enumerate(zip(means.tolist(), bases.tolist(), (served_milli / 1000).tolist(), strict=True)):
         of_row = Contributions(found.profile[row], found.average[row], found.features[row])
-        out.append(_explanation(model.table, groups, features[row], of_row, mean, max(base, LEAST_RIDES), served))
+        how = mixed[row] if mixed else None
+        out.append(_explanation(model.table, groups, features[row], of_row, mean, max(base, LEAST_RIDES), served, how))
     return out
 
 
 def _explanation(
-    table: FeatureTable, groups: Sequence[Group], values: Float32s, found: Contributions, mean: float, base: float, served: float
+    table: FeatureTable,
+    groups: Sequence[Group],
+    values: Float32s,
+    found: Contributions,
+    mean: float,
+    base: float,
+    served: float,
+    mixed: Mixed | None,
 ) -> Explanation:
     """The explanation of one forecast from the contributions of its row."""
     log_base, log_mean = math.log(base), math.log(mean)
@@ -152,8 +198,9 @@ def _explanation(
     if abs(left) > CLOSE and not _at_a_limit(mean):
         raise ContractError(f"explanation: expected terms that add up to the log of the mean {log_mean:.6f}, got {log_mean - left:.6f}")
     # A change that rounding explains is not called a correction.
-    corrected = mean if abs(mean - served) <= HALF_MILLI else max(served, LEAST_RIDES)
-    share = logarithmic_mean(corrected, base)
+    last = mean if abs(mean - served) <= HALF_MILLI else max(served, LEAST_RIDES)
+    corrected = last if mixed is None else mixed.corrected(mean, served)
+    share = logarithmic_mean(last, base)
     logs: dict[str, float] = {Group.USUAL: profile - log_base, MODEL: average}
     parts: dict[str, list[Part]] = {}
     for feature, group, value, log in zip(table.features, groups, values.tolist(), added, strict=True):
@@ -161,8 +208,10 @@ def _explanation(
         known = None if math.isnan(value) else value
         parts.setdefault(group, []).append(Part(feature.name, feature.meaning, known, log, log * share))
     logs[ONLINE] = math.log(corrected / mean)
+    if mixed is not None:
+        logs[mixed.reason] = math.log(last / corrected)
     terms = [Term(reason, log, log * share, _largest(parts.get(reason, ()))) for reason, log in logs.items()]
-    terms.append(Term(LIMITS, left, left * share + served - corrected))
+    terms.append(Term(LIMITS, left, left * share + served - last))
     return Explanation(base, FOUR_WEEKS, _ordered(terms), served)
 
 

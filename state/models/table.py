@@ -13,6 +13,7 @@ from state.demand.features import NAMES
 from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
 from state.models.chain import MAGIC as CHAIN_MAGIC, Chain
+from state.models.ensemble import INPUTS as ENSEMBLE_INPUTS, Ensemble
 from state.models.level import Level
 from state.models.local import INPUTS as LOCAL_INPUTS, LocalCorrection
 from state.models.online import INPUTS, OnlineCorrection
@@ -100,6 +101,7 @@ MODELS = ModelTable(
             until=5,
         ),
         CorrectorRow("regional", "issued_regional_", len(RECURSIVE_INPUTS), _regional, weight_field="online_weight_milli", since=5),
+        CorrectorRow("ensemble", "issued_ensemble_", len(ENSEMBLE_INPUTS), Ensemble, since=5),
     ),
 )
 

@@ -27,12 +27,13 @@ from state.models.reasons import (
     ONLINE,
     Contributions,
     Explanation,
+    Mixed,
     explain_fallback,
     explain_model,
     logarithmic_mean,
 )
 from tests.state.model_city import HOURLY
-from tests.state.models.explained_town import ISSUES, town_issues, town_trained, town_trees
+from tests.state.models.explained_town import ISSUES, mixed_cells, town_issues, town_trained, town_trees
 
 TABLE = FeatureTable(1, (Feature("rate_month", "", lambda w: 1.0), Feature("city_long", "", lambda w: 1.0)))
 OWN = FALLBACKS.index(Fallback.NONE)
@@ -83,8 +84,11 @@ def test_terms_add_up_to_every_served_number(kind: str) -> None:
         own = issue.columns.fallback == OWN
         for i, horizon_min in enumerate(HOURLY.horizons_min):
             served = issue.columns.mean[own, i]
-            for found, milli in zip(explain_model(town_trained(kind), issue.matrix, i, horizon_min, served), served.tolist(), strict=True):
+            mixed = mixed_cells(kind, issue, i)
+            explained_all = explain_model(town_trained(kind), issue.matrix, i, horizon_min, served, mixed)
+            for found, milli, mix in zip(explained_all, served.tolist(), mixed, strict=True):
                 assert milli / 1000 == found.served
+                assert mix.reason in logs(found)
                 assert abs(total(found) - found.served) < 1e-9
                 assert all(abs(sum(p.rides for p in t.parts) - t.rides) < 1e-9 for t in found.terms if t.reason in tuple(Group)[1:])
                 corrected += logs(found)[ONLINE] != 0.0
@@ -97,7 +101,7 @@ def test_the_terms_multiply_in_the_log() -> None:
     """Base times the exponentials of all terms is the corrected mean; the rest is rounding."""
     issue = town_issues()[-1]
     own = issue.columns.fallback == OWN
-    for found in explain_model(town_trees(), issue.matrix, 0, 60, issue.columns.mean[own, 0]):
+    for found in explain_model(town_trees(), issue.matrix, 0, 60, issue.columns.mean[own, 0], mixed_cells("trees", issue, 0)):
         assert abs(found.base * math.exp(sum(term.log for term in found.terms)) - found.served) < 1e-3
 
 
@@ -106,10 +110,23 @@ def test_a_forecast_without_errors_has_no_correction() -> None:
     issue = town_issues()[0]
     own = issue.columns.fallback == OWN
     assert issue.weight_milli == 0
-    for found in explain_model(town_trees(), issue.matrix, 0, 60, issue.columns.mean[own, 0]):
+    for found in explain_model(town_trees(), issue.matrix, 0, 60, issue.columns.mean[own, 0], mixed_cells("trees", issue, 0)):
         assert logs(found)[ONLINE] == 0.0
         [limits] = [term for term in found.terms if term.reason == LIMITS]
         assert abs(limits.rides) < 0.001
+
+
+def test_the_ensemble_is_a_term_of_its_own() -> None:
+    """A model of 2, corrected to 3 and mixed with a profile of 1, is explained as a correction by 3/2 and an ensemble by 2.7/3."""
+    mixed = Mixed({"model": 0.1, "corrected": 0.8, "profile": 0.1}, 1.0)
+    model, rates = Given(math.log(2.0), 0.0, (0.0, 0.0)), np.array([[2.0, 7.0]], np.float32)
+    [found] = explain_model(model, rates, 0, 60, np.array([2_700]), [mixed])
+    assert pytest.approx(math.log(1.5)) == logs(found)[ONLINE]
+    assert pytest.approx(math.log(0.9)) == logs(found)[mixed.reason]
+    [unknown] = explain_model(model, rates, 0, 60, np.array([2_700]), [Mixed({"model": 0.5, "corrected": 0.0, "profile": 0.5}, 1.0)])
+    assert logs(unknown)[ONLINE] == 0.0
+    assert abs(total(found) - 2.7) < 1e-9
+    assert abs(total(unknown) - 2.7) < 1e-9
 
 
 def test_terms_by_value() -> None:
