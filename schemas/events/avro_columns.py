@@ -35,7 +35,7 @@ class FastColumns:
 
     Attributes:
         ok: bool[n], decoded and canonical.
-        event_hash, kind, occurred_at_us, region, lat, lon, bad_id, bad_fare: as in `schemas.events.rides.RideBatch`.
+        event_hash, kind, occurred_at_us, region, lat, lon, end_lat, end_lon, bad_id, bad_fare: as in `schemas.events.rides.RideBatch`.
         event_logged_at_us: int64[n], the event's own field, NO_TIME for null.
     """
 
@@ -47,6 +47,8 @@ class FastColumns:
     region: Int16s
     lat: Float64s
     lon: Float64s
+    end_lat: Float64s
+    end_lon: Float64s
     bad_id: Bools
     bad_fare: Bools
 
@@ -88,8 +90,7 @@ def read_columns(values: list[bytes], heads: tuple[bytes, ...], regions: tuple[b
     logged_at = cursor.maybe_time()
     region_at, region_bytes = cursor.text()
     lat, lon = cursor.doubles(2)
-    cursor.maybe_double()  # dropoff_lat
-    cursor.maybe_double()  # dropoff_lon
+    (has_lat, end_lat), (has_lon, end_lon) = cursor.maybe_double(), cursor.maybe_double()
     for _ in ("rider_id", "driver_id", "vehicle_class"):
         cursor.maybe_text()
     has_fare, fare = cursor.maybe_double()
@@ -103,6 +104,8 @@ def read_columns(values: list[bytes], heads: tuple[bytes, ...], regions: tuple[b
         region=_region_index(cursor, region_at, region_bytes, regions),
         lat=lat,
         lon=lon,
+        end_lat=np.where(has_lat, end_lat, np.nan),
+        end_lon=np.where(has_lon, end_lon, np.nan),
         bad_id=(id_bytes == 0) | (id_bytes > MAX_ID_BYTES),
         bad_fare=has_fare & ~((fare >= 0) & (fare < np.inf)),
     )

@@ -180,6 +180,8 @@ def event_columns_reference(raw: RawBatch, regions: tuple[str, ...], registry: R
         region=np.zeros(n, np.int16),
         lat=np.zeros(n),
         lon=np.zeros(n),
+        end_lat=np.zeros(n),
+        end_lon=np.zeros(n),
         bad_id=np.zeros(n, np.bool_),
         bad_fare=np.zeros(n, np.bool_),
     )
@@ -210,6 +212,9 @@ def _put(columns: FastColumns, row: int, fields: RideFields, regions: tuple[byte
     columns.region[row] = regions.index(region) if region in regions else OTHER_REGION if REGION_ID.fullmatch(region) else NO_REGION
     columns.lat[row] = cast(float, fields["lat"])
     columns.lon[row] = cast(float, fields["lon"])
+    for column, name in ((columns.end_lat, "dropoff_lat"), (columns.end_lon, "dropoff_lon")):
+        place = cast(float | None, fields[name])
+        column[row] = np.nan if place is None else place
     columns.bad_id[row] = not 0 < len(event_id) <= MAX_ID_BYTES
     columns.bad_fare[row] = fare is not None and not 0 <= fare < float("inf")
 
@@ -230,6 +235,8 @@ def _batch(raw: RawBatch, columns: FastColumns) -> RideBatch:
         bad_id=columns.bad_id,
         bad_fare=columns.bad_fare,
         by_broker=raw.by_broker,
+        end_lat=columns.end_lat,
+        end_lon=columns.end_lon,
     )
     if columns.ok.all():
         return batch

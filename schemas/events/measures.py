@@ -30,12 +30,20 @@ class Says(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One way to count: the kind of event that adds one ride, a description, and what its events say."""
+    """One way to count.
+
+    Attributes:
+        kind: Of the events that add one ride.
+        meaning: Description.
+        says: What its events say.
+        at_end: A ride counts where it ended, and not at its place of pickup.
+    """
 
     name: str
     kind: RideKind
     meaning: str
     says: Says = Says.DEMAND
+    at_end: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -43,6 +51,7 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         Measure("requests", RideKind.REQUESTED, "distinct rides requested; a cancellation does not subtract"),
         Measure("pickups", RideKind.STARTED, "trips started; for histories that hold only completed trips"),
+        Measure("dropoffs", RideKind.COMPLETED, "trips completed, where they ended", Says.END, at_end=True),
         Measure("cancellations", RideKind.CANCELLED, "rides cancelled, at their place of pickup", Says.UNMET),
         Measure("unserved", RideKind.UNSERVED, "requests that no driver served, at their place of pickup", Says.UNMET),
     )

@@ -34,6 +34,7 @@ class Uncounted(StrEnum):
     """Why an accepted event is not counted in any slot of a region."""
 
     OTHER_KIND = "other_kind"  # no measure of the region counts this kind of event
+    NO_END = "no_end"  # it counts where a trip ends, and the event says no place inside the region
     OTHER_REGION = "other_region"  # a region that this run does not count, or another one that it does
     BEFORE_START = "before_start"  # the bootstrap already contains its slot
     TOO_FAR_AHEAD = "too_far_ahead"  # its slot is further ahead of the first open slot than the bound `hold_s`
@@ -81,6 +82,7 @@ class RideBatch:
         lat, lon: float64[n], degrees, as received (may be NaN or invalid).
         bad_id, bad_fare: bool[n], broken rules on columns that are not kept.
         by_broker: bool[n], events whose log time is the broker's clock and not the producer's; None for none.
+        end_lat, end_lon: float64[n], degrees, where the trip ended, as received; NaN where the event does not say; None for nowhere.
     """
 
     partition: int
@@ -95,6 +97,8 @@ class RideBatch:
     bad_id: Bools
     bad_fare: Bools
     by_broker: Bools | None = None
+    end_lat: Float64s | None = None
+    end_lon: Float64s | None = None
 
     def __len__(self) -> int:
         return len(self.offset)

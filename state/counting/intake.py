@@ -12,7 +12,7 @@ import numpy as np
 from schemas.errors import DiscontinuityError
 from schemas.events.cells import encode, inside
 from schemas.events.measures import KINDS, MEASURES
-from schemas.events.rides import NO_REGION, OTHER_REGION, Bools, Int64s, Reason, Rejected, RideBatch, Uncounted
+from schemas.events.rides import NO_REGION, OTHER_REGION, Bools, Float64s, Int64s, Reason, Rejected, RideBatch, Uncounted
 from schemas.regions import US_PER_S, Region
 from state.counting.evidence import Evidence, EvidenceRules
 from state.counting.partials import NO_ROWS, Int32s, Partial, ResumePoint, Rows, Standing
@@ -217,6 +217,7 @@ class _RegionIntake:
         self.measure_of_kind = np.full(len(KINDS), -1, np.int64)
         for number, name in enumerate(region.measures):
             self.measure_of_kind[KINDS.index(MEASURES[name].kind)] = number
+        self.at_end = np.array([MEASURES[name].at_end for name in region.measures])
         self.first_uncut = int(self._uncut(np.array([resume.largest_us]))[0])
 
     @property
@@ -309,20 +310,27 @@ class _RegionIntake:
             if len(offset) and offset[0] < until:
                 masked |= (offset < until) & (slot >= limit)
         other_kind = ~elsewhere & (measure < 0)
+        lat, lon = batch.lat[accepted], batch.lon[accepted]
+        no_end = np.zeros(len(measure), np.bool_)
+        if self.at_end.any():
+            ended = ~elsewhere & ~other_kind & self.at_end[measure]
+            lat, lon = (_instead(values, ended, ends, accepted) for values, ends in ((lat, batch.end_lat), (lon, batch.end_lon)))
+            no_end[ended] = ~inside(self.region.polygon, lat[ended], lon[ended])
         # History already has the slots before the bootstrap's end; rides of later closed slots are corrections.
-        early = ~elsewhere & ~other_kind & (slot < self.start_slot)
+        early = ~elsewhere & ~other_kind & ~no_end & (slot < self.start_slot)
         uncounted = {
             Uncounted.OTHER_REGION: offset[elsewhere],
             Uncounted.OTHER_KIND: offset[other_kind],
+            Uncounted.NO_END: offset[no_end],
             Uncounted.BEFORE_START: offset[early],
         }
-        keep = ~(elsewhere | other_kind | early)
+        keep = ~(elsewhere | other_kind | no_end | early)
         counted = offset[keep]
         keep &= ~masked
         if not keep.any():
             return NO_ROWS, (NO_ROWS.piece, NO_ROWS.slot, NO_ROWS.slot), counted, uncounted
         offset, slot, measure = offset[keep], slot[keep], measure[keep]
-        cell = encode(batch.lat[accepted][keep], batch.lon[accepted][keep], self.region.cell_bits)
+        cell = encode(lat[keep], lon[keep], self.region.cell_bits)
         piece = np.searchsorted(cuts, offset, side="right")
         # Slots of one batch span less than 2^40 and pieces are fewer than 2^20, so a pair fits in 64 bits.
         base = int(slot.min())
@@ -340,3 +348,8 @@ class _RegionIntake:
         )
         # Offsets ascend, so the first row of a pair has its lowest offset.
         return rows, ((pair >> 40).astype(np.int32), (pair & (1 << 40) - 1) + base, offset[first]), counted, uncounted
+
+
+def _instead(values: Float64s, rows: Bools, others: Float64s | None, accepted: Bools) -> Float64s:
+    """The values, in some rows those of another column, NaN where there is none."""
+    return np.where(rows, np.nan if others is None else others[accepted], values)

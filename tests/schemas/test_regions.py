@@ -96,7 +96,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"horizons_min": 15}, "town.json: "),
     ({"measures": []}, "measures: expected at least one, each once"),
     ({"measures": ["pickups", "pickups"]}, "measures: expected at least one, each once"),
-    ({"measures": ["rides"]}, "measure: expected one of requests, pickups, cancellations, unserved, got 'rides'"),
+    ({"measures": ["rides"]}, "measure: expected one of requests, pickups, dropoffs, cancellations, unserved, got 'rides'"),
     ({"holidays": ["2014-02-30"]}, "holidays: expected dates as YYYY-MM-DD, got '2014-02-30'"),
     ({"holidays": ["20140704"]}, "holidays: expected dates as YYYY-MM-DD, got '20140704'"),
     ({"holidays": [20140704]}, "holidays: expected dates as YYYY-MM-DD, got 20140704"),

@@ -239,6 +239,27 @@ def test_an_outage_in_history_is_not_learned_as_no_demand(finished: Stores, monk
     assert [known.slot for known in slots if not serving.histories[0].complete(known.slot, known.slot + 1)] == unobserved
 
 
+def test_the_other_measures_stand_beside_each_slot(finished: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training on one measure sees the same slot of the others, by name, as the fold counted it, and not its own twice."""
+    boot = bootstrap_of(finished.ledger, "small")
+    region = replace(region_from_json(boot.definition, where="small"), measures=("requests", "dropoffs", "unserved"))
+
+    def history(*_: object) -> Iterator[tuple[int, tuple[CountColumns, ...]]]:
+        for slot, (counts,) in history_by_slot(replace(region, measures=("requests",)), boot, finished.blobs):
+            yield slot, tuple(replace(counts, counts=counts.counts * factor) for factor in (1, 2, 3))
+
+    monkeypatch.setattr("dataflows.jobs.learn.history_by_slot", history)
+    for number, measure in enumerate(region.measures):
+        slots = list(known_slots(finished, region, boot, number, 0))
+        assert {frozenset({*region.measures} - {measure})} == {frozenset(known.beside) for known in slots}
+        for known in slots:
+            for other, name in enumerate(region.measures):
+                seen = known.beside[name] if name != measure else known
+                assert (known.slot, known.observed) == (seen.slot, seen.observed)
+                assert (known.counts * (other + 1)).tolist() == (seen.counts * (number + 1)).tolist()
+        assert sum(int(known.counts.sum()) for known in slots) > 0
+
+
 def test_a_log_that_grows_meanwhile_is_not_trained_on(finished: Stores) -> None:
     """Training ends at the last slot of the log that it read, however many have closed since."""
     boot = bootstrap_of(finished.ledger, "small")

@@ -16,6 +16,7 @@ def test_each_measure_counts_one_step_of_a_ride() -> None:
     expected = {
         "requests": RideKind.REQUESTED,
         "pickups": RideKind.STARTED,
+        "dropoffs": RideKind.COMPLETED,
         "cancellations": RideKind.CANCELLED,
         "unserved": RideKind.UNSERVED,
     }
@@ -36,7 +37,7 @@ def test_regions_that_ship_count_what_there_is() -> None:
 @pytest.mark.parametrize("name", ["", "Pickups", "rides", "requests "])
 def test_an_unknown_measure_is_refused(name: str) -> None:
     """The message lists what there is, and what came."""
-    with pytest.raises(UsageError, match=rf"measure: expected one of requests, pickups, cancellations, unserved, got '{name}'"):
+    with pytest.raises(UsageError, match=rf"measure: expected one of requests, pickups, dropoffs, cancellations, unserved, got '{name}'"):
         measure_named(name)
 
 

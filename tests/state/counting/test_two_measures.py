@@ -1,8 +1,9 @@
-"""Two measures, two regions: every ride and every correction is counted for its own, whatever the batches."""
+"""Two or three measures, two regions: every ride and every correction is counted for its own, whatever the batches."""
 
+import math
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from state.counting.slots import ClosedSlot, CountColumns, OpenSlots
 SLOT_US = 300_000_000
 LATENESS_US = 10_000_000
 START = 4_000_000
-EAST = Region(RegionId("east"), "UTC", ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), measures=("requests", "pickups"))
+EAST = Region(RegionId("east"), "UTC", ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), measures=("requests", "pickups", "dropoffs"))
 WEST = Region(RegionId("west"), "UTC", ((0.0, -2.0), (0.0, -1.0), (1.0, -1.0), (1.0, -2.0)), measures=("pickups", "requests"))
 REGIONS = (EAST, WEST)
-KIND_OF = {"requests": RideKind.REQUESTED, "pickups": RideKind.STARTED}
+KIND_OF = {"requests": RideKind.REQUESTED, "pickups": RideKind.STARTED, "dropoffs": RideKind.COMPLETED}
+UNKNOWN, ELSEWHERE = (math.nan, math.nan), (0.5, 5.0)
 PLACES = {"east": ((0.5, 0.5), (0.25, 0.75)), "west": ((0.5, -1.5), (0.25, -1.25))}
 
 
@@ -34,6 +36,7 @@ class Ride:
     region: int
     kind: RideKind
     place: tuple[float, float]
+    end: tuple[float, float]
 
 
 def rides(seed: int) -> list[Ride]:
@@ -45,14 +48,17 @@ def rides(seed: int) -> list[Ride]:
         at = now - rng.choice((0, 0, SLOT_US // 3, 2 * SLOT_US))
         region = rng.randrange(2)
         kind = rng.choice((RideKind.REQUESTED, RideKind.STARTED, RideKind.COMPLETED))
-        out.append(Ride(offset, at, region, kind, rng.choice(PLACES[REGIONS[region].id])))
+        ends = (*PLACES[REGIONS[region].id], UNKNOWN, ELSEWHERE)
+        out.append(Ride(offset, at, region, kind, rng.choice(PLACES[REGIONS[region].id]), rng.choice(ends)))
     return out
 
 
 def batch_of(events: list[Ride]) -> RideBatch:
     """The events as the decoder would give them; every id is another."""
     at = np.array([event.at_us for event in events], np.int64)
-    place = np.array([event.place for event in events], np.float64).reshape(-1, 2)
+    place, end = (
+        np.array(places, np.float64).reshape(-1, 2) for places in zip(*((event.place, event.end) for event in events), strict=True)
+    )
     none = np.zeros(len(events), np.bool_)
     return RideBatch(
         0,
@@ -66,6 +72,8 @@ def batch_of(events: list[Ride]) -> RideBatch:
         place[:, 1],
         none,
         none,
+        end_lat=end[:, 0],
+        end_lon=end[:, 1],
     )
 
 
@@ -104,7 +112,10 @@ def plain(log: list[Ride], region: Region, measure: str) -> tuple[Counter[tuple[
         slot = event.at_us // SLOT_US
         if REGIONS[event.region] is not region or event.kind is not KIND_OF[measure] or slot < START:
             continue
-        cell = int(encode(np.array([event.place[0]]), np.array([event.place[1]]), 30)[0])
+        place = event.end if measure == "dropoffs" else event.place
+        if place in (UNKNOWN, ELSEWHERE):
+            continue
+        cell = int(encode(np.array([place[0]]), np.array([place[1]]), 30)[0])
         if slot < open_slot:
             corrections[open_slot, slot, cell] += 1
         else:
@@ -132,3 +143,28 @@ def test_every_ride_counts_for_its_region_and_measure(seed: int) -> None:
                 assert dict(corrections) == late
                 corrected += len(late)
     assert corrected > 20
+
+
+def test_ends_that_no_cell_has_are_in_the_totals() -> None:
+    """A completed ride without an end inside the region is accepted, not counted, and the totals say why; others say nothing of it."""
+    log = rides(1)
+    nowhere = [event for event in log if event.kind is RideKind.COMPLETED and event.end in (UNKNOWN, ELSEWHERE)]
+    fresh = ResumePoint(0, 0, START - 1, -1, START)
+    partials = PartitionIntake(0, REGIONS, IntakeRules(), (fresh, fresh), 0).absorb(batch_of(log), [], len(log), Standing.ENDED)[0]
+    said = {partial.region: partial.totals for partial in partials}
+    assert sum(event.region == 0 for event in nowhere) == int(said["east"]["uncounted.no_end"].sum()) > 0
+    assert "uncounted.no_end" not in said["west"]
+    for totals in said.values():
+        uncounted = sum(int(values.sum()) for name, values in totals.items() if name.startswith("uncounted."))
+        assert int(totals["accepted"].sum()) == int(totals["counted"].sum()) + uncounted
+
+
+def test_a_batch_that_says_no_ends_counts_none() -> None:
+    """Where no event of a batch has an end, completed rides are uncounted, and the others count as before."""
+    log = rides(2)
+    fresh = ResumePoint(0, 0, START - 1, -1, START)
+    batch = replace(batch_of(log), end_lat=None, end_lon=None)
+    [east, west] = PartitionIntake(0, REGIONS, IntakeRules(), (fresh, fresh), 0).absorb(batch, [], len(log), Standing.ENDED)[0]
+    completed = sum(event.region == 0 and event.kind is RideKind.COMPLETED for event in log)
+    assert completed == int(east.totals["uncounted.no_end"].sum())
+    assert int(west.totals["counted"].sum()) > 0
