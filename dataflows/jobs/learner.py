@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import POLICY, record_promotion, reject_model, roll_back
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
@@ -70,6 +71,7 @@ class Learner:
         self._most_rows, self._on_training, self._beat = most_rows, on_training, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
+        self._experiments = Deciding(stores, self.region)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
         self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
         self._areas_fault = ""  # why the region's areas cannot be used
@@ -87,6 +89,7 @@ class Learner:
         if size < self.size:  # the log was continued after a loss: what was seen of it is not in it
             self._shadows.clear()
             self._fold_at = FoldAt(self._stores, self.region, self._boot, self._beat)
+            self._experiments = Deciding(self._stores, self.region)
             self.size, self._waiting = size, True
         for close in closes(self._stores.ledger, self._log, self.size, size):
             self._beat()
@@ -112,6 +115,7 @@ class Learner:
                 del self._shadows[measure, role]
                 self._waiting = True
         self.size = close.entries[-1].index + 1
+        self._experiments.take(slot, self.size)
         self._follow_control()
         ended = slot + 1 - self.region.horizons[-1]  # every window of an issue before it has ended
         if ended % self._day_slots == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflows.jobs.experiments import Measuring, Plan, start_experiment, stop_experiment, stop_if_decided
+from dataflows.jobs.experiments import Measuring, Plan, start_experiment, stop_experiment
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import hold_models, promote_model, reject_model, story_of
 from dataflows.jobs.shadowing import FoldAt, served_in
@@ -30,6 +30,7 @@ from schemas.records.records import (
     RegionHeld,
 )
 from state.decide.experiments import Finding
+from state.decide.retraining import RetrainingRules
 from state.demand.features import FIRST_TABLE
 from state.forecast.arms import design_of
 from state.forecast.forecast import Forecaster
@@ -350,17 +351,11 @@ def test_what_cannot_be_started_is_refused(town: Town, case: str, said: str) -> 
 
 
 def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
-    """Started until decided, the experiment ends by a record with the finding; it is what the log gives again."""
+    """Started until decided, the experiment ends in a run that learns, with the finding; the log gives the same again."""
     started = start(town, dataclasses.replace(BLOCK, until_decided=True))
-    measuring = Measuring(town.stores, started)
-    stops: list[ExperimentStopped] = []
-
-    def look() -> None:
-        if not stops and (stopped := stop_if_decided(town.stores, measuring, town.stores.ledger.head(LOG).size)):
-            stops.append(stopped)
-
-    town.close_slots(50, shifted=False, after=look)
-    [stopped] = stops
+    learner = town.learner(retraining=RetrainingRules(every_days=0, trainings_per_week=0))
+    town.close_slots(40, shifted=False, after=learner.take_turn)
+    [stopped] = town.stores.ledger.records(CONTROL_LOG, ExperimentStopped)
     assert (Finding.WORSE, EndCause.DECIDED, "ridecast") == (stopped.finding, stopped.cause, stopped.author)
     assert "decided: B is worse by" in stopped.reason
     again = Measuring(town.stores, started).compared(town.stores.ledger.head(LOG).size)
@@ -369,3 +364,14 @@ def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
     assert again.at + 1 == stopped.blocks
     past = experiments_of(town.stores.ledger)[-1]
     assert (stopped, f"ended: {stopped.reason}") == (past.stopped, past.state(town.slot))
+
+
+def test_an_expired_forecast_leaves_its_block_out(town: Town) -> None:
+    """A block of which too little can be scored is not compared; the others are."""
+    started = start(town)
+    town.close_slots(12, shifted=False)
+    size = town.stores.ledger.head(LOG).size
+    first = started.start_slot // started.block_slots
+    assert [first, first + 1, first + 2, first + 3, first + 4] == Measuring(town.stores, started).compared(size).blocks.tolist()
+    town.stores.blobs.remove(issue_in(every_close(town)[3]).blob)
+    assert [first, first + 2, first + 3, first + 4] == Measuring(town.stores, started).compared(size).blocks.tolist()
