@@ -5,7 +5,7 @@ obeys at its next close. In a bounded run it takes its turn after each slot, so 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dataflows.jobs.experiments import Deciding
@@ -21,8 +21,9 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
 from schemas.errors import NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
+from state.decide.drift import PARTS, drifts_in
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
-from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
+from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
 from state.detect.fairness_gate import NAME
@@ -300,9 +301,22 @@ class Learner:
             days=day_scores(scores, self._day_slots, today),
             today=today,
             trained_day=max(trained) // self._day_slots if trained else None,
+            drift=self._drift(stories, scores, from_slot, today),
             trainings=max(sum(model.trained_index >= before for model in story.models.values()) for story in stories),
             promotions=max(sum(index >= before and record.cause == Cause.GATES for index, record in story.promotions) for story in stories),
         )
+
+    def _drift(self, stories: Sequence[MeasureStory], scores: Sequence[SlotScored], from_slot: int, today: int) -> list[str]:
+        """What drifts since the newest training, compared with days since the last training that a drift caused."""
+        found = []
+        for story in stories:
+            known = [model.trained for model in story.models.values() if model.trained is not None]
+            answered = [trained.until_slot for trained in known if trained.parameters.get("trigger", "").startswith(f"{Trigger.DRIFT}:")]
+            of_measure = [scored for scored in scores if scored.measure == story.measure]
+            drifts = drifts_in(of_measure, self._day_slots, max([from_slot, *answered]), today)
+            newest = max((trained.until_slot for trained in known), default=0) * PARTS // self._day_slots
+            found += [f"{story.measure}: {drift.sentence()}" for drift in drifts if drift.part >= newest]
+        return found
 
     def _story(self, measure: str) -> MeasureStory:
         return self._stories.get((self.region.id, measure)) or MeasureStory(self.region.id, measure)

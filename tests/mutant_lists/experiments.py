@@ -6,6 +6,8 @@ EXPERIMENTS = "state/decide/experiments.py"
 ARMS = "state/forecast/arms.py"
 LOSSES = "state/decide/arm_losses.py"
 VIEW = "ledger/views/experiments.py"
+DRIFT = "state/decide/drift.py"
+DRIFTS = ("tests/state/decide/test_drift.py",)
 TRIED = ("tests/state/decide/test_experiments.py",)
 LOST = ("tests/state/decide/test_arm_losses.py",)
 SERVED = ("tests/dataflows/jobs/test_experiments.py",)
@@ -44,4 +46,10 @@ MUTANTS = (
     Mutant("blocks count at once", LOSSES, "+ self.region.horizons[-1] <= self.next_slot", "<= self.next_slot", LOST),
     Mutant("fallbacks are compared", LOSSES, "own = issued.fallback == OWN", "own = issued.fallback >= 0", LOST),
     Mutant("outages are scored", LOSSES, "all(self._whole.get(of, False)", "all(self._whole.get(of, False) or True", LOST),
+    Mutant("falls are no drift", DRIFT, "(rise > THRESHOLD) | (fall > THRESHOLD)", "rise > THRESHOLD", DRIFTS),
+    Mutant(
+        "every hour judged by the same mean", DRIFT, "values[:, at] - usual[:, part], 0.0)", "values[:, at] - usual[:, 0], 0.0)", DRIFTS
+    ),
+    Mutant("settled scores drift too", DRIFT, "if not scored.settled and 0 <= at", "if 0 <= at", DRIFTS),
+    Mutant("nothing is allowed", DRIFT, "rise[:, at - 1] + step - ALLOWED", "rise[:, at - 1] + step", DRIFTS),
 )
