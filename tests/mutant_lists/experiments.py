@@ -47,9 +47,7 @@ MUTANTS = (
     Mutant("fallbacks are compared", LOSSES, "own = issued.fallback == OWN", "own = issued.fallback >= 0", LOST),
     Mutant("outages are scored", LOSSES, "all(self._whole.get(of, False)", "all(self._whole.get(of, False) or True", LOST),
     Mutant("falls are no drift", DRIFT, "(rise > THRESHOLD) | (fall > THRESHOLD)", "rise > THRESHOLD", DRIFTS),
-    Mutant(
-        "every hour judged by the same mean", DRIFT, "values[:, at] - usual[:, part], 0.0)", "values[:, at] - usual[:, 0], 0.0)", DRIFTS
-    ),
+    Mutant("hours judged by one mean", DRIFT, "values[:, at] - usual[:, part], 0.0)", "values[:, at] - usual[:, 0], 0.0)", DRIFTS),
     Mutant("settled scores drift too", DRIFT, "if not scored.settled and 0 <= at", "if 0 <= at", DRIFTS),
     Mutant("nothing is allowed", DRIFT, "rise[:, at - 1] + step - ALLOWED", "rise[:, at - 1] + step", DRIFTS),
 )
