@@ -1,5 +1,6 @@
 """Starts, stops and measures experiments: records in the control log, and losses from what a region's log says was served."""
 
+import logging
 from dataclasses import dataclass
 
 from dataflows.jobs.learn import next_slot
@@ -29,6 +30,8 @@ from state.decide.arm_losses import ABSOLUTE, ArmLosses, Compared
 from state.decide.experiments import Finding
 from state.forecast.arms import ARMS_SINCE, design_of
 from state.models.table import load_trained
+
+log = logging.getLogger(__name__)
 
 MIN_PER_DAY = 24 * 60
 
@@ -221,10 +224,31 @@ class Measuring:
         self.losses.take(closed_of(self.region, record, close.before, self._stores.blobs), record.status, version, served)
 
 
-def stop_if_decided(stores: Stores, measuring: Measuring, size: int) -> ExperimentStopped | None:
-    """Stop an experiment that was started to run until it finds a difference, if it has; returns the record."""
-    started, found = measuring.started, measuring.compared(size)
-    if not started.until_decided or found.finding is Finding.UNDECIDED:
-        return None
-    reason = f"decided: {found.sentence()}"
-    return stop_experiment(stores, started.region, started.measure, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found)
+class Deciding:
+    """Stops the experiments of one region that were started to run until they find a difference."""
+
+    def __init__(self, stores: Stores, region: Region) -> None:
+        self._stores, self._region = stores, region
+        self._control = ControlView(stores.ledger)
+        self._measuring: dict[str, Measuring] = {}
+
+    def take(self, slot: int, size: int) -> list[ExperimentStopped]:
+        """Look at the experiments whose block has just ended, and stop those that have decided.
+
+        Args:
+            slot: That closed last.
+            size: Of the region's log after it.
+        """
+        stopped = []
+        for measure in self._region.measures:
+            started = self._control.latest().experiments.get((self._region.id, measure))
+            if started is None or not started.until_decided or (slot + 1 - self._region.horizons[-1]) % started.block_slots:
+                continue
+            if measure not in self._measuring or self._measuring[measure].started != started:
+                self._measuring[measure] = Measuring(self._stores, started)
+            found = self._measuring[measure].compared(size)
+            if found.finding is not Finding.UNDECIDED and slot + 1 < started.until_slot:
+                reason, place = f"decided: {found.sentence()}", (self._region.id, measure)
+                stopped.append(stop_experiment(self._stores, *place, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found))
+                log.info("region %s, %s: experiment %s: %s", *place, started.experiment, reason)
+        return stopped

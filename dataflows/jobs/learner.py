@@ -5,9 +5,10 @@ obeys at its next close. In a bounded run it takes its turn after each slot, so 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
@@ -20,8 +21,9 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
+from state.decide.drift import PARTS, drifts_in
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
-from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
+from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays
@@ -73,6 +75,7 @@ class Learner:
         self._most_rows, self._on_training, self._on_part, self._beat = most_rows, on_training, on_part, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
+        self._experiments = Deciding(stores, self.region)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
         self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
         self._areas_fault = ""  # why the region's areas cannot be used
@@ -94,6 +97,7 @@ class Learner:
         if size < self.size:  # the log was continued after a loss: what was seen of it is not in it
             self._shadows.clear()
             self._fold_at = FoldAt(self._stores, self.region, self._boot, self._beat)
+            self._experiments = Deciding(self._stores, self.region)
             self.size, self._waiting = size, True
         for close in closes(self._stores.ledger, self._log, self.size, size):
             self._beat()
@@ -124,6 +128,7 @@ class Learner:
                 del self._shadows[measure, role]
                 self._waiting = True
         self.size = close.entries[-1].index + 1
+        self._experiments.take(slot, self.size)
         self._follow_control()
         ended = slot + 1 - self.region.horizons[-1]  # every window of an issue before it has ended
         if ended % self._day_slots == 0:
@@ -353,9 +358,22 @@ class Learner:
             days=day_scores(scores, self._day_slots, today),
             today=today,
             trained_day=max(trained) // self._day_slots if trained else None,
+            drift=self._drift(stories, scores, from_slot, today),
             trainings=max(sum(model.trained_index >= before for model in story.models.values()) for story in stories),
             promotions=max(sum(index >= before and record.cause == Cause.GATES for index, record in story.promotions) for story in stories),
         )
+
+    def _drift(self, stories: Sequence[MeasureStory], scores: Sequence[SlotScored], from_slot: int, today: int) -> list[str]:
+        """What drifts since the newest training, compared with days since the last training that a drift caused."""
+        found = []
+        for story in stories:
+            known = [model.trained for model in story.models.values() if model.trained is not None]
+            answered = [trained.until_slot for trained in known if trained.parameters.get("trigger", "").startswith(f"{Trigger.DRIFT}:")]
+            of_measure = [scored for scored in scores if scored.measure == story.measure]
+            drifts = drifts_in(of_measure, self._day_slots, max([from_slot, *answered]), today)
+            newest = max((trained.until_slot for trained in known), default=0) * PARTS // self._day_slots
+            found += [f"{story.measure}: {drift.sentence()}" for drift in drifts if drift.part >= newest]
+        return found
 
     def _story(self, measure: str) -> MeasureStory:
         return self._stories.get((self.region.id, measure)) or MeasureStory(self.region.id, measure)

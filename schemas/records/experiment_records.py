@@ -9,7 +9,6 @@ class EndCause(StrEnum):
 
     COMMAND = "command"  # somebody said so
     DECIDED = "decided"  # it found a difference, and was started to run until then
-    FAILED = "failed"  # the fold failed while it ran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

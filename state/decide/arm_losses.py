@@ -163,22 +163,16 @@ class ArmLosses:
 
     def compared(self) -> Compared:
         """What can be said after every block that has ended; blocks of which too little was scored are left out."""
-        past: dict[int, tuple[float, int]] = {}  # cluster -> sum of its net losses, and of how many blocks
         numbers, values, gross, of_champion = [], [], 0.0, 0
         for number in sorted(self._blocks):
             block = self._blocks[number]
             if not self._is_whole(number, block):
                 continue
             challenged = self._challenged(number, block.clusters)
-            # What a cluster usually loses is known before its block is assigned: without it the arms differ by less chance.
-            usual = np.array([total / max(count, 1) for total, count in (past.get(c, (0.0, 0)) for c in block.clusters.tolist())])
             numbers.append(number)
-            values.append(float(differences(block.net - usual, challenged)) if len(usual) else float("nan"))
+            values.append(float(differences(block.net, challenged)) if len(challenged) else float("nan"))
             gross += float(block.gross[~challenged].sum())
             of_champion += int((~challenged).sum())
-            for cluster, loss in zip(block.clusters.tolist(), block.net.tolist(), strict=True):
-                total, count = past.get(cluster, (0.0, 0))
-                past[cluster] = total + loss, count + 1
         known = ~np.isnan(np.array(values, np.float64))
         scale = gross / of_champion if gross > 0.0 else 1.0  # one number for all blocks: it does not change what is decided
         sequence = confidence_sequence(np.array(values, np.float64)[known] / scale)

@@ -25,8 +25,8 @@ MUTANTS = (
     Mutant(
         "prepared model named for the baseline",
         PREPARED,
-        'model if fallback in BY_MODEL else "null"',
-        "model",
+        "model_of(record, challenged=by_other) if fallback in BY_MODEL else None",
+        "model_of(record, challenged=by_other)",
         (ASKED,),
     ),
     Mutant("compressed with the age of the first answer", PREPARED, "last is None or last.said != said", "last is None", (ASKED,)),
@@ -51,7 +51,9 @@ MUTANTS = (
     Mutant(
         "horizon_min of the first horizon ignored", ROWS, "if horizon is None else [horizon]", "if not horizon else [horizon]", (ASKED,)
     ),
-    Mutant("the model named for the baseline", ROWS, "model if fallback in BY_MODEL else None", "model", (ASKED,)),
+    Mutant(
+        "the model named for the baseline", ROWS, "challenged=by_other) if fallback in BY_MODEL else None", "challenged=by_other)", (ASKED,)
+    ),
     Mutant("lower for upper in answers", ROWS, '"lower": lower[h]', '"lower": upper[h]', (ASKED,)),
     Mutant(
         "target of the slot itself", FORECASTS, "slot = target_us // region.slot_us - 1", "slot = target_us // region.slot_us", (ASKED,)

@@ -4,7 +4,13 @@ from tests.mutant_lists.mutant import Mutant
 
 EXPERIMENTS = "state/decide/experiments.py"
 ARMS = "state/forecast/arms.py"
+LOSSES = "state/decide/arm_losses.py"
+VIEW = "ledger/views/experiments.py"
+DRIFT = "state/decide/drift.py"
+DRIFTS = ("tests/state/decide/test_drift.py",)
 TRIED = ("tests/state/decide/test_experiments.py",)
+LOST = ("tests/state/decide/test_arm_losses.py",)
+SERVED = ("tests/dataflows/jobs/test_experiments.py",)
 
 MUTANTS = (
     Mutant("every slot a block", ARMS, "key ^ (slot // self.block_slots)", "key ^ slot", TRIED),
@@ -22,4 +28,26 @@ MUTANTS = (
         "return Finding.WORSE if self.upper[self.decided] < 0.0",
         TRIED,
     ),
+    Mutant(
+        "champion's means for the challenger", ARMS, "means[rows] = self._twin.means_of(slot)[rows]", "means[rows] = means[rows]", SERVED
+    ),
+    Mutant("arms before the start", ARMS, "started.start_slot <= slot < started.until_slot", "slot < started.until_slot + 1", SERVED),
+    Mutant("arms of quiet cells", ARMS, "np.flatnonzero(own & design_of", "np.flatnonzero((own | True) & design_of", SERVED),
+    Mutant("the challenger does not learn", ARMS, "            self._twin.learn(history, slot)", "            pass", SERVED),
+    Mutant(
+        "a new champion changes nothing",
+        VIEW,
+        "case ModelPromoted() if record.model != one.champion:",
+        "case ModelPromoted() if False:",
+        SERVED,
+    ),
+    Mutant("a second start wins", VIEW, "if free and champions", "if champions", SERVED),
+    Mutant("late rides are forgotten", LOSSES, "mine = late.slots == old", "mine = late.slots == -1", LOST),
+    Mutant("blocks count at once", LOSSES, "+ self.region.horizons[-1] <= self.next_slot", "<= self.next_slot", LOST),
+    Mutant("fallbacks are compared", LOSSES, "own = issued.fallback == OWN", "own = issued.fallback >= 0", LOST),
+    Mutant("outages are scored", LOSSES, "all(self._whole.get(of, False)", "all(self._whole.get(of, False) or True", LOST),
+    Mutant("falls are no drift", DRIFT, "(rise > THRESHOLD) | (fall > THRESHOLD)", "rise > THRESHOLD", DRIFTS),
+    Mutant("hours judged by one mean", DRIFT, "values[:, at] - usual[:, part], 0.0)", "values[:, at] - usual[:, 0], 0.0)", DRIFTS),
+    Mutant("settled scores drift too", DRIFT, "if not scored.settled and 0 <= at", "if 0 <= at", DRIFTS),
+    Mutant("nothing is allowed", DRIFT, "rise[:, at - 1] + step - ALLOWED", "rise[:, at - 1] + step", DRIFTS),
 )

@@ -4,6 +4,7 @@ from tests.mutant_lists.mutant import Mutant
 
 TRAINING, FORECAST, REGION = "state/forecast/training.py", "state/forecast/forecast.py", "state/forecast/region.py"
 TABLE = "state/models/table.py"
+SCORING = "state/forecast/scoring.py"
 SAMPLING = "state/forecast/sampling.py"
 EVALUATION = "state/forecast/evaluation.py"
 TRAINED = "tests/state/forecast/test_training_by_value.py"
@@ -88,11 +89,11 @@ MUTANTS = (
         (FOLDED, SCORED),
     ),
     Mutant(
-        "coverage without the bounds", FORECAST, "(columns.lower[:, i] <= truth_milli)", "(columns.lower[:, i] < truth_milli)", (SCORED,)
+        "coverage without the bounds", SCORING, "(columns.lower[:, i] <= truth_milli)", "(columns.lower[:, i] < truth_milli)", (SCORED,)
     ),
     Mutant(
         "baseline's error by the served mean",
-        FORECAST,
+        SCORING,
         "base_error = truth_milli - columns.baseline[:, i]",
         "base_error = truth_milli - columns.mean[:, i]",
         (SCORED,),

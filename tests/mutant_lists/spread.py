@@ -41,7 +41,7 @@ MUTANTS = (
         (JUDGED,),
     ),
     Mutant("learned again when it settles", FORECAST, "if issued.spread and not settled:", "if issued.spread:", (SERVED,)),
-    Mutant("whole intervals counted with bands", FORECAST, "    if not issued.spread:\n", "    if True:\n", (SERVED,)),
+    Mutant("whole intervals counted with bands", "state/forecast/scoring.py", "    if not issued.spread:\n", "    if True:\n", (SERVED,)),
     Mutant("levels not in a snapshot", FORECAST, 'if "spread_levels" in arrays:', "if False:", (SERVED,)),
     Mutant(
         "dispersion left out of the digest", ISSUED, "parts += [columns.dispersion, _levels_of(issue.spread)]", "parts += []", (SERVED,)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflows.jobs.experiments import Measuring, Plan, start_experiment, stop_experiment, stop_if_decided
-from dataflows.jobs.learn import train_region
+from dataflows.jobs.experiments import Measuring, Plan, start_experiment, stop_experiment
 from dataflows.jobs.promoting import hold_models, promote_model, reject_by_gates, story_of
 from dataflows.jobs.shadowing import FoldAt, served_in
 from dataflows.stream.record import closed_of, payloads_of
@@ -30,50 +29,29 @@ from schemas.records.records import (
     RegionHeld,
 )
 from state.decide.experiments import Finding
-from state.demand.features import FIRST_TABLE
+from state.decide.retraining import RetrainingRules
 from state.forecast.arms import design_of
 from state.forecast.forecast import Forecaster
 from state.forecast.region import Champion, RegionFold
 from state.models import boosted
+from tests.dataflows.jobs.experiment_town import town_with_two_models, two_models
 from tests.dataflows.jobs.shifting_town import LOG, START, TOWN, Town, quick_training
 
 PICKUPS = "pickups"
 BLOCK = Plan(block_min=240, name="trees")  # two slots
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
-    """Few trees on the first features."""
-    with quick_training(40), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dataflows.jobs.learn.newest_table", lambda version: FIRST_TABLE)
+    """Without MLflow."""
+    with quick_training(40):
         yield
 
 
-@pytest.fixture(scope="module")
-def artefact(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, ModelTrained]:
-    """A model of the town, one that was trained on the truths of other cells and slots, and the record of a training."""
-    town = Town(tmp_path_factory.mktemp("trained") / "home", 5)
-    [good] = train_region(town.stores, TOWN, promote=False, most_rows=10_000)
-    fit = boosted.fit
-    with quick_training(40), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "state.models.boosted.fit", lambda features, rides, margin, **more: fit(features, rides[::-1], margin, rounds=40, **more)
-        )
-        [worse] = train_region(town.stores, TOWN, promote=False, most_rows=10_000)
-    town.stores.close()
-    return good.model.artefact, worse.model.artefact, good.record
-
-
 @pytest.fixture
-def town(tmp_path: Path, artefact: tuple[bytes, bytes, ModelTrained]) -> Iterator[Town]:
+def town(tmp_path: Path) -> Iterator[Town]:
     """A town with a champion, and a worse challenger."""
-    made = Town(tmp_path / "home", 5)
-    good, worse, trained = artefact
-    for one in (good, worse):
-        model = made.stores.blobs.put(one, Retention.MODEL)
-        append_shared(made.stores.ledger, CONTROL_LOG, dataclasses.replace(trained, model=model))
-        if one is good:
-            promote_model(made.stores, model.hex())
+    made = town_with_two_models(tmp_path / "home")
     yield made
     made.stores.close()
 
@@ -187,12 +165,12 @@ def test_a_challenger_that_is_gone_leaves_the_champion(town: Town, caplog: pytes
     folded_again(town, FoldAt(town.stores, TOWN, bootstrap_of(town.stores.ledger, TOWN.id)).arrays(1), 0)
 
 
-def test_an_older_fold_serves_no_arms(tmp_path: Path, artefact: tuple[bytes, bytes, ModelTrained]) -> None:
+def test_an_older_fold_serves_no_arms(tmp_path: Path) -> None:
     """Version 4 of the fold ignores a challenge, and the start of an experiment says which version it needs."""
     forecaster = Forecaster(TOWN, PICKUPS, version=4)
     state = forecaster.to_arrays()
     made = Town(tmp_path / "home", 4)
-    data, worse, trained = artefact
+    data, worse, trained = two_models()
     for one in (data, worse):
         append_shared(made.stores.ledger, CONTROL_LOG, dataclasses.replace(trained, model=made.stores.blobs.put(one, Retention.MODEL)))
     promote_model(made.stores, trained.model.hex())
@@ -350,17 +328,11 @@ def test_what_cannot_be_started_is_refused(town: Town, case: str, said: str) -> 
 
 
 def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
-    """Started until decided, the experiment ends by a record with the finding; it is what the log gives again."""
-    started = start(town, dataclasses.replace(BLOCK, until_decided=True))
-    measuring = Measuring(town.stores, started)
-    stops: list[ExperimentStopped] = []
-
-    def look() -> None:
-        if not stops and (stopped := stop_if_decided(town.stores, measuring, town.stores.ledger.head(LOG).size)):
-            stops.append(stopped)
-
-    town.close_slots(50, shifted=False, after=look)
-    [stopped] = stops
+    """Started until decided, the experiment ends in a run that learns, with the finding; the log gives the same again."""
+    started = start(town, dataclasses.replace(BLOCK, block_min=120, until_decided=True))
+    learner = town.learner(retraining=RetrainingRules(every_days=0, trainings_per_week=0))
+    town.close_slots(40, shifted=False, after=learner.take_turn)
+    [stopped] = town.stores.ledger.records(CONTROL_LOG, ExperimentStopped)
     assert (Finding.WORSE, EndCause.DECIDED, "ridecast") == (stopped.finding, stopped.cause, stopped.author)
     assert "decided: B is worse by" in stopped.reason
     again = Measuring(town.stores, started).compared(town.stores.ledger.head(LOG).size)
@@ -369,3 +341,14 @@ def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
     assert again.at + 1 == stopped.blocks
     past = experiments_of(town.stores.ledger)[-1]
     assert (stopped, f"ended: {stopped.reason}") == (past.stopped, past.state(town.slot))
+
+
+def test_an_expired_forecast_leaves_its_block_out(town: Town) -> None:
+    """A block of which too little can be scored is not compared; the others are."""
+    started = start(town)
+    town.close_slots(12, shifted=False)
+    size = town.stores.ledger.head(LOG).size
+    first = started.start_slot // started.block_slots
+    assert [first, first + 1, first + 2, first + 3, first + 4] == Measuring(town.stores, started).compared(size).blocks.tolist()
+    town.stores.blobs.remove(issue_in(every_close(town)[3]).blob)
+    assert [first, first + 2, first + 3, first + 4] == Measuring(town.stores, started).compared(size).blocks.tolist()
