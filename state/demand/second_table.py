@@ -45,15 +45,15 @@ def _log_city(ahead: Ahead) -> Fill:
 
 
 def _wide(ahead: Ahead) -> Fill:
-    return lambda w: _change(w.tracked.wide, ahead.place, w.tracked.profiles["own"], ahead.place)
+    return lambda w: change(w.tracked.wide, ahead.place, w.tracked.profiles["own"], ahead.place)
 
 
 def _variant(ahead: Ahead, i: int) -> Fill:
-    return lambda w: _change(w.tracked.variants[i], ahead.place, w.tracked.profiles["own"], ahead.place)
+    return lambda w: change(w.tracked.variants[i], ahead.place, w.tracked.profiles["own"], ahead.place)
 
 
 def _trend(ahead: Ahead, source: str, back: int) -> Fill:
-    return lambda w: _value(_change(w.tracked.profiles[source], ahead.place, w.tracked.profiles[source], back))
+    return lambda w: _value(change(w.tracked.profiles[source], ahead.place, w.tracked.profiles[source], back))
 
 
 def _recent(i: int) -> Fill:
@@ -64,7 +64,7 @@ def _day_after(w: SlotWindows) -> float:
     return float(w.calendar.local(w.start - w.day).holiday)
 
 
-def _change(values: Float64s, i: int, reference: Float64s, j: int) -> Float64s:
+def change(values: Float64s, i: int, reference: Float64s, j: int) -> Float64s:
     """Log ratio of two rates; a millionth of a ride keeps it finite where there is nothing around."""
     return np.asarray(np.log((values[i] + 1e-6) / (reference[j] + 1e-6)), np.float64)
 
