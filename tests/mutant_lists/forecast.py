@@ -12,8 +12,22 @@ SERVED = "tests/state/forecast/test_served_by_value.py"
 SCORED = "tests/state/forecast/test_forecast.py"
 FOLDED = "tests/state/forecast/test_region.py"
 JUDGED = "tests/state/forecast/test_evaluation.py"
+SEARCH, SEARCHED = "state/forecast/search.py", "tests/state/forecast/test_search.py"
+STUDY, STUDIED = "dataflows/jobs/study.py", "tests/dataflows/jobs/test_study.py"
+HOLIDAYS, NAMED = "schemas/calendars/holidays.py", "tests/schemas/calendars/test_holidays.py"
 
 MUTANTS = (
+    Mutant(
+        "labels reach into a block",
+        SEARCH,
+        "(rows.slots + region.horizons[-1] < fold.begin_slot) & (",
+        "(rows.slots < fold.begin_slot) & (",
+        (SEARCHED,),
+    ),
+    Mutant("blocks overlap", SEARCH, "until_slot - (FOLDS - 1 - i) * block", "until_slot", (SEARCHED,)),
+    Mutant("the default is not tried", STUDY, "if number == 0 and not", "if False and not", (STUDIED,)),
+    Mutant("a killed trial is in the way", STUDY, "states=(optuna.trial.TrialState.RUNNING,)", "states=()", (STUDIED,)),
+    Mutant("a date is not left out", HOLIDAYS, "dates.remove(day)", "pass", (NAMED,)),
     Mutant(
         "labels shifted by one slot", SAMPLING, "= history.window(slot - h + 1, slot + 1", "= history.window(slot - h, slot", (TRAINED,)
     ),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 
 from dataflows.jobs.study import PRUNE_AFTER, SPACE, open_study, recorded_results, study_file
@@ -101,6 +102,16 @@ def test_what_was_recorded_can_be_read_or_is_gone(tmp_path: Path) -> None:
     assert found == recorded_results(tmp_path, "nyc", "requests", name)
     assert [] == recorded_results(tmp_path, "nyc", "requests", "000000000000")
     assert [] == recorded_results(tmp_path, "nyc", "pickups", name)
+
+
+def test_optuna_has_what_was_fitted(tmp_path: Path) -> None:
+    """Anybody who opens the file with Optuna sees the parameters and errors of each trial, the default's too."""
+    found = search(tmp_path, 3)
+    [name] = optuna.get_all_study_names(f"sqlite:///{study_file(tmp_path, 'nyc', 'requests')}")
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{study_file(tmp_path, 'nyc', 'requests')}")
+    for result, trial in zip(found, study.trials, strict=True):
+        assert {name: pytest.approx(getattr(result.fit, name), rel=0.01) for name in NAMES} == trial.params
+        assert result.loss == trial.value
 
 
 def test_a_home_may_have_any_name(tmp_path: Path) -> None:

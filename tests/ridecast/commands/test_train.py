@@ -164,3 +164,13 @@ def test_a_study_that_cannot_be_used_ends_with_one_line(small: Small, call: Call
     done = call("train", "--home", home, "--most-rows", 10_000, "--search", 2)
     assert 1 == done.status
     assert f"ridecast: study {home}/studies/{REGION}-requests.db: file is not a database; make it readable, or move it away" in done.err
+
+
+def test_mlflow_is_rebuilt_by_a_command(small: Small, call: Call, tmp_path: Path) -> None:
+    """After its store was deleted, the command says how many trainings it wrote; a second time there is nothing to write."""
+    home = tmp_path / "home"
+    shutil.copytree(small.home, home, ignore=shutil.ignore_patterns("mlflow"))
+    first, second = (call("models", "--home", home, "--rebuild-mlflow") for _ in range(2))
+    assert (0, "MLflow: 1 trainings added, aliases set as the ledger has them") == (first.status, first.out.splitlines()[0])
+    assert "MLflow: 0 trainings added, aliases set as the ledger has them" == second.out.splitlines()[0]
+    assert (home / "mlflow" / "mlflow.db").exists()
