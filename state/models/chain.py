@@ -46,6 +46,8 @@ NOT_FOR_TREES = (
     "weeks_known",
     "holiday",
     "day_after_holiday",
+    "bridge_day",
+    "long_weekend",
     "city_",
     "log_city_",
     "trend_city_",
