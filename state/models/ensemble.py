@@ -56,7 +56,7 @@ class Ensemble:
     def __init__(self, horizons: int, day_slots: int) -> None:
         self._horizons, self._day_slots = horizons, day_slots
         self._lengths = np.zeros(horizons, np.int64)  # of the horizons, slots
-        self._weights = np.zeros((horizons, 0, len(BANDS_MILLI), len(MEMBERS)))  # by turn
+        self._by_turn = np.zeros((horizons, 0, len(BANDS_MILLI), len(MEMBERS)))  # by turn
         self._turns = np.zeros(horizons, np.int64)  # of the current issue
         self._plain = self._profile = np.zeros((0, horizons))
         self._cells: UInt64s = np.empty(0, np.uint64)
@@ -76,9 +76,9 @@ class Ensemble:
         self._plain, self._profile = plain, view.baseline[rows]
 
     def _begin(self, lengths: tuple[int, ...]) -> None:
-        if self._weights.shape[1] == 0:
+        if self._by_turn.shape[1] == 0:
             self._lengths = np.array(lengths, np.int64)
-            self._weights = np.tile(np.array(PRIOR), (self._horizons, max(lengths), len(BANDS_MILLI), 1))
+            self._by_turn = np.tile(np.array(PRIOR), (self._horizons, max(lengths), len(BANDS_MILLI), 1))
 
     def weights(self, horizons_min: tuple[int, ...]) -> tuple[HorizonWeights, ...]:
         """The weights of the current issue, as it records them: they sum to 1000 in each band."""
@@ -95,7 +95,7 @@ class Ensemble:
 
     def _milli(self) -> Int64s:
         """Weights of the current issue, 1/1000: int64[n_horizons, bands, members]."""
-        now = self._weights[np.arange(self._horizons), self._turns]
+        now = self._by_turn[np.arange(self._horizons), self._turns]
         milli = np.rint(MILLI * now).astype(np.int64)
         largest = now.argmax(axis=2)[:, :, None]  # it takes what rounding left
         np.put_along_axis(milli, largest, np.take_along_axis(milli, largest, 2) + (MILLI - milli.sum(axis=2))[:, :, None], 2)
@@ -121,7 +121,7 @@ class Ensemble:
     def predict(self, inputs: Float64s) -> Float64s:
         """Weighted mean over corrected mean, less 1: float64[n, n_horizons]."""
         out = np.zeros(inputs.shape[:2])
-        if not self._weights.shape[1]:
+        if not self._by_turn.shape[1]:
             return out
         weights = self._milli() / MILLI
         for i in range(self._horizons):
@@ -139,12 +139,12 @@ class Ensemble:
     def observe(self, outcomes: list[Outcome], dispersion_milli: tuple[int, ...]) -> None:
         """Weigh the members by windows that have just ended: the next issue has the turn of the one that they are of."""
         for outcome in outcomes:
-            if len(outcome.cells) and self._weights.shape[1]:
+            if len(outcome.cells) and self._by_turn.shape[1]:
                 turn, members = int(outcome.inputs[0, 0]), outcome.inputs[:, _MEANS]
                 bands, right = outcome.inputs[:, 1].astype(np.int64), members[:, CORRECTED]
                 variance = _pooled(bands, right + dispersion_milli[outcome.horizon] / MILLI * right**2)
                 squares = np.stack([_pooled(bands, (outcome.truth - member) ** 2) for member in members.T], axis=1)
-                weights = self._weights[outcome.horizon, turn]
+                weights = self._by_turn[outcome.horizon, turn]
                 seen = variance > 0.0
                 share = self._share(outcome.horizon)
                 weights[seen] = weighed(weights[seen], losses(squares[seen], variance[seen]), share)
@@ -163,12 +163,12 @@ class Ensemble:
 
     def to_arrays(self) -> Arrays:
         """The state as arrays, which `from_arrays` restores bit for bit; what the members said at an issue is in the issue."""
-        return {"ensemble_lengths": self._lengths.copy(), "ensemble_weights": self._weights.copy()}
+        return {"ensemble_lengths": self._lengths.copy(), "ensemble_weights": self._by_turn.copy()}
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned."""
         self._lengths = arrays["ensemble_lengths"].astype(np.int64)
-        self._weights = arrays["ensemble_weights"].astype(np.float64)
+        self._by_turn = arrays["ensemble_weights"].astype(np.float64)
 
 
 def _pooled(bands: Int64s, values: Float64s) -> Float64s:

@@ -28,6 +28,7 @@ LEVEL_RIDES = 5.0  # weight of the region's level in that of a neighbourhood, ri
 LEAST_STEP, MOST_STEP = 0.2, 6.0  # bounds of the factor of a mean
 FORGET_DAYS = 7.0  # half-life of what is known about earlier steps
 BUSY_RIDES = 4.0  # in a horizon; steps of other cells are learned about apart
+LARGE_STEP = 0.25  # doubts about the many small steps of ordinary days must not hold back the large one of a surge
 PRIOR_SQUARES = 100.0  # squared standard errors: weight of the belief that the whole step is right
 CLIP = 8.0  # standard errors
 
@@ -51,7 +52,7 @@ class LocalCorrection:
         self._slot = _NEVER  # the last one that it watched
         self._stated = np.zeros((2, 0))  # rides of the next slot: by the model, by the reference
         self._surge = np.zeros((horizons, 0))  # rides of each horizon if the neighbourhood has changed
-        self._trust = np.zeros((horizons, 2, 2))
+        self._trust = np.zeros((horizons, 4, 2))  # by the kind of step
         self._around: _Around | None = None
 
     @property
@@ -136,12 +137,13 @@ class LocalCorrection:
         """Means after the step, as far as earlier steps turned out right: float64[n, n_horizons]."""
         out = np.empty_like(means)
         for i in range(self._horizons):
-            out[:, i] = means[:, i] * (1.0 + np.where(means[:, i] >= BUSY_RIDES, self._share(i, 1), self._share(i, 0)) * predicted[:, i])
+            shares = np.array([self._share(i, kind) for kind in range(4)])
+            out[:, i] = means[:, i] * (1.0 + shares[_kinds(means[:, i], predicted[:, i])] * predicted[:, i])
         return out
 
-    def _share(self, horizon: int, busy: int) -> float:
+    def _share(self, horizon: int, kind: int) -> float:
         """Which part of a step is done, 0 to 1."""
-        gain, size = self._trust[horizon, busy].tolist()
+        gain, size = self._trust[horizon, kind].tolist()
         return float(min(max((gain + PRIOR_SQUARES) / (size + PRIOR_SQUARES), 0.0), 1.0))
 
     # --- from what came true -------------------------------------------------------------------
@@ -157,8 +159,9 @@ class LocalCorrection:
             spread = deviations(np.maximum(means * (1.0 + step), LEAST_MEAN), dispersion_milli[i])
             moved, error = means * step / spread, np.clip((outcome.truth - means) / spread, -CLIP, CLIP)
             self._trust[i] *= forget
-            for busy, rows in enumerate((means < BUSY_RIDES, means >= BUSY_RIDES)):
-                self._trust[i, busy] += float((moved * error)[rows].sum()), float((moved * moved)[rows].sum())
+            kinds = _kinds(means, step)
+            self._trust[i, :, 0] += np.bincount(kinds, moved * error, 4)
+            self._trust[i, :, 1] += np.bincount(kinds, moved * moved, 4)
 
     def keep_only(self, cells: UInt64s) -> None:
         """Drop what is known of all other cells."""
@@ -227,6 +230,11 @@ def _level(history: CountHistory, columns: Int64s) -> Float64s:
     region_slow = (city_rides + 1.0) / (city_profile + 1.0)
     region_now = (now_rides + 1.0) / (now_profile + 1.0)
     return np.asarray((rides + LEVEL_RIDES * region_slow) / (profile + LEVEL_RIDES) * (region_now / region_slow), np.float64)
+
+
+def _kinds(means: Float64s, steps: Float64s) -> Int64s:
+    """Which steps are learned about together: of busy cells or of others, large or small: int64[n], 0 to 3."""
+    return np.asarray(2 * (means >= BUSY_RIDES) + (np.abs(steps) >= LARGE_STEP), np.int64)
 
 
 def _moved(table: Float64s, places: Int64s, known: Bools) -> Float64s:

@@ -91,7 +91,7 @@ def test_a_bad_member_loses_its_weight_and_can_win_it_back() -> None:
         inputs[:, 0, 2:] = np.array([10.0 * (2.5 - wrong), 10.0 * wrong, 12.0])
         truth = np.full(len(CELLS), 10.0)
         ensemble.observe([Outcome(0, CELLS, inputs[:, 0], truth, truth, truth)], (0,))
-        seen.append(ensemble._weights[0, 0, 0, 1])
+        seen.append(ensemble._by_turn[0, 0, 0, 1])
     assert seen[2 * DAY_SLOTS - 1] < 0.05
     assert seen[-1] > 0.9
 
