@@ -123,6 +123,7 @@ def cold(data: Path, folder: Path) -> list[Result]:
         until = 7 * DAY_SLOTS
         fold = fold_of(world, until, champion_of(world, until))
         week += _against(world, lived(fold, world, until, until + DAY_SLOTS), until, _baseline)
+    by_parents = labels[Fallback.PARENT] + labels[Fallback.QUIET]
     return [
         Result("no history, hours 3 to 24: RMSE ratio to the mean of the last hour", float(np.sqrt(none[0, 0] / none[0, 1])), 1.0),
         Result("no history, hours 3 to 24: WAPE ratio to the mean of the last hour", float(none[1, 0] / none[1, 1]), 1.0),
@@ -133,7 +134,8 @@ def cold(data: Path, folder: Path) -> list[Result]:
         Result("7 days without a model, a parent's on the first day: RMSE ratio to the baseline", _root(older), 1.0),
         Result("the same: WAPE ratio to the baseline", float(older[1, 0] / older[1, 1]), 1.0),
         Result("cells in the hour after their first ride: RMSE ratio to the mean of the last hour", _root(fresh), 1.0),
-        Result("the same: share not said to be the parent's", 1.0 - labels[Fallback.PARENT] / labels.total(), 0.05),
+        Result("the same: share said to be of the parent region's model", labels[Fallback.PARENT] / labels.total()),
+        Result("the same: share said to be of neither the parent region's nor the parent cell's", 1.0 - by_parents / labels.total(), 0.0),
     ]
 
 
