@@ -8,7 +8,13 @@ ROUTED, STOOD_IN = "tests/dataflows/stream/test_routing.py", "tests/state/foreca
 POOLED, TOLD = "tests/dataflows/jobs/test_learn_global.py", "tests/api/test_routes.py"
 
 MUTANTS = (
-    Mutant("any recorded reason believed", ROUTES, "if why in OBSERVED else None", "if why else None", (ROUTED,)),
+    Mutant(
+        "any recorded reason believed",
+        ROUTES,
+        "issued.reasons.get(role)\n        return Why(why) if why in OBSERVED else None",
+        "issued.reasons.get(role)\n        return Why(why) if why else None",
+        (ROUTED,),
+    ),
     Mutant("a held region served by others", ROUTES, "    if held:\n", "    if False:\n", (ROUTED,)),
     Mutant("reasons of a route not recorded", RECORD, "reasons=dict(issue.skipped),", "reasons={},", (ROUTED,)),
     Mutant("roles not recorded", RECORD, "and issue.role is not Role.CHAMPION", "and False", (ROUTED,)),
