@@ -29,7 +29,7 @@ LEAST_STEP, MOST_STEP = 0.2, 6.0  # bounds of the factor of a mean
 FORGET_DAYS = 7.0  # half-life of what is known about earlier steps
 BUSY_RIDES = 4.0  # in a horizon; steps of other cells are learned about apart
 LARGE_STEP = 0.25  # doubts about the many small steps of ordinary days must not hold back the large one of a surge
-PRIOR_SQUARES = 100.0  # squared standard errors: weight of the belief that the whole step is right
+PRIOR_SQUARES = (100.0, 20_000.0)  # squared standard errors: weight of the belief that a small, a large step is right
 CLIP = 8.0  # standard errors
 
 _SLOW, _FAST = HALF_LIVES_MIN.index(SLOW_MIN), HALF_LIVES_MIN.index(FAST_MIN)
@@ -144,7 +144,8 @@ class LocalCorrection:
     def _share(self, horizon: int, kind: int) -> float:
         """Which part of a step is done, 0 to 1."""
         gain, size = self._trust[horizon, kind].tolist()
-        return float(min(max((gain + PRIOR_SQUARES) / (size + PRIOR_SQUARES), 0.0), 1.0))
+        prior = PRIOR_SQUARES[kind % 2]
+        return float(min(max((gain + prior) / (size + prior), 0.0), 1.0))
 
     # --- from what came true -------------------------------------------------------------------
 
