@@ -20,6 +20,7 @@ DEVIATIONS = 10.0
 # Distributions are tabulated in groups of so many counts; where more are needed, quantiles are searched for. A table begins
 # with the probability of no ride, which is no longer a number above 0 for means above 745.
 TABLES = (4, 16, 64, 256, 512)
+STEPS = 64  # where a table would have at most so many counts, one count after the other is faster: most end after a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,13 @@ class Predictive:
         """Probability of each count or fewer: float64[n]; 0 below a count of 0."""
         return recalibrated(negative_binomial(counts, self.means, self.dispersion), self.levels)
 
-    def around(self, counts: Int64s) -> tuple[Float64s, Float64s]:
-        """F(y - 1) and F(y) of each count: float64[n] twice."""
-        below, until = around(counts, self.means, self.dispersion)
+    def around(self, counts: Int64s, known: "tuple[Float64s, Float64s] | None" = None) -> tuple[Float64s, Float64s]:
+        """F(y - 1) and F(y) of each count: float64[n] twice.
+
+        Args:
+            known: The same before recalibration, as from the function `around`, if the caller has it.
+        """
+        below, until = around(counts, self.means, self.dispersion) if known is None else (known[0].copy(), known[1])
         rows = np.flatnonzero(counts > 0)  # For the others F(y - 1) stays 0.
         below[rows] = recalibrated(below[rows], self.levels[rows])
         return below, recalibrated(until, self.levels)
@@ -57,10 +62,12 @@ class Predictive:
             some = law[rows]
             if size > TABLES[-1]:
                 out[left[rows]] = _searched(some)
-                continue
-            table = cumulative(some.means, some.dispersion, size)
-            for i in range(3):
-                out[left[rows], i] = (table < some.levels[:, i, None]).sum(axis=1)
+            elif size > STEPS:
+                table = cumulative(some.means, some.dispersion, size)
+                for i in range(3):
+                    out[left[rows], i] = (table < some.levels[:, i, None]).sum(axis=1)
+            else:
+                out[left[rows]] = _stepped(some, none[left[rows]])
         return out
 
     def reach(self) -> Int64s:
@@ -166,6 +173,27 @@ def cumulative(means: Float64s, dispersion: Float64s, size: int) -> Float64s:
     each[:, 1:] = (means / (1.0 + dispersion * means))[:, None] * (1.0 + dispersion[:, None] * counts) / (counts + 1.0)
     np.multiply.accumulate(each, axis=1, out=each)
     return np.minimum(np.add.accumulate(each, axis=1), 1.0)
+
+
+def _stepped(law: Predictive, none: Float64s) -> Int64s:
+    """Quantiles by adding up the probabilities of 0, 1, ... rides: int64[n, 3]; the same bits as from `cumulative`.
+
+    Args:
+        none: float64[n], the probabilities of no ride.
+    """
+    out = np.zeros((len(law.means), 3), np.int64)
+    rows, each, total = np.arange(len(law.means)), none, none
+    ratio, dispersion, levels = law.means / (1.0 + law.dispersion * law.means), law.dispersion, law.levels
+    count = 0.0
+    while len(rows):
+        below = total[:, None] < levels
+        out[rows] += below
+        more = np.flatnonzero(below[:, 2])
+        rows, each, total, ratio, dispersion, levels = (of[more] for of in (rows, each, total, ratio, dispersion, levels))
+        each = each * (ratio * (1.0 + dispersion * count) / (count + 1.0))
+        total = total + each
+        count += 1.0
+    return out
 
 
 def _searched(law: Predictive) -> Int64s:

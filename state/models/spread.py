@@ -68,12 +68,20 @@ class Spread:
         self._excess *= self._forget
         self._squares *= self._forget
 
-    def observe(self, horizon: int, mean_milli: Int64s, dispersion_milli: Int64s, truth: Int64s) -> None:
+    def observe(
+        self,
+        horizon: int,
+        mean_milli: Int64s,
+        dispersion_milli: Int64s,
+        truth: Int64s,
+        known: "tuple[Float64s, Float64s] | None" = None,
+    ) -> None:
         """Learn from windows that have just ended.
 
         Args:
             mean_milli, dispersion_milli: int64[n], as served.
             truth: int64[n], rides.
+            known: What `state.models.predictive.around` returns for them, if the caller has it.
 
         Source:
             I. Gibbs and E. Candes (2021), Adaptive conformal inference under distribution shift, NeurIPS 34: a level
@@ -86,7 +94,7 @@ class Spread:
         self._squares[horizon] += _pooled(bands, means**2)
         cells = np.bincount(bands, minlength=len(BANDS_MILLI))
         weight = self._rate * np.minimum(cells / FULL_CELLS, 1.0) / np.maximum(cells, 1)
-        below, until = around(truth, means, dispersion)
+        below, until = around(truth, means, dispersion) if known is None else known
         for i, (probability, (least, most_level)) in enumerate(zip(NOMINAL, LEVEL_BOUNDS, strict=True)):
             missed = probability - share_below(self._levels[horizon, bands, i], below, until)
             moved = self._levels[horizon, :, i] + weight * _pooled(bands, missed)

@@ -15,7 +15,7 @@ from tests.differences import assert_same
 from tests.state.model_city import CELLS, HOURLY
 
 HORIZONS_MIN = HOURLY.horizons_min
-ONLINE, _ = MODELS.correctors
+ONLINE = MODELS.correctors[0]
 LEVEL = dataclasses.replace(ONLINE, name="level", issued="issued_level_", inputs=2, since=3)
 
 
