@@ -189,7 +189,8 @@ def _stepped(law: Predictive, none: Float64s) -> Int64s:
         below = total[:, None] < levels
         out[rows] += below
         more = np.flatnonzero(below[:, 2])
-        rows, each, total, ratio, dispersion, levels = (of[more] for of in (rows, each, total, ratio, dispersion, levels))
+        rows, levels = rows[more], levels[more]
+        each, total, ratio, dispersion = (of[more] for of in (each, total, ratio, dispersion))
         each = each * (ratio * (1.0 + dispersion * count) / (count + 1.0))
         total = total + each
         count += 1.0
