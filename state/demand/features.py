@@ -189,7 +189,7 @@ def matrix_digest(features: Float32s) -> bytes:
 
 def matrix_bytes(features: Float32s) -> bytes:
     """A matrix as bytes: its shape, two 64-bit integers, then its values by rows, all little-endian."""
-    return np.array(features.shape, "<i8").tobytes() + np.ascontiguousarray(features, "<f4").tobytes()
+    return b"".join((np.array(features.shape, "<i8").tobytes(), np.ascontiguousarray(features, "<f4").reshape(-1).view(np.uint8).data))
 
 
 def matrix_of(data: bytes) -> Float32s:

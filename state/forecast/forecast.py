@@ -21,7 +21,7 @@ from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
 from state.forecast.issued import Issued, IssuedQueue
 from state.forecast.mixing import NO_MIX, Mix, mix_of
-from state.forecast.scoring import Around, outcome_of, score_row
+from state.forecast.scoring import Scores, outcome_of
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.level import STAND_IN_H, Level
 from state.models.predictive import predictive
@@ -82,7 +82,7 @@ class Forecaster:
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
         self._scatter = Spread(len(region.horizons), self.calendar.day_slots)
-        self._around = Around()
+        self._scores = Scores()
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
         self._arms = Arms(lambda: Forecaster(region, measure, models, self._version))
@@ -294,10 +294,10 @@ class Forecaster:
                 issued = self._queue.at(ended - h)
                 if issued is not None and history.whole(ended - h + 1, ended + 1):
                     truth = history.window(ended - h + 1, ended + 1, self._queue.columns(ended - h, history))
-                    chances = self._around.of(issued, i, truth) if issued.spread else None
-                    rows.append(score_row(issued, i, truth, chances))
+                    score = self._scores.of(issued, i, truth)
+                    rows.append(score.row)
                     if issued.spread and not settled:
-                        self._scatter.observe(i, issued.columns.mean[:, i], issued.columns.dispersion[:, i], truth, chances)
+                        self._scatter.observe(i, issued.columns.mean[:, i], issued.columns.dispersion[:, i], truth, score.chances)
                     for name in self._correctors.keys() & issued.corrections.keys() if not settled else ():
                         self._outcomes[name].append(outcome_of(issued, name, i, truth))
             if rows:
@@ -307,7 +307,7 @@ class Forecaster:
             corrector.observe(self._outcomes[name], self._dispersion_milli)
         self._queue.forget_inputs(slot - self.horizons[-1])
         self._queue.drop_before(first := slot - settle_slots - self.horizons[-1] + 1)
-        self._around.drop_before(first)
+        self._scores.drop_before(first)
         return tuple(scored)
 
     # --- learn ---------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ class Forecaster:
 
     def from_arrays(self, arrays: Arrays) -> None:
         """Restore the state that `to_arrays` returned; call `use` with the same model first."""
-        self._around = Around()
+        self._scores = Scores()
         kept = [row for row in self._table.correctors if any(name.startswith(f"{row.name}_") for name in arrays)]
         self._correctors = {}
         # The arrays may be of a later version than the one that this forecaster was made with: `follow` comes after them.

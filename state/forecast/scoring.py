@@ -1,5 +1,7 @@
 """Errors of issued forecasts, by the served integers, so that anyone can recompute them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from schemas.events.rides import Float64s, Int64s
@@ -19,36 +21,56 @@ def outcome_of(issued: Issued, name: str, i: int, truth: Int64s) -> Outcome:
     return Outcome(i, issued.columns.cells[own], correction.inputs[:, i], correction.means[:, i], correction.predicted[:, i], rides)
 
 
-class Around:
-    """F(y - 1) and F(y) of the counts of an issue, before recalibration: kept from the first score to the settled one.
+Chances = tuple[Float64s, Float64s]  # F(y - 1) and F(y) before recalibration: float64[n] each
 
-    Few counts change in between, and the function is slow. It is no state: what is not kept is computed again, to the same bits.
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Errors of one horizon of an issue, and the chances of its counts; None for an issue without bands.
+
+    Attributes:
+        truth: int64[n], the counts.
+    """
+
+    truth: Int64s
+    row: ScoreRow
+    chances: Chances | None
+
+
+class Scores:
+    """Scores issues, and keeps the first score until the settled one.
+
+    Few counts change in between, and F is slow. It is no state: what is not kept is computed again, to the same bits.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, int], tuple[Int64s, Float64s, Float64s]] = {}
+        self._kept: dict[tuple[int, int], Score] = {}
 
-    def of(self, issued: Issued, i: int, truth: Int64s) -> tuple[Float64s, Float64s]:
-        """Of horizon i of an issue: float64[n] twice; truth: int64[n], rides of its cells."""
-        means, dispersion = issued.columns.mean[:, i] / MILLI, issued.columns.dispersion[:, i] / MILLI
+    def of(self, issued: Issued, i: int, truth: Int64s) -> Score:
+        """Score horizon i of an issue; truth: int64[n], rides of its cells."""
         kept = self._kept.get((issued.slot, i))
-        if kept is None:
-            below, until = around(truth, means, dispersion)
-        else:
-            before, below, until = kept
-            rows = np.flatnonzero(truth != before)
-            below, until = below.copy(), until.copy()
-            below[rows], until[rows] = around(truth[rows], means[rows], dispersion[rows])
-        self._kept[issued.slot, i] = (truth, below, until)
-        return below, until
+        if kept is not None and np.array_equal(truth, kept.truth):
+            return kept
+        chances = None
+        if issued.spread:
+            means, dispersion = issued.columns.mean[:, i] / MILLI, issued.columns.dispersion[:, i] / MILLI
+            if kept is None or kept.chances is None:
+                chances = around(truth, means, dispersion)
+            else:
+                rows = np.flatnonzero(truth != kept.truth)
+                below, until = (of.copy() for of in kept.chances)
+                below[rows], until[rows] = around(truth[rows], means[rows], dispersion[rows])
+                chances = below, until
+        self._kept[issued.slot, i] = score = Score(truth, score_row(issued, i, truth, chances), chances)
+        return score
 
     def drop_before(self, slot: int) -> None:
         """Drop issues of earlier slots."""
         self._kept = {place: kept for place, kept in self._kept.items() if place[0] >= slot}
 
 
-def score_row(issued: Issued, i: int, truth: Int64s, chances: "tuple[Float64s, Float64s] | None" = None) -> ScoreRow:
-    """Errors of horizon i of an issue, by the served integers; `chances` as from `Around.of`, for an issue with bands."""
+def score_row(issued: Issued, i: int, truth: Int64s, chances: Chances | None = None) -> ScoreRow:
+    """Errors of horizon i of an issue, by the served integers; `chances` if the caller knows them."""
     columns = issued.columns
     truth_milli = truth * MILLI
     error = truth_milli - columns.mean[:, i]
@@ -66,7 +88,7 @@ def score_row(issued: Issued, i: int, truth: Int64s, chances: "tuple[Float64s, F
     )
 
 
-def _covered(issued: Issued, i: int, truth: Int64s, chances: "tuple[Float64s, Float64s] | None") -> int:
+def _covered(issued: Issued, i: int, truth: Int64s, chances: Chances | None) -> int:
     """Cells covered by the interval of a horizon.
 
     With bands, the sum over the cells of the probability that the randomised PIT is between the lower and the upper

@@ -60,8 +60,13 @@ class SlotView:
         """
         built = self._built or {FIRST_TABLE: []}
         ordered = sorted(built, key=lambda table: table.version)
-        matrices = [matrix_bytes(np.concatenate([np.empty((0, len(table)), np.float32), *built[table]])) for table in ordered]
+        matrices = [matrix_bytes(_joined(built[table], len(table))) for table in ordered]
         return matrices[0] if len(matrices) == 1 else b"".join(hashlib.sha256(matrix).digest() for matrix in matrices)
+
+
+def _joined(matrices: list[Float32s], columns: int) -> Float32s:
+    """Matrices below each other: float32[n, columns]."""
+    return matrices[0] if len(matrices) == 1 else np.concatenate([np.empty((0, columns), np.float32), *matrices])
 
 
 class MeanModel(Protocol):
