@@ -27,8 +27,8 @@ ALGORITHM = "glm-xgboost-poisson"
 PARAMETERS: dict[str, str | float] = {
     "objective": "count:poisson",
     "tree_method": "hist",
-    "max_depth": 5,
-    "eta": 0.1,
+    "max_depth": 4,
+    "eta": 0.12,
     "subsample": 0.7,
     "colsample_bytree": 0.2,
     "max_bin": 128,
@@ -57,7 +57,7 @@ NOT_FOR_TREES = (
     "level_day",
 )
 LARGEST_LOG = 50.0  # before means are bounded
-MOST_ROUNDS = 96
+MOST_ROUNDS = 80
 LEAST_ROUNDS = 20
 TRIAL_SPEED = 3  # a trial learns this many times as fast, in as many fewer rounds
 TRIAL_PATIENCE = 5  # rounds of a trial without a better held-out likelihood

@@ -331,7 +331,7 @@ def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
     """Started until decided, the experiment ends in a run that learns, with the finding; the log gives the same again."""
     started = start(town, dataclasses.replace(BLOCK, block_min=120, until_decided=True))
     learner = town.learner(retraining=RetrainingRules(every_days=0, trainings_per_week=0))
-    town.close_slots(40, shifted=False, after=learner.take_turn)
+    town.close_slots(72, shifted=False, after=learner.take_turn)
     [stopped] = town.stores.ledger.records(CONTROL_LOG, ExperimentStopped)
     assert (Finding.WORSE, EndCause.DECIDED, "ridecast") == (stopped.finding, stopped.cause, stopped.author)
     assert "decided: B is worse by" in stopped.reason

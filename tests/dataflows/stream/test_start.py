@@ -236,7 +236,7 @@ def test_an_embedded_run_closes_everything(settled: Settled, tmp_path: Path, mon
 
         monkeypatch.setattr(f"{name}.close", close)
 
-    def burst(*_: object) -> None:
+    def burst(*_: object, **__: object) -> None:
         raise StoreUnavailable("connection refused")
 
     stores, source = copied(settled.place, tmp_path / "home").open(), open_rides(settled.place.rides)
