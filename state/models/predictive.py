@@ -20,7 +20,8 @@ DEVIATIONS = 10.0
 # Distributions are tabulated in groups of so many counts; where more are needed, quantiles are searched for. A table begins
 # with the probability of no ride, which is no longer a number above 0 for means above 745.
 TABLES = (4, 16, 64, 256, 512)
-STEPS = 64  # where a table would have at most so many counts, one count after the other is faster: most end after a few
+# Small tables, and those of many distributions, take longer than one count after the other: most end after a few.
+STEPPED_SIZE, STEPPED_ROWS = 64, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,10 @@ class Predictive:
             some = law[rows]
             if size > TABLES[-1]:
                 out[left[rows]] = _searched(some)
-            elif size > STEPS:
-                table = cumulative(some.means, some.dispersion, size)
-                for i in range(3):
-                    out[left[rows], i] = (table < some.levels[:, i, None]).sum(axis=1)
+            elif size <= STEPPED_SIZE or len(rows) >= STEPPED_ROWS:
+                out[left[rows]] = stepped(some, none[left[rows]])
             else:
-                out[left[rows]] = _stepped(some, none[left[rows]])
+                out[left[rows]] = tabulated(some, size)
         return out
 
     def reach(self) -> Int64s:
@@ -175,22 +174,31 @@ def cumulative(means: Float64s, dispersion: Float64s, size: int) -> Float64s:
     return np.minimum(np.add.accumulate(each, axis=1), 1.0)
 
 
-def _stepped(law: Predictive, none: Float64s) -> Int64s:
-    """Quantiles by adding up the probabilities of 0, 1, ... rides: int64[n, 3]; the same bits as from `cumulative`.
+def tabulated(law: Predictive, size: int) -> Int64s:
+    """Quantiles from tables of so many counts, which must reach them: int64[n, 3]."""
+    table = cumulative(law.means, law.dispersion, size)
+    return np.stack([(table < law.levels[:, i, None]).sum(axis=1) for i in range(3)], axis=1)
+
+
+def stepped(law: Predictive, none: Float64s) -> Int64s:
+    """Quantiles by adding up the probabilities of 0, 1, ... rides: int64[n, 3]; the same as from tables, to the last bit.
 
     Args:
         none: float64[n], the probabilities of no ride.
     """
     out = np.zeros((len(law.means), 3), np.int64)
-    rows, each, total = np.arange(len(law.means)), none, none
-    ratio, dispersion, levels = law.means / (1.0 + law.dispersion * law.means), law.dispersion, law.levels
+    rows, found = np.arange(len(law.means)), np.zeros((3, len(law.means)), np.int64)
+    each, total, levels = none, none, np.ascontiguousarray(law.levels.T)
+    ratio, dispersion = law.means / (1.0 + law.dispersion * law.means), law.dispersion
     count = 0.0
     while len(rows):
-        below = total[:, None] < levels
-        out[rows] += below
-        more = np.flatnonzero(below[:, 2])
-        rows, levels = rows[more], levels[more]
-        each, total, ratio, dispersion = (of[more] for of in (each, total, ratio, dispersion))
+        below = total < levels
+        found += below
+        left = np.flatnonzero(below[2])
+        if 2 * len(left) < len(rows):  # The others count no further; they are only dropped when they are many.
+            out[rows] = found.T
+            rows, found, levels = rows[left], found[:, left], levels[:, left]
+            each, total, ratio, dispersion = (of[left] for of in (each, total, ratio, dispersion))
         each = each * (ratio * (1.0 + dispersion * count) / (count + 1.0))
         total = total + each
         count += 1.0

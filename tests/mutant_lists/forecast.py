@@ -98,8 +98,8 @@ MUTANTS = (
     Mutant(
         "issues dropped before they settle",
         FORECAST,
-        "self._queue.drop_before(slot - settle_slots - self.horizons[-1] + 1)",
-        "self._queue.drop_before(slot - settle_slots - self.horizons[-1] + 2)",
+        "first := slot - settle_slots - self.horizons[-1] + 1",
+        "first := slot - settle_slots - self.horizons[-1] + 2",
         (FOLDED, SCORED),
     ),
     Mutant(

@@ -126,7 +126,7 @@ def test_each_bad_event_is_named() -> None:
         "  2 undecodable",
         "  1 repeat the event_id of an earlier event and count once",
         "  1 are of region 'nyk', which is not among nyc; looks like a misspelling of 'nyc': ids are compared letter by letter",
-        "  1 completed: no measure counts them",
+        "  1 completed: counted by the measure dropoffs",
         "  1 started: counted by the measure pickups",
         "1 would be counted by the measures of these regions (pickups)",
     ]

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
 from schemas.records.records import BandLevels, HorizonSpread
-from state.models.predictive import NOMINAL, Predictive, cumulative, negative_binomial, predictive, recalibrated
+from state.models.predictive import NOMINAL, Predictive, cumulative, negative_binomial, predictive, recalibrated, stepped, tabulated
 
 means = st.one_of(st.just(0.0), st.floats(1e-3, 3.0), st.floats(3.0, 400.0), st.floats(400.0, 5_000.0))
 dispersions = st.sampled_from((0.0, 0.001, 0.05, 0.4, 3.0, 20.0))
@@ -45,6 +45,15 @@ def test_a_quantile_is_the_least_count_that_reaches_its_level(rows: list[tuple[f
         at, before = (negative_binomial(counts, law.means, law.dispersion) for counts in (found[:, i], found[:, i] - 1))
         assert (at >= law.levels[:, i] - 1e-9).all()
         assert (before < law.levels[:, i] + 1e-9).all()
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 30.0), st.sampled_from((0.0, 0.05, 0.4)), levels), min_size=1, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_stepping_finds_what_tables_say(rows: list[tuple[float, float, tuple[float, float, float]]]) -> None:
+    """Adding up one count after the other gives the quantiles of a table that holds every count."""
+    law = law_of(rows)
+    none = negative_binomial(np.zeros(len(rows), np.int64), law.means, law.dispersion)
+    assert tabulated(law, 512).tolist() == stepped(law, none).tolist()
 
 
 @given(dispersions, levels)
