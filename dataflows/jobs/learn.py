@@ -12,6 +12,7 @@ from dataflows.jobs.search import SearchPlan, search, whole_days
 from dataflows.stream.record import closed_of, history_by_slot
 from dataflows.stream.stores import Stores
 from ledger.store.blobs import Retention
+from ledger.store.log import Head
 from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.model_story import named, stories_of
@@ -97,35 +98,58 @@ def train_region(
             found = search(stores.settings.home, measure, sampled, root, search_plan, threads=threads, on_progress=on_progress)
             fit, more, trials = found.best.fit, found.parameters, found.trials
         model = fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
+        more |= {"log_size": str(size), **({"trigger": trigger} if trigger else {})}
         model = replace(model, parameters=model.parameters | more)
         on_progress("recording the model", 0.0)
-        digest = stores.blobs.put(model.artefact, Retention.MODEL)
-        try:
-            track_training(stores.settings, name, measure, model, digest, ledger=stores.ledger, log_size=size, trials=trials)
-        except (StoreUnavailable, LedgerError) as failed:
-            # Minutes of work must not be lost with it: the ledger is the record, and the artefact is stored.
-            log.warning("region %s, %s: trained and recorded, but not in MLflow: %s", name, measure, failed)
-        record = ModelTrained(
-            region=name,
-            measure=measure,
-            model=digest,
-            algorithm=model.algorithm,
-            features=model.table.names,
-            first_slot=model.first_slot,
-            until_slot=model.until_slot,
-            rows=model.rows,
-            data_digest=hashlib.sha256(root + size.to_bytes(8, "big")).digest(),
-            parameters={**model.parameters, "log_size": str(size), **({"trigger": trigger} if trigger else {})},
-            metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
-            trained_on=(root,),
-        )
-        append_shared(stores.ledger, CONTROL_LOG, record)
+        record = record_training(stores, name, measure, model, [Head(size, root)], size, trials)
         if promote:
-            record_promotion(stores, story_of(stores, name, measure), digest, Cause.COMMAND, author=author, reason=reason)
+            record_promotion(stores, story_of(stores, name, measure), record.model, Cause.COMMAND, author=author, reason=reason)
         else:
             follow_ledger(stores, name, measure)
         out.append(Trained(record, model, trials))
     return out
+
+
+def record_training(
+    stores: Stores,
+    scope: str,
+    measure: str,
+    model: TrainedModel,
+    trained_on: Sequence[Head],
+    log_size: int,
+    trials: Sequence[TrialResult] = (),
+) -> ModelTrained:
+    """Store a trained model as a blob, and record it in MLflow and in the control log.
+
+    Args:
+        scope: A region, or what stands for several.
+        trained_on: The log of each region that it was trained on, as it was then.
+        log_size: As MLflow shows it.
+    Raises:
+        StoreUnavailable: the artefact cannot be stored.
+    """
+    digest = stores.blobs.put(model.artefact, Retention.MODEL)
+    try:
+        track_training(stores.settings, scope, measure, model, digest, ledger=stores.ledger, log_size=log_size, trials=trials)
+    except (StoreUnavailable, LedgerError) as failed:
+        # Minutes of work must not be lost with it: the ledger is the record, and the artefact is stored.
+        log.warning("region %s, %s: trained and recorded, but not in MLflow: %s", scope, measure, failed)
+    record = ModelTrained(
+        region=scope,
+        measure=measure,
+        model=digest,
+        algorithm=model.algorithm,
+        features=model.table.names,
+        first_slot=model.first_slot,
+        until_slot=model.until_slot,
+        rows=model.rows,
+        data_digest=hashlib.sha256(b"".join(head.root + head.size.to_bytes(8, "big") for head in trained_on)).digest(),
+        parameters=model.parameters,
+        metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
+        trained_on=tuple(head.root for head in trained_on),
+    )
+    append_shared(stores.ledger, CONTROL_LOG, record)
+    return record
 
 
 def parameters_for(stores: Stores, region: str, measure: str, fit_of: str) -> tuple[FitParameters, dict[str, str]]:

@@ -1,22 +1,18 @@
 """Trains a model on several regions of a home, which stands in for regions without a usable model of their own."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dataflows.connectors.tracking import track_training
-from dataflows.jobs.learn import Trained, known_slots, next_slot
+from dataflows.jobs.learn import Trained, known_slots, next_slot, record_training
 from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
 from dataflows.stream.routing import SLOT_MIN
 from dataflows.stream.stores import Stores
-from ledger.store.blobs import Retention
 from ledger.store.log import Head
-from ledger.views.append import append_shared
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
 from schemas.errors import UsageError
-from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, region_log
+from schemas.records.records import CONTROL_LOG, Cause, RegionBootstrapped, region_log
 from schemas.regions import Region
 from state.demand.tables import newest_table
 from state.forecast.pooling import pooled
@@ -103,21 +99,6 @@ def _train(
         SLOT_MIN: str(having[0][1].slot_min),
     }
     model = replace(model, parameters=model.parameters | named)
-    digest, size = stores.blobs.put(model.artefact, Retention.MODEL), stores.ledger.head(CONTROL_LOG).size
-    track_training(stores.settings, GLOBAL_SCOPE, measure, model, digest, ledger=stores.ledger, log_size=size)
-    record = ModelTrained(
-        region=GLOBAL_SCOPE,
-        measure=measure,
-        model=digest,
-        algorithm=model.algorithm,
-        features=model.table.names,
-        first_slot=model.first_slot,
-        until_slot=model.until_slot,
-        rows=model.rows,
-        data_digest=hashlib.sha256(b"".join(head.root + head.size.to_bytes(8, "big") for _, _, head in having)).digest(),
-        parameters=model.parameters,
-        metrics={key: f"{value:.6g}" for key, value in model.metrics.items()},
-        trained_on=tuple(head.root for _, _, head in having),
-    )
-    append_shared(stores.ledger, CONTROL_LOG, record)
+    trained_on = [head for _, _, head in having]
+    record = record_training(stores, GLOBAL_SCOPE, measure, model, trained_on, stores.ledger.head(CONTROL_LOG).size)
     return Trained(record, model)

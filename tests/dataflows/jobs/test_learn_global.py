@@ -14,7 +14,7 @@ from dataflows.jobs.promoting import all_stories, measures_of, promote_model, ro
 from dataflows.stream.routing import SLOT_MIN
 from ledger.store.recording import Recorder
 from ridecast.main import cli
-from schemas.errors import ContractError, UsageError
+from schemas.errors import ContractError, StoreUnavailable, UsageError
 from schemas.records.record_codec import encode
 from schemas.records.records import CONTROL_LOG, Fallback, ModelTrained, region_log
 from schemas.regions import Region, RegionId
@@ -39,7 +39,7 @@ def add_region(town: RoutedTown, region: Region, days: int = 30) -> None:
 @pytest.fixture
 def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RoutedTown]:
     """A town without a model, and an elder one beside it; trainings are quick, and MLflow has tests of its own."""
-    monkeypatch.setattr("dataflows.jobs.learn_global.track_training", lambda *_, **__: "")
+    monkeypatch.setattr("dataflows.jobs.learn.track_training", lambda *_, **__: "")
     monkeypatch.setattr("dataflows.jobs.promoting.track_aliases", lambda *_, **__: None)
     monkeypatch.setattr("dataflows.jobs.learn_global.os.cpu_count", lambda: 1)
     monkeypatch.setattr("state.models.chain_fitting.MOST_ROUNDS", 15)
@@ -68,6 +68,20 @@ def test_a_global_model_serves_a_region_without_one(town: RoutedTown) -> None:
     assert (GLOBAL_SCOPE, ["pickups"]) == measures_of(town.stores, GLOBAL_SCOPE, None)
     with pytest.raises(UsageError, match="found none to go back to"):
         roll_back(town.stores, GLOBAL_SCOPE, "pickups")
+
+
+def test_a_global_training_is_recorded_without_mlflow(
+    town: RoutedTown, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Minutes of training are not lost with a tracking server: the record stands, and a warning says what is missing."""
+
+    def away(*_: object, **__: object) -> str:
+        raise StoreUnavailable("MLflow: connection refused")
+
+    monkeypatch.setattr("dataflows.jobs.learn.track_training", away)
+    [trained] = train_global(town.stores, promote=False, most_rows=10_000)
+    assert [trained.record] == list(town.stores.ledger.records(CONTROL_LOG, ModelTrained))
+    assert "region global, pickups: trained and recorded, but not in MLflow: MLflow: connection refused" in caplog.text
 
 
 def sample(days: int, seed: int, most_rows: int) -> SampledHistory:
