@@ -21,7 +21,7 @@ def page() -> tuple[str, list[list[str]]]:
     text = (ROOT / "docs/adding.md").read_text("utf-8")
     section = text[text.index("**A city.**") : text.index("**A measure.**")]
     blocks = BLOCK.findall(section)
-    [definition] = [text for language, text in blocks if language == "json"]
+    definition, *_ = [text for language, text in blocks if language == "json"]
     return definition, [shlex.split(line)[1:] for language, text in blocks if language == "sh" for line in text.splitlines()]
 
 

@@ -35,14 +35,15 @@ def test_means_are_trees_on_the_linear_model_on_the_profile() -> None:
     means = chain.means(features)
     about, version, links = unpack(town_chain().artefact)
     assert (town_chain().table.names, town_chain().table.version) == (about.features, version)
+    empty = np.flatnonzero(np.isnan(features).all(axis=0)).tolist()  # of events that the town does not have
     for i, link in enumerate(links):
         logs = link.glm.log_means(features, margin(features, TABLES[version], HOURLY.horizons, i))
         data = xgboost.DMatrix(features[:, list(link.columns)], base_margin=logs.astype(np.float32))
         whole = np.log(xgboost.Booster(model_file=bytearray(link.trees)).predict(data).astype(float))
         expected = np.clip(np.exp(logs + TREE_SHARE * (whole - logs)), 1e-4, 1e5)
         assert expected == pytest.approx(means[:, i], rel=1e-5)
-        assert TABLES[version].columns(i, linear=True) == link.glm.columns
-        assert tree_columns(TABLES[version], i) == link.columns
+        assert [c for c in TABLES[version].columns(i, linear=True) if c not in empty] == list(link.glm.columns)
+        assert [c for c in tree_columns(TABLES[version], i) if c not in empty] == list(link.columns)
     assert (0, 3) == chain.means(features[:0]).shape
 
 

@@ -12,7 +12,7 @@ from state.models.chain_fitting import Lesson, fit_link, try_link
 from state.models.fit_parameters import AS_SHIPPED, NAMES, FitParameters
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
-OTHER = FitParameters(2, 0.12, 0.5, 0.35, 31.5, 0.8, 0.5, 14.0)
+OTHER = FitParameters(2, 0.2, 0.5, 0.35, 31.5, 0.8, 0.5, 14.0)
 
 
 def test_the_defaults_are_those_of_the_chain() -> None:

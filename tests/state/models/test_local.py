@@ -79,7 +79,7 @@ def test_a_surge_is_followed_sooner() -> None:
         return total
 
     during, before = range(SURGE.start + 2, SURGE.stop - 1), range(WARM, SURGE.start - 1)
-    assert error(followed, during) < 0.9 * error(plain, during)
+    assert error(followed, during) < 0.95 * error(plain, during)
     assert error(followed, before) < 1.02 * error(plain, before)
 
 
