@@ -23,8 +23,8 @@ def test_a_region_is_added_and_listed(copy: Small, call: Call) -> None:
     assert ["nyc was bootstrapped already", "nyc was added already", rest] == [line.split(":")[0] for line in again.out.splitlines()]
     assert "America/New_York" in (copy.home / "regions/nyc.json").read_text("utf-8")
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in listed.out.splitlines() if "│" in line]
-    assert ["nyc", "America/New_York", "pickups", "2014-05-01", "", "yes"] == lines[0]
-    assert [REGION, "Asia/Tehran", "requests", UNTIL, "2025-04-08 00:00 +0330", ""] == lines[1]
+    assert ["nyc", "America/New_York", "", "pickups", "2014-05-01", "", "yes"] == lines[0]
+    assert [REGION, "Asia/Tehran", "", "requests", UNTIL, "2025-04-08 00:00 +0330", ""] == lines[1]
 
 
 def test_other_content_is_refused(copy: Small, call: Call) -> None:
