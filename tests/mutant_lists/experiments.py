@@ -32,7 +32,13 @@ MUTANTS = (
         "champion's means for the challenger", ARMS, "means[rows] = self._twin.means_of(slot)[rows]", "means[rows] = means[rows]", SERVED
     ),
     Mutant("arms before the start", ARMS, "started.start_slot <= slot < started.until_slot", "slot < started.until_slot + 1", SERVED),
-    Mutant("arms of quiet cells", ARMS, "np.flatnonzero(own & design_of", "np.flatnonzero((own | True) & design_of", SERVED),
+    Mutant(
+        "arms of quiet cells",
+        ARMS,
+        "np.flatnonzero(own & design_of",
+        "np.flatnonzero((own | True) & design_of",
+        ("tests/state/forecast/test_arms.py",),
+    ),
     Mutant("the challenger does not learn", ARMS, "            self._twin.learn(history, slot)", "            pass", SERVED),
     Mutant(
         "a new champion changes nothing",
