@@ -96,7 +96,7 @@ def result(number: int, losses: tuple[float, ...], *, pruned: bool = False, **fi
 
 TRIALS = (
     result(0, (0.8, 0.9)),
-    result(1, (0.7, 0.8), max_depth=4, penalty_share=0.1),
+    result(1, (0.7, 0.8), max_depth=6, penalty_share=0.1),
     result(2, (0.95,), pruned=True, eta=0.15),
 )
 
@@ -118,12 +118,14 @@ def test_a_search_shows_each_trial_and_the_best(small: Small, call: Call, monkey
     assert 0 == done.status
     lines = done.err.splitlines()
     assert "study 0123456789ab: new" == lines[0]
-    assert lines[1].startswith("trial 1 of 3: error 0.8500, best 0.8500 (trial 1), 12 s; max_depth 5, eta ")
-    assert lines[2].startswith("trial 2 of 3: error 0.7500, best 0.7500 (trial 2), 12 s; max_depth 4, ")
-    assert lines[3].startswith("trial 3 of 3: stopped after 1 blocks at 0.9500, best 0.7500 (trial 2), 12 s; max_depth 5, eta 0.15")
+    assert lines[1].startswith(f"trial 1 of 3: error 0.8500, best 0.8500 (trial 1), 12 s; max_depth {AS_SHIPPED.max_depth}, eta ")
+    assert lines[2].startswith("trial 2 of 3: error 0.7500, best 0.7500 (trial 2), 12 s; max_depth 6, ")
+    assert lines[3].startswith(
+        f"trial 3 of 3: stopped after 1 blocks at 0.9500, best 0.7500 (trial 2), 12 s; max_depth {AS_SHIPPED.max_depth}, eta 0.15"
+    )
     assert f"{REGION} requests: the best of 3 trials, 1 of them stopped early" in done.out
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in done.out.splitlines() if line.startswith("│")]
-    assert [["2", "0.7500", "4"], ["1 (default)", "0.8500", "5"]] == rows[:2]
+    assert [["2", "0.7500", "6"], ["1 (default)", "0.8500", str(AS_SHIPPED.max_depth)]] == rows[:2]
     assert (3, 1.5) == (plans[0].trials, plans[0].minutes)
 
 
