@@ -11,8 +11,6 @@ from schemas.errors import StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, ModelTrained
 from state.forecast.search import TrialResult
 
-NOT_TRACKED = ("log_size", "trigger")  # parameters that a record has and a run has not
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedTraining:
@@ -37,14 +35,14 @@ def retrack(stores: Stores) -> int:
     stories = all_stories(stores)
     known = {place: tracked_models(settings, *place, ledger=ledger) for place in stories}
     logged = 0
-    for record in ledger.records(CONTROL_LOG, ModelTrained):
+    for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
+        record = entry.record
         place, digest = (record.region, record.measure), record.model
         if place not in known or digest.hex() in known[place]:
             continue
         artefact = stores.blobs.get(digest) if stores.blobs.has(digest) else None
-        parameters = {name: value for name, value in record.parameters.items() if name not in NOT_TRACKED}
-        training = RecordedTraining(parameters, {name: float(text) for name, text in record.metrics.items()}, record.rows, artefact)
-        size = int(record.parameters["log_size"])
+        training = RecordedTraining(record.parameters, {name: float(text) for name, text in record.metrics.items()}, record.rows, artefact)
+        size = int(record.parameters.get("log_size", entry.index))  # a model of several regions is known by the control log
         track_training(settings, *place, training, digest, ledger=ledger, log_size=size, trials=_trials(stores, record))
         logged += 1
     for (region, measure), story in stories.items():

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from dataflows.jobs.bootstrap import bootstrap_region
 from dataflows.jobs.learn_global import train_global
 from dataflows.jobs.promoting import all_stories, measures_of, promote_model, roll_back
+from dataflows.jobs.retrack import retrack
 from dataflows.stream.routing import SLOT_MIN
 from ledger.store.recording import Recorder
 from ridecast.main import cli
@@ -82,6 +83,13 @@ def test_a_global_training_is_recorded_without_mlflow(
     [trained] = train_global(town.stores, promote=False, most_rows=10_000)
     assert [trained.record] == list(town.stores.ledger.records(CONTROL_LOG, ModelTrained))
     assert "region global, pickups: trained and recorded, but not in MLflow: MLflow: connection refused" in caplog.text
+    said: list[object] = []
+    monkeypatch.setattr("dataflows.jobs.retrack.track_training", lambda *place, **more: said.append((place[1:3], more["log_size"])))
+    monkeypatch.setattr("dataflows.jobs.retrack.tracked_models", lambda *_, **__: set())
+    monkeypatch.setattr("dataflows.jobs.retrack.track_aliases", lambda *_, **__: None)
+    [stored] = town.stores.ledger.scan(CONTROL_LOG, kind=ModelTrained)
+    assert 1 == retrack(town.stores)
+    assert [((GLOBAL_SCOPE, "pickups"), stored.index)] == said
 
 
 def sample(days: int, seed: int, most_rows: int) -> SampledHistory:
