@@ -25,15 +25,13 @@ from schemas.records.records import (
     SlotClosed,
     region_log,
 )
-from schemas.regions import Region
+from schemas.regions import DAY_MIN, Region
 from state.decide.arm_losses import ABSOLUTE, ArmLosses, Compared
 from state.decide.experiments import Finding
 from state.forecast.arms import ARMS_SINCE, design_of
 from state.models.table import load_trained
 
 log = logging.getLogger(__name__)
-
-MIN_PER_DAY = 24 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +130,7 @@ def _planned(
         levels=plan.levels,
         washout_slots=plan.washout_min // region.slot_min,
         start_slot=first,
-        until_slot=first + max(1, plan.days * MIN_PER_DAY // max(plan.block_min, 1)) * block,
+        until_slot=first + max(1, plan.days * DAY_MIN // max(plan.block_min, 1)) * block,
         loss=plan.loss,
         until_decided=plan.until_decided,
         author=author,

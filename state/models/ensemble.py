@@ -30,7 +30,7 @@ from schemas.records.records import BandWeights, HorizonWeights
 from state.demand.history import Arrays
 from state.models.boosted import LEAST_MEAN
 from state.models.protocol import Outcome, SlotView
-from state.models.spread import BANDS_MILLI, bands_of
+from state.models.spread import BANDS_MILLI, bands_of, pooled
 
 MEMBERS = ("model", "corrected", "profile")
 MODEL, CORRECTED, PROFILE = range(len(MEMBERS))
@@ -142,8 +142,8 @@ class Ensemble:
             if len(outcome.cells) and self._by_turn.shape[1]:
                 turn, members = int(outcome.inputs[0, 0]), outcome.inputs[:, _MEANS]
                 bands, right = outcome.inputs[:, 1].astype(np.int64), members[:, CORRECTED]
-                variance = _pooled(bands, right + dispersion_milli[outcome.horizon] / MILLI * right**2)
-                squares = np.stack([_pooled(bands, (outcome.truth - member) ** 2) for member in members.T], axis=1)
+                variance = pooled(bands, right + dispersion_milli[outcome.horizon] / MILLI * right**2)
+                squares = np.stack([pooled(bands, (outcome.truth - member) ** 2) for member in members.T], axis=1)
                 weights = self._by_turn[outcome.horizon, turn]
                 seen = variance > 0.0
                 share = self._share(outcome.horizon)
@@ -169,10 +169,6 @@ class Ensemble:
         """Restore the state that `to_arrays` returned."""
         self._lengths = arrays["ensemble_lengths"].astype(np.int64)
         self._by_turn = arrays["ensemble_weights"].astype(np.float64)
-
-
-def _pooled(bands: Int64s, values: Float64s) -> Float64s:
-    return np.asarray(np.bincount(bands, values, len(BANDS_MILLI)), np.float64)
 
 
 def losses(squares: Float64s, variance: Float64s) -> Float64s:

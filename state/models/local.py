@@ -12,6 +12,7 @@ import numpy as np
 
 from schemas.events.cells import NO_CELL, at_steps, cell_size_km, centres
 from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
+from schemas.regions import DAY_MIN
 from state.demand.history import Arrays, CountHistory
 from state.demand.levels import HALF_LIVES_MIN
 from state.demand.profiles import OWN, Profiles
@@ -47,7 +48,7 @@ class LocalCorrection:
 
     def __init__(self, horizons: int, day_slots: int) -> None:
         self._horizons, self._day_slots = horizons, day_slots
-        self._surges = Surges(0, 24 * 60 // day_slots)
+        self._surges = Surges(0, DAY_MIN // day_slots)
         self._cells = _NO_CELLS
         self._slot = _NEVER  # the last one that it watched
         self._stated = np.zeros((2, 0))  # rides of the next slot: by the model, by the reference

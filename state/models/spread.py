@@ -90,14 +90,14 @@ class Spread:
         means, dispersion, bands = mean_milli / 1000, dispersion_milli / 1000, bands_of(mean_milli)
         most = means + CLIP_RIDES + CLIP_DEVIATIONS * np.sqrt(means + dispersion * means**2)
         errors = np.minimum(truth, most) - means
-        self._excess[horizon] += _pooled(bands, errors**2 - means)
-        self._squares[horizon] += _pooled(bands, means**2)
+        self._excess[horizon] += pooled(bands, errors**2 - means)
+        self._squares[horizon] += pooled(bands, means**2)
         cells = np.bincount(bands, minlength=len(BANDS_MILLI))
         weight = self._rate * np.minimum(cells / FULL_CELLS, 1.0) / np.maximum(cells, 1)
         below, until = around(truth, means, dispersion) if known is None else known
         for i, (probability, (least, most_level)) in enumerate(zip(NOMINAL, LEVEL_BOUNDS, strict=True)):
             missed = probability - share_below(self._levels[horizon, bands, i], below, until)
-            moved = self._levels[horizon, :, i] + weight * _pooled(bands, missed)
+            moved = self._levels[horizon, :, i] + weight * pooled(bands, missed)
             self._levels[horizon, :, i] = np.clip(moved, least, most_level)
 
     def to_arrays(self) -> Arrays:
@@ -133,5 +133,6 @@ def share_below(levels: Float64s, below: Float64s, until: Float64s) -> Float64s:
     return np.asarray(np.where(width > 0.0, inside / np.where(width > 0.0, width, 1.0), (below < levels) * 1.0), np.float64)
 
 
-def _pooled(bands: Int64s, values: Float64s) -> Float64s:
+def pooled(bands: Int64s, values: Float64s) -> Float64s:
+    """Sum of the values of each band: float64[len(BANDS_MILLI)]."""
     return np.asarray(np.bincount(bands, values, len(BANDS_MILLI)), np.float64)
