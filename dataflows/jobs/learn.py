@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dataflows.connectors.tracking import track_training
-from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
+from dataflows.jobs.promoting import OPERATOR, place_trained
 from dataflows.jobs.search import SearchPlan, search, whole_days
 from dataflows.stream.record import closed_of, history_by_slot
 from dataflows.stream.stores import Stores
@@ -18,7 +18,7 @@ from ledger.views.control import ControlView
 from ledger.views.model_story import named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, regions_of
 from schemas.errors import LedgerError, NotFound, StoreUnavailable, UsageError
-from schemas.records.records import CONTROL_LOG, Cause, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
+from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region, unknown_holidays
 from state.demand.calendar import Calendar
 from state.demand.history import CountHistory
@@ -102,10 +102,7 @@ def train_region(
         model = replace(model, parameters=model.parameters | more)
         on_progress("recording the model", 0.0)
         record = record_training(stores, name, measure, model, [Head(size, root)], size, trials)
-        if promote:
-            record_promotion(stores, story_of(stores, name, measure), record.model, Cause.COMMAND, author=author, reason=reason)
-        else:
-            follow_ledger(stores, name, measure)
+        place_trained(stores, record, promote=promote, author=author, reason=reason)
         out.append(Trained(record, model, trials))
     return out
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dataflows.jobs.learn import Trained, known_slots, next_slot, record_training
-from dataflows.jobs.promoting import OPERATOR, follow_ledger, record_promotion, story_of
+from dataflows.jobs.promoting import OPERATOR, place_trained
 from dataflows.stream.routing import SLOT_MIN
 from dataflows.stream.stores import Stores
 from ledger.store.log import Head
 from ledger.views.control import ControlView
 from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
 from schemas.errors import UsageError
-from schemas.records.records import CONTROL_LOG, Cause, RegionBootstrapped, region_log
+from schemas.records.records import CONTROL_LOG, RegionBootstrapped, region_log
 from schemas.regions import Region
 from state.demand.tables import newest_table
 from state.forecast.pooling import pooled
@@ -52,11 +52,7 @@ def train_global(
         having = [(boot, region, head) for boot, region, head in zip(boots, regions, heads, strict=True) if measure in region.measures]
         if len(having) >= 2 or len(regions) == len(having):
             out.append(_train(stores, having, measure, most_rows, on_progress))
-            digest = out[-1].record.model
-            if promote:
-                record_promotion(stores, story_of(stores, GLOBAL_SCOPE, measure), digest, Cause.COMMAND, author=author, reason=reason)
-            else:
-                follow_ledger(stores, GLOBAL_SCOPE, measure)
+            place_trained(stores, out[-1].record, promote=promote, author=author, reason=reason)
     return out
 
 

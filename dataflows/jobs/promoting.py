@@ -10,7 +10,7 @@ from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
 from schemas.errors import DamagedError, LedgerError, NotFound, StoreUnavailable, UsageError
-from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased
+from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained
 from state.forecast.routes import GLOBAL_SCOPE
 
 log = logging.getLogger(__name__)
@@ -42,19 +42,21 @@ def promote_model(stores: Stores, digits: str, *, author: str = OPERATOR, reason
     return _promoted(_record(stores, decide))
 
 
-def record_promotion(
-    stores: Stores, story: MeasureStory, model: bytes, cause: Cause, *, author: str, reason: str, evidence: Evidence = ()
-) -> ModelPromoted:
-    """Append a promotion by command.
+def place_trained(stores: Stores, trained: ModelTrained, *, promote: bool, author: str, reason: str) -> None:
+    """Promote a model that was just trained, also if it is the champion already; or leave it the challenger, and tell MLflow.
 
     Raises:
         NotFound, DamagedError: the artefact is missing or damaged, so that the region would be held at its next close.
     """
+    region, measure = trained.region, trained.measure
+    if not promote:
+        follow_ledger(stores, region, measure)
+        return
 
     def decide(stories: Stories) -> list[Decision]:
-        return [_promotion(stores, _story_in(stories, story), model, cause, author, reason, evidence)]
+        return [_promotion(stores, stories[region, measure], trained.model, Cause.COMMAND, author, reason)]
 
-    return _promoted(_record(stores, decide))
+    _record(stores, decide)
 
 
 def promote_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
