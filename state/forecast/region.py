@@ -34,7 +34,7 @@ from state.models.table import MODELS, ModelTable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-FOLD_VERSION = 5  # of a new region; FOLD_VERSIONS lists the changes
+FOLD_VERSION = 6  # of a new region; FOLD_VERSIONS lists the changes
 FOLD_VERSIONS = {
     1: "partial slots are scored and learned from as if they were whole",
     2: "partial slots are neither scored nor learned from; they stay lags",  # docs/adr/0010
@@ -42,6 +42,7 @@ FOLD_VERSIONS = {
     4: "levels of demand are tracked for the features of new models; dispersion and corrections follow recent errors",
     5: "new models have more features; surges are followed per neighbourhood; an ensemble mixes forecasts by recent loss; the model "
     "of a parent region or of several regions stands in for a missing one",
+    6: "profiles remember all weeks; a region without a model follows its recent errors",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
