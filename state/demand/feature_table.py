@@ -43,12 +43,14 @@ class FeatureTable:
         version: Models name it.
         profile: Name of the columns with the log of the profile of each horizon; the braces stand for the horizon's name.
         tracked: Its features need a history that tracks levels; see `state.demand.levels`.
+        older: Training uses profiles that remember older weeks than the counts; see `state.demand.older_weeks`.
     """
 
     version: int
     features: tuple[Feature, ...]
     profile: str = "log_smooth_{}"
     tracked: bool = False
+    older: bool = False
 
     def __len__(self) -> int:
         return len(self.features)

@@ -5,4 +5,4 @@ from state.demand.third_table import THIRD_TABLE
 
 ADDED: tuple[Feature, ...] = ()
 
-FOURTH_TABLE = FeatureTable(4, (*THIRD_TABLE.features, *ADDED), profile=THIRD_TABLE.profile, tracked=True)
+FOURTH_TABLE = FeatureTable(4, (*THIRD_TABLE.features, *ADDED), profile=THIRD_TABLE.profile, tracked=True, older=True)

@@ -33,6 +33,7 @@ class CountHistory:
 
     Args:
         tracked: Track levels of demand too, which newer feature tables need.
+        older: Their profiles remember older weeks than the counts.
 
     Columns are cells in the order in which they were first seen (within one call, ascending).
     `beside` holds the histories of the region's other measures, which have the same slots; see `join_measures`.
@@ -46,7 +47,7 @@ class CountHistory:
     array([2, 5])
     """
 
-    def __init__(self, region: Region, *, tracked: bool = False) -> None:
+    def __init__(self, region: Region, *, tracked: bool = False, older: bool = False) -> None:
         self._region = region
         self._levels: Levels | None = None
         self._neighbourhood = Around(region)
@@ -68,7 +69,7 @@ class CountHistory:
         self._parent_places: dict[int, int] = {}
         self._set_columns(_NO_CELLS, _NO_INTS)
         if tracked:
-            self.track()
+            self.track(older=older)
 
     # --- what there is -------------------------------------------------------------------------
 
@@ -194,6 +195,8 @@ class CountHistory:
             left = self._counts.between(leaving, leaving + 1)
             columns = np.flatnonzero(left)
             self._mixed -= count_hash(np.full(len(columns), leaving), self._cells[columns], left[columns])
+            if self._levels is not None and self._levels.older is not None:
+                self._levels.older.push(leaving, self.cells, left, observed=self.complete(leaving, leaving + 1))
         columns = self._columns_for(cells)
         self._counts.push(slot, columns, counts)
         self._parent_counts.push(slot, self._parent_of[columns], counts)
@@ -208,12 +211,18 @@ class CountHistory:
             self._levels.push(slot, columns, self._parent_of[columns], counts)
             self._levels.close(self, slot, columns, self._parent_of[columns], counts, observed=observed)
 
-    def track(self) -> None:
-        """Track levels from now on, after adding the slots that are kept; no effect if they are tracked."""
+    def track(self, *, older: bool = False) -> None:
+        """Track levels from now on, after adding the slots that are kept; no effect if they are tracked.
+
+        Args:
+            older: Remember the slots that leave the history from now on, for their profiles, or forget them.
+        """
         if self._levels is not None:
+            self._levels.remember(older=older)
             return
         levels = self._levels = Levels(self._region, self.rows)
         levels.widen(len(self._places), len(self._parent_places))
+        levels.remember(older=older)
         if self.next_slot < 0:
             return
         slots, columns, counts = self._sparse(np.ones(len(self._places), np.bool_))
@@ -311,7 +320,8 @@ class CountHistory:
         if 4 * int((~alive).sum()) > len(alive):
             if self._levels is not None:
                 first = np.unique(self.parent_of[alive], return_index=True)[1]
-                self._levels.keep(alive, self.parent_of[alive][np.sort(first)])  # the new indices are in order of first use
+                kept = self.parent_of[alive][np.sort(first)]  # the new indices are in order of first use
+                self._levels.keep(alive, kept, self.cells[alive])
             self._restore(self.cells[alive], self.last_ride_slot[alive], *self._sparse(alive))
             self.generation += 1
 
@@ -360,6 +370,8 @@ class CountHistory:
         levels = {name.removeprefix("level_"): array for name, array in arrays.items() if name.startswith("level_")}
         self._levels = Levels(self._region, self.rows) if levels else None
         if self.next_slot < 0:
+            if self._levels is not None:
+                self._levels.remember(older="older_empty" in levels)
             return
         oldest = self.oldest_slot
         slots = arrays["count_slot"].astype(np.int64) + oldest
@@ -376,7 +388,7 @@ class CountHistory:
         if not np.array_equal(self._mixed, arrays["mixed"]):
             raise DamagedError(f"history: expected counts with hash {arrays['mixed']}, got {self._mixed}")
         if self._levels is not None:
-            self._levels.from_arrays(levels)
+            self._levels.from_arrays(levels, cells)
 
     def digest(self) -> bytes:
         """SHA-256 over the integer state; the counts are included as a sum of hashes that is updated slot by slot."""

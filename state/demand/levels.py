@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from schemas.events.rides import Bools, Float64s, Int64s
+from schemas.events.rides import Bools, Float64s, Int64s, UInt64s
 from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.moments import MomentRing
+from state.demand.older_weeks import OlderWeeks
 from state.demand.profiles import OWN, Profiles
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Levels:
         parent: float64[2, half-lives, parents].
         city: float64[2, half-lives].
         times: By the part of the day: float64[2, parts, columns].
+        older: For profiles over all weeks; None where they use those of the counts only.
     """
 
     def __init__(self, region: Region, rows: int) -> None:
@@ -52,6 +54,7 @@ class Levels:
         self._times = np.zeros((2, self._parts, 0))
         self.city = np.zeros((2, n))
         self.columns = self.parents = 0
+        self.older: OlderWeeks | None = None
         self.clear_moments()
 
     @property
@@ -82,18 +85,31 @@ class Levels:
         self._own, self._times = (_wider(array, columns) for array in (self._own, self._times))
         self._parent = _wider(self._parent, parents)
         self.columns, self.parents = max(columns, self.columns), max(parents, self.parents)
+        if self.older is not None:
+            self.older.widen(columns)
+
+    def remember(self, *, older: bool) -> None:
+        """Remember older weeks than those of the counts from now on, or forget them."""
+        if not older:
+            self.older = None
+        elif self.older is None:
+            self.older = OlderWeeks(self.calendar)
+            self.older.widen(self.columns)
 
     def clear_moments(self) -> None:
         """Start the moments from nothing; `fill` follows."""
         self.moments, self.parent_moments = MomentRing(self._rows), MomentRing(self._rows)
 
-    def keep(self, columns: Bools, parents: Int64s) -> None:
+    def keep(self, columns: Bools, parents: Int64s, cells: UInt64s) -> None:
         """Drop columns.
 
         Args:
             columns: Which to keep, in their order.
             parents: Index of the kept parents, in their new order.
+            cells: Those that are left.
         """
+        if self.older is not None:
+            self.older.keep(columns, cells)
         self._own, self._times = self.own[:, :, columns], self._times[:, :, : self.columns][:, :, columns]
         self._parent = self.parent[:, :, parents]
         self.columns, self.parents = self._own.shape[2], self._parent.shape[2]
@@ -150,15 +166,20 @@ class Levels:
 
     def to_arrays(self) -> Arrays:
         """The levels; moments follow from the counts."""
+        older = self.older.to_arrays() if self.older is not None else {}
         return {
             "own": self.own.copy(),
             "parent": self.parent.copy(),
             "city": self.city.copy(),
             "times": self._times[:, :, : self.columns].copy(),
-        }
+        } | {f"older_{name}": array for name, array in older.items()}
 
-    def from_arrays(self, arrays: Arrays) -> None:
-        """Restore what `to_arrays` returned, after the columns and moments."""
+    def from_arrays(self, arrays: Arrays, cells: UInt64s) -> None:
+        """Restore what `to_arrays` returned, after the columns and moments; uint64[columns], the history's cells."""
+        older = {name.removeprefix("older_"): array for name, array in arrays.items() if name.startswith("older_")}
+        self.remember(older=bool(older))
+        if self.older is not None:
+            self.older.from_arrays(older, cells)
         self._own, self._parent, self._times = (arrays[name].astype(np.float64) for name in ("own", "parent", "times"))
         self.city = arrays["city"].astype(np.float64)
         self.columns, self.parents = self._own.shape[2], self._parent.shape[2]
@@ -166,7 +187,8 @@ class Levels:
     def digest(self) -> bytes:
         """SHA-256 over the levels."""
         parts = (self.own, self.parent, self.city, self._times[:, :, : self.columns])
-        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).digest()
+        older = self.older.digest() if self.older is not None else b""
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts) + older).digest()
 
 
 def _wider(array: Float64s, columns: int) -> Float64s:

@@ -2,7 +2,7 @@
 
 A profile is the posterior mean of a gamma prior (the cell's rate over 28 days in the shape of the region's day), given
 the counts of earlier weeks and days, smoothed over time by a parabola. A day counts only if all slots under its
-parabola were observed.
+parabola were observed. Where a history remembers older weeks than its counts, these count too, slot by slot.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.moments import MOST_WIDTH, MomentRing, parabola
+from state.demand.older_weeks import NEWEST, OTHER_KIND, WEEK
 
 if TYPE_CHECKING:
     from state.demand.history import CountHistory
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 UNIVERSE_DAYS = 28
 WEEKS = (1, 2, 3, 4)
 DAYS = (1, 2, 3, 4, 5, 6)
-# Weights relative to the last week; New York, April 2014.
-OTHER_KIND = 0.05  # of a week whose day is of another kind: a working day against a weekend or holiday
+# Weights relative to the last week; New York, April 2014. OTHER_KIND is that of a week whose day is of another kind: a
+# working day against a weekend or holiday.
 OTHER_DAY = 0.004  # of one of the last days, if it is of another kind
 DAY_DECAY = 0.9
 PRIOR_SLOTS = 0.2  # weight of the prior in observed slots
@@ -45,6 +46,11 @@ class Smoothing:
     reach_min: int
     week: float = 0.9
     day: float = 0.25
+
+    @property
+    def older(self) -> float:
+        """Weight of the weeks before those of the counts, relative to the last week; 0.0 if weeks decay faster than they do."""
+        return float(self.week ** (NEWEST - 1)) if self.week >= WEEK else 0.0
 
     def width(self, slot_min: int) -> int:
         """Argument of `parabola`.
@@ -105,12 +111,20 @@ def day_sums(ring: MomentRing, days: Sequence[Earlier], windows: Windows, width:
     return out
 
 
-def posterior(sums: Float64s, days: Sequence[Earlier], smoothing: Smoothing, width: int, prior: Float64s) -> Float64s:
+def posterior(
+    sums: Float64s,
+    days: Sequence[Earlier],
+    smoothing: Smoothing,
+    width: int,
+    prior: Float64s,
+    older: tuple[Float64s, Float64s] | None = None,
+) -> Float64s:
     """Rides per slot of each window: float64[windows, columns].
 
     Args:
         sums: From `day_sums`.
         prior: Expected without any earlier day, rides per slot: float64[windows, columns].
+        older: Rides and weight of older weeks: float64[windows, columns] and float64[windows], times the parabola.
     """
     peak = float(width * width)
     known = float(parabola(width).sum()) / peak
@@ -120,7 +134,12 @@ def posterior(sums: Float64s, days: Sequence[Earlier], smoothing: Smoothing, wid
         share = day.weight(smoothing)
         total += (share / peak) * rides
         weight += share * known
-    return np.asarray(total / weight, np.float64)
+    if older is None:
+        return np.asarray(total / weight, np.float64)
+    rides, seen = older
+    share = smoothing.older / peak
+    total += share * rides
+    return np.asarray(total / (weight + share * seen)[:, None], np.float64)
 
 
 class Profiles:
@@ -138,6 +157,9 @@ class Profiles:
         self._history, self._start, self._windows = history, start, windows
         self._slot_min = calendar.slot_min
         self._earlier = earlier_days(calendar, start)
+        older = history.levels.older
+        self._older = older if older is not None and not older.empty else None
+        self._older_share = self._older.share(start) if self._older is not None else 0.0
         self._month = start - UNIVERSE_DAYS * calendar.day_slots
         self._seen = max(history.observed_slots(self._month, start), 1)
         before, after = history.city_cumulative((self._month, start)).tolist()
@@ -156,22 +178,42 @@ class Profiles:
         n = len(self._rate)
         few = columns if columns is not None and len(columns) < FEW_SHARE * n else None
         rate = self._rate if few is None else self._rate[few]
-        found = self._posteriors(self._history.levels.moments, smoothings, rate, windows, few)
+        older = self._older_sums(smoothings[0], windows)
+        if older is not None and few is not None:
+            older = older[0][:, few], older[1]
+        found = self._posteriors(self._history.levels.moments, smoothings, rate, windows, few, older)
         return found if columns is None or few is not None else [profile[:, columns] for profile in found]
 
     def parent(self, smoothing: Smoothing = PARENT) -> Float64s:
         """Rides per slot of each parent cell: float64[windows, parents]."""
         rate = self._history.parent_window(self._month, self._start) / self._seen
-        return self._posteriors(self._history.levels.parent_moments, (smoothing,), rate, None, None)[0]
+        older = self._older_sums(smoothing, None)
+        if older is not None:
+            rows = [np.bincount(self._history.parent_of, row, minlength=len(rate)) for row in older[0]]
+            older = np.stack(rows), older[1]
+        return self._posteriors(self._history.levels.parent_moments, (smoothing,), rate, None, None, older)[0]
+
+    def _older_sums(self, smoothing: Smoothing, windows: int | None) -> tuple[Float64s, Float64s] | None:
+        """Rides and weight of older weeks by the reach of a smoothing: float64[windows, columns] and float64[windows]."""
+        if self._older is None:
+            return None
+        rides, known = self._older.sums(self._start, self._windows[:windows], smoothing.width(self._slot_min))
+        return self._older_share * rides, self._older_share * known
 
     def _posteriors(
-        self, ring: MomentRing, smoothings: Sequence[Smoothing], rate: Float64s, windows: int | None, columns: Int64s | None
+        self,
+        ring: MomentRing,
+        smoothings: Sequence[Smoothing],
+        rate: Float64s,
+        windows: int | None,
+        columns: Int64s | None,
+        older: tuple[Float64s, Float64s] | None,
     ) -> list[Float64s]:
         width = smoothings[0].width(self._slot_min)
         days = usable(self._earlier, self._start, self._windows, width, self._history)
         sums = day_sums(ring, days, self._windows[:windows], width, columns)
         prior = self.shape[:windows, None] * rate
-        return [posterior(sums, days, smoothing, width, prior) for smoothing in smoothings]
+        return [posterior(sums, days, smoothing, width, prior, older if smoothing.older else None) for smoothing in smoothings]
 
     def _of_city(self, rate: float) -> Float64s:
         width = CITY.width(self._slot_min)
@@ -182,4 +224,8 @@ class Profiles:
         sums = np.empty((len(days), len(self._windows), 1))
         for i, (low, high) in enumerate(self._windows):
             sums[:, i, 0] = (totals[:, bounds.index(high)] - totals[:, bounds.index(low)]) / (high - low)
-        return posterior(sums, days, CITY, width, np.full((len(self._windows), 1), rate))[:, 0]
+        older = None
+        if self._older is not None:
+            rides, known = self._older.city(self._start, self._windows, width)
+            older = self._older_share * rides[:, None], self._older_share * known
+        return posterior(sums, days, CITY, width, np.full((len(self._windows), 1), rate), older)[:, 0]

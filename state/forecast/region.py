@@ -27,7 +27,7 @@ from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
 from state.demand.history import CountHistory, join_measures
 from state.demand.seasons import expected_rides
-from state.demand.tables import SECOND_SINCE
+from state.demand.tables import FOURTH_SINCE, SECOND_SINCE
 from state.forecast.forecast import Draft, Forecaster
 from state.forecast.routes import FALLBACK_OF, Role
 from state.models.table import MODELS, ModelTable
@@ -287,9 +287,9 @@ class RegionFold:
 
 
 def track_levels(history: CountHistory, version: int) -> None:
-    """Let a history track levels if that version of the fold has them."""
+    """Let a history track levels, and older weeks, if that version of the fold has them."""
     if version >= SECOND_SINCE:
-        history.track()
+        history.track(older=version >= FOURTH_SINCE)
     else:
         history.untrack()
 

@@ -137,7 +137,7 @@ class Sampler:
     def __init__(self, region: Region, first_slot: int, until_slot: int, table: FeatureTable, plan: SamplePlan, seed: int) -> None:
         self.region, self.table, self.plan, self.seed = region, table, plan, seed
         self.calendar = Calendar(region)
-        self.history = CountHistory(region, tracked=table.tracked)
+        self.history = CountHistory(region, tracked=table.tracked, older=table.older)
         self.busy, self.quiet = _Rows(len(region.horizons), len(table)), _Rows(len(region.horizons), len(table))
         span, day = until_slot - first_slot, self.calendar.day_slots
         warm = min(plan.warm_days * day, int(MOST_WARM_SHARE * span))
@@ -150,7 +150,7 @@ class Sampler:
         history, slot = self.history, known.slot
         known.add_to(history)
         if known.beside.keys() != history.beside.keys():
-            history.beside = {name: CountHistory(self.region, tracked=self.table.tracked) for name in known.beside}
+            history.beside = {name: CountHistory(self.region, tracked=self.table.tracked, older=self.table.older) for name in known.beside}
         for name, other in known.beside.items():
             other.add_to(history.beside[name])
         for i, h in enumerate(self.region.horizons):

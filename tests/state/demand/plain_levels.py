@@ -24,13 +24,14 @@ Span = tuple[int, int]
 class PlainLevels:
     """Profiles and levels of a city whose counts came in time."""
 
-    def __init__(self, counts: PlainCounts, clock: PlainClock, prior_slots: float) -> None:
-        self.counts, self.clock, self.prior_slots = counts, clock, prior_slots
+    def __init__(self, counts: PlainCounts, clock: PlainClock, prior_slots: float, *, older: bool = False) -> None:
+        self.counts, self.clock, self.prior_slots, self.older = counts, clock, prior_slots, older
         self.slot_min, self.day = counts.region.slot_min, counts.day
         self._before: dict[int, list[int]] = {}  # cell -> its rides before each slot
         self._groups: dict[Key, list[int]] = {}
         self._days: dict[int, list[tuple[int, int, bool]]] = {}
         self._found: dict[object, float] = {}  # profiles already worked out
+        self._by_place: dict[int, list[int]] = {}  # slot of the week -> its slots
 
     def slots(self, minutes: int) -> int:
         """How many slots that is, at least one."""
@@ -101,7 +102,40 @@ class PlainLevels:
             seen = sum(part * self._rides(key, slot + at + k, slot + at + k + 1) for at in range(low, high) for k, part in kernel.items())
             rides += share * seen / (high - low)
             weight += share * sum(kernel.values())
+        if self.older and week >= 0.9:
+            for at in range(low, high):
+                for k, part in kernel.items():
+                    for slot, share in self.left(start, at + k):
+                        share *= week**4 * part / (high - low)
+                        rides += share * sum(self.counts.rides.get((slot, cell), 0) for cell in self.group(key))
+                        weight += share
         return rides / weight
+
+    def left(self, start: int, ahead: int) -> list[tuple[int, float]]:
+        """Observed slots of one slot of the week that have left the counts, and their weights: the newest has 1.0.
+
+        Args:
+            start: What is profiled; it is the next slot of the counts.
+            ahead: How many slots after it, on the clock.
+        """
+        week = 7 * self.day
+        if not self._by_place:
+            for slot in range(self.counts.first, self.counts.next):
+                self._by_place.setdefault(self.place(slot), []).append(slot)
+        slots = [slot for slot in self._by_place.get((self.place(start) + ahead) % week, []) if slot < self.counts.next - 29 * self.day]
+        found = []
+        for i, slot in enumerate(reversed(slots)):
+            if slot in self.counts.observed:
+                found.append((slot, 0.9**i * self.usual(slot) * self.usual(start)))
+        return found
+
+    def place(self, slot: int) -> int:
+        """Slot of the week by the clock."""
+        return self.clock.weekday(slot) * self.day + self.clock.slot_of_day(slot)
+
+    def usual(self, slot: int) -> float:
+        """Whether the day is free as its weekday is."""
+        return 1.0 if self.clock.free(slot) == (self.clock.weekday(slot) >= 5) else 0.05
 
     def _rides(self, key: Key, low: int, high: int) -> int:
         return sum(self.total(cell, low, high) for cell in self.group(key))

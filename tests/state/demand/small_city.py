@@ -39,12 +39,20 @@ class City:
 
 
 def city(
-    region: Region, first_day: str, slots: int, *, outages: Sequence[int] = (), seed: int = 1, late: bool = True, tracked: bool = False
+    region: Region,
+    first_day: str,
+    slots: int,
+    *,
+    outages: Sequence[int] = (),
+    seed: int = 1,
+    late: bool = True,
+    tracked: bool = False,
+    older: bool = False,
 ) -> City:
     """A city from a local midnight on, with corrections, and with slots (counted from the first) that were not observed."""
     rng = random.Random(seed)
     calendar = Calendar(region)
-    made = City(CountHistory(region, tracked=tracked), calendar, PlainCounts(region), PlainClock(region))
+    made = City(CountHistory(region, tracked=tracked, older=older), calendar, PlainCounts(region), PlainClock(region))
     first = calendar.first_slot(first_day)
     missing = set(outages)
     for i in range(slots):

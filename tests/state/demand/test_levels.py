@@ -86,7 +86,9 @@ def test_stream_resume_and_replay_build_the_same_bits() -> None:
 def test_backfill_live_closes_and_training_build_the_same_bits() -> None:
     """Slots that a fold remembered, those that it closed live, and those that a training run replays leave the same levels."""
     slots = town_slots(230, outage=range(195, 199))
-    trained = tracked(slots)
+    trained = CountHistory(HOURLY, tracked=True, older=True)
+    for known in slots:
+        fold(trained, known)
     remembered, closed = RegionFold(HOURLY, FIRST_SLOT + 230), RegionFold(HOURLY, FIRST_SLOT + 120)
     counts = [CountColumns(np.full(len(known.cells), known.slot), known.cells, known.counts) for known in slots]
     remembered.remember((known.slot, (counted,)) for known, counted in zip(slots, counts, strict=True))
