@@ -150,8 +150,6 @@ def test_weeks_stay_with_their_cells_when_columns_move() -> None:
     for i in range(31 * 24):
         plain.close(plain.next_slot, TOWN_CELLS[:3], np.array([3, 2, 1 + i % 2]), observed=True)
     order = plain.columns_of(history.cells)
-    [own], [expected] = (Profiles(each, CALENDAR, each.next_slot, ((0, 2),)).own(Smoothing(40)) for each in (history, plain))
-    assert own.shape == (1, 3)
     older, apart = history.levels.older, plain.levels.older
     assert older is not None
     assert apart is not None
