@@ -2,6 +2,7 @@
 
 from tests.mutant_lists.mutant import Mutant
 
+OLDER, WEEKS = "state/demand/older_weeks.py", "tests/state/demand/test_older_weeks.py"
 MOMENTS, PROFILES, LEVELS = "state/demand/moments.py", "state/demand/profiles.py", "state/demand/levels.py"
 AROUND, TRACKED, HISTORY = "state/demand/around.py", "state/demand/tracked.py", "state/demand/history.py"
 REGION, SAMPLING, TRAINING = "state/forecast/region.py", "state/forecast/sampling.py", "state/forecast/training.py"
@@ -15,7 +16,20 @@ MUTANTS = (
     Mutant("late ride in the second total only", MOMENTS, "(after + 2) // 6", "(after + 1) // 6", (TOTALS,)),
     Mutant("newest third total without the late ride", MOMENTS, "(1, last, last * (last + 1) // 2)", "(1, last, 0)", (TOTALS,)),
     Mutant("parabola off by a slot", MOMENTS, "boundaries - width - 2", "boundaries - width - 1", (TOTALS,)),
-    Mutant("week of another kind in full", PROFILES, "OTHER_KIND = 0.05", "OTHER_KIND = 1.0", (VALUES,)),
+    Mutant("week of another kind in full", OLDER, "OTHER_KIND = 0.05", "OTHER_KIND = 1.0", (VALUES, WEEKS)),
+    Mutant("older weeks do not decay", OLDER, "rides *= np.float32(WEEK)", "rides *= np.float32(1.0)", (WEEKS,)),
+    Mutant("outage among older weeks counts as known", OLDER, "        if observed:\n", "        if True:\n", (WEEKS,)),
+    Mutant("older weeks a slot late", OLDER, "zip(range(1 - width, width),", "zip(range(2 - width, width + 1),", (WEEKS,)),
+    Mutant("longer windows begin again", OLDER, "                done = length\n", "", (WEEKS,)),
+    Mutant("back windows of older weeks ahead", OLDER, "if high > 0 else (high - 1, -1)", "if high > 0 else (high - 1, 1)", (WEEKS,)),
+    Mutant("older weeks of columns that moved", OLDER, "[:, : self.columns][:, columns]", "[:, : len(cells)]", (WEEKS,)),
+    Mutant("smoothed rows for good", OLDER, "if key[0] < changed]", "if False]", (WEEKS,)),
+    Mutant("older weeks in no digest", OLDER, "        self._hashes[place] = _hash(rides, cells)\n", "", (WEEKS,)),
+    Mutant("older weeks in old folds", REGION, "older=version >= FOURTH_SINCE", "older=True", (WEEKS,)),
+    Mutant("older weeks for smoothings that forget", PROFILES, " if self.week >= WEEK else 0.0", "", (WEEKS,)),
+    Mutant("older weeks as near as the first", PROFILES, "self.week ** (NEWEST - 1)", "self.week ** 0", (WEEKS,)),
+    Mutant("a holiday takes older weeks in full", PROFILES, "self._older.share(start) if", "1.0 if", (WEEKS,)),
+    Mutant("outages left unseen", HISTORY, "left, observed=self.complete(leaving, leaving + 1))", "left, observed=True)", (WEEKS,)),
     Mutant("yesterday of another kind in full", PROFILES, "if self.same_kind else OTHER_DAY", "", (VALUES,)),
     Mutant("a stronger prior", PROFILES, "weight = PRIOR_SLOTS\n", "weight = 2 * PRIOR_SLOTS\n", (VALUES,)),
     Mutant("profile looks ahead", PROFILES, "if day.slot + high <= start and ", "if ", (BITS, VALUES)),
@@ -47,7 +61,7 @@ MUTANTS = (
     Mutant("only the nearest cells around", AROUND, "REACH = 2.0", "REACH = 1.0", (NEAR, VALUES)),
     Mutant("kernel twice as narrow", AROUND, "np.exp(-0.5 *", "np.exp(-2.0 *", (NEAR, VALUES)),
     Mutant("cells where others were", AROUND, "if not np.array_equal(cells, self._cells):", "if len(cells) != len(self._cells):", (NEAR,)),
-    Mutant("snapshot without levels", HISTORY, "self._levels.from_arrays(levels)", "pass", (BITS,)),
+    Mutant("snapshot without levels", HISTORY, "self._levels.from_arrays(levels, cells)", "pass", (BITS,)),
     Mutant(
         "levels begin empty at an upgrade",
         HISTORY,
