@@ -51,6 +51,7 @@ class OlderWeeks:
         self._known = np.zeros(self._slots)
         self._hashes = [_hash(self._rides[0], np.empty(0, np.uint64))] * self._slots
         self._smoothed: dict[tuple[int, int], Float64s] = {}  # (slot, width) -> float64[columns]
+        self._widths: set[int] = set()
         self.columns = 0
         self.empty = True
 
@@ -138,14 +139,29 @@ class OlderWeeks:
         """Smoothed rides around one slot: float64[columns]. Kept, since every slot is in the windows of many closes."""
         found = self._smoothed.get((slot, width))
         if found is None:
-            found, weighed, place = np.zeros(self.columns), np.empty(self.columns), self._place(slot)
-            for k, weight in zip(range(1 - width, width), parabola(width).tolist(), strict=True):
-                np.multiply(self._rides[(place + k) % self._slots, : self.columns], float(weight), out=weighed, dtype=np.float64)
-                found += weighed
-            self._smoothed[slot, width] = found
+            self._widths.add(width)
+            self._smooth(slot)
+            found = self._smoothed[slot, width]
         elif len(found) < self.columns:
             found = self._smoothed[slot, width] = np.pad(found, (0, self.columns - len(found)))
         return found
+
+    def _smooth(self, slot: int) -> None:
+        """Smooth around a slot at all widths in use, from the inside out.
+
+        The weights are w^2 - k^2, so two sums serve every width: of the rides at a distance below w, and of them times k^2.
+        """
+        place, n = self._place(slot), self.columns
+        rides = self._rides[place, :n].astype(np.float64)
+        spread, pair = np.zeros(n), np.empty(n)
+        for k in range(1, max(self._widths) + 1):
+            if k in self._widths:
+                self._smoothed[slot, k] = float(k * k) * rides - spread
+            before, after = self._rides[(place - k) % self._slots, :n], self._rides[(place + k) % self._slots, :n]
+            np.add(before, after, out=pair, dtype=np.float64)
+            rides += pair
+            pair *= float(k * k)
+            spread += pair
 
     def _line(self, values: Float64s, start: int, windows: Windows, width: int) -> Float64s:
         """Mean over each window of smoothed values by slot of the week: float64[windows]."""

@@ -19,7 +19,7 @@ MUTANTS = (
     Mutant("week of another kind in full", OLDER, "OTHER_KIND = 0.05", "OTHER_KIND = 1.0", (VALUES, WEEKS)),
     Mutant("older weeks do not decay", OLDER, "rides *= np.float32(WEEK)", "rides *= np.float32(1.0)", (WEEKS,)),
     Mutant("outage among older weeks counts as known", OLDER, "        if observed:\n", "        if True:\n", (WEEKS,)),
-    Mutant("older weeks a slot late", OLDER, "zip(range(1 - width, width),", "zip(range(2 - width, width + 1),", (WEEKS,)),
+    Mutant("older weeks a slot late", OLDER, "            pair *= float(k * k)", "            pair *= float(k)", (WEEKS,)),
     Mutant("longer windows begin again", OLDER, "                done = length\n", "", (WEEKS,)),
     Mutant("back windows of older weeks ahead", OLDER, "if high > 0 else (high - 1, -1)", "if high > 0 else (high - 1, 1)", (WEEKS,)),
     Mutant("older weeks of columns that moved", OLDER, "[:, : self.columns][:, columns]", "[:, : len(cells)]", (WEEKS,)),
