@@ -10,7 +10,8 @@ from schemas.records.records import SlotStatus
 from schemas.regions import Region
 from state.counting.slots import ClosedSlot
 from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
-from state.demand.history import Arrays, CountHistory, join_measures
+from state.demand.history import Arrays, CountHistory
+from state.demand.other_measures import join_measures
 from state.detect.paired_fairness import PairedFairness
 from state.forecast.forecast import Forecaster
 from state.forecast.region import counted_whole, settle_slots, track_levels, under

@@ -36,7 +36,7 @@ class CountHistory:
         older: Their profiles remember older weeks than the counts.
 
     Columns are cells in the order in which they were first seen (within one call, ascending).
-    `beside` holds the histories of the region's other measures, which have the same slots; see `join_measures`.
+    `beside` holds the histories of the region's other measures, which have the same slots; see `state.demand.other_measures`.
     `generation` changes when columns move: callers that keep column indices must look them up again.
 
     >>> from schemas.regions import load_region
@@ -212,17 +212,12 @@ class CountHistory:
             self._levels.close(self, slot, columns, self._parent_of[columns], counts, observed=observed)
 
     def track(self, *, older: bool = False) -> None:
-        """Track levels from now on, after adding the slots that are kept; no effect if they are tracked.
-
-        Args:
-            older: Remember the slots that leave the history from now on, for their profiles, or forget them.
-        """
+        """Track levels from now on, after adding the slots that are kept; with `older`, profiles remember those that leave."""
         if self._levels is not None:
             self._levels.remember(older=older)
             return
-        levels = self._levels = Levels(self._region, self.rows)
+        levels = self._levels = Levels(self._region, self.rows, older=older)
         levels.widen(len(self._places), len(self._parent_places))
-        levels.remember(older=older)
         if self.next_slot < 0:
             return
         slots, columns, counts = self._sparse(np.ones(len(self._places), np.bool_))
@@ -368,10 +363,8 @@ class CountHistory:
         """
         self.first_slot, self.next_slot, self.generation = (int(value) for value in arrays["slots"])
         levels = {name.removeprefix("level_"): array for name, array in arrays.items() if name.startswith("level_")}
-        self._levels = Levels(self._region, self.rows) if levels else None
+        self._levels = Levels(self._region, self.rows, older="older_empty" in levels) if levels else None
         if self.next_slot < 0:
-            if self._levels is not None:
-                self._levels.remember(older="older_empty" in levels)
             return
         oldest = self.oldest_slot
         slots = arrays["count_slot"].astype(np.int64) + oldest
@@ -404,9 +397,3 @@ class CountHistory:
     def levels_digest(self) -> bytes:
         """SHA-256 over the levels, or nothing if they are not tracked."""
         return self._levels.digest() if self._levels is not None else b""
-
-
-def join_measures(histories: Mapping[str, CountHistory]) -> None:
-    """Let each history of a region see those of the other measures: measure -> history."""
-    for measure, history in histories.items():
-        history.beside = {name: other for name, other in histories.items() if name != measure}

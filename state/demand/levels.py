@@ -42,7 +42,7 @@ class Levels:
         older: For profiles over all weeks; None where they use those of the counts only.
     """
 
-    def __init__(self, region: Region, rows: int) -> None:
+    def __init__(self, region: Region, rows: int, *, older: bool) -> None:
         self.calendar = Calendar(region)
         slots = np.maximum(np.array(HALF_LIVES_MIN) / region.slot_min, LEAST_HALF_LIFE)
         self._factors = 0.5 ** (1.0 / slots)
@@ -54,7 +54,7 @@ class Levels:
         self._times = np.zeros((2, self._parts, 0))
         self.city = np.zeros((2, n))
         self.columns = self.parents = 0
-        self.older: OlderWeeks | None = None
+        self.older = OlderWeeks(self.calendar) if older else None
         self.clear_moments()
 
     @property
@@ -176,9 +176,8 @@ class Levels:
 
     def from_arrays(self, arrays: Arrays, cells: UInt64s) -> None:
         """Restore what `to_arrays` returned, after the columns and moments; uint64[columns], the history's cells."""
-        older = {name.removeprefix("older_"): array for name, array in arrays.items() if name.startswith("older_")}
-        self.remember(older=bool(older))
         if self.older is not None:
+            older = {name.removeprefix("older_"): array for name, array in arrays.items() if name.startswith("older_")}
             self.older.from_arrays(older, cells)
         self._own, self._parent, self._times = (arrays[name].astype(np.float64) for name in ("own", "parent", "times"))
         self.city = arrays["city"].astype(np.float64)

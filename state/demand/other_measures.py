@@ -4,6 +4,7 @@ A table of features is fixed, and regions count different measures. So the other
 say (`schemas.events.measures.Says`): the features of a group see the sum of its measures.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -90,3 +91,9 @@ def _log_ratio(rows: Float64s) -> Float64s:
     half_lives = len(HALF_LIVES_MIN)
     counts, profile = rows[:, :half_lives].T, rows[:, half_lives:].T
     return np.asarray(np.log((counts + SMALL_RIDES) / (profile + SMALL_RIDES)), np.float64)
+
+
+def join_measures(histories: Mapping[str, "CountHistory"]) -> None:
+    """Let each history of a region see those of the other measures: measure -> history."""
+    for measure, history in histories.items():
+        history.beside = {name: other for name, other in histories.items() if name != measure}

@@ -25,7 +25,8 @@ from schemas.records.records import (
 from schemas.regions import US_PER_MIN, Region
 from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
-from state.demand.history import CountHistory, join_measures
+from state.demand.history import CountHistory
+from state.demand.other_measures import join_measures
 from state.demand.seasons import expected_rides
 from state.demand.tables import FOURTH_SINCE, SECOND_SINCE
 from state.forecast.forecast import Draft, Forecaster

@@ -15,8 +15,9 @@ from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.demand.calendar import Calendar
 from state.demand.features import build
 from state.demand.groups import Group
-from state.demand.history import CountHistory, join_measures
+from state.demand.history import CountHistory
 from state.demand.other_features import OTHER_FEATURES, PREFIX, USED_MIN
+from state.demand.other_measures import join_measures
 from state.demand.profiles import PRIOR_SLOTS
 from state.demand.tables import TABLES
 from state.forecast.region import FOLD_VERSION, RegionFold
