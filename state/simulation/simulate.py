@@ -55,7 +55,7 @@ def simulate_city(
 
 
 def _days(region: Region, start_us: int, days: int, seed: int, rides_per_day: int, faults: FaultRun | None) -> Iterator[EventColumns]:
-    city, climate = build_city(region, seed), Climate()
+    city, climate = build_city(region, seed) if faults is None else faults.scene.city, Climate()
     waiting: Events | None = None
     number = 0
     for day in range(days):

@@ -51,9 +51,11 @@ class FaultRun:
             plan: The day.
             rides, events: Its requests, and every step of them, as they are without faults.
         """
-        for number, (fault, count) in enumerate(zip(self.faults, self._counts, strict=True)):
+        number = 0  # among the faults of demand, so that others change no id
+        for fault, count in zip(self.faults, self._counts, strict=True):
             if fault.kind.demand is None:
                 continue
+            number += 1
             changed = replace(plan, expected=fault.kind.demand(self.scene, fault, plan))
             if (changed.expected != plan.expected).any():
                 rides, events = self._changed(number, fault, count, plan, changed, rides, events)

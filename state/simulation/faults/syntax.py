@@ -72,7 +72,8 @@ def _salt(text: str) -> int:
 
 
 def _canonical(kind: FaultKind, values: dict[str, float | str | None], from_us: int, until_us: int) -> str:
-    words = [f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items() if value is not None]
+    given = {name: value for name, value in values.items() if value is not None}
+    words = [f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={value}" for name, value in given.items()]
     words.append(f"from={iso(from_us)}")
     words += [] if until_us == FOREVER_US else [f"until={iso(until_us)}"]
     return f"{kind.name}:{','.join(words)}"
