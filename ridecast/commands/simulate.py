@@ -7,7 +7,7 @@ import click
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from ridecast import options, ride_output
+from ridecast import options, ride_output, supply_output
 from ridecast.screen import progress_bars
 from schemas.errors import UsageError
 from schemas.events.measures import KINDS
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from schemas.events.ride_columns import EventColumns
     from schemas.events.rides import Int64s
     from state.simulation.faults.run import FaultRun
+    from state.simulation.fleet import Fleet
 
 DAY_US = 86_400 * US_PER_S
 LABELS_FILE = "labels.json"
@@ -56,6 +57,7 @@ def _list_faults(ctx: click.Context, _: click.Parameter, texts: tuple[str, ...])
     help="Something that goes wrong, such as surge:factor=3,from=+2d18h,hours=2; `--fault list` describes all kinds. May be repeated.",
 )
 @click.option("--labels", type=options.OutFile(), metavar="FILE", help="Where the labels of the faults go; by default DIR/labels.json.")
+@click.option("--supply", type=click.Path(path_type=Path), metavar="DIR", help="Simulate drivers too, and write their states there.")
 @click.option("--areas", "areas_file", type=options.OutFile(), metavar="FILE", help="Write the areas of the city to this file, too.")
 def command(
     region_name: str,
@@ -71,6 +73,7 @@ def command(
     duplicates: float,
     fault_texts: tuple[str, ...] = (),
     labels: Path | None = None,
+    supply: Path | None = None,
     areas_file: Path | None = None,
 ) -> None:
     """Write the ride events of a simulated city.
@@ -78,6 +81,8 @@ def command(
     Every ride has all its events: requested, accepted, started, completed, or cancelled, or unserved. Demand
     depends on the hour, the weekday, holidays, rain and events such as concerts, and is spread over a few busy
     cells and many quiet ones. A longer simulation starts with the same events as a shorter one.
+
+    With --supply, drivers with shifts and positions serve the rides, and a request is unserved where none is near.
 
     Faults leave the bytes of all events that they do not touch as they are, and are described in a file of labels.
 
@@ -103,10 +108,11 @@ def command(
         start_us = Calendar(region).first_slot(start) * region.slot_us
     except ValueError as cause:
         raise UsageError(f"--start: expected a date as YYYY-MM-DD, got {start!r}") from cause
-    city = simulate_city(region, start_us, days, seed, rides_per_day)
-    faults = _faults(fault_texts, region, start_us, days, seed, rides_per_day)
-    if faults is not None:
-        city = simulate_city(region, start_us, days, seed, rides_per_day, faults)
+    city = simulate_city(region, start_us, days, seed, rides_per_day)  # checks its values
+    faults = _faults(fault_texts, region, start_us, days, seed, rides_per_day, all_served=supply is not None)
+    fleet = _fleet(region, start_us, seed, rides_per_day) if supply is not None else None
+    if faults is not None or fleet is not None:
+        city = simulate_city(region, start_us, days, seed, rides_per_day, faults, fleet)
     origin: dict[str, object] = {
         "made_by": "ridecast simulate",
         "version": 1,
@@ -119,6 +125,9 @@ def command(
     }
     if faults is not None:
         origin["faults"] = [fault.text for fault in faults.faults]
+    if fleet is not None:
+        origin["drivers"] = len(fleet)
+    supply_output.check(None if out is None else Path(out), supply, origin)
     if out is not None and ride_output.is_done(Path(out), origin):
         _write_areas(areas_file, region, seed)
         click.echo(f"{out} already holds these rides; nothing to do.")
@@ -127,7 +136,7 @@ def command(
     cluster = options.rides_cluster(str(kafka))
     opened = ride_output.directory(Path(out), origin) if out is not None else ride_output.topic(cluster, topic, append_to=append_to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with progress_bars(*columns) as progress, opened as place:
+    with progress_bars(*columns) as progress, opened as place, supply_output.opened(supply, origin) as states:
         task = progress.add_task("days", total=days)
         for day, events in enumerate(city):
             sent_at_us = None
@@ -137,6 +146,8 @@ def command(
                 totals[row] += count
             for entries in delivery.push(events, start_us + (day + 1) * DAY_US, sent_at_us):
                 place.sink.append(*entries)
+            if fleet is not None:
+                states.append(fleet.states(start_us + (day + 1) * DAY_US))
             progress.advance(task)
         for entries in delivery.finish():
             place.sink.append(*entries)
@@ -149,11 +160,22 @@ def command(
         click.echo(f"{kind:<24}{count:>12,}")
     click.echo(f"{'events written':<24}{delivery.delivered:>12,}")
     click.echo(f"{'  delivered twice':<24}{delivery.repeated:>12,}")
+    if fleet is not None:
+        click.echo(f"{'states of drivers':<24}{states.written:>12,}")
     if faults is not None:
         click.echo(f"labels of {len(faults.faults)} faults: {labels if labels is not None else Path(str(out)) / LABELS_FILE}")
 
 
-def _faults(texts: tuple[str, ...], region: Region, start_us: int, days: int, seed: int, rides_per_day: int) -> "FaultRun | None":
+def _fleet(region: Region, start_us: int, seed: int, rides_per_day: int) -> "Fleet":
+    from state.simulation.city import build_city
+    from state.simulation.fleet import Fleet
+
+    return Fleet(build_city(region, seed), region, start_us, seed, rides_per_day)
+
+
+def _faults(
+    texts: tuple[str, ...], region: Region, start_us: int, days: int, seed: int, rides_per_day: int, *, all_served: bool
+) -> "FaultRun | None":
     """The faults of the simulation; None for none, since then nothing is prepared for them."""
     if not texts:
         return None
@@ -165,7 +187,7 @@ def _faults(texts: tuple[str, ...], region: Region, start_us: int, days: int, se
 
     end_us = start_us + days * DAY_US
     scene = Scene(region, build_city(region, seed), seed, start_us, end_us, rides_per_day, PARTITIONS)
-    return FaultRun(scene, parse_faults(texts, region, start_us, end_us))
+    return FaultRun(scene, parse_faults(texts, region, start_us, end_us), all_served=all_served)
 
 
 def _reported(faults: "FaultRun", events: "EventColumns", day_us: int) -> "tuple[EventColumns, Int64s]":

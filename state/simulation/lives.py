@@ -60,13 +60,17 @@ class Events:
         )
 
 
-def lives_of(rides: Rides, seed: int, rides_per_day: int, rng: np.random.Generator) -> Events:
-    """Every step of every ride, ascending by time."""
+def lives_of(rides: Rides, seed: int, rides_per_day: int, rng: np.random.Generator, *, all_served: bool = False) -> Events:
+    """Every step of every ride, ascending by time.
+
+    Args:
+        all_served: No ride is unserved by chance: a fleet decides that.
+    """
     n = len(rides.number)
     chance = rng.random((3, n))
     # Where demand is above usual, more requests go unserved and more are cancelled.
     short = np.clip(rides.crowding - 1, 0, 2)
-    unserved = chance[0] < 0.03 + 0.12 * short
+    unserved = (chance[0] < 0.03 + 0.12 * short) & (not all_served)
     gave_up = ~unserved & (chance[1] < 0.02 + 0.02 * short)
     accepted = ~unserved & ~gave_up
     cancelled = accepted & (chance[2] < 0.06)

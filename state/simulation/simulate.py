@@ -13,6 +13,7 @@ from schemas.events.codec import EventColumns
 from schemas.regions import US_PER_S, Region
 from state.simulation.city import Climate, build_city, plan_day
 from state.simulation.faults.run import FaultRun
+from state.simulation.fleet import Fleet
 from state.simulation.lives import Events, lives_of
 from state.simulation.requests import draw_requests
 
@@ -21,7 +22,13 @@ DAY_US = 86_400 * US_PER_S
 
 
 def simulate_city(
-    region: Region, start_us: int, days: int, seed: int, rides_per_day: int = RIDES_PER_DAY, faults: FaultRun | None = None
+    region: Region,
+    start_us: int,
+    days: int,
+    seed: int,
+    rides_per_day: int = RIDES_PER_DAY,
+    faults: FaultRun | None = None,
+    fleet: Fleet | None = None,
 ) -> Iterator[EventColumns]:
     """Ride events of a seeded city, day by day, each day's ascending by time.
 
@@ -32,6 +39,7 @@ def simulate_city(
         seed: Determines the city, its weather and every ride.
         rides_per_day: Approximate requests on an average day.
         faults: Faults of demand are applied here; those of reports and messages by whoever passes the events on.
+        fleet: Its drivers serve the rides; without one, drivers are drawn at random and rides are unserved by chance.
     Returns:
         One EventColumns per day, without `logged_at_us`.
     Raises:
@@ -51,10 +59,12 @@ def simulate_city(
         raise UsageError(f"rides_per_day: expected 1 to 10000000, got {rides_per_day}")
     if start_us < 0 or start_us % region.slot_us:
         raise UsageError(f"start: expected the start of a slot of {region.slot_min} minutes, got {start_us} us")
-    return _days(region, start_us, days, seed, rides_per_day, faults)
+    return _days(region, start_us, days, seed, rides_per_day, faults, fleet)
 
 
-def _days(region: Region, start_us: int, days: int, seed: int, rides_per_day: int, faults: FaultRun | None) -> Iterator[EventColumns]:
+def _days(
+    region: Region, start_us: int, days: int, seed: int, rides_per_day: int, faults: FaultRun | None, fleet: Fleet | None
+) -> Iterator[EventColumns]:
     city, climate = build_city(region, seed) if faults is None else faults.scene.city, Climate()
     waiting: Events | None = None
     number = 0
@@ -63,9 +73,11 @@ def _days(region: Region, start_us: int, days: int, seed: int, rides_per_day: in
         plan = plan_day(city, region, climate, start_us + day * DAY_US, rides_per_day, rng)
         rides = draw_requests(city, region, plan, number, rng)
         number += len(rides.number)
-        events = lives_of(rides, seed, rides_per_day, rng)
+        events = lives_of(rides, seed, rides_per_day, rng, all_served=fleet is not None)
         if faults is not None:
             events = faults.demanded(plan, rides, events)
+        if fleet is not None:
+            events = fleet.serve(events, plan.start_us)
         if waiting is not None:
             events = waiting.followed_by(events)
         now = events.at < plan.start_us + DAY_US

@@ -36,12 +36,13 @@ class FaultRun:
     Args:
         scene: Where they happen.
         faults: As `parse_faults` returns them.
+        all_served: As `lives_of` takes it, for the rides that are added.
     Raises:
         UsageError: a fault does not fit the scene.
     """
 
-    def __init__(self, scene: Scene, faults: Sequence[Fault]) -> None:
-        self.scene, self.faults = scene, tuple(faults)
+    def __init__(self, scene: Scene, faults: Sequence[Fault], *, all_served: bool = False) -> None:
+        self.scene, self.faults, self._all_served = scene, tuple(faults), all_served
         self._counts = [_Count(fault.kind.concerns(scene, fault)) for fault in faults]
 
     def demanded(self, plan: Day, rides: Rides, events: Events) -> Events:
@@ -81,7 +82,7 @@ class FaultRun:
         rng = np.random.default_rng([scene.seed, STREAM, fault.salt, (before.start_us - scene.start_us) // scene.region.slot_us])
         more = draw_more(scene.city, scene.region, after, before.expected, FIRST_ADDED + number * ADDED_STEP + count.rides, rng)
         count.rides += len(more.number)
-        added = lives_of(more, scene.seed, int(scene.rides_per_day), rng)
+        added = lives_of(more, scene.seed, int(scene.rides_per_day), rng, all_served=self._all_served)
         count.touched += Touched(added=int(np.count_nonzero(added.at < scene.end_us)), removed=removed)
         return rides.where(stays).followed_by(more), events.where(~gone).followed_by(added)
 
