@@ -12,6 +12,7 @@ from ridecast.main import cli
 from schemas.configuration.areas import load_areas
 from schemas.errors import UsageError
 from schemas.events.codec import Decoder
+from schemas.events.drivers import decode_driver_state
 from schemas.regions import load_region
 from state.simulation.faults.table import FAULTS
 from state.simulation.quarters import quarters_of
@@ -146,3 +147,43 @@ def test_the_table_of_faults_is_printed() -> None:
     for kind in FAULTS.values():
         assert f"\n{kind.name}: {kind.says}\n" in result.stdout
         assert all(f"  {parameter.name}" in result.stdout for parameter in kind.parameters)
+
+
+def test_supply_is_a_log_of_its_own(tmp_path: Path) -> None:
+    """With --supply the states of drivers are event files beside the rides, the same for the same seed, by driver and in order."""
+    results = [run("--out", tmp_path / name, "--supply", tmp_path / f"{name}-drivers") for name in ("a", "b")]
+    values = [values_of(tmp_path / f"{name}-drivers") for name in ("a", "b")]
+    assert values[0] == values[1]
+    assert f"{len(values[0]):,}" == results[0].stdout.split("states of drivers")[1].split()[0]
+    assert values_of(tmp_path / "a") == values_of(tmp_path / "b")
+    drivers: dict[object, int] = {}
+    for partition in partitions(tmp_path / "a-drivers"):
+        raw = RideLogReader(tmp_path / "a-drivers", partition).read(0, 100_000)
+        assert raw is not None
+        states = [decode_driver_state(value) for value in raw.values]
+        assert [state["occurred_at"] for state in states] == raw.logged_at_us.tolist() == sorted(raw.logged_at_us.tolist())
+        assert {drivers.setdefault(state["driver_id"], partition) for state in states} == {partition}
+    assert len(drivers) == 300 // 8
+    assert "nothing to do" in run("--out", tmp_path / "a", "--supply", tmp_path / "a-drivers").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--out", "new", "--supply", "there"),
+            "of one simulation, got 'there' without 'new'; remove 'there'",
+        ),
+        (("--out", "rides", "--supply", "new"), "got 'rides' without 'new'; remove 'rides'"),
+        (("--out", "rides", "--supply", "rides/drivers"), "--supply: expected a directory outside of --out, got 'rides/drivers'"),
+        (("--kafka", "127.0.0.1:1", "--supply", "there"), "--supply: expected a new or empty directory, got 'there'"),
+        (("--out", "new", "--supply", "new2", "--rides-per-day", 300_000), "--supply: expected at most 200000 rides a day"),
+    ],
+)
+def test_supply_belongs_to_its_rides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...], message: str) -> None:
+    """States of drivers without their rides, or the other way round, are refused with the remedy, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    run("--out", "rides", "--supply", "there")
+    with pytest.raises(UsageError, match=message):
+        run(*words)
+    assert {"rides", "there"} == {path.name for path in tmp_path.iterdir()}
