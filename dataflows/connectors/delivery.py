@@ -4,7 +4,7 @@ Without jitter an event is logged when it occurred. With jitter each event has i
 partition's order is that of delivery, as in Kafka; some are delivered twice, as by a producer that retries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from schemas.errors import UsageError
 from schemas.events.codec import EventColumns, encode_events
 from schemas.events.partitioner import partition_of
 from schemas.events.rides import Int64s
+from state.simulation.faults.kinds import Messages
 
 US_PER_MS = 1_000
 REPEAT_WITHIN_MS = 30_000  # a producer without an answer retries within its request timeout (librdkafka: 30 s)
@@ -63,13 +64,14 @@ class Delivery:
     Args:
         partitions: Number of partitions.
         rules: Delays and duplicates.
+        change: What else happens to messages on their way; it must not make any earlier.
 
     Events are pushed in ascending order of time, in batches; the same events give the same log for any
     batches, since each event has its own random delay.
     """
 
-    def __init__(self, partitions: int, rules: DeliveryRules) -> None:
-        self._partitions, self._rules = partitions, rules
+    def __init__(self, partitions: int, rules: DeliveryRules, change: Callable[[Messages], Messages] | None = None) -> None:
+        self._partitions, self._rules, self._change = partitions, rules, change
         # One random stream per purpose, so that more draws from one do not shift the others.
         self._delays, self._repeats, self._waits = (np.random.default_rng([rules.seed, stream]) for stream in range(3))
         self._times: Int64s = np.empty(0, np.int64)
@@ -79,14 +81,15 @@ class Delivery:
         self.delivered = 0
         self.repeated = 0
 
-    def push(self, columns: EventColumns, until_us: int) -> Iterator[Entries]:
+    def push(self, columns: EventColumns, until_us: int, sent_at_us: Int64s | None = None) -> Iterator[Entries]:
         """Add events, and yield those that no later event can precede.
 
         Args:
             columns: Events, none earlier than those pushed before.
             until_us: Every later push has only events at or after this time.
+            sent_at_us: int64[n], when each really occurred, if that is not what it says.
         """
-        times = _up_to_ms(columns.occurred_at_us)
+        times = _up_to_ms(columns.occurred_at_us if sent_at_us is None else sent_at_us)
         turns = 2 * np.arange(self._given, self._given + len(times))
         self._given += len(times)
         if self._rules.jitter_s:
@@ -98,9 +101,21 @@ class Delivery:
             times, turns = np.concatenate([times, times[again] + waits]), np.concatenate([turns, turns[again] + 1])
             entries += [entries[row] for row in again.tolist()]
             self.repeated += len(again)
+        if self._change is not None:
+            ids = columns.event_id + ([columns.event_id[row] for row in again.tolist()] if self._rules.duplicates else [])
+            times, turns, entries = self._changed(times, turns, ids, entries)
         self._times, self._turns = np.concatenate([self._times, times]), np.concatenate([self._turns, turns])
         self._entries += entries
         yield from self._release(until_us)
+
+    def _changed(
+        self, times: Int64s, turns: Int64s, ids: list[str], entries: list[tuple[bytes, bytes]]
+    ) -> tuple[Int64s, Int64s, list[tuple[bytes, bytes]]]:
+        assert self._change is not None
+        keys = [key for key, _ in entries]
+        places, intact = partition_of(keys, self._partitions), np.zeros(len(keys), np.bool_)
+        messages = self._change(Messages(times, turns, ids, keys, [value for _, value in entries], places, intact))
+        return messages.logged_at_us, messages.turns, list(zip(messages.keys, messages.values, strict=True))
 
     def finish(self) -> Iterator[Entries]:
         """Yield all remaining events."""

@@ -150,8 +150,8 @@ def plan_day(city: City, region: Region, climate: Climate, start_us: int, rides_
     """Expected requests of 24 hours from a moment on, by slot and cell."""
     factor, rain_by_hour = climate.next_day(rng)
     slots = 86_400 * US_PER_S // region.slot_us
-    hour, shape_at, weekend = _local_clock(region, start_us, slots)
-    by_sort = _interpolated(shape_at, weekend)
+    hour, shape_at, weekend = local_clock(region, start_us, slots)
+    by_sort = interpolated(shape_at, weekend)
     usual = (by_sort @ city.sort.T) * (city.weight * rides_per_day / slots * factor)
     rain = rain_by_hour[np.arange(slots) * 24 // slots]
     expected = usual * (1.0 + 0.35 * rain)[:, None]  # about what New York's taxis see in heavy rain
@@ -160,7 +160,7 @@ def plan_day(city: City, region: Region, climate: Climate, start_us: int, rides_
     return Day(start_us, expected, usual, hour, weekend, rain)
 
 
-def _local_clock(region: Region, start_us: int, slots: int) -> tuple[Int64s, Float64s, Int64s]:
+def local_clock(region: Region, start_us: int, slots: int) -> tuple[Int64s, Float64s, Int64s]:
     """Local hour, hour with fraction, and weekend or holiday, of each slot."""
     zone, weekend_days = ZoneInfo(region.timezone), WEEKENDS.get(region.timezone, WEEKEND)
     first = datetime.fromtimestamp(start_us // US_PER_S, UTC)
@@ -172,7 +172,7 @@ def _local_clock(region: Region, start_us: int, slots: int) -> tuple[Int64s, Flo
     return hour, fraction, weekend
 
 
-def _interpolated(at: Float64s, weekend: Int64s) -> Float64s:
+def interpolated(at: Float64s, weekend: Int64s) -> Float64s:
     """SHAPES between the middles of the hours: float64[slots, SORTS]."""
     before = np.floor(at - 0.5).astype(np.int64)
     share = (at - 0.5 - before)[:, None]

@@ -20,6 +20,7 @@ from tests.accuracy.worlds import DAY_SLOTS, REGION, UNCORRECTED, World, champio
 SEEDS = range(20)
 TRAIN_DAYS = 21
 SURGE_CELLS, SURGE_SLOTS, SURGE_FACTOR = 12, 24, 3.0
+SURGE_HOURS = SURGE_SLOTS * REGION.slot_min / 60
 SURGE_AT = 17 * 12  # slots of its day, UTC
 SHIFT = 0.4
 PARENT_SEED = 100  # the city whose model stands in
@@ -34,9 +35,7 @@ def surge(data: Path, folder: Path) -> list[Result]:
         calm = world_of(seed, TRAIN_DAYS + 2)
         start = (TRAIN_DAYS + 1) * DAY_SLOTS + SURGE_AT
         near = _around_a_hub(calm)
-        factor = np.ones(calm.expected.shape)
-        factor[start : start + SURGE_SLOTS, near] = SURGE_FACTOR
-        world = calm.changed(factor, seed)
+        world = calm.under(f"surge:factor={SURGE_FACTOR},cells={SURGE_CELLS},from=+{start * REGION.slot_min}m,hours={SURGE_HOURS}", seed)
         fold = fold_of(world, TRAIN_DAYS * DAY_SLOTS, champion_of(world, TRAIN_DAYS * DAY_SLOTS))
         end = start + SURGE_SLOTS
         for slot, columns in lived(fold, world, TRAIN_DAYS * DAY_SLOTS, end + SURGE_SLOTS):
@@ -78,9 +77,7 @@ def shift(data: Path, folder: Path) -> list[Result]:
     for seed in SEEDS[:5]:
         calm = world_of(seed, TRAIN_DAYS + 4)
         start = (TRAIN_DAYS + 2) * DAY_SLOTS
-        factor = np.ones(calm.expected.shape)
-        factor[start:] = SHIFT
-        world = calm.changed(factor, seed)
+        world = calm.under(f"level:factor={SHIFT},from=+{start * REGION.slot_min}m", seed)
         model = champion_of(calm, TRAIN_DAYS * DAY_SLOTS)
         folds = {
             "served": (fold_of(world, TRAIN_DAYS * DAY_SLOTS, model), world),

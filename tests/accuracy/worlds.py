@@ -17,7 +17,10 @@ from state.forecast.region import Champion, RegionFold
 from state.forecast.sampling import KnownSlot
 from state.forecast.training import train_model
 from state.models.table import MODELS, ModelTable
-from state.simulation.city import City, Climate, build_city, plan_day
+from state.simulation.city import City, Climate, Day, build_city, plan_day
+from state.simulation.faults.kinds import Scene
+from state.simulation.faults.run import expected_under
+from state.simulation.faults.syntax import parse_faults
 
 REGION: Region = replace(load_region("tehran"), measures=("requests",))
 RIDES_PER_DAY = 40_000
@@ -50,6 +53,14 @@ class World:
             counts = self.counts[i, order]
             some = counts > 0
             yield KnownSlot(self.first_slot + i, self.city.cells[order][some], counts[some])
+
+    def under(self, fault: str, seed: int) -> "World":
+        """The same world under a fault of demand that multiplies, as `ridecast simulate --fault` takes it."""
+        start_us, slots = self.first_slot * REGION.slot_us, len(self.expected)
+        scene = Scene(REGION, self.city, seed, start_us, start_us + slots * REGION.slot_us, RIDES_PER_DAY, partitions=1)
+        nothing, ones = np.zeros(slots), np.ones(self.expected.shape)
+        day = Day(start_us, ones, ones, nothing.astype(np.int64), nothing.astype(np.int64), nothing)
+        return self.changed(expected_under(parse_faults((fault,), REGION, start_us, scene.end_us), scene, day).expected, seed)
 
     def changed(self, factor: Float64s, seed: int) -> "World":
         """The same world with intensities multiplied by float64[slots, n], and rides drawn again where they changed."""

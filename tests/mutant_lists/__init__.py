@@ -16,6 +16,7 @@ from tests.mutant_lists import (
     models,
     routing,
     secrets,
+    simulating,
     spread,
     store,
     stream,
@@ -43,6 +44,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *answers.MUTANTS,
     *commands.MUTANTS,
     *secrets.MUTANTS,
+    *simulating.MUTANTS,
 )
 
 __all__ = ["MUTANTS", "Mutant"]

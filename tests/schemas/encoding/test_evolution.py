@@ -192,6 +192,7 @@ def test_a_record_that_holds_itself_is_compared_once() -> None:
         "reject.v2",
         "reject.v3",
         "ride_log_entry.v1",
+        "driver_state.v1",
         "publish_cursor.v1",
         "publish_cursor.v2",
         "publish_cursor.v3",
