@@ -14,6 +14,10 @@ export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
+# Workers that run tests at the same time; 0 runs them in one process. Files stay in their order: the longest are not the last.
+WORKERS ?= 2
+AT_ONCE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 .PHONY: help demo test core lint bench accuracy faults mutants interop servers constraints wheel clean
 .DEFAULT_GOAL := help
 
@@ -24,11 +28,11 @@ demo: $(VENV)/ready ## run the whole pipeline on a simulated city, with a page a
 	$(BIN)/ridecast demo $(if $(RIDES),--rides "$(RIDES)") $(if $(HOME_DIR),--home "$(HOME_DIR)")
 
 test: lint ## lint and all tests, with real Kafka, PostgreSQL and Redis
-	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),,--cov-fail-under=95) --durations=15 $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) --cov --cov-report=term $(if $(ARGS),,--cov-fail-under=95) --durations=15 $(ARGS)
 
 core: $(VENV)/ready-for-tests ## the part that needs no server: PYTHON=python3.12 VENV=.venv-3.12 tries another Python
 	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-	$(BIN)/python -m pytest -m 'not servers and not bench and not long and not interop' --durations=5 $(CORE) $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) -m 'not servers and not bench and not long and not interop' --durations=5 $(CORE) $(ARGS)
 
 lint: $(VENV)/ready-for-tests ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(CODE) tests

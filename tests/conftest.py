@@ -27,6 +27,13 @@ from tests.services.fixtures import (
 )
 from tests.simulation.fixtures import settled
 from tests.simulation.homes import finished, learned, written
+from tests.workers import (
+    pytest_configure_node,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_sessionstart,
+    pytest_unconfigure,
+)
 
 __all__ = [
     "client",
@@ -40,6 +47,11 @@ __all__ = [
     "postgres_secured",
     "postgres_server",
     "postgres_url",
+    "pytest_configure_node",
+    "pytest_runtest_protocol",
+    "pytest_sessionfinish",
+    "pytest_sessionstart",
+    "pytest_unconfigure",
     "redis_secured",
     "redis_server",
     "redis_url",

@@ -139,24 +139,43 @@ def unbroken(tests: Sequence[str]) -> tuple[int, str]:
     return run_tests(_PLACES[0], tests, limit_s=1_200.0, compiled=True) if tests else (NO_TESTS, "")
 
 
-def attempt(mutant: Mutant) -> Outcome:
-    """Make one mutant in this worker's copy, see which test notices it, and restore the file."""
+def attempt(mutant: Mutant, likely: str = "") -> Outcome:
+    """Make one mutant in this worker's copy, see which test notices it, and restore the file.
+
+    Args:
+        mutant: What to change.
+        likely: The test that probably notices it, which runs first; all of its tests run if that one does not.
+    """
     began = time.monotonic()
     file = _PLACES[0] / mutant.file
     text = file.read_text("utf-8")
     if text.count(mutant.old) != 1:
         return Outcome(mutant, "", f"its text occurs {text.count(mutant.old)} times in {mutant.file}, expected once", 0.0)
+    noticed_by = wrong = ""
     try:
         file.write_text(text.replace(mutant.old, mutant.new), "utf-8")
-        status, said = run_tests(_PLACES[0], mutant.tests)
+        for tests in ([likely], mutant.tests) if likely else (mutant.tests,):
+            noticed_by, wrong = judged(*run_tests(_PLACES[0], tests))
+            if noticed_by:
+                break
     finally:
         shutil.copy2(ROOT / mutant.file, file)
-    spent = time.monotonic() - began
+    return Outcome(mutant, noticed_by, wrong, time.monotonic() - began)
+
+
+def judged(status: int, said: str) -> tuple[str, str]:
+    """Which test noticed a mutant, or why none did, by pytest's status and what it printed.
+
+    >>> judged(1, "FAILED tests/test_a.py::test_b[c] - assert 1 == 2")
+    ('tests/test_a.py::test_b[c]', '')
+    >>> judged(0, "1 passed")
+    ('', 'SURVIVED')
+    """
     failed = re.search(r"^(?:FAILED|ERROR) ([\w/.]+\.py.*?)(?: - |$)", said, re.MULTILINE)
     if status in (1, 2, 4) and failed:
-        return Outcome(mutant, failed[1], "", spent)
+        return failed[1], ""
     if status == -1:
-        return Outcome(mutant, f"runs on for more than {LIMIT_S:g} s", "", spent)
+        return f"runs on for more than {LIMIT_S:g} s", ""
     if status < 0:
-        return Outcome(mutant, f"the process ended by signal {-status}", "", spent)
-    return Outcome(mutant, "", "SURVIVED" if status == 0 else f"pytest ended with {status}: {said[-300:]}", spent)
+        return f"the process ended by signal {-status}", ""
+    return "", "SURVIVED" if status == 0 else f"pytest ended with {status}: {said[-300:]}"

@@ -8,17 +8,21 @@ exactly once.
     python -m tests.mutants drift lag  those whose description holds one of the words
     python -m tests.mutants --third    a third: first what changed lately, then by turns from day to day
     python -m tests.mutants --green    all of them, without running their tests unbroken before
+    python -m tests.mutants --remember and note in tests/mutant_lists/noticed_by.json which test noticed each
 
-A third is for who has just seen the whole suite pass, as CI has, so it does not run tests unbroken either.
+The test that noticed a mutant the last time runs first and alone, which is quicker; if it notices nothing, or is no
+longer there, all tests of the mutant run, so a mutant that some test notices is never taken to survive. A third is for
+who has just seen the whole suite pass, as CI has, so it does not run tests unbroken either.
 """
 
 import hashlib
+import json
 import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.mutant_lists import MUTANTS, Mutant
@@ -27,7 +31,9 @@ from tests.mutant_worker import NO_TESTS, ROOT, Outcome, attempt, settle, unbrok
 AT_ONCE = 2
 LATELY = 20  # commits
 MAIN = "origin/main"
-OPTIONS = ("--third", "--green")  # both take the tests to pass when nothing is broken
+GREEN = {"--third", "--green"}  # both take the tests to pass when nothing is broken
+OPTIONS = {*GREEN, "--remember"}
+NOTED = ROOT / "tests" / "mutant_lists" / "noticed_by.json"  # the test that noticed each mutant, by what it does
 
 
 def third(mutants: Sequence[Mutant], changed: set[str], turn: str) -> list[Mutant]:
@@ -68,8 +74,8 @@ def main(wanted: Sequence[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.what for word in words)]
     if "--third" in wanted:
         chosen = third([mutant for mutant in chosen if not mutant.argued], *changed_lately())
-    names = [] if set(wanted) & set(OPTIONS) else sorted({name for mutant in chosen for name in mutant.tests})
-    outcomes = []
+    names = [] if GREEN & set(wanted) else sorted({name for mutant in chosen for name in mutant.tests})
+    outcomes, noted = list[Outcome](), json.loads(NOTED.read_text("utf-8"))
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(AT_ONCE, context, settle, (folder,)) as pool:
         # Unbroken, everything passes: else a failure would prove nothing.
@@ -78,10 +84,24 @@ def main(wanted: Sequence[str]) -> int:
                 print(f"the tests fail before anything is broken:\n{said[-2_000:]}")
                 return 1
         print(f"{len(chosen)} mutants of {len(MUTANTS)}; ready after {time.monotonic() - began:.0f} s", flush=True)
-        for outcome in pool.map(attempt, chosen):
+        for outcome in pool.map(attempt, chosen, [likely(mutant, noted) for mutant in chosen]):
             show(outcome)
             outcomes.append(outcome)
+    if "--remember" in wanted:
+        NOTED.write_text(json.dumps(remembered(noted, outcomes), indent=0, sort_keys=True) + "\n", "utf-8")
     return summary(outcomes, time.monotonic() - began)
+
+
+def likely(mutant: Mutant, noted: Mapping[str, str]) -> str:
+    """The test that noticed it the last time, if it is one of its tests; or nothing."""
+    test = noted.get(mutant.what, "")
+    return test if any(test == name or test.startswith(f"{name}::") for name in mutant.tests) else ""
+
+
+def remembered(noted: Mapping[str, str], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Which test noticed each mutant that there is, the newest outcomes first; without parameters, which change more often."""
+    found = {outcome.mutant.what: outcome.noticed_by.partition("[")[0] for outcome in outcomes if "::" in outcome.noticed_by}
+    return {mutant.what: test for mutant in MUTANTS if (test := found.get(mutant.what) or noted.get(mutant.what))}
 
 
 def show(outcome: Outcome) -> None:

@@ -1,8 +1,8 @@
 """The kept list of mutants is whole: each edit still finds its text, and each names tests that exist."""
 
 from tests.mutant_lists import MUTANTS, Mutant
-from tests.mutant_worker import ROOT
-from tests.mutants import third
+from tests.mutant_worker import ROOT, Outcome
+from tests.mutants import likely, remembered, third
 
 
 def test_every_mutant_can_still_be_made() -> None:
@@ -27,6 +27,24 @@ def test_a_third_takes_what_changed_and_then_turns() -> None:
     assert chosen == third(mutants[::-1], {"file3"}, "some commit")
     seen = {mutant.what for turn in range(30) for mutant in third(mutants, set(), str(turn))}
     assert 100 == len(seen)
+
+
+def test_only_a_test_of_the_mutant_runs_first() -> None:
+    """What is noted runs first if it is in one of the mutant's files, or is the one test that the mutant names."""
+    of_a_file, of_a_test = (Mutant("x", "f.py", "", "", (tests,)) for tests in ("tests/test_a.py", "tests/test_a.py::test_b"))
+    found = [
+        likely(mutant, {"x": test}) for mutant in (of_a_file, of_a_test) for test in ("tests/test_a.py::test_b", "tests/test_a.py::test_c")
+    ]
+    assert ["tests/test_a.py::test_b", "tests/test_a.py::test_c", "tests/test_a.py::test_b", ""] == found
+    assert ["", ""] == [likely(of_a_file, {"x": "tests/test_other.py::test_b"}), likely(of_a_file, {})]
+
+
+def test_what_noticed_a_mutant_is_remembered() -> None:
+    """A newer test takes the place of an older, a mutant that ran on keeps what was noted, and one that is gone is forgotten."""
+    one, other, *_ = MUTANTS
+    outcomes = [Outcome(one, "tests/test_a.py::test_new[x::y]", "", 1.0), Outcome(other, "runs on for more than 120 s", "", 120.0)]
+    noted = {one.what: "tests/test_a.py::test_old", other.what: "tests/test_b.py::test_old", "gone": "tests/test_c.py::test_old"}
+    assert {one.what: "tests/test_a.py::test_new", other.what: "tests/test_b.py::test_old"} == remembered(noted, outcomes)
 
 
 def is_there(name: str) -> bool:

@@ -72,7 +72,7 @@ PLACES = re.compile(r"(?<![\w.~$}-])/(?:root|work|Users|opt/wheels)/|(?<![\w.~$}
 
 # Packages that are needed without being imported: by name in a connection URL, as data, or by another package.
 NOT_IMPORTED = {"alembic", "tzdata", "pg8000", "pandas-stubs", "ruff", "mypy", "import-linter", "pytest-cov", "pytest-timeout", "coverage"}
-NOT_IMPORTED |= {"editables", "hatchling", "httpx"}
+NOT_IMPORTED |= {"editables", "hatchling", "httpx", "pytest-xdist"}
 # Private names of other packages, each with the only file that uses it; the test beside it fails when the name goes.
 PRIVATE = {
     "_core": "dataflows/stream/environment.py",  # NumPy: the features of the CPU; test_numpy_still_names_the_features_of_the_cpu

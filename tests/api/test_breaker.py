@@ -71,6 +71,7 @@ def test_a_trial_that_never_comes_back_lets_another_try(room: Room) -> None:
     assert 0.0 == room.breaker.refused_s()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("error", "refused"), [(StoreUnavailable("away"), True), (NotFound("none"), False)])
 @pytest.mark.parametrize("others_answered", [False, True])
 def test_only_silence_of_the_stores_opens_it(error: Exception, refused: bool, others_answered: bool) -> None:

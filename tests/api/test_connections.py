@@ -86,6 +86,7 @@ def closed_within(connection: socket.socket, limit_s: float) -> bool:
     return True
 
 
+@pytest.mark.alone
 def test_a_keep_alive_answer_is_one_packet_at_once() -> None:
     """Fifty answers on one connection take milliseconds each: head and body leave together, and no acknowledgement is waited for."""
     with serving(Connections(16)) as place, socket.create_connection(place, 5) as connection:
@@ -101,6 +102,7 @@ def test_a_keep_alive_answer_is_one_packet_at_once() -> None:
 BODY = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("sent", [b"", HEAD, BODY], ids=["silent", "head", "body"])
 def test_a_request_that_is_never_complete_is_ended(sent: bytes) -> None:
     """A connection without a complete request is closed at its limit; one that has begun a request is told 408."""
@@ -110,6 +112,7 @@ def test_a_request_that_is_never_complete_is_ended(sent: bytes) -> None:
         assert found.startswith(b"HTTP/1.1 408 ") if sent else not found
 
 
+@pytest.mark.alone
 def test_bytes_that_trickle_do_not_extend_the_limit() -> None:
     """The limit counts from the first byte of a request, not from the last."""
     with serving(Connections(16, request_s=1.0)) as place, socket.create_connection(place, 5) as connection:

@@ -168,6 +168,7 @@ def test_nothing_past_the_checkpoint_is_served(growing_town: Town, monkeypatch: 
     assert 200 == client.get("/v1/ledger/control/tile/0/000.p/3").status_code
 
 
+@pytest.mark.alone
 def test_a_log_without_a_checkpoint_is_not_served(growing_town: Town) -> None:
     """Where nobody has signed yet the answer is to come again, at once and not after a wait."""
     growing_town.ledger.guard.path("control").unlink()

@@ -91,6 +91,7 @@ def test_who_asks_at_once_waits_for_the_checkpoint(growing_town: Town, monkeypat
     assert town.newest == check_proof(answer.text, SIGNER.verifier).issued.slot
 
 
+@pytest.mark.alone
 def test_a_checkpoint_that_does_not_come_is_not_waited_for(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment the answer is to come again."""
     town = growing_town

@@ -23,6 +23,7 @@ def test_a_result_and_an_error_come_back() -> None:
     assert 0 == threads.open
 
 
+@pytest.mark.alone
 def test_what_hangs_is_left_behind_and_the_rest_is_refused() -> None:
     """With every thread hanging, requests are 503 in time, further ones at once, and all is well when the store is back."""
     back = threading.Event()
@@ -44,6 +45,7 @@ def test_what_hangs_is_left_behind_and_the_rest_is_refused() -> None:
     assert 8 == asyncio.run(threads.run(lambda: 8))
 
 
+@pytest.mark.alone
 def test_a_request_waits_only_while_its_stores_answer_others() -> None:
     """A slow answer is waited for as long as the stores are known to answer; when they do not, it is 503 before its limit."""
     back = threading.Event()

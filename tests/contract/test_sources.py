@@ -168,6 +168,7 @@ def test_a_position_outside_the_log_is_an_error(log: Log, reading: Callable[[int
         reader.read(10, 5.0)
 
 
+@pytest.mark.alone
 def test_waiting_ends_in_time(reading: Callable[[int, int], PartitionReader]) -> None:
     """A read at the end waits no longer than its timeout."""
     reader = reading(0, 0)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import redis
 
 from ledger.views.online.redis import RedisStore
@@ -42,6 +43,7 @@ def ask_many(api: Served, path: str, count: int) -> tuple[list[threading.Thread]
     return threads, found
 
 
+@pytest.mark.alone
 def test_postgres_that_is_suspended(town: Town, tmp_path: Path, postgres_url: str, postgres_server: PostgresServer, seen: Seen) -> None:
     """Sixty requests to a frozen database are 503 with Retry-After within 2 s; live, health and newest forecasts answer meanwhile."""
     copy_town(town, tmp_path, postgres_url)

@@ -158,6 +158,7 @@ def port_of(place: Place) -> int:
     return int(place.environment["RIDECAST_API_PORT"])
 
 
+@pytest.mark.alone
 def test_a_signal_ends_everything_under_load(fed: Place, seen: Seen) -> None:
     """SIGTERM in the middle of a replay at full speed ends all processes within 8 s, with nothing killed."""
     run = start_run(fed, 2)
@@ -178,6 +179,7 @@ def test_a_signal_ends_everything_under_load(fed: Place, seen: Seen) -> None:
     assert_nothing_lost(fed, seen)
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_everything_at_once(fed: Place, seen: Seen) -> None:
     """While the first SIGTERM waits for a suspended child, a second one kills all processes, and the exit code says so."""
     run = start_run(fed, 1)

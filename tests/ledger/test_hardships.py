@@ -157,6 +157,7 @@ def test_a_writer_that_hangs_at_its_checkpoint(place: Place, monkeypatch: pytest
     assert ledger.append(LOG, 4, [scored(4)]).size == 5
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
 def test_a_clock_that_jumps_a_day(place: Place, jump_s: float) -> None:
     """Checkpoints keep coming within a second although their clock jumps a day back or forward."""

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.workers import share
+
 # Below the range that the kernel gives to outgoing connections (32768 on Linux): a client that keeps connecting to a dead
 # server's port could otherwise get that port itself, connect to itself and block the server's restart.
-PORTS = range(20_000, 32_000)
+PORTS = share(range(20_000, 32_000))
 
 
 class ServiceError(Exception):

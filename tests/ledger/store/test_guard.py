@@ -37,6 +37,7 @@ def test_closing_writes_the_checkpoint(place: Place) -> None:
     assert head.size == 3
 
 
+@pytest.mark.alone
 def test_a_checkpoint_follows_within_a_second(place: Place) -> None:
     """No flush is needed: a second after an append the file covers it, also after a burst."""
     ledger = place.open()

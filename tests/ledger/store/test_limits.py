@@ -35,6 +35,7 @@ def seconds(call: Callable[[], object], match: str) -> float:
     return time.monotonic() - started_s
 
 
+@pytest.mark.alone
 def test_a_suspended_postgres_is_an_error_in_time(postgres_server: PostgresServer, tmp_path: Path, seen: Seen) -> None:
     """Reads, appends, blobs and new connections fail within their limit, and work again with the server."""
     url = postgres_server.fresh_database()
@@ -61,6 +62,7 @@ def test_a_suspended_postgres_is_an_error_in_time(postgres_server: PostgresServe
     postgres_server.drop_database(url)
 
 
+@pytest.mark.alone
 def test_many_threads_wait_no_longer_than_one(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """More threads than connections: each ends within a wait for a connection and one for an answer."""
     url = postgres_server.fresh_database()
@@ -84,6 +86,7 @@ def test_many_threads_wait_no_longer_than_one(postgres_server: PostgresServer, t
     postgres_server.drop_database(url)
 
 
+@pytest.mark.alone
 def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """A slow statement is cancelled on the server as well, and the connection stays usable."""
     url = postgres_server.fresh_database()
@@ -104,6 +107,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres_server:
     postgres_server.drop_database(url)
 
 
+@pytest.mark.alone
 def test_a_wakeup_survives_a_suspended_server(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """Waits keep their time while the server is suspended, and it is heard again afterwards."""
     url = postgres_server.fresh_database()
@@ -123,6 +127,7 @@ def test_a_wakeup_survives_a_suspended_server(postgres_server: PostgresServer, t
     postgres_server.drop_database(url)
 
 
+@pytest.mark.alone
 def test_a_suspended_redis_is_an_error_in_time(redis_server: RedisServer, seen: Seen) -> None:
     """Every request fails within the limit, with a bounded number of connections, and works again with the server."""
     client = open_redis(redis_server.url, LIMITS)

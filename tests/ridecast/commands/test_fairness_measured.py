@@ -17,7 +17,7 @@ from schemas.records.records import RegionBootstrapped, SlotClosed, region_log
 from state.detect.fairness import BIAS, FALLBACK, WAPE
 from state.simulation.quarters import quarters_of
 from tests.api.town import build_town
-from tests.ridecast.conftest import Small, small as small
+from tests.ridecast.conftest import Small
 
 LONGEST, SETTLE = 12, 12
 

@@ -41,6 +41,7 @@ def test_a_bounded_run_publishes_its_newest_forecast(small: Small) -> None:
     assert [] != list((small.home / "forecasts").rglob("*.avro"))
 
 
+@pytest.mark.alone
 def test_a_live_run_answers_and_stops_cleanly(copy: Small) -> None:
     """Forecaster, publisher and API run under one command; SIGTERM ends it with 0 and without a word of trouble, and the port is free."""
     port = free_port()
