@@ -39,6 +39,7 @@ class Around:
         self._by_step = [np.where(km <= REACH * kernel, np.exp(-0.5 * (km / kernel) ** 2), 0.0) for kernel in KERNELS_KM]
         self._cells = _NO_CELLS
         self._matrices: list[csr_array] = []
+        self._asked: dict[int, tuple[Int64s, csr_array]] = {}  # by kernel: the columns asked for last, and their rows of the matrix
 
     def sums(self, kernel: int, cells: UInt64s, columns: Int64s, values: Float64s) -> Float64s:
         """Weighted sums over the cells around some cells: float64[len(columns), k].
@@ -51,7 +52,13 @@ class Around:
         """
         if not np.array_equal(cells, self._cells):
             self._place(cells)
-        return np.asarray(self._matrices[kernel][columns] @ values, np.float64)
+        return np.asarray(self._rows(kernel, columns) @ values, np.float64)
+
+    def _rows(self, kernel: int, columns: Int64s) -> "csr_array":
+        asked = self._asked.get(kernel)
+        if asked is None or not np.array_equal(asked[0], columns):  # The cells to forecast change rarely.
+            asked = self._asked[kernel] = columns.copy(), self._matrices[kernel][columns]
+        return asked[1]
 
     def _place(self, cells: UInt64s) -> None:
         from scipy.sparse import csr_array
@@ -61,7 +68,7 @@ class Around:
         wanted = at_steps(cells, self._bits, self._steps)
         place = np.minimum(np.searchsorted(ascending, wanted), max(len(cells) - 1, 0))
         known = (ascending[place] == wanted) & (wanted != NO_CELL) if len(cells) else np.zeros(wanted.shape, np.bool_)
-        self._matrices = []
+        self._matrices, self._asked = [], {}
         for weights in self._by_step:
             used = known & (weights > 0.0)
             starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])

@@ -15,7 +15,7 @@ from schemas.events.rides import Float32s, Float64s, Int64s
 from state.demand.calendar import Calendar
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.history import CountHistory
-from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, PAD, START, Ahead, SlotWindows
+from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, START, Ahead, SlotWindows
 
 HEAD_BYTES = 16  # of a matrix as bytes
 SMALL = 0.5  # rides added to both sides of a ratio, so that the log of zero rides is finite
@@ -26,12 +26,7 @@ def _lag(minutes: int) -> Fill:
 
 
 def _smooth(ahead: Ahead) -> Fill:
-    def fill(w: SlotWindows) -> Float64s:
-        slots = w.ahead[ahead.place]
-        wide = slots + 2 * w.pad
-        return np.asarray(np.log(w.smooth(PAD, ahead.padded, wide, slots / wide)), np.float64)
-
-    return fill
+    return lambda w: w.log_smooth[ahead.place]
 
 
 def _day_level(w: SlotWindows) -> Float64s:
@@ -67,17 +62,13 @@ FEATURES: tuple[Feature, ...] = (
     Feature("log_since_ride", "log of slots since the cell's last ride", lambda w: np.log(w.since_ride)),
     *_for_each_ahead("day_{}", "rides of the {} horizon one day before", lambda a: lambda w: w.past.day(1, START, a.end)),
     *_for_each_ahead("week_{}", "rides of the {} horizon one week before", lambda a: lambda w: w.past.day(7, START, a.end)),
-    *_for_each_ahead(
-        "days_{}", "mean rides of the {} horizon over the last 7 days", lambda a: lambda w: w.past.mean(w.daily, START, a.end)
-    ),
+    *_for_each_ahead("days_{}", "mean rides of the {} horizon over the last 7 days", lambda a: lambda w: w.daily_ahead[a.place]),
     *_for_each_ahead(
         "weeks_{}",
         "mean rides of the {} horizon over the last 4 weeks, recency weighted",
-        lambda a: lambda w: w.past.mean(w.weekly, START, a.end),
+        lambda a: lambda w: w.weekly_ahead[a.place],
     ),
-    *_for_each_ahead(
-        "kind_{}", "mean rides of the {} horizon over days of the same kind", lambda a: lambda w: w.past.mean(w.same_kind, START, a.end)
-    ),
+    *_for_each_ahead("kind_{}", "mean rides of the {} horizon over days of the same kind", lambda a: lambda w: w.same_kind_ahead[a.place]),
     *_for_each_ahead("log_smooth_{}", "log of the smooth profile of the {} horizon", _smooth),
     Feature(
         "level_short",
@@ -160,12 +151,12 @@ def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s,
         columns: int64[n], columns of the history.
         table: The columns of the matrix.
     Returns:
-        float32[n, len(table)], columns in the order of the table.
+        float32[n, len(table)], columns in the order of the table, each contiguous: models read columns.
     Raises:
         ContractError: a feature's function did not return a full column.
     """
     windows, shape = SlotWindows(history, calendar, slot, columns), columns.shape
-    out = np.empty((len(columns), len(table)), np.float32)
+    out = np.empty((len(table), len(columns)), np.float32)
     for i, feature in enumerate(table.features):
         values = feature.fill(windows)
         # NumPy would convert None to NaN and broadcast an array of one value over all cells, which would hide the bug.
@@ -173,8 +164,8 @@ def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s,
         if not filled:
             got = f"an array {values.shape}" if isinstance(values, np.ndarray) else f"{values!r}"
             raise ContractError(f"feature {feature.name}: expected a number or an array {shape}, got {got}")
-        out[:, i] = values
-    return out
+        out[i] = values
+    return out.T
 
 
 def smooth_profile(features: Float32s, ahead: int) -> Float64s:

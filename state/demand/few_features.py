@@ -9,7 +9,6 @@ import numpy as np
 from schemas.events.rides import Float64s
 from state.demand.feature_table import Feature, Fill
 from state.demand.profiles import OWN
-from state.demand.second_table import change
 from state.demand.tracked import VARIANTS
 from state.demand.windows import AHEAD, Ahead, SlotWindows
 
@@ -19,9 +18,8 @@ CHOSEN = (1, 4, 5)
 
 def _faded(ahead: Ahead, i: int) -> Fill:
     def fill(w: SlotWindows) -> Float64s:
-        own = w.tracked.profiles["own"]
-        rides = own[ahead.place] * (OWN.reach_min / w.calendar.slot_min)
-        return np.asarray(change(w.tracked.variants[i], ahead.place, own, ahead.place) / (1.0 + rides), np.float64)
+        rides = w.tracked.profiles["own"][ahead.place] * (OWN.reach_min / w.calendar.slot_min)
+        return np.asarray(w.tracked.to_variant(i)[ahead.place] / (1.0 + rides), np.float64)
 
     return fill
 

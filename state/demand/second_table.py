@@ -12,7 +12,6 @@ from schemas.events.rides import Float64s
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.features import FEATURES
 from state.demand.levels import HALF_LIVES_MIN
-from state.demand.profiles import LEAST_RATE
 from state.demand.tracked import BACK_15, BACK_30, BACK_60, RECENT, SOURCES, VARIANTS
 from state.demand.windows import AHEAD, Ahead, SlotWindows
 
@@ -37,7 +36,7 @@ def _difference(i: int, j: int) -> Fill:
 
 
 def _log_profile(ahead: Ahead) -> Fill:
-    return lambda w: np.asarray(np.log(np.maximum(w.tracked.profiles["own"][ahead.place], LEAST_RATE) * w.ahead[ahead.place]), np.float64)
+    return lambda w: w.tracked.log_profiles[ahead.place]
 
 
 def _log_city(ahead: Ahead) -> Fill:
@@ -45,15 +44,15 @@ def _log_city(ahead: Ahead) -> Fill:
 
 
 def _wide(ahead: Ahead) -> Fill:
-    return lambda w: change(w.tracked.wide, ahead.place, w.tracked.profiles["own"], ahead.place)
+    return lambda w: w.tracked.to_wide[ahead.place]
 
 
 def _variant(ahead: Ahead, i: int) -> Fill:
-    return lambda w: change(w.tracked.variants[i], ahead.place, w.tracked.profiles["own"], ahead.place)
+    return lambda w: w.tracked.to_variant(i)[ahead.place]
 
 
 def _trend(ahead: Ahead, source: str, back: int) -> Fill:
-    return lambda w: _value(change(w.tracked.profiles[source], ahead.place, w.tracked.profiles[source], back))
+    return lambda w: _value(w.tracked.trend(source, back)[ahead.place])
 
 
 def _recent(i: int) -> Fill:
@@ -62,11 +61,6 @@ def _recent(i: int) -> Fill:
 
 def _day_after(w: SlotWindows) -> float:
     return float(w.calendar.local(w.start - w.day).holiday)
-
-
-def change(values: Float64s, i: int, reference: Float64s, j: int) -> Float64s:
-    """Log ratio of two rates; a millionth of a ride keeps it finite where there is nothing around."""
-    return np.asarray(np.log((values[i] + 1e-6) / (reference[j] + 1e-6)), np.float64)
 
 
 def _value(values: Float64s) -> Float64s | float:

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.events.rides import Float64s
 from state.demand.around import KERNELS_KM
 from state.demand.levels import HALF_LIVES_MIN
-from state.demand.profiles import OWN, Profiles, Smoothing
+from state.demand.profiles import LEAST_RATE, OWN, Profiles, Smoothing
 
 if TYPE_CHECKING:
     from state.demand.windows import SlotWindows
@@ -29,6 +29,7 @@ VARIANTS = (
 RECENT = 6  # slots, each with a feature of its own
 SMALL_RIDES = 1.0  # added to both sides of a level
 RECENT_RIDES = 0.5  # added to both sides of one slot
+LEAST_RIDES = 1e-6  # per slot, added to both sides of a change; keeps it finite where there is nothing around
 
 # Windows of profiles, in this order: the three horizons, then what trends compare them with.
 AHEAD_WINDOWS = (0, 1, 2)
@@ -72,6 +73,8 @@ class Tracked:
         self.recent = [w.observed_at(i + 1, _log_ratio(rides[i], expected, RECENT_RIDES)) for i in range(RECENT)]
         counted, profiled = levels.times(w.start)[:, columns]
         self.time_of_day = _log_ratio(counted, profiled, SMALL_RIDES)
+        self._trends: dict[tuple[str, int], Float64s] = {}
+        self._variants: dict[int, Float64s] = {}
 
     def _take(self, source: str, rows: Float64s, half_lives: int) -> None:
         self.levels[source] = _log_ratio(rows[:half_lives], rows[half_lives : 2 * half_lives], SMALL_RIDES)
@@ -89,6 +92,35 @@ class Tracked:
         """Profile of each horizon over a wider time: float64[3, n], rides per slot."""
         [wide] = self._all.own(WIDE, windows=len(AHEAD_WINDOWS), columns=self._w.columns)
         return wide
+
+    # --- changes: log ratios of two rates in the three horizons, float64[3, n] ---------------------
+
+    def trend(self, source: str, back: int) -> Float64s:
+        """From the profile of a window before the start to those of the horizons; the region's: float64[3, 1]."""
+        if (source, back) not in self._trends:
+            profiles = self.profiles[source]
+            self._trends[source, back] = _log_ratio(profiles[: len(AHEAD_WINDOWS)], profiles[back], LEAST_RIDES)
+        return self._trends[source, back]
+
+    @cached_property
+    def to_wide(self) -> Float64s:
+        """From the profiles of the horizons to those over a wider time."""
+        return self._from_own(self.wide)
+
+    def to_variant(self, i: int) -> Float64s:
+        """From the profiles of the horizons to those by one of VARIANTS."""
+        if i not in self._variants:
+            self._variants[i] = self._from_own(self.variants[i])
+        return self._variants[i]
+
+    def _from_own(self, profiles: Float64s) -> Float64s:
+        return _log_ratio(profiles, self.profiles["own"][: len(AHEAD_WINDOWS)], LEAST_RIDES)
+
+    @cached_property
+    def log_profiles(self) -> Float64s:
+        """Log of the profile of each horizon, rides: float64[3, n]."""
+        slots = np.array(self._w.ahead, np.float64)[:, None]
+        return np.asarray(np.log(np.maximum(self.profiles["own"][: len(AHEAD_WINDOWS)], LEAST_RATE) * slots), np.float64)
 
     @cached_property
     def variants(self) -> Sequence[Float64s]:

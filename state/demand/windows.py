@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
@@ -22,6 +23,8 @@ SHORT_MIN = 15  # the short window of a level
 PAD_MIN = 15  # a smooth profile extends its window by this much on both sides
 PRIOR_RIDES = 2.0  # weight of the region's shape in a cell's smooth profile; New York, April 2014
 OTHER_DAY = 0.25  # weight of another day of the same kind (working day or not), relative to RECENCY^week
+
+Integers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 # Bounds of an earlier day, in order, as passed to `Seasons`.
 BACK, BACK_SHORT, PAD, START, FIRST, MIDDLE, LAST, FIRST_PAD, MIDDLE_PAD, LAST_PAD = range(10)
@@ -43,6 +46,7 @@ class Ahead:
 
 
 AHEAD = (Ahead("first", 0, FIRST, FIRST_PAD), Ahead("middle", 1, MIDDLE, MIDDLE_PAD), Ahead("last", 2, LAST, LAST_PAD))
+_ENDS = tuple(ahead.end for ahead in AHEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +91,40 @@ class Seasons:
     """Rides of earlier days, of each cell or of the region.
 
     Args:
-        rows: float64[len(DAYS), bounds, n], cumulative.
+        rows: int[days, bounds, n], cumulative; of the observed days alone, in the order of DAYS.
+        places: Which rows of the second axis the bounds are.
         valid: Which of DAYS were observed.
     """
 
-    def __init__(self, rows: Float64s, valid: Sequence[bool]) -> None:
-        self._rows, self._valid = rows, valid
+    def __init__(self, rows: Integers, places: Sequence[int], valid: Sequence[bool]) -> None:
+        self._rows, self._places = rows, places
+        self._days = dict(zip((d for d, known in enumerate(valid) if known), range(len(rows)), strict=True))
 
     def day(self, days: int, low: int, high: int) -> Float64s:
         """Rides between two bounds this many days before; NaN if that day was not observed."""
         d = DAYS.index(days)
-        rides = self._rows[d, high] - self._rows[d, low]
-        return rides if self._valid[d] else np.full_like(rides, np.nan)
+        return self._rides(d, low, [high])[0] if d in self._days else np.full(self._rows.shape[2], np.nan)
 
     def mean(self, weights: Sequence[float], low: int, high: int) -> Float64s:
         """Weighted mean of rides between two bounds; NaN if all weights are zero."""
-        total = np.zeros(self._rows.shape[2:])
+        return np.asarray(self.means(weights, low, (high,))[0], np.float64)
+
+    def means(self, weights: Sequence[float], low: int, highs: Sequence[int]) -> Float64s:
+        """As `mean`, for several windows that begin together: float64[len(highs), n].
+
+        Args:
+            weights: Of each of DAYS; 0 where the day was not observed.
+        """
+        total = np.zeros((len(highs), self._rows.shape[2]))
         for d, weight in enumerate(weights):
             if weight:
-                total += weight * (self._rows[d, high] - self._rows[d, low])
+                total += weight * self._rides(d, low, highs)
         weight = sum(weights)
         return total / weight if weight else np.full_like(total, np.nan)
+
+    def _rides(self, d: int, low: int, highs: Sequence[int]) -> Float64s:
+        rows = self._rows[self._days[d]]
+        return np.asarray(rows[[self._places[high] for high in highs]] - rows[self._places[low]], np.float64)
 
 
 class SlotWindows:
@@ -146,21 +163,21 @@ class SlotWindows:
         self.same_kind = [float(kind and days <= 7 and ok) for days, kind, ok in zip(DAYS, kinds, valid, strict=True)]
         self.mixed = [max(w, OTHER_DAY * k) for w, k in zip(self.weekly, self.same_kind, strict=True)]
         offsets = (-last, -short, -pad, 0, first, middle, last, first + pad, middle + pad, last + pad)
-        bounds = [day + offset for day in self._earlier for offset in offsets]
+        known, places = sorted(set(offsets)), [sorted(set(offsets)).index(offset) for offset in offsets]
+        bounds = [day + offset for day, ok in zip(self._earlier, valid, strict=True) if ok for offset in known]
 
         self._own = self._rides_of_cells(month)
         self.month_rate = self._own[month] / self.seen(month)
         self.own_last = self.observed(last, self._own[last])
         self.since_ride = (start - history.last_ride_slot[columns]).astype(np.float64)
-        rows = history.cumulative(bounds, columns).reshape(len(DAYS), len(offsets), -1)
-        self.past = Seasons(rows.astype(np.float64), valid)
+        shape = sum(valid), len(known)
+        self.past = Seasons(history.cumulative(bounds, columns).reshape(*shape, len(columns)), places, valid)
         self.around, self.parent = self._around(), self._parent()
 
         self._city = self._rides_of_region(month)
         self._city_rate = max(float(self._city[month, 0][0]) / self.seen(month), 1e-9)
         self.city_short, self.city_last = (self.observed(slots, self._city[slots, 0]) for slots in (short, last))
-        city_rows = history.city_cumulative(bounds).reshape(len(DAYS), len(offsets), 1)
-        self.city_past = Seasons(city_rows.astype(np.float64), valid)
+        self.city_past = Seasons(history.city_cumulative(bounds).reshape(*shape, 1), places, valid)
         self.city_back = self.city_past.mean(self.mixed, BACK, START)
 
     # --- windows for features ------------------------------------------------------------------
@@ -205,16 +222,42 @@ class SlotWindows:
         """Rides of the region from `from_slots` until `until_slots` slots before the start: float64[1]."""
         return self._city[from_slots, until_slots]
 
-    def smooth(self, low: int, high: int, slots: int, scale: float = 1.0) -> Float64s:
-        """Profile of each cell between two bounds that are `slots` slots apart, times a scale: float64[n], rides > 0.
+    def smooth(self, low: int, high: int, slots: int) -> Float64s:
+        """Profile of each cell between two bounds that are `slots` slots apart: float64[n], rides > 0.
 
         It is the posterior mean of a gamma prior with PRIOR_RIDES rides at the cell's rate and the region's shape.
         """
-        weight = sum(self.mixed)
-        shape = float(self.city_past.mean(self.mixed, low, high)[0]) / (slots * self._city_rate) if weight else 1.0
-        prior = np.maximum(self.month_rate * (slots * shape), 1e-9)
-        rides = self.past.mean(self.mixed, low, high) * weight if weight else 0.0
-        return np.asarray((rides + PRIOR_RIDES) / (weight + PRIOR_RIDES / prior) * scale, np.float64)
+        return np.asarray(self._smooth(low, [high], [slots], [1.0])[0], np.float64)
+
+    def _smooth(self, low: int, highs: Sequence[int], slots: Sequence[int], scales: Sequence[float]) -> Float64s:
+        """As `smooth`, for several windows that begin together, each times a scale: float64[len(highs), n]."""
+        weight, lengths = sum(self.mixed), np.array(slots, np.float64)
+        shapes = self.city_past.means(self.mixed, low, highs)[:, 0] / (lengths * self._city_rate) if weight else np.ones(len(highs))
+        prior = np.maximum(self.month_rate * (lengths * shapes)[:, None], 1e-9)
+        rides = self.past.means(self.mixed, low, highs) * weight if weight else 0.0
+        return np.asarray((rides + PRIOR_RIDES) / (weight + PRIOR_RIDES / prior) * np.array(scales)[:, None], np.float64)
+
+    @cached_property
+    def log_smooth(self) -> Float64s:
+        """Log of the smooth profile of each of the AHEAD horizons: float64[3, n]."""
+        wide = [slots + 2 * self.pad for slots in self.ahead]
+        scales = [slots / length for slots, length in zip(self.ahead, wide, strict=True)]
+        return np.asarray(np.log(self._smooth(PAD, [ahead.padded for ahead in AHEAD], wide, scales)), np.float64)
+
+    @cached_property
+    def daily_ahead(self) -> Float64s:
+        """Mean rides in each of the AHEAD horizons over the last 7 days: float64[3, n]."""
+        return self.past.means(self.daily, START, _ENDS)
+
+    @cached_property
+    def weekly_ahead(self) -> Float64s:
+        """Mean rides in each of the AHEAD horizons over the last 4 weeks: float64[3, n]."""
+        return self.past.means(self.weekly, START, _ENDS)
+
+    @cached_property
+    def same_kind_ahead(self) -> Float64s:
+        """Mean rides in each of the AHEAD horizons over days of the same kind: float64[3, n]."""
+        return self.past.means(self.same_kind, START, _ENDS)
 
     # --- reading the history -------------------------------------------------------------------
 

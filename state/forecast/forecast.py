@@ -5,7 +5,6 @@ served integers, so that anyone can recompute them.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,7 @@ from state.forecast.mixing import NO_MIX, Mix, mix_of
 from state.forecast.scoring import Scores, outcome_of
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.level import STAND_IN_H, Level
-from state.models.predictive import predictive
+from state.models.predictive import joined, predictive
 from state.models.protocol import Correction, Corrector, MeanModel, Outcome, SlotView, Watcher
 from state.models.quiet import quiet_cells
 from state.models.spread import Spread
@@ -161,12 +160,12 @@ class Forecaster:
         spread = self._spread()
         served = self._columns(view, means, fallback, parts, spread)
         self._queue.push(Issued(slot, served, own, corrections, spread if self._learns_spread else ()), history, view.columns)
-        counts = Counter(fallback.tolist())
+        counts = np.bincount(fallback, minlength=len(FALLBACKS)).tolist()
         return Draft(
             columns=served,
             features=view.feature_bytes(),
             spread=spread,
-            fallbacks={FALLBACKS[code].value: counts[code] for code in sorted(counts)},
+            fallbacks={FALLBACKS[code].value: counts[code] for code in range(len(FALLBACKS)) if counts[code]},
             weights_milli=self._weights_milli(),
             experiment=self._arms.running(slot),
             mix=mix_of(self._correctors.values(), self.region.horizons_min) if len(own) else NO_MIX,
@@ -258,11 +257,10 @@ class Forecaster:
         mean_milli = _milli(means)
         dispersion = self._dispersions(mean_milli, parts)
         median, lower, upper = (np.empty(means.shape, np.int64) for _ in range(3))
-        for i, of in enumerate(spread):
-            if self._learns_spread:  # From the served integers, so that anyone gets the same.
-                found = predictive(of, mean_milli[:, i], dispersion[:, i]).quantiles() * MILLI
-                lower[:, i], median[:, i], upper[:, i] = found.T
-                continue
+        if self._learns_spread:  # From the served integers, so that anyone gets the same.
+            law = joined([predictive(of, mean_milli[:, i], dispersion[:, i]) for i, of in enumerate(spread)])
+            lower[:], median[:], upper[:] = (law.quantiles() * MILLI).reshape(*means.T.shape, 3).T
+        for i in range(len(spread)) if not self._learns_spread else ():
             for model, rows in parts:
                 for out, probability in ((median, MEDIAN_MILLI), (lower, LOWER_MILLI), (upper, UPPER_MILLI)):
                     out[rows, i] = quantiles(means[rows, i], model.dispersion_milli[i], probability) * MILLI

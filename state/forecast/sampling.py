@@ -174,7 +174,7 @@ class Sampler:
             most = max(self.plan.slots_per_hour * self.region.slot_min / 60, self.plan.enough_rows / rows)
             self.share = min(1.0, most, self.plan.most_rows / rows)
         h = len(self.region.horizons)
-        features = build(history, self.calendar, slot, own, self.table)
+        features = np.ascontiguousarray(build(history, self.calendar, slot, own, self.table))
         base = profile(history, self.calendar, slot, own, self.region.horizons)
         unknown, none = np.full((len(own), h), np.nan), np.empty((0, len(self.table)), np.float32)
         self.busy.add(_Piece(slot, history.cells[own], unknown, features, base, np.empty((0, 3, h))))

@@ -161,7 +161,7 @@ def tree_columns(table: FeatureTable, place: int) -> tuple[int, ...]:
 
 def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s, share: float = 1.0) -> Float64s:
     """What a share of the trees makes of the linear model's log means: float64[n], rides, bounded."""
-    inputs = features.take(columns, axis=1)
+    inputs = features.T.take(columns, axis=0).T  # columns of a built matrix are contiguous
     if share == 1.0:
         means = booster.inplace_predict(inputs, base_margin=logs.astype(np.float32), validate_features=False)
     else:

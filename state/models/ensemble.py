@@ -111,11 +111,12 @@ class Ensemble:
         known = self._cells[places] == cells if len(self._cells) else np.zeros(len(cells), np.bool_)
         out = np.empty((*means.shape, len(INPUTS)))
         out[:, :, _MEANS] = means[:, :, None]
-        out[known, :, 2 + MODEL] = self._plain[places[known]]
-        out[known, :, 2 + PROFILE] = np.maximum(self._profile[places[known]], LEAST_MEAN)
+        if len(self._cells):
+            plain, profile = self._plain[places], np.maximum(self._profile[places], LEAST_MEAN)
+            np.copyto(out[:, :, 2 + MODEL], plain, where=known[:, None])
+            np.copyto(out[:, :, 2 + PROFILE], profile, where=known[:, None])
         out[:, :, 0] = self._turns
-        for i in range(self._horizons):
-            out[:, i, 1] = bands_of(np.rint(out[:, i, 2 + MODEL] * MILLI).astype(np.int64))
+        out[:, :, 1] = bands_of(np.rint(out[:, :, 2 + MODEL] * MILLI).astype(np.int64))
         return out
 
     def predict(self, inputs: Float64s) -> Float64s:

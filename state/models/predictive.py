@@ -4,7 +4,7 @@ F is computed from what is served: mean and dispersion in the chunk, levels in t
 same numbers. Variance = mean + dispersion x mean^2; without dispersion it is Poisson.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ class Predictive:
     def quantiles(self) -> Int64s:
         """Lower, median and upper, whole rides: int64[n, 3]. A quantile is the number of counts with F below its level."""
         out = np.zeros((len(self.means), 3), np.int64)
-        none = negative_binomial(np.zeros(len(self.means), np.int64), self.means, self.dispersion)
+        none = no_ride(self.means, self.dispersion)
         left = np.flatnonzero(none < self.levels[:, 2])  # For the others, all three are 0.
         law = self[left]
         for rows, size in in_groups(law.reach()):
@@ -103,8 +103,23 @@ def confidence(law: Predictive, medians: Int64s) -> Float64s:
     return np.asarray(law.cdf(medians + near) - law.cdf(medians - near - 1), np.float64)
 
 
-def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> Float64s:
+def joined(laws: Sequence[Predictive]) -> Predictive:
+    """Distributions one after the other."""
+    return Predictive(*(np.concatenate([getattr(law, name) for law in laws]) for name in ("means", "dispersion", "levels")))
+
+
+def no_ride(means: Float64s, dispersion: Float64s) -> Float64s:
+    """Probability of no ride, before recalibration: float64[n]."""
+    wide = dispersion > 0.0
+    size = 1.0 / np.where(wide, dispersion, 1.0)
+    return np.asarray(np.exp(np.where(wide, -np.log(1.0 + dispersion * means) * size, -means)), np.float64)
+
+
+def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s, none: Float64s | None = None) -> Float64s:
     """Probability of each count or fewer, before recalibration: float64[n].
+
+    Args:
+        none: What `no_ride` returns, if the caller has it.
 
     Source:
         M. Abramowitz and I. Stegun (1964), 26.5.26: the negative binomial as an incomplete beta function.
@@ -114,16 +129,13 @@ def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> 
     """
     from scipy import special  # type: ignore[import-untyped]
 
-    wide = dispersion > 0.0
-    size = 1.0 / np.where(wide, dispersion, 1.0)
-    scale = 1.0 + dispersion * means
-    out = np.exp(np.where(wide, -np.log(scale) * size, -means))  # F(0)
+    out = no_ride(means, dispersion) if none is None else none.copy()
     ones = np.flatnonzero(counts == 1)
-    out[ones] *= 1.0 + means[ones] / scale[ones]
+    out[ones] *= 1.0 + means[ones] / (1.0 + dispersion[ones] * means[ones])
     more = np.flatnonzero(counts > 1)  # Most cells are quiet: few counts need the slow function.
-    spread = more[wide[more]]
-    out[spread] = special.betainc(size[spread], counts[spread] + 1.0, 1.0 / scale[spread])
-    poisson = more[~wide[more]]
+    wide = dispersion[more] > 0.0
+    spread, poisson = more[wide], more[~wide]
+    out[spread] = special.betainc(1.0 / dispersion[spread], counts[spread] + 1.0, 1.0 / (1.0 + dispersion[spread] * means[spread]))
     out[poisson] = special.gammaincc(counts[poisson] + 1.0, means[poisson])
     out[counts < 0] = 0.0
     return np.asarray(out, np.float64)
@@ -132,8 +144,9 @@ def negative_binomial(counts: Int64s, means: Float64s, dispersion: Float64s) -> 
 def around(counts: Int64s, means: Float64s, dispersion: Float64s) -> tuple[Float64s, Float64s]:
     """F(y - 1) and F(y) of each count, before recalibration: float64[n] twice."""
     below, rows = np.zeros(len(counts)), np.flatnonzero(counts > 0)
-    below[rows] = negative_binomial(counts[rows] - 1, means[rows], dispersion[rows])
-    return below, negative_binomial(counts, means, dispersion)
+    none = no_ride(means, dispersion)
+    below[rows] = negative_binomial(counts[rows] - 1, means[rows], dispersion[rows], none[rows])
+    return below, negative_binomial(counts, means, dispersion, none)
 
 
 def recalibrated(probabilities: Float64s, levels: Float64s) -> Float64s:
@@ -166,7 +179,7 @@ def in_groups(counts: Int64s) -> Iterator[tuple[Int64s, int]]:
 def cumulative(means: Float64s, dispersion: Float64s, size: int) -> Float64s:
     """Probability of 0, 1, ... size - 1 rides or fewer, before recalibration: float64[n, size]."""
     each = np.empty((len(means), size))
-    each[:, 0] = negative_binomial(np.zeros(len(means), np.int64), means, dispersion)
+    each[:, 0] = no_ride(means, dispersion)
     counts = np.arange(size - 1.0)
     # Each probability is a multiple of the one before.
     each[:, 1:] = (means / (1.0 + dispersion * means))[:, None] * (1.0 + dispersion[:, None] * counts) / (counts + 1.0)

@@ -10,6 +10,7 @@ Source:
     R. P. Adams and D. J. C. MacKay (2007), Bayesian online changepoint detection, arXiv:0710.3742.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ NORMAL_DISPERSION = 0.005  # of a neighbourhood's counts around the model's fore
 CHANGED_DISPERSION = 0.01  # the same around the reference times the factor
 CELL_RIDES = 24.0  # weight of the neighbourhood's factor in a cell's, rides
 TINY = 1e-9
+MOST_WHOLE = 4096  # entries of a table of whole numbers
 LEAST_CHANCE = 1e-15  # of a state: one that has become impossible could never become likely again
 
 
@@ -101,10 +103,10 @@ class Surges:
     def observe(self, seen: Seen) -> None:
         """Add one slot."""
         rides, expected = seen.rides_around, np.maximum(seen.expected_around, TINY)
-        normal = _log_likelihood(rides, np.maximum(seen.forecast_around, TINY), np.full_like(rides, NORMAL_DISPERSION))
+        normal = _log_likelihood(rides, np.maximum(seen.forecast_around, TINY), 1.0 / NORMAL_DISPERSION)
         factor = (FACTOR_SHAPE + self._rides) / (FACTOR_SHAPE + self._expected)
-        grown = _log_likelihood(rides, factor * expected, 1.0 / (FACTOR_SHAPE + self._rides) + CHANGED_DISPERSION)
-        begun = _log_likelihood(rides, expected, np.full_like(rides, 1.0 / FACTOR_SHAPE + CHANGED_DISPERSION))
+        grown = _log_likelihood_of_runs(rides, factor * expected, self._rides)
+        begun = _log_likelihood(rides, expected, 1.0 / (1.0 / FACTOR_SHAPE + CHANGED_DISPERSION))
         most = np.maximum(np.maximum(normal, begun), grown.max(axis=0))
         before, changed = self._chance[0], np.zeros_like(rides)
         for run in range(1, RUNS + 1):
@@ -165,10 +167,48 @@ def _moved(table: Float64s, places: Int64s) -> Float64s:
     return out
 
 
-def _log_likelihood(rides: Float64s, mean: Float64s, dispersion: Float64s) -> Float64s:
-    """Log probability of counts in a negative binomial, without the term that depends on the counts alone."""
+def _log_likelihood(rides: Float64s, mean: Float64s, size: float) -> Float64s:
+    """Log probability of counts in a negative binomial of dispersion 1 / size, without the term that depends on the counts alone."""
+    return _likelihood(rides, mean, np.full_like(rides, size), of_whole(rides, lambda counts: _log_gamma(counts + size)), _log_gamma(size))
+
+
+def _log_likelihood_of_runs(rides: Float64s, mean: Float64s, before: Float64s) -> Float64s:
+    """The same in each run: float64[RUNS, n].
+
+    Args:
+        before: float64[RUNS, n], rides of the run until now, which decide its dispersion; only those of the longest fade.
+    """
+    size = _size(before)
+    known = np.empty_like(size)
+    known[:-1], known[-1] = of_whole(before[:-1], lambda counts: _log_gamma(_size(counts))), _log_gamma(size[-1])
+    return _likelihood(rides, mean, size, _log_gamma(rides + size), known)
+
+
+def _size(rides: Float64s) -> Float64s:
+    return np.asarray(1.0 / (1.0 / (FACTOR_SHAPE + rides) + CHANGED_DISPERSION), np.float64)
+
+
+def _likelihood(rides: Float64s, mean: Float64s, size: Float64s, both: Float64s, of_size: Float64s) -> Float64s:
+    odds = size / (size + mean)
+    return np.asarray(both - of_size + size * np.log(odds) + rides * np.log1p(-odds), np.float64)
+
+
+def _log_gamma(values: Float64s | float) -> Float64s:
     from scipy import special  # type: ignore[import-untyped]
 
-    size = 1.0 / dispersion
-    odds = size / (size + mean)
-    return np.asarray(special.gammaln(rides + size) - special.gammaln(size) + size * np.log(odds) + rides * np.log1p(-odds), np.float64)
+    return np.asarray(special.gammaln(values), np.float64)
+
+
+def of_whole(counts: Float64s, function: Callable[[Float64s], Float64s]) -> Float64s:
+    """A slow function of each count, once for each whole number up to the largest; of each one if they are not whole or are large.
+
+    >>> of_whole(np.array([2.0, 0.0, 2.0]), np.exp).round(2).tolist()
+    [7.39, 1.0, 7.39]
+    """
+    most = float(counts.max(initial=0.0))
+    if not most < min(MOST_WHOLE, counts.size) or not float(counts.min(initial=0.0)) >= 0.0:
+        return function(counts)
+    places = counts.astype(np.int64)
+    if not np.array_equal(places, counts):
+        return function(counts)
+    return np.asarray(function(np.arange(most + 1.0))[places], np.float64)

@@ -66,6 +66,27 @@ def test_a_filled_ring_goes_on_as_the_one_that_lived() -> None:
     assert np.diff(lived.smoothed(bounds, 4), axis=0).tolist() == np.diff(filled.smoothed(bounds, 4), axis=0).tolist()
 
 
+def test_rows_asked_for_before_follow_late_rides_and_new_columns() -> None:
+    """Whatever was asked before, late rides came, columns grew or rows were dropped: the same as computed from the totals."""
+    rng = np.random.default_rng(2)
+    ring, columns, most = MomentRing(ROWS), 3, 0
+    for slot in range(100, 260):
+        if slot % 11 == 0:
+            columns += 9 if slot > 200 else 1
+        ring.widen(columns)
+        if slot % 3 == 0 and slot > 120:
+            ring.add(slot - int(rng.integers(1, ROWS - 1)), slot, rng.integers(0, columns, 1), np.array([2]))
+        ring.push(slot, np.arange(columns), rng.poisson(1.0, columns))
+        if slot < 100 + ROWS or slot % 40 > 30:  # for a while nothing is asked
+            continue
+        for width in (1, 4):
+            bounds = np.array([[slot - 16, slot - 14], [slot - 9, slot - 16]]) + 1
+            computed = ring.smoothed(bounds, width, np.arange(columns))
+            assert computed.tolist() == ring.smoothed(bounds, width).tolist()
+        most = max(most, ring.kept)
+    assert 2 * 3 < most <= 2 * 3 * 13
+
+
 @pytest.mark.parametrize("columns", [1, FIRST_COLUMNS, FIRST_COLUMNS + 1, 3 * MOST_NEW_COLUMNS + 5])
 def test_wider_rings_keep_what_they_counted(columns: int) -> None:
     """However wide it becomes, old counts stay and new columns have none."""

@@ -6,13 +6,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from scipy.special import gammaln  # type: ignore[import-untyped]
 
 from schemas.events.rides import Float64s
 from state.models import surges
-from state.models.surges import Seen, Surges
+from state.models.surges import Seen, Surges, of_whole
 
 SLOT_MIN = 5
 CELLS = 7
+
+
+odd = st.sampled_from([0.5, 5e3, -1.0, math.nan, math.inf])
+
+
+@given(st.lists(st.integers(0, 30).map(float), max_size=60), st.lists(odd, max_size=1))
+def test_a_table_of_whole_numbers_has_the_bits_of_each(counts: list[float], more: list[float]) -> None:
+    """Whole or not, many or few, large, negative or unknown: as the function says of each."""
+    values = np.array(counts + more, np.float64)
+    assert gammaln(values + 0.25).tobytes() == of_whole(values, lambda some: gammaln(some + 0.25)).tobytes()
 
 
 def slots_of(seed: int, count: int, factor: float = 1.0) -> list[Seen]:
