@@ -112,27 +112,23 @@ def roll_back(stores: Stores, region: str, measure: str, *, author: str = OPERAT
 
 def hold_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
     """Let nothing but a command promote or roll back a measure's models; returns the hold that is in force already, or None."""
-    stores.ledger.admit_all()
-    known = story_of(stores, region, measure)
-    found: list[ModelHeld | None] = []
-
-    def decide(stories: Stories) -> list[Decision]:
-        found.append(_story_in(stories, known).held)
-        return [] if found[-1] else [ModelHeld(region=region, measure=measure, author=author, reason=reason)]
-
-    _record(stores, decide)
-    return found[-1]
+    return _change_hold(stores, ModelHeld(region=region, measure=measure, author=author, reason=reason))
 
 
 def release_models(stores: Stores, region: str, measure: str, *, author: str = OPERATOR, reason: str = "by command") -> ModelHeld | None:
     """End a hold; returns it, or None if there is none."""
+    return _change_hold(stores, ModelReleased(region=region, measure=measure, author=author, reason=reason))
+
+
+def _change_hold(stores: Stores, change: ModelHeld | ModelReleased) -> ModelHeld | None:
+    """Append a hold where there is none, or a release where there is one; returns the hold of before."""
     stores.ledger.admit_all()
-    known = story_of(stores, region, measure)
+    known = story_of(stores, change.region, change.measure)
     found: list[ModelHeld | None] = []
 
     def decide(stories: Stories) -> list[Decision]:
         found.append(_story_in(stories, known).held)
-        return [ModelReleased(region=region, measure=measure, author=author, reason=reason)] if found[-1] else []
+        return [change] if (found[-1] is None) == isinstance(change, ModelHeld) else []
 
     _record(stores, decide)
     return found[-1]

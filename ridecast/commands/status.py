@@ -1,7 +1,6 @@
 """`ridecast status`: shows what a home holds."""
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +29,7 @@ def command(home: str | None) -> None:
     from ledger.views.online.refresh import state_of
     from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by, halt_of, regions_of
     from ledger.views.source_news import NEWS, sentence
+    from ridecast.commands.models import span_of
     from ridecast.intake_table import example_lines, intake_table
     from schemas.times import slot_end
 
@@ -80,6 +80,7 @@ def command(home: str | None) -> None:
             assert store is not None  # there is a setting
             for region in definitions:
                 console.print(f"online store, {region.id}: {state_of(ledger, store, region)}", markup=False, highlight=False)
+        by_name: dict[str, Region] = {region.id: region for region in definitions}
         models = Table("model", "region", "measure", "algorithm", "trained on", "rows", title="models")
         for entry in ledger.scan(CONTROL_LOG, kind=ModelTrained):
             record = entry.record
@@ -88,7 +89,7 @@ def command(home: str | None) -> None:
                 record.region,
                 record.measure,
                 record.algorithm,
-                trained_on(record, definitions),
+                span_of(record, by_name.get(record.region)),
                 f"{record.rows:,}",
             )
         console.print(models)
@@ -119,14 +120,6 @@ def served_in_place(issued: ForecastIssued, measure: str) -> str:
         return ""
     who = f"{OWNER[role]} {issued.models[0].hex()[:12]} serves" if role is not None else "no trained model serves"
     return f"{who} {measure}: {words(issued.reasons)}"
-
-
-def trained_on(record: ModelTrained, regions: Sequence[Region]) -> str:
-    """The period that a model was trained on, in local time; slot numbers if its region is not bootstrapped here."""
-    from ridecast.commands.models import span_of
-
-    region = next((region for region in regions if region.id == record.region), None)
-    return span_of(record, region) if region is not None else f"slots {record.first_slot} to {record.until_slot}"
 
 
 def errors_table(stores: "Stores", region: Region, measure: str) -> Table | None:

@@ -8,8 +8,8 @@ from schemas.errors import ContractError
 from schemas.events.rides import Float64s, Int64s
 from schemas.forecasts.chunks import ForecastColumns
 from state.demand.history import Arrays
-from state.detect.chances import COVERED, chance_within
 from state.forecast.evaluation import BUSY_PER_15_MIN, MEDIUM_PER_15_MIN
+from state.models.chances import COVERED, chance_within
 from state.models.predictive import around
 
 CHAMPION, CHALLENGER = 0, 1

@@ -64,7 +64,7 @@ class Outcomes:
     Attributes:
         truth, mean, median: float64[n], rides.
         under: float64[n], 1 where the truth is in the upper half of its forecast distribution, 0 where not, or the probability
-            of it (`state.detect.chances`).
+            of it (`state.models.chances`).
         covered: float64[n], the same for the 80 % interval.
         fallback: bool[n], not forecast by the model of the cell's own region.
     """

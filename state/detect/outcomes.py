@@ -10,8 +10,8 @@ from schemas.forecasts.settled import SettledIssue
 from schemas.records.records import FALLBACKS, Fallback
 from schemas.regions import Region
 from schemas.times import slot_end
-from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import FairnessSums, Outcomes
+from state.models.chances import COVERED, UNDER, chance_within
 from state.models.predictive import predictive
 
 EVERY_CELL = ("", "all cells")  # a group that every cell is in; no areas file can name it

@@ -18,11 +18,11 @@ import hashlib
 import numpy as np
 
 from schemas.events.rides import Float64s, Int64s, UInt64s
+from state.models.chances import COVERED
 from state.models.intervals import MEDIAN_MILLI, quantiles
 from state.models.predictive import TABLES, Predictive, cumulative, in_groups, negative_binomial, recalibrated
 
 PIT_BINS = 20
-INSIDE = (0.1, 0.9)  # PITs of counts that an 80 % interval covers
 
 
 class Uniforms:
@@ -67,7 +67,7 @@ def covered(pits: Float64s) -> Float64s:
     >>> covered(np.array([0.05, 0.1, 0.5, 0.95])).tolist()
     [0.0, 1.0, 1.0, 0.0]
     """
-    return np.asarray((pits >= INSIDE[0]) & (pits <= INSIDE[1]), np.float64)
+    return np.asarray((pits >= COVERED[0]) & (pits <= COVERED[1]), np.float64)
 
 
 def histogram(pits: Float64s, groups: Int64s, n_groups: int) -> Int64s:

@@ -7,9 +7,9 @@ import numpy as np
 from schemas.events.rides import Float64s, Int64s
 from schemas.records.records import ScoreRow
 from state.forecast.issued import Issued
+from state.models.chances import chance_within
 from state.models.predictive import around, predictive
 from state.models.protocol import Outcome
-from state.models.spread import share_below
 
 MILLI = 1000
 
@@ -99,5 +99,6 @@ def _covered(issued: Issued, i: int, truth: Int64s, chances: Chances | None) -> 
         truth_milli = truth * MILLI
         return int(((columns.lower[:, i] <= truth_milli) & (truth_milli <= columns.upper[:, i])).sum())
     below, until = predictive(issued.spread[i], columns.mean[:, i], columns.dispersion[:, i]).around(truth, chances)
-    lower, upper = (np.full(len(truth), milli / MILLI) for milli in (issued.spread[i].lower_milli, issued.spread[i].upper_milli))
-    return round(float((share_below(upper, below, until) - share_below(lower, below, until)).sum()))
+    lower, upper = (milli / MILLI for milli in (issued.spread[i].lower_milli, issued.spread[i].upper_milli))
+    # Two shares and their difference: recorded scores were rounded from it, to the last bit.
+    return round(float((chance_within(below, until, (0.0, upper)) - chance_within(below, until, (0.0, lower))).sum()))

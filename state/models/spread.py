@@ -11,6 +11,7 @@ import numpy as np
 from schemas.events.rides import Float64s, Int64s
 from schemas.records.records import BandLevels
 from state.demand.history import Arrays
+from state.models.chances import chance_within
 from state.models.predictive import HIGHEST_LEVEL, NOMINAL, around
 
 BANDS_MILLI = (0, 20, 100, 500, 2_000, 8_000, 32_000)  # least mean of each band, 1/1000 ride per window
@@ -96,7 +97,7 @@ class Spread:
         weight = self._rate * np.minimum(cells / FULL_CELLS, 1.0) / np.maximum(cells, 1)
         below, until = around(truth, means, dispersion) if known is None else known
         for i, (probability, (least, most_level)) in enumerate(zip(NOMINAL, LEVEL_BOUNDS, strict=True)):
-            missed = probability - share_below(self._levels[horizon, bands, i], below, until)
+            missed = probability - chance_within(below, until, (0.0, self._levels[horizon, bands, i]))
             moved = self._levels[horizon, :, i] + weight * pooled(bands, missed)
             self._levels[horizon, :, i] = np.clip(moved, least, most_level)
 
@@ -118,19 +119,6 @@ def bands_of(mean_milli: Int64s) -> Int64s:
     [0, 0, 1, 6]
     """
     return np.asarray(np.searchsorted(BANDS_MILLI, mean_milli, side="right") - 1, np.int64)
-
-
-def share_below(levels: Float64s, below: Float64s, until: Float64s) -> Float64s:
-    """Share of the interval between two values of F that lies below a level: float64[n], 0 to 1.
-
-    It is the probability that the randomised PIT of a count is below the level.
-
-    >>> share_below(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.4, 0.0]), np.array([0.3, 0.6, 0.9])).round(3)
-    array([0. , 0.5, 1. ])
-    """
-    width = until - below
-    inside = np.clip(levels - below, 0.0, width)
-    return np.asarray(np.where(width > 0.0, inside / np.where(width > 0.0, width, 1.0), (below < levels) * 1.0), np.float64)
 
 
 def pooled(bands: Int64s, values: Float64s) -> Float64s:

@@ -13,6 +13,7 @@ from state.demand.features import NAMES
 from state.models.baseline import DISPERSION_MILLI, Baseline
 from state.models.boosted import Artefact, Boosted
 from state.models.chain import MAGIC as CHAIN_MAGIC, Chain
+from state.models.current import Current
 from state.models.ensemble import INPUTS as ENSEMBLE_INPUTS, Ensemble
 from state.models.level import Level
 from state.models.local import INPUTS as LOCAL_INPUTS, LocalCorrection
@@ -83,6 +84,7 @@ MODELS = ModelTable(
     means=(
         MeanRow("chain", lambda about, trained: trained if isinstance(trained, Chain) else None),
         MeanRow("boosted", lambda about, trained: trained if isinstance(trained, Boosted) else None),
+        MeanRow("current", lambda about, trained: Current(len(about.horizons)) if trained is None else None, since=6),
         MeanRow("level", lambda about, trained: Level(len(about.horizons)) if trained is None else None, since=3),
         MeanRow("quiet", lambda about, trained: Quiet(QuietMix(np.array(about.quiet_mix)), about.quiet_dispersion_milli)),
         MeanRow("baseline", lambda about, trained: Baseline(about.dispersion_milli)),

@@ -2,7 +2,7 @@
 
 from tests.mutant_lists.mutant import Mutant
 
-AREAS, CHANCES = "schemas/configuration/areas.py", "state/detect/chances.py"
+AREAS, CHANCES = "schemas/configuration/areas.py", "state/models/chances.py"
 FAIRNESS, GATE = "state/detect/fairness.py", "state/detect/fairness_gate.py"
 SETTLED, OUTCOMES = "ledger/views/settled.py", "state/detect/outcomes.py"
 READ_BACK, ASKED = "tests/ledger/views/test_settled.py", "tests/api/test_fairness.py"
@@ -17,7 +17,7 @@ MUTANTS = (
     Mutant("a prefix of another length", AREAS, "5 * (precision - length)", "5 * (precision - length - 1)", (READ,)),
     Mutant("the polygon replaces the cells", AREAS, "found |= np.isin", "found = np.isin", (READ,)),
     Mutant("areas of another region", AREAS, 'if fields["region"] != region.id:', "if False:", (READ,)),
-    Mutant("overlap not shared out", CHANCES, "overlap / np.where(width > 0, width, 1.0)", "overlap", (MEASURED,)),
+    Mutant("overlap not shared out", CHANCES, "overlap / np.where(width > 0.0, width, 1.0)", "overlap", (MEASURED,)),
     Mutant("bias around one", FAIRNESS, '"mean", "truth", 1.0, 0.05', '"mean", "truth", 0.0, 0.05', (MEASURED,)),
     Mutant("cells without a class counted", FAIRNESS, "known = codes != NO_CLASS", "known = codes != -2", (MEASURED,)),
     Mutant("days drawn one too many", FAIRNESS, "multinomial(days, np", "multinomial(days + 1, np", (MEASURED,)),

@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant("errors for ever", SPREAD, "self._excess *= self._forget", "self._excess *= 1.0", (LEARNED,)),
     Mutant("Poisson part left in the moments", SPREAD, "errors**2 - means)", "errors**2)", (LEARNED,)),
     Mutant("a burst believed", SPREAD, "errors = np.minimum(truth, most) - means", "errors = truth - means", (LEARNED,)),
-    Mutant("levels that run away", SPREAD, "missed = probability - share_below", "missed = share_below", (LEARNED,)),
+    Mutant("levels that run away", SPREAD, "missed = probability - chance_within", "missed = chance_within", (LEARNED,)),
     Mutant("levels of few cells at full speed", SPREAD, "np.minimum(cells / FULL_CELLS, 1.0)", "1.0", (LEARNED,)),
     Mutant("ten times the prior", SPREAD, "PRIOR_SQUARES = 100.0", "PRIOR_SQUARES = 1_000_000.0", (LEARNED,)),
     Mutant("no zero byte after the region", CALIBRATION, 'region.encode() + b"\\0"', "region.encode()", (JUDGED,)),

@@ -11,7 +11,7 @@ from ledger.store.blobs import Retention
 from ledger.views.append import append_shared
 from ledger.views.model_story import MeasureStory, Stories, stories_of
 from schemas.errors import UsageError
-from schemas.records.records import CONTROL_LOG, Cause, ModelHeld, ModelPromoted, ModelRejected, ModelTrained
+from schemas.records.records import CONTROL_LOG, Cause, ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained
 from tests.dataflows.jobs.shifting_town import TOWN, Town
 
 PLACE = (TOWN.id, "pickups")
@@ -67,8 +67,9 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
 
 
 def decisions(stores: Stores) -> list[object]:
-    """Every promotion, rejection and hold, in order."""
-    return [stored.record for stored in stores.ledger.read_kinds(CONTROL_LOG, 0, None, (ModelPromoted, ModelRejected, ModelHeld))]
+    """Every promotion, rejection, hold and release, in order."""
+    kinds = (ModelPromoted, ModelRejected, ModelHeld, ModelReleased)
+    return [stored.record for stored in stores.ledger.read_kinds(CONTROL_LOG, 0, None, kinds)]
 
 
 def test_two_rollbacks_at_once_are_one(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +103,17 @@ def test_two_holds_at_once_are_one(stores: Stores, monkeypatch: pytest.MonkeyPat
     assert held is not None
     assert "first" == held.reason
     assert 1 == sum(isinstance(record, ModelHeld) for record in decisions(stores))
+
+
+def test_two_releases_at_once_are_one(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second finds nothing to release, and records nothing."""
+    assert promoting.release_models(stores, *PLACE) is None
+    promoting.hold_models(stores, *PLACE, reason="first")
+    known = promoting.story_of(stores, *PLACE)
+    monkeypatch.setattr(promoting, "story_of", lambda *_: known)
+    between(monkeypatch, lambda: promoting.release_models(stores, *PLACE))
+    assert promoting.release_models(stores, *PLACE, reason="second") is None
+    assert ["by command"] == [record.reason for record in decisions(stores) if isinstance(record, ModelReleased)]
 
 
 def test_a_hold_or_command_before_the_append_stops_the_gates(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,15 @@
 """`ridecast status`: what a home holds, in four tables."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from dataflows.stream.stores import open_stores
+from ledger.views.append import append_shared
+from ridecast.options import settings_of_home
+from schemas.records.records import CONTROL_LOG
+from state.forecast.routes import GLOBAL_SCOPE
+from tests.dataflows.jobs.test_promoting import trained
 from tests.ridecast.conftest import REGION, UNTIL, Call, Small
 from tests.ridecast.test_failures import head_of
 
@@ -43,3 +50,13 @@ def test_a_home_without_models_serves_the_baseline(tmp_path: Path, call: Call) -
     call("bootstrap", "--region", "nyc", "--until", "2014-05-01", "--home", tmp_path, "--no-history")
     (row,) = (line for line in call("status", "--home", tmp_path).out.splitlines() if " nyc " in line)
     assert ["nyc", "2014-05-01", "0", "", "", "pickups: baseline only"] == [cell.strip() for cell in row.strip("│").split("│")]
+
+
+def test_a_model_of_several_regions_was_trained_on_a_period_in_utc(tmp_path: Path, call: Call) -> None:
+    """It belongs to no region whose local time it could use; `ridecast models` says the same."""
+    call("bootstrap", "--region", "nyc", "--until", "2014-05-01", "--home", tmp_path, "--no-history")
+    stores = open_stores(settings_of_home(home=str(tmp_path)))
+    append_shared(stores.ledger, CONTROL_LOG, replace(trained(bytes(32)), region=GLOBAL_SCOPE, first_slot=288, until_slot=576))
+    stores.close()
+    for name in ("status", "models"):
+        assert "1970-01-02T00:00:00Z to 1970-01-03T00:00:00Z" in call(name, "--home", tmp_path).out

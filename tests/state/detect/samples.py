@@ -6,8 +6,8 @@ import numpy as np
 
 from schemas.configuration.areas import NO_CLASS, Groups
 from schemas.events.rides import Float64s
-from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import FairnessSums, Outcomes
+from state.models.chances import COVERED, UNDER, chance_within
 from state.models.predictive import NOMINAL, Predictive
 
 HORIZONS_MIN = (15, 30)

@@ -9,7 +9,6 @@ from fairlearn.metrics import MetricFrame  # type: ignore[import-untyped]
 from schemas.configuration.areas import Groups
 from schemas.errors import ContractError
 from schemas.events.rides import Float64s
-from state.detect.chances import COVERED, UNDER, chance_within
 from state.detect.fairness import (
     BIAS,
     COVERAGE,
@@ -24,6 +23,7 @@ from state.detect.fairness import (
     weights_of,
     worst_gap,
 )
+from state.models.chances import COVERED, UNDER, chance_within
 from tests.state.detect.samples import HORIZONS_MIN, NAMES, Issue, counted, groups_of, issues, outcomes_of
 
 

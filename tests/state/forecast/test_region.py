@@ -11,11 +11,13 @@ from schemas.errors import ContractError
 from schemas.records.records import FALLBACKS, PartitionCut, PartitionsChanged, SlotStatus, SourceChanged, UniverseChanged
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns, Finding, GapFound, HorizonFound
 from state.demand.features import NAMES, build
-from state.forecast.region import Arrays, Champion, RegionFold, SlotOutcome, champions_of
+from state.forecast.region import FOLD_VERSION, Arrays, Champion, RegionFold, SlotOutcome, champions_of
 from state.forecast.sampling import KnownSlot
+from state.models.table import MODELS, ModelTable
 from tests.differences import assert_same
 from tests.state.model_city import CELLS, FIRST_SLOT, HOURLY, town_model, town_slots
 
+UNCORRECTED = ModelTable(means=MODELS.means, correctors=())  # what corrections have learned stays when a model goes
 WARM = 400  # slots of history before the first live one
 TWO_MEASURES = dataclasses.replace(HOURLY, measures=("requests", "pickups"))
 
@@ -44,10 +46,10 @@ def closed(known: KnownSlot, **changes: object) -> ClosedSlot:
     return dataclasses.replace(slot, **changes)  # type: ignore[arg-type]  # fields by name
 
 
-def warm(slots: Iterable[KnownSlot]) -> RegionFold:
+def warm(slots: Iterable[KnownSlot], version: int = FOLD_VERSION, models: ModelTable = MODELS) -> RegionFold:
     """A fold that remembers these slots and continues after them."""
     slots = list(slots)
-    fold = RegionFold(HOURLY, slots[-1].slot + 1)
+    fold = RegionFold(HOURLY, slots[-1].slot + 1, version, models)
     fold.remember((known.slot, (counted(known),)) for known in slots)
     return fold
 
@@ -130,10 +132,11 @@ def test_what_came_true_is_learned() -> None:
     assert plain.draft.columns.mean.sum() < issue.draft.columns.mean.sum()
 
 
-def test_another_champion_serves_from_the_next_slot_on() -> None:
-    """The model that is in force is named by every issue, and none of it remains when it is gone."""
+@pytest.mark.parametrize(("version", "models"), [(5, MODELS), (6, UNCORRECTED)])
+def test_another_champion_serves_from_the_next_slot_on(version: int, models: ModelTable) -> None:
+    """The model that is in force is named by every issue, and none of it remains when it is gone, but in what follows all models."""
     slots = town_slots(WARM + 4)
-    fold, plain = warm(slots[:WARM]), warm(slots[:WARM])
+    fold, plain = (warm(slots[:WARM], version, models) for _ in range(2))
     drafts = []
     for known, models in zip(slots[WARM:], ({}, champion(), champion(), {}), strict=True):
         fold.use(models)
@@ -257,12 +260,13 @@ def test_unobserved_slots_are_neither_learned_nor_scored() -> None:
     assert 1 == len(still)
 
 
-def test_unobserved_slots_are_no_lag_of_anything() -> None:
+@pytest.mark.parametrize(("version", "models"), [(5, MODELS), (6, UNCORRECTED)])
+def test_unobserved_slots_are_no_lag_of_anything(version: int, models: ModelTable) -> None:
     """In a steady town an outage moves no forecast, and every feature is what it would have been or is unknown."""
     days = range(FIRST_SLOT, FIRST_SLOT + 16 * 24)
     outage = range(days.stop + 10, days.stop + 16)
     after = range(days.stop, days.stop + 9 * 24)
-    fold, whole = warm(steady(days)), warm(steady(days))
+    fold, whole = (warm(steady(days), version, models) for _ in range(2))
     rides = 1_000 * np.arange(1, len(CELLS) + 1)[:, None] * np.array(HOURLY.horizons)
     unknown = 0
     for broken, known in zip(steady(after, outage), steady(after), strict=True):

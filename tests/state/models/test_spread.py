@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from schemas.events.rides import Float64s, Int64s
 from schemas.records.records import HorizonSpread
 from state.models.predictive import predictive
-from state.models.spread import BANDS_MILLI, CLIP_DEVIATIONS, CLIP_RIDES, PRIOR_SQUARES, Spread, bands_of, share_below
+from state.models.spread import BANDS_MILLI, CLIP_DEVIATIONS, CLIP_RIDES, PRIOR_SQUARES, Spread, bands_of
 
 DAY_SLOTS = 96
 
@@ -123,13 +123,3 @@ def test_every_mean_has_a_band(mean_milli: int) -> None:
     """A band holds the means from its start to the next start."""
     band = int(bands_of(np.array([mean_milli]))[0])
     assert BANDS_MILLI[band] <= mean_milli < [*BANDS_MILLI, 10**9][band + 1]
-
-
-@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.01, 0.99))
-def test_a_share_below_is_a_share(one: float, other: float, level: float) -> None:
-    """Between 0 and 1; all of an interval under the level, none of one above it."""
-    low, high = sorted((one, other))
-    found = float(share_below(np.array([level]), np.array([low]), np.array([high]))[0])
-    assert 0.0 <= found <= 1.0
-    assert found == 1.0 or high >= level
-    assert found == 0.0 or low <= level
