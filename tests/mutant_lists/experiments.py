@@ -10,11 +10,15 @@ DRIFT = "state/decide/drift.py"
 DRIFTS = ("tests/state/decide/test_drift.py",)
 TRIED = ("tests/state/decide/test_experiments.py",)
 LOST = ("tests/state/decide/test_arm_losses.py",)
+FAILED = ("tests/dataflows/stream/test_failed_arms.py",)
 SERVED = ("tests/dataflows/jobs/test_experiments.py",)
 
 MUTANTS = (
     Mutant("every slot a block", ARMS, "key ^ (slot // self.block_slots)", "key ^ slot", TRIED),
     Mutant("every cell a cluster", ARMS, "mixed(self.clusters(cells) ^ block)", "mixed(cells ^ block)", TRIED),
+    Mutant("failures are nobody's", ARMS, "raise ArmFailed(started) from error", "raise", FAILED),
+    Mutant("failures hold an older fold's arms only", ARMS, "version < BLAMED_SINCE", "version >= BLAMED_SINCE", FAILED),
+    Mutant("disks are blamed on challengers", ARMS, " or fault_of(error) is Fault.TRANSIENT", "", FAILED),
     Mutant("half for any share", ARMS, "(self.share_milli << UNIT_BITS)", "(500 << UNIT_BITS)", TRIED),
     Mutant("one assignment for every block", ARMS, "mixed(self.clusters(cells) ^ block)", "mixed(self.clusters(cells))", TRIED),
     Mutant("champion less challenger", EXPERIMENTS, "np.nan, ours - theirs)", "np.nan, theirs - ours)", TRIED),
