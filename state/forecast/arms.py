@@ -24,6 +24,7 @@ from schemas.events.rides import Bools, Float64s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback
 from state.demand.history import Arrays, CountHistory
+from state.models.protocol import SlotView
 
 MOST_LEVELS = 3
 UNIT_BITS = 53
@@ -150,7 +151,7 @@ class Twin(Protocol):
     def follow(self, version: int) -> None: ...
     def use(self, model: bytes | None) -> None: ...
     def score(self, history: CountHistory, slot: int, settle_slots: int) -> object: ...
-    def skip_issue(self, history: CountHistory, slot: int) -> None: ...
+    def skip_issue(self, history: CountHistory, slot: int) -> SlotView: ...
     def learn(self, history: CountHistory, slot: int) -> None: ...
     def means_of(self, slot: int) -> Float64s: ...
     def from_arrays(self, arrays: Arrays) -> None: ...
@@ -211,23 +212,27 @@ class Arms:
             with self._blaming():
                 self._twin.score(history, slot, settle_slots)
 
-    def serve(self, history: CountHistory, slot: int, cells: UInt64s, own: Bools, means: Float64s) -> None:
+    def serve(self, history: CountHistory, slot: int, cells: UInt64s, own: Bools, means: Float64s) -> SlotView | None:
         """Put the challenger's means where it serves.
 
         Args:
             cells: uint64[n], to be forecast.
             own: bool[n], which of them the champion serves with its own model.
             means: float64[n, n_horizons], those of the champion; changed in place.
+        Returns:
+            What the challenger's model saw; None if no arms serve.
         """
         if self._twin is None:
-            return
+            return None
         with self._blaming():
-            self._twin.skip_issue(history, slot)
+            view = self._twin.skip_issue(history, slot)
         started = self.running(slot)
-        if started is not None:
-            rows = np.flatnonzero(own & design_of(started).challenged(cells, slot))
-            with self._blaming():
-                means[rows] = self._twin.means_of(slot)[rows]
+        if started is None:
+            return None
+        rows = np.flatnonzero(own & design_of(started).challenged(cells, slot))
+        with self._blaming():
+            means[rows] = self._twin.means_of(slot)[rows]
+        return view
 
     def learn(self, history: CountHistory, slot: int) -> None:
         """Let the challenger's corrections learn from the windows that ended with this slot."""

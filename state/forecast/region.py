@@ -28,7 +28,8 @@ from state.demand.calendar import Calendar
 from state.demand.history import CountHistory, join_measures
 from state.demand.seasons import expected_rides
 from state.demand.tables import SECOND_SINCE
-from state.forecast.forecast import Draft, Forecaster
+from state.forecast.draft import Draft
+from state.forecast.forecast import Forecaster
 from state.forecast.routes import FALLBACK_OF, Role
 from state.models.table import MODELS, ModelTable
 
