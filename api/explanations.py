@@ -120,10 +120,16 @@ def _explain(context: ApiContext, asked: Question) -> bytes:
             return kept.models.get(digest, lambda: _model(_of(context, digest, asked, "model"), digest, region.horizons))
 
         model = model_at(1 if by_challenger else 0)
+        features = record.features_digest
         if by_challenger and model.table is not model_at(0).table:
-            detail = "cell: served by the challenger of an experiment, whose features are not stored; use `ridecast explain`"
+            features = record.arm_features_digest
+        if not features:
+            detail = (
+                "cell: served by the challenger of an experiment, whose features were not recorded before version 6 of the fold; "
+                "use `ridecast explain`"
+            )
             raise Problem(410, "features-not-stored", detail, field="cell")
-        matrix = kept.matrices.get(record.features_digest, lambda: matrix_of(_of(context, record.features_digest, asked, "features")))
+        matrix = kept.matrices.get(features, lambda: matrix_of(_of(context, features, asked, "features")))
         explanation = explain_modelled(columns, row, asked.horizon, model, matrix, Mix(record.members, record.weights))
     else:
         explanation = explain_unmodelled(columns, row, asked.horizon)

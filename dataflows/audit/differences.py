@@ -38,7 +38,8 @@ from state.models.intervals import MEDIAN_MILLI, quantiles
 from state.models.predictive import predictive
 
 ONE_UNIT = 1  # 1/1000 ride, or 1/1000 of a weight
-INEXACT = ("features_digest", "root", "blob", "online_weight_milli")  # fields of an issue that depend on the last bit of a float
+# Fields of an issue that depend on the last bit of a float.
+INEXACT = ("features_digest", "arm_features_digest", "root", "blob", "online_weight_milli")
 NOTHING = "nothing"
 
 
@@ -204,9 +205,12 @@ def _rows(table: CountTable | None) -> dict[tuple[int, int], int]:
 
 
 def _issue(region: Region, index: int, there: ForecastIssued, here: ForecastIssued, blobs: Blobs, remade: Chunks) -> Iterator[Difference]:
-    if there.features_digest != here.features_digest:
-        where = f"{there.measure}, digest of the feature matrix"
-        yield Difference(Arrow.FEATURES, index, where, there.features_digest.hex(), here.features_digest.hex(), floating=True)
+    for what, told, made in (
+        ("feature matrix", there.features_digest, here.features_digest),
+        ("challenger's feature matrix", there.arm_features_digest, here.arm_features_digest),
+    ):
+        if told != made:
+            yield Difference(Arrow.FEATURES, index, f"{there.measure}, digest of the {what}", told.hex(), made.hex(), floating=True)
     for name, a, b in field_differences(there, here):
         if name not in INEXACT:
             yield Difference(Arrow.FORECAST, index, f"{there.measure}, {name}", a, b)

@@ -21,7 +21,7 @@ from ledger.views.regions import bootstrap_of
 from schemas.errors import DamagedError, NotFound, UsageError
 from schemas.events.cells import centres, inside
 from schemas.forecasts.chunks import unpack_blob
-from schemas.records.records import FALLBACKS, Fallback, ForecastIssued
+from schemas.records.records import FALLBACKS, Fallback
 from schemas.regions import Region
 from state.demand.features import matrix_of
 from state.forecast.arms import Arm, challenged_rows
@@ -41,8 +41,8 @@ class ExplainedForecast:
         found: The issue.
         model: Digest of the trained model; empty if none made the number.
         replayed_slots: How many slots were folded again to get the features; 0 if they were stored or not needed.
-        same_features: Whether the features are the recorded ones to the last bit; in another environment they may not be. Those
-            of a challenger with another feature table are not recorded.
+        same_features: Whether the features are the recorded ones to the last bit; in another environment they may not be. Before
+            version 6 of the fold, those of a challenger with another feature table are not recorded.
         arm: Of an experiment that served the cell.
     """
 
@@ -95,14 +95,14 @@ def explain_forecast(
     started = experiment_of(ledger, issued)
     by_challenger = started is not None and bool(challenged_rows(started, columns, issued.slot)[row])
     digest = issued.models[1 if by_challenger else 0]
-    model, own = _load(blobs, digest, found.region), None
+    model, own, recorded = _load(blobs, digest, found.region), None, issued.features_digest
     if by_challenger and model.table is not _load(blobs, issued.models[0], found.region).table:
-        own = Champion(digest, blobs.get(digest))  # the recorded features are those of the champion's table
-    data, replayed = _stored(blobs, issued) if own is None else None, 0
+        own, recorded = Champion(digest, blobs.get(digest)), issued.arm_features_digest
+    data, replayed = _stored(blobs, recorded), 0
     if data is None:
         data, replayed = features_again(ledger, blobs, found, on_slot, own)
     explanation = explain_modelled(columns, row, i, model, matrix_of(data), Mix(issued.members, issued.weights))
-    same = own is not None or hashlib.sha256(data).digest() == issued.features_digest
+    same = not recorded or hashlib.sha256(data).digest() == recorded
     arm = None if started is None else Arm.CHALLENGER if by_challenger else Arm.CHAMPION
     return ExplainedForecast(found, horizon_min, fallback, digest, explanation, replayed, same, arm)
 
@@ -125,10 +125,10 @@ def _why_none(found: FoundIssue) -> str:
     return "it had no ride in the 28 days before"
 
 
-def _stored(blobs: Blobs, issued: ForecastIssued) -> bytes | None:
-    """The bytes of an issue's matrix; None if they are no longer stored, or were damaged: they are only a cache."""
+def _stored(blobs: Blobs, recorded: bytes) -> bytes | None:
+    """The bytes of a recorded matrix; None if it is not recorded, no longer stored, or damaged: they are only a cache."""
     try:
-        return blobs.get(issued.features_digest)
+        return blobs.get(recorded) if recorded else None
     except (NotFound, DamagedError):
         return None
 

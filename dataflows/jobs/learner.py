@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from dataflows.jobs.band_parts import BandParts
 from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
@@ -21,7 +22,8 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
-from state.decide.drift import PARTS, drifts_in
+from state.decide.band_drift import drifts_in_bands
+from state.decide.drift import PARTS, drifts_in, first_part
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
@@ -76,6 +78,7 @@ class Learner:
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._experiments = Deciding(stores, self.region)
+        self._bands = BandParts(stores, self.region, self._day_slots, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
         self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
         self._areas_fault = ""  # why the region's areas cannot be used
@@ -98,6 +101,7 @@ class Learner:
             self._shadows.clear()
             self._fold_at = FoldAt(self._stores, self.region, self._boot, self._beat)
             self._experiments = Deciding(self._stores, self.region)
+            self._bands = BandParts(self._stores, self.region, self._day_slots, self._beat)
             self.size, self._waiting = size, True
         for close in closes(self._stores.ledger, self._log, self.size, size):
             self._beat()
@@ -370,7 +374,11 @@ class Learner:
             known = [model.trained for model in story.models.values() if model.trained is not None]
             answered = [trained.until_slot for trained in known if trained.parameters.get("trigger", "").startswith(f"{Trigger.DRIFT}:")]
             of_measure = [scored for scored in scores if scored.measure == story.measure]
-            drifts = drifts_in(of_measure, self._day_slots, max([from_slot, *answered]), today)
+            since = max([from_slot, *answered])
+            drifts = drifts_in(of_measure, self._day_slots, since, today)
+            if self._day_slots % PARTS == 0:
+                first = first_part(self._day_slots, since)
+                drifts += drifts_in_bands(self._bands.sums(story.measure, first, today * self._day_slots), first)
             newest = max((trained.until_slot for trained in known), default=0) * PARTS // self._day_slots
             found += [f"{story.measure}: {drift.sentence()}" for drift in drifts if drift.part >= newest]
         return found

@@ -25,8 +25,9 @@ from dataflows.connectors.rejects_at import open_rejects
 from dataflows.connectors.sinks import RejectSink
 from dataflows.connectors.source_watch import PinnedRides, SourceWatch, wait_for_source
 from dataflows.connectors.sources import RideSource, open_rides
+from dataflows.stream.failed_arms import one_line
 from dataflows.stream.pump import PartitionPump
-from dataflows.stream.region_run import RegionRun, SlotReport, is_local, one_line
+from dataflows.stream.region_run import RegionRun, SlotReport, is_local
 from dataflows.stream.resume import ResumePlan
 from dataflows.stream.start import open_pumps, plan_regions, quiet_threads, record_halt, record_stops, start_region, was_read
 from dataflows.stream.stopping import StopEvent, nothing, stop_on_signals

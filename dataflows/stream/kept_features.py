@@ -1,6 +1,7 @@
 """Keeps the feature matrices of a region's newest issues, from which the API explains forecasts.
 
-An issue records the SHA-256 of its matrix, and the blob with that digest is the matrix. It is a cache: entries do not
+An issue records the SHA-256 of its matrix, and of the challenger's if that is another one; the blob with that digest is the
+matrix. It is a cache: entries do not
 need it, `ridecast explain` computes it again, and what happens to it never stops a close.
 """
 
@@ -37,7 +38,8 @@ class KeptFeatures:
         if not self._slots:
             return
         try:
-            self._closes.append(tuple(self._blobs.put(issue.draft.features, Retention.FEATURES) for issue in issues))
+            matrices = [matrix for issue in issues for matrix in (issue.draft.features, issue.draft.arm_features) if matrix]
+            self._closes.append(tuple(self._blobs.put(matrix, Retention.FEATURES) for matrix in matrices))
             while len(self._closes) > self._slots:
                 for digest in self._closes.popleft():
                     if not any(digest in close for close in self._closes):
@@ -59,5 +61,6 @@ def recorded_features(ledger: Ledger, region: Region, first: int, until: int) ->
     by_slot: dict[int, list[bytes]] = {}
     for record in ledger.records(name, ForecastIssued, start):
         if record.slot < until:
-            by_slot.setdefault(record.slot, []).append(record.features_digest)
+            digests = by_slot.setdefault(record.slot, [])
+            digests += [digest for digest in (record.features_digest, record.arm_features_digest) if digest]
     return [tuple(by_slot[slot]) for slot in sorted(by_slot)]

@@ -108,6 +108,7 @@ def _forecast_issued(region: Region, outcome: SlotOutcome, issue: Issue, blobs: 
         models=models,
         reasons=dict(issue.skipped),
         features_digest=draft.features_digest,
+        arm_features_digest=draft.arm_features_digest,
         family=FAMILY,
         spread=draft.spread,
         cells=len(draft.columns.cells),

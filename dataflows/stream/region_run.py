@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from dataflows.connectors.source_identity import SourceIdentity
+from dataflows.stream.failed_arms import one_line, stop_failed
 from dataflows.stream.kept_features import KeptFeatures
 from dataflows.stream.record import closed_of, history_by_slot, payloads_of
 from dataflows.stream.resume import UNKNOWN, ResumePlan, plan_resume
@@ -26,13 +27,13 @@ from schemas.regions import Region
 from state.counting.evidence import recorded_evidence
 from state.counting.partials import Partial
 from state.counting.slots import Agreement, ClosedSlot, OpenSlots
+from state.forecast.arms import ArmFailed
 from state.forecast.region import RegionFold, SlotOutcome, champions_of
 
 log = logging.getLogger(__name__)
 
 # Floating-point results may differ in another environment; counts must be equal in every environment.
 FLOATING = frozenset(row.name for row in ROWS if row.floating)
-LONGEST_REASON = 300  # characters of an error in a record
 NONE_OURS = 1 << 62  # an index beyond the end of any log: no entry was written in this environment
 
 
@@ -139,13 +140,16 @@ class RegionRun:
     def _close(self) -> SlotReport:
         closed = self.slots.close()
         control = self._control.latest()
-        try:
-            outcome, payloads = self._fold(closed, control)
-        except Exception as error:
-            if not is_local(error) or not any(control.champion(self.region.id, measure) for measure in self.region.measures):
-                raise
-            control = self._hold(closed.slot, error)
-            outcome, payloads = self._fold(closed, control)
+        while True:
+            try:
+                outcome, payloads = self._fold(closed, control)
+                break
+            except ArmFailed as failed:
+                control = self._without_arm(closed.slot, failed, control)
+            except Exception as error:
+                if not is_local(error) or not any(control.champion(self.region.id, measure) for measure in self.region.measures):
+                    raise
+                control = self._hold(closed.slot, error)
         payloads = payloads[self._appended :]
         self._appended = 0
         self.size = self._recorder.append(self.size, payloads).size
@@ -171,6 +175,12 @@ class RegionRun:
         self._folding = False
         return outcome, payloads
 
+    def _without_arm(self, slot: int, failed: ArmFailed, control: Control) -> Control:
+        """End on record the experiment whose challenger failed, and bring the fold back to its state before the slot."""
+        stop_failed(self._ledger, control, slot, failed)
+        self._go_back()
+        return self._control.latest()
+
     def _hold(self, slot: int, error: Exception) -> Control:
         """Record that the region goes on without models, and bring the fold back to its state before the slot."""
         reason = one_line(error)
@@ -181,10 +191,14 @@ class RegionRun:
             slot,
             reason,
         )
+        self._go_back()
+        return self._control.latest()
+
+    def _go_back(self) -> None:
+        """Bring the fold back to its state after the last recorded slot."""
         if self._folding:  # else the failure came before the fold changed
             self.fold, self._folding = self._empty_fold(), False
             self.size = self._restore(None)
-        return self._control.latest()
 
     def save(self) -> None:
         """Take a snapshot, unless no slot closed since the last one."""
@@ -273,11 +287,6 @@ class RegionRun:
 def is_local(error: Exception) -> bool:
     """Whether an error concerns one region: what it was given or our code, and neither a store nor the settings."""
     return fault_of(error) is Fault.BUG or isinstance(error, NotFound | DamagedError)
-
-
-def one_line(error: Exception) -> str:
-    """An error as the reason in a record."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_REASON]
 
 
 def open_region_run(

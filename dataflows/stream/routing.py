@@ -17,6 +17,7 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import ContractError, DamagedError, NotFound, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, Record, RegionBootstrapped
 from state.demand.tables import newest_table
+from state.forecast.arms import blaming
 from state.forecast.region import Champion
 from state.forecast.routes import CHALLENGER, ROUTED_SINCE, Fault, Role, Route, Why, choose, recorded_challenger, recorded_fault, scope_of
 from state.models.table import load_trained
@@ -56,6 +57,7 @@ class Router:
 
         Raises:
             NotFound, DamagedError, ContractError: a champion cannot be used, under a version of the fold that knows no other models.
+            ArmFailed: the challenger of an experiment raises when it is loaded.
         """
 
         version = control.fold_version(self._boot, slot)
@@ -67,7 +69,12 @@ class Router:
             return self._champions(control)
         routes = {measure: self._route(control, measure, fault) for measure in self.region.measures}
         self._report(routes, slot)
-        champions = self._read(control, routes, lambda measure, digest: fault(Role.CHAMPION, digest))
+
+        def fault_of_challenger(measure: str, digest: bytes) -> Why | None:
+            with blaming(control.experiments.get((self.region.id, measure)), version):
+                return fault(Role.CHAMPION, digest)
+
+        champions = self._read(control, routes, fault_of_challenger)
         self._report_challengers(control, champions)
         return champions
 

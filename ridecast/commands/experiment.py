@@ -199,8 +199,8 @@ def _show(chosen: "PastExperiment", found: "Compared", region: "Region", state: 
     from state.decide.arm_losses import LOSSES, PARTS
 
     started = chosen.started
-    title = f"{started.region} {started.measure}: experiment {started.experiment} {state}"
-    table = Table("min", "arm", "model", "forecasts", "rides", "absolute error", "(baseline)", "squared error", "(baseline)", title=title)
+    click.echo(f"{started.region} {started.measure}: experiment {started.experiment} {state}")
+    table = Table("min", "arm", "model", "forecasts", "rides", "absolute error", "(baseline)", "squared error", "(baseline)")
     for i, horizon_min in enumerate(region.horizons_min):
         for arm, (letter, model) in enumerate((("A, champion", started.champion), ("B, challenger", started.challenger))):
             total = dict(zip(PARTS, found.totals[i, arm].tolist(), strict=True))

@@ -9,6 +9,7 @@ class EndCause(StrEnum):
 
     COMMAND = "command"  # somebody said so
     DECIDED = "decided"  # it found a difference, and was started to run until then
+    FAILED = "failed"  # the challenger's code or artefact raised at a close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,3 +72,4 @@ class ForecastIssued:
     members: tuple[str, ...] = ()  # of the ensemble whose mean was served; none without an ensemble
     weights: tuple[HorizonWeights, ...] = ()  # of the members, per horizon
     experiment: str = ""  # id of the experiment whose arms were served, empty for none
+    arm_features_digest: bytes = b""  # as features_digest, of the challenger's model; empty if it saw the same matrix

@@ -135,7 +135,7 @@ ROWS = (
     Kind(
         record=ForecastIssued,
         log=LogFamily.REGION,
-        version=3,
+        version=4,
         indexed=("slot", "measure"),
         close=ClosePart.AFTER,
         floating=True,

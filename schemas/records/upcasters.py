@@ -73,6 +73,24 @@ def issued_without_members(fields: AvroDict) -> AvroDict:
     return {name: value for name, value in fields.items() if name not in {"roles", "reasons", "members", "weights", "experiment"}}
 
 
+def issued_with_arm_features(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 3 to 4: what the challenger of an experiment saw was not recorded.
+
+    >>> issued_with_arm_features({"cells": 3})
+    {'cells': 3, 'arm_features_digest': b''}
+    """
+    return fields | {"arm_features_digest": b""}
+
+
+def issued_without_arm_features(fields: AvroDict) -> AvroDict:
+    """ForecastIssued 4 to 3: the fields that version 3 has.
+
+    >>> issued_without_arm_features({"cells": 3, "arm_features_digest": b""})
+    {'cells': 3}
+    """
+    return {name: value for name, value in fields.items() if name != "arm_features_digest"}
+
+
 # (record name, version) -> fields of that version to fields of the next.
 UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
@@ -80,6 +98,7 @@ UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("ModelPromoted", 1): promoted_with_evidence,
     ("ForecastIssued", 1): issued_with_bands,
     ("ForecastIssued", 2): issued_with_members,
+    ("ForecastIssued", 3): issued_with_arm_features,
 }
 
 # (record name, version) -> fields of that version to fields of the one before. A record whose fields the upcaster gives
@@ -88,4 +107,5 @@ UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
 DOWNCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("ForecastIssued", 2): issued_without_bands,
     ("ForecastIssued", 3): issued_without_members,
+    ("ForecastIssued", 4): issued_without_arm_features,
 }

@@ -5,26 +5,32 @@ a hash: whoever knows the experiment knows it, at any time and in any process.
 
 While an experiment runs, each arm has corrections of its own, which learn at every close from what its model forecast for all
 cells. So each arm serves what it would serve alone: with common corrections, a bias of one arm would be corrected in the other.
+
+What the challenger's forecaster raises is raised again as `ArmFailed`, which names the experiment: the run stops that experiment on
+record and folds the slot again, served by the champion.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 
-from schemas.errors import UsageError
+from schemas.errors import Fault, RidecastError, UsageError, fault_of
 from schemas.events.rides import Bools, Float64s, UInt64s
 from schemas.forecasts.chunks import ForecastColumns
 from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback
 from state.demand.history import Arrays, CountHistory
+from state.models.protocol import SlotView
 
 MOST_LEVELS = 3
 UNIT_BITS = 53
 MILLI = 1000.0
 ARMS_SINCE = 5  # version of the fold from which a challenger may serve some of the cells
+BLAMED_SINCE = 6  # version of the fold from which a failure of the challenger's arm ends its experiment, and holds no region
 ARM = "arm."  # prefix of the names of the arrays of the challenger's forecaster
 
 
@@ -112,13 +118,40 @@ def challenged_rows(started: ExperimentStarted, columns: ForecastColumns, slot: 
     return np.asarray(own & design_of(started).challenged(columns.cells, slot))
 
 
+class ArmFailed(RidecastError):
+    """The challenger's arm of an experiment raised; the error is the cause.
+
+    Attributes:
+        started: The experiment.
+    """
+
+    def __init__(self, started: ExperimentStarted) -> None:
+        super().__init__(f"region {started.region}, {started.measure}: the challenger of experiment {started.experiment} failed")
+        self.started = started
+
+
+@contextmanager
+def blaming(started: ExperimentStarted | None, version: int) -> Iterator[None]:
+    """Raise what the challenger of an experiment raises as `ArmFailed`, by a version of the fold.
+
+    Raises:
+        ArmFailed: from any error that does not heal by itself.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a model's code or artefact raises
+        if started is None or version < BLAMED_SINCE or fault_of(error) is Fault.TRANSIENT:
+            raise
+        raise ArmFailed(started) from error
+
+
 class Twin(Protocol):
     """A forecaster, as far as the challenger's arm needs it; see `state.forecast.forecast.Forecaster`."""
 
     def follow(self, version: int) -> None: ...
     def use(self, model: bytes | None) -> None: ...
     def score(self, history: CountHistory, slot: int, settle_slots: int) -> object: ...
-    def skip_issue(self, history: CountHistory, slot: int) -> None: ...
+    def skip_issue(self, history: CountHistory, slot: int) -> SlotView: ...
     def learn(self, history: CountHistory, slot: int) -> None: ...
     def means_of(self, slot: int) -> Float64s: ...
     def from_arrays(self, arrays: Arrays) -> None: ...
@@ -138,6 +171,7 @@ class Arms:
         self._twin: Twin | None = None
         self._started: ExperimentStarted | None = None
         self._kept: Arrays = {}  # of a snapshot, until the challenger is known
+        self._version = 0
 
     def challenge(self, given: tuple[ExperimentStarted, bytes] | None, version: int, own: Callable[[], Arrays]) -> None:
         """Let this experiment and its challenger's artefact be in force from the next close on; None for none.
@@ -146,19 +180,26 @@ class Arms:
             version: Of the fold.
             own: The state of the champion's forecaster, from which the challenger's goes on when the experiment begins.
         Raises:
-            DamagedError, ContractError: the challenger cannot be used.
+            ArmFailed: the challenger cannot be used.
+            DamagedError, ContractError: likewise, before version 6 of the fold.
         """
+        self._version = version
         if given is None or version < ARMS_SINCE:
             self._started, self._twin, self._kept = None, None, {}
         elif given[0] != self._started:
             started, artefact = given
-            twin = self._make()
-            twin.follow(version)
-            twin.use(artefact)
-            twin.from_arrays(self._kept if _experiment_in(self._kept) == started.experiment else own())
+            with blaming(started, version):
+                twin = self._make()
+                twin.follow(version)
+                twin.use(artefact)
+                twin.from_arrays(self._kept if _experiment_in(self._kept) == started.experiment else own())
             self._started, self._twin, self._kept = started, twin, {}
         if self._twin is not None:
-            self._twin.follow(version)
+            with self._blaming():
+                self._twin.follow(version)
+
+    def _blaming(self) -> AbstractContextManager[None]:
+        return blaming(self._started, self._version)
 
     def running(self, slot: int) -> ExperimentStarted | None:
         """The experiment whose arms serve at a slot."""
@@ -168,28 +209,36 @@ class Arms:
     def score(self, history: CountHistory, slot: int, settle_slots: int) -> None:
         """Let the challenger's corrections see the errors of the windows that ended with this slot."""
         if self._twin is not None:
-            self._twin.score(history, slot, settle_slots)
+            with self._blaming():
+                self._twin.score(history, slot, settle_slots)
 
-    def serve(self, history: CountHistory, slot: int, cells: UInt64s, own: Bools, means: Float64s) -> None:
+    def serve(self, history: CountHistory, slot: int, cells: UInt64s, own: Bools, means: Float64s) -> SlotView | None:
         """Put the challenger's means where it serves.
 
         Args:
             cells: uint64[n], to be forecast.
             own: bool[n], which of them the champion serves with its own model.
             means: float64[n, n_horizons], those of the champion; changed in place.
+        Returns:
+            What the challenger's model saw; None if no arms serve.
         """
         if self._twin is None:
-            return
-        self._twin.skip_issue(history, slot)
+            return None
+        with self._blaming():
+            view = self._twin.skip_issue(history, slot)
         started = self.running(slot)
-        if started is not None:
-            rows = np.flatnonzero(own & design_of(started).challenged(cells, slot))
+        if started is None:
+            return None
+        rows = np.flatnonzero(own & design_of(started).challenged(cells, slot))
+        with self._blaming():
             means[rows] = self._twin.means_of(slot)[rows]
+        return view
 
     def learn(self, history: CountHistory, slot: int) -> None:
         """Let the challenger's corrections learn from the windows that ended with this slot."""
         if self._twin is not None:
-            self._twin.learn(history, slot)
+            with self._blaming():
+                self._twin.learn(history, slot)
 
     def to_arrays(self) -> Arrays:
         """The challenger's state; empty without an experiment."""
@@ -205,7 +254,8 @@ class Arms:
 
     def digest(self) -> bytes:
         """SHA-256 over the challenger's state; empty without an experiment."""
-        return self._twin.digest() if self._twin is not None else b""
+        with self._blaming():
+            return self._twin.digest() if self._twin is not None else b""
 
 
 def _experiment_in(arrays: Arrays) -> str:

@@ -6,7 +6,7 @@ served integers, so that anyone can recompute them.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from schemas.regions import Region
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
+from state.forecast.draft import Draft
 from state.forecast.issued import Issued, IssuedQueue
-from state.forecast.mixing import NO_MIX, Mix, mix_of
+from state.forecast.mixing import NO_MIX, mix_of
 from state.forecast.scoring import Scores, outcome_of
 from state.models.intervals import LOWER_MILLI, MEDIAN_MILLI, UPPER_MILLI, quantiles
 from state.models.level import STAND_IN_H, Level
@@ -31,35 +32,8 @@ from state.models.stand_in import labelled
 from state.models.table import MODELS, ModelTable, Trained, load_trained, untrained
 
 MILLI = 1000
+ARM_FEATURES_SINCE = 6  # version of the fold from which issues name the features of a challenger with another feature table
 SPREAD_SINCE = 4  # version of the fold from which dispersion and quantile levels are learned; see state.models.spread
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Forecasts of one measure at one slot's cut, before they are recorded.
-
-    Attributes:
-        columns: The numbers served.
-        features: Bytes of the float32 matrix that the models saw, rows in cell order; see `state.demand.features.matrix_bytes`.
-        spread: The predictive distribution of each horizon.
-        fallbacks: How many cells each fallback served.
-        weights_milli: Share of each corrector in the mean, 1/1000, by the field of `ForecastIssued` that records it.
-        experiment: Whose arms are served; None for none.
-        mix: The ensemble whose means were served.
-    """
-
-    columns: ForecastColumns
-    features: bytes
-    spread: tuple[HorizonSpread, ...]
-    fallbacks: dict[str, int]
-    weights_milli: dict[str, int]
-    experiment: ExperimentStarted | None = None
-    mix: Mix = NO_MIX
-
-    @property
-    def features_digest(self) -> bytes:
-        """SHA-256 of the matrix, which the issue records."""
-        return hashlib.sha256(self.features).digest()
 
 
 class Forecaster:
@@ -156,14 +130,17 @@ class Forecaster:
                 means[rows] = model.forecast(view, rows)
         own = _corrected(parts)
         means[own], corrections = self._correct(view, own, means[own])
-        self._arms.serve(history, slot, history.cells[view.columns], _owned(parts, len(means)), means)
+        seen_by_arm = self._arms.serve(history, slot, history.cells[view.columns], _owned(parts, len(means)), means)
         spread = self._spread()
         served = self._columns(view, means, fallback, parts, spread)
         self._queue.push(Issued(slot, served, own, corrections, spread if self._learns_spread else ()), history, view.columns)
         counts = np.bincount(fallback, minlength=len(FALLBACKS)).tolist()
+        features = view.feature_bytes()
+        of_arm = seen_by_arm.feature_bytes() if seen_by_arm is not None and self._version >= ARM_FEATURES_SINCE else b""
         return Draft(
             columns=served,
-            features=view.feature_bytes(),
+            features=features,
+            arm_features=b"" if of_arm == features else of_arm,
             spread=spread,
             fallbacks={FALLBACKS[code].value: counts[code] for code in range(len(FALLBACKS)) if counts[code]},
             weights_milli=self._weights_milli(),
@@ -171,8 +148,12 @@ class Forecaster:
             mix=mix_of(self._correctors.values(), self.region.horizons_min) if len(own) else NO_MIX,
         )
 
-    def skip_issue(self, history: CountHistory, slot: int) -> None:
-        """Keep only the part of an issue that is learned from later; the other served numbers are replaced by zeros."""
+    def skip_issue(self, history: CountHistory, slot: int) -> SlotView:
+        """Keep only the part of an issue that is learned from later; the other served numbers are replaced by zeros.
+
+        Returns:
+            What the models saw.
+        """
         view = self._view(history, slot)
         parts = [(model, rows) for model, rows in self._divide(view) if model.corrected or self._learns_spread]
         shape = (len(view.columns), len(self.horizons))
@@ -192,6 +173,7 @@ class Forecaster:
         )
         spread = self._spread() if self._learns_spread else ()
         self._queue.push(Issued(slot, none, own, corrections, spread), history, view.columns)
+        return view
 
     def _view(self, history: CountHistory, slot: int) -> SlotView:
         columns = history.universe(slot)

@@ -29,7 +29,8 @@ from state.demand.history import CountHistory
 from state.demand.other_measures import join_measures
 from state.demand.seasons import expected_rides
 from state.demand.tables import FOURTH_SINCE, SECOND_SINCE
-from state.forecast.forecast import Draft, Forecaster
+from state.forecast.draft import Draft
+from state.forecast.forecast import Forecaster
 from state.forecast.routes import FALLBACK_OF, Role
 from state.models.table import MODELS, ModelTable
 

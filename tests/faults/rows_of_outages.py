@@ -261,4 +261,11 @@ ROWS = (
         "held since slot ",
         ("tests/dataflows/stream/test_hold.py::test_an_older_fold_holds_a_region_whose_model_cannot_be_used",),
     ),
+    Row(
+        PROCESSES,
+        "the challenger of an experiment raises during a close",
+        "the experiment ends on record, and the champion serves every cell of the same close and of all later ones",
+        "experiment trees ended: the challenger failed at slot ",
+        ("tests/dataflows/stream/test_failed_arms.py::test_a_challenger_that_raises_leaves_every_cell_to_the_champion",),
+    ),
 )

@@ -7,14 +7,20 @@ ARMS = "state/forecast/arms.py"
 LOSSES = "state/decide/arm_losses.py"
 VIEW = "ledger/views/experiments.py"
 DRIFT = "state/decide/drift.py"
+BAND_DRIFT = "state/decide/band_drift.py"
+BAND_DRIFTS = ("tests/state/decide/test_band_drift.py",)
 DRIFTS = ("tests/state/decide/test_drift.py",)
 TRIED = ("tests/state/decide/test_experiments.py",)
 LOST = ("tests/state/decide/test_arm_losses.py",)
+FAILED = ("tests/dataflows/stream/test_failed_arms.py",)
 SERVED = ("tests/dataflows/jobs/test_experiments.py",)
 
 MUTANTS = (
     Mutant("every slot a block", ARMS, "key ^ (slot // self.block_slots)", "key ^ slot", TRIED),
     Mutant("every cell a cluster", ARMS, "mixed(self.clusters(cells) ^ block)", "mixed(cells ^ block)", TRIED),
+    Mutant("failures are nobody's", ARMS, "raise ArmFailed(started) from error", "raise", FAILED),
+    Mutant("failures hold an older fold's arms only", ARMS, "version < BLAMED_SINCE", "version >= BLAMED_SINCE", FAILED),
+    Mutant("disks are blamed on challengers", ARMS, " or fault_of(error) is Fault.TRANSIENT", "", FAILED),
     Mutant("half for any share", ARMS, "(self.share_milli << UNIT_BITS)", "(500 << UNIT_BITS)", TRIED),
     Mutant("one assignment for every block", ARMS, "mixed(self.clusters(cells) ^ block)", "mixed(self.clusters(cells))", TRIED),
     Mutant("champion less challenger", EXPERIMENTS, "np.nan, ours - theirs)", "np.nan, theirs - ours)", TRIED),
@@ -52,7 +58,11 @@ MUTANTS = (
     Mutant("blocks count at once", LOSSES, "+ self.region.horizons[-1] <= self.next_slot", "<= self.next_slot", LOST),
     Mutant("fallbacks are compared", LOSSES, "own = issued.fallback == OWN", "own = issued.fallback >= 0", LOST),
     Mutant("outages are scored", LOSSES, "all(self._whole.get(of, False)", "all(self._whole.get(of, False) or True", LOST),
-    Mutant("falls are no drift", DRIFT, "(rise > THRESHOLD) | (fall > THRESHOLD)", "rise > THRESHOLD", DRIFTS),
+    Mutant("falls are no drift", DRIFT, "(rise > threshold) | (fall > threshold)", "rise > threshold", DRIFTS),
+    Mutant("bands of one size", BAND_DRIFT, "[0, 1], 2)", "[0, 1], 1)", BAND_DRIFTS),
+    Mutant("few rides are judged", BAND_DRIFT, "(of_band[1] >= LEAST) & (of_band[3] >= LEAST)", "of_band[1] >= 0.0", BAND_DRIFTS),
+    Mutant("bands err as often as regions", BAND_DRIFT, "THRESHOLD = 28.0", "THRESHOLD = 17.5", BAND_DRIFTS),
+    Mutant("windows with outages drift", BAND_DRIFT, "not issue.whole[0] or ", "", BAND_DRIFTS),
     Mutant("hours judged by one mean", DRIFT, "values[:, at] - usual[:, part], 0.0)", "values[:, at] - usual[:, 0], 0.0)", DRIFTS),
     Mutant("settled scores drift too", DRIFT, "if not scored.settled and 0 <= at", "if 0 <= at", DRIFTS),
     Mutant("nothing is allowed", DRIFT, "rise[:, at - 1] + step - ALLOWED", "rise[:, at - 1] + step", DRIFTS),

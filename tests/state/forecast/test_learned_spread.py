@@ -5,7 +5,8 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from state.demand.history import CountHistory
-from state.forecast.forecast import SPREAD_SINCE, Draft, Forecaster
+from state.forecast.draft import Draft
+from state.forecast.forecast import SPREAD_SINCE, Forecaster
 from state.models.table import MODELS, ModelTable
 from tests.differences import assert_same
 from tests.state.model_city import FIRST_SLOT, HOURLY, fold, run_slot, town_model, town_slots

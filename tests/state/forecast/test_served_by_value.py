@@ -9,7 +9,8 @@ import xgboost
 from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import NAMES, build
 from state.demand.history import CountHistory
-from state.forecast.forecast import Draft, Forecaster
+from state.forecast.draft import Draft
+from state.forecast.forecast import Forecaster
 from state.models.boosted import Boosted, offset, predict, unpack
 from tests.state.demand.plain_counts import PlainClock, PlainCounts
 from tests.state.demand.plain_features import PlainFeatures

@@ -5,8 +5,9 @@ import numpy as np
 from schemas.records.records import FALLBACKS, Fallback
 from state.demand.features import matrix_of
 from state.demand.history import CountHistory
+from state.forecast.draft import Draft
 from state.forecast.explanation import explain_modelled, explain_unmodelled, is_modelled, load_model
-from state.forecast.forecast import Draft, Forecaster
+from state.forecast.forecast import Forecaster
 from state.forecast.region import FOLD_VERSION
 from state.models.level import STAND_IN_H
 from tests.state.model_city import HOURLY, fold, town_chain, town_slots

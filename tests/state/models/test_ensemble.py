@@ -6,7 +6,8 @@ from hypothesis import given, settings, strategies as st
 
 from schemas.events.rides import Float64s
 from state.demand.history import CountHistory
-from state.forecast.forecast import Draft, Forecaster
+from state.forecast.draft import Draft
+from state.forecast.forecast import Forecaster
 from state.models.ensemble import MEMBERS, MOST_LOSS, PRIOR, Ensemble, losses, most_regret
 from state.models.protocol import Outcome
 from state.models.spread import BANDS_MILLI
