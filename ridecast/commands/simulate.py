@@ -30,6 +30,9 @@ DAY_US = 86_400 * US_PER_S
 @click.option("--jitter-s", type=float, default=0.0, show_default=True, help="Largest delay of an event on its way to the log, seconds.")
 @click.option("--duplicates", type=float, default=0.0, show_default=True, help="Share of events delivered twice.")
 @click.option("--areas", "areas_file", type=options.OutFile(), metavar="FILE", help="Write the areas of the city to this file, too.")
+@click.option(
+    "--weather", "weather_file", type=options.OutFile(), metavar="FILE", help="Write its weather for `ridecast covariates import`."
+)
 def command(
     region_name: str,
     days: int,
@@ -43,6 +46,7 @@ def command(
     jitter_s: float,
     duplicates: float,
     areas_file: Path | None = None,
+    weather_file: Path | None = None,
 ) -> None:
     """Write the ride events of a simulated city.
 
@@ -80,6 +84,7 @@ def command(
     }
     if out is not None and ride_output.is_done(Path(out), origin):
         _write_areas(areas_file, region, seed)
+        _write_weather(weather_file, start_us, days, seed)
         click.echo(f"{out} already holds these rides; nothing to do.")
         return
     delivery, totals = Delivery(PARTITIONS, rules), [0] * len(KINDS)
@@ -97,6 +102,7 @@ def command(
         for entries in delivery.finish():
             place.sink.append(*entries)
     _write_areas(areas_file, region, seed)
+    _write_weather(weather_file, start_us, days, seed)
     for kind, count in zip(KINDS, totals, strict=True):
         click.echo(f"{kind:<24}{count:>12,}")
     click.echo(f"{'events written':<24}{delivery.delivered:>12,}")
@@ -110,3 +116,14 @@ def _write_areas(path: Path | None, region: Region, seed: int) -> None:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, quarters_of(region, seed).to_json().encode("utf-8"))
+
+
+def _write_weather(path: Path | None, start_us: int, days: int, seed: int) -> None:
+    if path is not None:
+        from ledger.store.files import write_durably
+        from schemas.times import iso
+        from state.simulation.weather import rain_of
+
+        lines = [f"{iso(one.valid_us)},{iso(one.known_us)},precipitation_mm,{one.mm:g}\n" for one in rain_of(start_us, days, seed)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, f"valid_at,known_at,name,value\n{''.join(lines)}".encode())
