@@ -117,7 +117,7 @@ def test_a_chain_for_other_features_or_horizons_is_refused() -> None:
     about, version, links = unpack(artefact)
     table = TABLES[version]
     unknown = pack(about, dataclasses.replace(table, version=9), links)
-    with pytest.raises(ContractError, match=r"expected a feature table of version 1, 2, 3, got 9; a newer Ridecast trained it"):
+    with pytest.raises(ContractError, match=r"expected a feature table of version 1, 2, 3, 4, got 9; a newer Ridecast trained it"):
         Chain(unknown, HOURLY.horizons)
     other = dataclasses.replace(about, features=("lag_7", *about.features[1:]))
     with pytest.raises(ContractError, match=rf"expected the features of table {version}, got others: {about.features[0]}, lag_7; train"):
