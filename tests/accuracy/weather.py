@@ -1,7 +1,7 @@
 """What weather is worth: in simulated cities whose riders react to rain, and in New York with the daily observations of Central Park."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,14 @@ STARTS, LASTS_H, REACTION, MM = 1 / 24, 4.0, 0.6, 8.0  # a shower a day, of four
 AHEAD_S, SPREAD = 3 * 3_600, 0.35  # a forecast is known three hours before the end of its hour, and wrong by a third
 WEATHER = [i for i, group in enumerate(FOURTH_TABLE.groups) if group is Group.WEATHER]
 PLACES = {name: FOURTH_TABLE.names.index(name) for name in FOURTH_TABLE.names}
-MM_PER_INCH, M_S_PER_MPH, HOURS, KNOWN_HOUR = 25.4, 0.44704, 24, 6
+HOURS, KNOWN_HOUR = 24, 6
+COLUMNS = {"precipitation_mm": ["PRCP"], "snow_mm": ["SNOW"], "temperature_c": ["TMAX", "TMIN"], "wind_m_s": ["AWND"]}
+CONVERSIONS: dict[str, Callable[[float], float]] = {
+    "precipitation_mm": lambda inches: inches * 25.4 / HOURS,
+    "snow_mm": lambda inches: inches * 25.4 / HOURS,
+    "temperature_c": lambda fahrenheit: (fahrenheit - 32) / 1.8,
+    "wind_m_s": lambda mph: mph * 0.44704,
+}
 
 
 def rain(data: Path, folder: Path) -> list[Result]:
@@ -52,7 +59,7 @@ def rain(data: Path, folder: Path) -> list[Result]:
         without = squares["without", horizon]
         for name in ("observed", "forecast"):
             change = 100 * (np.sqrt(squares[name, horizon] / without) - 1)
-            found.append(Result(f"{minutes} min, change of the RMSE by rain {name}, %", float(change), 0.0))
+            found.append(Result(f"{minutes} min, change of the RMSE by rain {name}, %", float(change), 0.0 if name == "forecast" else None))
         floor = 100 * (np.sqrt(squares["truth", horizon] / without) - 1)
         found.append(Result(f"{minutes} min, change if the true intensity were known, %", float(floor)))
     return found
@@ -168,17 +175,13 @@ def weather(data: Path, folder: Path) -> list[Result]:
 
 
 def _central_park(file: Path) -> Iterator[str]:
-    """Rows of covariates from the daily file of NOAA, in inches, degrees Fahrenheit and miles per hour: a day's mean for each hour."""
+    """Rows of covariates from the daily file of NOAA, in inches, degrees Fahrenheit and miles per hour: a day's mean for each hour; missing ones are left out."""
     with file.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             day = datetime.combine(date.fromisoformat(row["DATE"]), datetime.min.time())
             known = day + timedelta(days=1, hours=KNOWN_HOUR)
-            means = {
-                "precipitation_mm": float(row["PRCP"]) * MM_PER_INCH / HOURS,
-                "snow_mm": float(row["SNOW"]) * MM_PER_INCH / HOURS,
-                "temperature_c": ((float(row["TMAX"]) + float(row["TMIN"])) / 2 - 32) / 1.8,
-                "wind_m_s": float(row["AWND"]) * M_S_PER_MPH,
-            }
+            wanted = {name: [float(row[column]) for column in columns if row[column]] for name, columns in COLUMNS.items()}
+            means = {name: CONVERSIONS[name](sum(values) / len(values)) for name, values in wanted.items() if values}
             for hour in range(3, HOURS):  # clocks change before three
                 for name, value in means.items():
                     yield f"{(day + timedelta(hours=hour)).isoformat()},{known.isoformat()},{name},{value:.3f}\n"
