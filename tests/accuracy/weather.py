@@ -175,7 +175,7 @@ def weather(data: Path, folder: Path) -> list[Result]:
 
 
 def _central_park(file: Path) -> Iterator[str]:
-    """Rows of covariates from the daily file of NOAA, in inches, degrees Fahrenheit and miles per hour: a day's mean for each hour; missing ones are left out."""
+    """Rows of covariates from the daily file of NOAA, in inches, Fahrenheit and miles per hour: for each hour the day's mean, if known."""
     with file.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             day = datetime.combine(date.fromisoformat(row["DATE"]), datetime.min.time())
