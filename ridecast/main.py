@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("experiment", "Let a challenger serve some cells at times, and compare it with the champion."),
     "run": ("run", "Read rides, close slots, record and publish forecasts, serve the API."),
     "region": ("region", "Add a region to a home, also while it runs; list its regions."),
+    "covariates": ("covariates", "Record the weather of a region, observed or forecast; list it."),
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "fairness": ("fairness", "Compare how good forecasts were for the classes of a region's areas."),
     "explain": ("explain", "Show why a forecast is what it is, in rides."),

@@ -67,6 +67,7 @@ class _Fold:
             found.append(Problem(close.closed.index, what))
         control = self._control.at(record.control_size, record.control_root)
         self._fold.follow(control.fold_version(self._boot, record.slot))
+        self._fold.know(control.covariates_of(self._region.id))
         self._fold.use(self._router.recorded(control, close))
         folded = self._fold.apply(closed_of(self._region, record, close.before, self._blobs)).digested
         index, recorded = next(

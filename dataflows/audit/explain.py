@@ -151,6 +151,7 @@ def features_again(ledger: Ledger, blobs: Blobs, found: FoundIssue, on_slot: OnS
             fold.fast_forward(closed)  # Features depend on counts, not on earlier forecasts, so no model is needed before.
             on_slot(record.slot + 1 - boot.start_slot, total)
             continue
+        fold.know(control.covariates(record))
         fold.use(control.champions(close) | ({found.measure: model} if model is not None else {}))
         [draft] = [issue.draft for issue in fold.apply(closed).issues if issue.measure == found.measure]
         on_slot(total, total)

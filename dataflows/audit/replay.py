@@ -141,6 +141,7 @@ class _Run:
                 raise DamagedError(f"{self._log} entry {close.closed.index}: expected slot {self.fold.next_slot}, got {slot}")
             champions = self._control.champions(close)
             self.fold.use(champions)
+            self.fold.know(self._control.covariates(close.record))
             self.fold.follow(self._control.fold_version(close.record))
             if slot < self._found.from_slot:
                 closed = closed_of(self.region, close.record, close.before, self._blobs)

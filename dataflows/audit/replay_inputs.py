@@ -13,7 +13,7 @@ from ledger.views.closes import Close, closes
 from ledger.views.control import ControlView
 from ledger.views.regions import region_of, regions_of
 from schemas.errors import NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, HorizonShort, RegionBootstrapped, SlotClosed, SourceChanged, region_log
+from schemas.records.records import CONTROL_LOG, CovariatesKnown, HorizonShort, RegionBootstrapped, SlotClosed, SourceChanged, region_log
 from schemas.regions import Region
 from state.counting.intake import IntakeRules
 from state.counting.slots import ClosedSlot
@@ -48,6 +48,10 @@ class ModelsInForce:
     def fold_version(self, record: SlotClosed) -> int:
         """The version of the fold that closed a slot, from the control log that it cites."""
         return self._view.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
+
+    def covariates(self, record: SlotClosed) -> tuple[CovariatesKnown, ...]:
+        """What was known of the region from outside when a slot closed, from the control log that it cites."""
+        return self._view.at(record.control_size, record.control_root).covariates_of(self._boot.region)
 
     def wrong_root(self, close: Close) -> Difference | None:
         """The difference if the root that a slot cites for the control log is wrong."""

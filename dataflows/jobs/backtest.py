@@ -6,8 +6,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dataflows.connectors.covariate_files import CovariateRows
 from dataflows.connectors.sources import RideSource
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
+from dataflows.jobs.covariates import record_covariates
 from dataflows.jobs.fairness import Period, measure_fairness
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.learner import Learner
@@ -63,6 +65,7 @@ def backtest(
     retraining: RetrainingRules | None = None,
     promotion: PromotionRules | None = None,
     areas: Areas | None = None,
+    covariates: CovariateRows | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     on_slot: Callable[[int, int], None] = lambda done, total: None,
     on_part: Callable[[float], None] = lambda share: None,
@@ -75,6 +78,7 @@ def backtest(
             serves when it passes the gates.
         promotion: Bounds of the gates, the default ones if None.
         areas: Whose classes to compare.
+        covariates: Of the region, recorded before the training; a slot, also of the training, sees what was known at its end.
         on_step: Called with the name of each step as it starts.
         on_slot: Called with (slots closed, slots in total) in the last step.
         on_part: Called with the share of a step that is done, 0 to 1, in the steps before it.
@@ -108,6 +112,8 @@ def backtest(
             truth = count_rides(stores, region, source, end, on_rides).counts
             on_step(f"bootstrapping until {train_until}")
             record, _ = bootstrap_region(stores, region, source, train_until, on_rides=on_rides)
+            if covariates is not None:
+                record_covariates(stores, region.id, covariates)
 
             def on_stage(stage: str, share: float) -> None:
                 on_step(f"training: {stage}")

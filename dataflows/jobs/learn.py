@@ -21,6 +21,7 @@ from schemas.errors import LedgerError, NotFound, StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region, unknown_holidays
 from state.demand.calendar import Calendar
+from state.demand.covariates import Covariates
 from state.demand.history import CountHistory
 from state.demand.tables import newest_table
 from state.forecast.region import counted_whole, remembering
@@ -32,6 +33,7 @@ from state.models.fit_parameters import AS_SHIPPED, FitParameters
 log = logging.getLogger(__name__)
 
 SHIPPED = "shipped"  # the parameters of this release
+CONTROL_SIZE = "control_size"  # parameter of a model that was trained with covariates: of the log that they were read from
 PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
 
 
@@ -86,18 +88,30 @@ def train_region(
     root = stores.ledger.root_at(region_log(name), size)
     if unknown := unknown_holidays(definition, boot.first_slot, until):
         log.warning("%s", unknown)
-    table = newest_table(ControlView(stores.ledger).latest().fold_version(boot, until))
+    control = ControlView(stores.ledger).latest()
+    table, covariates, known = newest_table(control.fold_version(boot, until)), Covariates(), control.covariates_of(name)
+    covariates.follow(known)
     for number, measure in enumerate(definition.measures):
         fit, more = parameters_for(stores, name, measure, fit_of)
         slots = known_slots(stores, definition, boot, number, size)
         # The last bit of a tree depends on how many threads trained it, so the record includes their number.
         threads = max(1, os.cpu_count() or 1)
-        sampled = sample_history(definition, slots, boot.first_slot, until, table=table, most_rows=most_rows, on_progress=on_progress)
+        sampled = sample_history(
+            definition,
+            slots,
+            boot.first_slot,
+            until,
+            table=table,
+            most_rows=most_rows,
+            covariates=covariates,
+            on_progress=on_progress,
+        )
         trials: tuple[TrialResult, ...] = ()
         if search_plan is not None:
             found = search(stores.settings.home, measure, sampled, root, search_plan, threads=threads, on_progress=on_progress)
             fit, more, trials = found.best.fit, found.parameters, found.trials
         model = fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
+        more |= {CONTROL_SIZE: str(control.size)} if known else {}
         more |= {"log_size": str(size), **({"trigger": trigger} if trigger else {})}
         model = replace(model, parameters=model.parameters | more)
         on_progress("recording the model", 0.0)

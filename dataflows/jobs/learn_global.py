@@ -14,6 +14,7 @@ from ledger.views.regions import bootstrap_of, bootstrapped_in, defined_by
 from schemas.errors import UsageError
 from schemas.records.records import CONTROL_LOG, RegionBootstrapped, region_log
 from schemas.regions import Region
+from state.demand.covariates import Covariates
 from state.demand.tables import newest_table
 from state.forecast.pooling import pooled
 from state.forecast.routes import GLOBAL_SCOPE
@@ -85,7 +86,20 @@ def _train(
     for (boot, region, head), until in zip(having, untils, strict=True):
         slots = known_slots(stores, region, boot, region.measures.index(measure), head.size)
         share = most_rows // len(having)
-        samples.append(sample_history(region, slots, boot.first_slot, until, table=table, most_rows=share, on_progress=on_progress))
+        covariates = Covariates()
+        covariates.follow(control.covariates_of(region.id))
+        samples.append(
+            sample_history(
+                region,
+                slots,
+                boot.first_slot,
+                until,
+                table=table,
+                most_rows=share,
+                covariates=covariates,
+                on_progress=on_progress,
+            )
+        )
     sample = pooled(samples)
     # The last bit of a tree depends on how many threads trained it, so the record includes their number.
     model = fit_sampled(sample, threads=max(1, os.cpu_count() or 1), on_progress=on_progress)

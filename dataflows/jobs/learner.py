@@ -167,13 +167,14 @@ class Learner:
     def _step(self, running: Running, close: Close, measure: str) -> bool:
         """Let a shadow take a slot; returns whether it could."""
         record = close.record
-        version = self._control.at(record.control_size, record.control_root).fold_version(self._boot, record.slot)
+        control = self._control.at(record.control_size, record.control_root)
+        version, known = control.fold_version(self._boot, record.slot), control.covariates_of(self.region.id)
         try:
             served = served_in(self._stores, close, measure)
         except NotFound:
             return False
         closed = closed_of(self.region, record, close.before, self._stores.blobs)
-        running.shadow.take(closed, record.status, version, served)
+        running.shadow.take(closed, record.status, version, served, known)
         return True
 
     def _follow_control(self) -> None:

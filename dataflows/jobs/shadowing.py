@@ -47,6 +47,7 @@ class FoldAt:
             record = close.record
             control = self._control.at(record.control_size, record.control_root)
             self._fold.follow(control.fold_version(self._boot, record.slot))
+            self._fold.know(control.covariates_of(self._region.id))
             self._fold.use(self._router.recorded(control, close))
             self._fold.fast_forward(closed_of(self._region, record, close.before, self._stores.blobs))
         self._size = size

@@ -163,6 +163,7 @@ class RegionRun:
 
     def _fold(self, closed: ClosedSlot, control: Control) -> tuple[SlotOutcome, list[bytes]]:
         self.fold.follow(control.fold_version(self._boot, closed.slot))
+        self.fold.know(control.covariates_of(self.region.id))
         self.fold.use(self._router.live(control, closed.slot))
         self._folding = True
         started_s = self._processor_s()
@@ -268,6 +269,7 @@ class RegionRun:
         record = close.record
         control = self._control.at(record.control_size, record.control_root)
         self.fold.follow(control.fold_version(self._boot, record.slot))
+        self.fold.know(control.covariates_of(self.region.id))
         self.fold.use(self._router.recorded(control, close))
         outcome = self.fold.apply(closed_of(self.region, record, close.before, self._blobs))
         again = payloads_of(self.region, outcome, control, self._blobs)

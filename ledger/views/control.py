@@ -7,6 +7,7 @@ from ledger.views.experiments import KINDS as OF_EXPERIMENTS, follow_record
 from ledger.views.follow import Batch, Change, Follower, Place
 from schemas.records.records import (
     CONTROL_LOG,
+    CovariatesKnown,
     ExperimentStarted,
     FoldChanged,
     ModelPromoted,
@@ -15,7 +16,7 @@ from schemas.records.records import (
     RegionReleased,
 )
 
-KINDS = (*OF_EXPERIMENTS, FoldChanged, RegionReleased)
+KINDS = (*OF_EXPERIMENTS, CovariatesKnown, FoldChanged, RegionReleased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Control:
     Attributes:
         held: Regions that are served without their champions, with the record that says why.
         experiments: The experiment of each (region, measure) that no record has ended.
+        covariates: What became known of each region from outside, in order.
     """
 
     size: int
@@ -33,10 +35,15 @@ class Control:
     folds: dict[str, tuple[FoldChanged, ...]] = field(default_factory=dict)
     held: dict[str, RegionHeld] = field(default_factory=dict)
     experiments: dict[tuple[str, str], ExperimentStarted] = field(default_factory=dict)
+    covariates: dict[str, tuple[CovariatesKnown, ...]] = field(default_factory=dict)
 
     def champion(self, region: str, measure: str) -> bytes:
         """Digest of the model that serves a measure; empty for the baseline."""
         return b"" if region in self.held else self.champions.get((region, measure), b"")
+
+    def covariates_of(self, region: str) -> tuple[CovariatesKnown, ...]:
+        """What became known of a region from outside; the same tuple while there is no more of it."""
+        return self.covariates.get(region, ())
 
     def fold_version(self, boot: RegionBootstrapped, slot: int) -> int:
         """Version of the fold that closes a slot of a region: the last one recorded for that slot or an earlier one."""
@@ -77,7 +84,7 @@ class ControlView:
 
     def _take(self, batch: Batch, head: Head) -> None:
         champions, folds, held = dict(self._now.champions), dict(self._now.folds), dict(self._now.held)
-        experiments = dict(self._now.experiments)
+        experiments, covariates = dict(self._now.experiments), dict(self._now.covariates)
         for stored in batch.entries:
             follow_record(experiments, champions, stored)
             if holds(stored, ModelPromoted):
@@ -88,7 +95,9 @@ class ControlView:
                 folds[changed.region] = (*folds.get(changed.region, ()), changed)
             elif holds(stored, RegionHeld):
                 held[stored.record.region] = stored.record
+            elif holds(stored, CovariatesKnown):
+                covariates[stored.record.region] = (*covariates.get(stored.record.region, ()), stored.record)
             elif holds(stored, RegionReleased):
                 held.pop(stored.record.region, None)
-        self._now = Control(batch.next.index, head.root, champions, folds, held, experiments)
+        self._now = Control(batch.next.index, head.root, champions, folds, held, experiments, covariates)
         self._follower.move(batch.next)

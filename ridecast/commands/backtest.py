@@ -46,6 +46,13 @@ SCHEDULES = {"weekly": 7, "daily": 1}  # days
     help="Areas file, to compare its classes too (docs/fairness.md). [default: the region's own areas]",
 )
 @click.option(
+    "--covariates",
+    "covariates_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weather of the region (docs/covariates.md); each slot sees what was known at its end.",
+)
+@click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), help="Keep the ledger in this directory. [default: a temporary directory]"
 )
 @click.option(
@@ -61,6 +68,7 @@ def command(
     json_path: Path | None,
     html_path: Path | None,
     areas_file: Path | None,
+    covariates_file: Path | None,
     home: Path | None,
     retrain: str | None,
 ) -> None:
@@ -75,6 +83,7 @@ def command(
       ridecast backtest --rides rides --region nyc \\
           --train-until 2014-05-01 --test-until 2014-06-01 --html report.html
     """
+    from dataflows.connectors.covariate_files import read_covariates
     from dataflows.connectors.sources import open_rides
     from dataflows.jobs.backtest import backtest
     from schemas.configuration.areas import areas_of_region, load_areas
@@ -88,6 +97,7 @@ def command(
     parse_rides(settings.rides)
     own = areas_of_region(region) if region.areas else None
     areas = load_areas(areas_file, region) if areas_file is not None else own
+    covariates = read_covariates(covariates_file, region) if covariates_file is not None else None
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -107,6 +117,7 @@ def command(
             home=home,
             retraining=None if retrain is None else rules_of(SCHEDULES[retrain]),
             areas=areas,
+            covariates=covariates,
             on_step=lambda step: progress.update(task, description=step, completed=0.0),
             on_slot=lambda done, total: progress.update(task, description=f"slot {done:,} of {total:,}", completed=done / total),
             on_part=lambda share: progress.update(task, completed=min(share, 0.999)),

@@ -59,6 +59,9 @@ def _list_faults(ctx: click.Context, _: click.Parameter, texts: tuple[str, ...])
 @click.option("--labels", type=options.OutFile(), metavar="FILE", help="Where the labels of the faults go; by default DIR/labels.json.")
 @click.option("--supply", type=click.Path(path_type=Path), metavar="DIR", help="Simulate drivers too, and write their states there.")
 @click.option("--areas", "areas_file", type=options.OutFile(), metavar="FILE", help="Write the areas of the city to this file, too.")
+@click.option(
+    "--weather", "weather_file", type=options.OutFile(), metavar="FILE", help="Write its weather for `ridecast covariates import`."
+)
 def command(
     region_name: str,
     days: int,
@@ -75,6 +78,7 @@ def command(
     labels: Path | None = None,
     supply: Path | None = None,
     areas_file: Path | None = None,
+    weather_file: Path | None = None,
 ) -> None:
     """Write the ride events of a simulated city.
 
@@ -130,6 +134,7 @@ def command(
     supply_output.check(None if out is None else Path(out), supply, origin)
     if out is not None and ride_output.is_done(Path(out), origin):
         _write_areas(areas_file, region, seed)
+        _write_weather(weather_file, start_us, days, seed)
         click.echo(f"{out} already holds these rides; nothing to do.")
         return
     delivery, totals = Delivery(PARTITIONS, rules, None if faults is None else faults.delivered), [0] * len(KINDS)
@@ -156,6 +161,7 @@ def command(
     if faults is not None and labels is not None:
         _write(labels, faults.labels())
     _write_areas(areas_file, region, seed)
+    _write_weather(weather_file, start_us, days, seed)
     for kind, count in zip(KINDS, totals, strict=True):
         click.echo(f"{kind:<24}{count:>12,}")
     click.echo(f"{'events written':<24}{delivery.delivered:>12,}")
@@ -210,3 +216,12 @@ def _write_areas(path: Path | None, region: Region, seed: int) -> None:
         from state.simulation.quarters import quarters_of
 
         _write(path, quarters_of(region, seed).to_json())
+
+
+def _write_weather(path: Path | None, start_us: int, days: int, seed: int) -> None:
+    if path is not None:
+        from schemas.times import iso
+        from state.simulation.weather import rain_of
+
+        lines = [f"{iso(one.valid_us)},{iso(one.known_us)},precipitation_mm,{one.mm:g}\n" for one in rain_of(start_us, days, seed)]
+        _write(path, f"valid_at,known_at,name,value\n{''.join(lines)}")

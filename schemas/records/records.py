@@ -28,6 +28,7 @@ from schemas.records.control_records import (
     RunStopped as RunStopped,
     SnapshotTaken as SnapshotTaken,
 )
+from schemas.records.covariate_records import CovariatesKnown as CovariatesKnown
 from schemas.records.experiment_records import (
     EndCause as EndCause,
     ExperimentStarted as ExperimentStarted,
@@ -305,6 +306,7 @@ Record = (
     | ModelReleased
     | ExperimentStarted
     | ExperimentStopped
+    | CovariatesKnown
     | FoldChanged
     | RegionHeld
     | RegionReleased

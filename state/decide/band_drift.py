@@ -12,8 +12,8 @@ from schemas.events.rides import Float64s
 from schemas.forecasts.settled import SettledIssue
 from state.decide.drift import PARTS, REFERENCE_DAYS, SERIES, Drift, beyond, values_of
 from state.forecast.evaluation import BUSY_PER_15_MIN, MEDIUM_PER_15_MIN, MILLI
+from state.models.chances import chance_within
 from state.models.predictive import predictive
-from state.models.spread import share_below
 
 BANDS = ("busy", "medium", "quiet")
 SUMS = 4  # rides, forecast rides, cells inside their interval, cells
@@ -33,8 +33,7 @@ def band_sums(issue: SettledIssue) -> Float64s:
     per_15_min = means * (15 / columns.horizons_min[0])
     band = np.select([per_15_min >= BUSY_PER_15_MIN, per_15_min >= MEDIUM_PER_15_MIN], [0, 1], 2)
     below, until = predictive(issue.spread[0], columns.mean[:, 0], columns.dispersion[:, 0]).around(truth)
-    lower, upper = (np.full(len(truth), milli / MILLI) for milli in (issue.spread[0].lower_milli, issue.spread[0].upper_milli))
-    inside = share_below(upper, below, until) - share_below(lower, below, until)
+    inside = chance_within(below, until, (issue.spread[0].lower_milli / MILLI, issue.spread[0].upper_milli / MILLI))
     for place, values in enumerate((truth.astype(np.float64), means, inside, np.ones(len(truth)))):
         sums[:, place] = np.bincount(band, values, len(BANDS))
     return sums

@@ -1,15 +1,16 @@
 """Runs a challenger beside the served forecasts: over the same closed slots, for all cells, with the state that it would serve from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from schemas.errors import ContractError
 from schemas.forecasts.chunks import NUMBERS, ForecastColumns
-from schemas.records.records import SlotStatus
+from schemas.records.records import CovariatesKnown, SlotStatus
 from schemas.regions import Region
 from state.counting.slots import ClosedSlot
 from state.decide.paired import CHALLENGER, CHAMPION, Pair, PairedLosses
+from state.demand.covariates import Covariates
 from state.demand.history import Arrays, CountHistory
 from state.demand.other_measures import join_measures
 from state.detect.paired_fairness import PairedFairness
@@ -57,7 +58,8 @@ class Shadow:
             history.from_arrays(under(state, f"history{number}."))
         self._history = self.histories[measure]  # the one that is forecast
         self._version = version
-        self._forecaster = Forecaster(region, region.measures[measure])
+        self._covariates = Covariates()
+        self._forecaster = Forecaster(region, region.measures[measure], covariates=self._covariates)
         self._forecaster.follow(version)
         self._forecaster.from_arrays(under(state, f"forecaster{measure}."))
         self._forecaster.use(model)
@@ -65,7 +67,7 @@ class Shadow:
         self._settle_slots = settle_slots(region)
         self._pairs: dict[int, Pair] = {}
 
-    def take(self, closed: ClosedSlot, status: str, version: int, served: ForecastColumns) -> None:
+    def take(self, closed: ClosedSlot, status: str, version: int, served: ForecastColumns, known: Sequence[CovariatesKnown] = ()) -> None:
         """Fold one slot: score the pairs whose window ended with it, and forecast beside what was served.
 
         Args:
@@ -73,12 +75,14 @@ class Shadow:
             status: As recorded with it.
             version: Of the fold that closed it.
             served: The champion's forecasts, issued at its cut.
+            known: The covariates of the region at its cut, as for `RegionFold.know`.
         Raises:
             ContractError: it is not the next slot.
         """
         slot, history, forecaster = closed.slot, self._history, self._forecaster
         if slot != self.next_slot:
             raise ContractError(f"shadow of region {self.region.id}: expected slot {self.next_slot}, got {slot}")
+        self._covariates.follow(known)
         observed, whole = status != SlotStatus.UNOBSERVED, counted_whole(status, version)
         for each, counts, late in zip(self.histories, closed.counts, closed.corrections, strict=True):
             track_levels(each, version)
@@ -113,7 +117,7 @@ class Shadow:
             model: Artefact, None for the baseline.
             clock: Monotonic seconds.
         """
-        forecaster = Forecaster(self.region, self.region.measures[self.measure])
+        forecaster = Forecaster(self.region, self.region.measures[self.measure], covariates=self._covariates)
         forecaster.follow(self._version)
         forecaster.use(model)
         forecaster.issue(self._history, self.next_slot - 1)

@@ -13,6 +13,7 @@ import numpy as np
 from schemas.errors import ContractError, DamagedError
 from schemas.events.rides import Float32s, Float64s, Int64s
 from state.demand.calendar import Calendar
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.history import CountHistory
 from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, START, Ahead, SlotWindows
@@ -143,19 +144,27 @@ FIRST_TABLE = FeatureTable(1, FEATURES)
 NAMES: tuple[str, ...] = FIRST_TABLE.names
 
 
-def build(history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, table: FeatureTable = FIRST_TABLE) -> Float32s:
+def build(
+    history: CountHistory,
+    calendar: Calendar,
+    slot: int,
+    columns: Int64s,
+    table: FeatureTable = FIRST_TABLE,
+    covariates: Covariates = NOTHING_KNOWN,
+) -> Float32s:
     """The feature matrix of some cells after a closed slot.
 
     Args:
         slot: The last closed slot.
         columns: int64[n], columns of the history.
         table: The columns of the matrix.
+        covariates: Of the region.
     Returns:
         float32[n, len(table)], columns in the order of the table, each contiguous: models read columns.
     Raises:
         ContractError: a feature's function did not return a full column.
     """
-    windows, shape = SlotWindows(history, calendar, slot, columns), columns.shape
+    windows, shape = SlotWindows(history, calendar, slot, columns, covariates), columns.shape
     out = np.empty((len(table), len(columns)), np.float32)
     for i, feature in enumerate(table.features):
         values = feature.fill(windows)

@@ -15,6 +15,7 @@ class Group(StrEnum):
     OTHER = "other events: trip ends, cancellations, unserved requests"
     EARLIER = "rides of the last days and weeks"
     CALENDAR = "time of day, weekday and holidays"
+    WEATHER = "weather, now and as forecast"
 
 
 # Start of a feature's name -> its group; the longest start that fits decides.
@@ -48,6 +49,7 @@ STARTS: dict[str, Group] = {
     "trend_own_": Group.USUAL,
     "trend_parent_": Group.AROUND,
     "variant_": Group.USUAL,
+    "weather_": Group.WEATHER,
     "week_": Group.EARLIER,
     "weekday": Group.CALENDAR,
     "weekend": Group.CALENDAR,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.history import UNIVERSE_DAYS, CountHistory
 from state.demand.other_measures import OtherMeasures
 from state.demand.seasons import RECENCY
@@ -133,8 +134,9 @@ class SlotWindows:
     Args:
         slot: The last closed slot.
         columns: int64[n], columns of the history.
+        covariates: Of the region.
     Attributes:
-        start: The slot after it: where forecasts start.
+        start, start_s: The slot after it: where forecasts start; and that in seconds since 1970.
         ahead: The first, the middle and the last horizon, slots.
         day, short, last: The length of a day, of the short window and of the last horizon, slots.
         weekly, daily, same_kind, mixed: Weight of each of DAYS in a profile; 0 where a day was not observed.
@@ -146,9 +148,12 @@ class SlotWindows:
         city_back: Rides of the region in the last horizon by its profile: float64[1].
     """
 
-    def __init__(self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s) -> None:
-        self.history, self.calendar, self.columns = history, calendar, columns
+    def __init__(
+        self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, covariates: Covariates = NOTHING_KNOWN
+    ) -> None:
+        self.history, self.calendar, self.columns, self.covariates = history, calendar, columns, covariates
         self.start = start = slot + 1
+        self.start_s = start * calendar.slot_min * 60
         self.day, month = calendar.day_slots, UNIVERSE_DAYS * calendar.day_slots
         self.ahead = first, middle, last = ahead_slots(calendar.horizons)
         self.last = last

@@ -16,6 +16,7 @@ from schemas.forecasts.chunks import NUMBERS, ForecastColumns
 from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback, HorizonSpread, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
 from state.forecast.draft import Draft
@@ -46,11 +47,13 @@ class Forecaster:
         version: Of the fold, as in `state.forecast.region.FOLD_VERSIONS`; `follow` changes it.
     """
 
-    def __init__(self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1) -> None:
+    def __init__(
+        self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1, covariates: Covariates = NOTHING_KNOWN
+    ) -> None:
         self.region = region
         self.measure = measure
         self.calendar = Calendar(region)
-        self.horizons = region.horizons
+        self.horizons, self._covariates = region.horizons, covariates
         self._table = models
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
@@ -58,7 +61,7 @@ class Forecaster:
         self._scores = Scores()
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
-        self._arms = Arms(lambda: Forecaster(region, measure, models, self._version))
+        self._arms = Arms(lambda: Forecaster(region, measure, models, self._version, covariates))
         self._label = Fallback.NONE
         self._version = 0
         self.follow(version)
@@ -177,7 +180,7 @@ class Forecaster:
 
     def _view(self, history: CountHistory, slot: int) -> SlotView:
         columns = history.universe(slot)
-        return SlotView(history, self.calendar, slot, columns, quiet_cells(history, self.calendar, slot, columns))
+        return SlotView(history, self.calendar, slot, columns, quiet_cells(history, self.calendar, slot, columns), self._covariates)
 
     def _divide(self, view: SlotView) -> "list[_Part]":
         """The rows that each mean model serves.

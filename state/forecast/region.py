@@ -14,6 +14,7 @@ import numpy.typing as npt
 from schemas.errors import ContractError, UsageError
 from schemas.events.rides import UInt64s
 from schemas.records.records import (
+    CovariatesKnown,
     ExperimentStarted,
     PartitionsChanged,
     SlotScored,
@@ -25,6 +26,7 @@ from schemas.records.records import (
 from schemas.regions import US_PER_MIN, Region
 from state.counting.slots import ClosedSlot, CountColumns, GapFound
 from state.demand.calendar import Calendar
+from state.demand.covariates import Covariates
 from state.demand.history import CountHistory
 from state.demand.other_measures import join_measures
 from state.demand.seasons import expected_rides
@@ -44,7 +46,7 @@ FOLD_VERSIONS = {
     4: "levels of demand are tracked for the features of new models; dispersion and corrections follow recent errors",
     5: "new models have more features; surges are followed per neighbourhood; an ensemble mixes forecasts by recent loss; the model "
     "of a parent region or of several regions stands in for a missing one",
-    6: "profiles remember all weeks; a region without a model follows its recent errors",
+    6: "profiles remember all weeks; a region without a model follows its recent errors; weather is a feature where it is known",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition
@@ -129,7 +131,8 @@ class RegionFold:
         self._calendar = Calendar(region)
         self.histories = tuple(CountHistory(region) for _ in region.measures)
         join_measures(dict(zip(region.measures, self.histories, strict=True)))
-        self.forecasters = tuple(Forecaster(region, measure, models) for measure in region.measures)
+        self._covariates = Covariates()
+        self.forecasters = tuple(Forecaster(region, measure, models, covariates=self._covariates) for measure in region.measures)
         self.follow(version)
         self.universe_version = 0
         self._universe: UInt64s = np.empty(0, np.uint64)
@@ -148,6 +151,10 @@ class RegionFold:
                 forecaster.use(champion.artefact if champion.digest else None, FALLBACK_OF[champion.role])
             self._champions[forecaster.measure] = champion
             forecaster.challenge(champion.challenge)
+
+    def know(self, covariates: Sequence[CovariatesKnown]) -> None:
+        """Use the covariates of these records, all of the region that the control log has, from the next slot on."""
+        self._covariates.follow(covariates)
 
     def follow(self, version: int) -> None:
         """Use this version of the fold from the next slot on.

@@ -12,6 +12,7 @@ import numpy as np
 from schemas.events.rides import Float32s, Float64s, Int64s, UInt64s
 from schemas.regions import Region
 from state.demand.calendar import Calendar
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import build
 from state.demand.history import CountHistory
@@ -130,11 +131,22 @@ class Sampler:
     Args:
         first_slot, until_slot: The data; no window of a row ends later.
         table: The columns of a row.
+        covariates: Of the region; a row has what was known at the end of its slot.
     Attributes:
         busy, quiet: Rows of cells with a model of their own, and of quiet cells.
     """
 
-    def __init__(self, region: Region, first_slot: int, until_slot: int, table: FeatureTable, plan: SamplePlan, seed: int) -> None:
+    def __init__(
+        self,
+        region: Region,
+        first_slot: int,
+        until_slot: int,
+        table: FeatureTable,
+        plan: SamplePlan,
+        seed: int,
+        covariates: Covariates = NOTHING_KNOWN,
+    ) -> None:
+        self.covariates = covariates
         self.region, self.table, self.plan, self.seed = region, table, plan, seed
         self.calendar = Calendar(region)
         self.history = CountHistory(region, tracked=table.tracked, older=table.older)
@@ -174,7 +186,7 @@ class Sampler:
             most = max(self.plan.slots_per_hour * self.region.slot_min / 60, self.plan.enough_rows / rows)
             self.share = min(1.0, most, self.plan.most_rows / rows)
         h = len(self.region.horizons)
-        features = np.ascontiguousarray(build(history, self.calendar, slot, own, self.table))
+        features = np.ascontiguousarray(build(history, self.calendar, slot, own, self.table, self.covariates))
         base = profile(history, self.calendar, slot, own, self.region.horizons)
         unknown, none = np.full((len(own), h), np.nan), np.empty((0, len(self.table)), np.float32)
         self.busy.add(_Piece(slot, history.cells[own], unknown, features, base, np.empty((0, 3, h))))

@@ -12,6 +12,7 @@ import numpy as np
 from schemas.errors import UsageError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s
 from schemas.regions import Region
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
@@ -116,6 +117,7 @@ def train_model(
     seed: int = 0,
     most_rows: int = MOST_ROWS,
     fit: FitParameters = AS_SHIPPED,
+    covariates: Covariates = NOTHING_KNOWN,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> TrainedModel:
     """Train on slots [first_slot, until_slot).
@@ -127,11 +129,22 @@ def train_model(
         seed: Selects the sample.
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
         fit: Parameters of a chain; the first table's trees have their own.
+        covariates: Of the region; each row has what was known at its cut.
         on_progress: Called with (stage, share done 0..1).
     Raises:
         UsageError: too little history to train on.
     """
-    sampled = sample_history(region, counts, first_slot, until_slot, table=table, seed=seed, most_rows=most_rows, on_progress=on_progress)
+    sampled = sample_history(
+        region,
+        counts,
+        first_slot,
+        until_slot,
+        table=table,
+        seed=seed,
+        most_rows=most_rows,
+        covariates=covariates,
+        on_progress=on_progress,
+    )
     return fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
 
 
@@ -144,12 +157,13 @@ def sample_history(
     table: FeatureTable,
     seed: int = 0,
     most_rows: int = MOST_ROWS,
+    covariates: Covariates = NOTHING_KNOWN,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> SampledHistory:
     """The rows to fit; arguments and errors as for `train_model`."""
     plan = CHAIN_PLAN if is_chained(table) else BOOSTED_PLAN
     plan = SamplePlan(min(most_rows, plan.most_rows), plan.warm_days, plan.most_days, plan.slots_per_hour)
-    sample = Sampler(region, first_slot, until_slot, table, plan, seed)
+    sample = Sampler(region, first_slot, until_slot, table, plan, seed, covariates)
     for closed in counts:
         sample.take(closed)
         if closed.slot % 256 == 0:

@@ -55,6 +55,7 @@ NOT_FOR_TREES = (
     "rate_week",
     "rate_month",
     "level_day",
+    "weather_",
 )
 LARGEST_LOG = 50.0  # before means are bounded
 MOST_ROUNDS = 80

@@ -16,6 +16,7 @@ from schemas.errors import ContractError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt64s
 from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
+from state.demand.covariates import NOTHING_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE, build, matrix_bytes
 from state.demand.history import Arrays, CountHistory
@@ -29,11 +30,20 @@ class SlotView:
         history: Ends with the slot.
         columns: int64[n], columns in the history of the cells to forecast.
         quiet: bool[n], cells with too few rides for a model of their own; see `state.models.quiet`.
+        covariates: Of the region.
     """
 
-    def __init__(self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, quiet: Bools) -> None:
+    def __init__(
+        self,
+        history: CountHistory,
+        calendar: Calendar,
+        slot: int,
+        columns: Int64s,
+        quiet: Bools,
+        covariates: Covariates = NOTHING_KNOWN,
+    ) -> None:
         self.history, self.calendar, self.slot = history, calendar, slot
-        self.columns, self.quiet = columns, quiet
+        self.columns, self.quiet, self.covariates = columns, quiet, covariates
         self._built: dict[FeatureTable, list[Float32s]] = {}
 
     @cached_property
@@ -49,7 +59,7 @@ class SlotView:
         """
         if table.tracked and not self.history.tracked:
             raise ContractError(f"features: expected a history that tracks levels, for table {table.version}; got one without")
-        built = build(self.history, self.calendar, self.slot, self.columns[rows], table)
+        built = build(self.history, self.calendar, self.slot, self.columns[rows], table, self.covariates)
         self._built.setdefault(table, []).append(built)
         return built
 

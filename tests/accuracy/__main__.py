@@ -13,6 +13,7 @@ from tests.accuracy.bikenyc import bikenyc
 from tests.accuracy.results import Result, table_of
 from tests.accuracy.sudden import cold, shift, surge
 from tests.accuracy.uber import april, may
+from tests.accuracy.weather import rain, weather
 from tests.tree import ROOT
 
 MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
@@ -22,9 +23,11 @@ MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
     "surge": surge,
     "shift": shift,
     "cold": cold,
+    "rain": rain,
+    "weather": weather,
 }
 FOLDER = ROOT / "build" / "accuracy"
-NOT_BY_DEFAULT = {"april"}  # for choosing, not for judging
+NOT_BY_DEFAULT = {"april", "rain", "weather"}  # for choosing, not for judging
 
 
 @click.command()

@@ -77,6 +77,7 @@ class Town:
         """Close some slots, and call a function after each."""
         for _ in range(count):
             control = self._control.latest()
+            self.fold.know(control.covariates_of(TOWN.id))
             self.fold.use(self._router.live(control, self.slot))
             closed = ClosedSlot(self.slot, (cut(),), (rides(self.slot, shifted=shifted),), (NO_COUNTS,))
             outcome = self.fold.apply(closed)

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from dataflows.jobs.covariates import held_covariates
 from dataflows.jobs.exports.tables import export_parquet
-from dataflows.jobs.learn import train_region
+from dataflows.jobs.learn import CONTROL_SIZE, train_region
 from dataflows.jobs.learner import Learner
 from dataflows.stream.stores import open_stores
 from ridecast.commands.backtest import command
@@ -21,7 +23,7 @@ from schemas.configuration.areas import Area, Areas
 from schemas.configuration.settings import Settings
 from schemas.events.cells import LETTERS, cell_code
 from schemas.forecasts.chunks import unpack_blob
-from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
+from schemas.records.records import CONTROL_LOG, CovariatesKnown, ForecastIssued, ModelPromoted, ModelTrained, SlotClosed
 from state.forecast.calibration import Uniforms, crps, pit
 from state.forecast.evaluation import BANDS, MODELS
 from state.models.predictive import predictive
@@ -59,6 +61,13 @@ def invoke(tmp_path_factory: pytest.TempPathFactory) -> Invoke:
     return run
 
 
+def warmth() -> Iterator[str]:
+    """Rows of an air temperature for every hour of the city, known at once."""
+    for hour in range(10 * 24):
+        at = datetime(2024, 3, 22, tzinfo=UTC) + timedelta(hours=hour)
+        yield f"{at.isoformat()},{at.isoformat()},temperature_c,{hour % 24}\n"
+
+
 @pytest.fixture(scope="module")
 def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A folder with `out.json`, its plot and the home, and the printed output."""
@@ -66,7 +75,8 @@ def tested(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     words = "--json", str(folder / "deep" / "out.json"), "--html", str(folder / "report.html"), "--home", str(folder / "home")
     halves = [Area(name, tuple(letters), (), (("half", name),)) for name, letters in (("one", LETTERS[:16]), ("other", LETTERS[16:]))]
     (folder / "areas.json").write_text(Areas(LOG.partition("/")[2], 6, tuple(halves)).to_json(), "utf-8")
-    result = invoke(*words, "--areas", str(folder / "areas.json"))
+    (folder / "weather.csv").write_text("valid_at,known_at,name,value\n" + "".join(warmth()), "utf-8")
+    result = invoke(*words, "--areas", str(folder / "areas.json"), "--covariates", str(folder / "weather.csv"))
     assert 0 == result.exit_code, result.output
     return folder, result
 
@@ -160,6 +170,18 @@ def test_it_trains_on_the_past_and_serves_that_model(tested: tuple[Path, Result]
     assert last is not None
     assert last.slot is not None
     assert last.slot >= START_SLOT + DAY_SLOTS - 1
+
+
+def test_weather_is_recorded_before_the_training(tested: tuple[Path, Result]) -> None:
+    """The home has every value of the file; the model was trained with them, and every close cites them."""
+    stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(tested[0] / "home")}))
+    [held] = held_covariates(stores.ledger)
+    [trained] = list(stores.ledger.records(CONTROL_LOG, ModelTrained))
+    [known] = [stored.index for stored in stores.ledger.scan(CONTROL_LOG, kind=CovariatesKnown)]
+    cited = {found.record.control_size for found in stores.ledger.scan(LOG, kind=SlotClosed)}
+    stores.close()
+    assert ("temperature_c", 240) == (held.name, held.values)
+    assert known < int(trained.parameters[CONTROL_SIZE]) < min(cited)
 
 
 def test_the_table_and_the_plot_show_the_rows(report: dict[str, Any], tested: tuple[Path, Result]) -> None:
