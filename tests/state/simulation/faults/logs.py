@@ -45,6 +45,8 @@ TEXTS = {
 OTHERS = (
     "level:factor=1.5,from=+2d8h,hours=2",
     "level:factor=0.5,from=+1d9h,hours=2",
+    "level:factor=0.01,from=+2d19h",  # also rides that are under way at the end
+    "level:factor=3,from=+2d19h",
     "outage:from=+1d10h,hours=2",
     "outage:producer=4,producers=2,after=late,from=+1d10h,hours=3",
     "clock-skew:by_s=-600,producer=15,producers=2,from=+1d10h",

@@ -153,6 +153,14 @@ def test_equal_faults_have_chances_of_their_own() -> None:
     assert len(salts) == 3
 
 
+def test_no_id_is_given_twice() -> None:
+    """Rides that several faults add, also equal ones, have ids of their own."""
+    rows = log_of(TEXTS["surge"], TEXTS["growth"], TEXTS["surge"], TEXTS["poisoning"], TEXTS["stadium"]).rows
+    ids = [event["event_id"] for row in rows if (event := event_of(row))]
+    assert len(ids) == len(rows) > len(log().rows) + 500
+    assert len(ids) == len(set(ids))
+
+
 @pytest.mark.parametrize("kind", FAULTS.values(), ids=lambda kind: kind.name)
 def test_a_fault_is_described_by_its_own_text(kind: FaultKind) -> None:
     """The text that is recorded as the origin gives the same fault again, and defaults are within their bounds."""
