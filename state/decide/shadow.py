@@ -59,7 +59,7 @@ class Shadow:
         self._history = self.histories[measure]  # the one that is forecast
         self._version = version
         self._covariates = Covariates()
-        self._forecaster = Forecaster(region, region.measures[measure], covariates=self._covariates)
+        self._forecaster = Forecaster(region, region.measures[measure], known=self._covariates)
         self._forecaster.follow(version)
         self._forecaster.from_arrays(under(state, f"forecaster{measure}."))
         self._forecaster.use(model)
@@ -117,7 +117,7 @@ class Shadow:
             model: Artefact, None for the baseline.
             clock: Monotonic seconds.
         """
-        forecaster = Forecaster(self.region, self.region.measures[self.measure], covariates=self._covariates)
+        forecaster = Forecaster(self.region, self.region.measures[self.measure], known=self._covariates)
         forecaster.follow(self._version)
         forecaster.use(model)
         forecaster.issue(self._history, self.next_slot - 1)

@@ -99,4 +99,4 @@ class Covariates:
         return float(values[place]) if len(values) else np.nan
 
 
-NOTHING_KNOWN = Covariates()  # of a region without covariates; never changed
+NONE_KNOWN = Covariates()  # of a region without covariates; never changed

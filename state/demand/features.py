@@ -13,7 +13,7 @@ import numpy as np
 from schemas.errors import ContractError, DamagedError
 from schemas.events.rides import Float32s, Float64s, Int64s
 from state.demand.calendar import Calendar
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.feature_table import Feature, FeatureTable, Fill
 from state.demand.history import CountHistory
 from state.demand.windows import AHEAD, BACK, BACK_SHORT, LAGS_MIN, START, Ahead, SlotWindows
@@ -150,7 +150,7 @@ def build(
     slot: int,
     columns: Int64s,
     table: FeatureTable = FIRST_TABLE,
-    covariates: Covariates = NOTHING_KNOWN,
+    covariates: Covariates = NONE_KNOWN,
 ) -> Float32s:
     """The feature matrix of some cells after a closed slot.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from schemas.events.rides import Float64s, Int64s
 from state.demand.calendar import Calendar
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.history import UNIVERSE_DAYS, CountHistory
 from state.demand.other_measures import OtherMeasures
 from state.demand.seasons import RECENCY
@@ -148,9 +148,7 @@ class SlotWindows:
         city_back: Rides of the region in the last horizon by its profile: float64[1].
     """
 
-    def __init__(
-        self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, covariates: Covariates = NOTHING_KNOWN
-    ) -> None:
+    def __init__(self, history: CountHistory, calendar: Calendar, slot: int, columns: Int64s, covariates: Covariates = NONE_KNOWN) -> None:
         self.history, self.calendar, self.columns, self.covariates = history, calendar, columns, covariates
         self.start = start = slot + 1
         self.start_s = start * calendar.slot_min * 60

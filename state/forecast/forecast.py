@@ -16,7 +16,7 @@ from schemas.forecasts.chunks import NUMBERS, ForecastColumns
 from schemas.records.records import FALLBACKS, ExperimentStarted, Fallback, HorizonSpread, SlotScored
 from schemas.regions import Region
 from state.demand.calendar import Calendar
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.history import Arrays, CountHistory
 from state.forecast.arms import Arms
 from state.forecast.draft import Draft
@@ -45,15 +45,14 @@ class Forecaster:
     Args:
         models: Table of the mean models and correctors.
         version: Of the fold, as in `state.forecast.region.FOLD_VERSIONS`; `follow` changes it.
+        known: The covariates of the region; their owner keeps them up to date.
     """
 
-    def __init__(
-        self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1, covariates: Covariates = NOTHING_KNOWN
-    ) -> None:
+    def __init__(self, region: Region, measure: str, models: ModelTable = MODELS, version: int = 1, known: Covariates = NONE_KNOWN) -> None:
         self.region = region
         self.measure = measure
         self.calendar = Calendar(region)
-        self.horizons, self._covariates = region.horizons, covariates
+        self.horizons, self._covariates = region.horizons, known
         self._table = models
         self._queue = IssuedQueue(region.horizons_min, ())
         self._correctors: dict[str, Corrector] = {}  # in force, by the name of their rows, in the order of the table
@@ -61,7 +60,7 @@ class Forecaster:
         self._scores = Scores()
         self._outcomes: dict[str, list[Outcome]] = {}  # between score and learn of the same slot
         self._trained: Trained | None = None
-        self._arms = Arms(lambda: Forecaster(region, measure, models, self._version, covariates))
+        self._arms = Arms(lambda: Forecaster(region, measure, models, self._version, known))
         self._label = Fallback.NONE
         self._version = 0
         self.follow(version)

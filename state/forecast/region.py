@@ -132,7 +132,7 @@ class RegionFold:
         self.histories = tuple(CountHistory(region) for _ in region.measures)
         join_measures(dict(zip(region.measures, self.histories, strict=True)))
         self._covariates = Covariates()
-        self.forecasters = tuple(Forecaster(region, measure, models, covariates=self._covariates) for measure in region.measures)
+        self.forecasters = tuple(Forecaster(region, measure, models, known=self._covariates) for measure in region.measures)
         self.follow(version)
         self.universe_version = 0
         self._universe: UInt64s = np.empty(0, np.uint64)

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.events.rides import Float32s, Float64s, Int64s, UInt64s
 from schemas.regions import Region
 from state.demand.calendar import Calendar
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import build
 from state.demand.history import CountHistory
@@ -144,7 +144,7 @@ class Sampler:
         table: FeatureTable,
         plan: SamplePlan,
         seed: int,
-        covariates: Covariates = NOTHING_KNOWN,
+        covariates: Covariates = NONE_KNOWN,
     ) -> None:
         self.covariates = covariates
         self.region, self.table, self.plan, self.seed = region, table, plan, seed

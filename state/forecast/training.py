@@ -12,7 +12,7 @@ import numpy as np
 from schemas.errors import UsageError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s
 from schemas.regions import Region
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
@@ -117,7 +117,7 @@ def train_model(
     seed: int = 0,
     most_rows: int = MOST_ROWS,
     fit: FitParameters = AS_SHIPPED,
-    covariates: Covariates = NOTHING_KNOWN,
+    covariates: Covariates = NONE_KNOWN,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> TrainedModel:
     """Train on slots [first_slot, until_slot).
@@ -157,7 +157,7 @@ def sample_history(
     table: FeatureTable,
     seed: int = 0,
     most_rows: int = MOST_ROWS,
-    covariates: Covariates = NOTHING_KNOWN,
+    covariates: Covariates = NONE_KNOWN,
     on_progress: OnProgress = lambda stage, share: None,
 ) -> SampledHistory:
     """The rows to fit; arguments and errors as for `train_model`."""

@@ -16,7 +16,7 @@ from schemas.errors import ContractError
 from schemas.events.rides import Bools, Float32s, Float64s, Int64s, UInt64s
 from schemas.records.records import Fallback
 from state.demand.calendar import Calendar
-from state.demand.covariates import NOTHING_KNOWN, Covariates
+from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE, build, matrix_bytes
 from state.demand.history import Arrays, CountHistory
@@ -40,7 +40,7 @@ class SlotView:
         slot: int,
         columns: Int64s,
         quiet: Bools,
-        covariates: Covariates = NOTHING_KNOWN,
+        covariates: Covariates = NONE_KNOWN,
     ) -> None:
         self.history, self.calendar, self.slot = history, calendar, slot
         self.columns, self.quiet, self.covariates = columns, quiet, covariates
