@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# Hundreds of processes of the tests import the same modules: what is not compiled yet is compiled once, not by each of them.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Workers that run tests at the same time; 0 runs them in one process. Files stay in their order: the longest are not the last.
 WORKERS ?= 2
@@ -77,7 +79,7 @@ $(VENV)/ready: constraints.txt pyproject.toml
 $(VENV)/ready-for-tests: $(VENV)/ready
 	@$(BIN)/python .ci/install.py "packages for tests" --require-hashes --no-deps -r constraints.txt
 	$(BIN)/python -m pip check -q
-	@$(BIN)/python .ci/compile_used.py pytest hypothesis coverage httpx
+	@$(BIN)/python .ci/compile_used.py pytest hypothesis coverage httpx xdist
 	@touch $@
 
 # uv (its own package) resolves once for both Python versions; CI installs with pip.

@@ -42,7 +42,7 @@ def test_a_test_that_is_alone_has_no_other_beside_it(tmp_path: Path, monkeypatch
     for name in ("test_one.py", "test_two.py"):
         (tmp_path / name).write_text(TESTS, "utf-8")
     (tmp_path / "conftest.py").write_text("from tests.workers import *\n", "utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone: alone\n", "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone: alone\nfilterwarnings = error\n", "utf-8")
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

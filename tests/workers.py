@@ -73,7 +73,9 @@ def share(ports: range, environment: Mapping[str, str] = os.environ) -> range:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker where the locks are; only the process that starts workers calls it."""
     stash = node.config.stash
-    node.workerinput[FOLDER] = stash.setdefault(SHARED, tempfile.TemporaryDirectory(prefix="ridecast-turns-")).name
+    if SHARED not in stash:
+        stash[SHARED] = tempfile.TemporaryDirectory(prefix="ridecast-turns-")
+    node.workerinput[FOLDER] = stash[SHARED].name
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
