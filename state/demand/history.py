@@ -169,7 +169,7 @@ class CountHistory:
 
     def city_cumulative(self, slots: Sequence[int]) -> Int64s:
         """Rides of the whole region before each slot, up to a constant: int64[len(slots)]."""
-        return self._city[[self._known(slot) % self.rows for slot in slots]]
+        return self._city[np.clip(np.asarray(slots, np.int64), self.oldest_slot, self.next_slot) % self.rows]
 
     # --- taking in -----------------------------------------------------------------------------
 
