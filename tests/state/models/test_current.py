@@ -98,7 +98,8 @@ def test_it_serves_every_cell_from_version_6_on(version: int, label: Fallback, c
 def test_the_first_hour_is_the_level_models() -> None:
     """Before an hour is observed there is nothing to correct by, and the level model serves uncorrected."""
     history = CountHistory(HOURLY, tracked=True)
-    view = SlotView(history, CALENDAR, FIRST_SLOT - 1, np.empty(0, np.int64), np.empty(0, np.bool_))
-    assert not Current(3).serves(view).any()
-    history.close(FIRST_SLOT, CELLS[:2], np.array([1, 2]), observed=True)
-    assert Current(3).serves(view_of(history)).all()
+    served = []
+    for slot, observed in ((FIRST_SLOT, False), (FIRST_SLOT + 1, True)):
+        history.close(slot, CELLS[:2], np.array([1, 2]), observed=observed)
+        served.append(Current(3).serves(view_of(history)).tolist())
+    assert [[False, False], [True, True]] == served
