@@ -19,7 +19,7 @@ WHY: dict[Fallback, str] = {
     Fallback.GLOBAL: "served by the global model",
     Fallback.QUIET: "too few rides for a model; served by a profile shrunk towards the parent cell",
     Fallback.BASELINE: "no usable model is promoted; served by the weekday and time-of-day profile",
-    Fallback.LEVEL: "too little history for what would serve else; served by the current level of demand",
+    Fallback.LEVEL: "no usable model is promoted, or too little history for it; served by the current level of demand",
 }
 SERVED_BY = "; served by the weekday and time-of-day profile"
 

@@ -59,7 +59,7 @@ class Fallback(StrEnum):
     GLOBAL = "global"
     QUIET = "quiet"  # too few rides for a model: a profile shrunk towards the parent cell
     BASELINE = "baseline"  # no usable model: weekday x slot profile
-    LEVEL = "level"  # no usable model and less than a week of history: the current level of demand
+    LEVEL = "level"  # no usable model: the current level of demand; before version 6 of the fold only with less than a week of history
 
 
 FALLBACKS: tuple[Fallback, ...] = tuple(Fallback)

@@ -59,10 +59,10 @@ class Current:
 def young_part(days: float) -> float:
     """Part of the forecast of `Level`, after so many observed days.
 
-    >>> young_part(0.5), young_part(2.0)
+    >>> young_part(0.5), young_part(3.0)
     (1.0, 0.5)
     """
-    return 1.0 if days < 1.0 else 1.0 / days
+    return min(2.0 / (days + 1.0), 1.0)
 
 
 def _is_current(view: SlotView) -> bool:

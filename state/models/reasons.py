@@ -40,7 +40,7 @@ MODELS: dict[Fallback, str] = {
     Fallback.GLOBAL: "forecast of the global model",
     Fallback.QUIET: "few rides: shares of the parent cell's profile, the last hour and the last day",
     Fallback.BASELINE: "no trained model: no change to the profile",
-    Fallback.LEVEL: "too little history: the region's current level of demand",
+    Fallback.LEVEL: "no trained model, or too little history for it: the current level of demand",
 }
 
 

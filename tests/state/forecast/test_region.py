@@ -138,8 +138,8 @@ def test_another_champion_serves_from_the_next_slot_on(version: int, models: Mod
     slots = town_slots(WARM + 4)
     fold, plain = (warm(slots[:WARM], version, models) for _ in range(2))
     drafts = []
-    for known, used in zip(slots[WARM:], ({}, champion(), champion(), {}), strict=True):
-        fold.use(used)
+    for known, champions in zip(slots[WARM:], ({}, champion(), champion(), {}), strict=True):
+        fold.use(champions)
         [issue] = fold.apply(closed(known)).issues
         [baseline] = plain.apply(closed(known)).issues
         drafts.append((issue.model, issue.draft.columns.mean.tobytes() == baseline.draft.columns.mean.tobytes()))

@@ -55,13 +55,13 @@ def plain_levels(history: CountHistory, columns: Int64s) -> Float64s:
 
 
 def test_a_forecast_is_profile_times_level_and_the_level_of_a_young_region() -> None:
-    """After ten days a tenth is the forecast of the level model; the rest is the smooth profile times levels by value."""
-    history = history_of(240)
+    """After nine days a fifth is the forecast of the level model; the rest is the smooth profile times levels by value."""
+    history = history_of(216)
     view = view_of(history)
     rows = np.arange(len(view.columns))
     windows = tuple((0, h) for h in HOURLY.horizons)
     profile = Profiles(history, CALENDAR, view.slot + 1, windows).own(OWN)[0][:, view.columns].T * np.array(HOURLY.horizons)
-    expected = 0.9 * profile * plain_levels(history, view.columns)[:, None] + 0.1 * Level(3).forecast(view, rows)
+    expected = 0.8 * profile * plain_levels(history, view.columns)[:, None] + 0.2 * Level(3).forecast(view, rows)
     assert expected.ravel().tolist() == pytest.approx(Current(3).forecast(view, rows).ravel().tolist())
     assert plain_levels(history, view.columns).tolist() == pytest.approx(levels_of(history, view.columns).tolist())
 
@@ -71,7 +71,7 @@ def test_on_the_first_day_the_level_serves() -> None:
     view = view_of(history_of(20))
     rows = np.arange(len(view.columns))
     assert Level(3).forecast(view, rows).ravel().tolist() == pytest.approx(Current(3).forecast(view, rows).ravel().tolist())
-    assert [1.0, 1.0, 0.5, 0.125] == [young_part(days) for days in (0.1, 1.0, 2.0, 8.0)]
+    assert [1.0, 1.0, 0.5, 0.25] == [young_part(days) for days in (0.1, 1.0, 3.0, 7.0)]
 
 
 def test_an_outage_is_no_level() -> None:
@@ -98,7 +98,8 @@ def test_it_serves_every_cell_from_version_6_on(version: int, label: Fallback, c
 def test_the_first_hour_is_the_level_models() -> None:
     """Before an hour is observed there is nothing to correct by, and the level model serves uncorrected."""
     history = CountHistory(HOURLY, tracked=True)
-    view = SlotView(history, CALENDAR, FIRST_SLOT - 1, np.empty(0, np.int64), np.empty(0, np.bool_))
-    assert not Current(3).serves(view).any()
-    history.close(FIRST_SLOT, CELLS[:2], np.array([1, 2]), observed=True)
-    assert Current(3).serves(view_of(history)).all()
+    served = []
+    for slot, observed in ((FIRST_SLOT, False), (FIRST_SLOT + 1, True)):
+        history.close(slot, CELLS[:2], np.array([1, 2]), observed=observed)
+        served.append(Current(3).serves(view_of(history)).tolist())
+    assert [[False, False], [True, True]] == served
