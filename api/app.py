@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from api import (
     acknowledgements,
     errors_by_band,
+    experiments,
     explanations,
     fairness,
     forecasts,
@@ -43,6 +44,7 @@ RESOURCES: tuple[Operation, ...] = (
     *models.OPERATIONS,
     *fairness.OPERATIONS,
     *errors_by_band.OPERATIONS,
+    *experiments.OPERATIONS,
     *ledger_tiles.OPERATIONS,  # Before the entries: otherwise tile/entries/000 matches an entry of a log whose name ends in /tile.
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,

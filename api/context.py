@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from api.access import AccessCounter
 from api.arms import Experiments
-from api.explained import Explanations
+from api.explained import Explanations, Latest
+from api.measured import Measured
 from api.newest import NewestIssues
 from api.once import Once
 from api.points import Points
@@ -29,9 +30,10 @@ from ledger.views.standing import Stand, Standings
 from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
-from schemas.records.records import CONTROL_LOG
+from schemas.records.records import CONTROL_LOG, ExperimentStarted
 from schemas.regions import US_PER_S, Region
 
+KEPT_EXPERIMENTS = 16  # whose losses are held, some numbers per block and cell
 NO_BLOB = bytes(32)  # requested only to test whether the store answers
 
 
@@ -90,6 +92,7 @@ class ApiContext:
         self.probes = Probes(probes_of(ledger, blobs, store))
         self.threads = StoreThreads(self.probes.answered_since, heard_since=self.probes.heard_since)
         self.experiments = Experiments(ledger)
+        self.measured: Latest[tuple[RegionView, ExperimentStarted], Measured] = Latest(KEPT_EXPERIMENTS)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
         self.recent = RecentAnswers()
         self.once = Once()

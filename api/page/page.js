@@ -6,7 +6,7 @@ import { drawReasons } from "./reasons.js";
 
 const REFRESH_MS = 2000, MOST_CELLS = 500, LISTED = 60;
 const byId = (id) => document.getElementById(id);
-const state = { region: null, cell: null, horizon: null, hours: 6, size: -1, asked: "", seen: [], forecasts: null, track: null, cellAt: () => null, summary: null };
+const state = { region: null, cell: null, horizon: null, hours: 6, size: -1, asked: "", seen: [], forecasts: null, track: null, cellAt: () => null, summary: null, measuring: false };
 
 async function ask(path) {
   const response = await fetch(path, { headers: { Accept: "application/json" } });
@@ -36,7 +36,7 @@ async function refresh() {
     document.querySelector("main").className = summary.status;
     if (summary.status === "serving") {
       const horizon = (state.horizon ??= summary.horizons_min[0]), wanted = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
-      if (summary.size !== state.size || wanted !== state.asked) await refreshNumbers(summary, horizon);
+      if (summary.size !== state.size || wanted !== state.asked || state.measuring) await refreshNumbers(summary, horizon);
     }
     byId("trouble").hidden = true;
   } catch (trouble) {
@@ -47,7 +47,9 @@ async function refresh() {
 
 async function refreshNumbers(summary, horizon) {
   const base = `/v1/regions/${encodeURIComponent(state.region)}`;
-  const [region, forecasts, errors] = await Promise.all([ask(base), ask(`${base}/forecasts?top=${MOST_CELLS}&horizon_min=${horizon}`), ask(`${base}/errors`).catch(() => null)]);
+  const [region, forecasts, errors, experiments] = await Promise.all([
+    ask(base), ask(`${base}/forecasts?top=${MOST_CELLS}&horizon_min=${horizon}`), ask(`${base}/errors`).catch(() => null), ask(`${base}/experiments`).catch(() => null),
+  ]);
   state.cell ??= new URLSearchParams(location.search).get("cell") ?? forecasts.forecasts[0]?.cell ?? null;
   let row = forecasts.forecasts.find((f) => f.cell === state.cell);
   if (!row && state.cell) row = (await ask(`${base}/forecasts?cell=${state.cell}&horizon_min=${horizon}`).catch(() => null))?.forecasts[0];
@@ -58,6 +60,7 @@ async function refreshNumbers(summary, horizon) {
   state.forecasts = forecasts;
   showSource(region);
   showScores(region, errors?.bands ?? []);
+  showExperiment(base, experiments?.experiments ?? []);
   showTabs(summary);
   showCell(row, forecasts, horizon);
   showReasons(why);
@@ -145,6 +148,26 @@ function showScores(region, bands) {
       element("div", `gain ${gain >= 0 ? "up" : "down"}`, `${gain >= 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %`, element("small", "", "vs. baseline")));
   });
   byId("horizons").replaceChildren(...(rows.length ? rows : [element("p", "quiet", "The first score is available when the first window has ended.")]));
+}
+
+// The one that runs, else the one that ended last; nothing in a region that never had one.
+function showExperiment(base, experiments) {
+  const one = experiments.find((e) => e.running) ?? experiments[0];
+  byId("trial").hidden = !one;
+  state.measuring = experiments.some((e) => e.result && !e.result.complete);
+  if (!one) return;
+  const day = (iso) => iso.slice(0, 16).replace("T", " ");
+  byId("trialname").textContent = one.id;
+  byId("trialstate").textContent = `· ${one.measure}, ${one.state}`;
+  const share = `${(100 * one.share).toFixed(0)} %`, rest = `${(100 - 100 * one.share).toFixed(0)} %`;
+  byId("arms").replaceChildren(...[
+    ["A, champion", one.champion.slice(0, 12), `${rest} of the cells`], ["B, challenger", one.challenger.slice(0, 12), `${share} of the cells, in blocks of ${one.block_min} min`],
+    ["since", day(one.from), "UTC"], ["until, at the latest", day(one.until), "UTC"],
+  ].map(([name, value, more]) => element("div", "", element("dt", "", name), element("dd", "", value, element("small", "", more)))));
+  const said = one.result?.sentence ?? "not measured";
+  byId("trialsaid").textContent = `${said[0].toUpperCase()}${said.slice(1)}.`;
+  byId("trialuntil").textContent = one.result && !one.result.complete && one.result.measured_until ? `Measured until ${day(one.result.measured_until)} UTC; the rest follows.` : "";
+  byId("trials").href = `${base}/experiments`;
 }
 
 function showTabs(s) {

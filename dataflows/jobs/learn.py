@@ -32,6 +32,7 @@ from state.models.fit_parameters import AS_SHIPPED, FitParameters
 
 log = logging.getLogger(__name__)
 
+ROOM_BYTES = 4 << 20  # a model of three horizons has 1 to 2 MB
 SHIPPED = "shipped"  # the parameters of this release
 CONTROL_SIZE = "control_size"  # parameter of a model that was trained with covariates: of the log that they were read from
 PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
@@ -81,6 +82,7 @@ def train_region(
     boot = bootstrap_of(stores.ledger, name)
     definition = defined_by(boot)
     head = stores.ledger.head(region_log(name))
+    check_room(stores)
     out = []
     until, size = next_slot(stores, boot, head.size), head.size  # The region may be running: all measures train on the same slots.
     if search_plan is not None:
@@ -119,6 +121,18 @@ def train_region(
         place_trained(stores, record, promote=promote, author=author, reason=reason)
         out.append(Trained(record, model, trials))
     return out
+
+
+def check_room(stores: Stores) -> None:
+    """Find out before a training, which takes minutes, whether its artefact can be stored.
+
+    A learner that cannot store it ends, is started again after a growing pause, and would train each time.
+
+    Raises:
+        StoreUnavailable: it cannot.
+    """
+    probe = stores.blobs.put(hashlib.shake_256(b"room for an artefact").digest(ROOM_BYTES), Retention.FEATURES)
+    stores.blobs.remove(probe)
 
 
 def record_training(

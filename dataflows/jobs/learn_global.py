@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dataflows.jobs.learn import Trained, known_slots, next_slot, record_training
+from dataflows.jobs.learn import Trained, check_room, known_slots, next_slot, record_training
 from dataflows.jobs.promoting import OPERATOR, place_trained
 from dataflows.stream.routing import SLOT_MIN
 from dataflows.stream.stores import Stores
@@ -42,11 +42,13 @@ def train_global(
     Raises:
         NotFound: a region is not bootstrapped here.
         UsageError: fewer than two regions, regions with other slots or horizons, or too little history.
+        StoreUnavailable: the artefact cannot be stored.
     """
     stores.ledger.admit_all()
     boots = [bootstrap_of(stores.ledger, name) for name in names or bootstrapped_in(stores.ledger)]
     regions = [defined_by(boot) for boot in boots]
     _check_alike(regions)
+    check_room(stores)
     heads = [stores.ledger.head(region_log(region.id)) for region in regions]
     out = []
     for measure in dict.fromkeys(measure for region in regions for measure in region.measures):

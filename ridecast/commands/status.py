@@ -1,6 +1,7 @@
 """`ridecast status`: shows what a home holds."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -93,6 +94,8 @@ def command(home: str | None) -> None:
                 f"{record.rows:,}",
             )
         console.print(models)
+        if (experiments := experiments_table(stores, definitions)) is not None:
+            console.print(experiments)
         for region in definitions:
             for measure in region.measures:
                 if (errors := errors_table(stores, region, measure)) is not None:
@@ -120,6 +123,28 @@ def served_in_place(issued: ForecastIssued, measure: str) -> str:
         return ""
     who = f"{OWNER[role]} {issued.models[0].hex()[:12]} serves" if role is not None else "no trained model serves"
     return f"{who} {measure}: {words(issued.reasons)}"
+
+
+def experiments_table(stores: "Stores", regions: Sequence[Region]) -> Table | None:
+    """The newest experiment of each region and measure; None if there was none. What it found: `ridecast experiment status`."""
+    from ledger.views.experiments import experiments_of
+    from schemas.times import slot_end
+
+    newest = {(one.started.region, one.started.measure): one for one in experiments_of(stores.ledger)}
+    table = Table(
+        "region", "measure", "experiment", "A, champion", "B, challenger", "share of B", "since", "state", title="experiments (newest)"
+    )
+    for region in regions:
+        closed = stores.ledger.find(region_log(region.id), SlotClosed)
+        for measure in region.measures:
+            if (one := newest.get((region.id, measure))) is None:
+                continue
+            started = one.started
+            models = [model.hex()[:12] for model in (started.champion, started.challenger)]
+            since = f"{slot_end(region, started.start_slot - 1):%Y-%m-%d %H:%M %Z}"
+            state = one.state(closed.slot + 1 if closed is not None else started.start_slot)
+            table.add_row(region.id, measure, started.experiment, *models, f"{started.share_milli / 10:g} %", since, state)
+    return table if table.row_count else None
 
 
 def errors_table(stores: "Stores", region: Region, measure: str) -> Table | None:

@@ -46,7 +46,8 @@ FOLD_VERSIONS = {
     4: "levels of demand are tracked for the features of new models; dispersion and corrections follow recent errors",
     5: "new models have more features; surges are followed per neighbourhood; an ensemble mixes forecasts by recent loss; the model "
     "of a parent region or of several regions stands in for a missing one",
-    6: "profiles remember all weeks; a region without a model follows its recent errors; weather is a feature where it is known",
+    6: "profiles remember all weeks; a region without a model follows its profile, level and errors; weather is a feature where it is "
+    "known; a challenger that fails ends its experiment",
 }
 UNOBSERVED_FROM = 14  # rides: with 14 expected, a Poisson count of none has a chance of one in a million
 PARTIAL_FROM = 5  # rides expected of an excused partition

@@ -1,5 +1,6 @@
 """What a learner does when it was killed, when an artefact or a kept trial is damaged, and when its disk is full."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from dataflows.jobs import learner as learning
+from dataflows.jobs.learn import ROOM_BYTES
 from dataflows.jobs.promoting import hold_models, release_models
 from dataflows.jobs.shadowing import KeptShadows, Running
 from ledger.store.blobs import Retention
@@ -16,6 +18,7 @@ from schemas.errors import LedgerError, RidecastError, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, ModelTrained
 from state.decide.retraining import RetrainingRules
 from state.demand.history import Arrays
+from state.forecast.training import sample_history
 from tests.dataflows.jobs.shifting_town import DAY, START, TOWN, Town, quick_training
 from tests.dataflows.jobs.test_promoting import trained
 
@@ -62,6 +65,31 @@ def test_a_day_that_ended_without_a_learner_is_decided_at_its_start(town: Town, 
     again.take_turn()
     again.take_turn()
     assert ["schedule: there is no model yet; every 7 days"] * 2 == trainings
+
+
+def test_a_full_disk_is_found_before_a_training(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an artefact cannot be stored, no start of a learner trains; with room again the first one does, and leaves no probe."""
+    began: list[int] = []
+
+    def sampled(*given: object, **named: object) -> object:
+        began.append(town.slot)
+        return sample_history(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dataflows.jobs.learn.sample_history", sampled)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES // 2, limits[1]))  # the system refuses longer files
+    try:
+        town.close_days(1, shifted=False)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"blob [0-9a-f]{64}: .*File too large"):
+                town.learner(retraining=WEEKLY).take_turn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [] == began
+    town.learner(retraining=WEEKLY).take_turn()
+    assert 1 == len(began)
+    assert 1 == len(list(town.stores.ledger.records(CONTROL_LOG, ModelTrained)))
+    assert ROOM_BYTES not in [path.stat().st_size for path in (town.stores.settings.home / "blobs").rglob("*") if path.is_file()]
 
 
 def test_a_day_is_decided_once_over_restarts(town: Town, trainings: list[str], tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def test_an_experiment_from_its_start_to_its_stop(tmp_path: Path, call: Call) ->
     shares = [row["forecasts"] for row in said["arms"] if row["horizon_min"] == 120]
     assert shares[1] / sum(shares) == pytest.approx(0.4, abs=0.05)
     assert picture.read_bytes().startswith(b"\x89PNG")
+    listed = " ".join(call("status", "--home", home).out.split())
+    for word in ("experiments (newest)", "trees", started.champion.hex()[:12], digits, "40 %", "2014-04-20", "runs"):
+        assert word in listed
     stopped = call("experiment", "stop", "--home", home, "--reason", "seen enough")
     assert (0, True) == (stopped.status, "experiment trees stopped after 28 blocks: " in stopped.out)
     [record] = town.stores.ledger.records(CONTROL_LOG, ExperimentStopped)
