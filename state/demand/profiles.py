@@ -107,7 +107,9 @@ def day_sums(ring: MomentRing, days: Sequence[Earlier], windows: Windows, width:
         totals = ring.smoothed(slots[:, None] + np.array(bounds, np.int64), width, columns)
         for i, (low, high) in enumerate(windows):
             rides = totals[:, bounds.index(high)] - totals[:, bounds.index(low)]  # exact modulo 2^32, and small
-            np.divide(rides, high - low, out=out[:, i])
+            out[:, i] = rides
+            if high - low > 1:
+                out[:, i] /= high - low
     return out
 
 
@@ -130,16 +132,21 @@ def posterior(
     known = float(parabola(width).sum()) / peak
     total = PRIOR_SLOTS * prior
     weight = PRIOR_SLOTS
+    weighed = np.empty_like(total)  # one for all days: large temporaries cost more than the arithmetic
     for day, rides in zip(days, sums, strict=True):
         share = day.weight(smoothing)
-        total += (share / peak) * rides
+        np.multiply(rides, share / peak, out=weighed)
+        total += weighed
         weight += share * known
     if older is None:
-        return np.asarray(total / weight, np.float64)
+        total /= weight
+        return total
     rides, seen = older
     share = smoothing.older / peak
-    total += share * rides
-    return np.asarray(total / (weight + share * seen)[:, None], np.float64)
+    np.multiply(rides, share, out=weighed)
+    total += weighed
+    total /= (weight + share * seen)[:, None]
+    return total
 
 
 class Profiles:
