@@ -343,6 +343,15 @@ def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
     assert (stopped, f"ended: {stopped.reason}") == (past.stopped, past.state(town.slot))
 
 
+def test_a_learner_that_lags_behind_stops_nothing_that_has_ended(town: Town) -> None:
+    """A training may last longer than an experiment: what it had found by then stops nothing, and ends no learner."""
+    start(town, dataclasses.replace(BLOCK, block_min=120, days=5, until_decided=True))
+    learner = town.learner(retraining=RetrainingRules(every_days=0, trainings_per_week=0))
+    town.close_slots(72, shifted=False)
+    assert 72 == learner.take_turn()
+    assert [] == list(town.stores.ledger.records(CONTROL_LOG, ExperimentStopped))
+
+
 def test_an_expired_forecast_leaves_its_block_out(town: Town) -> None:
     """A block of which too little can be scored is not compared; the others are."""
     started = start(town)
