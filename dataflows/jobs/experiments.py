@@ -248,9 +248,10 @@ class Deciding:
             if found.finding is not Finding.UNDECIDED and slot + 1 < started.until_slot:
                 reason, place = f"decided: {found.sentence()}", (self._region.id, measure)
                 try:
-                    stopped.append(stop_experiment(self._stores, *place, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found))
+                    record = stop_experiment(self._stores, *place, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found)
                 except NotFound as ended:  # meanwhile: by a command, by a failure, or because this learner lags behind the region
                     log.info("region %s, %s: experiment %s: %s; %s", *place, started.experiment, reason, ended)
                     continue
+                stopped.append(record)
                 log.info("region %s, %s: experiment %s: %s", *place, started.experiment, reason)
         return stopped
