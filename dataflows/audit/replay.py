@@ -139,10 +139,9 @@ class _Run:
                 if slot >= self._found.until_slot:
                     return
                 raise DamagedError(f"{self._log} entry {close.closed.index}: expected slot {self.fold.next_slot}, got {slot}")
-            champions = self._control.champions(close)
-            self.fold.use(champions)
+            self.fold.follow(self._control.fold_version(close.record))  # before the models, as in a run
             self.fold.know(self._control.covariates(close.record))
-            self.fold.follow(self._control.fold_version(close.record))
+            self.fold.use(self._control.champions(close))
             if slot < self._found.from_slot:
                 closed = closed_of(self.region, close.record, close.before, self._blobs)
                 (self.fold.apply if slot >= full_from else self.fold.fast_forward)(closed)

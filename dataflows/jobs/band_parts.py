@@ -41,10 +41,9 @@ class BandParts:
             ended: Every issue before this slot has ended, so that what had settled is the same whenever it is asked.
         """
         until = max(first, newest_settled(self._region, ended - 1 + self._region.horizons[-1]) // self._part_slots)
-        known = [part for part in range(first, until) if (measure, part) in self._kept]
-        begin = known[-1] + 1 if known else first
-        for part in range(begin, until):
-            self._kept[measure, part] = self._read(measure, part)
+        for part in range(first, until):
+            if (measure, part) not in self._kept:
+                self._kept[measure, part] = self._read(measure, part)
         self._kept = {place: sums for place, sums in self._kept.items() if place[1] >= until - KEPT_PARTS}
         return np.stack([self._kept[measure, part] for part in range(first, until)], axis=-1) if until > first else _NONE
 

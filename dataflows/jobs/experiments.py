@@ -247,6 +247,11 @@ class Deciding:
             found = self._measuring[measure].compared(size)
             if found.finding is not Finding.UNDECIDED and slot + 1 < started.until_slot:
                 reason, place = f"decided: {found.sentence()}", (self._region.id, measure)
-                stopped.append(stop_experiment(self._stores, *place, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found))
+                try:
+                    record = stop_experiment(self._stores, *place, author=POLICY, reason=reason, cause=EndCause.DECIDED, compared=found)
+                except NotFound as ended:  # meanwhile: by a command, by a failure, or because this learner lags behind the region
+                    log.info("region %s, %s: experiment %s: %s; %s", *place, started.experiment, reason, ended)
+                    continue
+                stopped.append(record)
                 log.info("region %s, %s: experiment %s: %s", *place, started.experiment, reason)
         return stopped

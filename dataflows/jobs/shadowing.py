@@ -40,9 +40,9 @@ class FoldAt:
 
     def arrays(self, size: int) -> Arrays:
         """The state after the first `size` entries of the log, as in a snapshot."""
-        if not 0 <= self._size <= size:
-            self._size = self._begin(size)
-        for close in closes(self._stores.ledger, region_log(self._region.id), self._size, size):
+        start = self._size if 0 <= self._size <= size else self._begin(size)
+        self._size = -1  # what fails from here on leaves the fold between two slots: the next call begins again
+        for close in closes(self._stores.ledger, region_log(self._region.id), start, size):
             self._beat()
             record = close.record
             control = self._control.at(record.control_size, record.control_root)

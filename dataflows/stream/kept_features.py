@@ -1,8 +1,7 @@
 """Keeps the feature matrices of a region's newest issues, from which the API explains forecasts.
 
 An issue records the SHA-256 of its matrix, and of the challenger's if that is another one; the blob with that digest is the
-matrix. It is a cache: entries do not
-need it, `ridecast explain` computes it again, and what happens to it never stops a close.
+matrix. It is a cache: entries do not need it, `ridecast explain` computes it again, and what happens to it never stops a close.
 """
 
 import logging

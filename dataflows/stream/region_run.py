@@ -226,6 +226,7 @@ class RegionRun:
         changed_at = self._refold(size, head.size, on_refold)
         if changed_at is not None and self._changed is None:
             record = EnvironmentChanged(region=self.region.id, slot=changed_at, environment=self._environment)
+            self._changed = self._ours_from = head.size
             return self._recorder.append(head.size, [encode(record)]).size
         return head.size
 

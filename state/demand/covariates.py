@@ -67,16 +67,21 @@ class Covariates:
         grown = len(records) >= len(held) and (not held or records[len(held) - 1] is held[-1])
         if not grown:
             self._series = {}
-        for record in records[len(held) if grown else 0 :]:
-            self._add(record)
+        self._add(records[len(held) if grown else 0 :])
         self._records = records
 
-    def _add(self, record: CovariatesKnown) -> None:
-        place, valid, known = (np.array(column, np.int64) for column in (record.name, record.valid_s, record.known_s))
-        values = np.array(record.values_milli, np.float64) / MILLI
-        for i, name in enumerate(record.names):
-            mine = place == i
-            self._series[name] = self._series.get(name, _NOTHING).joined(valid[mine], known[mine], values[mine])
+    def _add(self, records: Sequence[CovariatesKnown]) -> None:
+        """Add the values of some records, each series once: a resume takes the records of years."""
+        parts: dict[str, list[tuple[Int64s, Int64s, Float64s]]] = {}
+        for record in records:
+            place, valid, known = (np.array(column, np.int64) for column in (record.name, record.valid_s, record.known_s))
+            values = np.array(record.values_milli, np.float64) / MILLI
+            for i, name in enumerate(record.names):
+                mine = place == i
+                parts.setdefault(name, []).append((valid[mine], known[mine], values[mine]))
+        for name, of_name in parts.items():
+            valid, known, values = (np.concatenate(column) for column in zip(*of_name, strict=True))
+            self._series[name] = self._series.get(name, _NOTHING).joined(valid, known, values)
 
     def now(self, name: str, at_s: int) -> float:
         """The newest value for a time before or at `at_s`, as known then; NaN if there is none of the last STALE_S."""

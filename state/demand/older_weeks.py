@@ -23,7 +23,7 @@ NEWEST = 5  # the newest week here of slots around now, in weeks before them
 OTHER_KIND = 0.05  # weight of a day of another kind than its weekday's: of a holiday from Monday to Friday
 LEAST_RIDES = 1 / 128  # less counts as none, so that snapshots stay sparse
 
-_KEPT_DAYS = 28  # smoothed rows of slots so long after one that enters may have changed
+_KEPT_DAYS = 28  # smoothed rows of slots that are not so long after one that enters are dropped: nobody asks for them again
 
 
 class OlderWeeks:
@@ -50,7 +50,7 @@ class OlderWeeks:
         self._city = np.zeros(self._slots)
         self._known = np.zeros(self._slots)
         self._hashes = [_hash(self._rides[0], np.empty(0, np.uint64))] * self._slots
-        self._smoothed: dict[tuple[int, int], Float64s] = {}  # (slot, width) -> float64[columns]
+        self._smoothed: dict[int, tuple[int, dict[int, Float64s]]] = {}  # slot -> its place, and float64[columns] by width
         self._widths: set[int] = set()
         self.columns = 0
         self.empty = True
@@ -94,9 +94,17 @@ class OlderWeeks:
         rides[rides < LEAST_RIDES] = 0.0
         self._hashes[place] = _hash(rides, cells)
         self.empty = False
-        changed = slot + _KEPT_DAYS * self._calendar.day_slots + MOST_WIDTH
-        for key in [key for key in self._smoothed if key[0] < changed]:
-            del self._smoothed[key]
+        self._drop_smoothed(slot, place)
+
+    def _drop_smoothed(self, slot: int, changed: int) -> None:
+        """Drop the smoothed rows that contain a changed place, and those of slots that are over.
+
+        A slot that leaves is at the place of slots almost six days ahead, which are in windows if a horizon is that long.
+        """
+        passed, reach = slot + _KEPT_DAYS * self._calendar.day_slots + MOST_WIDTH, max(self._widths, default=0)
+        for kept, (place, _) in list(self._smoothed.items()):
+            if kept < passed or min((place - changed) % self._slots, (changed - place) % self._slots) < reach:
+                del self._smoothed[kept]
 
     def keep(self, columns: Bools, cells: UInt64s) -> None:
         """Drop columns: bool[columns], which to keep, in their order; uint64[kept], the cells that are left."""
@@ -111,8 +119,8 @@ class OlderWeeks:
         """Rides per slot of each window, smoothed by `parabola(width)`; the fifth week before them has the weight 1.
 
         Args:
-            start: The next slot of the history, or one of the last day's.
-            windows: From less than a day before the start to less than six days after it.
+            start: The next slot of the history, or an earlier one.
+            windows: Of any length.
         Returns:
             float64[windows, columns], rides times the parabola; float64[windows], the weight of the weeks that were
             observed, times the parabola.
@@ -137,31 +145,33 @@ class OlderWeeks:
 
     def _around(self, slot: int, width: int) -> Float64s:
         """Smoothed rides around one slot: float64[columns]. Kept, since every slot is in the windows of many closes."""
-        found = self._smoothed.get((slot, width))
-        if found is None:
+        _, by_width = self._smoothed.get(slot, (0, {}))
+        if width not in by_width:
             self._widths.add(width)
-            self._smooth(slot)
-            found = self._smoothed[slot, width]
-        elif len(found) < self.columns:
-            found = self._smoothed[slot, width] = np.pad(found, (0, self.columns - len(found)))
-        return found
+            by_width = self._smooth(slot)
+        if len(by_width[width]) < self.columns:
+            by_width[width] = np.pad(by_width[width], (0, self.columns - len(by_width[width])))
+        return by_width[width]
 
-    def _smooth(self, slot: int) -> None:
+    def _smooth(self, slot: int) -> dict[int, Float64s]:
         """Smooth around a slot at all widths in use, from the inside out.
 
         The weights are w^2 - k^2, so two sums serve every width: of the rides at a distance below w, and of them times k^2.
         """
         place, n = self._place(slot), self.columns
+        by_width: dict[int, Float64s] = {}
+        self._smoothed[slot] = place, by_width
         rides = self._rides[place, :n].astype(np.float64)
         spread, pair = np.zeros(n), np.empty(n)
         for k in range(1, max(self._widths) + 1):
             if k in self._widths:
-                self._smoothed[slot, k] = float(k * k) * rides - spread
+                by_width[k] = float(k * k) * rides - spread
             before, after = self._rides[(place - k) % self._slots, :n], self._rides[(place + k) % self._slots, :n]
             np.add(before, after, out=pair, dtype=np.float64)
             rides += pair
             pair *= float(k * k)
             spread += pair
+        return by_width
 
     def _line(self, values: Float64s, start: int, windows: Windows, width: int) -> Float64s:
         """Mean over each window of smoothed values by slot of the week: float64[windows]."""

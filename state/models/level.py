@@ -1,5 +1,7 @@
 """Forecasts for a region without a model and with less than a week of history: the current level of demand.
 
+From version 6 of the fold on, it serves the first hour, and is a part of `state.models.current` while the history is young.
+
 The region's rate over the last half hour is carried forward. It follows the course of earlier days where there
 are any; else it returns slowly to the mean of the last day. Each cell gets its share of the rides seen so far,
 and recent rides count more. A part of the region's demand is kept for cells that have not been seen yet: without

@@ -28,6 +28,7 @@ from schemas.records.records import (
     ModelTrained,
     RegionHeld,
 )
+from state.counting.slots import ClosedSlot
 from state.decide.experiments import Finding
 from state.decide.retraining import RetrainingRules
 from state.forecast.arms import design_of
@@ -36,6 +37,7 @@ from state.forecast.region import Champion, RegionFold
 from state.models import boosted
 from tests.dataflows.jobs.experiment_town import town_with_two_models, two_models
 from tests.dataflows.jobs.shifting_town import LOG, START, TOWN, Town, quick_training
+from tests.differences import assert_same
 
 PICKUPS = "pickups"
 BLOCK = Plan(block_min=240, name="trees")  # two slots
@@ -324,6 +326,27 @@ def test_what_cannot_be_started_is_refused(town: Town, case: str, said: str) -> 
     assert before == town.stores.ledger.head(CONTROL_LOG)
 
 
+def test_a_fold_that_failed_on_its_way_begins_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot whose counts cannot be read now leaves no half of a fold behind: when they can, the state is that of the log."""
+    town.close_slots(6, shifted=False)
+    size = town.stores.ledger.head(LOG).size
+    fold_at, first = FoldAt(town.stores, TOWN, bootstrap_of(town.stores.ledger, TOWN.id)), every_close(town)[2].entries[-1].index + 1
+    fold_at.arrays(first)
+    calls, once = list[object](), closed_of
+
+    def fails_once(*given: object) -> ClosedSlot:
+        calls.append(given)
+        if len(calls) == 3:
+            raise NotFound("blob: gone for a moment")
+        return once(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dataflows.jobs.shadowing.closed_of", fails_once)
+    with pytest.raises(NotFound, match="gone for a moment"):
+        fold_at.arrays(size)
+    found = fold_at.arrays(size)
+    assert_same(FoldAt(town.stores, TOWN, bootstrap_of(town.stores.ledger, TOWN.id)).arrays(size), found)
+
+
 # --- what is measured ------------------------------------------------------------------------------
 
 
@@ -341,6 +364,15 @@ def test_a_worse_challenger_is_stopped_when_that_is_certain(town: Town) -> None:
     assert again.at + 1 == stopped.blocks
     past = experiments_of(town.stores.ledger)[-1]
     assert (stopped, f"ended: {stopped.reason}") == (past.stopped, past.state(town.slot))
+
+
+def test_a_learner_that_lags_behind_stops_nothing_that_has_ended(town: Town) -> None:
+    """A training may last longer than an experiment: what it had found by then stops nothing, and ends no learner."""
+    start(town, dataclasses.replace(BLOCK, block_min=120, days=5, until_decided=True))
+    learner = town.learner(retraining=RetrainingRules(every_days=0, trainings_per_week=0))
+    town.close_slots(72, shifted=False)
+    assert 72 == learner.take_turn()
+    assert [] == list(town.stores.ledger.records(CONTROL_LOG, ExperimentStopped))
 
 
 def test_an_expired_forecast_leaves_its_block_out(town: Town) -> None:

@@ -81,6 +81,9 @@ def test_every_part_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert np.array_equal(sums[:, :, 4:], parts.sums("pickups", first + 4, ended))
     assert 0 == parts.sums("pickups", first, START).shape[2]
     monkeypatch.undo()
+    later = BandParts(town.stores, TOWN, DAY)
+    assert np.array_equal(sums[:, :, 4:], later.sums("pickups", first + 4, ended))
+    assert np.array_equal(sums, later.sums("pickups", first, ended))  # the last answered drift is no longer on record
     issued = town.stores.ledger.entry(LOG, ForecastIssued, START)
     assert issued is not None
     town.stores.blobs.remove(issued.record.blob)

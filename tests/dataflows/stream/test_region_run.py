@@ -12,9 +12,13 @@ from dataflows.stream.stopping import StopEvent
 from schemas.errors import DivergenceError, NotFound, UsageError
 from schemas.records.record_codec import decode, encode
 from schemas.records.records import EnvironmentChanged, ForecastIssued, SlotClosed, SlotCounts
+from state.counting.slots import ClosedSlot
+from state.forecast.arms import ArmFailed
+from state.forecast.region import RegionFold, SlotOutcome
 from tests.dataflows.stream.test_local import Killed, killed_after
 from tests.simulation.fixtures import Settled
-from tests.simulation.runs import LOG, Place, closed_slots, copied, payloads, run_here
+from tests.simulation.runs import LOG, Place, closed_slots, copied, payloads, payloads_at, run_here
+from tests.state.forecast.test_arms import STARTED
 
 
 def interrupted(settled: Settled, folder: Path, slots: int = 10) -> Place:
@@ -114,6 +118,28 @@ def test_another_forecast_in_another_environment_is_recorded(settled: Settled, t
     changed = [record for record in map(decode, found) if isinstance(record, EnvironmentChanged)]
     assert [stores.environment] == [record.environment for record in changed]
     assert closed_slots(settled.expected) == closed_slots(found)
+
+
+def test_a_region_that_goes_back_records_its_environment_once(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A close that is folded again brings the state back from the log, and its other environment is on record already."""
+    place = interrupted(settled, tmp_path / "home")
+    last = closed_slots(payloads_at(place))[-1].slot
+    forged = rewritten(place, ForecastIssued, {"online_weight_milli": 999}, tmp_path / "forged")
+    apply, failed = RegionFold.apply, list[int]()
+
+    def fails_once(fold: RegionFold, closed: ClosedSlot) -> SlotOutcome:
+        if closed.slot > last and not failed:
+            failed.append(closed.slot)
+            raise ArmFailed(STARTED)
+        return apply(fold, closed)
+
+    monkeypatch.setattr(RegionFold, "apply", fails_once)
+    monkeypatch.setattr("dataflows.stream.region_run.stop_failed", lambda *_: None)
+    monkeypatch.setattr("dataflows.stream.stores.environment_digest", lambda: b"another environment, 32 bytes...")
+    with contextlib.suppress(Killed):
+        run_here(forged, killed_after(3), batch_events=10)
+    assert failed == [last + 1]
+    assert 1 == sum(isinstance(decode(payload), EnvironmentChanged) for payload in payloads_at(forged))
 
 
 def test_large_counts_go_to_a_blob(settled: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

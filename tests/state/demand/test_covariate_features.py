@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from schemas.events.covariates import COVARIATES, NAMES as COVARIATE_NAMES
-from schemas.events.rides import Float32s
+from schemas.events.rides import Float32s, Int64s
 from schemas.records.records import CovariatesKnown
 from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.demand.calendar import Calendar
@@ -149,6 +149,28 @@ def test_a_log_that_was_set_back_is_followed() -> None:
 
 
 # --- the same bits on every path, and nothing of the future ----------------------------------------------
+
+
+def test_the_records_of_years_are_sorted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resume takes all records together: each covariate is sorted once, and its values are those of records that come one by one."""
+    rows = weather(START_S, 40)
+    records = tuple(record(rows[first::20]) for first in range(20))
+    live, resumed = Covariates(), Covariates()
+    for count in range(1, len(records) + 1):
+        live.follow(records[:count])
+    sorts, lexsort = list[int](), np.lexsort
+
+    def counted(keys: tuple[Int64s, Int64s]) -> Int64s:
+        sorts.append(len(keys[0]))
+        return lexsort(keys)
+
+    monkeypatch.setattr(np, "lexsort", counted)
+    resumed.follow(records)
+    assert len(sorts) == len(COVARIATE_NAMES)
+    for name in COVARIATE_NAMES:
+        for at_s in range(START_S, START_S + 36 * 3_600, 1_700):
+            came, told = ([found.now(name, at_s), found.day(name, at_s), found.ahead(name, at_s, 1_800)] for found in (live, resumed))
+            assert np.array_equal(came, told, equal_nan=True)
 
 
 def test_live_closes_snapshots_and_training_build_the_same_bits() -> None:

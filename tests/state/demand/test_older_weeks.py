@@ -167,7 +167,8 @@ def test_weeks_stay_with_their_cells_when_columns_move() -> None:
     assert built(history) == built(again)
 
 
-def test_rows_in_memory_follow_what_enters() -> None:
+@pytest.mark.parametrize("windows", [((-1, 0), (0, 3)), ((0, WEEKS),)])
+def test_rows_in_memory_follow_what_enters(windows: tuple[tuple[int, int], ...]) -> None:
     """After more than a day, what was smoothed before is smoothed again: the same as from a snapshot, which has none of it."""
     history = remembering(6 * WEEKS)
     start = history.next_slot
@@ -176,11 +177,11 @@ def test_rows_in_memory_follow_what_enters() -> None:
             fold(history, known)
         older = history.levels.older
         assert older is not None
-        rides = older.sums(start, ((-1, 0), (0, 3)), 2)[0]
+        rides = older.sums(start, windows, 2)[0]
     again = CountHistory(HOURLY)
     again.from_arrays(history.to_arrays())
     assert again.levels.older is not None
-    assert again.levels.older.sums(start, ((-1, 0), (0, 3)), 2)[0].tobytes() == rides.tobytes()
+    assert again.levels.older.sums(start, windows, 2)[0].tobytes() == rides.tobytes()
 
 
 def test_the_digest_notices_one_ride() -> None:
