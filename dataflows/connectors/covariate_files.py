@@ -118,7 +118,7 @@ def _parquet(path: Path, data: bytes) -> tuple[list[list[str]], Callable[[int], 
             raise UsageError(f"{path}: expected at most {MOST_ROWS:,} rows, got {file.metadata.num_rows:,}", remedy="split the file")
         table = file.read()
         return [_texts(path, name, table[name]) for name in COLUMNS], lambda i: f"row {i + 1}"
-    except (pa.ArrowException, OSError) as cause:
+    except (pa.ArrowException, OSError, OverflowError) as cause:  # the last: a time that no calendar has
         raise UsageError(f"{path}: {EXPECTED}, got Parquet that cannot be read: {' '.join(str(cause).split())[:200]}") from cause
 
 

@@ -128,6 +128,14 @@ def test_what_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypa
         read_covariates(tmp_path / "weather.parquet", NYC)
 
 
+def test_a_time_outside_of_every_calendar_is_refused(tmp_path: Path) -> None:
+    """A timestamp of the year 148,000 is one line, not an unexpected error."""
+    times = pa.array([1 << 62], pa.timestamp("us"))
+    pq.write_table(pa.table({"valid_at": times, "known_at": times, "name": ["wind_m_s"], "value": [1.0]}), tmp_path / "weather.parquet")
+    with pytest.raises(UsageError, match="got Parquet that cannot be read: date value out of range"):
+        read_covariates(tmp_path / "weather.parquet", NYC)
+
+
 def test_a_parquet_column_of_another_type_is_refused(tmp_path: Path) -> None:
     """Times as numbers have no stated unit, and a value that is a list is none."""
     good = {name: ["1"] for name in covariate_files.COLUMNS}
