@@ -112,18 +112,27 @@ def report_error(error: BaseException) -> int:
         return 1
     known = next((cause for cause in cause_chain(error) if isinstance(cause, RidecastError)), None)
     if known is not None:
-        click.echo(f"ridecast: {known}", err=True)
+        click.echo(f"ridecast: {shown(str(known))}", err=True)
         return known.exit_code
     if isinstance(error, OSError) and error.strerror:
         # A full disk or a missing permission: the system's message and the file that it names.
         from ridecast.denied import denied
 
         remedy = f"; {why}" if isinstance(error, PermissionError) and (why := denied(error.filename)) else ""
-        click.echo(f"ridecast: {error.filename or 'system'}: {error.strerror}{remedy}", err=True)
+        click.echo(f"ridecast: {shown(str(error.filename or 'system'))}: {error.strerror}{remedy}", err=True)
         return 1
     text = clean(" ".join(str(error).split()))[:300]
     click.echo(f"ridecast: unexpected {type(error).__name__}: {text}. {BUG}", err=True)
     return 1
+
+
+def shown(text: str) -> str:
+    """A text that may quote a file or a word of the command line, as one line that sends no commands to a terminal.
+
+    >>> shown("column \\x1b[31mred")
+    'column \\\\x1b[31mred'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def cause_chain(error: BaseException) -> Iterator[BaseException]:

@@ -49,6 +49,17 @@ author: Decorator = click.option(
 reason: Decorator = click.option("--reason", default="by command", show_default=True, metavar="TEXT", help="Why, for the record.")
 
 
+class Number(click.FloatRange):
+    """A number in bounds; `nan`, which is beside all bounds, is refused too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"expected a number, got {value!r}", param, ctx)
+        return number
+
+
 class OutFile(click.Path):
     """A file that a command writes at its end: that it can is checked at its beginning, before the work."""
 

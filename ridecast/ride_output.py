@@ -43,8 +43,8 @@ class RideOutput:
     folder: Path
 
 
-def is_done(out: Path, origin: dict[str, object]) -> bool:
-    """Whether the directory already holds rides of that origin.
+def is_done(out: Path, origin: dict[str, object], option: str = "--out") -> bool:
+    """Whether the directory that an option names already holds rides of that origin.
 
     Raises:
         UsageError: it holds something else.
@@ -52,7 +52,7 @@ def is_done(out: Path, origin: dict[str, object]) -> bool:
     if not out.exists():
         return False
     if not out.is_dir():
-        raise UsageError(f"--out: expected a directory, got the file {str(out)!r}")
+        raise UsageError(f"{option}: expected a directory, got the file {str(out)!r}")
     if not any(out.iterdir()):
         return False
     try:
@@ -60,20 +60,20 @@ def is_done(out: Path, origin: dict[str, object]) -> bool:
     except (OSError, ValueError):
         found = None
     if found != json.loads(json.dumps(origin)):
-        message = f"--out: expected a new or empty directory, got {str(out)!r}, which "
+        message = f"{option}: expected a new or empty directory, got {str(out)!r}, which "
         raise UsageError(f"{message}is not empty") if found is None else OtherOrigin(f"{message}holds rides of another origin")
     return True
 
 
 @contextmanager
-def directory(out: Path, origin: dict[str, object]) -> Iterator[RideOutput]:
+def directory(out: Path, origin: dict[str, object], option: str = "--out") -> Iterator[RideOutput]:
     """Fill a directory that does not exist yet, or is empty; it appears when the block ends without error.
 
     Raises:
         UsageError: the directory holds something.
         StoreUnavailable: the disk refuses.
     """
-    is_done(out, origin)
+    is_done(out, origin, option)
     out = out.resolve()  # `.` has no name to append `.partial` to.
     partial = out.with_name(out.name + ".partial")
     try:
@@ -85,7 +85,7 @@ def directory(out: Path, origin: dict[str, object]) -> Iterator[RideOutput]:
             out.rmdir()
         os.rename(partial, out)
     except OSError as cause:
-        raise StoreUnavailable(f"--out: cannot write to {str(out)!r}: {cause.strerror}") from cause
+        raise StoreUnavailable(f"{option}: cannot write to {str(out)!r}: {cause.strerror}") from cause
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -42,7 +42,7 @@ def opened(supply: Path | None, origin: dict[str, object]) -> Iterator[SupplySin
     if supply is None:
         yield SupplySink(None)
         return
-    with ride_output.directory(supply, _origin(origin)) as place:
+    with ride_output.directory(supply, _origin(origin), "--supply") as place:
         yield SupplySink(place.sink)
 
 
@@ -54,7 +54,7 @@ def check(out: Path | None, supply: Path | None, origin: dict[str, object]) -> N
     """
     if supply is None:
         return
-    there = ride_output.is_done(supply, _origin(origin))
+    there = ride_output.is_done(supply, _origin(origin), "--supply")
     if out is None:
         if there:
             raise UsageError(f"--supply: expected a new or empty directory, got {str(supply)!r}", remedy="remove it, or give another one")

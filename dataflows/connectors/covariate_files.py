@@ -8,7 +8,7 @@ import math
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ def _parquet(path: Path, data: bytes) -> tuple[list[list[str]], Callable[[int], 
             raise UsageError(f"{path}: expected at most {MOST_ROWS:,} rows, got {file.metadata.num_rows:,}", remedy="split the file")
         table = file.read()
         return [_texts(path, name, table[name]) for name in COLUMNS], lambda i: f"row {i + 1}"
-    except (pa.ArrowException, OSError) as cause:
+    except (pa.ArrowException, OSError, OverflowError) as cause:  # the last: a time that no calendar has
         raise UsageError(f"{path}: {EXPECTED}, got Parquet that cannot be read: {' '.join(str(cause).split())[:200]}") from cause
 
 
@@ -153,19 +153,33 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 def _time(known: dict[str, int], text: str, region: Region) -> int:
     """Microseconds UTC of a text; many rows share one."""
     if text not in known:
+        if _is_date(text):
+            raise UsageError(
+                f"expected a date and a time such as 2014-05-01T08:00, got {text!r}",
+                remedy="give the time as well; a value of a whole day is known only after the day",
+            )
         known[text] = parse_time(text, region)
     return known[text]
 
 
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _milli(covariate: Covariate, text: str) -> int:
     try:
-        value = float(text)
+        # Python takes 1_0 and digits of other scripts as numbers, other readers of the file do not.
+        value = float(text if text.isascii() and "_" not in text else "")
     except ValueError:
         raise UsageError(f"{covariate.name}: expected a number, got {text[:60]!r}") from None
     if not math.isfinite(value) or not covariate.least <= value <= covariate.most:
         raise UsageError(
             f"{covariate.name}: expected {covariate.least:g} to {covariate.most:g} {covariate.unit}, got {text[:60]}",
-            remedy="leave out the rows of what is not known",
+            remedy="check the unit" if math.isfinite(value) else "leave out the rows of what is not known",
         )
     return round(value * MILLI)
 

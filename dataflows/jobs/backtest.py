@@ -9,7 +9,7 @@ from pathlib import Path
 from dataflows.connectors.covariate_files import CovariateRows
 from dataflows.connectors.sources import RideSource
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
-from dataflows.jobs.covariates import record_covariates
+from dataflows.jobs.covariates import expect_no_others, record_covariates
 from dataflows.jobs.fairness import Period, measure_fairness
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.learner import Learner
@@ -20,7 +20,7 @@ from dataflows.stream.stores import Stores, open_stores
 from schemas.configuration.areas import Areas
 from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelRejected, ModelTrained
+from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelRejected, ModelTrained, SlotClosed, region_log
 from schemas.regions import Region
 from schemas.times import local_iso
 from state.decide.promotion import PromotionRules
@@ -83,7 +83,7 @@ def backtest(
         on_slot: Called with (slots closed, slots in total) in the last step.
         on_part: Called with the share of a step that is done, 0 to 1, in the steps before it.
     Raises:
-        UsageError: the test period is empty, or the training period has no rides.
+        UsageError: the test period is empty, the training period has no rides, or the home has closed slots or other covariates.
     """
 
     def on_rides(done: int, total: int) -> None:
@@ -108,6 +108,7 @@ def backtest(
             )
         )
         try:
+            _expect_unused(stores, region, covariates)
             on_step("counting the truth")
             truth = count_rides(stores, region, source, end, on_rides).counts
             on_step(f"bootstrapping until {train_until}")
@@ -167,6 +168,17 @@ def backtest(
         fairness=fair,
         decisions=decisions,
     )
+
+
+def _expect_unused(stores: Stores, region: Region, covariates: CovariateRows | None) -> None:
+    """Check that every slot of the test will be closed now, by the model of now: a closed slot keeps its forecasts."""
+    closed = stores.ledger.find(region_log(region.id), SlotClosed)
+    if closed is not None:
+        until = local_iso((closed.slot + 1) * region.slot_us, region)
+        raise UsageError(
+            f"--home: expected one in which region {region.id} has closed no slot, got slots until {until}", remedy="use another --home"
+        )
+    expect_no_others(stores.ledger, region.id, covariates)
 
 
 def _decisions(stores: Stores, region: Region, begun: int) -> Iterator[str]:

@@ -69,6 +69,22 @@ def record_covariates(stores: Stores, region: str, rows: CovariateRows, on_share
     return counted
 
 
+def expect_no_others(ledger: Ledger, region: str, rows: CovariateRows | None) -> None:
+    """Check that the ledger has no covariates of a region but those of a file, since models and forecasts would use them.
+
+    Raises:
+        UsageError: it has others, or another value for the same name, valid_at and known_at.
+    """
+    held = sum(one.values for one in held_covariates(ledger) if one.region == region)
+    given = 0 if rows is None else len(rows)
+    new = 0 if rows is None else len(_new_rows(ledger, region, rows, ledger.head(CONTROL_LOG).size))
+    if held + new > given:
+        expected = "no covariates" if rows is None else "only the covariates of the file"
+        raise UsageError(
+            f"--home: expected {expected} of region {region}, got {held + new - given:,} other values", remedy="use another --home"
+        )
+
+
 def held_covariates(ledger: Ledger) -> list[Held]:
     """What the control log has of each region and covariate, in order of region and name."""
     found: dict[tuple[str, str], Held] = {}

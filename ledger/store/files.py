@@ -31,6 +31,18 @@ def write_whole(path: Path, data: bytes) -> None:
     _write(path, data, flush=False)
 
 
+def write_given(path: Path, data: bytes) -> None:
+    """Write a file that a person has named: a regular file durably; a device, a pipe or what a link names keeps its place.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_bytes(data)
+    else:
+        write_durably(path, data)
+
+
 def _write(path: Path, data: bytes, *, flush: bool) -> None:
     # Two writers of one path must not share the temporary file: one would rename the other's incomplete file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")

@@ -64,7 +64,9 @@ def list_command(home: str | None) -> None:
     from schemas.times import local_iso
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
-    table = Table("region", "covariate", "unit", "values", "for times from", "until", "newest known at")
+    table = Table()
+    for column in ("region", "covariate", "unit", "values", "for times from", "until", "newest known at"):
+        table.add_column(column, overflow="fold")
     try:
         for held in held_covariates(stores.ledger):
             region, row = region_of(stores.ledger, held.region), covariate_named(held.name)

@@ -39,7 +39,7 @@ SPEEDUP = 150.0  # a 5-minute slot every two seconds
 @options.port
 @click.option(
     "--speedup",
-    type=click.FloatRange(0.1, 100_000),
+    type=options.Number(0.1, 100_000),
     default=SPEEDUP,
     show_default=True,
     help="Speed of the simulated clock once the page is available.",

@@ -33,7 +33,7 @@ def command() -> None:
 @click.argument("model", metavar="MODEL")
 @options.home
 @click.option("--name", default="", metavar="ID", help="Its id. [default: the first slot and the model's first digits]")
-@click.option("--share", default=0.5, show_default=True, type=click.FloatRange(0.001, 0.999), help="Share of the cells, in every block.")
+@click.option("--share", default=0.5, show_default=True, type=options.Number(0.001, 0.999), help="Share of the cells, in every block.")
 @click.option("--block", "block_min", default=60, show_default=True, type=click.IntRange(1), metavar="MIN", help="Length of a block.")
 @click.option(
     "--letters",

@@ -53,7 +53,7 @@ MAX_REJECTED = 0.1  # a few bad rows are usual; more means that the file was mis
 @click.option("--no-quotes", is_flag=True, help="A double quote in a CSV file is a character like any other.")
 @click.option(
     "--max-rejected",
-    type=click.FloatRange(0, 1),
+    type=options.Number(0, 1),
     default=MAX_REJECTED,
     show_default=True,
     metavar="SHARE",

@@ -7,7 +7,7 @@ import click
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from ridecast import options, ride_output, supply_output
+from ridecast import label_output, options, ride_output, supply_output
 from ridecast.screen import progress_bars
 from schemas.errors import UsageError
 from schemas.events.measures import KINDS
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from state.simulation.fleet import Fleet
 
 DAY_US = 86_400 * US_PER_S
-LABELS_FILE = "labels.json"
 
 
 def _list_faults(ctx: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,6 +105,8 @@ def command(
         raise UsageError("--labels: expected at least one --fault, got none")
     if fault_texts and labels is None and out is None:
         raise UsageError("--fault: expected --labels FILE beside --kafka, got none", remedy="a topic has no place for labels")
+    files = {"--labels": labels, "--areas": areas_file, "--weather": weather_file}
+    label_output.check_files(files, None if out is None else Path(out), supply)
     region = options.new_region_of(region_name)
     rules = DeliveryRules(jitter_s, duplicates, seed)
     try:
@@ -133,6 +134,8 @@ def command(
         origin["drivers"] = len(fleet)
     supply_output.check(None if out is None else Path(out), supply, origin)
     if out is not None and ride_output.is_done(Path(out), origin):
+        if faults is not None:
+            label_output.keep_labels(labels, Path(out), faults.labels())
         _write_areas(areas_file, region, seed)
         _write_weather(weather_file, start_us, days, seed)
         click.echo(f"{out} already holds these rides; nothing to do.")
@@ -156,10 +159,8 @@ def command(
             progress.advance(task)
         for entries in delivery.finish():
             place.sink.append(*entries)
-        if faults is not None and labels is None:
-            (place.folder / LABELS_FILE).write_text(faults.labels(), "utf-8")
-    if faults is not None and labels is not None:
-        _write(labels, faults.labels())
+        if faults is not None:
+            label_output.write_labels(labels, None if out is None else Path(out), place.folder, faults.labels())
     _write_areas(areas_file, region, seed)
     _write_weather(weather_file, start_us, days, seed)
     for kind, count in zip(KINDS, totals, strict=True):
@@ -169,7 +170,7 @@ def command(
     if fleet is not None:
         click.echo(f"{'states of drivers':<24}{states.written:>12,}")
     if faults is not None:
-        click.echo(f"labels of {len(faults.faults)} faults: {labels if labels is not None else Path(str(out)) / LABELS_FILE}")
+        click.echo(f"labels of {len(faults.faults)} faults: {labels if labels is not None else Path(str(out)) / label_output.LABELS_FILE}")
 
 
 def _fleet(region: Region, start_us: int, seed: int, rides_per_day: int) -> "Fleet":
@@ -205,10 +206,10 @@ def _reported(faults: "FaultRun", events: "EventColumns", day_us: int) -> "tuple
 
 
 def _write(path: Path, text: str) -> None:
-    from ledger.store.files import write_durably
+    from ledger.store.files import write_given
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, text.encode("utf-8"))
+    write_given(path, text.encode("utf-8"))
 
 
 def _write_areas(path: Path | None, region: Region, seed: int) -> None:

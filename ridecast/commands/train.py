@@ -55,7 +55,7 @@ SHOWN_TRIALS = 5
 @click.option(
     "--search-minutes",
     "minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Number(0, min_open=True),
     metavar="M",
     help="Begin no further trial of a search after M minutes.",
 )

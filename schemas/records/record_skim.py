@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from schemas.encoding.avro_files import MARKER, fingerprint
 from schemas.encoding.varints import MAX_BYTES
 from schemas.errors import DamagedError
+from schemas.records.kinds import KINDS
 
-FIELDS_READ = frozenset({"slot", "measure", "root", "blob", "counts_blob", "model", "models"})
+# The place, the root of chunks, and every field that names blobs.
+FIELDS_READ = frozenset({"slot", "measure", "root", *(field for kind in KINDS.values() for field, _ in kind.blobs)})
 HEAD_SIZE_BYTES = 10  # marker and fingerprint (Avro 1.12, "Single-object encoding")
 FEW = 12  # number of values up to which a loop is faster
 ENDS = bytes([1] * 128 + [0] * 128)  # for bytes.translate: 1 for the last byte of an integer

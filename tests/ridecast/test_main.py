@@ -40,6 +40,7 @@ def wrapped(inner: BaseException, *, explicit: bool) -> BaseException:
         (wrapped(UsageError("words"), explicit=False), 2, "ridecast: words\n"),
         (wrapped(wrapped(UsageError("deep"), explicit=False), explicit=True), 2, "ridecast: deep\n"),
         (OSError(28, "No space left on device", "a.avro"), 1, "ridecast: a.avro: No space left on device\n"),
+        (UsageError("got 'a\nb\x1b[31m'"), 2, "ridecast: got 'a\\nb\\x1b[31m'\n"),
         (OSError(28, "No space left on device"), 1, "ridecast: system: No space left on device\n"),
         (
             ValueError("a\n b"),

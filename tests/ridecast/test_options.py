@@ -85,6 +85,16 @@ def test_a_port_is_a_number_in_bounds(given: str, status: int, said: str) -> Non
     assert (status, True) == (result.exit_code, said in result.output)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"), [("nan", "expected a number, got 'nan'"), ("2", "not in the range"), ("x", "not a valid float")]
+)
+def test_a_number_in_bounds_is_a_number(given: str, said: str) -> None:
+    """What compares with no bound is refused like what is outside of them."""
+    assert 0.5 == options.Number(0, 1).convert("0.5", None, None)
+    with pytest.raises(click.BadParameter, match=said):
+        options.Number(0, 1).convert(given, None, None)
+
+
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     """A folder in its place, a file in place of its folder, and a folder without permission are named; missing folders are not."""
     kind = options.OutFile()

@@ -27,7 +27,7 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
     from dataflows.audit.prove import prove
     from dataflows.stream.signing import verifier_of
     from dataflows.stream.stores import open_stores
-    from ledger.store.files import write_durably
+    from ledger.store.files import write_given
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -39,6 +39,6 @@ def command(home: str | None, name: str, cell: str, target: str, horizon_min: in
         click.echo(proof.text, nl=False)
         return
     path = Path(out or proof.file_name)
-    write_durably(path, proof.text.encode("utf-8"))
+    write_given(path, proof.text.encode("utf-8"))
     click.echo(f"{path}: entry {proof.index} of {proof.log}, {len(proof.text.encode('utf-8')):,} bytes")
     click.echo(f"check it: ridecast ledger check-proof {path} --key {verifier_of(settings).text()}")

@@ -146,9 +146,12 @@ def _times(kind: FaultKind, given: dict[str, str], where: str, region: Region, s
     if kind.stage is Stage.DEMAND:
         for name, at_us in (("from", from_us), ("end", until_us)):
             if at_us != FOREVER_US and at_us % region.slot_us:
+                before_us = at_us - at_us % region.slot_us
+                # An end goes up, so that it stays after its beginning.
+                better = iso(before_us) if name == "from" else f"until={iso(before_us + region.slot_us)}"
                 raise UsageError(
                     f"{where}: {name}: expected the start of a slot of {region.slot_min} minutes, got {iso(at_us)}",
-                    remedy=f"demand is planned by slot; give {iso(at_us - at_us % region.slot_us)}",
+                    remedy=f"demand is planned by slot; give {better}",
                 )
     return from_us, until_us
 

@@ -78,6 +78,11 @@ ROW = "2014-04-01T12:00,2014-04-01T12:00,wind_m_s,1\n"
         (HEADING + "1914-04-01T12:00,2014-04-01T12:00,wind_m_s,1\n", "expected a year from 2000"),
         (HEADING + "2014-04-01T12:00,2014-04-01T12:00,moon,1\n", "line 2: name: expected one of precipitation_mm"),
         (HEADING + "2014-04-01T12:00,2014-04-01T12:00,wind_m_s,nan\n", "expected 0 to 120 m/s, got nan; leave out the rows"),
+        (HEADING + "2014-04-01T12:00,2014-04-01T12:00,temperature_c,75\n", "expected -90 to 60 degrees Celsius, got 75; check the unit"),
+        (HEADING + "2014-04-01T12:00,2014-04-01T12:00,wind_m_s,1_0\n", "expected a number, got '1_0'"),
+        (HEADING + "2014-04-01T12:00,2014-04-01T12:00,wind_m_s,\u0661\u0662\n", "expected a number, got"),
+        (HEADING + "2014-04-01,2014-04-01,wind_m_s,1\n", "line 2: expected a date and a time such as 2014-05-01T08:00, got '2014-04-01'"),
+        (HEADING + "2014-04-01T12:00,20140401,wind_m_s,1\n", "got '20140401'; give the time as well; a value of a whole day is known only"),
         (HEADING + "2014-04-01T12:00,2014-04-01T12:00,wind_m_s,1e999\n", "expected 0 to 120 m/s"),
         (HEADING + "2014-04-01T12:00,2014-04-01T12:00,precipitation_mm,-1\n", "expected 0 to 500 mm, got -1"),
         (HEADING + '2014-04-01T12:00,2014-04-01T12:00,wind_m_s,"1,5"\n', "expected a number, got '1,5'"),
@@ -120,6 +125,14 @@ def test_what_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypa
         read(tmp_path, HEADING + ROW + ROW)
     pq.write_table(pa.table({name: ["1", "2"] for name in covariate_files.COLUMNS}), tmp_path / "weather.parquet")
     with pytest.raises(UsageError, match="expected at most 1 rows, got 2; split the file"):
+        read_covariates(tmp_path / "weather.parquet", NYC)
+
+
+def test_a_time_outside_of_every_calendar_is_refused(tmp_path: Path) -> None:
+    """A timestamp of the year 148,000 is one line, not an unexpected error."""
+    times = pa.array([1 << 62], pa.timestamp("us"))
+    pq.write_table(pa.table({"valid_at": times, "known_at": times, "name": ["wind_m_s"], "value": [1.0]}), tmp_path / "weather.parquet")
+    with pytest.raises(UsageError, match="got Parquet that cannot be read: date value out of range"):
         read_covariates(tmp_path / "weather.parquet", NYC)
 
 

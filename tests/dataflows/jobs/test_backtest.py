@@ -217,6 +217,14 @@ def test_it_trains_again_in_step_with_the_slots(invoke: Invoke, tmp_path: Path) 
     assert f"trained {second.model.hex()[:12]} on everything before " in result.stdout
 
 
+def test_a_home_that_was_used_is_refused(invoke: Invoke, tested: tuple[Path, Result]) -> None:
+    """Slots that have closed would keep the forecasts of the model and the weather of then; nothing is trained."""
+    result = invoke("--home", str(tested[0] / "home"))
+    assert re.search(
+        r"--home: expected one in which .* has closed no slot, got slots until 2024-04-01T.*; use another", str(result.exception)
+    )
+
+
 @pytest.mark.parametrize("until", ["2024-03-31", "2024-03-30"])
 def test_a_test_period_that_ends_before_it_starts_is_refused(invoke: Invoke, until: str) -> None:
     """The message names the date that must be later, before anything is counted."""

@@ -11,7 +11,7 @@ from dataflows.audit.deep import fold_again
 from dataflows.audit.replay import replay_region
 from dataflows.audit.replay_report import Verdict
 from dataflows.connectors.covariate_files import CovariateRows
-from dataflows.jobs.covariates import ROWS_PER_RECORD, Imported, held_covariates, record_covariates
+from dataflows.jobs.covariates import ROWS_PER_RECORD, Imported, expect_no_others, held_covariates, record_covariates
 from dataflows.jobs.learn import CONTROL_SIZE, train_region
 from dataflows.stream.region_run import open_region_run
 from ledger.views.control import ControlView
@@ -134,6 +134,20 @@ def test_a_contradiction_is_refused_and_nothing_is_imported(town: Town) -> None:
     assert size == town.stores.ledger.head(CONTROL_LOG).size
     with pytest.raises(NotFound, match="elsewhere"):
         record_covariates(town.stores, "elsewhere", rows([("wind_m_s", START_S, START_S, 6_000)]))
+
+
+def test_covariates_of_another_file_are_noticed(town: Town) -> None:
+    """A comparison with a file, or without one, takes a ledger that has nothing else; a file of which a part is held is right."""
+    one, more = weather(FIRST_S, FIRST_S + HOUR_S), weather(FIRST_S, FIRST_S + 3 * HOUR_S)
+    expect_no_others(town.stores.ledger, TOWN.id, None)
+    record_covariates(town.stores, TOWN.id, rows([("wind_m_s", START_S, START_S, 5_000)]))
+    both = rows([("wind_m_s", START_S, START_S, 5_000), ("wind_m_s", START_S + 60, START_S, 5_000)])
+    expect_no_others(town.stores.ledger, TOWN.id, both)
+    for other, count in ((None, 1), (one, 1), (more, 1)):
+        with pytest.raises(UsageError, match=f"--home: expected .* of region {TOWN.id}, got {count} other values; use another --home"):
+            expect_no_others(town.stores.ledger, TOWN.id, other)
+    with pytest.raises(UsageError, match="expected 5 as recorded, got 6"):
+        expect_no_others(town.stores.ledger, TOWN.id, rows([("wind_m_s", START_S, START_S, 6_000)]))
 
 
 def test_a_large_import_is_split_into_entries(town: Town) -> None:

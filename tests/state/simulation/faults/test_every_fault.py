@@ -214,6 +214,7 @@ def test_parameters_are_bounded(kind: FaultKind, parameter: Parameter) -> None:
             "from: expected the start of a slot of 5 minutes, got .*; demand is planned by slot; give 2025-04-05T06:30:00Z",
         ),
         ("surge:from=+1d,hours=0.01", "end: expected the start of a slot"),
+        ("surge:from=+1d,hours=0.01", "demand is planned by slot; give until=2025-04-05T20:35:00Z"),
         ("clock-skew:from=+1d,by_s=0", "by_s: expected a clock that is ahead or behind, got 0"),
         ("late:from=+1d,producers=3", "expected `producer` beside `producers`, got none; give the first producer"),
     ],
