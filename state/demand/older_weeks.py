@@ -116,7 +116,7 @@ class OlderWeeks:
     # --- reading -------------------------------------------------------------------------------
 
     def sums(self, start: int, windows: Windows, width: int) -> tuple[Float64s, Float64s]:
-        """Rides per slot of each window, smoothed by `parabola(width)`; the fifth week before them has the weight 1.
+        """Rides per slot of each window, smoothed by `parabola(width)`; the fifth week before them has the weight of the start's day.
 
         Args:
             start: The next slot of the history, or an earlier one.
@@ -137,6 +137,7 @@ class OlderWeeks:
                     total += self._around(start + begin + step * back, width)
                 np.divide(total, length, out=out[i])
                 done = length
+        out *= self.share(start)
         return out, self._line(self._known, start, windows, width)
 
     def city(self, start: int, windows: Windows, width: int) -> tuple[Float64s, Float64s]:
@@ -174,7 +175,7 @@ class OlderWeeks:
         return by_width
 
     def _line(self, values: Float64s, start: int, windows: Windows, width: int) -> Float64s:
-        """Mean over each window of smoothed values by slot of the week: float64[windows]."""
+        """Mean over each window of smoothed values by slot of the week, times the share of the start's day: float64[windows]."""
         first, last = min(low for low, _ in windows), max(high for _, high in windows)
         places = (self._place(start) + np.arange(first - width + 1, last + width - 1)) % self._slots
         line, n = values[places], last - first
@@ -182,7 +183,8 @@ class OlderWeeks:
         for k, weight in enumerate(parabola(width).tolist()):
             smoothed += weight * line[k : k + n]
         before = np.concatenate([[0.0], np.cumsum(smoothed)])
-        return np.array([(before[high - first] - before[low - first]) / (high - low) for low, high in windows])
+        means = np.array([(before[high - first] - before[low - first]) / (high - low) for low, high in windows])
+        return np.asarray(self.share(start) * means, np.float64)
 
     # --- keeping -------------------------------------------------------------------------------
 

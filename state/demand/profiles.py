@@ -166,7 +166,6 @@ class Profiles:
         self._earlier = earlier_days(calendar, start)
         older = history.levels.older
         self._older = older if older is not None and not older.empty else None
-        self._older_share = self._older.share(start) if self._older is not None else 0.0
         self._month = start - UNIVERSE_DAYS * calendar.day_slots
         self._seen = max(history.observed_slots(self._month, start), 1)
         before, after = history.city_cumulative((self._month, start)).tolist()
@@ -204,8 +203,7 @@ class Profiles:
         """Rides and weight of older weeks by the reach of a smoothing: float64[windows, columns] and float64[windows]."""
         if self._older is None:
             return None
-        rides, known = self._older.sums(self._start, self._windows[:windows], smoothing.width(self._slot_min))
-        return self._older_share * rides, self._older_share * known
+        return self._older.sums(self._start, self._windows[:windows], smoothing.width(self._slot_min))
 
     def _posteriors(
         self,
@@ -234,5 +232,5 @@ class Profiles:
         older = None
         if self._older is not None:
             rides, known = self._older.city(self._start, self._windows, width)
-            older = self._older_share * rides[:, None], self._older_share * known
+            older = rides[:, None], known
         return posterior(sums, days, CITY, width, np.full((len(self._windows), 1), rate), older)[:, 0]

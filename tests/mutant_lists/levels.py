@@ -29,7 +29,7 @@ MUTANTS = (
     Mutant("older weeks in old folds", REGION, "older=version >= FOURTH_SINCE", "older=True", (WEEKS,)),
     Mutant("older weeks for smoothings that forget", PROFILES, " if self.week >= WEEK else 0.0", "", (WEEKS,)),
     Mutant("older weeks as near as the first", PROFILES, "self.week ** (NEWEST - 1)", "self.week ** 0", (WEEKS,)),
-    Mutant("a holiday takes older weeks in full", PROFILES, "self._older.share(start) if", "1.0 if", (WEEKS,)),
+    Mutant("a holiday takes older weeks in full", OLDER, "        out *= self.share(start)\n", "", (WEEKS,)),
     Mutant("outages left unseen", HISTORY, "left, observed=self.complete(leaving, leaving + 1))", "left, observed=True)", (WEEKS,)),
     Mutant("yesterday of another kind in full", PROFILES, "if self.same_kind else OTHER_DAY", "", (VALUES,)),
     Mutant("a stronger prior", PROFILES, "weight = PRIOR_SLOTS\n", "weight = 2 * PRIOR_SLOTS\n", (VALUES,)),
