@@ -10,6 +10,7 @@ import pytest
 from tests.tree import (
     PACKAGES,
     ROOT,
+    at_import,
     defined_names,
     files,
     foreign_private_names,
@@ -133,6 +134,22 @@ def test_the_core_asks_neither_clock_nor_chance_nor_environment() -> None:
 def test_the_rule_about_the_core_sees_what_it_should(code: str, names: list[str]) -> None:
     """A clock, chance or the environment is seen under any name, and what is seeded passes."""
     assert names == [name for _, name in impure_uses(ast.parse(code))]
+
+
+def test_every_process_collects_the_same_tests() -> None:
+    """No test file asks clock or chance while it is imported, or two workers would find tests of different names."""
+    assert [name for _, name in impure_uses(at_import(ast.parse("import time\nX = time.time()\ndef f(): time.time()")))] == ["time.time"]
+    used = [(path, line, name) for path in python_files("tests") for line, name in impure_uses(at_import(tree_of(path)))]
+    called = [f"{path}:{line}: {name}" for path, line, name in used if re.search(rf"\b{name.split('.')[-1]}\(", line_of(path, line))]
+    assert [entry for entry in called if "os.environ" not in entry] == []  # both workers have the same environment
+
+
+def test_compressed_bytes_do_not_depend_on_the_clock() -> None:
+    """Every call of gzip.compress states the time that it writes: by default the bytes change with the second."""
+    calls = [(path, node) for path in python_files() for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    gzips = [(path, node) for path, node in calls if ast.unparse(node.func) == "gzip.compress"]
+    assert gzips
+    assert [f"{path}:{node.lineno}" for path, node in gzips if "mtime" not in {word.arg for word in node.keywords}] == []
 
 
 NUMBERED = re.compile(r"(?i)\b(select|insert|update|delete|values|where)\b.*\?\d", re.DOTALL)

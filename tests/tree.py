@@ -1,6 +1,7 @@
 """What the tidy test asks about the tree: which files there are, which names they define, which calls they make."""
 
 import ast
+import copy
 import re
 import subprocess
 import tomllib
@@ -125,6 +126,30 @@ def uses(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
             place = place.value
         if isinstance(place, ast.Name) and place.id in origin:
             yield node.lineno, ".".join([origin[place.id], *reversed(parts)]), id(node) in bare
+
+
+def at_import(tree: ast.Module) -> ast.Module:
+    """What of a file runs while it is imported: everything but the bodies of functions; their decorators and defaults do run.
+
+    >>> ast.unparse(at_import(ast.parse("@f(1)\\ndef g(x=2): h()")))
+    '@f(1)\\ndef g(x=2):\\n    pass'
+    """
+
+    class Emptied(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+            node.body = [ast.Pass()]
+            return node
+
+        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
+            node.body = [ast.Pass()]
+            return node
+
+        def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+            node.body = ast.Constant(None)
+            return node
+
+    emptied: ast.Module = Emptied().visit(copy.deepcopy(tree))
+    return emptied
 
 
 def project() -> dict[str, Any]:

@@ -54,7 +54,7 @@ SAID = json.dumps(FIELDS).encode()
         (BODY, "looks like Avro without a header"),
         (b"Obj\x01" + BODY, "looks like a whole Avro file"),
         (b"PAR1" + BODY, "looks like a Parquet file"),
-        (gzip.compress(GOOD), "looks like gzip"),
+        (gzip.compress(GOOD, mtime=0), "looks like gzip"),
         (b"\x28\xb5\x2f\xfd" + GOOD, "looks like zstd"),
         (b"\x04\x22\x4d\x18" + GOOD, "looks like LZ4"),
         (head("demand_forecast.v1") + b"x", "the message is a demand_forecast.v1: expected ride_event.v1, is this the right topic?"),
