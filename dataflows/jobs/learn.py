@@ -96,7 +96,7 @@ def train_region(
     for number, measure in enumerate(definition.measures):
         fit, more = parameters_for(stores, name, measure, fit_of)
         slots = known_slots(stores, definition, boot, number, size)
-        # The last bit of a tree depends on how many threads trained it, so the record includes their number.
+        # The last bit of a tree of the first table depends on how many threads trained it; the record includes their number.
         threads = max(1, os.cpu_count() or 1)
         sampled = sample_history(
             definition,

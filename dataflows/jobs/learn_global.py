@@ -103,7 +103,7 @@ def _train(
             )
         )
     sample = pooled(samples)
-    # The last bit of a tree depends on how many threads trained it, so the record includes their number.
+    # The last bit of a tree of the first table depends on how many threads trained it; the record includes their number.
     model = fit_sampled(sample, threads=max(1, os.cpu_count() or 1), on_progress=on_progress)
     named = {
         REGIONS: ",".join(region.id for _, region, _ in having),

@@ -5,7 +5,9 @@ version of the feature table decides what is trained: trees alone with the first
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
@@ -29,6 +31,7 @@ MOST_ROWS = 460_000  # New York, April and May 2014: half as many took away what
 # The first models: four days of history are too few for a profile; more rows of April 2014 gained nothing measurable.
 BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slots_per_hour=60)
 CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
+CHAIN_THREADS = 1  # of one fit of a chain: with more, the last bit of the trees would depend on their number
 TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
 
 OnProgress = Callable[[str, float], None]
@@ -124,7 +127,7 @@ def train_model(
 
     Args:
         counts: Each slot once, ascending, without holes.
-        threads: For fitting; the last bit of the trees depends on it.
+        threads: For fitting: as many horizons of a chain at the same time. The last bit of the first table's trees depends on it.
         table: The features; see `state.demand.tables`.
         seed: Selects the sample.
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
@@ -201,7 +204,7 @@ def fit_sampled(
     spreads = _fit_quiet(region, sampled.quiet)
     artefact, parameters = (_fit_chain if chained else _fit_boosted)(task, day_slots, spreads, metrics)
     parameters |= {
-        "threads": str(threads),
+        "threads": str(CHAIN_THREADS if chained else threads),
         "sample_seed": str(sampled.seed),
         "most_rows": str(sampled.most_rows),
         "feature_table": str(table.version),
@@ -242,30 +245,67 @@ def _fit_boosted(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[s
 
 
 def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str, float]) -> tuple[bytes, dict[str, str]]:
-    """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all."""
-    region, rows, table, threads = task.region, task.rows, task.table, task.threads
+    """A chain: a trial on some of the earlier rows to measure its errors and to choose the rounds, then one fit on all.
+
+    Horizons are fitted at the same time, each on one thread, so that the bytes do not depend on how many threads there are.
+    """
+    region, rows = task.region, task.rows
     weights = row_weights(rows.slots, task.fit.half_life_days * day_slots)
     if task.weights is not None:
         weights = weights * task.weights
-    thinned = task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
-    links, rounds, n = [], [], len(region.horizons)
-    for i, horizon_min in enumerate(region.horizons_min):
-        place, _ = chain.nearest_ahead(region.horizons, i)
-        linear = _known_columns(rows.features, table.columns(place, linear=True))
-        columns = _known_columns(rows.features, chain.tree_columns(table, place))
-        truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
-        known = ~np.isnan(truth)
-        lesson = Lesson(rows.features, truth, margin, weights)
-        task.on_progress(f"fitting {horizon_min} min, to measure its error", i / n)
-        then = known & task.late
-        trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, threads, task.fit)
-        spreads.dispersion_milli.append(dispersion_of(truth[then], trial.means))
-        metrics |= _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], spreads.dispersion_milli[-1])
-        task.on_progress(f"fitting {horizon_min} min, {trial.rounds} rounds", (i + 0.25) / n)
-        links.append(fit_link(lesson.where(known), linear, columns, trial.rounds, threads, task.fit))
-        rounds.append(str(trial.rounds))
-    parameters = task.fit.texts() | {"rounds": ",".join(rounds), "most_days": str(CHAIN_PLAN.most_days)}
-    return chain.pack(_about(task, spreads), table, links), parameters
+    steps = _Steps(task.on_progress, 2 * len(region.horizons))
+    with ThreadPoolExecutor(max_workers=min(task.threads, len(region.horizons))) as pool:
+        fitted = list(pool.map(lambda i: _fit_horizon(task, weights, i, steps), range(len(region.horizons))))
+    for of in fitted:
+        spreads.dispersion_milli.append(of.dispersion_milli)
+        metrics |= of.metrics
+    rounds = ",".join(str(of.rounds) for of in fitted)
+    parameters = task.fit.texts() | {"rounds": rounds, "most_days": str(CHAIN_PLAN.most_days)}
+    return chain.pack(_about(task, spreads), task.table, [of.link for of in fitted]), parameters
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The models of one horizon, and what the trial said of them."""
+
+    link: chain.Link
+    rounds: int
+    dispersion_milli: int
+    metrics: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Reports progress of fits that run at the same time, one after the other."""
+
+    on_progress: OnProgress
+    total: int
+    done: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def take(self, stage: str) -> None:
+        """A step begins; as many as began before count as done."""
+        with self.lock:
+            self.on_progress(stage, self.done / self.total)
+            self.done += 1
+
+
+def _fit_horizon(task: _Task, weights: Float64s, i: int, steps: _Steps) -> _Fitted:
+    region, rows, table, horizon_min = task.region, task.rows, task.table, task.region.horizons_min[i]
+    place, _ = chain.nearest_ahead(region.horizons, i)
+    linear = _known_columns(rows.features, table.columns(place, linear=True))
+    columns = _known_columns(rows.features, chain.tree_columns(table, place))
+    truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
+    known = ~np.isnan(truth)
+    lesson = Lesson(rows.features, truth, margin, weights)
+    steps.take(f"fitting {horizon_min} min, to measure its error")
+    then, thinned = known & task.late, task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
+    trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, CHAIN_THREADS, task.fit)
+    dispersion = dispersion_of(truth[then], trial.means)
+    metrics = _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], dispersion)
+    steps.take(f"fitting {horizon_min} min, {trial.rounds} rounds")
+    link = fit_link(lesson.where(known), linear, columns, trial.rounds, CHAIN_THREADS, task.fit)
+    return _Fitted(link, trial.rounds, dispersion, metrics)
 
 
 def _known_columns(features: Float32s, columns: tuple[int, ...]) -> tuple[int, ...]:
