@@ -50,6 +50,7 @@ SPACE: Mapping[str, Bounds] = {
     "colsample_bytree": Bounds(0.1, 0.6),
     "leaf_rides": Bounds(50, 3_000, log=True),
     "tree_share": Bounds(0.2, 1.0),
+    "tree_half_rides": Bounds(2, 256, log=True),
     "penalty_share": Bounds(0.002, 0.2, log=True),
     "half_life_days": Bounds(7, 112, log=True),
 }

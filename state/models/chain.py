@@ -27,7 +27,7 @@ ALGORITHM = "glm-xgboost-poisson"
 PARAMETERS: dict[str, str | float] = {
     "objective": "count:poisson",
     "tree_method": "hist",
-    "max_depth": 4,
+    "max_depth": 6,
     "eta": 0.12,
     "subsample": 0.7,
     "colsample_bytree": 0.2,
@@ -36,29 +36,13 @@ PARAMETERS: dict[str, str | float] = {
 }
 # New York, folds of April 2014; docs/accuracy.md has the numbers.
 LEAF_RIDES = 400.0  # a leaf has at least so many rides
-TREE_SHARE = 0.6  # of the trees' sum, in the log of the mean: they learn the days of the training too well
+HALF_RIDES = 24.0  # rides that the linear model expects where the trees count half: busy cells of a slot err together
+WHOLE = math.inf  # instead of HALF_RIDES: the trees count alike everywhere
 PENALTY_SHARE = 0.05  # of the rides: the penalty of the linear model. Levels say nearly the same; it spreads their effect.
-# What trees do not see: with it they learn single days. The linear model has the region's levels.
-NOT_FOR_TREES = (
-    "slot_of_day",
-    "weekday",
-    "weekend",
-    "weeks_known",
-    "holiday",
-    "day_after_holiday",
-    "bridge_day",
-    "long_weekend",
-    "city_",
-    "log_city_",
-    "trend_city_",
-    "level_city_",
-    "rate_week",
-    "rate_month",
-    "level_day",
-    "weather_",
-)
+# What trees do not see: with the weather of a month they would learn its single days.
+NOT_FOR_TREES = ("weather_",)
 LARGEST_LOG = 50.0  # before means are bounded
-MOST_ROUNDS = 80
+MOST_ROUNDS = 60
 LEAST_ROUNDS = 20
 TRIAL_SPEED = 3  # a trial learns this many times as fast, in as many fewer rounds
 TRIAL_PATIENCE = 5  # rounds of a trial without a better held-out likelihood
@@ -73,12 +57,24 @@ class Link:
         columns: Indices of the trees' inputs in the feature matrix.
         trees: UBJSON of the booster.
         share: Of the trees' sum that is added to the log of the linear model's mean.
+        half_rides: Where the linear model expects as many rides, only half of that share is; WHOLE if it is the same everywhere.
     """
 
     glm: Glm
     columns: tuple[int, ...]
     trees: bytes
     share: float = 1.0
+    half_rides: float = WHOLE
+
+    def shares(self, logs: Float64s) -> "float | Float64s":
+        """What share of the trees' sum counts, from the linear model's log means: float64[n], or one number for all.
+
+        >>> Link(Glm((), (), (), 0.0, ()), (), b"", half_rides=32.0).shares(np.log([32.0, 96.0])).round(3).tolist()
+        [0.5, 0.25]
+        """
+        if self.half_rides == WHOLE:
+            return self.share
+        return np.asarray(self.share / (1.0 + np.exp(np.minimum(logs, LARGEST_LOG)) / self.half_rides), np.float64)
 
 
 class Chain:
@@ -123,17 +119,18 @@ class Chain:
             return out
         for i, (link, booster) in enumerate(zip(self._links, self._boosters, strict=True)):
             logs = link.glm.log_means(features, margin(features, self.table, self.about.horizons, i))
-            out[:, i] = tree_means(booster, link.columns, features, logs, link.share)
+            out[:, i] = tree_means(booster, link.columns, features, logs, link.shares(logs))
         return out
 
     def contributions(self, features: Float32s, i: int) -> Contributions:
         """What each feature adds to the log of the means of horizon i: its term of the linear model and, by TreeSHAP, of the trees."""
-        link = self._links[i]
+        link, profile = self._links[i], margin(features, self.table, self.about.horizons, i)
+        share = np.broadcast_to(link.shares(link.glm.log_means(features, profile)), len(features))
         average, of_trees = tree_contributions(self._boosters[i], np.ascontiguousarray(features[:, list(link.columns)]))
         added = np.zeros(features.shape)
         added[:, list(link.glm.columns)] = link.glm.contributions(features)
-        added[:, list(link.columns)] += link.share * of_trees
-        return Contributions(margin(features, self.table, self.about.horizons, i), link.glm.intercept + link.share * average, added)
+        added[:, list(link.columns)] += share[:, None] * of_trees
+        return Contributions(profile, link.glm.intercept + share * average, added)
 
 
 def margin(features: Float32s, table: FeatureTable, horizons: tuple[int, ...], i: int) -> Float64s:
@@ -160,10 +157,10 @@ def tree_columns(table: FeatureTable, place: int) -> tuple[int, ...]:
     return tuple(column for column in columns if not table.features[column].name.startswith(NOT_FOR_TREES))
 
 
-def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s, share: float = 1.0) -> Float64s:
-    """What a share of the trees makes of the linear model's log means: float64[n], rides, bounded."""
+def tree_means(booster: Any, columns: tuple[int, ...], features: Float32s, logs: Float64s, share: "float | Float64s" = 1.0) -> Float64s:
+    """What a share of the trees, one for all or float64[n], makes of the linear model's log means: float64[n], rides, bounded."""
     inputs = features.T.take(columns, axis=0).T  # columns of a built matrix are contiguous
-    if share == 1.0:
+    if isinstance(share, float) and share == 1.0:
         means = booster.inplace_predict(inputs, base_margin=logs.astype(np.float32), validate_features=False)
     else:
         none = np.zeros(len(features), np.float32)
@@ -185,7 +182,8 @@ def pack(about: Artefact, table: FeatureTable, links: list[Link]) -> bytes:
 
 def _share(link: Link) -> dict[str, float]:
     """Only of an artefact whose trees do not count whole: others keep their bytes."""
-    return {} if link.share == 1.0 else {"share": link.share}
+    whole = {"share": 1.0, "half_rides": WHOLE}
+    return {name: value for name, of_all in whole.items() if (value := getattr(link, name)) != of_all}
 
 
 def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
@@ -194,19 +192,23 @@ def unpack(artefact: bytes) -> tuple[Artefact, int, list[Link]]:
     Raises:
         DamagedError: the bytes are not an artefact.
     """
-    about, (version, linear, columns, sizes, shares), start = unpack_header(artefact, MAGIC, _read)
+    about, (version, linear, columns, sizes, counts), start = unpack_header(artefact, MAGIC, _read)
     if start + sum(sizes) != len(artefact) or not len(sizes) == len(linear) == len(about.horizons):
         expected = f"{start + sum(sizes)} bytes and {len(about.horizons)} horizons"
         raise DamagedError(f"model: expected {expected}, got {len(artefact)}, {len(sizes)}")
-    return about, version, [Link(*link) for link in zip(linear, columns, cut(artefact, start, sizes), shares, strict=True)]
+    parts = zip(linear, columns, cut(artefact, start, sizes), counts, strict=True)
+    return about, version, [Link(glm, of, trees, *count) for glm, of, trees, count in parts]
 
 
-def _read(header: dict[str, Any]) -> tuple[int, list[Glm], list[tuple[int, ...]], list[int], list[float]]:
-    """Version of the table, linear models, and columns, size and share of the trees, from a header."""
+def _read(header: dict[str, Any]) -> tuple[int, list[Glm], list[tuple[int, ...]], list[int], list[tuple[float, float]]]:
+    """Version of the table, linear models, and columns, size, share and half rides of the trees, from a header."""
     trees = header["trees"]
+    if unknown := {name for row in trees for name in row} - {"columns", "size", "share", "half_rides"}:
+        raise ValueError(f"trees: unknown {', '.join(sorted(unknown))}; a newer Ridecast trained it, use that")
     columns = [tuple(int(place) for place in row["columns"]) for row in trees]
-    sizes, shares = [int(row["size"]) for row in trees], [float(row.get("share", 1.0)) for row in trees]
-    return int(header["table"]), [_glm(row) for row in header["linear"]], columns, sizes, shares
+    sizes = [int(row["size"]) for row in trees]
+    counts = [(float(row.get("share", 1.0)), float(row.get("half_rides", WHOLE))) for row in trees]
+    return int(header["table"]), [_glm(row) for row in header["linear"]], columns, sizes, counts
 
 
 def _glm(row: dict[str, Any]) -> Glm:

@@ -61,7 +61,7 @@ def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], 
     glm = _linear(lesson, linear, fit)
     data = _matrix(lesson, columns, glm.log_means(lesson.features, lesson.margin), threads, fit)
     booster = xgboost.train(_parameters(threads, fit), data, rounds)
-    return Link(glm, columns, bytes(booster.save_raw("ubj")), fit.tree_share)
+    return Link(glm, columns, bytes(booster.save_raw("ubj")), fit.tree_share, fit.tree_half_rides)
 
 
 def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int, fit: FitParameters) -> Trial:
@@ -83,9 +83,9 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
         verbose_eval=False,
     )
     best = booster.best_iteration + 1
-    trees = bytes(booster[:best].save_raw("ubj"))
+    link = Link(glm, columns, bytes(booster[:best].save_raw("ubj")), fit.tree_share, fit.tree_half_rides)
     rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
-    return Trial(tree_means(load_booster(trees), columns, late.features, logs, fit.tree_share), rounds)
+    return Trial(tree_means(load_booster(link.trees), columns, late.features, logs, link.shares(logs)), rounds)
 
 
 def _linear(lesson: Lesson, linear: tuple[int, ...], fit: FitParameters) -> Glm:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from schemas.errors import UsageError
-from state.models.chain import LEAF_RIDES, PARAMETERS, PENALTY_SHARE, TREE_SHARE
+from state.models.chain import HALF_RIDES, LEAF_RIDES, PARAMETERS, PENALTY_SHARE, WHOLE
 
 HALF_LIFE_DAYS = 28.0  # of the weight of a row
 
@@ -23,6 +23,7 @@ class FitParameters:
         colsample_bytree: Share of its inputs that a tree sees.
         leaf_rides: Rides that a leaf has at least.
         tree_share: Of the trees' sum, in the log of the mean.
+        tree_half_rides: Where the linear model expects as many rides, half of that share; infinite if it is the same everywhere.
         penalty_share: L2 of the linear model's standardised coefficients, as a share of the rides.
         half_life_days: Age at which a row counts half.
 
@@ -35,7 +36,8 @@ class FitParameters:
     subsample: float = float(PARAMETERS["subsample"])
     colsample_bytree: float = float(PARAMETERS["colsample_bytree"])
     leaf_rides: float = LEAF_RIDES
-    tree_share: float = TREE_SHARE
+    tree_share: float = 1.0
+    tree_half_rides: float = HALF_RIDES
     penalty_share: float = PENALTY_SHARE
     half_life_days: float = HALF_LIFE_DAYS
 
@@ -55,7 +57,7 @@ class FitParameters:
         Raises:
             UsageError: one is not a number.
         """
-        found: dict[str, float] = {}
+        found: dict[str, float] = {"tree_half_rides": WHOLE} if "tree_share" in parameters else {}  # as it was without this name
         for name in NAMES:
             if name in parameters:
                 try:
@@ -72,7 +74,7 @@ AS_SHIPPED = FitParameters()
 def _text(value: float) -> str:
     """A number without a needless fraction: 28, not 28.0.
 
-    >>> _text(28.0), _text(0.06)
-    ('28', '0.06')
+    >>> _text(28.0), _text(0.06), _text(float("inf"))
+    ('28', '0.06', 'inf')
     """
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)

@@ -26,11 +26,11 @@ MUTANTS = (
     Mutant(
         "trees in the place of the linear model",
         CHAIN,
-        "added[:, list(link.columns)] += link.share * of_trees",
-        "added[:, list(link.columns)] = link.share * of_trees",
+        "added[:, list(link.columns)] += share[:, None] * of_trees",
+        "added[:, list(link.columns)] = share[:, None] * of_trees",
         (TERMS,),
     ),
-    Mutant("intercept forgotten", CHAIN, "link.glm.intercept + link.share * average, added", "link.share * average, added", (TERMS,)),
+    Mutant("intercept forgotten", CHAIN, "link.glm.intercept + share * average, added", "share * average, added", (TERMS,)),
     Mutant("shortest start of a name decides", GROUPS, "STARTS[max(starts, key=len)]", "STARTS[min(starts, key=len)]", (TERMS,)),
     Mutant(
         "the row before the cell's",

@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "trees from the profile",
         CHAIN,
-        "link.columns, features, logs, link.share)",
-        "link.columns, features, 0.0 * logs, link.share)",
+        "link.columns, features, logs, link.shares(logs))",
+        "link.columns, features, 0.0 * logs, link.shares(logs))",
         (CHAINED,),
     ),
     Mutant("means of a chain not clipped", CHAIN, "np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)", "means", (CHAINED,)),

@@ -8,7 +8,7 @@ from schemas.events.rides import Int64s
 from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import SLACK, SamplePlan, Sampler
 from state.forecast.training import CHAIN_PLAN, train_model
-from state.models.chain import LEAF_RIDES, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, PENALTY_SHARE, TREE_SHARE, margin, unpack
+from state.models.chain import HALF_RIDES, LEAF_RIDES, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, PENALTY_SHARE, margin, unpack
 from state.models.glm import fit_glm
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
@@ -49,7 +49,7 @@ def test_what_is_served_was_fitted_on_all_rows() -> None:
         x, y, w = rows.features[known_rows], rows.truth[known_rows, i], (weights / weights.mean())[known_rows]
         start = margin(x, town_chain().table, HOURLY.horizons, i)
         assert fit_glm(x, link.glm.columns, y, start, w, PENALTY_SHARE * float((w * y).sum())) == link.glm
-        assert TREE_SHARE == link.share
+        assert (1.0, HALF_RIDES) == (link.share, link.half_rides)
         logs = link.glm.log_means(x, start).astype(np.float32)
         data = xgboost.QuantileDMatrix(x[:, list(link.columns)], label=y, weight=w, base_margin=logs, nthread=1, max_bin=128)
         booster = xgboost.train({**PARAMETERS, "min_child_weight": LEAF_RIDES, "nthread": 1}, data, rounds[i])

@@ -15,7 +15,7 @@ from state.demand.features import build
 from state.demand.history import CountHistory
 from state.demand.tables import TABLES
 from state.models.boosted import Boosted
-from state.models.chain import ALGORITHM, MAGIC, TREE_SHARE, Chain, Link, margin, pack, tree_columns, unpack
+from state.models.chain import ALGORITHM, HALF_RIDES, MAGIC, WHOLE, Chain, Link, margin, pack, tree_columns, unpack
 from state.models.table import load_trained
 from tests.state.model_city import HOURLY, fold, town_chain, town_model, town_slots
 
@@ -40,29 +40,30 @@ def test_means_are_trees_on_the_linear_model_on_the_profile() -> None:
         logs = link.glm.log_means(features, margin(features, TABLES[version], HOURLY.horizons, i))
         data = xgboost.DMatrix(features[:, list(link.columns)], base_margin=logs.astype(np.float32))
         whole = np.log(xgboost.Booster(model_file=bytearray(link.trees)).predict(data).astype(float))
-        expected = np.clip(np.exp(logs + TREE_SHARE * (whole - logs)), 1e-4, 1e5)
+        expected = np.clip(np.exp(logs + HALF_RIDES / (HALF_RIDES + np.exp(logs)) * (whole - logs)), 1e-4, 1e5)
         assert expected == pytest.approx(means[:, i], rel=1e-5)
         assert [c for c in TABLES[version].columns(i, linear=True) if c not in empty] == list(link.glm.columns)
         assert [c for c in tree_columns(TABLES[version], i) if c not in empty] == list(link.columns)
     assert (0, 3) == chain.means(features[:0]).shape
 
 
-def test_trees_see_no_day_by_its_date_or_by_the_region() -> None:
-    """Columns that name a time, and those of the region, are for the linear model; each horizon keeps its own of the others."""
-    table = TABLES[2]
+def test_trees_see_no_weather() -> None:
+    """Weather would name single days of a training, so it is for the linear model; each horizon keeps its own of the others."""
+    table = TABLES[4]
     for i, name in enumerate(("first", "middle", "last")):
-        left_out = {table.names[column] for column in set(table.columns(i, linear=False)) - set(tree_columns(table, i))}
-        assert {"weekday", "slot_of_day", "city_long", "level_city_60", f"log_city_{name}", "rate_month"} <= left_out
+        offered = {table.names[column] for column in table.columns(i, linear=False)}
         kept = {table.names[column] for column in tree_columns(table, i)}
+        assert {n for n in offered if n.startswith("weather_")} == offered - kept != set()
         assert {"lag_15", "level_own_60", "level_parent_60", f"log_profile_{name}", f"wide_{name}"} <= kept
 
 
 def test_trees_that_count_whole_keep_the_bytes_of_earlier_artefacts() -> None:
-    """A share of one is not written, and an artefact without one has it; means are then those of the booster."""
+    """What counts whole writes no share, and an artefact without one has it; means are then those of the booster."""
     about, version, links = unpack(town_chain().artefact)
-    whole = [dataclasses.replace(link, share=1.0) for link in links]
+    whole = [dataclasses.replace(link, half_rides=WHOLE) for link in links]
     artefact = pack(about, TABLES[version], whole)
     assert b'"share"' not in artefact
+    assert b'"half_rides"' not in artefact
     assert whole == unpack(artefact)[2]
     features = town_matrix()
     for i, link in enumerate(whole):
@@ -70,6 +71,29 @@ def test_trees_that_count_whole_keep_the_bytes_of_earlier_artefacts() -> None:
         data = xgboost.DMatrix(features[:, list(link.columns)], base_margin=logs.astype(np.float32))
         expected = xgboost.Booster(model_file=bytearray(link.trees)).predict(data)
         assert expected == pytest.approx(Chain(artefact, HOURLY.horizons).means(features)[:, i], rel=1e-6)
+
+
+def test_a_share_may_be_the_same_for_all_cells() -> None:
+    """An artefact with a share and without the rides where it halves counts that share of the trees everywhere."""
+    about, version, links = unpack(town_chain().artefact)
+    table, features = TABLES[version], town_matrix()
+    alike, none = ([dataclasses.replace(link, share=share, half_rides=WHOLE) for link in links] for share in (0.6, 0.0))
+    whole, some, linear = (
+        np.log(Chain(pack(about, table, of), HOURLY.horizons).means(features))
+        for of in ([dataclasses.replace(link, half_rides=WHOLE) for link in links], alike, none)
+    )
+    assert linear + 0.6 * (whole - linear) == pytest.approx(some, abs=1e-5)
+    assert alike == unpack(pack(about, table, alike))[2]
+
+
+def test_what_a_newer_artefact_says_of_its_trees_is_not_ignored() -> None:
+    """An unknown name beside the trees is refused, since the means would be others."""
+    artefact = town_chain().artefact
+    (length,) = struct.unpack_from("<I", artefact, len(MAGIC))
+    start = len(MAGIC) + 4
+    header = artefact[start:][:length].replace(b'"half_rides"', b'"third_rides"')
+    with pytest.raises(DamagedError, match="unknown third_rides; a newer Ridecast trained it"):
+        unpack(MAGIC + struct.pack("<I", len(header)) + header + artefact[start + length :])
 
 
 def test_an_artefact_unpacks_to_what_was_packed() -> None:

@@ -1,5 +1,6 @@
 """The parameters of a fit: their defaults, their texts in a record, and what they change in a model."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,19 +8,19 @@ import pytest
 
 from schemas.errors import UsageError
 from state.forecast.training import TrainedModel, train_model
-from state.models.chain import LEAF_RIDES, PARAMETERS, PENALTY_SHARE, TREE_SHARE
+from state.models.chain import HALF_RIDES, LEAF_RIDES, PARAMETERS, PENALTY_SHARE
 from state.models.chain_fitting import Lesson, fit_link, try_link
 from state.models.fit_parameters import AS_SHIPPED, NAMES, FitParameters
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
-OTHER = FitParameters(2, 0.2, 0.5, 0.35, 31.5, 0.8, 0.5, 14.0)
+OTHER = FitParameters(2, 0.2, 0.5, 0.35, 31.5, 0.8, 10.0, 0.5, 14.0)
 
 
 def test_the_defaults_are_those_of_the_chain() -> None:
     """Unless told otherwise, a fit uses the constants of the chain, and records them as before."""
     assert PARAMETERS == AS_SHIPPED.booster()
     shipped = {name: str(value) for name, value in PARAMETERS.items()}
-    more = {"tree_share": str(TREE_SHARE), "penalty_share": str(PENALTY_SHARE), "half_life_days": "28"}
+    more = {"tree_share": "1", "tree_half_rides": f"{HALF_RIDES:g}", "penalty_share": str(PENALTY_SHARE), "half_life_days": "28"}
     assert shipped | {"leaf_rides": f"{LEAF_RIDES:g}"} | more == AS_SHIPPED.texts()
 
 
@@ -27,6 +28,9 @@ def test_what_is_recorded_can_be_read_again() -> None:
     """Every parameter survives its text; one that a record does not name has its default."""
     assert OTHER == FitParameters.recorded(OTHER.texts() | {"rounds": "7,8,9", "threads": "2"})
     assert AS_SHIPPED == FitParameters.recorded({"rounds": "120"})
+    before = FitParameters.recorded({"tree_share": "0.6"})  # by a version that counted trees alike everywhere
+    assert (0.6, math.inf) == (before.tree_share, before.tree_half_rides)
+    assert before == FitParameters.recorded(before.texts())
     with pytest.raises(UsageError, match="parameters of the model: eta: expected a number, got 'fast'"):
         FitParameters.recorded({"eta": "fast"})
 
@@ -47,7 +51,7 @@ def test_each_parameter_reaches_the_fit() -> None:
     fits = (AS_SHIPPED, *(replace(AS_SHIPPED, **{name: getattr(OTHER, name)}) for name in NAMES if name != "half_life_days"))
     links = {repr(fit_link(lesson, (0, 2), (0, 1, 2, 3, 4, 5), 30, 1, fit)) for fit in fits}
     trials = {try_link(lesson.where(early), lesson.where(~early), (0, 2), (0, 1, 2, 3, 4, 5), 1, fit).means.tobytes() for fit in fits}
-    assert (8, 8) == (len(links), len(trials))
+    assert (9, 9) == (len(links), len(trials))
 
 
 def test_training_uses_and_records_them() -> None:

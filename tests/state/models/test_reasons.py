@@ -18,7 +18,7 @@ from state.demand.groups import STARTS, Group, group_of
 from state.demand.tables import TABLES
 from state.forecast.explanation import explain_modelled
 from state.models.boosted import Boosted, tree_contributions
-from state.models.chain import Chain
+from state.models.chain import Chain, margin
 from state.models.reasons import (
     FOUR_WEEKS,
     LIMITS,
@@ -236,14 +236,16 @@ def test_a_chain_has_the_terms_of_both_its_models() -> None:
     link = chain._links[1]
     found = chain.contributions(matrix, 1)
     average, of_trees = tree_contributions(chain._boosters[1], np.ascontiguousarray(matrix[:, list(link.columns)]))
-    assert 0.0 < link.share < 1.0
-    assert (link.share * average + link.glm.intercept).tolist() == found.average.tolist()
+    logs = link.glm.log_means(matrix, margin(matrix, chain.table, chain.about.horizons, 1))
+    share = 1.0 / (1.0 + np.exp(logs) / link.half_rides)
+    assert share.min() < share.max() < 1.0
+    assert np.abs(share * average + link.glm.intercept - found.average).max() < 1e-12
     expected = np.zeros(matrix.shape)
     for column, centre, scale, coefficient in zip(link.glm.columns, link.glm.centres, link.glm.scales, link.glm.coefficients, strict=True):
         values = np.clip((matrix[:, column].astype(np.float64) - centre) / scale, -6.0, 6.0)
         expected[:, column] = coefficient * np.where(np.isnan(values), 0.0, values)
     for place, column in enumerate(link.columns):
-        expected[:, column] += link.share * of_trees[:, place]
+        expected[:, column] += share * of_trees[:, place]
     assert np.abs(expected - found.features).max() < 1e-12
     assert np.abs(np.log(chain.means(matrix)[:, 1]) - found.profile - found.average - found.features.sum(axis=1)).max() < 1e-4
 
