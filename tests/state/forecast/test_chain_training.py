@@ -24,8 +24,8 @@ def sampled(plan: SamplePlan) -> Int64s:
 
 
 def test_the_same_history_gives_the_same_bytes() -> None:
-    """Trained twice, artefact, errors and parameters are identical; another sample gives another artefact."""
-    words = {"threads": 1, "table": town_chain().table, "most_rows": 6_000}
+    """Trained twice, on other numbers of threads, artefact, errors and parameters are equal; another sample gives another artefact."""
+    words = {"threads": 3, "table": town_chain().table, "most_rows": 6_000}
     again, other = (
         train_model(HOURLY, town_slots(SLOTS), FIRST_SLOT, FIRST_SLOT + SLOTS, seed=seed, **words)  # type: ignore[arg-type]
         for seed in (0, 9)
@@ -91,20 +91,23 @@ def test_a_small_region_uses_all_of_its_slots() -> None:
     assert SLOTS - 7 * 24 - HOURLY.horizons[-1] == len(np.unique(sampled(SamplePlan(10**6, 7, 56, 0.25))))
 
 
-def test_progress_says_what_happens() -> None:
-    """Building, the trial and the fit of each horizon are told, and shares stay between 0 and 1."""
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_says_what_happens(threads: int) -> None:
+    """Building, the trial and the fit of each horizon are told, also of those at the same time, and shares of the fits only grow."""
     told: list[tuple[str, float]] = []
     train_model(
         HOURLY,
         town_slots(400),
         FIRST_SLOT,
         FIRST_SLOT + 400,
-        threads=1,
+        threads=threads,
         table=town_chain().table,
         most_rows=3_000,
         on_progress=lambda stage, share: told.append((stage, share)),
     )
     stages = [stage.split(" rounds")[0].rstrip("0123456789") for stage, _ in told if stage.startswith("fitting")]
     expected = [stage for h in HOURLY.horizons_min for stage in (f"fitting {h} min, to measure its error", f"fitting {h} min, ")]
-    assert expected == stages
+    assert expected == stages if threads == 1 else sorted(expected) == sorted(stages)
+    shares = [share for stage, share in told if stage.startswith("fitting")]
+    assert sorted(shares) == shares
     assert all(0.0 <= share <= 1.0 for _, share in told)
