@@ -12,6 +12,7 @@ from dataflows.jobs.band_parts import BandParts
 from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
+from dataflows.jobs.refits import refit_of
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
 from dataflows.stream.record import closed_of
 from dataflows.stream.stores import Stores
@@ -25,6 +26,7 @@ from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, 
 from state.decide.band_drift import drifts_in_bands
 from state.decide.drift import PARTS, drifts_in, first_part
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
+from state.decide.refits import RefitRules, judge_refit
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
@@ -45,7 +47,7 @@ class Learner:
     Args:
         stores: Open stores.
         region: Name of a bootstrapped region.
-        retraining, promotion: The rules.
+        retraining, promotion, refits: The rules.
         clock: Monotonic seconds, to measure what a close takes; None in a bounded run, whose records must not depend on time.
         kept: Where shadows are kept between runs; None for nowhere.
         most_rows: As in `train_region`.
@@ -61,6 +63,7 @@ class Learner:
         *,
         retraining: RetrainingRules | None = None,
         promotion: PromotionRules | None = None,
+        refits: RefitRules | None = None,
         clock: Callable[[], float] | None = None,
         kept: KeptShadows | None = None,
         most_rows: int = MOST_ROWS,
@@ -74,6 +77,7 @@ class Learner:
         self._log = region_log(region)
         self._day_slots = Calendar(self.region).day_slots
         self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
+        self.refits = refits or RefitRules()
         self._most_rows, self._on_training, self._on_part, self._beat = most_rows, on_training, on_part, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
@@ -289,22 +293,22 @@ class Learner:
             except (NotFound, DamagedError) as gone:
                 log.warning("region %s, %s: the %s is not judged: %s", self.region.id, measure, role, gone)
                 continue
-            if role == TRIAL:  # the champion before may always come back
-                trial = replace(trial, verdicts=self._verdicts(running))
-            verdict = judge(trial, self.promotion)
-            if role == WATCH:
-                self._end_watch(measure, running, verdict)
+            if role == WATCH:  # the champion before may always come back, whatever its fairness
+                self._end_watch(measure, running, judge(trial, self.promotion))
             else:
+                trial = replace(trial, verdicts=self._verdicts(running))
+                refit = refit_of(self._stores, story, self._day_slots, self.refits)
+                verdict = judge(trial, self.promotion) if refit is None else judge_refit(trial, refit, self.promotion, self.refits)
                 self._end_trial(measure, running, verdict, until_slot // self._day_slots)
             self._follow_control()
 
     def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
-        story, model = self._story(measure), running.model
-        if verdict.outcome is Outcome.PROMOTE and may_promote(self._history(today), self.retraining):
-            if promote_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
-                log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
-        elif verdict.outcome is Outcome.REJECT and reject_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
-            log.info("region %s, %s: rejected %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+        story, outcome = self._story(measure), verdict.outcome
+        if outcome is Outcome.WAIT or (outcome is Outcome.PROMOTE and not may_promote(self._history(today), self.retraining)):
+            return
+        end, done = (promote_by_gates, "promoted") if outcome is Outcome.PROMOTE else (reject_by_gates, "rejected")
+        if end(self._stores, story, reason=verdict.reason, evidence=verdict.gates, category=verdict.category):
+            log.info("region %s, %s: %s %s: %s", self.region.id, measure, done, running.model.hex()[:12], verdict.reason)
 
     def _end_watch(self, measure: str, running: Running, verdict: Verdict) -> None:
         """Roll back if the champion before is better by the gates; stop watching when it is worse, or after the longest time."""
