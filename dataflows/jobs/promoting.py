@@ -94,12 +94,12 @@ def reject_by_gates(
     return bool(_record(stores, decide))
 
 
-def roll_back_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
-    """Roll back the champion of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
+def roll_back_by_gates(stores: Stores, story: MeasureStory, model: bytes, *, reason: str, evidence: Evidence) -> bool:
+    """Let a champion from before serve again; returns whether: not if somebody decided otherwise since the story was judged."""
 
     def decide(stories: Stories) -> list[Decision]:
         now = _story_in(stories, story)
-        return _rollback(stores, now, POLICY, reason, evidence) if _same(now, story) else []
+        return _rollback(stores, now, model, POLICY, reason, evidence) if _same(now, story) else []
 
     return bool(_record(stores, decide))
 
@@ -120,7 +120,7 @@ def roll_back(stores: Stores, region: str, measure: str, *, author: str = OPERAT
         champion.append(story.champion)
         if not story.previous or story.champion != champion[0]:
             raise UsageError(f"region {region}, {measure}: expected a champion before the present one, found none to go back to")
-        return _rollback(stores, story, author, reason)
+        return _rollback(stores, story, story.previous, author, reason)
 
     return _promoted(_record(stores, decide))
 
@@ -194,9 +194,9 @@ def _rejection(story: MeasureStory, model: bytes, author: str, reason: str, evid
     )
 
 
-def _rollback(stores: Stores, story: MeasureStory, author: str, reason: str, evidence: Evidence = ()) -> list[Decision]:
+def _rollback(stores: Stores, story: MeasureStory, model: bytes, author: str, reason: str, evidence: Evidence = ()) -> list[Decision]:
     """Both records of a rollback; one without the other would let a second rollback bring the rejected model back."""
-    promoted = _promotion(stores, story, story.previous, Cause.ROLLBACK, author, reason, evidence)
+    promoted = _promotion(stores, story, model, Cause.ROLLBACK, author, reason, evidence)
     return [promoted, _rejection(story, story.champion, author, f"rolled back: {reason}", evidence)]
 
 

@@ -5,7 +5,7 @@ import logging
 from dataflows.stream.stores import Stores
 from ledger.views.model_story import MeasureStory
 from schemas.errors import LedgerError, NotFound
-from schemas.records.records import ModelTrained, region_log
+from schemas.records.records import Cause, ModelRejected, ModelTrained, region_log
 from state.decide.refits import Refit, RefitRules, chain_of, more_days, why_no_refit
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,19 @@ def refit_of(stores: Stores, story: MeasureStory, day_slots: int, rules: RefitRu
         why = "they were not trained on the log of now"
     log.debug("region %s, %s: %s is no refit: %s", story.region, story.measure, story.challenger.hex()[:12], why)
     return None
+
+
+def watched_by(story: MeasureStory) -> tuple[bytes, bytes]:
+    """What is compared with a champion that the gates promoted: the champion before, and the anchor of its row of refits.
+
+    Empty for none. Refits that are each a little worse, by less than a trial can show, are together worse than the anchor for certain.
+    """
+    if not story.promotions or story.promotions[-1][1].cause != Cause.GATES:
+        return b"", b""
+    anchor = chain_of(story.champion, [record for _, record in story.promotions]).anchor
+    apart = anchor not in (story.champion, story.previous) and anchor in story.models
+    rejected = apart and isinstance(story.models[anchor].last, ModelRejected)
+    return story.previous, anchor if apart and not rejected else b""
 
 
 def _read_this_log(stores: Stores, trained: ModelTrained) -> bool:
