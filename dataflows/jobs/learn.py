@@ -20,6 +20,7 @@ from ledger.views.regions import bootstrap_of, defined_by, regions_of
 from schemas.errors import LedgerError, NotFound, StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, ModelTrained, RegionBootstrapped, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region, unknown_holidays
+from state.decide.refits import RECIPE
 from state.demand.calendar import Calendar
 from state.demand.covariates import Covariates
 from state.demand.history import CountHistory
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 ROOM_BYTES = 4 << 20  # a model of three horizons has 1 to 2 MB
 SHIPPED = "shipped"  # the parameters of this release
 CONTROL_SIZE = "control_size"  # parameter of a model that was trained with covariates: of the log that they were read from
+# Raise it when a change of the training makes another model of the same records: its models are no refits of those before.
+RECIPE_VERSION = "1"
 PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
 
 
@@ -114,6 +117,7 @@ def train_region(
             fit, more, trials = found.best.fit, found.parameters, found.trials
         model = fit_sampled(sampled, threads=threads, fit=fit, on_progress=on_progress)
         more |= {CONTROL_SIZE: str(control.size)} if known else {}
+        more |= {RECIPE: RECIPE_VERSION, "fold_version": str(control.fold_version(boot, until))}
         more |= {"log_size": str(size), **({"trigger": trigger} if trigger else {})}
         model = replace(model, parameters=model.parameters | more)
         on_progress("recording the model", 0.0)

@@ -12,6 +12,7 @@ from dataflows.jobs.band_parts import BandParts
 from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
+from dataflows.jobs.refits import refit_of, watched_by
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
 from dataflows.stream.record import closed_of
 from dataflows.stream.stores import Stores
@@ -25,6 +26,7 @@ from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, 
 from state.decide.band_drift import drifts_in_bands
 from state.decide.drift import PARTS, drifts_in, first_part
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
+from state.decide.refits import RefitRules, judge_refit
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
@@ -36,7 +38,8 @@ from state.forecast.training import MOST_ROWS
 
 log = logging.getLogger(__name__)
 
-TRIAL, WATCH = "trial", "watch"  # roles of a shadow: a challenger, and the champion before, after a promotion by the gates
+# Roles of a shadow: a challenger; after a promotion by the gates the champion before, and the one before a row of refits.
+TRIAL, WATCH, ANCHOR = "trial", "watch", "anchor"
 
 
 class Learner:
@@ -45,7 +48,7 @@ class Learner:
     Args:
         stores: Open stores.
         region: Name of a bootstrapped region.
-        retraining, promotion: The rules.
+        retraining, promotion, refits: The rules.
         clock: Monotonic seconds, to measure what a close takes; None in a bounded run, whose records must not depend on time.
         kept: Where shadows are kept between runs; None for nowhere.
         most_rows: As in `train_region`.
@@ -61,6 +64,7 @@ class Learner:
         *,
         retraining: RetrainingRules | None = None,
         promotion: PromotionRules | None = None,
+        refits: RefitRules | None = None,
         clock: Callable[[], float] | None = None,
         kept: KeptShadows | None = None,
         most_rows: int = MOST_ROWS,
@@ -74,13 +78,14 @@ class Learner:
         self._log = region_log(region)
         self._day_slots = Calendar(self.region).day_slots
         self.retraining, self.promotion = retraining or RetrainingRules(), promotion or PromotionRules()
+        self.refits = refits or RefitRules()
         self._most_rows, self._on_training, self._on_part, self._beat = most_rows, on_training, on_part, beat
         self._control = ControlView(stores.ledger)
         self._fold_at = FoldAt(stores, self.region, self._boot, beat)
         self._experiments = Deciding(stores, self.region)
         self._bands = BandParts(stores, self.region, self._day_slots, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
-        self._ended: set[tuple[str, bytes]] = set()  # (measure, model) of watches that are over
+        self._ended: set[tuple[str, bytes, bytes]] = set()  # (measure, model, champion) of watches that are over
         self._areas_fault = ""  # why the region's areas cannot be used
         self._refused_day = -1  # on which there was too little history to train on
         self._stories: Stories = {}
@@ -188,10 +193,8 @@ class Learner:
             story = self._story(measure)
             champion = b"" if self._is_held() else story.champion
             self._want(number, TRIAL, story.challenger, champion)
-            watched = (
-                bool(story.promotions) and story.promotions[-1][1].cause == Cause.GATES and (measure, story.previous) not in self._ended
-            )
-            self._want(number, WATCH, story.previous if watched else b"", champion)
+            for role, model in zip((WATCH, ANCHOR), watched_by(story), strict=True):
+                self._want(number, role, b"" if (measure, model, champion) in self._ended else model, champion)
 
     def _want(self, number: int, role: str, model: bytes, champion: bytes) -> None:
         measure = self.region.measures[number]
@@ -280,7 +283,7 @@ class Learner:
     # --- what follows ------------------------------------------------------------------------------
 
     def _judge(self, number: int, measure: str, until_slot: int) -> None:
-        for role in (WATCH, TRIAL):
+        for role in (WATCH, ANCHOR, TRIAL):
             running, story = self._shadows.get((measure, role)), self._story(measure)
             if running is None or story.held is not None or self._is_held():
                 continue
@@ -289,32 +292,32 @@ class Learner:
             except (NotFound, DamagedError) as gone:
                 log.warning("region %s, %s: the %s is not judged: %s", self.region.id, measure, role, gone)
                 continue
-            if role == TRIAL:  # the champion before may always come back
-                trial = replace(trial, verdicts=self._verdicts(running))
-            verdict = judge(trial, self.promotion)
-            if role == WATCH:
-                self._end_watch(measure, running, verdict)
+            if role != TRIAL:  # a champion from before may always come back, whatever its fairness
+                self._end_watch(measure, role, running, judge(trial, self.promotion))
             else:
+                trial = replace(trial, verdicts=self._verdicts(running))
+                refit = refit_of(self._stores, story, self._day_slots, self.refits)
+                verdict = judge(trial, self.promotion) if refit is None else judge_refit(trial, refit, self.promotion, self.refits)
                 self._end_trial(measure, running, verdict, until_slot // self._day_slots)
             self._follow_control()
 
     def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
-        story, model = self._story(measure), running.model
-        if verdict.outcome is Outcome.PROMOTE and may_promote(self._history(today), self.retraining):
-            if promote_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
-                log.info("region %s, %s: promoted %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
-        elif verdict.outcome is Outcome.REJECT and reject_by_gates(self._stores, story, reason=verdict.reason, evidence=verdict.gates):
-            log.info("region %s, %s: rejected %s: %s", self.region.id, measure, model.hex()[:12], verdict.reason)
+        story, outcome = self._story(measure), verdict.outcome
+        if outcome is Outcome.WAIT or (outcome is Outcome.PROMOTE and not may_promote(self._history(today), self.retraining)):
+            return
+        end, done = (promote_by_gates, "promoted") if outcome is Outcome.PROMOTE else (reject_by_gates, "rejected")
+        if end(self._stores, story, reason=verdict.reason, evidence=verdict.gates, category=verdict.category):
+            log.info("region %s, %s: %s %s: %s", self.region.id, measure, done, running.model.hex()[:12], verdict.reason)
 
-    def _end_watch(self, measure: str, running: Running, verdict: Verdict) -> None:
+    def _end_watch(self, measure: str, role: str, running: Running, verdict: Verdict) -> None:
         """Roll back if the champion before is better by the gates; stop watching when it is worse, or after the longest time."""
         if verdict.outcome is Outcome.PROMOTE:
-            reason = f"the champion before is better: {verdict.reason}"
-            if roll_back_by_gates(self._stores, self._story(measure), reason=reason, evidence=verdict.gates):
+            reason = f"the champion {'before' if role == WATCH else 'before its refits'} is better: {verdict.reason}"
+            if roll_back_by_gates(self._stores, self._story(measure), running.model, reason=reason, evidence=verdict.gates):
                 log.warning("region %s, %s: rolled back to %s: %s", self.region.id, measure, running.model.hex()[:12], reason)
         elif verdict.outcome is Outcome.REJECT:
-            self._ended.add((measure, running.model))
-            del self._shadows[measure, WATCH]
+            self._ended.add((measure, running.model, running.against))
+            del self._shadows[measure, role]
 
     def _trial(self, running: Running, until_slot: int) -> Trial:
         blobs, close_ms = self._stores.blobs, None

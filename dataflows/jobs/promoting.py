@@ -10,7 +10,17 @@ from ledger.views.control import ControlView
 from ledger.views.model_story import MeasureStory, Stories, named, stories_of
 from ledger.views.regions import bootstrap_of, defined_by, halt_of, regions_of
 from schemas.errors import DamagedError, LedgerError, NotFound, StoreUnavailable, UsageError
-from schemas.records.records import CONTROL_LOG, Cause, GateResult, ModelHeld, ModelPromoted, ModelRejected, ModelReleased, ModelTrained
+from schemas.records.records import (
+    CONTROL_LOG,
+    Category,
+    Cause,
+    GateResult,
+    ModelHeld,
+    ModelPromoted,
+    ModelRejected,
+    ModelReleased,
+    ModelTrained,
+)
 from state.forecast.routes import GLOBAL_SCOPE
 
 log = logging.getLogger(__name__)
@@ -59,32 +69,37 @@ def place_trained(stores: Stores, trained: ModelTrained, *, promote: bool, autho
     _record(stores, decide)
 
 
-def promote_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+def promote_by_gates(
+    stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence, category: Category = Category.IMPROVEMENT
+) -> bool:
     """Promote the challenger of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
 
     def decide(stories: Stories) -> list[Decision]:
-        now = _story_in(stories, story)
-        return [_promotion(stores, now, story.challenger, Cause.GATES, POLICY, reason, evidence)] if _same(now, story) else []
+        if not _same(now := _story_in(stories, story), story):
+            return []
+        return [_promotion(stores, now, story.challenger, Cause.GATES, POLICY, reason, evidence, category)]
 
     return bool(_record(stores, decide))
 
 
-def reject_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+def reject_by_gates(
+    stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence, category: Category = Category.IMPROVEMENT
+) -> bool:
     """Reject the challenger of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
 
     def decide(stories: Stories) -> list[Decision]:
-        rejected = _rejection(story, story.challenger, POLICY, reason, evidence)
+        rejected = _rejection(story, story.challenger, POLICY, reason, evidence, category)
         return [rejected] if _same(_story_in(stories, story), story) else []
 
     return bool(_record(stores, decide))
 
 
-def roll_back_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
-    """Roll back the champion of a story that was judged; returns whether: not if somebody decided otherwise meanwhile."""
+def roll_back_by_gates(stores: Stores, story: MeasureStory, model: bytes, *, reason: str, evidence: Evidence) -> bool:
+    """Let a champion from before serve again; returns whether: not if somebody decided otherwise since the story was judged."""
 
     def decide(stories: Stories) -> list[Decision]:
         now = _story_in(stories, story)
-        return _rollback(stores, now, POLICY, reason, evidence) if _same(now, story) else []
+        return _rollback(stores, now, model, POLICY, reason, evidence) if _same(now, story) else []
 
     return bool(_record(stores, decide))
 
@@ -105,7 +120,7 @@ def roll_back(stores: Stores, region: str, measure: str, *, author: str = OPERAT
         champion.append(story.champion)
         if not story.previous or story.champion != champion[0]:
             raise UsageError(f"region {region}, {measure}: expected a champion before the present one, found none to go back to")
-        return _rollback(stores, story, author, reason)
+        return _rollback(stores, story, story.previous, author, reason)
 
     return _promoted(_record(stores, decide))
 
@@ -150,7 +165,7 @@ def _record(stores: Stores, decide: Callable[[Stories], list[Decision]]) -> list
 
 
 def _promotion(
-    stores: Stores, story: MeasureStory, model: bytes, cause: Cause, author: str, reason: str, evidence: Evidence = ()
+    stores: Stores, story: MeasureStory, model: bytes, cause: Cause, author: str, reason: str, evidence: Evidence = (), category: str = ""
 ) -> ModelPromoted:
     check_artefact(stores, model)
     return ModelPromoted(
@@ -163,16 +178,25 @@ def _promotion(
         cause=cause,
         replaced=story.champion,
         evidence=tuple(evidence),
+        category=category,
     )
 
 
-def _rejection(story: MeasureStory, model: bytes, author: str, reason: str, evidence: Evidence = ()) -> ModelRejected:
-    return ModelRejected(region=story.region, measure=story.measure, model=model, author=author, reason=reason, evidence=tuple(evidence))
+def _rejection(story: MeasureStory, model: bytes, author: str, reason: str, evidence: Evidence = (), category: str = "") -> ModelRejected:
+    return ModelRejected(
+        region=story.region,
+        measure=story.measure,
+        model=model,
+        author=author,
+        reason=reason,
+        evidence=tuple(evidence),
+        category=category,
+    )
 
 
-def _rollback(stores: Stores, story: MeasureStory, author: str, reason: str, evidence: Evidence = ()) -> list[Decision]:
+def _rollback(stores: Stores, story: MeasureStory, model: bytes, author: str, reason: str, evidence: Evidence = ()) -> list[Decision]:
     """Both records of a rollback; one without the other would let a second rollback bring the rejected model back."""
-    promoted = _promotion(stores, story, story.previous, Cause.ROLLBACK, author, reason, evidence)
+    promoted = _promotion(stores, story, model, Cause.ROLLBACK, author, reason, evidence)
     return [promoted, _rejection(story, story.champion, author, f"rolled back: {reason}", evidence)]
 
 

@@ -58,7 +58,8 @@ SCHEDULES = {"weekly": 7, "daily": 1}  # days
 @click.option(
     "--retrain",
     type=click.Choice(list(SCHEDULES)),
-    help="Train again during the test, in step with the slots; a challenger serves when it passes the gates.",
+    help="Train again during the test, in step with the slots. A challenger serves when it is better for certain; one with the "
+    "champion's recipe and a week more data (a refit) when it is not worse.",
 )
 def command(
     rides: str | None,

@@ -35,6 +35,13 @@ class Cause(StrEnum):
     ROLLBACK = "rollback"  # it served before, and its successor was worse
 
 
+class Category(StrEnum):
+    """What the gates of a trial asked for."""
+
+    IMPROVEMENT = "improvement"  # evidence that the challenger is better
+    REFIT = "refit"  # the champion's recipe on a week more data: no evidence that it is worse
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
     """The result of one gate of a trial; numbers as text with six digits, empty where nothing was measured."""
@@ -59,6 +66,7 @@ class ModelPromoted:
     cause: str = Cause.COMMAND
     replaced: bytes = b""  # the champion before; empty for none
     evidence: tuple[GateResult, ...] = ()
+    category: str = ""  # a Category; empty for a command or a rollback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +79,7 @@ class ModelRejected:
     author: str
     reason: str
     evidence: tuple[GateResult, ...] = ()
+    category: str = ""  # a Category; empty for a command or a rollback, and in version 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

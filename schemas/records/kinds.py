@@ -177,7 +177,7 @@ ROWS = (
     Kind(
         record=ModelPromoted,
         log=LogFamily.CONTROL,
-        version=2,
+        version=3,
         indexed=("measure",),
         blobs=(("model", BlobContent.MODEL),),
         shown=("measure", "alias", "reason", "model"),
@@ -185,6 +185,7 @@ ROWS = (
     Kind(
         record=ModelRejected,
         log=LogFamily.CONTROL,
+        version=2,
         indexed=("measure",),
         blobs=(("model", BlobContent.MODEL),),
         shown=("measure", "reason", "model"),

@@ -12,6 +12,7 @@ from enum import StrEnum
 from schemas.records.api_records import AccessCount as AccessCount, AccessesCounted as AccessesCounted, Acknowledged as Acknowledged
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
+    Category as Category,
     Cause as Cause,
     EntriesArchived as EntriesArchived,
     FoldChanged as FoldChanged,

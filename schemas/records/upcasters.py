@@ -37,6 +37,24 @@ def promoted_with_evidence(fields: AvroDict) -> AvroDict:
     return fields | {"author": "", "cause": "command", "replaced": b"", "evidence": []}
 
 
+def promoted_with_category(fields: AvroDict) -> AvroDict:
+    """ModelPromoted 2 to 3: what the gates promoted had shown that it is better.
+
+    >>> promoted_with_category({"cause": "gates"}), promoted_with_category({"cause": "command"})
+    ({'cause': 'gates', 'category': 'improvement'}, {'cause': 'command', 'category': ''})
+    """
+    return fields | {"category": "improvement" if fields["cause"] == "gates" else ""}
+
+
+def rejected_with_category(fields: AvroDict) -> AvroDict:
+    """ModelRejected 1 to 2: whether a trial or a rollback ended so was only in the reason.
+
+    >>> rejected_with_category({"region": "nyc"})
+    {'region': 'nyc', 'category': ''}
+    """
+    return fields | {"category": ""}
+
+
 def issued_with_bands(fields: AvroDict) -> AvroDict:
     """ForecastIssued 1 to 2: quantiles were those of the negative binomial at every mean.
 
@@ -96,6 +114,8 @@ UPCASTERS: dict[tuple[str, int], Callable[[AvroDict], AvroDict]] = {
     ("RegionBootstrapped", 1): bootstrapped_with_fold,
     ("RegionBootstrapped", 2): bootstrapped_with_intake_rules,
     ("ModelPromoted", 1): promoted_with_evidence,
+    ("ModelPromoted", 2): promoted_with_category,
+    ("ModelRejected", 1): rejected_with_category,
     ("ForecastIssued", 1): issued_with_bands,
     ("ForecastIssued", 2): issued_with_members,
     ("ForecastIssued", 3): issued_with_arm_features,

@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.errors import UsageError
 from schemas.events.rides import Float64s, Int64s
-from schemas.records.records import GateResult
+from schemas.records.records import Category, GateResult
 from state.decide.paired import BANDS, CHALLENGER, CHAMPION, LOSSES, PairedLosses
 from state.decide.sequential import Interval, half_width
 
@@ -64,12 +64,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from a trial, why in one sentence, and the result of every gate."""
+    """What follows from a trial, why in one sentence, the result of every gate, and what the gates asked for."""
 
     outcome: Outcome
     reason: str
     gates: tuple[GateResult, ...]
     interval: Interval
+    category: Category = Category.IMPROVEMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def judge(trial: Trial, rules: PromotionRules) -> Verdict:
     size = _size_gate(trial.size_bytes, rules)
     gates = [loss, size, *trial.verdicts]
     if any(len(found) for found in rows.values()):
-        gates += [_slice_gate(trial, rows, rules), _bias_gate(trial, rows, rules), _coverage_gate(trial, rows, rules)]
+        gates += [slice_gate(trial, rules.worse_slice), _bias_gate(trial, rows, rules), _coverage_gate(trial, rows, rules)]
     if trial.close_ms is not None:
         gates.append(_latency_gate(*trial.close_ms, rules))
     outcome, reason = _decide(interval, loss, size, [gate for gate in gates if not gate.passed], rules)
@@ -166,29 +167,29 @@ def _loss_gate(interval: Interval, rules: PromotionRules) -> GateResult:
     bound = float(np.log1p(-rules.least_gain))
     if not np.isfinite(interval.upper):
         sentence = f"the paired loss cannot be told from the champion's after {interval.observations} blocks"
-        return _result("paired loss", False, interval.mean, bound, sentence)
+        return result("paired loss", False, interval.mean, bound, sentence)
     low, mean, high = (100.0 * float(np.expm1(value)) for value in (interval.lower, interval.mean, interval.upper))
     sentence = (
         f"the loss is {mean:+.2f} % against the champion's over {interval.observations} blocks, between {low:+.2f} and {high:+.2f} %, "
         f"no block counted beyond {100 * rules.largest:g} %; "
         f"the upper end must be below {-100 * rules.least_gain:+.2f} %"
     )
-    return _result("paired loss", interval.upper < bound, interval.upper, bound, sentence)
+    return result("paired loss", interval.upper < bound, interval.upper, bound, sentence)
 
 
-def _slice_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules) -> GateResult:
+def slice_gate(trial: Trial, worse_slice: float) -> GateResult:
     """The worst region, horizon, band and kind of loss, pooled over the trial."""
     worst, where = -np.inf, ""
     for region, losses in trial.losses.items():
-        total = losses.losses[rows[region]].sum(axis=0)  # [2 forecasters, 2 losses, h, bands]
+        total = losses.losses[losses.whole(trial.until_slot)].sum(axis=0)  # [2 forecasters, 2 losses, h, bands]
         champion, challenger = total[CHAMPION], total[CHALLENGER]
         change = np.divide(challenger, champion, out=np.ones(champion.shape), where=champion > 0) - 1.0
         kind, horizon, band = np.unravel_index(int(np.argmax(change)), change.shape)
         if change[kind, horizon, band] > worst:
             worst = float(change[kind, horizon, band])
             where = f"{region}, {losses.horizons_min[horizon]} min, {BANDS[band]} cells, {LOSSES[kind]}"
-    sentence = f"at worst the loss is {100 * worst:+.2f} % against the champion's ({where}); at most {100 * rules.worse_slice:+.2f} %"
-    return _result("worst slice", worst <= rules.worse_slice, worst, rules.worse_slice, sentence)
+    sentence = f"at worst the loss is {100 * worst:+.2f} % against the champion's ({where}); at most {100 * worse_slice:+.2f} %"
+    return result("worst slice", worst <= worse_slice, worst, worse_slice, sentence)
 
 
 def _bias_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules) -> GateResult:
@@ -200,7 +201,7 @@ def _bias_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules) -> 
     value = float(bias[CHALLENGER, at])
     bound = max(rules.bias, float(np.abs(bias[CHAMPION]).max()))
     sentence = f"its forecasts are {100 * value:+.2f} % off in total; at most {100 * bound:.2f} % either way"
-    return _result("bias", abs(value) <= bound, value, bound, sentence)
+    return result("bias", abs(value) <= bound, value, bound, sentence)
 
 
 def _coverage_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules) -> GateResult:
@@ -211,19 +212,20 @@ def _coverage_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules)
     champion, challenger = (inside / pairs).tolist()
     low, high = min(low, champion), max(high, champion)
     sentence = f"its 80 % intervals cover {100 * challenger:.1f} % of counts; between {100 * low:.1f} and {100 * high:.1f} %"
-    return _result("calibration", low <= challenger <= high, challenger, low if challenger < 0.8 else high, sentence)
+    return result("calibration", low <= challenger <= high, challenger, low if challenger < 0.8 else high, sentence)
 
 
 def _latency_gate(champion_ms: float, challenger_ms: float, rules: PromotionRules) -> GateResult:
     bound = rules.slower * champion_ms
     sentence = f"a close takes it {challenger_ms:.1f} ms; at most {bound:.1f} ms, {rules.slower:g} times the champion's"
-    return _result("latency", challenger_ms <= bound, challenger_ms, bound, sentence)
+    return result("latency", challenger_ms <= bound, challenger_ms, bound, sentence)
 
 
 def _size_gate(size_bytes: int, rules: PromotionRules) -> GateResult:
     sentence = f"its artefact has {size_bytes:,} bytes; at most {rules.size_bytes:,}"
-    return _result("size", size_bytes <= rules.size_bytes, size_bytes, rules.size_bytes, sentence)
+    return result("size", size_bytes <= rules.size_bytes, size_bytes, rules.size_bytes, sentence)
 
 
-def _result(gate: str, passed: bool, value: float, bound: float, sentence: str) -> GateResult:
+def result(gate: str, passed: bool, value: float, bound: float, sentence: str) -> GateResult:
+    """The result of a gate, with its numbers as a record keeps them."""
     return GateResult(gate=gate, passed=bool(passed), value=f"{value:.6g}", bound=f"{bound:.6g}", sentence=sentence)

@@ -122,11 +122,11 @@ def test_a_hold_or_command_before_the_append_stops_the_gates(stores: Stores, mon
     between(monkeypatch, lambda: promoting.hold_models(stores, *PLACE))
     assert not promoting.promote_by_gates(stores, judged, reason="better", evidence=())
     assert not promoting.reject_by_gates(stores, judged, reason="worse", evidence=())
-    assert not promoting.roll_back_by_gates(stores, judged, reason="worse", evidence=())
+    assert not promoting.roll_back_by_gates(stores, judged, judged.previous, reason="worse", evidence=())
     assert judged.champion == story(stores).champion
     promoting.release_models(stores, *PLACE)
     promoting.promote_model(stores, judged.challenger.hex())
-    assert not promoting.roll_back_by_gates(stores, judged, reason="worse", evidence=())
+    assert not promoting.roll_back_by_gates(stores, judged, judged.previous, reason="worse", evidence=())
     assert [Cause.COMMAND] * 3 == [record.cause for _, record in story(stores).promotions]
 
 

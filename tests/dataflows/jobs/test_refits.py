@@ -1,0 +1,133 @@
+"""Refits in a region's log: a weekly training is promoted, one that learned broken data is not, and a row of them is watched."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflows.jobs.learn import train_region
+from dataflows.jobs.refits import refit_of, watched_by
+from dataflows.stream.stores import Stores
+from ledger.store.blobs import Retention
+from ledger.views.append import append_shared
+from ledger.views.model_story import MeasureStory, stories_of
+from schemas.records.records import CONTROL_LOG, Category, Cause, ModelPromoted, ModelTrained
+from state.decide.promotion import PromotionRules
+from state.decide.refits import Chain, Refit, RefitRules
+from state.decide.retraining import RetrainingRules
+from state.models import boosted
+from tests.dataflows.jobs.shifting_town import DAY, TOWN, Town, quick_training
+
+WEEKLY = RetrainingRules(least_rise=9.0)
+SURE = PromotionRules(bias=0.1, least_gain=0.9)  # no challenger is better by so much: what is promoted, the guards let pass
+WIDE = RefitRules(margin=0.05, decline=0.05, worse_slice=0.2, blocks=3)  # a small town's days differ
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    """Few trees."""
+    with quick_training(20):
+        yield
+
+
+def story(stores: Stores) -> MeasureStory:
+    """What the control log says of the town's models."""
+    return stories_of(stores.ledger)[TOWN.id, "pickups"]
+
+
+def town_with_a_model(home: Path) -> tuple[Town, ModelTrained]:
+    """A town whose champion was trained on its history, and its training."""
+    town = Town(home)
+    [trained] = train_region(town.stores, TOWN, promote=True, most_rows=10_000)
+    return town, trained.record
+
+
+def check_what_is_a_refit(town: Town) -> None:
+    """The challenger is one; a training whose recorded root is not that of the log, or of another seed, is none."""
+    judged = story(town.stores)
+    trained = judged.models[judged.challenger].trained
+    assert trained is not None
+    assert refit_of(town.stores, judged, DAY, RefitRules()) == Refit(7, Chain(judged.champion, 0, 0.0))
+    for changes in (
+        {"trained_on": (b"r" * 32,)},
+        {"trained_on": ()},
+        {"parameters": trained.parameters | {"log_size": "1000000"}},
+        {"parameters": trained.parameters | {"log_size": "-1"}},
+        {"parameters": trained.parameters | {"sample_seed": "7"}},
+    ):
+        judged.models[judged.challenger].trained = dataclasses.replace(trained, **changes)
+        assert refit_of(town.stores, judged, DAY, RefitRules()) is None
+    judged.champion = b""
+    assert refit_of(town.stores, judged, DAY, RefitRules()) is None
+
+
+def test_a_weekly_training_serves_after_a_few_days(tmp_path: Path) -> None:
+    """Nothing changed in the town: the scheduled training is promoted as a refit, with the guards as evidence, and is watched."""
+    town, first = town_with_a_model(tmp_path / "home")
+    town.close_slots(7 * DAY + 2, shifted=False)
+    learner = town.learner(retraining=WEEKLY, promotion=SURE, refits=WIDE)
+    learner.take_turn()
+    check_what_is_a_refit(town)
+    town.close_slots(4 * DAY, shifted=False, after=learner.take_turn)  # the day of the training is not whole
+    now = story(town.stores)
+    [_, (_, promoted)] = now.promotions
+    assert (first.model, Cause.GATES, Category.REFIT) == (promoted.replaced, promoted.cause, promoted.category)
+    assert promoted.reason.startswith("a refit of the champion that passes every guard: the loss is ")
+    names = ["refit", "refit loss", "refit decline", "size", "bias", "calibration", "worst slice"]
+    assert names == [gate.gate for gate in promoted.evidence]
+    assert "data of 7 days more" in promoted.evidence[0].sentence
+    assert (first.model, b"") == watched_by(now)
+    town.stores.close()
+
+
+def test_a_refit_that_learned_broken_data_is_rejected(tmp_path: Path) -> None:
+    """In its week the town's day was shifted by a fault; when it ends the refit is worse, and the champion stays."""
+    town, first = town_with_a_model(tmp_path / "home")
+    town.close_days(7, shifted=True)
+    train_region(town.stores, TOWN, promote=False, most_rows=10_000)
+    never = RetrainingRules(every_days=0, trainings_per_week=0)
+    learner = town.learner(retraining=never, promotion=SURE, refits=WIDE)
+    town.close_slots(3 * DAY + 2, shifted=False, after=learner.take_turn)
+    now = story(town.stores)
+    [(_, rejected)] = now.rejections
+    assert (first.model, Category.REFIT) == (now.champion, rejected.category)
+    assert not all(gate.passed for gate in rejected.evidence)
+    town.stores.close()
+
+
+def refit_by_hand(town: Town, model: bytes, replaced: bytes) -> None:
+    """A promotion that says that the guards let a refit pass."""
+    record = ModelPromoted(
+        region=TOWN.id,
+        measure="pickups",
+        model=model,
+        alias="champion",
+        reason="a test",
+        author="ridecast",
+        cause=Cause.GATES,
+        replaced=replaced,
+        category=Category.REFIT,
+    )
+    append_shared(town.stores.ledger, CONTROL_LOG, record)
+
+
+def test_a_row_of_refits_that_declined_is_rolled_back_to_its_beginning(tmp_path: Path) -> None:
+    """Two refits in a row made the champion worse: what served before both is watched too, and serves again when it is better."""
+    town, first = town_with_a_model(tmp_path / "home")
+    town.close_days(1, shifted=False)
+    about, trees = boosted.unpack(town.stores.blobs.get(first.model))
+    worse = [town.stores.blobs.put(boosted.pack(about, trees[::-1]), Retention.MODEL)]
+    spread = dataclasses.replace(about, dispersion_milli=tuple(milli + 1 for milli in about.dispersion_milli))
+    worse.append(town.stores.blobs.put(boosted.pack(spread, trees[::-1]), Retention.MODEL))  # forecasts the same means
+    refit_by_hand(town, worse[0], first.model)
+    refit_by_hand(town, worse[1], worse[0])
+    assert (worse[0], first.model) == watched_by(story(town.stores))
+    never = RetrainingRules(every_days=0, trainings_per_week=0)
+    learner = town.learner(retraining=never, promotion=PromotionRules(bias=0.1))
+    town.close_days(7, shifted=False, after=learner.take_turn)
+    now = story(town.stores)
+    assert (first.model, Cause.ROLLBACK) == (now.champion, now.promotions[-1][1].cause)
+    assert [worse[1]] == [record.model for _, record in now.rejections]
+    assert now.rejections[0][1].reason.startswith("rolled back: the champion before its refits is better: ")
+    town.stores.close()
