@@ -12,13 +12,14 @@ from rich.console import Console
 from tests.accuracy.bikenyc import bikenyc
 from tests.accuracy.results import Result, table_of
 from tests.accuracy.sudden import cold, shift, surge
-from tests.accuracy.uber import april, may
+from tests.accuracy.uber import april, frozen, may
 from tests.accuracy.weather import rain, weather
 from tests.tree import ROOT
 
 MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
     "april": april,
     "may": may,
+    "frozen": frozen,
     "bikenyc": bikenyc,
     "surge": surge,
     "shift": shift,
@@ -27,7 +28,7 @@ MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
     "weather": weather,
 }
 FOLDER = ROOT / "build" / "accuracy"
-NOT_BY_DEFAULT = {"april", "rain", "weather"}  # for choosing, not for judging
+NOT_BY_DEFAULT = {"april", "frozen", "rain", "weather"}  # for choosing, not for judging
 
 
 @click.command()

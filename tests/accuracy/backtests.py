@@ -34,10 +34,10 @@ def ridecast(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "ridecast", *map(str, arguments)], check=True, cwd=ROOT)
 
 
-def backtest(rides: Path, region: object, train_until: str, test_until: str, out: Path) -> dict[str, Rows]:
-    """The rows of each measure; the document itself is written to `out`."""
+def backtest(rides: Path, region: object, train_until: str, test_until: str, out: Path, *more: str) -> dict[str, Rows]:
+    """The rows of each measure, of a backtest with more options; the document itself is written to `out`."""
     dates = ("--train-until", train_until, "--test-until", test_until)
-    ridecast("backtest", "--rides", rides, "--region", region, *dates, "--json", out)
+    ridecast("backtest", "--rides", rides, "--region", region, *dates, "--json", out, *more)
     document = json.loads(out.read_text("utf-8"))
     measures = {document["measure"]: document["rows"]} | document["other_measures"]
     return {measure: {_key(row): _errors(row) for row in rows} for measure, rows in measures.items()}

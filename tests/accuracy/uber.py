@@ -37,8 +37,17 @@ def april(data: Path, folder: Path) -> list[Result]:
 
 
 def may(data: Path, folder: Path) -> list[Result]:
-    """Trained on April, live through May."""
-    rows = backtest(import_rides(data, folder), "nyc", "2014-05-01", "2014-06-01", folder / "may.json")["pickups"]
+    """Trained on April, live through May, with weekly trainings that are promoted or not, as in a live region."""
+    return _may(data, folder, "--retrain", "weekly")
+
+
+def frozen(data: Path, folder: Path) -> list[Result]:
+    """May with the model of April alone: what trainings in May are worth is the difference."""
+    return _may(data, folder)
+
+
+def _may(data: Path, folder: Path, *more: str) -> list[Result]:
+    rows = backtest(import_rides(data, folder), "nyc", "2014-05-01", "2014-06-01", folder / "may.json", *more)["pickups"]
     found = _ratios(rows)
     for (band, minutes), (floor, aim) in BOUNDS.items():
         served = rows[band, minutes, "served"]
