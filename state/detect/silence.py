@@ -18,7 +18,7 @@ from state.detect.signals import Severity, Signal
 THRESHOLD_NATS = 12.0
 REGION = -1  # number of the subject that is the whole region; others are partitions
 LEFT = 0.1  # share of the expected events that arrives in an outage
-DISPERSION = 0.05  # of a slot's events around the expected ones: variance = mean + DISPERSION x mean^2
+DISPERSION = 0.05  # of a slot's events around the expected ones: variance = events per ride x mean + DISPERSION x mean^2
 LEAST_SLOTS = 12  # with events, before anything is expected
 KEPT_PER_SLOT = 1.0 - 1.0 / 288  # how much of what was learned stays from slot to slot
 LEARNED_ABOVE = 0.3  # share of the expected events; a slot with fewer teaches nothing
@@ -52,7 +52,7 @@ class SilenceDetector:
         expected = watched.expected * usual[0] / usual[1] if usual[2] >= LEAST_SLOTS and usual[1] > 0.0 else 0.0
         if received > LEARNED_ABOVE * expected:
             usual[:] = [usual[0] * KEPT_PER_SLOT + received, usual[1] * KEPT_PER_SLOT + watched.expected, min(usual[2] + 1, LEAST_SLOTS)]
-        nats = (received * log(LEFT) + (1.0 - LEFT) * expected) / (1.0 + DISPERSION * expected)
+        nats = (received * log(LEFT) + (1.0 - LEFT) * expected) / (self._per_ride() + DISPERSION * expected)
         change = self._evidence.add(number, nats, watched.slot)
         if change is None:
             return []
@@ -72,6 +72,11 @@ class SilenceDetector:
                 message=words,
             )
         ]
+
+    def _per_ride(self) -> float:
+        """Events of one ride, which come or stay away together: their number varies so many times as much as single ones."""
+        events, rides, _ = self._usual.get(REGION, [0.0, 0.0, 0.0])
+        return max(events / rides, 1.0) if rides > 0.0 else 1.0
 
     def arrays(self) -> Arrays:
         """All of its state."""
