@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "fairness": ("fairness", "Compare how good forecasts were for the classes of a region's areas."),
     "explain": ("explain", "Show why a forecast is what it is, in rides."),
+    "watch": ("watch", "Show what is unusual in the events and counts of a region."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
     "events": ("events", "Check ride events before they are sent."),

@@ -1,0 +1,49 @@
+"""The table of detectors, one row each. A new detector is a file and a row; one suite checks all rows."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from schemas.forecasts.watched import WatchedSlot
+from schemas.regions import Region
+from state.detect import shares, silence, surge
+from state.detect.detector import Detector
+from state.detect.signals import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One detector.
+
+    Attributes:
+        name: Source of its signals.
+        threshold: Nats, by default.
+        make: Region and threshold -> a detector that has seen nothing.
+    """
+
+    name: str
+    threshold: float
+    make: Callable[[Region, float], Detector]
+
+
+def _share(counted: shares.Counted) -> Row:
+    return Row(counted.name, shares.THRESHOLD_NATS, partial(_share_detector, counted))
+
+
+def _share_detector(counted: shares.Counted, region: Region, threshold: float) -> Detector:
+    return shares.ShareDetector(region, counted, threshold)
+
+
+DETECTORS = (
+    Row("silence", silence.THRESHOLD_NATS, silence.SilenceDetector),
+    *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE)),
+    Row("surge", surge.THRESHOLD_NATS, surge.SurgeDetector),
+)
+
+
+def signals_of(region: Region, slots: Iterable[WatchedSlot]) -> Iterator[Signal]:
+    """What all detectors say about consecutive slots, in order."""
+    detectors = [row.make(region, row.threshold) for row in DETECTORS]
+    for watched in slots:
+        for detector in detectors:
+            yield from detector.see(watched)

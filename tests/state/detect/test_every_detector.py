@@ -1,0 +1,134 @@
+"""One suite for every row of the table of detectors, and what each must see and how soon."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from schemas.events.rides import Reason
+from schemas.forecasts.watched import WatchedSlot
+from state.detect.signals import Signal
+from state.detect.table import DETECTORS, Row, signals_of
+from tests.state.detect import streams
+
+FAULTS = {
+    "outage of the region": ("silence", "region", 2, streams.silent(range(streams.PARTITIONS)), None),
+    "outage of a partition": ("silence", "partition:2", 2, streams.silent(range(2, 3)), None),
+    "duplicates": ("duplicates", "region", 2, streams.with_rejects(0.2, None), None),
+    "schema": ("schema", "region", 2, streams.with_rejects(0.05, Reason.UNDECODABLE), None),
+    "clock": ("clock", "region", 2, streams.with_rejects(1 / 16, Reason.AHEAD_OF_LOG), None),
+    "place": ("place", "region", 2, streams.with_rejects(0.05, Reason.OUTSIDE_REGION), None),
+    "surge": ("surge", "cells", 3, None, streams.surge),
+}
+PEAK = streams.FAULT_AT + 12  # in the middle of most of the faults
+
+
+@functools.cache
+def faulty(name: str, seed: int = 1) -> list[WatchedSlot]:
+    """Three days of slots with a fault."""
+    _, _, _, change, demand = FAULTS[name]
+    return streams.stream(2.6, seed, change, demand)
+
+
+def said(row: Row, slots: list[WatchedSlot], threshold: float | None = None) -> list[Signal]:
+    """What a detector says of slots."""
+    detector = row.make(streams.REGION, row.threshold if threshold is None else threshold)
+    return [signal for watched in slots for signal in detector.see(watched)]
+
+
+def of_row(row: Row) -> list[WatchedSlot]:
+    """Slots with the first fault that the row's detector must see."""
+    return faulty(next(name for name, fault in FAULTS.items() if fault[0] == row.name))
+
+
+each = pytest.mark.parametrize("row", DETECTORS, ids=lambda row: row.name)
+
+
+@each
+def test_state_goes_to_arrays_and_back(row: Row) -> None:
+    """A detector restored in the middle of a fault from its arrays says what the one that went on says, from equal arrays."""
+    slots = of_row(row)
+    for cut in (20, PEAK):
+        first = row.make(streams.REGION, row.threshold)
+        for watched in slots[:cut]:
+            first.see(watched)
+        second = row.make(streams.REGION, row.threshold)
+        second.restore({name: array.copy() for name, array in first.arrays().items()})
+        assert [first.see(watched) for watched in slots[cut:]] == [second.see(watched) for watched in slots[cut:]]
+        left, right = first.arrays(), second.arrays()
+        assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@each
+def test_no_look_ahead(row: Row) -> None:
+    """What a detector says of a slot does not depend on later ones, and a repetition says the same."""
+    slots = of_row(row)
+    every = said(row, slots)
+    assert every
+    for cut in (streams.FAULT_AT, PEAK):
+        assert said(row, slots[:cut]) == [signal for signal in every if signal.slot < streams.FIRST + cut]
+    assert all(signal.since_slot <= signal.slot for signal in every)
+
+
+@each
+def test_monotone_in_its_threshold(row: Row) -> None:
+    """A subject that fires at a threshold fires in the same slots at every lower one."""
+    slots = of_row(row)
+    fires: list[set[tuple[int, str]]] = []
+    for factor in (0.5, 1.0, 1.5):
+        detector = row.make(streams.REGION, row.threshold * factor)
+        now: set[str] = set()
+        seen: set[tuple[int, str]] = set()
+        for watched in slots:
+            for signal in detector.see(watched):
+                (now.add if signal.firing else now.discard)(signal.subject)
+            seen |= {(watched.slot, subject) for subject in now}
+        fires.append(seen)
+    assert fires[0] >= fires[1] >= fires[2]
+    assert fires[2]
+
+
+@each
+def test_bounded_memory(row: Row) -> None:
+    """The arrays of a detector are no larger after a week of usual slots than cells and partitions explain."""
+    slots = streams.stream(3.0, 5)
+    detector = row.make(streams.REGION, row.threshold)
+    for watched in slots:
+        detector.see(watched)
+    most = 8 * 4 * (len(slots[0].cells) + streams.PARTITIONS + 2)
+    assert sum(array.nbytes for array in detector.arrays().values()) <= most
+
+
+def delay(name: str, seed: int) -> int:
+    """Slots that closed since a fault began until its detector fired about the right subject; it must not have fired before."""
+    source, subject, _, _, _ = FAULTS[name]
+    [row] = [row for row in DETECTORS if row.name == source]
+    found = [signal for signal in said(row, faulty(name, seed)) if signal.subject == subject]
+    assert found
+    assert found[0].firing
+    assert found[0].slot >= streams.FIRST + streams.FAULT_AT
+    return found[0].slot - streams.FIRST - streams.FAULT_AT + 1
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_seen_in_time(name: str) -> None:
+    """Each fault is seen with every seed, and the median delay is within its bound of slots."""
+    assert np.median([delay(name, seed) for seed in (1, 2, 3)]) <= FAULTS[name][2]
+
+
+@pytest.mark.parametrize("name", ["outage of the region", "surge"])
+def test_a_fault_that_ends_is_ended(name: str) -> None:
+    """A detector says that a fault is over within an hour after its last slot."""
+    source, subject, _, change, demand = FAULTS[name]
+    [row] = [row for row in DETECTORS if row.name == source]
+    usual, until = streams.stream(4.0, 3), streams.FAULT_AT + 24
+    found = said(row, streams.stream(4.0, 3, change, demand)[:until] + usual[until:])
+    ended = [signal.slot - streams.FIRST for signal in found if signal.subject == subject and not signal.firing]
+    assert ended
+    assert until <= ended[0] < until + 12
+
+
+def test_usual_weeks_are_silent() -> None:
+    """All detectors together say at most one thing in a week without a fault."""
+    for seed in (11, 12):
+        assert len([signal for signal in signals_of(streams.REGION, streams.stream(7.0, seed)) if signal.firing]) <= 1
