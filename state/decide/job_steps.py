@@ -121,7 +121,7 @@ def _of_active(jobs: Jobs, job: Job, moment: Moment) -> list[Record]:
     if overlapping and job.definition.overlap == Overlap.SKIP:
         steps.append(_skip(job, overlapping, "an earlier run had not ended", moment))
     silent_s = moment.silent_s.get(run.run, 0.0)
-    if run.held and run.owner != moment.owner and silent_s >= moment.lease_s:
+    if run.held and silent_s >= moment.lease_s:  # also an own one: an append that seemed to fail, and did not
         if run.losses + 1 >= MOST_LOSSES:
             return [*steps, _give_up(run, moment)]
         ended = _end(run, f"its holder {run.owner} was silent for the length of a lease", moment, last=False)
