@@ -13,8 +13,8 @@ from schemas.secrets import clean
 
 TAIL_BYTES = 4_000  # of the output that a record keeps
 STOP_WITHIN_S = 5.0  # after SIGTERM; then the whole group is killed
-RUN_VARIABLE = "RIDECAST_JOB_RUN"
-TOKEN_VARIABLE = "RIDECAST_JOB_TOKEN"
+RUN_VARIABLE = "JOB_RUN"
+TOKEN_VARIABLE = "JOB_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)

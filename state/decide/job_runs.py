@@ -76,13 +76,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job: its definition in force, whether it is paused, up to where its intervals are decided, and its newest run."""
+    """A job: its definition in force, whether it is paused, up to where its intervals are decided, and its newest run.
+
+    Attributes:
+        waiting_us: From when until when runs went on without a gap: what became due in it waited, and was not missed.
+    """
 
     definition: JobScheduled
     done: Due
     paused: JobPaused | None = None
     run: Run | None = None
     skipped: JobSkipped | None = None
+    waiting_us: tuple[int, int] = (0, 0)
 
     @property
     def active(self) -> Run | None:
@@ -184,6 +189,9 @@ def _told(jobs: Jobs, index: int, record: JobStarted | JobSucceeded | JobFailed 
     losses = run.losses + isinstance(record, JobAbandoned)
     job = jobs.jobs[run.job.name]
     told = replace(run, at_us=record.at_us, mark=index, failures=failures, losses=losses, **change)  # type: ignore[arg-type]
+    if told.ended:
+        first_us, until_us = job.waiting_us if job.done.at_us < job.waiting_us[1] else (told.begun_us, told.begun_us)
+        job = replace(job, waiting_us=(first_us, max(until_us, told.at_us)))
     return _with(jobs, replace(job, run=told))
 
 

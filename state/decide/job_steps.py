@@ -143,8 +143,8 @@ def _missed(job: Job, one: Due, newest: Due, moment: Moment) -> bool:
     """Whether a run was due while no scheduler looked; one that waited for the run before it was not."""
     if one.slot != NO_SLOT:
         return one is not newest
-    last = job.run
-    waited = last is not None and job.definition.overlap == Overlap.QUEUE and last.begun_us <= one.at_us <= last.at_us
+    first_us, until_us = job.waiting_us
+    waited = job.definition.overlap == Overlap.QUEUE and first_us <= one.at_us <= until_us
     return not waited and (one is not newest or moment.now_us - one.at_us >= LATE_S * SECOND_US)
 
 
