@@ -84,7 +84,7 @@ def add_command(name: str, job: str, arguments: tuple[str, ...], home: str | Non
     stores = open_stores(options.settings_of_home(home=home))
     try:
         defined = define_job(stores.ledger, wanted, timezone)
-        click.echo(f"{name}: {_schedule(defined)}; next: {_next(defined, defined.from_us)}")
+        click.echo(f"{name}: {_schedule(defined)}; next: {next_text(defined, defined.from_us)}")
     finally:
         stores.close()
 
@@ -116,7 +116,7 @@ def list_command(home: str | None, json_wanted: bool) -> None:
                 "job": " ".join((job.definition.job, *job.definition.arguments)),
                 "region": job.definition.region,
                 "schedule": _schedule(job.definition),
-                "next_due": "paused: " + job.paused.reason if job.paused else _next(job.definition, after_us),
+                "next_due": "paused: " + job.paused.reason if job.paused else next_text(job.definition, after_us),
                 "last_run": run.interval if run is not None else "",
                 "state": state,
             }
@@ -295,7 +295,7 @@ def _schedule(job: "JobScheduled") -> str:
     return f"cron {job.cron}, {job.timezone}" if job.cron else f"every {job.every_slots} slots of {job.region}"
 
 
-def _next(job: "JobScheduled", after_us: int) -> str:
+def next_text(job: "JobScheduled", after_us: int) -> str:
     """When a job is due next, in its local time and in UTC."""
     from schemas.times import EPOCH, MICROSECOND
     from state.decide.schedule import next_due_us, zone_of
