@@ -123,7 +123,7 @@ class PastRun:
 
     Attributes:
         count: 1, or how many were skipped together.
-        state: leased, running, retrying, abandoned, succeeded, failed, replaced or skipped.
+        state: leased, running, retrying, abandoned, succeeded, failed, stopped or skipped.
         ended_us: When the newest record about it was written.
     """
 
@@ -188,16 +188,16 @@ def _tell(row: PastRun, record: JobStarted | JobSucceeded | JobFailed | JobAband
             row.state = "retrying" if record.retry_after_s >= 0 else "failed"
             row.duration_ms, row.tail, row.error = record.duration_ms, record.tail, record.error
         case JobAbandoned():
-            row.state, row.error = "replaced" if record.last else "abandoned", record.why
+            row.state, row.error = "stopped" if record.last else "abandoned", record.why
 
 
-def require_idle(jobs: Jobs, name: str) -> None:
-    """Refuse a run by command while another run of the job has not ended.
+def require_idle(jobs: Jobs, name: str, now_us: int) -> None:
+    """Refuse a run by command while somebody works on a run of the job.
 
     Raises:
         NotFound: there is no such job.
-        UsageError: a run has not ended.
+        UsageError: a lease is in force.
     """
     run = job_named(jobs, name).active
-    if run is not None:
-        raise UsageError(f"job {name}: expected no run that has not ended, got the run of {run.interval}, {run.state} by {run.owner}")
+    if run is not None and run.held and now_us < run.until_us:
+        raise UsageError(f"job {name}: expected no run that goes on, got the run of {run.interval}, {run.state} by {run.owner}")

@@ -29,8 +29,8 @@ from schemas.records.records import (
     region_log,
 )
 from state.decide.job_runs import Jobs, Run
-from state.decide.job_steps import SECOND_US, Moment, lease_of, next_steps
-from state.decide.schedule import NO_SLOT, retry_after_s
+from state.decide.job_steps import SECOND_US, Moment, leases_by_command, next_steps
+from state.decide.schedule import BY_COMMAND, NO_SLOT, retry_after_s
 
 LEASE_S = 30.0  # a scheduler that was killed is noticed after so long
 ROOM = 2  # attempts that one scheduler runs at a time
@@ -110,17 +110,18 @@ class Scheduler:
         return changed or bool(appended)
 
     def run_now(self, name: str, interval: str, check: Callable[[Jobs], None]) -> bytes:
-        """Lease and start one run of a job by command; returns its id.
+        """Lease and start a run of a job by command, or the next attempt of one that has not ended; returns its id.
 
         Args:
+            interval: Of a new run.
             check: Raises if the jobs, as the log has them when the lease is appended, do not allow it.
         """
 
         def decide(jobs: Jobs) -> Sequence[Record]:
             check(jobs)
-            return [lease_of(jobs, name, interval, self._moment(jobs))]
+            return leases_by_command(jobs, name, interval, self._moment(jobs))
 
-        [leased] = self.jobs.append(decide)
+        leased = self.jobs.append(decide)[-1]
         assert isinstance(leased, JobLeased)
         self._start(leased)
         return leased.run
@@ -136,8 +137,8 @@ class Scheduler:
             if self.running:
                 stop.wait(LOOK_S)
 
-    def close(self, *, last: bool = False) -> None:
-        """End all attempts, and say so in the log: another scheduler takes them at once, or with `last` nobody does."""
+    def close(self) -> None:
+        """End all attempts, and say so in the log: another scheduler takes them at once, but not a run by command."""
         with suppress(StoreUnavailable):
             self._look()
         for running in self.running.values():
@@ -145,9 +146,11 @@ class Scheduler:
         for (run, token), running in list(self.running.items()):
             running.attempt.finish()
             del self.running[run, token]
-            told = JobAbandoned(run=run, token=token, at_us=self.around.now_us(), by=self.around.owner, last=last, why=STOPPED)
             try:
-                self._say(told)
+                found = self.jobs.latest().run_of(run)
+                last = found is not None and found.interval.startswith(BY_COMMAND)
+                now_us = self.around.now_us()
+                self._say(JobAbandoned(run=run, token=token, at_us=now_us, by=self.around.owner, last=last, why=STOPPED))
             except StoreUnavailable as error:
                 log.warning("an attempt that was stopped is not recorded: %s", error)
 
@@ -220,6 +223,7 @@ class Scheduler:
         self._say(JobSucceeded(run=key[0], token=key[1], at_us=at_us, duration_ms=outcome.duration_ms, tail=outcome.tail))
 
     def _fail(self, run: Run, outcome: Outcome, *, last: bool = False) -> None:
+        last = last or run.interval.startswith(BY_COMMAND)  # a person sees that it failed, and decides
         again_s = -1 if last else retry_after_s(run.job, run.failures + 1, self.around.chance.random())
         log.warning("job %s: run of %s failed: %s", run.job.name, run.interval, outcome.error)
         self._say(

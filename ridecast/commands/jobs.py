@@ -216,7 +216,10 @@ def history_command(name: str | None, home: str | None, last: int, json_wanted: 
 def run_command(name: str, home: str | None) -> None:
     """Run a job now, whether it is due or paused or not, and wait for its end. Its schedule does not change.
 
-    Exit codes: 0 it succeeded, 1 it failed, 2 wrong usage, or a run of it has not ended.
+    If a run has not ended and nobody works on it, because it waits for a retry or its scheduler was killed, that run goes on. A new
+    run by command is not retried.
+
+    Exit codes: 0 it succeeded, 1 it failed, 2 wrong usage, or somebody works on a run of it.
 
     Example: ridecast jobs run nightly --home home
     """
@@ -231,9 +234,9 @@ def run_command(name: str, home: str | None) -> None:
     stores = open_stores(options.settings_of_home(home=home))
     try:
         scheduler = Scheduler(stores.ledger, surroundings(stores))
-        run = scheduler.run_now(name, BY_COMMAND + iso(_now_us()), lambda jobs: require_idle(jobs, name)).hex()
+        run = scheduler.run_now(name, BY_COMMAND + iso(_now_us()), lambda jobs: require_idle(jobs, name, _now_us())).hex()
         scheduler.wait(stop)
-        scheduler.close(last=True)
+        scheduler.close()
         [done] = [past for past in past_runs(stores.ledger, name) if past.run == run]
     finally:
         stores.close()

@@ -29,10 +29,10 @@ class RunState(StrEnum):
     ABANDONED = "abandoned"  # an attempt ended without a result, and another one follows
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    REPLACED = "replaced"  # ended without a result, for good
+    STOPPED = "stopped"  # ended without a result, for good
 
 
-ENDED = frozenset((RunState.SUCCEEDED, RunState.FAILED, RunState.REPLACED))
+ENDED = frozenset((RunState.SUCCEEDED, RunState.FAILED, RunState.STOPPED))
 HELD = frozenset((RunState.LEASED, RunState.RUNNING))
 
 
@@ -141,7 +141,7 @@ def fold_job(jobs: Jobs, index: int, record: JobRecord) -> Jobs:
             state = RunState.RETRYING if record.retry_after_s >= 0 else RunState.FAILED
             return _told(jobs, index, record, {"state": state, "error": record.error, "retry_after_s": record.retry_after_s})
         case JobAbandoned():
-            return _told(jobs, index, record, {"state": RunState.REPLACED if record.last else RunState.ABANDONED, "error": record.why})
+            return _told(jobs, index, record, {"state": RunState.STOPPED if record.last else RunState.ABANDONED, "error": record.why})
 
 
 def _leased(jobs: Jobs, index: int, record: JobLeased) -> Jobs:

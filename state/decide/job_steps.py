@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from schemas.records.records import CatchUp, JobAbandoned, JobFailed, JobLeased, JobSkipped, Overlap, Record
 from state.decide.job_runs import Job, Jobs, Run, RunState
-from state.decide.schedule import NO_SLOT, Due, due_between, run_id
+from state.decide.schedule import MOST_DUE, NO_SLOT, Due, due_between, run_id
 
 LATE_S = 300  # a run that is this late was missed; a scheduler looks every second
 MOST_LOSSES = 10  # attempts of a run that may end without a result
@@ -68,6 +68,18 @@ def lease_of(jobs: Jobs, name: str, interval: str, moment: Moment) -> JobLeased:
     )
 
 
+def leases_by_command(jobs: Jobs, name: str, interval: str, moment: Moment) -> list[Record]:
+    """What a person appends who wants a run of a job now: the next attempt of a run that has not ended, else a new run.
+
+    The caller has made sure that nobody works on such a run: a lease that is in force is ended here.
+    """
+    run = jobs.jobs[name].active
+    if run is None:
+        return [lease_of(jobs, name, interval, moment)]
+    ended = [_end(run, "its lease had run out, and a command takes it", moment, last=False)] if run.held else []
+    return [*ended, lease_of(jobs, name, run.interval, moment)]
+
+
 def _numbered(step: Record, leases: int) -> Record:
     """A lease with the next token when others are appended before it."""
     if not isinstance(step, JobLeased) or not leases:
@@ -89,10 +101,11 @@ def _of_idle(jobs: Jobs, job: Job, moment: Moment) -> list[Record]:
     if job.paused is not None:
         return []
     due = _due(job, moment)
-    missed = [one for one in due if _missed(job, one, due[-1], moment)]
+    newest = due[-1] if due and len(due) < MOST_DUE else None  # else there may be newer ones
+    missed = [one for one in due if _missed(job, one, newest, moment)]
     match job.definition.catch_up:
         case CatchUp.ONCE:
-            skipped = [one for one in missed if one is not due[-1]]
+            skipped = [one for one in missed if one is not newest]
         case CatchUp.SKIP:
             skipped = missed
         case _:
@@ -139,7 +152,7 @@ def _due(job: Job, moment: Moment) -> list[Due]:
     return due_between(job.definition, job.done, moment.now_us, newest)
 
 
-def _missed(job: Job, one: Due, newest: Due, moment: Moment) -> bool:
+def _missed(job: Job, one: Due, newest: Due | None, moment: Moment) -> bool:
     """Whether a run was due while no scheduler looked; one that waited for the run before it was not."""
     if one.slot != NO_SLOT:
         return one is not newest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.attempt import TAIL_BYTES, Attempt
-from dataflows.jobs.defining import past_runs
+from dataflows.jobs.defining import past_runs, require_idle
 from dataflows.jobs.job_log import JobLog
 from dataflows.jobs.scheduler import STOPPED, Scheduler, Surroundings
 from ledger.store.log import Ledger
@@ -247,3 +247,37 @@ def test_two_writers_decide_on_the_same_log(bench: Bench) -> None:
         one.run_now("nightly", "by command 2014-05-13T17:00:00Z", check)
     assert [0, 1] == seen
     assert {"other"} == {lease.owner for lease in bench.ledger.records(JOBS_LOG, JobLeased)}
+
+
+def test_a_run_by_command_is_not_retried(bench: Bench) -> None:
+    """It fails at once, or is stopped for good with its scheduler; the schedule is as it was."""
+    bench.program = "raise SystemExit(3)"
+    bench.define(replace(HOURLY, retries=5))
+    bench.now_us = FIRST_US
+    scheduler = bench.scheduler()
+    scheduler.run_now("nightly", "by command 2014-05-13T17:00:00Z", lambda jobs: None)
+    until_idle(scheduler)
+    [failed] = bench.ledger.records(JOBS_LOG, JobFailed)
+    assert ("exit code 3", -1) == (failed.error, failed.retry_after_s)
+    bench.program = "import time; time.sleep(600)"
+    scheduler.run_now("nightly", "by command 2014-05-13T18:00:00Z", lambda jobs: None)
+    scheduler.close()
+    assert ["failed", "stopped"] == [past.state for past in past_runs(bench.ledger)]
+    assert not bench.scheduler("other").turn()
+
+
+def test_a_command_goes_on_with_a_run_that_nobody_works_on(bench: Bench) -> None:
+    """A lease in force is refused; one that ran out, as that of a killed process, is taken with the next token."""
+    bench.program = "import time; time.sleep(600)"
+    bench.define()
+    killed = bench.scheduler("killed")
+    killed.turn()
+    bench.program = "print('mine')"
+    mine = bench.scheduler()
+    with pytest.raises(UsageError, match="expected no run that goes on"):
+        mine.run_now("nightly", "by command x", lambda jobs: require_idle(jobs, "nightly", bench.now_us))
+    bench.now_us += 31_000_000
+    mine.run_now("nightly", "by command x", lambda jobs: require_idle(jobs, "nightly", bench.now_us))
+    until_idle(mine)
+    [past] = past_runs(bench.ledger)
+    assert ("succeeded", 2, "mine", "me") == (past.state, past.attempts, past.tail, past.owner)

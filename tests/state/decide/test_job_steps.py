@@ -130,6 +130,20 @@ def test_missed_runs(catch_up: str, skipped: Sequence[tuple[int, int, int]], ran
     assert [at(hour) for hour in ran] == [step.interval for step in found if isinstance(step, JobLeased)]
 
 
+@pytest.mark.parametrize("catch_up", ["once", "skip"])
+def test_a_long_time_without_a_scheduler(catch_up: str) -> None:
+    """Of more missed runs than are looked at together only the newest runs, which is due now, and the others count as skipped."""
+    log, found = log_of(replace(HOURLY, cron="* * * * *", catch_up=catch_up), hours=50.5), list[JobRecord]()
+    while steps := log.step():
+        found += steps
+        for step in steps:
+            if isinstance(step, JobLeased):
+                log.succeed(step)
+    leases = [step.interval for step in found if isinstance(step, JobLeased)]
+    assert [iso(log.now_us)] == leases
+    assert 3029 == sum(step.count for step in found if isinstance(step, JobSkipped))
+
+
 def test_a_run_in_time_is_not_missed() -> None:
     """With the rule `skip` a run that is found seconds after it was due runs."""
     log = log_of(replace(HOURLY, catch_up="skip"), hours=1.01)
