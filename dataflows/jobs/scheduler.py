@@ -205,17 +205,17 @@ class Scheduler:
                 running.attempt.stop("another attempt took its place")
             outcome = running.attempt.poll()
             if outcome is not None:
-                self._finish(key, running, outcome)
+                self._finish(key, outcome)
                 del self.running[key]
                 changed = True
             elif not running.lost and self.around.monotonic() - running.renewed_s >= self.around.lease_s / 3:
                 self._renew(key, running)
         return changed
 
-    def _finish(self, key: tuple[bytes, int], running: _Running, outcome: Outcome) -> None:
+    def _finish(self, key: tuple[bytes, int], outcome: Outcome) -> None:
         run = self.jobs.latest().run_of(key[0])
-        if running.lost or run is None:
-            return
+        if run is None or run.token != key[1]:
+            return  # another attempt took its place: nothing may be said in its name
         if outcome.error:
             self._fail(run, outcome)
             return

@@ -181,14 +181,15 @@ def test_a_holder_that_comes_back_late_is_refused(bench: Bench) -> None:
     """A scheduler that was frozen longer than its lease loses the run: it stops its attempt and its result is not recorded."""
     bench.program = "import time; time.sleep(600)"
     bench.define()
-    frozen = bench.scheduler("frozen", lease_s=0.2)
+    frozen = bench.scheduler("frozen")
     frozen.turn()
-    bench.program = "print('mine')"
+    bench.program = "import time; time.sleep(0.5); print('mine')"
     other = bench.scheduler("other", lease_s=0.2)
     other.turn()
     time.sleep(0.25)
-    until_idle(other)
+    other.turn()
     until_idle(frozen)
+    until_idle(other)
     [lost] = bench.ledger.records(JOBS_LOG, JobAbandoned)
     [done] = bench.ledger.records(JOBS_LOG, JobSucceeded)
     assert (1, "other", False) == (lost.token, lost.by, lost.last)
