@@ -12,7 +12,7 @@ from schemas.records.records import JobScheduled
 from tests.ledger.exports import SIGNER
 
 DAY_US = 86_400_000_000
-LEASE_S = 0.8
+LEASE_S = 2.0
 # The effect of a run happens once per run, under the token of the attempt that made it.
 WORK = "echo $JOB_RUN $JOB_TOKEN >> attempts; sleep 0.02; ln -s $JOB_TOKEN effects/$JOB_RUN 2> /dev/null; exit 0"
 
