@@ -120,7 +120,7 @@ def contend(folder: Path, place: Place, wanted: set[bytes], chance: random.Rando
             succeeded = {record.run for record in ledger.records(JOBS_LOG, JobSucceeded)}
             if wanted <= succeeded:
                 break
-            if time.monotonic() < next_s:
+            if time.monotonic() < next_s or sum(did.values()) >= 20:  # so that it ends on a slow machine too
                 continue
             next_s = time.monotonic() + 0.5
             who = chance.choice(CONTENDERS)
