@@ -144,6 +144,19 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
+def end_group_with_parent() -> None:
+    """End all processes of this group when standard input closes: what a job started ends with the scheduler of the job."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+        time.sleep(STOP_WITHIN_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
 def free_addresses(count: int) -> list[str]:
     """`count` loopback addresses with ports that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]

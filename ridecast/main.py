@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Show why a forecast is what it is, in rides."),
     "watch": ("watch", "Show what is unusual in the events and counts of a region."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
+    "jobs": ("jobs", "Run jobs by a schedule: retrain, verify, expire and others; what became of each run."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
     "events": ("events", "Check ride events before they are sent."),
     "rejects": ("rejects", "Show events that were rejected."),

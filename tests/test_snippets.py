@@ -66,7 +66,7 @@ def faults(line: str) -> Iterator[str]:
     yield from (f"unexpected {word}" for word in left)
     for parameter in command.params:
         value = given.get(parameter.name or "")
-        if value is None or value == ():
+        if value is None or value == () or (parameter.nargs == -1 and not isinstance(value, tuple)):  # click marks none by a private object
             if parameter.required:
                 yield f"{parameter.name} is missing"
         elif not isinstance(parameter.type, click.Path | click.File) and not PLACEHOLDER.fullmatch(str(value)):

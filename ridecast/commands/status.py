@@ -100,6 +100,8 @@ def command(home: str | None) -> None:
             for measure in region.measures:
                 if (errors := errors_table(stores, region, measure)) is not None:
                     console.print(errors)
+        if said := jobs_line(stores):
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         sizes = Table("log", "entries", "root", title="logs")
         for log in logs:
             head = ledger.head(log)
@@ -123,6 +125,29 @@ def served_in_place(issued: ForecastIssued, measure: str) -> str:
         return ""
     who = f"{OWNER[role]} {issued.models[0].hex()[:12]} serves" if role is not None else "no trained model serves"
     return f"{who} {measure}: {words(issued.reasons)}"
+
+
+def jobs_line(stores: "Stores") -> str:
+    """How many jobs there are, which is due next, and which have failed last; empty without jobs."""
+    from dataflows.jobs.job_log import JobLog
+    from ridecast.commands.jobs import next_text
+    from state.decide.job_runs import RunState
+    from state.decide.schedule import next_due_us
+
+    jobs = JobLog(stores.ledger).latest().jobs.values()
+    if not jobs:
+        return ""
+    now_us = time.time_ns() // 1000
+    paused = sum(job.paused is not None for job in jobs)
+    waiting = [job for job in jobs if job.paused is None and job.definition.cron]
+    due = [(next_due_us(job.definition, max(job.done.at_us, now_us)) or 1 << 62, job.definition) for job in waiting]
+    parts = [f"jobs: {len(jobs)} defined"] + ([f"{paused} paused"] if paused else [])
+    if due:
+        at_us, first = min(due, key=lambda pair: pair[0])
+        parts.append(f"next: {first.name} at {next_text(first, at_us - 1)}")
+    failed = [job.definition.name for job in jobs if job.run is not None and job.run.state in (RunState.FAILED, RunState.RETRYING)]
+    parts += [f"failed last: {', '.join(failed)} (`ridecast jobs history` says why)"] if failed else []
+    return "; ".join(parts)
 
 
 def experiments_table(stores: "Stores", regions: Sequence[Region]) -> Table | None:

@@ -92,3 +92,17 @@ def feed(regions: str) -> None:
     stop = stop_on_signals(heartbeat_of(os.environ))
     with mark_faults():
         run_feed(os.environ["RIDECAST_FEED_FROM"], settings.rides, float(os.environ["RIDECAST_FEED_SPEEDUP"]), stop)
+
+
+@command.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def job(words: tuple[str, ...]) -> None:
+    """Run one attempt of a scheduled job: the command of these words, ended with its scheduler."""
+    import sys
+
+    from ridecast.children import end_group_with_parent
+    from ridecast.main import cli
+
+    end_group_with_parent()
+    status = cli.main(list(words), prog_name="ridecast", standalone_mode=False)
+    sys.exit(status if isinstance(status, int) else 0)

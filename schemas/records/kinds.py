@@ -20,6 +20,15 @@ from schemas.records.records import (
     FoldChanged,
     ForecastIssued,
     HorizonShort,
+    JobAbandoned,
+    JobFailed,
+    JobLeased,
+    JobPaused,
+    JobResumed,
+    JobScheduled,
+    JobSkipped,
+    JobStarted,
+    JobSucceeded,
     LogContinued,
     ModelHeld,
     ModelPromoted,
@@ -54,6 +63,7 @@ class LogFamily(StrEnum):
     RUNS = "runs"
     ACCESS = "access"
     ALERTS = "alerts"
+    JOBS = "jobs"
 
 
 class ClosePart(StrEnum):
@@ -223,6 +233,15 @@ ROWS = (
     Kind(record=EntriesArchived, log=LogFamily.RUNS, shown=("log", "start", "stop")),
     Kind(record=AccessesCounted, log=LogFamily.ACCESS, shown=("from_us", "until_us", "dropped")),
     Kind(record=Acknowledged, log=LogFamily.ALERTS, shown=("log", "index", "outcome")),
+    Kind(record=JobScheduled, log=LogFamily.JOBS, shown=("name", "job", "cron", "reason")),
+    Kind(record=JobPaused, log=LogFamily.JOBS, shown=("name", "reason")),
+    Kind(record=JobResumed, log=LogFamily.JOBS, shown=("name", "reason")),
+    Kind(record=JobLeased, log=LogFamily.JOBS, shown=("name", "interval", "attempt", "token", "owner")),
+    Kind(record=JobStarted, log=LogFamily.JOBS, shown=("run", "token")),
+    Kind(record=JobSucceeded, log=LogFamily.JOBS, shown=("run", "token", "duration_ms")),
+    Kind(record=JobFailed, log=LogFamily.JOBS, shown=("run", "token", "attempt", "error")),
+    Kind(record=JobSkipped, log=LogFamily.JOBS, shown=("name", "first", "last", "why")),
+    Kind(record=JobAbandoned, log=LogFamily.JOBS, shown=("run", "token", "why")),
 )
 
 KINDS = MappingProxyType({row.name: row for row in ROWS})

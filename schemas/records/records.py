@@ -1,7 +1,7 @@
 """Every record that a log may hold, as a frozen dataclass.
 
 Times inside records are event time (microseconds, UTC) or slots; hosts and run ids appear only in the records of the
-`runs` log, wall-clock time only there and in `access` and `alerts`. True counts are in rides, forecasts and errors in
+`runs` log, wall-clock time only there and in `access`, `alerts` and `jobs`. True counts are in rides, forecasts and errors in
 1/1000 ride. The encoding is in `schemas.records.record_codec`.
 """
 
@@ -41,6 +41,19 @@ from schemas.records.issue_records import (
     ForecastIssued as ForecastIssued,
     HorizonSpread as HorizonSpread,
     HorizonWeights as HorizonWeights,
+)
+from schemas.records.job_records import (
+    CatchUp as CatchUp,
+    JobAbandoned as JobAbandoned,
+    JobFailed as JobFailed,
+    JobLeased as JobLeased,
+    JobPaused as JobPaused,
+    JobResumed as JobResumed,
+    JobScheduled as JobScheduled,
+    JobSkipped as JobSkipped,
+    JobStarted as JobStarted,
+    JobSucceeded as JobSucceeded,
+    Overlap as Overlap,
 )
 
 
@@ -319,6 +332,15 @@ Record = (
     | EntriesArchived
     | AccessesCounted
     | Acknowledged
+    | JobScheduled
+    | JobPaused
+    | JobResumed
+    | JobLeased
+    | JobStarted
+    | JobSucceeded
+    | JobFailed
+    | JobSkipped
+    | JobAbandoned
 )
 
 RECORDS: tuple[type[Record], ...] = typing.get_args(Record)
@@ -350,3 +372,4 @@ CONTROL_LOG = "control"
 RUNS_LOG = "runs"
 ACCESS_LOG = "access"
 ALERTS_LOG = "alerts"
+JOBS_LOG = "jobs"

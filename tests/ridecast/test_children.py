@@ -49,6 +49,31 @@ time.sleep(60)
     until((tmp_path / "left").exists)
 
 
+def test_what_a_job_started_ends_with_a_killed_scheduler(tmp_path: Path) -> None:
+    """When the scheduler is killed outright, the process of its job and what that has started end by themselves."""
+    program = """
+import os, subprocess, sys, time
+reading, writing = os.pipe()
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=reading, start_new_session=True)
+time.sleep(60)
+"""
+    job = """
+import os, subprocess, time
+from ridecast.children import end_group_with_parent
+end_group_with_parent()
+child = subprocess.Popen(["sleep", "60"])
+open("writing", "w").write(f"{os.getpid()} {child.pid}")
+os.rename("writing", "pids")
+time.sleep(60)
+"""
+    scheduler = subprocess.Popen([sys.executable, "-c", program, job], cwd=tmp_path, env=environment())
+    until((tmp_path / "pids").exists)
+    scheduler.kill()
+    scheduler.wait(10)
+    for pid in (tmp_path / "pids").read_text("utf-8").split():
+        until(lambda pid=pid: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text("utf-8"))  # type: ignore[misc]
+
+
 def test_a_system_without_processes_left_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that the system does not start has ended with the reason, which heals by waiting."""
 
