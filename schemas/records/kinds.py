@@ -11,6 +11,10 @@ from schemas.errors import ContractError
 from schemas.records.records import (
     AccessesCounted,
     Acknowledged,
+    AlertChanged,
+    AlertOpened,
+    AlertResolved,
+    AlertSilenced,
     BlobsExpired,
     CovariatesKnown,
     EntriesArchived,
@@ -35,6 +39,7 @@ from schemas.records.records import (
     RunStarted,
     RunStopped,
     SchemaRecorded,
+    SignalObserved,
     SlotClosed,
     SlotScored,
     SnapshotTaken,
@@ -222,6 +227,11 @@ ROWS = (
     Kind(record=EntriesArchived, log=LogFamily.RUNS, shown=("log", "start", "stop")),
     Kind(record=AccessesCounted, log=LogFamily.ACCESS, shown=("from_us", "until_us", "dropped")),
     Kind(record=Acknowledged, log=LogFamily.ALERTS, shown=("log", "index", "outcome")),
+    Kind(record=SignalObserved, log=LogFamily.ALERTS, indexed=("slot",), shown=("kind", "region", "subject", "firing")),
+    Kind(record=AlertOpened, log=LogFamily.ALERTS, shown=("alert", "severity", "kind", "region", "subject")),
+    Kind(record=AlertChanged, log=LogFamily.ALERTS, shown=("alert", "changed", "severity", "kind")),
+    Kind(record=AlertResolved, log=LogFamily.ALERTS, shown=("alert", "reason", "into")),
+    Kind(record=AlertSilenced, log=LogFamily.ALERTS, shown=("region", "kind", "subject", "until_us", "reason")),
 )
 
 KINDS = MappingProxyType({row.name: row for row in ROWS})
