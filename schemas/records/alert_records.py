@@ -1,4 +1,4 @@
-"""Records of the hub of alerts, in the `alerts` log: what was observed, and what became an alert. `schemas.records.records` re-exports these.
+"""Records of the hub of alerts, in the `alerts` log: what was observed, and what became an alert.
 
 An acknowledgement of an alert is an `Acknowledged` (`schemas.records.api_records`) of the entry that opened it. Wall-clock time
 is allowed here, because no close cites this log.
