@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from schemas.errors import ContractError
 
-# Cause -> what it directly causes. docs/alerts.md shows the same table with the reasons.
+# Cause -> what it directly causes. docs/alerts.md shows the same table.
 CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "disk": ("database", "broker", "redis", "ledger"),
@@ -45,7 +45,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "features": ("accuracy",),
         "accuracy": ("coverage", "model"),
         "training": ("model",),
-        # What probes and detectors call by another name in older ledgers or at other places: "outage" is of whatever it is about.
+        # An outage whose detector says only in its subject what it is of.
         "outage": ("undercount", "stale forecasts", "silence"),
     }
 )

@@ -10,6 +10,7 @@ from state.decide.alert_causes import CAUSES, depth, explained_by
 from state.decide.alert_decisions import QUIET_US, decide
 from state.decide.alert_groups import REROOT_US, US_PER_MIN, grouped
 from tests.state.decide.incidents import DAY_US, Told, folded, incident, seen
+from tests.tree import ROOT
 
 MIN = US_PER_MIN
 START_US = 1_400_000_000_000_000
@@ -111,6 +112,13 @@ def test_people_acknowledge_and_silence() -> None:
 def test_the_table_of_causes_has_no_cycle() -> None:
     """No kind explains itself, and a cause is deeper than whatever it explains."""
     assert [] == [(cause, kind) for cause in CAUSES for kind in explained_by(cause) if depth(cause) <= depth(kind)]
+
+
+def test_the_page_shows_the_table_of_causes() -> None:
+    """docs/alerts.md has exactly the rows of the table."""
+    rows = [f"| {cause} | {', '.join(caused)} |" for cause, caused in CAUSES.items()]
+    text = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    assert rows == text.split("| cause | directly explains |\n|---|---|\n")[1].split("\n\n")[0].rstrip().split("\n")
 
 
 @settings(max_examples=40, deadline=None)
