@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fairness": ("fairness", "Compare how good forecasts were for the classes of a region's areas."),
     "explain": ("explain", "Show why a forecast is what it is, in rides."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
+    "watch": ("watch", "Watch regions: what is unusual becomes alerts, and receivers are told."),
     "alerts": ("alerts", "List, show, acknowledge and silence alerts."),
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
     "events": ("events", "Check ride events before they are sent."),
