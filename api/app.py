@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 
 from api import (
     acknowledgements,
+    alerts,
     errors_by_band,
     experiments,
     explanations,
@@ -49,6 +50,7 @@ RESOURCES: tuple[Operation, ...] = (
     *ledger_entries.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,
+    *alerts.OPERATIONS,
     *acknowledgements.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)

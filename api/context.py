@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.access import AccessCounter
+from api.alerts_read import AlertsRead
 from api.arms import Experiments
 from api.explained import Explanations, Latest
 from api.measured import Measured
@@ -94,6 +95,7 @@ class ApiContext:
         self.experiments = Experiments(ledger)
         self.measured: Latest[tuple[RegionView, ExperimentStarted], Measured] = Latest(KEPT_EXPERIMENTS)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
+        self.alerts = AlertsRead(ledger)
         self.recent = RecentAnswers()
         self.once = Once()
         self._clock = clock

@@ -10,6 +10,7 @@ from tests.api.fixtures import client, growing_town, town
 from tests.faults.seen import seen
 from tests.order import needs_server, shuffled
 from tests.services.fixtures import (
+    alertmanager_server,
     kafka,
     kafka_secured,
     kafka_server,
@@ -39,6 +40,7 @@ __all__ = [
     "client",
     "finished",
     "growing_town",
+    "alertmanager_server",
     "kafka",
     "kafka_secured",
     "kafka_server",

@@ -9,7 +9,7 @@ import pytest
 T = TypeVar("T")
 
 # Names of fixtures in tests/services/fixtures.py begin so; some suites have them as parameters.
-SERVERS = {"kafka", "postgres", "redis"}
+SERVERS = {"alertmanager", "kafka", "postgres", "redis"}
 
 
 def shuffled(items: Sequence[T], module_of: Callable[[T], str], seed: int) -> list[T]:

@@ -16,15 +16,15 @@ from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
 from ledger.store.spool import AppendPlan, Segment, read_plan, read_segment, segment_paths, write_plan
 from schemas.errors import ContractError, DamagedError, DivergenceError, ExpectedSizeError, StoreUnavailable
-from schemas.records.kinds import LogFamily, kind_of_record
+from schemas.records.kinds import kind_of_record
 from schemas.records.record_codec import decode
 from schemas.records.records import RUNS_LOG
 
 LOCK_FILE = "appender.lock"
 SEGMENTS_PER_STEP = 100
 MOST_CONFLICTS = 10  # of one segment in a row; more mean that another process appends to the log without pause
-# Logs that a process without a key may write to. A segment with any other record is set aside, so it is never signed.
-SPOOLED = frozenset((LogFamily.ACCESS, LogFamily.ALERTS))
+# Kinds that a process without a key may write. A segment with any other record is set aside, so it is never signed.
+SPOOLED = frozenset(("AccessesCounted", "Acknowledged"))
 
 
 class SpoolInUse(StoreUnavailable):
@@ -131,7 +131,7 @@ class SpoolAppender:
         found: defaultdict[str, list[bytes]] = defaultdict(list)
         for payload in segment.payloads:
             kind = kind_of_record(type(decode(payload)))
-            if kind.log not in SPOOLED:
+            if kind.name not in SPOOLED:
                 raise DamagedError(f"spool segment {segment.number}: expected records of {', '.join(sorted(SPOOLED))}, got {kind.name}")
             found[kind.log.value].append(payload)
         return found

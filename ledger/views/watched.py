@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from ledger.store.blobs import Blobs
-from ledger.store.log import Ledger, holds
+from ledger.store.log import Ledger, Stored, holds
 from ledger.views.issues import expired_until
+from schemas.errors import NotFound
 from schemas.events.rides import Float64s, Int64s, UInt64s
 from schemas.forecasts.chunks import unpack_blob
 from schemas.forecasts.watched import Arrived, WatchedSlot
 from schemas.records.count_table import from_table, tables_of
-from schemas.records.records import ForecastIssued, SlotClosed, SlotStatus, region_log
+from schemas.records.records import ForecastIssued, Record, SlotClosed, SlotStatus, region_log
 from schemas.regions import Region
 
 PAGE_ENTRIES = 1_000
@@ -26,21 +27,45 @@ def watched_slots(ledger: Ledger, blobs: Blobs, region: Region, measure: str, fi
     A window of several slots is spread evenly over them. A slot whose forecast has expired, or was never made, has none.
     """
     log = region_log(region.id)
-    kept = expired_until(ledger, region.id)
+    view = WatchedView(ledger, blobs, region, measure)
     start = ledger.entry(log, SlotClosed, first - 1) or ledger.entry(log, SlotClosed, last=False)
-    forecast: Forecast | None = None
     at = 0 if start is None else start.index
     while page := ledger.read_kinds(log, at, None, (SlotClosed, ForecastIssued), PAGE_ENTRIES):
         for stored in page:
             slot = stored.slot or 0
-            if holds(stored, SlotClosed):
-                if slot >= until:
-                    return
-                if slot >= first:
-                    yield _watched(stored.record, stored.index, measure, blobs, forecast)
-            elif stored.subject == measure and slot >= kept and first <= slot + 1 < until:
-                forecast = _forecast(stored.record, region, blobs)
+            if holds(stored, SlotClosed) and slot >= until:
+                return
+            if slot + (not holds(stored, SlotClosed)) < first:
+                continue
+            if watched := view.take(stored):
+                yield watched
         at = page[-1].index + 1
+
+
+class WatchedView:
+    """Makes watched slots of the entries of a region's log, in order; arguments as for `watched_slots`."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, region: Region, measure: str) -> None:
+        self._ledger, self._blobs, self._region, self._measure = ledger, blobs, region, measure
+        self._kept = expired_until(ledger, region.id)
+        self._forecast: Forecast | None = None
+
+    def take(self, stored: Stored[Record]) -> WatchedSlot | None:
+        """The slot that an entry closes; None for any other entry."""
+        if holds(stored, SlotClosed):
+            return _watched(stored.record, stored.index, self._measure, self._blobs, self._forecast)
+        if holds(stored, ForecastIssued) and stored.subject == self._measure and stored.record.slot >= self._kept:
+            self._forecast = self._read(stored.record)
+        return None
+
+    def _read(self, issued: ForecastIssued) -> Forecast | None:
+        try:
+            return _forecast(issued, self._region, self._blobs)
+        except NotFound:
+            self._kept = expired_until(self._ledger, self._region.id)  # it may have expired since it was asked
+            if issued.slot >= self._kept:
+                raise
+            return None
 
 
 def _forecast(issued: ForecastIssued, region: Region, blobs: Blobs) -> Forecast | None:

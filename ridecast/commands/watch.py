@@ -1,8 +1,10 @@
-"""`ridecast watch`: what the detectors see in a region's log."""
+"""`ridecast watch`: what is unusual in the logs of a home, as signals and as alerts."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +27,7 @@ CELLS_SHOWN = 3
 
 @click.group()
 def command() -> None:
-    """What is unusual in the events and counts of a region. See docs/watching.md."""
+    """What is unusual in the events and counts of regions, and who is told. See docs/watching.md and docs/alerts.md."""
 
 
 @command.command()
@@ -71,6 +73,38 @@ def replay(home: str | None, name: str | None, measure: str | None, since: str |
         output_console().print(_table(found, region))
     begun = sum(signal.firing for signal in found)
     click.echo(f"{region.id} {chosen}: {begun} signals began or changed, {len(found) - begun} ended, in {closed:,} slots")
+
+
+@command.command("run")
+@options.home
+@options.regions
+@click.option(
+    "--receivers",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="JSON file of who is told. [default: alerts/receivers.json in the home, if it is there]",
+)
+def run_command(home: str | None, region_names: tuple[str, ...], receivers: Path | None) -> None:
+    """Follow the logs of regions beside a live run, append to the log of alerts, and tell receivers, until Ctrl-C.
+
+    Example: ridecast watch run --home home
+    """
+    from dataflows.stream.stopping import stop_on_signals
+    from dataflows.stream.stores import open_stores
+    from dataflows.watch.detecting import detectors_of
+    from dataflows.watch.watching import run_watch
+    from ledger.views.regions import bootstrapped_in
+    from ridecast.heartbeat import heartbeat_of
+    from ridecast.logs import begin_logs
+
+    settings = options.settings_of_home(home=home)
+    begin_logs("watch", settings.log_level, settings.log_format)
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    stores = open_stores(settings, reading=True)
+    try:
+        names = region_names or tuple(bootstrapped_in(stores.ledger))
+    finally:
+        stores.close()
+    run_watch(settings, names, receivers, stop, detectors_of)
 
 
 def _counted(slots: "Iterable[WatchedSlot]", on_slot: Callable[[], None]) -> "Iterator[WatchedSlot]":

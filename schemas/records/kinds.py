@@ -11,6 +11,10 @@ from schemas.errors import ContractError
 from schemas.records.records import (
     AccessesCounted,
     Acknowledged,
+    AlertChanged,
+    AlertOpened,
+    AlertResolved,
+    AlertSilenced,
     BlobsExpired,
     CovariatesKnown,
     EntriesArchived,
@@ -44,6 +48,7 @@ from schemas.records.records import (
     RunStarted,
     RunStopped,
     SchemaRecorded,
+    SignalObserved,
     SlotClosed,
     SlotScored,
     SnapshotTaken,
@@ -242,6 +247,11 @@ ROWS = (
     Kind(record=JobFailed, log=LogFamily.JOBS, shown=("run", "token", "attempt", "error")),
     Kind(record=JobSkipped, log=LogFamily.JOBS, shown=("name", "first", "last", "why")),
     Kind(record=JobAbandoned, log=LogFamily.JOBS, shown=("run", "token", "why")),
+    Kind(record=SignalObserved, log=LogFamily.ALERTS, indexed=("slot",), shown=("kind", "region", "subject", "firing")),
+    Kind(record=AlertOpened, log=LogFamily.ALERTS, shown=("alert", "severity", "kind", "region", "subject")),
+    Kind(record=AlertChanged, log=LogFamily.ALERTS, shown=("alert", "changed", "severity", "kind")),
+    Kind(record=AlertResolved, log=LogFamily.ALERTS, shown=("alert", "reason", "into")),
+    Kind(record=AlertSilenced, log=LogFamily.ALERTS, shown=("region", "kind", "subject", "until_us", "reason")),
 )
 
 KINDS = MappingProxyType({row.name: row for row in ROWS})

@@ -9,6 +9,14 @@ import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from schemas.records.alert_records import (
+    AlertChanged as AlertChanged,
+    AlertOpened as AlertOpened,
+    AlertResolved as AlertResolved,
+    AlertSilenced as AlertSilenced,
+    Cited as Cited,
+    SignalObserved as SignalObserved,
+)
 from schemas.records.api_records import AccessCount as AccessCount, AccessesCounted as AccessesCounted, Acknowledged as Acknowledged
 from schemas.records.control_records import (
     BlobsExpired as BlobsExpired,
@@ -341,6 +349,11 @@ Record = (
     | JobFailed
     | JobSkipped
     | JobAbandoned
+    | SignalObserved
+    | AlertOpened
+    | AlertChanged
+    | AlertResolved
+    | AlertSilenced
 )
 
 RECORDS: tuple[type[Record], ...] = typing.get_args(Record)

@@ -28,9 +28,10 @@ MOST_ABOVE = 0.02  # share: what a slot with a higher one than the mean adds at 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Which events a share counts: those of a name, and how they are called in a sentence."""
+    """Which events a share counts: the name of its detector, the kind of its signals, and what the events are in a sentence."""
 
     name: str
+    kind: str
     words: str
     reasons: tuple[Reason, ...] = ()  # none: duplicates
 
@@ -39,12 +40,15 @@ class Counted:
         return sum(arrived.rejected.get(reason, 0) for reason in self.reasons) if self.reasons else arrived.duplicate
 
 
-DUPLICATES = Counted("duplicates", "duplicates")
+DUPLICATES = Counted("duplicates", "duplicates", "duplicates")
 SCHEMA = Counted(
-    "schema", "rejected because they cannot be decoded or hold impossible values", (Reason.UNDECODABLE, Reason.BAD_ID, Reason.BAD_FARE)
+    "schema",
+    "schema",
+    "rejected because they cannot be decoded or hold impossible values",
+    (Reason.UNDECODABLE, Reason.BAD_ID, Reason.BAD_FARE),
 )
-CLOCK = Counted("clock", "rejected because their clock is ahead or far off", (Reason.AHEAD_OF_LOG, Reason.TIME_OUT_OF_BOUNDS))
-PLACE = Counted("place", "rejected because they lie outside the region", (Reason.OUTSIDE_REGION,))
+CLOCK = Counted("clock", "clock skew", "rejected because their clock is ahead or far off", (Reason.AHEAD_OF_LOG, Reason.TIME_OUT_OF_BOUNDS))
+PLACE = Counted("place", "place", "rejected because they lie outside the region", (Reason.OUTSIDE_REGION,))
 
 
 class ShareDetector:
@@ -58,7 +62,7 @@ class ShareDetector:
 
     def __init__(self, region: Region, counted: Counted, threshold: float = THRESHOLD_NATS) -> None:
         self._region, self._counted = region, counted
-        self._said = Said(counted.name, counted.name, Severity.WARNING, "share")
+        self._said = Said(counted.name, counted.kind, Severity.WARNING, "share")
         self._evidence, self._usual = Evidence(threshold), 0.0
 
     def see(self, watched: WatchedSlot) -> list[Signal]:

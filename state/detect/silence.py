@@ -24,6 +24,9 @@ KEPT_PER_SLOT = 1.0 - 1.0 / 288  # how much of what was learned stays from slot 
 LEARNED_ABOVE = 0.3  # share of the expected events; a slot with fewer teaches nothing
 
 
+REGION_OUTAGE, PARTITION_OUTAGE = "region outage", "partition outage"
+
+
 class SilenceDetector:
     """Outages of a region and its partitions.
 
@@ -33,7 +36,7 @@ class SilenceDetector:
     """
 
     def __init__(self, region: Region, threshold: float = THRESHOLD_NATS) -> None:
-        self._region, self._said = region, Said("silence", "outage", Severity.CRITICAL, "events")
+        self._region = region
         self._evidence = Evidence(threshold)
         self._usual: dict[int, list[float]] = {}  # subject -> [events, forecast rides, slots learned from]
 
@@ -57,11 +60,12 @@ class SilenceDetector:
         if change is None:
             return []
         subject = "region" if number == REGION else f"partition:{number}"
+        said = Said("silence", REGION_OUTAGE if number == REGION else PARTITION_OUTAGE, Severity.CRITICAL, "events")
         words = f"{received} events arrived, {expected:.0f} were expected."
         since = self._evidence.since(number, watched.slot)
         return [
             signal_of(
-                self._said,
+                said,
                 self._region,
                 watched,
                 subject,

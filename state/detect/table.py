@@ -17,17 +17,19 @@ class Row:
 
     Attributes:
         name: Source of its signals.
+        kinds: Kinds of its signals, as the table of causes names them (`state/decide/alert_causes.py`).
         threshold: Nats, by default.
         make: Region and threshold -> a detector that has seen nothing.
     """
 
     name: str
+    kinds: tuple[str, ...]
     threshold: float
     make: Callable[[Region, float], Detector]
 
 
 def _share(counted: shares.Counted) -> Row:
-    return Row(counted.name, shares.THRESHOLD_NATS, partial(_share_detector, counted))
+    return Row(counted.name, (counted.kind,), shares.THRESHOLD_NATS, partial(_share_detector, counted))
 
 
 def _share_detector(counted: shares.Counted, region: Region, threshold: float) -> Detector:
@@ -35,9 +37,9 @@ def _share_detector(counted: shares.Counted, region: Region, threshold: float) -
 
 
 DETECTORS = (
-    Row("silence", silence.THRESHOLD_NATS, silence.SilenceDetector),
+    Row("silence", (silence.REGION_OUTAGE, silence.PARTITION_OUTAGE), silence.THRESHOLD_NATS, silence.SilenceDetector),
     *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE)),
-    Row("surge", surge.THRESHOLD_NATS, surge.SurgeDetector),
+    Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector),
 )
 
 

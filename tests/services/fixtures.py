@@ -8,6 +8,7 @@
 | `postgres_url` | `postgresql+pg8000://...` of an empty database of this test |
 | `postgres_secured`, `redis_secured` | a PostgreSQL and a Redis with TLS, logins and rights |
 | `redis_url` | `redis://...` of an empty Redis |
+| `alertmanager_server` | an Alertmanager without alerts, of this test |
 | `kafka_server`, `postgres_server`, `redis_server` | to kill, stop, start, restart, pause, resume; runs again after the test |
 """
 
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.services.alertmanager import AlertmanagerServer
 from tests.services.kafka import KafkaServer
 from tests.services.postgres import PostgresServer
 from tests.services.process import Server, ServiceError
@@ -121,6 +123,12 @@ def redis_server(session_redis: RedisServer) -> Iterator[RedisServer]:
     """Redis, to kill and restart; it runs again, empty, when the test ends."""
     yield session_redis
     _running_again(session_redis)
+
+
+@pytest.fixture
+def alertmanager_server() -> Iterator[AlertmanagerServer]:
+    """An Alertmanager, to kill and start; it keeps nothing for another test."""
+    yield from _for_the_session(AlertmanagerServer())
 
 
 def _for_the_session(server: S) -> Iterator[S]:

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.events.rides import Reason
 from schemas.forecasts.watched import WatchedSlot
+from state.decide.alert_causes import CAUSES
 from state.detect.signals import Signal
 from state.detect.table import DETECTORS, Row, signals_of
 from tests.state.detect import streams
@@ -39,6 +40,18 @@ def said(row: Row, slots: list[WatchedSlot], threshold: float | None = None) -> 
 def of_row(row: Row) -> list[WatchedSlot]:
     """Slots with the first fault that the row's detector must see."""
     return faulty(next(name for name, fault in FAULTS.items() if fault[0] == row.name))
+
+
+def test_every_kind_of_signal_is_in_the_table_of_causes() -> None:
+    """What a detector says has a kind that its row names, and that alerts can group with others."""
+    known = set(CAUSES) | {kind for caused in CAUSES.values() for kind in caused}
+    for row in DETECTORS:
+        assert set(row.kinds) <= known
+    for name, fault in FAULTS.items():
+        row = next(row for row in DETECTORS if row.name == fault[0])
+        kinds = {signal.kind for signal in said(row, faulty(name))}
+        assert kinds
+        assert kinds <= set(row.kinds)
 
 
 each = pytest.mark.parametrize("row", DETECTORS, ids=lambda row: row.name)

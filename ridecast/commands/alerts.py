@@ -1,0 +1,146 @@
+"""`ridecast alerts`: lists, shows, acknowledges and silences alerts."""
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from ridecast import options
+from ridecast.screen import output_console
+
+if TYPE_CHECKING:
+    from state.decide.alerts import Alert
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Alerts: one per cause, with what it explains; acknowledged or silenced by people, resolved by themselves."""
+
+
+@command.command("list")
+@options.home
+@click.option("--all", "everything", is_flag=True, help="Resolved ones too.")
+@json_option
+@click.pass_context
+def list_command(ctx: click.Context, home: str | None, everything: bool, as_json: bool) -> None:
+    """List open alerts, the severest first. Exits with 1 if one is neither acknowledged nor silenced, else with 0.
+
+    Example: ridecast alerts list --home home
+    """
+    from dataflows.stream.stores import open_stores
+    from dataflows.watch.hub import HubLog
+
+    settings = options.settings_of_home(home=home)
+    stores = open_stores(settings, reading=True)
+    try:
+        hub = HubLog(stores.ledger).read()
+    finally:
+        stores.close()
+    shown = hub.ranked() + ([one for one in reversed(hub.alerts.values()) if one.resolved] if everything else [])
+    if as_json:
+        click.echo(json.dumps([document(alert) for alert in shown], indent=2))
+    elif not shown:
+        click.echo("no open alerts")
+    else:
+        table = Table("alert", "severity", "state", "region", "kind", "subject", "signals", "first seen", "message")
+        for alert in shown:
+            is_now = alert.shown
+            words = [alert.id, is_now.severity, alert.state, is_now.region or "(all)", is_now.kind, is_now.subject]
+            table.add_row(*words, str(len(is_now.signals)), iso_of(is_now.first_us), is_now.message)
+        output_console().print(table)
+    ctx.exit(int(any(alert.state == "open" for alert in shown)))
+
+
+@command.command("show")
+@click.argument("alert", metavar="ALERT")
+@options.home
+@json_option
+def show_command(alert: str, home: str | None, as_json: bool) -> None:
+    """Show one alert: its cause, what it explains, and the entries that say so. ALERT is the beginning of its id.
+
+    Example: ridecast alerts show 3f2a --home home
+    """
+    from dataflows.stream.stores import open_stores
+    from dataflows.watch.hub import HubLog
+
+    stores = open_stores(options.settings_of_home(home=home), reading=True)
+    try:
+        found = HubLog(stores.ledger).alert(alert)
+    finally:
+        stores.close()
+    if as_json:
+        click.echo(json.dumps(document(found), indent=2))
+        return
+    for name, value in document(found).items():
+        for line in value if isinstance(value, list) else [value]:
+            click.echo(f"{name + ':':<14} {line if not isinstance(line, dict) else ' '.join(f'{k}={v}' for k, v in line.items())}")
+
+
+@command.command("ack")
+@click.argument("alert", metavar="ALERT")
+@options.home
+@click.option("--outcome", type=click.Choice(["seen", "handled", "false_alarm"]), default="seen", show_default=True)
+@options.author
+def ack_command(alert: str, home: str | None, outcome: str, author: str) -> None:
+    """Acknowledge an alert: somebody has seen it. It stays open until its signals end.
+
+    Example: ridecast alerts ack 3f2a --home home --outcome handled
+    """
+    from dataflows.stream.stores import open_stores
+    from dataflows.watch.hub import HubLog
+
+    stores = open_stores(options.settings_of_home(home=home))
+    try:
+        found = HubLog(stores.ledger).acknowledge(alert, outcome, author, int(time.time() * 1_000_000))
+    finally:
+        stores.close()
+    click.echo(f"alert {found.id}: {outcome}, by {author}")
+
+
+@command.command("silence")
+@options.home
+@click.option("--region", default="", metavar="ID", help="Only of this region.")
+@click.option("--kind", default="", metavar="KIND", help="Only of this kind.")
+@click.option("--subject", default="", metavar="TEXT", help="Only about this subject.")
+@click.option("--hours", default=4.0, show_default=True, type=options.Number(0, 24 * 366), help="How long; 0 ends the same silence.")
+@options.author
+@options.reason
+def silence_command(home: str | None, region: str, kind: str, subject: str, hours: float, author: str, reason: str) -> None:
+    """Tell nobody of alerts that match, for a time. Alerts that are open then are told of again when it ends.
+
+    Example: ridecast alerts silence --home home --region nyc --kind surge --hours 6 --reason "marathon"
+    """
+    from dataflows.stream.stores import open_stores
+    from dataflows.watch.hub import HubLog
+    from schemas.errors import UsageError
+    from schemas.records.records import AlertSilenced
+
+    if not (region or kind or subject):
+        raise UsageError("alerts silence: expected --region, --kind or --subject, got none; a silence of everything hides too much")
+    now_us = int(time.time() * 1_000_000)
+    until_us = now_us + int(hours * 3_600_000_000)
+    stores = open_stores(options.settings_of_home(home=home))
+    try:
+        silence = AlertSilenced(region=region, kind=kind, subject=subject, until_us=until_us, author=author, reason=reason, at_us=now_us)
+        HubLog(stores.ledger).silence(silence)
+    finally:
+        stores.close()
+    click.echo(f"silent until {iso_of(until_us)}" if hours else "the silence is over")
+
+
+def iso_of(at_us: int) -> str:
+    """A time, UTC."""
+    from schemas.times import iso
+
+    return iso(at_us)
+
+
+def document(alert: "Alert") -> dict[str, object]:
+    """An alert as JSON."""
+    from state.decide.alert_document import as_json
+
+    return as_json(alert, iso_of)
