@@ -18,7 +18,7 @@ from state.models.fit_parameters import AS_SHIPPED, FitParameters
 
 S_PER_MIN = 60.0
 # Constants of the chain that no parameter changes, but on which errors depend.
-OF_THE_CHAIN = ("PARAMETERS", "MOST_ROUNDS", "LEAST_ROUNDS", "TRIAL_SPEED", "TRIAL_PATIENCE", "NOT_FOR_TREES")
+OF_THE_CHAIN = ("PARAMETERS", "MOST_ROUNDS", "LEAST_ROUNDS", "TRIAL_PATIENCE", "NOT_FOR_TREES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,7 @@ def best_of(trials: "tuple[TrialResult, ...] | list[TrialResult]") -> TrialResul
 def spec_of(sampled: SampledHistory, folds: tuple[Fold, ...], root: bytes, seed: int) -> dict[str, str]:
     """What the errors of a study depend on, by names that a person reads: with another value of any, it is another study."""
     space: dict[str, Bounds] = dict(SPACE)
-    models = {
-        name: getattr(chain, name)
-        for name in ("PARAMETERS", "MOST_ROUNDS", "LEAST_ROUNDS", "TRIAL_SPEED", "TRIAL_PATIENCE", "NOT_FOR_TREES")
-    }
+    models = {name: getattr(chain, name) for name in OF_THE_CHAIN}
     return {
         "history": f"slots {sampled.first_slot} to {sampled.until_slot}, root {root.hex()}",
         "feature table": str(sampled.table.version),

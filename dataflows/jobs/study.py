@@ -45,7 +45,7 @@ class Bounds:
 
 SPACE: Mapping[str, Bounds] = {
     "max_depth": Bounds(2, 7),
-    "eta": Bounds(0.03, 0.15, log=True),
+    "eta": Bounds(0.06, 0.5, log=True),
     "subsample": Bounds(0.5, 1.0),
     "colsample_bytree": Bounds(0.1, 0.6),
     "leaf_rides": Bounds(50, 3_000, log=True),

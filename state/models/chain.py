@@ -28,7 +28,7 @@ PARAMETERS: dict[str, str | float] = {
     "objective": "count:poisson",
     "tree_method": "hist",
     "max_depth": 6,
-    "eta": 0.12,
+    "eta": 0.24,
     "subsample": 0.7,
     "colsample_bytree": 0.2,
     "max_bin": 128,
@@ -42,9 +42,8 @@ PENALTY_SHARE = 0.05  # of the rides: the penalty of the linear model. Levels sa
 # What trees do not see: with the weather of a month they would learn its single days.
 NOT_FOR_TREES = ("weather_",)
 LARGEST_LOG = 50.0  # before means are bounded
-MOST_ROUNDS = 60
-LEAST_ROUNDS = 20
-TRIAL_SPEED = 3  # a trial learns this many times as fast, in as many fewer rounds
+MOST_ROUNDS = 30
+LEAST_ROUNDS = 10
 TRIAL_PATIENCE = 5  # rounds of a trial without a better held-out likelihood
 
 

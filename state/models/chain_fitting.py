@@ -1,6 +1,6 @@
 """Fits the models of one horizon of a chain: first in a trial, which says how long to learn and how large the errors are.
 
-The trial sees a part of the earlier rows and learns fast; its errors over the later rows set the number of rounds and
+The trial sees a part of the earlier rows; its errors over the later rows set the number of rounds and
 the dispersion. Then one fit on all rows is what is served.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.events.rides import Bools, Float32s, Float64s
 from state.models.boosted import load_booster
-from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, TRIAL_PATIENCE, TRIAL_SPEED, Link, tree_means
+from state.models.chain import LEAST_ROUNDS, MOST_ROUNDS, TRIAL_PATIENCE, Link, tree_means
 from state.models.fit_parameters import FitParameters
 from state.models.glm import PENALTY, Glm, fit_glm
 
@@ -65,7 +65,7 @@ def fit_link(lesson: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], 
 
 
 def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tuple[int, ...], threads: int, fit: FitParameters) -> Trial:
-    """Fit fast on early rows, and stop when the likelihood of the late rows no longer rises."""
+    """Fit early rows, and stop when the likelihood of the late rows no longer rises."""
     import xgboost
 
     glm = _linear(early, linear, fit)
@@ -75,16 +75,16 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads, fit)
     held_out = _matrix(late, columns, logs, threads, fit, data)
     booster = xgboost.train(
-        _parameters(threads, fit) | {"eta": TRIAL_SPEED * fit.eta},
+        _parameters(threads, fit),
         data,
-        -(-MOST_ROUNDS // TRIAL_SPEED),
+        MOST_ROUNDS,
         evals=[(held_out, "late")],
         early_stopping_rounds=TRIAL_PATIENCE,
         verbose_eval=False,
     )
     best = booster.best_iteration + 1
     link = Link(glm, columns, bytes(booster[:best].save_raw("ubj")), fit.tree_share, fit.tree_half_rides)
-    rounds = min(max(TRIAL_SPEED * best, LEAST_ROUNDS), MOST_ROUNDS)
+    rounds = max(best, LEAST_ROUNDS)
     return Trial(tree_means(load_booster(link.trees), columns, late.features, logs, link.shares(logs)), rounds)
 
 
