@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ridecast import options
 from ridecast.screen import output_console
@@ -27,22 +28,27 @@ def command() -> None:
 @json_option
 @click.pass_context
 def list_command(ctx: click.Context, home: str | None, everything: bool, as_json: bool) -> None:
-    """List open alerts, the severest first. Exits with 1 if one is neither acknowledged nor silenced, else with 0.
+    """List open alerts, the severest first, and what receivers were not told.
+
+    Exits with 1 if an alert is neither acknowledged nor silenced, else with 0.
 
     Example: ridecast alerts list --home home
     """
     from dataflows.stream.stores import open_stores
+    from dataflows.watch.deliver import FOLDER, TOLD
     from dataflows.watch.hub import HubLog
+    from dataflows.watch.places import listed_receivers
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
     try:
         hub = HubLog(stores.ledger).read()
+        receivers = listed_receivers(stores.ledger, settings.home / FOLDER / TOLD)
     finally:
         stores.close()
     shown = hub.ranked() + ([one for one in reversed(hub.alerts.values()) if one.resolved] if everything else [])
     if as_json:
-        click.echo(json.dumps([document(alert) for alert in shown], indent=2))
+        click.echo(json.dumps({"alerts": [document(alert) for alert in shown], "receivers": receivers}, indent=2))
     elif not shown:
         click.echo("no open alerts")
     else:
@@ -50,7 +56,16 @@ def list_command(ctx: click.Context, home: str | None, everything: bool, as_json
         for alert in shown:
             is_now = alert.shown
             words = [alert.id, is_now.severity, alert.state, is_now.region or "(all)", is_now.kind, is_now.subject]
-            table.add_row(*words, str(len(is_now.signals)), iso_of(is_now.first_us), is_now.message)
+            words += [str(len(is_now.signals)), iso_of(is_now.first_us), is_now.message]
+            table.add_row(*map(Text, words))
+        output_console().print(table)
+    if receivers and not as_json:
+        table = Table("receiver", "undelivered", "failing since", "refused", "last error")
+        for one in receivers:
+            refused = one["last_refused"]
+            last = one["error"] or (refused[-1]["error"] if isinstance(refused, list) and refused else "")
+            row = (one["receiver"], one["undelivered"], one["failing_since"] or "", one["refused"], last)
+            table.add_row(*(Text(str(word)) for word in row))
         output_console().print(table)
     ctx.exit(int(any(alert.state == "open" for alert in shown)))
 
