@@ -141,10 +141,16 @@ def silence_command(home: str | None, region: str, kind: str, subject: str, hour
     stores = open_stores(options.settings_of_home(home=home))
     try:
         silence = AlertSilenced(region=region, kind=kind, subject=subject, until_us=until_us, author=author, reason=reason, at_us=now_us)
-        HubLog(stores.ledger).silence(silence)
+        hub = HubLog(stores.ledger)
+        held = hub.read().silences.get((region, kind, subject))
+        if not hours and (held is None or held.until_us <= now_us):
+            raise UsageError("alerts silence: expected a silence of this region, kind and subject to end, got none in force")
+        hub.silence(silence)
+        silent = sum(alert.shown.silenced for alert in hub.hub.open)
     finally:
         stores.close()
-    click.echo(f"silent until {iso_of(until_us)}" if hours else "the silence is over")
+    said = f"silent until {iso_of(until_us)}" if hours else "the silence is over"
+    click.echo(f"{said}; open alerts that are silent now: {silent}")
 
 
 def iso_of(at_us: int) -> str:

@@ -86,3 +86,12 @@ def test_what_a_receiver_was_not_told_is_listed(home: Path) -> None:
     assert "[/red]" in called("list", "--home", str(home)).stdout
     (folder / "hook.json").write_text("{", "utf-8")
     assert "expected a receiver's place" in str(called("list", "--home", str(home)).exception)
+
+
+def test_what_does_nothing_is_not_said_to_be_done(home: Path) -> None:
+    """No silence to end, a silence that meets no alert, and an empty id are told."""
+    place = ("--home", str(home))
+    assert "got none in force" in str(called("silence", *place, "--kind", "surge", "--hours", "0").exception)
+    assert called("silence", *place, "--kind", "surgee").stdout.endswith("; open alerts that are silent now: 0\n")
+    assert called("silence", *place, "--kind", "surge").stdout.endswith("; open alerts that are silent now: 1\n")
+    assert "found 0" in str(called("ack", "", *place).exception)
