@@ -22,6 +22,11 @@ from state.decide.alerts import Alert
 
 TIMEOUT_S = 10.0
 LONGEST_REASON = 200  # characters of a refusal that are kept
+WORTH_WAITING = (408, 425, 429)  # of the 4xx: too slow, too early, too many
+
+
+class Refused(StoreUnavailable):
+    """A receiver says with a status of 4xx that it does not take this notice, and repeating it is unlikely to help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Receiver(Protocol):
         """Send one notice.
 
         Raises:
+            Refused: the receiver does not take this notice.
             StoreUnavailable: it was not accepted.
         """
         ...
@@ -143,6 +149,7 @@ def post(name: str, url: str, body: bytes, headers: Mapping[str, str]) -> None:
     """POST JSON; redirects are not followed.
 
     Raises:
+        Refused: a status of 4xx that does not ask for a repetition.
         StoreUnavailable: no answer in time, or another status than 2xx.
     """
     parts = urlsplit(url)
@@ -153,12 +160,30 @@ def post(name: str, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         said = answer.read(10_000).decode("utf-8", "replace")
-    except (OSError, HTTPException) as cause:
+    except (OSError, HTTPException, ValueError) as cause:  # ValueError: a host or a path that cannot be encoded
         raise StoreUnavailable(f"receiver {name}: expected an answer within {TIMEOUT_S:g} s: {cause!r}") from cause
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
-        raise StoreUnavailable(f"receiver {name}: expected status 2xx, got {answer.status}: {' '.join(said.split())[:LONGEST_REASON]}")
+        # What it says is printed on terminals: without control characters.
+        reason = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())[:LONGEST_REASON]
+        refused = 400 <= answer.status < 500 and answer.status not in WORTH_WAITING
+        raise (Refused if refused else StoreUnavailable)(f"receiver {name}: expected status 2xx, got {answer.status}: {reason}")
+
+
+def is_address(url: str) -> bool:
+    """Whether a request can be sent there; the address itself may be secret, so that nobody prints it.
+
+    >>> is_address("https://example.org/hook"), is_address("https://example.org:99999/hook"), is_address("example.org")
+    (True, False, False)
+    """
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of bounds, or a broken IPv6 address
+        return False
 
 
 def read_receivers(path: Path, instance: str) -> list[Receiver]:
@@ -174,7 +199,7 @@ def read_receivers(path: Path, instance: str) -> list[Receiver]:
             name, kind, url = str(row["name"]), row["kind"], str(row["url"])
             if not name.replace("-", "").isalnum() or name in {one.name for one in found}:
                 raise ConfigError(f"{path}: name: expected letters, digits and -, each name once, got {name!r}")
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            if not is_address(url):
                 raise ConfigError(f"{path}: receiver {name}: url: expected http://... or https://..., got another address")
             if kind == "alertmanager":
                 found.append(Alertmanager(name, url, instance))

@@ -1,18 +1,21 @@
 """Delivers transitions of alerts to one receiver: at least once, in order, and never lost while it is down.
 
-The log of alerts is the queue. A cursor, a file in the home, says up to which entry a receiver has been told; it moves after
-the receiver has accepted. Each receiver has a thread of its own, so that one that fails blocks nobody else.
+The log of alerts is the queue. A place, a file in the home, says up to which entry a receiver has been told; it moves after
+the receiver has accepted. A notice that it refuses is skipped after some attempts, and the place says so. Each receiver has a
+thread of its own, so that one that fails blocks nobody else.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from dataflows.connectors.alert_receivers import Notice, Receiver
+from dataflows.connectors.alert_receivers import Notice, Receiver, Refused
 from dataflows.watch.hub import HubLog
-from ledger.store.files import make_folder, write_durably
+from dataflows.watch.places import LONGEST_ERROR, REFUSALS_KEPT, Place, Refusal, is_told, read_place, write_place
+from ledger.store.files import make_folder
 from ledger.store.log import Ledger
 from ledger.store.waiting import Patience
 from ledger.views.follow import Stop
@@ -23,16 +26,18 @@ from state.decide.alerts import Alert, Hub
 log = logging.getLogger(__name__)
 
 FOLDER = "alerts"  # in the home
+TOLD = "told"  # in that folder: the places of receivers
 REMIND_EVERY_S = 60.0  # Alertmanager's resolve_timeout is 5 minutes by default
 LOOK_EVERY_S = 0.5
 PATIENCE = Patience(first_s=0.5, longest_s=60.0)
+MOST_REFUSALS = 10  # attempts at a notice that is refused: about three minutes, so that a receiver may be restarted
 
 
 class Delivery:
     """What one receiver has been told.
 
     Args:
-        folder: Of the cursors; created if it is missing.
+        folder: Of the places; created if it is missing.
         instance: Part of the keys of notices.
         clock: Seconds since 1970.
     """
@@ -42,10 +47,14 @@ class Delivery:
         make_folder(folder)
         self._path = folder / f"{receiver.name}.json"
         self._hub = Hub()
-        self._next = 0  # index of the next entry to tell
+        self._place = Place(receiver.name, 0)
         self._reminded_s = float("-inf")
-        self.failures = 0  # in a row
         self._start()
+
+    @property
+    def failures(self) -> int:
+        """Attempts in a row that failed."""
+        return self._place.failures
 
     def step(self) -> int:
         """Tell everything that is new; returns the number of notices.
@@ -55,18 +64,17 @@ class Delivery:
         """
         told = 0
         now_s = self._clock()
-        for stored in self._ledger.scan(ALERTS_LOG, self._next):
+        for stored in self._ledger.scan(ALERTS_LOG, self._place.next):
             record: Record = stored.record
-            before = self._hub.alerts.get(record.alert) if isinstance(record, AlertOpened | AlertChanged | AlertResolved) else None
-            if isinstance(record, AlertOpened | AlertChanged | AlertResolved):
-                after = self._after(stored.index, record, before)
-                if after is not None and is_told(record):
-                    self._send(Notice(self._key(record.alert, stored.index), stored.index, NAMES[type(record)], before, after))
-                    told += 1
+            notice = self._notice(stored.index, record)
+            place = replace(self._place, next=stored.index)
+            if notice is not None:
+                place = self._send(place, notice)
+                told += 1
             self._hub.apply(stored.index, record)
-            self._next = stored.index + 1
-            if told and isinstance(record, AlertOpened | AlertChanged | AlertResolved):
-                self._save("")
+            self._place = replace(place, next=stored.index + 1)
+            if notice is not None:
+                write_place(self._path, self._place)
         if now_s - self._reminded_s >= REMIND_EVERY_S:
             self.receiver.remind([alert for alert in self._hub.open if not alert.shown.silenced], now_s)
             self._reminded_s = now_s
@@ -77,19 +85,40 @@ class Delivery:
         while not stop.is_set():
             try:
                 self.step()
-                if self.failures:
+                if self._place.failures:
                     log.info("receiver %s: accepts again", self.receiver.name)
-                self.failures = 0
+                    self._place = self._place.well()
+                    write_place(self._path, self._place)
                 stop.wait(LOOK_EVERY_S)
-            except RidecastError as cause:
-                self.failures += 1
-                if self.failures == 1:
+            except (RidecastError, OSError) as cause:  # OSError: the place cannot be written
+                if not self._place.failures:
                     log.error("%s; kept, and tried again", cause)
-                self._save(str(cause))
-                stop.wait(PATIENCE.wait_s(self.failures, lot()))
+                self._place = self._place.failed(str(cause), self._clock(), refused=isinstance(cause, Refused))
+                with suppress(OSError):
+                    write_place(self._path, self._place)
+                stop.wait(PATIENCE.wait_s(self._place.failures, lot()))
 
-    def _send(self, notice: Notice) -> None:
-        self.receiver.send(notice, self._clock())
+    def _send(self, place: Place, notice: Notice) -> Place:
+        """The place after a notice was accepted, or refused so often that it is skipped."""
+        self._place = place
+        try:
+            self.receiver.send(notice, self._clock())
+        except Refused as cause:
+            if place.refusals + 1 < MOST_REFUSALS:
+                raise
+            log.error("%s; refused %d times, skipped: alert %s, %s", cause, MOST_REFUSALS, notice.alert.id, notice.transition)
+            refusal = Refusal(notice.index, notice.key, notice.transition, str(cause)[:LONGEST_ERROR], self._clock())
+            kept = (*place.refused, refusal)[-REFUSALS_KEPT:]
+            return replace(place.well(), refused=kept, refused_count=place.refused_count + 1)
+        return place.well()
+
+    def _notice(self, index: int, record: Record) -> Notice | None:
+        """What an entry makes known, if it does."""
+        if not isinstance(record, AlertOpened | AlertChanged | AlertResolved) or not is_told(record):
+            return None
+        before = self._hub.alerts.get(record.alert)
+        after = self._after(index, record, before)
+        return None if after is None else Notice(self._key(record.alert, index), index, NAMES[type(record)], before, after)
 
     def _key(self, alert: str, index: int) -> str:
         return f"{self._instance}-{alert}-{index}"
@@ -108,25 +137,18 @@ class Delivery:
     def _start(self) -> None:
         """Go on where the cursor says. A new receiver begins with the oldest alert that is still open."""
         size = self._ledger.head(ALERTS_LOG).size
-        if self._path.exists():
-            self._next = min(int(json.loads(self._path.read_text("utf-8"))["next"]), size)
+        found = read_place(self._path)
+        if found is None:
+            first = min((alert.opened for alert in HubLog(self._ledger).read().open), default=size)
+            self._place = Place(self.receiver.name, first)
         else:
-            self._next = min((alert.opened for alert in HubLog(self._ledger).read().open), default=size)
-            self._save("")
-        for stored in self._ledger.scan(ALERTS_LOG, 0, self._next):
+            self._place = replace(found, next=min(found.next, size), removed=False)
+        write_place(self._path, self._place)
+        for stored in self._ledger.scan(ALERTS_LOG, 0, self._place.next):
             self._hub.apply(stored.index, stored.record)
-
-    def _save(self, error: str) -> None:
-        said = {"receiver": self.receiver.name, "next": self._next, "failures": self.failures, "error": error}
-        write_durably(self._path, json.dumps(said).encode())
 
 
 NAMES = {AlertOpened: "opened", AlertChanged: "changed", AlertResolved: "resolved"}
-
-
-def is_told(record: AlertOpened | AlertChanged | AlertResolved) -> bool:
-    """Whether receivers are told of a transition: of silenced alerts only that they are over."""
-    return isinstance(record, AlertResolved) or not record.silenced
 
 
 def deliver(deliveries: Sequence[Delivery], stop: Stop, lot: Callable[[], float]) -> list[threading.Thread]:
@@ -137,4 +159,4 @@ def deliver(deliveries: Sequence[Delivery], stop: Stop, lot: Callable[[], float]
     return threads
 
 
-__all__ = ["FOLDER", "Delivery", "deliver", "is_told"]
+__all__ = ["FOLDER", "MOST_REFUSALS", "TOLD", "Delivery", "deliver"]

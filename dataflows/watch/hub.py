@@ -68,7 +68,7 @@ class HubLog:
         Raises:
             NotFound: none does, or several do.
         """
-        found = [alert for name, alert in self.read().alerts.items() if name.startswith(digits)]
+        found = [alert for name, alert in self.read().alerts.items() if digits and name.startswith(digits)]
         if len(found) != 1:
             known = ", ".join(alert.id for alert in found or self.hub.open) or "none"
             which = "these" if found else "open"

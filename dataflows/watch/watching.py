@@ -14,8 +14,9 @@ from pathlib import Path
 
 from dataflows.connectors.alert_receivers import read_receivers
 from dataflows.stream.stores import Stores, open_stores
-from dataflows.watch.deliver import FOLDER, Delivery, deliver
+from dataflows.watch.deliver import FOLDER, TOLD, Delivery, deliver
 from dataflows.watch.hub import HubLog
+from dataflows.watch.places import remove_others
 from ledger.store.files import Held, held_alone, make_folder
 from ledger.store.log import Ledger, Stored
 from ledger.views.follow import Follower, Pace, Stop
@@ -123,7 +124,8 @@ def run_watch(
                 held.enter_context(held_alone(folder / LOCK_FILE, "ridecast watch run"))
             except Held:
                 raise UsageError(f"home {settings.home}: expected no other `ridecast watch run`, and one runs") from None
-            told = [Delivery(stores.ledger, one, folder / "told", settings.instance, time.time) for one in found]
+            told = [Delivery(stores.ledger, one, folder / TOLD, settings.instance, time.time) for one in found]
+            remove_others(folder / TOLD, [one.name for one in found])
             ended = threading.Event()
             threads = deliver(told, ended, random.random)
             try:

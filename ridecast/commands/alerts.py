@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ridecast import options
 from ridecast.screen import output_console
@@ -27,22 +28,27 @@ def command() -> None:
 @json_option
 @click.pass_context
 def list_command(ctx: click.Context, home: str | None, everything: bool, as_json: bool) -> None:
-    """List open alerts, the severest first. Exits with 1 if one is neither acknowledged nor silenced, else with 0.
+    """List open alerts, the severest first, and what receivers were not told.
+
+    Exits with 1 if an alert is neither acknowledged nor silenced, else with 0.
 
     Example: ridecast alerts list --home home
     """
     from dataflows.stream.stores import open_stores
+    from dataflows.watch.deliver import FOLDER, TOLD
     from dataflows.watch.hub import HubLog
+    from dataflows.watch.places import listed_receivers
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
     try:
         hub = HubLog(stores.ledger).read()
+        receivers = listed_receivers(stores.ledger, settings.home / FOLDER / TOLD)
     finally:
         stores.close()
     shown = hub.ranked() + ([one for one in reversed(hub.alerts.values()) if one.resolved] if everything else [])
     if as_json:
-        click.echo(json.dumps([document(alert) for alert in shown], indent=2))
+        click.echo(json.dumps({"alerts": [document(alert) for alert in shown], "receivers": receivers}, indent=2))
     elif not shown:
         click.echo("no open alerts")
     else:
@@ -50,7 +56,16 @@ def list_command(ctx: click.Context, home: str | None, everything: bool, as_json
         for alert in shown:
             is_now = alert.shown
             words = [alert.id, is_now.severity, alert.state, is_now.region or "(all)", is_now.kind, is_now.subject]
-            table.add_row(*words, str(len(is_now.signals)), iso_of(is_now.first_us), is_now.message)
+            words += [str(len(is_now.signals)), iso_of(is_now.first_us), is_now.message]
+            table.add_row(*map(Text, words))
+        output_console().print(table)
+    if receivers and not as_json:
+        table = Table("receiver", "undelivered", "failing since", "refused", "last error")
+        for one in receivers:
+            refused = one["last_refused"]
+            last = one["error"] or (refused[-1]["error"] if isinstance(refused, list) and refused else "")
+            row = (one["receiver"], one["undelivered"], one["failing_since"] or "", one["refused"], last)
+            table.add_row(*(Text(str(word)) for word in row))
         output_console().print(table)
     ctx.exit(int(any(alert.state == "open" for alert in shown)))
 
@@ -126,10 +141,16 @@ def silence_command(home: str | None, region: str, kind: str, subject: str, hour
     stores = open_stores(options.settings_of_home(home=home))
     try:
         silence = AlertSilenced(region=region, kind=kind, subject=subject, until_us=until_us, author=author, reason=reason, at_us=now_us)
-        HubLog(stores.ledger).silence(silence)
+        hub = HubLog(stores.ledger)
+        held = hub.read().silences.get((region, kind, subject))
+        if not hours and (held is None or held.until_us <= now_us):
+            raise UsageError("alerts silence: expected a silence of this region, kind and subject to end, got none in force")
+        hub.silence(silence)
+        silent = sum(alert.shown.silenced for alert in hub.hub.open)
     finally:
         stores.close()
-    click.echo(f"silent until {iso_of(until_us)}" if hours else "the silence is over")
+    said = f"silent until {iso_of(until_us)}" if hours else "the silence is over"
+    click.echo(f"{said}; open alerts that are silent now: {silent}")
 
 
 def iso_of(at_us: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ridecast import options
 from ridecast.screen import output_console
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from schemas.records.records import JobScheduled
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of a table.")
+EVERY = click.IntRange(1, 1_000_000)  # slots
 name_of_job = click.argument("name", metavar="NAME")
 
 
@@ -44,7 +46,7 @@ def command() -> None:
 @click.argument("arguments", metavar="[-- ARGUMENT...]", nargs=-1, type=click.UNPROCESSED)
 @options.home
 @click.option("--cron", default="", metavar="TEXT", help='When: minute, hour, day of the month, month, day of the week, as "30 3 * * *".')
-@click.option("--every", "every_slots", default=0, type=click.IntRange(0, 1_000_000), metavar="SLOTS", help="Or: every so many slots.")
+@click.option("--every", "every_slots", type=EVERY, metavar="SLOTS", help="Or: every so many slots.")
 @click.option("--region", "region", default="", metavar="ID", help="Region of the job. [default: the only one in this home]")
 @click.option("--timezone", metavar="NAME", help="Of the cron. [default: the region's]")
 @click.option(
@@ -80,6 +82,7 @@ def add_command(name: str, job: str, arguments: tuple[str, ...], home: str | Non
     from dataflows.stream.stores import open_stores
     from schemas.records.records import JobScheduled
 
+    given["every_slots"] = given["every_slots"] or 0
     wanted = JobScheduled(name=name, job=job, arguments=arguments, timezone="", from_us=_now_us(), from_slot=-1, **given)
     stores = open_stores(options.settings_of_home(home=home))
     try:
@@ -128,7 +131,7 @@ def list_command(home: str | None, json_wanted: bool) -> None:
     else:
         table = Table("name", "job", "region", "schedule", "next due", "last run", "state", title="jobs")
         for row in rows:
-            table.add_row(*row.values())
+            table.add_row(*map(Text, row.values()))  # Text: a reason may have brackets
         output_console().print(table)
 
 
@@ -206,7 +209,8 @@ def history_command(name: str | None, home: str | None, last: int, json_wanted: 
     for run in runs:
         more = f" and {run.count - 1} more" if run.count > 1 else ""
         duration = f"{run.duration_ms / 1000:.1f}" if run.duration_ms else ""
-        table.add_row(run.name, run.interval + more, run.state, str(run.attempts or ""), iso(run.begun_us), duration, run.error)
+        row = (run.name, run.interval + more, run.state, str(run.attempts or ""), iso(run.begun_us), duration, run.error)
+        table.add_row(*map(Text, row))  # Text: the error is what a command printed
     output_console().print(table)
 
 

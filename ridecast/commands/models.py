@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ridecast import options
 from ridecast.screen import output_console
@@ -93,7 +94,7 @@ def table_of(story: "MeasureStory", region: Region | None, parent: str = "") -> 
         span = span_of(trained, region) if trained else "not on record"
         why, author = ("", "") if model.last is None else (model.last.reason, model.last.author)
         rows = f"{trained.rows:,}" if trained else ""
-        table.add_row(model.model.hex()[:SHOWN], model.standing.value, span, rows, errors_of(model), author, why)
+        table.add_row(model.model.hex()[:SHOWN], model.standing.value, span, rows, errors_of(model), Text(author), Text(why))
     return table
 
 

@@ -119,3 +119,14 @@ def test_a_date_in_an_argument_is_that_of_the_run(home: Small) -> None:
             words_now(stores.ledger, replace(job, region="nyc"), late)
     finally:
         stores.close()
+
+
+def test_brackets_in_reasons_and_errors_are_shown_as_they_are(home: Small, call: Call) -> None:
+    """What a person or a command wrote is no markup: the tables show it, also where it would be broken markup."""
+    words = ("--every", "12", "--retries", "0", "--home", "home", "--", "--no[/such]")
+    assert 0 == call("jobs", "add", "nightly", "verify", *words).status
+    assert 1 == call("jobs", "run", "nightly", "--home", "home").status
+    assert "[/such]" in "".join(call("jobs", "history", "--home", "home").out.split())
+    assert 0 == call("jobs", "pause", "nightly", "--home", "home", "--reason", "[/new] disk").status
+    assert "[/new]" in call("jobs", "list", "--home", "home").out
+    assert "'--every': 0 is not in the range" in call("jobs", "add", "other", "verify", "--every", "0", "--home", "home").err
