@@ -4,13 +4,16 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from dataflows.connectors.alert_receivers import signature
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.kafka.rides import KafkaRides
 from ridecast.main import cli
@@ -124,7 +127,22 @@ PYTHON = blocks("python")
 
 def test_every_python_block_is_run() -> None:
     """The tests below run every Python block of the documents."""
-    assert ["README.md", "docs/producing.md", "docs/producing.md"] == [page for page, _ in PYTHON]
+    assert ["README.md", "docs/alerts.md", "docs/producing.md", "docs/producing.md"] == [page for page, _ in PYTHON]
+
+
+def test_a_receiver_of_the_documents_knows_genuine_notices() -> None:
+    """The check of a signature runs as it stands: it takes what a webhook sends, and no other body, secret or old time."""
+    [code] = [text for page, text in PYTHON if page == "docs/alerts.md"]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    now = int(time.time())
+
+    def genuine(body: bytes, secret: bytes = b"secret", at_s: int = now) -> bool:
+        headers = {"Ridecast-Timestamp": str(at_s), "Ridecast-Signature": signature(b"secret", str(at_s), b"{}")}
+        return bool(names["is_genuine"](secret, headers, body))
+
+    assert genuine(b"{}")
+    assert [False] * 3 == [genuine(b"{ }"), genuine(b"{}", b"other"), genuine(b"{}", at_s=now - 301)]
 
 
 def validated(*words: object) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,7 @@ def fingerprints_of(payload: bytes) -> Iterator[bytes]:
     >>> from schemas.records.records import ModelPromoted
     >>> record = ModelPromoted(region="nyc", measure="pickups", model=b"", alias="champion", reason="")
     >>> [found.hex() for found in fingerprints_of(encode(record))]
-    ['e26f3671e2a6e938']
+    ['edb987c52f6762f8']
     """
     own = payload[2:10]
     if payload[:2] == MARKER and own in schema_entries():
