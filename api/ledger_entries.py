@@ -15,11 +15,19 @@ from ledger.formats.merkle import leaf_hash
 from ledger.store.log import LOG_NAME
 from schemas.errors import NotFound
 from schemas.records.record_codec import decode_if_known
-from schemas.records.records import RunStarted
+from schemas.records.records import JobAbandoned, JobFailed, JobLeased, JobScheduled, JobStarted, JobSucceeded, RunStarted
 
 # Kinds of record with fields that are not for the public, and these fields: they help who looks for a way in. The hash is
 # shown, so who has the entry can prove it all the same.
-REDACTED: dict[str, tuple[str, ...]] = {RunStarted.__name__: ("host", "packages", "source")}
+REDACTED: dict[str, tuple[str, ...]] = {
+    RunStarted.__name__: ("host", "packages", "source"),
+    JobScheduled.__name__: ("arguments",),  # folders, and addresses of witnesses
+    JobLeased.__name__: ("owner",),  # begins with the name of a host
+    JobStarted.__name__: ("command",),
+    JobSucceeded.__name__: ("tail",),
+    JobFailed.__name__: ("error", "tail"),
+    JobAbandoned.__name__: ("by", "why"),  # why names the owner
+}
 
 
 LONGEST_NAME = 100  # of a log, characters; a longer one is no name of a file

@@ -21,9 +21,9 @@ from ledger.formats.tiles import TILE_WIDTH, parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from ledger.views.notes import covering_note
 from schemas.errors import NotFound
-from schemas.records.records import RUNS_LOG
+from schemas.records.records import JOBS_LOG, RUNS_LOG
 
-REDACTED_LOGS = (RUNS_LOG,)  # whose entries are shown without some fields, see `api.ledger_entries`
+REDACTED_LOGS = (RUNS_LOG, JOBS_LOG)  # whose entries are shown without some fields, see `api.ledger_entries`
 NOTE = "text/plain"
 OCTETS = "application/octet-stream"
 
@@ -59,7 +59,7 @@ def get_tile(context: ApiContext, request: Request) -> Response:
     except NotFound as cause:
         raise Problem(404, "no-such-tile", str(cause), field="path", size=size) from None
     if tile.level is None and log in REDACTED_LOGS:
-        detail = f"path: bundles of {log} hold names of hosts and versions; its hashes, proofs and checkpoints are served"
+        detail = f"path: bundles of {log} hold names of hosts, versions or outputs; its hashes, proofs and checkpoints are served"
         raise Problem(403, "redacted", detail, field="path")
     # The tree up to the last entry below a tile determines its content.
     entries = (tile.index * TILE_WIDTH + tile.width) * TILE_WIDTH ** (tile.level or 0)

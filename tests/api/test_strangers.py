@@ -1,5 +1,7 @@
 """What a stranger can make the API do: no redirect of his making, no echo without bound, no names of hosts, no body for a 304."""
 
+from dataclasses import replace
+
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,9 +11,10 @@ from api.openapi import document
 from api.problems import LONGEST_DETAIL, LONGEST_PATH
 from api.recent import MOST_ANSWERS, RecentAnswers
 from schemas.records.record_codec import encode
-from schemas.records.records import RunStarted, RunStopped
+from schemas.records.records import JobAbandoned, JobFailed, JobLeased, JobStarted, JobSucceeded, RunStarted, RunStopped
 from tests.api.client import Client
 from tests.api.town import Town
+from tests.state.decide.test_job_steps import HOURLY
 
 PATH = "/v1/regions/nyc/forecasts"
 
@@ -126,6 +129,33 @@ def test_hosts_and_versions_are_not_for_the_public(growing_town: Town) -> None:
     assert answer.status_code == 200
     whole = client.get("/v1/ledger/region/nyc/entries/1").json()
     assert ([], True) == (whole["redacted"], bool(whole["payload"]))
+
+
+def test_what_jobs_ran_and_printed_is_not_for_the_public(growing_town: Town) -> None:
+    """Entries of `jobs` show no host, command, argument or output, and no bytes; what ran when and how it ended is shown."""
+    run, at_us = bytes(16), 1_400_000_000_000_000
+    job = replace(HOURLY, arguments=("--to", "/secret/archive"))
+    leased = JobLeased(run=run, name=job.name, interval="x", owner="secret-host-1", token=1, attempt=1, at_us=at_us, until_us=at_us)
+    ends = {"run": run, "token": 1, "at_us": at_us}
+    records = (
+        job,
+        leased,
+        JobStarted(**ends, command=("/secret/python",)),  # type: ignore[arg-type]
+        JobFailed(**ends, attempt=1, duration_ms=1, error="secret", tail="secret", retry_after_s=0),  # type: ignore[arg-type]
+        JobAbandoned(**ends, by="secret-host-2", last=False, why="its holder secret-host-1 was silent"),  # type: ignore[arg-type]
+        JobSucceeded(**ends, duration_ms=7, tail="secret"),  # type: ignore[arg-type]
+    )
+    growing_town.ledger.append("jobs", 0, [encode(record) for record in records])
+    growing_town.ledger.flush()
+    client = growing_town.client()
+    entries = [client.get(f"/v1/ledger/jobs/entries/{index}") for index in range(growing_town.ledger.head("jobs").size)]
+    assert [200] * len(records) == [each.status_code for each in entries]
+    assert [] == [each.json()["kind"] for each in entries if "secret" in each.text or each.json()["payload"] is not None]
+    assert ("nightly", 7) == (entries[1].json()["record"]["name"], entries[-1].json()["record"]["duration_ms"])
+    size = growing_town.ledger.head("jobs").size
+    bundle = client.get(f"/v1/ledger/jobs/tile/entries/000.p/{size}", accept="*/*")
+    assert (403, "urn:ridecast:problem:redacted") == (bundle.status_code, bundle.json()["type"])
+    assert 200 == client.get(f"/v1/ledger/jobs/tile/0/000.p/{size}", accept="*/*").status_code
 
 
 def test_every_parameter_is_bounded() -> None:
