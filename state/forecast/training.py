@@ -4,8 +4,8 @@ The last part of the period is held out to measure dispersion and errors; then t
 version of the feature table decides what is trained: trees alone with the first, a chain with a later one.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -33,6 +33,7 @@ BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slot
 CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
 CHAIN_THREADS = 1  # of one fit of a chain: with more, the last bit of the trees would depend on their number
 TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
+TELL_EVERY_S = 1.0  # while horizons are fitted: a fit takes up to a minute, and a process that says nothing for so long counts as hung
 
 OnProgress = Callable[[str, float], None]
 
@@ -133,7 +134,8 @@ def train_model(
         most_rows: Size of the sample, which determines time and memory; up to `SLACK` times as many rows are fitted.
         fit: Parameters of a chain; the first table's trees have their own.
         covariates: Of the region; each row has what was known at its cut.
-        on_progress: Called with (stage, share done 0..1).
+        on_progress: Called by this thread with (stage, share done 0..1); again with the same while a fit takes long. What it
+            raises ends the training.
     Raises:
         UsageError: too little history to train on.
     """
@@ -255,7 +257,7 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
         weights = weights * task.weights
     steps = _Steps(task.on_progress, 2 * len(region.horizons))
     with ThreadPoolExecutor(max_workers=min(task.threads, len(region.horizons))) as pool:
-        fitted = list(pool.map(lambda i: _fit_horizon(task, weights, i, steps), range(len(region.horizons))))
+        fitted = _all_of([pool.submit(_fit_horizon, task, weights, i, steps) for i in range(len(region.horizons))], steps)
     for of in fitted:
         spreads.dispersion_milli.append(of.dispersion_milli)
         metrics |= of.metrics
@@ -276,18 +278,47 @@ class _Fitted:
 
 @dataclass(slots=True)
 class _Steps:
-    """Reports progress of fits that run at the same time, one after the other."""
+    """Progress of fits that run at the same time: their threads take steps, the thread that waits for them tells of these."""
 
     on_progress: OnProgress
     total: int
     done: int = 0
+    ended: bool = False  # no fit is needed any more
+    untold: list[tuple[str, float]] = field(default_factory=list)
+    newest: tuple[str, float] | None = None
     lock: Lock = field(default_factory=Lock)
 
     def take(self, stage: str) -> None:
         """A step begins; as many as began before count as done."""
         with self.lock:
-            self.on_progress(stage, self.done / self.total)
+            if self.ended:
+                raise CancelledError
+            self.untold.append((stage, self.done / self.total))
             self.done += 1
+
+    def tell(self) -> None:
+        """Tell of the steps that began, or of the newest once more."""
+        with self.lock:
+            told, self.untold = self.untold, []
+        for step in told or ([self.newest] if self.newest is not None else []):
+            self.newest = step
+            self.on_progress(*step)
+
+
+def _all_of(fits: "Sequence[Future[_Fitted]]", steps: _Steps) -> "list[_Fitted]":
+    """The results of all fits; when one fails, or the caller is told to end, the others end before their next step."""
+    try:
+        running = set(fits)
+        while running:
+            ended, running = wait(running, TELL_EVERY_S, FIRST_EXCEPTION)
+            steps.tell()
+            for fit in ended:
+                fit.result()
+        return [fit.result() for fit in fits]
+    finally:
+        steps.ended = True
+        for fit in fits:
+            fit.cancel()
 
 
 def _fit_horizon(task: _Task, weights: Float64s, i: int, steps: _Steps) -> _Fitted:

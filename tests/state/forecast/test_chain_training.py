@@ -1,5 +1,8 @@
 """Training a chain: rows, weights, rounds and errors by value, and the same bytes for the same history."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import xgboost
@@ -7,8 +10,9 @@ import xgboost
 from schemas.events.rides import Int64s
 from state.demand.features import FIRST_TABLE
 from state.forecast.sampling import SLACK, SamplePlan, Sampler
-from state.forecast.training import CHAIN_PLAN, train_model
-from state.models.chain import HALF_RIDES, LEAF_RIDES, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, PENALTY_SHARE, margin, unpack
+from state.forecast.training import CHAIN_PLAN, OnProgress, train_model
+from state.models.chain import HALF_RIDES, LEAF_RIDES, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, PENALTY_SHARE, Link, margin, unpack
+from state.models.chain_fitting import Trial, fit_link, try_link
 from state.models.glm import fit_glm
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
@@ -105,9 +109,79 @@ def test_progress_says_what_happens(threads: int) -> None:
         most_rows=3_000,
         on_progress=lambda stage, share: told.append((stage, share)),
     )
-    stages = [stage.split(" rounds")[0].rstrip("0123456789") for stage, _ in told if stage.startswith("fitting")]
+    once = dict.fromkeys(told)  # a step that takes long is told again
+    stages = [stage.split(" rounds")[0].rstrip("0123456789") for stage, _ in once if stage.startswith("fitting")]
     expected = [stage for h in HOURLY.horizons_min for stage in (f"fitting {h} min, to measure its error", f"fitting {h} min, ")]
     assert expected == stages if threads == 1 else sorted(expected) == sorted(stages)
     shares = [share for stage, share in told if stage.startswith("fitting")]
     assert sorted(shares) == shares
     assert all(0.0 <= share <= 1.0 for _, share in told)
+
+
+def trained_in(threads: int, on_progress: OnProgress) -> None:
+    """Train a small chain."""
+    words = {"threads": threads, "table": town_chain().table, "most_rows": 3_000, "on_progress": on_progress}
+    train_model(HOURLY, town_slots(400), FIRST_SLOT, FIRST_SLOT + 400, **words)  # type: ignore[arg-type]
+
+
+def test_a_long_fit_is_told_again_by_the_thread_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a fit takes long, its stage is told again and again, so that nobody takes the process for hung; by one thread only."""
+    told, tellers, often = list[str](), set[int](), threading.Event()
+
+    def slow(*words: object) -> Link:
+        assert often.wait(20)
+        return fit_link(*words)  # type: ignore[arg-type]
+
+    def on_progress(stage: str, share: float) -> None:
+        told.append(stage)
+        tellers.add(threading.get_ident())
+        if max(told.count(one) for one in told) >= 3:
+            often.set()
+
+    monkeypatch.setattr("state.forecast.training.TELL_EVERY_S", 0.02)
+    monkeypatch.setattr("state.forecast.training.fit_link", slow)
+    trained_in(2, on_progress)
+    assert {threading.get_ident()} == tellers
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_fit_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """The error of one horizon is raised, and no other horizon begins another step."""
+    failed, fits = threading.Event(), list[int]()
+
+    def first_fails(*words: object) -> Link:
+        fits.append(1)
+        failed.set()
+        raise ValueError("no such tree")
+
+    def late_trial(*words: object) -> Trial:
+        found = try_link(*words)  # type: ignore[arg-type]
+        if threads > 1 and fits_began.pop():
+            failed.wait(20)
+            time.sleep(0.2)
+        return found
+
+    fits_began = [True, True, False]  # the first horizon to end its trial goes on
+    monkeypatch.setattr("state.forecast.training.try_link", late_trial)
+    monkeypatch.setattr("state.forecast.training.fit_link", first_fails)
+    with pytest.raises(ValueError, match="no such tree"):
+        trained_in(threads, lambda stage, share: None)
+    assert [1] == fits
+
+
+def test_progress_may_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the callback raises, as when a person stops it, is raised once the fits that run have ended, and no further one begins."""
+
+    def stop(stage: str, share: float) -> None:
+        if stage.startswith("fitting"):
+            raise KeyboardInterrupt
+
+    def slow_trial(*words: object) -> Trial:
+        time.sleep(0.3)
+        return try_link(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("state.forecast.training.TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("state.forecast.training.fit_link", lambda *words: pytest.fail("a fit began"))
+    monkeypatch.setattr("state.forecast.training.try_link", slow_trial)
+    with pytest.raises(KeyboardInterrupt):
+        trained_in(1, stop)
