@@ -19,10 +19,11 @@ from dataflows.watch.hub import HubLog
 from dataflows.watch.places import remove_others
 from ledger.store.files import Held, held_alone, make_folder
 from ledger.store.log import Ledger, Stored
+from ledger.store.waiting import Patience
 from ledger.views.follow import Follower, Pace, Stop
 from ledger.views.regions import region_of
 from schemas.configuration.settings import Settings
-from schemas.errors import UsageError
+from schemas.errors import AccessRefused, StoreUnavailable, UsageError
 from schemas.records.records import Record, SlotClosed, region_log
 from schemas.regions import Region
 from state.detect.signals import Signal
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 LOCK_FILE = "watch.lock"
 RECEIVERS_FILE = "receivers.json"
+PATIENCE = Patience(first_s=0.5, longest_s=30.0)
 TICK_S = 10.0  # between two looks at alerts whose time is the machine's
 
 Detect = Callable[[Sequence[Stored[Record]]], Sequence[Signal]]
@@ -80,11 +82,37 @@ class RegionWatch:
 
 
 def watch(ledger: Ledger, names: Sequence[str], stop: Stop, new_detect: NewDetect, now: Callable[[], float]) -> None:
-    """Watch regions until `stop` is set.
+    """Watch regions until `stop` is set. While the ledger does not answer it waits, then begins again with each region's first record.
 
     Args:
         now: Seconds since 1970.
+    Raises:
+        AccessRefused: waiting does not help.
     """
+    failures = 0
+
+    def answered() -> None:
+        nonlocal failures
+        if failures:
+            log.info("the watcher goes on: the ledger answers again")
+        failures = 0
+
+    while not stop.is_set():
+        try:
+            _watch(ledger, names, stop, new_detect, now, answered)
+        except AccessRefused:
+            raise
+        except StoreUnavailable as away:  # a detector may have seen a part of what was read, so none of them is kept
+            failures += 1
+            if failures == 1:
+                log.error("the watcher waits: %s", away)
+            stop.wait(PATIENCE.wait_s(failures, 1.0))
+
+
+def _watch(
+    ledger: Ledger, names: Sequence[str], stop: Stop, new_detect: NewDetect, now: Callable[[], float], answered: Callable[[], None]
+) -> None:
+    """Watch until `stop` is set or the ledger does not answer."""
     hub = HubLog(ledger)
     hub.read()
     watched = [RegionWatch(ledger, region_of(ledger, name), new_detect) for name in names]
@@ -92,7 +120,9 @@ def watch(ledger: Ledger, names: Sequence[str], stop: Stop, new_detect: NewDetec
     with closing(ledger.wakeup(*map(region_log, names))) as wakeup:
         pace = Pace(wakeup)
         while not stop.is_set():
-            if sum(one.step(hub, lambda: int(now() * 1_000_000)) for one in watched):
+            closes = sum(one.step(hub, lambda: int(now() * 1_000_000)) for one in watched)
+            answered()
+            if closes:
                 pace.restart()
                 continue
             if now() - ticked_s >= TICK_S:

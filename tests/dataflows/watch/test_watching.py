@@ -11,7 +11,9 @@ from dataflows.watch.detecting import detectors_of
 from dataflows.watch.hub import HubLog
 from dataflows.watch.watching import RegionWatch, watch
 from ledger.store.log import Stored
+from ledger.store.waiting import Patience
 from ledger.views.watched import watched_slots
+from schemas.errors import StoreUnavailable
 from schemas.records.records import ALERTS_LOG, AlertOpened, Record, SignalObserved, SlotClosed, region_log
 from schemas.regions import Region
 from state.detect.signals import Severity, Signal
@@ -95,3 +97,30 @@ def test_it_stops_when_it_is_told_to(growing_town: Town) -> None:
     stop.set()
     running.join()
     assert closed == len(seen)
+
+
+def test_it_waits_while_the_ledger_does_not_answer(growing_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that does not answer some reads ends nothing: the watcher goes on, and the log has each signal once."""
+    seen: list[int] = []
+    reads: list[bool] = []
+    stop, ledger = threading.Event(), growing_town.ledger
+    running = threading.Thread(target=watch, args=(ledger, ["nyc"], stop, first_close(seen), lambda: 7.0))
+    read = ledger.read_kinds
+
+    def often_away(*words: object) -> list[Stored[Record]]:
+        if threading.current_thread() is running:
+            reads.append(len(reads) in (0, 2, 3))
+            if reads[-1]:
+                raise StoreUnavailable("database error: connection refused")
+        return read(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger, "read_kinds", often_away)
+    monkeypatch.setattr("dataflows.watch.watching.PATIENCE", Patience(first_s=0.01, longest_s=0.02))
+    running.start()
+    for _ in range(500):
+        if list(ledger.records(ALERTS_LOG, AlertOpened)) or not running.is_alive():
+            break
+        stop.wait(0.02)
+    stop.set()
+    running.join()
+    assert (3, 1) == (sum(reads), len(list(ledger.records(ALERTS_LOG, SignalObserved))))
