@@ -185,6 +185,9 @@ class Scheduler:
         try:
             command = list(self.around.command_of(run.job))
             attempt = Attempt(command, self.around.environment, leased.run, leased.token, run.job.timeout_s, self.around.monotonic)
+        except StoreUnavailable as error:  # it passes; the job is not to blame
+            self._fail(run, Outcome(str(error), "", 0))
+            return
         except RidecastError as error:
             self._fail(run, Outcome(str(error), "", 0), last=True)
             return

@@ -41,7 +41,7 @@ def next_steps(jobs: Jobs, moment: Moment) -> list[Record]:
     """What to append to a log that says this; nothing if nothing is to be done."""
     steps: list[Record] = []
     leases = 0
-    for job in jobs.jobs.values():
+    for job in sorted(jobs.jobs.values(), key=_served):
         found = _of_active(jobs, job, moment) if job.active is not None else _of_idle(jobs, job, moment)
         wanted = sum(isinstance(step, JobLeased) for step in found)
         if wanted and leases + wanted > moment.room:
@@ -50,6 +50,14 @@ def next_steps(jobs: Jobs, moment: Moment) -> list[Record]:
         steps += [_numbered(step, leases) for step in found]
         leases += wanted
     return steps
+
+
+def _served(job: Job) -> int:
+    """Order of jobs that compete for room: the one that was served longest ago comes first.
+
+    In the order of their definitions, jobs that are due again and again would take the room from those behind them for ever.
+    """
+    return -1 if job.run is None else job.run.mark
 
 
 def lease_of(jobs: Jobs, name: str, interval: str, moment: Moment) -> JobLeased:

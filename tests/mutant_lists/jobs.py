@@ -18,6 +18,7 @@ MUTANTS = (
     Mutant("a token that does not grow", STEPS, "token=jobs.token + 1", "token=jobs.token", (NEXT, WORKED)),
     Mutant("one token for two leases", STEPS, "token=step.token + leases", "token=step.token", (NEXT,)),
     Mutant("a lease without an end", STEPS, "run.held and silent_s >= moment.lease_s", "run.held and silent_s < 0", (NEXT, WORKED)),
+    Mutant("the first jobs take all the room", STEPS, "sorted(jobs.jobs.values(), key=_served)", "jobs.jobs.values()", (NEXT,)),
     Mutant("a paused job begins", STEPS, "    if job.paused is not None:\n        return []", "", (NEXT,)),
     Mutant("what waited is missed", STEPS, "return not waited and (", "return (", (NEXT,)),
     Mutant("an old holder speaks for the new one", SCHEDULER, "run is None or run.token != key[1]", "run is None", (WORKED,)),

@@ -18,11 +18,11 @@ WORK = "echo $JOB_RUN $JOB_TOKEN >> attempts; sleep 0.02; ln -s $JOB_TOKEN effec
 
 
 def now_us(folder: Path, who: str) -> int:
-    """Simulated time: `clock` holds when it began and how fast it is, `jump-WHO` by how much this contender's is wrong."""
-    began_ns, first_us, speed = (int(word) for word in (folder / "clock").read_text("utf-8").split())
+    """Simulated time: `clock` holds when it began, how fast it is and where it stops, `jump-WHO` how wrong this contender's is."""
+    began_ns, first_us, speed, last_us = (int(word) for word in (folder / "clock").read_text("utf-8").split())
     jump = folder / f"jump-{who}"
     days = int(jump.read_text("utf-8") or 0) if jump.exists() else 0
-    return first_us + (time.monotonic_ns() - began_ns) * speed // 1000 + days * DAY_US
+    return min(first_us + (time.monotonic_ns() - began_ns) * speed // 1000, last_us) + days * DAY_US
 
 
 def work(job: JobScheduled) -> list[str]:

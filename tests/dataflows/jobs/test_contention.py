@@ -25,7 +25,9 @@ from tests.tree import ROOT
 
 FIRST = datetime(2014, 3, 29, 12, tzinfo=UTC)  # Berlin's clocks go forward on 30 March, Sydney's go back on 6 April
 LAST = datetime(2014, 4, 7, 12, tzinfo=UTC)
+STOPS = LAST + timedelta(days=1)  # the clock: a contender that is a day behind still comes to LAST, and then nothing more is due
 SPEED = 110_000  # 9 days in 7 seconds
+SUCCESSES = 3  # between two faults, at least: on a slow machine faults would else come faster than runs can end
 CONTENDERS = ("a", "b", "c")
 JOBS = (  # name, cron, timezone, and the same as (minutes, hours), all local
     ("berlin", "0 */3 * * *", "Europe/Berlin"),
@@ -110,19 +112,24 @@ def contend(folder: Path, place: Place, wanted: set[bytes], chance: random.Rando
     did: Counter[str] = Counter()
     ledger = place.open(instance="test")
     (folder / "effects").mkdir()
-    (folder / "clock").write_text(f"{time.monotonic_ns() + 1_500_000_000} {(FIRST - EPOCH) // MICROSECOND} {SPEED}", "utf-8")
+    first_us, last_us = ((at - EPOCH) // MICROSECOND for at in (FIRST, STOPS))
+    (folder / "clock").write_text(f"{time.monotonic_ns() + 1_500_000_000} {first_us} {SPEED} {last_us}", "utf-8")
     seeds = iter(range(1, 10_000))
     alive = {who: start(folder, place, who, next(seeds)) for who in CONTENDERS}
     end_s, next_s = time.monotonic() + within_s, time.monotonic() + 2.0
+    succeeded, read, enough = set[bytes](), 0, SUCCESSES
     try:
         while time.monotonic() < end_s:
             time.sleep(0.1)
-            succeeded = {record.run for record in ledger.records(JOBS_LOG, JobSucceeded)}
+            for stored in ledger.scan(JOBS_LOG, read, kind=JobSucceeded):
+                succeeded.add(stored.record.run)
+                read = stored.index + 1
             if wanted <= succeeded:
                 break
-            if time.monotonic() < next_s or sum(did.values()) >= 20:  # so that it ends on a slow machine too
+            assert [] == [who for who, process in alive.items() if process.poll() is not None]  # they end only by kill
+            if time.monotonic() < next_s or len(succeeded) < enough or sum(did.values()) >= 20:
                 continue
-            next_s = time.monotonic() + 0.5
+            next_s, enough = time.monotonic() + 0.5, len(succeeded) + SUCCESSES
             who = chance.choice(CONTENDERS)
             if chance.random() < 0.4:
                 did["kill -9"] += 1

@@ -32,12 +32,15 @@ class Bench:
     program: str = "print('done')"
     now_us: int = FIRST_US
     refused: str = ""
+    away: bool = False  # a store that a job needs before it starts
     made: list[Scheduler] = field(default_factory=list)
 
     def scheduler(self, owner: str = "me", lease_s: float = 30.0) -> Scheduler:
         """A scheduler on this ledger."""
 
         def command_of(job: JobScheduled) -> Sequence[str]:
+            if self.away:
+                raise StoreUnavailable("the database does not answer")
             if self.refused:
                 raise UsageError(self.refused)
             return [sys.executable, "-I", "-S", "-c", self.program]
@@ -130,6 +133,20 @@ def test_a_job_that_cannot_run_is_a_record(bench: Bench) -> None:
     until_idle(bench.scheduler())
     [failed] = bench.ledger.records(JOBS_LOG, JobFailed)
     assert (bench.refused, -1) == (failed.error, failed.retry_after_s)
+
+
+def test_a_store_that_is_away_at_the_start_costs_one_attempt(bench: Bench) -> None:
+    """A job that cannot be started because a store does not answer is tried again, and succeeds when it does."""
+    bench.define()
+    scheduler = bench.scheduler()
+    bench.away = True
+    until_idle(scheduler)
+    [failed] = bench.ledger.records(JOBS_LOG, JobFailed)
+    assert ("the database does not answer", 1) == (failed.error, failed.attempt)
+    assert 60 <= failed.retry_after_s <= 75
+    bench.away, bench.now_us = False, bench.now_us + 80_000_000
+    until_idle(scheduler)
+    assert 1 == len(list(bench.ledger.records(JOBS_LOG, JobSucceeded)))
 
 
 def test_a_time_limit_ends_the_whole_group(bench: Bench, tmp_path: Path) -> None:

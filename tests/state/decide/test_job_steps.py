@@ -289,6 +289,19 @@ def test_room_limits_what_one_scheduler_leases() -> None:
     assert 2 == log.jobs.token
 
 
+def test_jobs_that_are_always_due_leave_room_for_the_others() -> None:
+    """With room for one attempt and three jobs that have many runs to catch up, each is served in turn."""
+    log, ran = log_of(hours=20), list[str]()
+    for name in ("second", "third"):
+        log.add(replace(HOURLY, name=name))
+    log.room = 1
+    for _ in range(9):
+        leased = log.lease()
+        ran.append(leased.name)
+        log.succeed(leased)
+    assert 3 * ["nightly", "second", "third"] == ran
+
+
 def test_a_new_definition_takes_the_place_of_the_old_one() -> None:
     """What it changes is in force at once, and what was due before it does not run."""
     log = log_of(hours=5)
