@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.answers import CachePolicy, answer, answer_bytes, unchanged
 from api.context import ApiContext
-from api.ledger_entries import LOG, log_of
+from api.ledger_entries import LOG, REDACTED, log_of
 from api.problems import Problem, bad_value
 from api.resource import DIGEST, INTEGER, TEXT, JsonSchema, Operation, Parameter, array_of, bounded, record_of, whole_number
 from ledger.formats.checkpoint import LARGEST_SIZE, parse_checkpoint
@@ -21,9 +21,9 @@ from ledger.formats.tiles import TILE_WIDTH, parse_path, require_tile
 from ledger.store.stored_tiles import stored_nodes, stored_tile
 from ledger.views.notes import covering_note
 from schemas.errors import NotFound
-from schemas.records.records import JOBS_LOG, RUNS_LOG
+from schemas.records.kinds import KINDS
 
-REDACTED_LOGS = (RUNS_LOG, JOBS_LOG)  # whose entries are shown without some fields, see `api.ledger_entries`
+REDACTED_LOGS = frozenset(str(KINDS[name].log) for name in REDACTED)  # whose entries are shown without some fields
 NOTE = "text/plain"
 OCTETS = "application/octet-stream"
 
