@@ -9,7 +9,7 @@ from ledger.views.watched import WatchedView
 from schemas.records.records import Record
 from schemas.regions import Region
 from state.detect.signals import Signal
-from state.detect.table import DETECTORS
+from state.detect.table import Detectors
 
 
 def detectors_of(stores: Stores) -> NewDetect:
@@ -17,11 +17,11 @@ def detectors_of(stores: Stores) -> NewDetect:
 
     def new_detect(region: Region) -> Detect:
         view = WatchedView(stores.ledger, stores.blobs, region, region.measures[0])
-        detectors = [row.make(region, row.threshold) for row in DETECTORS]
+        detectors = Detectors(region)
 
         def detect(entries: Sequence[Stored[Record]]) -> list[Signal]:
             slots = [watched for stored in entries if (watched := view.take(stored)) is not None]
-            return [signal for watched in slots for detector in detectors for signal in detector.see(watched)]
+            return [signal for watched in slots for signal in detectors.see(watched)]
 
         return detect
 

@@ -43,9 +43,19 @@ DETECTORS = (
 )
 
 
+class Detectors:
+    """All detectors of a region, which have seen nothing."""
+
+    def __init__(self, region: Region) -> None:
+        self._detectors = [row.make(region, row.threshold) for row in DETECTORS]
+
+    def see(self, watched: WatchedSlot) -> list[Signal]:
+        """Let each of them take the next closed slot; what they say, in the order of the table."""
+        return [signal for detector in self._detectors for signal in detector.see(watched)]
+
+
 def signals_of(region: Region, slots: Iterable[WatchedSlot]) -> Iterator[Signal]:
     """What all detectors say about consecutive slots, in order."""
-    detectors = [row.make(region, row.threshold) for row in DETECTORS]
+    detectors = Detectors(region)
     for watched in slots:
-        for detector in detectors:
-            yield from detector.see(watched)
+        yield from detectors.see(watched)

@@ -66,7 +66,6 @@ def test_the_live_detectors_say_what_a_repetition_says(growing_town: Town) -> No
     region, stores = growing_town.region, cast(Stores, growing_town)
     with pytest.MonkeyPatch.context() as patch:
         loud = tuple(Row(row.name, row.kinds, 0.01, row.make) for row in DETECTORS)  # so that they say something
-        patch.setattr("dataflows.watch.detecting.DETECTORS", loud)
         patch.setattr("state.detect.table.DETECTORS", loud)
         found: list[Signal] = []
         detect = detectors_of(stores)(region)
