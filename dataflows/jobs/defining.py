@@ -147,8 +147,9 @@ def past_runs(ledger: Ledger, name: str | None = None) -> list[PastRun]:
     rows: list[PastRun] = []
     by_run: dict[bytes, PastRun] = {}
     tokens: dict[bytes, int] = {}
+    names = {kind.__name__ for kind in KINDS}
     for stored in ledger.scan(JOBS_LOG):
-        if stored.kind not in {kind.__name__ for kind in KINDS}:
+        if stored.kind not in names:
             continue
         record: object = stored.record
         match record:

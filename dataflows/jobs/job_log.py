@@ -1,5 +1,6 @@
 """The `jobs` log, followed and folded; and appends that are decided on it, by one writer at a time."""
 
+import typing
 from collections.abc import Callable, Sequence
 
 from ledger.store.log import Ledger
@@ -7,22 +8,10 @@ from ledger.store.recording import Recorder
 from ledger.views.follow import NOWHERE, Change, Follower, Place
 from schemas.errors import DivergenceError, ExpectedSizeError
 from schemas.records.record_codec import encode
-from schemas.records.records import (
-    JOBS_LOG,
-    JobAbandoned,
-    JobFailed,
-    JobLeased,
-    JobPaused,
-    JobResumed,
-    JobScheduled,
-    JobSkipped,
-    JobStarted,
-    JobSucceeded,
-    Record,
-)
-from state.decide.job_runs import Jobs, fold_job
+from schemas.records.records import JOBS_LOG, Record
+from state.decide.job_runs import JobRecord, Jobs, fold_job
 
-KINDS = (JobScheduled, JobPaused, JobResumed, JobLeased, JobStarted, JobSucceeded, JobFailed, JobSkipped, JobAbandoned)
+KINDS: tuple[type[JobRecord], ...] = typing.get_args(JobRecord)
 
 
 class JobLog:

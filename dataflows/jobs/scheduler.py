@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from dataflows.jobs.attempt import Attempt, Outcome
+from dataflows.jobs.defining import newest_slot
 from dataflows.jobs.job_log import JobLog
 from ledger.store.log import Ledger
 from ledger.store.wakeups import Stop
@@ -25,12 +26,10 @@ from schemas.records.records import (
     JobStarted,
     JobSucceeded,
     Record,
-    SlotClosed,
-    region_log,
 )
 from state.decide.job_runs import Jobs, Run
 from state.decide.job_steps import SECOND_US, Moment, leases_by_command, next_steps
-from state.decide.schedule import BY_COMMAND, NO_SLOT, retry_after_s
+from state.decide.schedule import BY_COMMAND, retry_after_s
 
 LEASE_S = 30.0  # a scheduler that was killed is noticed after so long
 ROOM = 2  # attempts that one scheduler runs at a time
@@ -165,18 +164,15 @@ class Scheduler:
                 self._heard[run.run] = run.mark, heard_s
                 silent[run.run] = now_s - heard_s
         self._heard = {run: heard for run, heard in self._heard.items() if run in silent}
+        watched = {job.definition.region for job in jobs.jobs.values() if job.definition.every_slots}
         return Moment(
             owner=self.around.owner,
             now_us=self.around.now_us(),
-            newest={job.definition.region: self._newest(job.definition) for job in jobs.jobs.values() if job.definition.every_slots},
+            newest={region: newest_slot(self.ledger, region) for region in watched},
             silent_s=silent,
             lease_s=self.around.lease_s,
             room=self.around.room - len(self.running),
         )
-
-    def _newest(self, job: JobScheduled) -> int:
-        closed = self.ledger.find(region_log(job.region), SlotClosed)
-        return NO_SLOT if closed is None else closed.slot
 
     def _start(self, leased: JobLeased) -> None:
         run = self.jobs.latest().run_of(leased.run)

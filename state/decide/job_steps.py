@@ -5,7 +5,7 @@ lease on the own monotonic clock. A wall clock that jumps makes runs due earlier
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.records.records import CatchUp, JobAbandoned, JobFailed, JobLeased, JobSkipped, Overlap, Record
 from state.decide.job_runs import Job, Jobs, Run, RunState
@@ -92,16 +92,7 @@ def _numbered(step: Record, leases: int) -> Record:
     """A lease with the next token when others are appended before it."""
     if not isinstance(step, JobLeased) or not leases:
         return step
-    return JobLeased(
-        run=step.run,
-        name=step.name,
-        interval=step.interval,
-        owner=step.owner,
-        token=step.token + leases,
-        attempt=step.attempt,
-        at_us=step.at_us,
-        until_us=step.until_us,
-    )
+    return replace(step, token=step.token + leases)
 
 
 def _of_idle(jobs: Jobs, job: Job, moment: Moment) -> list[Record]:
