@@ -3,26 +3,29 @@
 import threading
 
 from ledger.store.log import Ledger
+from ledger.views.folded import Folded
 from schemas.records.records import ALERTS_LOG
 from schemas.times import iso
 from state.decide.alert_document import as_json
-from state.decide.alerts import Hub
+from state.decide.alerts import KINDS, Hub, fold_alert
 
 
 class AlertsRead:
     """The hub as it was last read; threads may share it."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._lock = ledger, threading.Lock()
-        self._hub, self._size, self._number = Hub(), 0, 0
+        self._lock = threading.Lock()
+        self._log = Folded(ledger, ALERTS_LOG, Hub, fold_alert, KINDS)
 
-    def listed(self) -> list[dict[str, object]]:
-        """Open alerts, the severest first, then the newest."""
+    def listed(self, *, resolved: bool = False) -> list[dict[str, object]]:
+        """Open alerts, the severest first, then the newest; or the newest resolved ones, the latest first."""
         with self._lock:
-            number = self._ledger.number(ALERTS_LOG)
-            if number != self._number or self._ledger.head(ALERTS_LOG).size < self._size:
-                self._hub, self._size, self._number = Hub(), 0, number
-            for stored in self._ledger.scan(ALERTS_LOG, self._size):
-                self._hub.apply(stored.index, stored.record)
-                self._size = stored.index + 1
-            return [as_json(alert, iso) for alert in self._hub.ranked()]
+            hub = self._log.latest()
+            closed = [alert for alert in reversed(hub.alerts.values()) if alert.resolved is not None]
+            return [as_json(alert, iso) for alert in (closed if resolved else hub.ranked())]
+
+    def one(self, name: str) -> dict[str, object] | None:
+        """The alert of this id, open or among the newest resolved ones; None if there is none."""
+        with self._lock:
+            alert = self._log.latest().alerts.get(name)
+            return None if alert is None else as_json(alert, iso)

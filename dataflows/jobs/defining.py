@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from dataflows.jobs.job_log import KINDS, JobLog
+from dataflows.jobs.job_log import job_log
 from dataflows.jobs.job_table import words_of_job
 from ledger.store.log import Ledger
 from ledger.views.regions import bootstrapped_in, region_of
@@ -26,7 +26,7 @@ from schemas.records.records import (
     region_log,
 )
 from schemas.times import EPOCH, MICROSECOND
-from state.decide.job_runs import Job, Jobs
+from state.decide.job_runs import KINDS, Job, Jobs
 from state.decide.schedule import NO_SLOT, check_job, zone_of
 
 DAYS_AGO = re.compile(r"\{(\d{1,4}) days ago\}")
@@ -57,7 +57,7 @@ def define_job(ledger: Ledger, job: JobScheduled, timezone: str | None) -> JobSc
     job = replace(job, region=region, timezone=own if timezone is None else timezone, from_slot=newest_slot(ledger, region))
     words_of_job(job.job, job.arguments, job.region)
     check_job(job)
-    JobLog(ledger).append(lambda jobs: [job])
+    job_log(ledger).append(lambda jobs: [job])
     return job
 
 
@@ -72,7 +72,7 @@ def pause_job(ledger: Ledger, name: str, now_us: int, *, author: str, reason: st
         job = job_named(jobs, name)
         return [] if job.paused is not None else [JobPaused(name=name, at_us=now_us, author=author, reason=reason)]
 
-    return bool(JobLog(ledger).append(decide))
+    return bool(job_log(ledger).append(decide))
 
 
 def resume_job(ledger: Ledger, name: str, now_us: int, *, author: str, reason: str) -> bool:
@@ -87,7 +87,7 @@ def resume_job(ledger: Ledger, name: str, now_us: int, *, author: str, reason: s
         slot = newest_slot(ledger, job.definition.region)
         return [] if job.paused is None else [JobResumed(name=name, at_us=now_us, from_slot=slot, author=author, reason=reason)]
 
-    return bool(JobLog(ledger).append(decide))
+    return bool(job_log(ledger).append(decide))
 
 
 def job_named(jobs: Jobs, name: str) -> Job:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from dataflows.jobs.attempt import Attempt, Outcome
 from dataflows.jobs.defining import newest_slot
-from dataflows.jobs.job_log import JobLog
+from dataflows.jobs.job_log import job_log
 from ledger.store.log import Ledger
 from ledger.store.wakeups import Stop
+from ledger.views.folded import Folded
 from ledger.views.follow import Pace
 from schemas.errors import RidecastError, StoreUnavailable
 from schemas.records.records import (
@@ -75,12 +76,12 @@ class Scheduler:
 
     ledger: Ledger
     around: Surroundings
-    jobs: JobLog = field(init=False)
+    jobs: Folded[Jobs] = field(init=False)
     running: dict[tuple[bytes, int], _Running] = field(default_factory=dict)
     _heard: dict[bytes, tuple[int, float]] = field(default_factory=dict)  # run -> (mark of its newest record, when it was read)
 
     def __post_init__(self) -> None:
-        self.jobs = JobLog(self.ledger)
+        self.jobs = job_log(self.ledger)
 
     def run(self, stop: Stop) -> None:
         """Work until told to stop, then end what runs. Waits while the ledger does not answer."""

@@ -13,15 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataflows.connectors.alert_receivers import Notice, Receiver, Refused
-from dataflows.watch.hub import HubLog
 from dataflows.watch.places import LONGEST_ERROR, REFUSALS_KEPT, Place, Refusal, is_told, read_place, write_place
 from ledger.store.files import make_folder
 from ledger.store.log import Ledger
 from ledger.store.waiting import Patience
-from ledger.views.follow import Stop
+from ledger.views.follow import Change, Follower, Place as LogPlace, Stop
 from schemas.errors import RidecastError
 from schemas.records.records import ALERTS_LOG, AlertChanged, AlertOpened, AlertResolved, Record
-from state.decide.alerts import Alert, Hub
+from state.decide.alerts import KINDS, Alert, Hub, fold_alert
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +45,7 @@ class Delivery:
         self._ledger, self.receiver, self._instance, self._clock = ledger, receiver, instance, clock
         make_folder(folder)
         self._path = folder / f"{receiver.name}.json"
+        self._follower = Follower(ledger, ALERTS_LOG, kinds=KINDS)
         self._hub = Hub()
         self._place = Place(receiver.name, 0)
         self._reminded_s = float("-inf")
@@ -64,17 +64,15 @@ class Delivery:
         """
         told = 0
         now_s = self._clock()
-        for stored in self._ledger.scan(ALERTS_LOG, self._place.next):
-            record: Record = stored.record
-            notice = self._notice(stored.index, record)
-            place = replace(self._place, next=stored.index)
-            if notice is not None:
-                place = self._send(place, notice)
-                told += 1
-            self._hub.apply(stored.index, record)
-            self._place = replace(place, next=stored.index + 1)
-            if notice is not None:
-                write_place(self._path, self._place)
+        self._follower.move(LogPlace(self._place.number, self._place.next))
+        for batch in self._follower.catch_up():
+            if batch.change is not Change.NONE:
+                self._begin_at(batch.next)
+                continue
+            for stored in batch.entries:
+                told += self._tell(stored.index, stored.record)
+            self._place = replace(self._place, next=batch.next.index)
+            self._follower.move(batch.next)
         if now_s - self._reminded_s >= REMIND_EVERY_S:
             self.receiver.remind([alert for alert in self._hub.open if not alert.shown.silenced], now_s)
             self._reminded_s = now_s
@@ -97,6 +95,18 @@ class Delivery:
                 with suppress(OSError):
                     write_place(self._path, self._place)
                 stop.wait(PATIENCE.wait_s(self._place.failures, lot()))
+
+    def _tell(self, index: int, record: Record) -> int:
+        """Tell one entry, if receivers are told of it, and fold it; returns the number of notices."""
+        notice = self._notice(index, record)
+        place = replace(self._place, next=index)
+        if notice is not None:
+            place = self._send(place, notice)
+        self._hub.apply(index, record)
+        self._place = replace(place, next=index + 1)
+        if notice is not None:
+            write_place(self._path, self._place)
+        return int(notice is not None)
 
     def _send(self, place: Place, notice: Notice) -> Place:
         """The place after a notice was accepted, or refused so often that it is skipped."""
@@ -121,7 +131,8 @@ class Delivery:
         return None if after is None else Notice(self._key(record.alert, index), index, NAMES[type(record)], before, after)
 
     def _key(self, alert: str, index: int) -> str:
-        return f"{self._instance}-{alert}-{index}"
+        number = self._place.number  # of the log's origin: a log that was continued uses some indexes twice
+        return f"{self._instance}-{alert}-{index}" if number <= 1 else f"{self._instance}-{alert}-{number}.{index}"
 
     def _after(self, index: int, record: AlertOpened | AlertChanged | AlertResolved, before: Alert | None) -> Alert | None:
         """The alert after an entry, without folding it: a notice that fails is made again."""
@@ -136,16 +147,33 @@ class Delivery:
 
     def _start(self) -> None:
         """Go on where the cursor says. A new receiver begins with the oldest alert that is still open."""
-        size = self._ledger.head(ALERTS_LOG).size
+        size, number = self._ledger.head(ALERTS_LOG).size, self._ledger.number(ALERTS_LOG)
         found = read_place(self._path)
         if found is None:
-            first = min((alert.opened for alert in HubLog(self._ledger).read().open), default=size)
-            self._place = Place(self.receiver.name, first)
+            hub = self._folded(size)
+            self._place = Place(self.receiver.name, min((alert.opened for alert in hub.open), default=size), number)
         else:
-            self._place = replace(found, next=min(found.next, size), removed=False)
+            self._place = replace(found, next=min(found.next, size), number=found.number or number, removed=False)
         write_place(self._path, self._place)
-        for stored in self._ledger.scan(ALERTS_LOG, 0, self._place.next):
-            self._hub.apply(stored.index, stored.record)
+        self._hub = self._folded(self._place.next)
+
+    def _begin_at(self, place: LogPlace) -> None:
+        """Go on at the first entry that cannot have been told, after the log got another origin or lost entries."""
+        lost = self._hub.open
+        self._hub = self._folded(place.index)
+        lost = [alert for alert in lost if alert.id not in self._hub.alerts]
+        if lost:
+            says = "receiver %s: the log of alerts was continued without %d open alerts that it was told: %s"
+            log.warning(says, self.receiver.name, len(lost), ", ".join(alert.id for alert in lost))
+        self._place = replace(self._place, next=place.index, number=place.number)
+        write_place(self._path, self._place)
+        self._follower.move(place)
+
+    def _folded(self, stop: int) -> Hub:
+        hub = Hub()
+        for stored in self._ledger.scan(ALERTS_LOG, 0, stop):
+            hub = fold_alert(hub, stored.index, stored.record)
+        return hub
 
 
 NAMES = {AlertOpened: "opened", AlertChanged: "changed", AlertResolved: "resolved"}

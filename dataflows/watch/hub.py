@@ -7,11 +7,11 @@ wrote and decides again.
 from collections.abc import Callable, Mapping, Sequence
 
 from ledger.store.log import Ledger
-from ledger.views.append import append_decided
+from ledger.views.folded import Folded
 from schemas.errors import NotFound
 from schemas.records.records import ALERTS_LOG, Acknowledged, AlertSilenced, Cited, Record, SignalObserved
 from state.decide.alert_decisions import decide
-from state.decide.alerts import Alert, Hub
+from state.decide.alerts import KINDS, Alert, Hub, fold_alert
 from state.detect.signals import MACHINE, Signal
 
 
@@ -23,18 +23,12 @@ class HubLog:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.hub, self._size, self._number = Hub(), 0, ledger.number(ALERTS_LOG)
+        self._folded = Folded(ledger, ALERTS_LOG, Hub, fold_alert, KINDS)
+        self.hub = Hub()
 
-    def read(self, size: int | None = None) -> Hub:
-        """The hub after the log as it is now, or as it was at a size that it has reached."""
-        if self._ledger.number(ALERTS_LOG) != self._number or self._ledger.head(ALERTS_LOG).size < self._size:
-            # The log has another origin: what was read may no longer be part of it.
-            self.hub, self._size, self._number = Hub(), 0, self._ledger.number(ALERTS_LOG)
-        stop = self._ledger.head(ALERTS_LOG).size if size is None else size
-        for stored in self._ledger.scan(ALERTS_LOG, self._size, stop):
-            self.hub.apply(stored.index, stored.record)
-            self._size = stored.index + 1
+    def read(self) -> Hub:
+        """The hub after the log as it is now."""
+        self.hub = self._folded.latest()
         return self.hub
 
     def observe(self, signals: Sequence[Signal], clocks: Mapping[str, int]) -> int:
@@ -59,7 +53,7 @@ class HubLog:
 
     def append(self, owed: Callable[[Hub], Sequence[Record]]) -> None:
         """Append what follows from the hub as the log says it, however often another process appends first."""
-        append_decided(self._ledger, ALERTS_LOG, lambda size: owed(self.read(size)))
+        self._folded.append(owed)
         self.read()
 
     def alert(self, digits: str) -> Alert:

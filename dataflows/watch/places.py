@@ -41,6 +41,7 @@ class Place:
 
     Attributes:
         next: Index of the next entry to tell.
+        number: Of the log's origin when it was told; 0 if an older release wrote the place.
         failures: Attempts in a row that failed.
         refusals: Of these, how many were refusals of the entry `next`.
         since_s: Time of the first of them, seconds since 1970.
@@ -52,6 +53,7 @@ class Place:
 
     receiver: str
     next: int
+    number: int = 0
     failures: int = 0
     refusals: int = 0
     since_s: float = 0.0
@@ -90,8 +92,9 @@ def read_place(path: Path) -> Place | None:
         said = json.loads(path.read_text("utf-8"))
         known = {name: said[name] for name in Place.__dataclass_fields__ if name in said and name != "refused"}
         place = Place(**known, refused=tuple(Refusal(**one) for one in said.get("refused", ())))
-        if not isinstance(place.next, int) or place.next < 0:
-            raise ValueError(f"next is {place.next!r}")
+        for count in (place.next, place.number):
+            if not isinstance(count, int) or count < 0:
+                raise ValueError(f"expected numbers of at least 0, got {count!r}")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as cause:

@@ -100,12 +100,12 @@ def list_command(home: str | None, json_wanted: bool) -> None:
 
     Example: ridecast jobs list --home home
     """
-    from dataflows.jobs.job_log import JobLog
+    from dataflows.jobs.job_log import job_log
     from dataflows.stream.stores import open_stores
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
-        jobs = JobLog(stores.ledger).latest()
+        jobs = job_log(stores.ledger).latest()
     finally:
         stores.close()
     rows = []
@@ -191,14 +191,14 @@ def history_command(name: str | None, home: str | None, last: int, json_wanted: 
       ridecast jobs history --home home --json
     """
     from dataflows.jobs.defining import job_named, past_runs
-    from dataflows.jobs.job_log import JobLog
+    from dataflows.jobs.job_log import job_log
     from dataflows.stream.stores import open_stores
     from schemas.times import iso
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
         if name is not None:
-            job_named(JobLog(stores.ledger).latest(), name)
+            job_named(job_log(stores.ledger).latest(), name)
         runs = past_runs(stores.ledger, name)[-last:]
     finally:
         stores.close()

@@ -129,12 +129,12 @@ def served_in_place(issued: ForecastIssued, measure: str) -> str:
 
 def jobs_line(stores: "Stores") -> str:
     """How many jobs there are, which is due next, and which have failed last; empty without jobs."""
-    from dataflows.jobs.job_log import JobLog
+    from dataflows.jobs.job_log import job_log
     from ridecast.commands.jobs import next_text
     from state.decide.job_runs import RunState
     from state.decide.schedule import next_due_us
 
-    jobs = JobLog(stores.ledger).latest().jobs.values()
+    jobs = job_log(stores.ledger).latest().jobs.values()
     if not jobs:
         return ""
     now_us = time.time_ns() // 1000

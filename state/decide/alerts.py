@@ -21,6 +21,7 @@ from state.detect.signals import MACHINE, RANK, Severity
 
 FLAP_MEMORY_US = 6 * 60 * US_PER_MIN  # a signal that fires again within this time of its end flaps
 MOST_REFIRED = 8  # times that are kept per signal; more lengthen the wait for quiet no further
+KINDS = (SignalObserved, AlertOpened, AlertChanged, AlertResolved, Acknowledged, AlertSilenced)  # what a hub folds
 MOST_CLOSED = 200  # resolved alerts that are kept to be shown; the log has all
 
 
@@ -176,3 +177,9 @@ class Hub:
         self._refired[signal.key], self._ended_us[signal.key] = signal.refired, signal.ended_us
         for key in [key for key, at_us in self._ended_us.items() if abs(signal.ended_us - at_us) > FLAP_MEMORY_US]:
             del self._refired[key], self._ended_us[key]
+
+
+def fold_alert(hub: Hub, index: int, record: Record) -> Hub:
+    """The hub after one more entry; it is the same object, changed."""
+    hub.apply(index, record)
+    return hub

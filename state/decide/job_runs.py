@@ -1,5 +1,6 @@
 """What the `jobs` log says: definitions, and for each job its newest run; a pure fold, entry by entry."""
 
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -110,6 +111,9 @@ class Jobs:
         """Whether a token is still the one that may speak for a run: an older one is refused."""
         found = self.run_of(run)
         return found is not None and found.held and found.token == token
+
+
+KINDS: tuple[type[JobRecord], ...] = typing.get_args(JobRecord)
 
 
 def fold_job(jobs: Jobs, index: int, record: JobRecord) -> Jobs:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dataflows.jobs.defining import past_runs
-from dataflows.jobs.job_log import JobLog
+from dataflows.jobs.job_log import job_log
 from ledger.store.log import Ledger
 from schemas.records.records import JOBS_LOG, JobAbandoned, JobLeased, JobScheduled, JobSucceeded
 from schemas.times import EPOCH, MICROSECOND, iso
@@ -104,7 +104,7 @@ def define(ledger: Ledger) -> None:
             reason="test",
         )
         found.append(job)
-    JobLog(ledger).append(lambda jobs: found)
+    job_log(ledger).append(lambda jobs: found)
 
 
 def contend(folder: Path, place: Place, wanted: set[bytes], chance: random.Random, within_s: float) -> Counter[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from dataflows.jobs.attempt import TAIL_BYTES, Attempt
 from dataflows.jobs.defining import past_runs, require_idle
-from dataflows.jobs.job_log import JobLog
+from dataflows.jobs.job_log import job_log
 from dataflows.jobs.scheduler import STOPPED, Scheduler, Surroundings
 from ledger.store.log import Ledger
 from schemas.errors import StoreUnavailable, UsageError
@@ -59,7 +59,7 @@ class Bench:
 
     def define(self, job: JobScheduled = HOURLY) -> None:
         """Record a job, and move the clock to its first due time."""
-        JobLog(self.ledger).append(lambda jobs: [job])
+        job_log(self.ledger).append(lambda jobs: [job])
         self.now_us = FIRST_US + HOUR_US
 
 

@@ -11,8 +11,10 @@ import pytest
 from dataflows.connectors.alert_receivers import Alertmanager, Notice, Receiver, Webhook, read_receivers, signature
 from dataflows.watch.deliver import Delivery
 from dataflows.watch.hub import HubLog
+from ledger.store.continuing import continue_log
 from ledger.store.log import Ledger
 from schemas.errors import ConfigError, StoreUnavailable
+from schemas.records.records import ALERTS_LOG
 from state.decide.alert_decisions import QUIET_US
 from state.detect.signals import MACHINE, Severity, Signal
 from tests.ledger.places import Place
@@ -87,6 +89,42 @@ def test_alertmanager_shows_an_open_alert(ledger: Ledger, tmp_path: Path, alertm
     ).step()
     [shown] = json.loads(alertmanager_server.get("/api/v2/alerts")[1])
     assert ("odd 1", "warning", "test") == tuple(shown["labels"][name] for name in ("alertname", "severity", "instance"))
+
+
+def test_a_log_that_was_continued_is_told_from_its_cut(tmp_path: Path) -> None:
+    """A delivery that runs while the log of alerts loses entries and is continued tells all later ones, under keys of their own."""
+    place = Place(tmp_path / "home")
+    ledger = place.open()
+    HubLog(ledger).observe([signal(1, START_US)], {"": START_US})
+    kept = ledger.head(ALERTS_LOG).size
+    HubLog(ledger).observe([signal(2, START_US)], {"": START_US})
+    noted = Noted(Silent())
+    told = Delivery(ledger, noted, tmp_path / "cursors", "test", lambda: NOW_S)
+    assert 2 == told.step()
+    place.close()
+    place.set_back(kept, ALERTS_LOG)
+    ledger = place.open()
+    told = Delivery(ledger, noted, tmp_path / "cursors", "test", lambda: NOW_S)
+    assert 0 == told.step()
+    continue_log(ledger, ALERTS_LOG, "restored from a copy")
+    HubLog(ledger).observe([signal(2, START_US)], {"": START_US})
+    assert 1 == told.step()
+    assert 0 == told.step() == Delivery(ledger, noted, tmp_path / "cursors", "test", lambda: NOW_S).step()
+    assert ["odd 1", "odd 2", "odd 2"] == [notice.alert.shown.kind for notice in noted.accepted]
+    assert 3 == len({notice.key for notice in noted.accepted})
+    place.close()
+
+
+class Silent:
+    """A receiver that accepts everything."""
+
+    name = "silent"
+
+    def send(self, notice: Notice, now_s: float) -> None:
+        """Nothing."""
+
+    def remind(self, alerts: object, now_s: float) -> None:
+        """Nothing."""
 
 
 class Hook(HTTPServer):
