@@ -1,6 +1,7 @@
 """The hub of alerts in the API: folded on from the entries that were appended since it was last read."""
 
 import threading
+from collections import Counter
 
 from ledger.store.log import Ledger
 from ledger.views.folded import Folded
@@ -16,6 +17,18 @@ class AlertsRead:
     def __init__(self, ledger: Ledger) -> None:
         self._lock = threading.Lock()
         self._log = Folded(ledger, ALERTS_LOG, Hub, fold_alert, KINDS)
+        self._counts: dict[tuple[str, str, str], int] = {}
+
+    @property
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Open alerts by region, severity and state, as last read; asks no store."""
+        return self._counts
+
+    def refresh(self) -> None:
+        """Read what was appended. May wait for the ledger."""
+        with self._lock:
+            found = self._log.latest().open
+            self._counts = dict(Counter((one.shown.region, one.shown.severity, one.state) for one in found))
 
     def listed(self, *, resolved: bool = False) -> list[dict[str, object]]:
         """Open alerts, the severest first, then the newest; or the newest resolved ones, the latest first."""

@@ -15,6 +15,7 @@ from api import (
     forecasts,
     health,
     history,
+    jobs,
     ledger_entries,
     ledger_tiles,
     metrics,
@@ -51,6 +52,7 @@ RESOURCES: tuple[Operation, ...] = (
     *health.OPERATIONS,
     *metrics.OPERATIONS,
     *alerts.OPERATIONS,
+    *jobs.OPERATIONS,
     *acknowledgements.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)

@@ -11,6 +11,7 @@ from api.access import AccessCounter
 from api.alerts_read import AlertsRead
 from api.arms import Experiments
 from api.explained import Explanations, Latest
+from api.jobs_read import JobsRead
 from api.measured import Measured
 from api.newest import NewestIssues
 from api.once import Once
@@ -33,6 +34,7 @@ from schemas.errors import NotFound, UsageError
 from schemas.events.cells import cell_code
 from schemas.records.records import CONTROL_LOG, ExperimentStarted
 from schemas.regions import US_PER_S, Region
+from state.decide.job_runs import Jobs
 
 KEPT_EXPERIMENTS = 16  # whose losses are held, some numbers per block and cell
 NO_BLOB = bytes(32)  # requested only to test whether the store answers
@@ -96,6 +98,7 @@ class ApiContext:
         self.measured: Latest[tuple[RegionView, ExperimentStarted], Measured] = Latest(KEPT_EXPERIMENTS)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
         self.alerts = AlertsRead(ledger)
+        self.jobs = JobsRead(ledger)
         self.recent = RecentAnswers()
         self.once = Once()
         self._clock = clock
@@ -190,6 +193,17 @@ class ApiContext:
             self._standings.refresh()
             if before != [self._standings.of(name) for name in self.regions]:
                 self._generation += 1
+
+    def notices(self) -> tuple[dict[tuple[str, str, str], int], Jobs]:
+        """Counts of open alerts, and the jobs, as last read; reads them only where nobody watches."""
+        if not self._watching:
+            self.read_notices()
+        return self.alerts.counts, self.jobs.last_read
+
+    def read_notices(self) -> None:
+        """Read the logs of alerts and of jobs, for the metrics. May wait for a store."""
+        self.alerts.refresh()
+        self.jobs.latest()
 
     def view(self, name: str) -> RegionView | None:
         """The view of a region's log, or None before it is bootstrapped; waits for a store only where nobody watches the region."""

@@ -20,6 +20,7 @@ from schemas.events.rides import Reason
 from schemas.events.tally import IntakeTally
 from schemas.records.records import Fallback
 from schemas.regions import US_PER_S
+from state.decide.job_runs import RunState
 
 
 class LedgerCollector(Collector):
@@ -38,6 +39,7 @@ class LedgerCollector(Collector):
         yield from _intake(read_tallies(self._context.settings.home), self._context.regions)
         yield from _scores(views)
         yield from _routes(views)
+        yield from self._notices()
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not read the ledger."""
@@ -53,6 +55,21 @@ class LedgerCollector(Collector):
         open_requests = GaugeMetricFamily("ridecast_store_requests", "Requests that wait for a store.")
         open_requests.add_metric([], self._context.threads.open)
         yield from (sizes, answers, open_requests)
+
+    def _notices(self) -> Iterator[Metric]:
+        """Open alerts, and the state of each job's newest run."""
+        alerts = GaugeMetricFamily("ridecast_alerts", "Alerts that are not resolved.", labels=["region", "severity", "state"])
+        counts, jobs = self._context.notices()
+        for place, count in sorted(counts.items()):
+            alerts.add_metric(list(place), count)
+        runs = GaugeMetricFamily("ridecast_job_run", "1 for the state of a job's newest run.", labels=["job", "state"])
+        began = GaugeMetricFamily("ridecast_job_run_changed_seconds", "When that state was recorded, seconds since 1970.", labels=["job"])
+        for name, job in jobs.jobs.items():
+            if job.run is not None:
+                began.add_metric([name], job.run.at_us / US_PER_S)
+                for state in RunState:  # Also zeros, so that an alert on a failure has a series.
+                    runs.add_metric([name, state.value], state is job.run.state)
+        yield from (alerts, runs, began)
 
     def _freshness(self, views: list[RegionView]) -> Iterator[Metric]:
         states = GaugeMetricFamily("ridecast_freshness", "1 for the state that a region's forecasts are in.", labels=["region", "state"])

@@ -16,6 +16,7 @@ FILES = {
     "/": ("index.html", "text/html"),
     "/page/page.css": ("page.css", "text/css"),
     "/page/page.js": ("page.js", "text/javascript"),
+    "/page/alerts.js": ("alerts.js", "text/javascript"),
     "/page/chart.js": ("chart.js", "text/javascript"),
     "/page/map.js": ("map.js", "text/javascript"),
     "/page/reasons.js": ("reasons.js", "text/javascript"),

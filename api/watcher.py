@@ -50,6 +50,7 @@ class Watcher:
             self._next_sizes_s = self._context.monotonic() + SIZES_EVERY_S
             with suppress(StoreUnavailable):
                 self._context.read_sizes()
+                self._context.read_notices()
         return not self._failed
 
     def run(self, stop: Stop) -> None:

@@ -1,5 +1,6 @@
 // The page: requests data from the API every few seconds and displays it; it computes only drawings.
 
+import { drawAlerts } from "./alerts.js";
 import { drawChart, short } from "./chart.js";
 import { drawMap } from "./map.js";
 import { drawReasons } from "./reasons.js";
@@ -33,6 +34,7 @@ async function refresh() {
     showRegions(all.regions);
     state.summary = summary;
     showNow(summary);
+    await refreshAlerts();
     document.querySelector("main").className = summary.status;
     if (summary.status === "serving") {
       const horizon = (state.horizon ??= summary.horizons_min[0]), wanted = `${state.region} ${horizon} ${state.cell} ${state.hours}`;
@@ -43,6 +45,13 @@ async function refresh() {
     byId("trouble").textContent = trouble.status === 409 ? trouble.message : `No response: ${trouble.message}. Retrying.`;
     byId("trouble").hidden = false;
   }
+}
+
+async function refreshAlerts() {
+  const { alerts } = await ask("/v1/alerts").catch(() => ({ alerts: [] }));
+  const count = drawAlerts(byId("alertlist"), alerts, state.region);
+  byId("alerts").hidden = !count;
+  byId("alertcount").textContent = `· ${count} open`;
 }
 
 async function refreshNumbers(summary, horizon) {

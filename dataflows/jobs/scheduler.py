@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataflows.jobs.attempt import Attempt, Outcome
 from dataflows.jobs.defining import newest_slot
@@ -30,7 +30,7 @@ from schemas.records.records import (
 )
 from state.decide.job_runs import Jobs, Run
 from state.decide.job_steps import SECOND_US, Moment, leases_by_command, next_steps
-from state.decide.schedule import BY_COMMAND, retry_after_s
+from state.decide.schedule import BY_COMMAND, retry_after_s, why_unusable
 
 LEASE_S = 30.0  # a scheduler that was killed is noticed after so long
 ROOM = 2  # attempts that one scheduler runs at a time
@@ -78,6 +78,7 @@ class Scheduler:
     around: Surroundings
     jobs: Folded[Jobs] = field(init=False)
     running: dict[tuple[bytes, int], _Running] = field(default_factory=dict)
+    _unusable: dict[str, str] = field(default_factory=dict)  # name of a job -> why this scheduler cannot run it
     _heard: dict[bytes, tuple[int, float]] = field(default_factory=dict)  # run -> (mark of its newest record, when it was read)
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class Scheduler:
     def turn(self) -> bool:
         """One turn: look at the children, extend leases, lease and start what is due. Returns whether something changed."""
         changed = self._look()
-        appended = self.jobs.append(lambda jobs: next_steps(jobs, self._moment(jobs)))
+        appended = self.jobs.append(lambda jobs: next_steps(self._usable(jobs), self._moment(jobs)))
         for record in appended:
             if isinstance(record, JobLeased):
                 self._start(record)
@@ -153,6 +154,15 @@ class Scheduler:
                 self._say(JobAbandoned(run=run, token=token, at_us=now_us, by=self.around.owner, last=last, why=STOPPED))
             except StoreUnavailable as error:
                 log.warning("an attempt that was stopped is not recorded: %s", error)
+
+    def _usable(self, jobs: Jobs) -> Jobs:
+        """The jobs of which this scheduler can say when they are due; it warns of each other one once, and runs the rest."""
+        unusable = {name: why for name, job in jobs.jobs.items() if (why := why_unusable(job.definition))}
+        for name, why in unusable.items():
+            if self._unusable.get(name) != why:
+                log.error("job %s: not run by this scheduler: %s", name, why)
+        self._unusable = unusable
+        return jobs if not unusable else replace(jobs, jobs={name: job for name, job in jobs.jobs.items() if name not in unusable})
 
     def _moment(self, jobs: Jobs) -> Moment:
         now_s = self.around.monotonic()

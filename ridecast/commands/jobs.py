@@ -81,13 +81,14 @@ def add_command(name: str, job: str, arguments: tuple[str, ...], home: str | Non
     from dataflows.jobs.defining import define_job
     from dataflows.stream.stores import open_stores
     from schemas.records.records import JobScheduled
+    from state.decide.schedule import schedule_text
 
     given["every_slots"] = given["every_slots"] or 0
     wanted = JobScheduled(name=name, job=job, arguments=arguments, timezone="", from_us=_now_us(), from_slot=-1, **given)
     stores = open_stores(options.settings_of_home(home=home))
     try:
         defined = define_job(stores.ledger, wanted, timezone)
-        click.echo(f"{name}: {_schedule(defined)}; next: {next_text(defined, defined.from_us)}")
+        click.echo(f"{name}: {schedule_text(defined)}; next: {next_text(defined, defined.from_us)}")
     finally:
         stores.close()
 
@@ -102,6 +103,7 @@ def list_command(home: str | None, json_wanted: bool) -> None:
     """
     from dataflows.jobs.job_log import job_log
     from dataflows.stream.stores import open_stores
+    from state.decide.schedule import schedule_text
 
     stores = open_stores(options.settings_of_home(home=home), reading=True)
     try:
@@ -118,7 +120,7 @@ def list_command(home: str | None, json_wanted: bool) -> None:
                 "name": job.definition.name,
                 "job": " ".join((job.definition.job, *job.definition.arguments)),
                 "region": job.definition.region,
-                "schedule": _schedule(job.definition),
+                "schedule": schedule_text(job.definition),
                 "next_due": "paused: " + job.paused.reason if job.paused else next_text(job.definition, after_us),
                 "last_run": run.interval if run is not None else "",
                 "state": state,
@@ -297,16 +299,13 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _schedule(job: "JobScheduled") -> str:
-    """When a job is due, in words."""
-    return f"cron {job.cron}, {job.timezone}" if job.cron else f"every {job.every_slots} slots of {job.region}"
-
-
 def next_text(job: "JobScheduled", after_us: int) -> str:
     """When a job is due next, in its local time and in UTC."""
     from schemas.times import EPOCH, MICROSECOND
-    from state.decide.schedule import next_due_us, zone_of
+    from state.decide.schedule import next_due_us, why_unusable, zone_of
 
+    if unusable := why_unusable(job):
+        return f"unknown here: {unusable}"
     due_us = next_due_us(job, after_us)
     if due_us is None:
         return "with event time" if job.every_slots else "never"

@@ -132,14 +132,14 @@ def jobs_line(stores: "Stores") -> str:
     from dataflows.jobs.job_log import job_log
     from ridecast.commands.jobs import next_text
     from state.decide.job_runs import RunState
-    from state.decide.schedule import next_due_us
+    from state.decide.schedule import next_due_us, why_unusable
 
     jobs = job_log(stores.ledger).latest().jobs.values()
     if not jobs:
         return ""
     now_us = time.time_ns() // 1000
     paused = sum(job.paused is not None for job in jobs)
-    waiting = [job for job in jobs if job.paused is None and job.definition.cron]
+    waiting = [job for job in jobs if job.paused is None and job.definition.cron and not why_unusable(job.definition)]
     due = [(next_due_us(job.definition, max(job.done.at_us, now_us)) or 1 << 62, job.definition) for job in waiting]
     parts = [f"jobs: {len(jobs)} defined"] + ([f"{paused} paused"] if paused else [])
     if due:

@@ -130,9 +130,32 @@ def due_between(job: JobScheduled, after: Due, now_us: int, newest_slot: int, li
     return [Due(f"{SLOT}{slot}", slot=slot) for slot in islice(range(first, newest_slot + 1, job.every_slots), limit)]
 
 
+def schedule_text(job: JobScheduled) -> str:
+    """When a job is due, in words."""
+    return f"cron {job.cron}, {job.timezone}" if job.cron else f"every {job.every_slots} slots of {job.region}"
+
+
 def next_due_us(job: JobScheduled, after_us: int) -> int | None:
     """The first due time of a cron after a time; None if it has none, or is an interval of event time."""
     return next(cron_times(job.cron, job.timezone, after_us), None) if job.cron else None
+
+
+def why_unusable(job: JobScheduled) -> str:
+    """Why nobody here can say when a job is due; empty if it can be said.
+
+    A definition was checked where it was made; another machine may know fewer timezones, an older version may know less of crons.
+
+    >>> nightly = JobScheduled(name="n", job="verify", arguments=(), cron="30 3 * * *", timezone="Mars/Olympus", region="", every_slots=0,
+    ...     overlap="skip", catch_up="once", timeout_s=60, retries=0, backoff_s=60, from_us=0, from_slot=-1, author="", reason="")
+    >>> why_unusable(nightly)
+    "timezone: expected a name such as America/New_York or UTC, got 'Mars/Olympus'"
+    """
+    try:
+        if job.cron:
+            _parsed(job.cron, EPOCH.astimezone(zone_of(job.timezone)))
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def check_job(job: JobScheduled) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
+from ledger.store.recording import Recorder
 from ledger.store.tally_files import write_tally
 from schemas.events.tally import IntakeTally, Totals
-from schemas.records.records import SlotClosed
+from schemas.records.record_codec import encode
+from schemas.records.records import ALERTS_LOG, SlotClosed
 from tests.api.client import Client
 from tests.api.town import SCORED_PER_SLOT, Town
+from tests.state.decide.incidents import Told, seen
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -62,3 +65,13 @@ def test_nothing_reaches_the_global_registry(client: Client) -> None:
     """Two applications in one process do not meet: the default registry stays as it was."""
     client.get("/metrics")
     assert not [family.name for family in prometheus_client.REGISTRY.collect() if family.name.startswith("ridecast")]
+
+
+def test_open_alerts_are_counted(growing_town: Town) -> None:
+    """An alert is counted by region, severity and state while it is open."""
+    client = growing_town.client()
+    told = Told()
+    told.tell([seen("surge", 1_400_000_000_000_000)])
+    Recorder(growing_town.ledger, ALERTS_LOG).append(0, [encode(record) for record in told.log])
+    found = samples(client.get("/metrics").text)
+    assert 1 == found["ridecast_alerts", frozenset({("region", "nyc"), ("severity", "warning"), ("state", "open")})]

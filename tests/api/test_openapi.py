@@ -42,7 +42,14 @@ def test_methods_are_those_of_the_routes(client: Client) -> None:
     assert ["/v1/acknowledgements"] == [path for path, item in paths.items() if item.keys() != {"get"}]
 
 
-@pytest.mark.parametrize("operation", [each for each in DOCUMENTED if each.method == "GET"], ids=lambda operation: operation.name)
+NEED_AN_ALERT = {"alert"}  # the town has none; tests/api/test_alerts.py checks its answer
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [each for each in DOCUMENTED if each.method == "GET" and each.name not in NEED_AN_ALERT],
+    ids=lambda operation: operation.name,
+)
 def test_answers_fit_their_documented_schema(town: Town, client: Client, operation: object) -> None:
     """A real answer of every operation that reads has exactly the documented members."""
     needed = [f"{each.name}={each.example}" for each in operation.parameters if each.required]  # type: ignore[attr-defined]

@@ -299,3 +299,15 @@ def test_a_command_goes_on_with_a_run_that_nobody_works_on(bench: Bench) -> None
     until_idle(mine)
     [past] = past_runs(bench.ledger)
     assert ("succeeded", 2, "mine", "me") == (past.state, past.attempts, past.tail, past.owner)
+
+
+def test_a_job_with_an_unknown_timezone_blocks_nobody(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A job that this machine cannot time is said once and not run; the others run."""
+    bench.program = "print(7)"
+    job_log(bench.ledger).append(lambda jobs: [replace(HOURLY, name="mars", timezone="Mars/Olympus")])
+    bench.define()
+    one = bench.scheduler()
+    until_idle(one)
+    until_idle(one)
+    assert ["nightly"] == [past.name for past in past_runs(bench.ledger)]
+    assert 1 == sum("job mars: not run by this scheduler: timezone" in record.message for record in caplog.records)
