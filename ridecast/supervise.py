@@ -23,8 +23,9 @@ from ridecast.team import HALTED_EXIT, Care, Team
 from schemas.errors import RidecastError
 
 TURN_S = 0.1
-WITHOUT_REGIONS = ("feed",)  # companions whose work does not depend on the regions
-NAMES = {"forecast": "forecaster", "publish": "publisher", "learn": "learner"}  # role -> as people are told, where it differs
+WITHOUT_REGIONS = ("feed", "jobs")  # companions whose work does not depend on the regions
+# role -> as people are told, where it differs
+NAMES = {"forecast": "forecaster", "publish": "publisher", "learn": "learner", "watch": "watcher", "jobs": "scheduler"}
 
 
 @dataclass(slots=True)

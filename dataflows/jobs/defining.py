@@ -56,6 +56,7 @@ def define_job(ledger: Ledger, job: JobScheduled, timezone: str | None) -> JobSc
         own = "UTC"
     job = replace(job, region=region, timezone=own if timezone is None else timezone, from_slot=newest_slot(ledger, region))
     words_of_job(job.job, job.arguments, job.region)
+    check_placeholders(job.arguments)
     check_job(job)
     job_log(ledger).append(lambda jobs: [job])
     return job
@@ -88,6 +89,19 @@ def resume_job(ledger: Ledger, name: str, now_us: int, *, author: str, reason: s
         return [] if job.paused is None else [JobResumed(name=name, at_us=now_us, from_slot=slot, author=author, reason=reason)]
 
     return bool(job_log(ledger).append(decide))
+
+
+def check_placeholders(arguments: Sequence[str]) -> None:
+    """Refuse braces that no attempt would replace.
+
+    Raises:
+        UsageError: which argument, what was expected and what came.
+
+    >>> check_placeholders(["--until", "{90 days ago}"])
+    """
+    for argument in arguments:
+        if set("{}") & set(DAYS_AGO.sub("", argument)):
+            raise UsageError(f"argument {argument!r}: expected braces only as in {{90 days ago}}, with at most four digits")
 
 
 def job_named(jobs: Jobs, name: str) -> Job:

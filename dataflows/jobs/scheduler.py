@@ -88,6 +88,7 @@ class Scheduler:
         """Work until told to stop, then end what runs. Waits while the ledger does not answer."""
         with closing(self.ledger.wakeup(JOBS_LOG)) as wakeup:
             pace = Pace(wakeup)
+            log.info("the scheduler %s looks for jobs that are due", self.around.owner)
             while not stop.is_set():
                 try:
                     if self.turn():

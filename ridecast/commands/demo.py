@@ -123,7 +123,7 @@ def command(
         ctx.invoke(train.command, region_names=(), home=str(folder), promote=True, most_rows=MOST_ROWS)
 
     console.rule("4  forecasts")
-    companions = [] if until_end else ["publish", "api", "feed"]
+    companions = [] if until_end else ["publish", "api", "feed", "watch"]
     extra = {"RIDECAST_FEED_FROM": str(past), "RIDECAST_FEED_SPEEDUP": str(speedup)}
     run.run_regions(settings, [name], bounded=until_end, processes=1, companions=companions, lock=lock, extra=extra)
 

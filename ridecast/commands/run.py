@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 @options.port
 @click.option("--no-api", is_flag=True, help="Do not start the API.")
 @click.option("--learn", is_flag=True, help="Train when it is due, try challengers beside the champion, promote and roll back.")
+@click.option("--watch", is_flag=True, help="Look for what is unusual, open alerts and tell receivers, as `ridecast watch run` does.")
+@click.option("--jobs", is_flag=True, help="Run jobs that are due, as `ridecast jobs scheduler` does.")
 def command(
     rides: str | None,
     region_names: tuple[str, ...],
@@ -43,6 +45,8 @@ def command(
     api_port: int | None,
     no_api: bool,
     learn: bool,
+    watch: bool,
+    jobs: bool,
 ) -> None:
     """Read rides, close slots, record and publish forecasts, serve the API.
 
@@ -57,12 +61,17 @@ def command(
       ridecast run --rides rides --region nyc --home home
       ridecast run --rides rides --region nyc --home home --until-end
       ridecast run --rides rides --region nyc --region tehran --home home
+      ridecast run --rides rides --region nyc --home home --learn --watch --jobs
       ridecast run --rides kafka://127.0.0.1:9092/rides.raw --region nyc --processes 2
     """
     settings = options.settings_of_home(warn=False, home=home, rides=rides, api_port=api_port)
-    companions = [] if until_end else ["publish", *([] if no_api else ["api"]), *(["learn"] if learn else [])]
     if until_end and learn:
         raise UsageError("--learn: expected a live run, got --until-end; `ridecast backtest --retrain weekly` learns in a bounded run")
+    if until_end and (watch or jobs):
+        option, instead = ("--watch", "ridecast watch run") if watch else ("--jobs", "ridecast jobs scheduler")
+        raise UsageError(f"{option}: expected a live run, got --until-end", remedy=f"use `{instead}` beside it")
+    optional = {"api": not no_api, "learn": learn, "watch": watch, "jobs": jobs}
+    companions = [] if until_end else ["publish", *(role for role, wanted in optional.items() if wanted)]
     if until_end and settings.publish_backlog == "all":
         companions = ["publish"]
     begin_logs("run", form=settings.log_format)

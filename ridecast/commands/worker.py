@@ -71,6 +71,37 @@ def learn(regions: str) -> None:
 
 @command.command()
 @click.option("--regions", required=True)
+def watch(regions: str) -> None:
+    """Follow the regions' logs; append to the log of alerts, and tell receivers."""
+    from dataflows.stream.stopping import stop_on_signals
+    from dataflows.watch.detecting import detectors_of
+    from dataflows.watch.watching import run_watch
+
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        run_watch(Settings.from_env(os.environ), regions.split(","), None, stop, detectors_of)
+
+
+@command.command()
+@click.option("--regions", required=True)
+def jobs(regions: str) -> None:
+    """Run jobs that are due; of all regions of the home, whichever this run has."""
+    from dataflows.jobs.scheduler import Scheduler
+    from dataflows.stream.stopping import stop_on_signals
+    from dataflows.stream.stores import open_stores
+    from ridecast.commands.jobs import surroundings
+
+    stop = stop_on_signals(heartbeat_of(os.environ))
+    with mark_faults():
+        stores = open_stores(Settings.from_env(os.environ))
+        try:
+            Scheduler(stores.ledger, surroundings(stores)).run(stop)
+        finally:
+            stores.close()
+
+
+@command.command()
+@click.option("--regions", required=True)
 def api(regions: str) -> None:
     """Serve the REST API."""
     from api.serve import serve

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs.attempt import TAIL_BYTES, Attempt
-from dataflows.jobs.defining import past_runs, require_idle
+from dataflows.jobs.defining import check_placeholders, past_runs, require_idle
 from dataflows.jobs.job_log import job_log
 from dataflows.jobs.scheduler import STOPPED, Scheduler, Surroundings
 from ledger.store.log import Ledger
@@ -311,3 +311,10 @@ def test_a_job_with_an_unknown_timezone_blocks_nobody(bench: Bench, caplog: pyte
     until_idle(one)
     assert ["nightly"] == [past.name for past in past_runs(bench.ledger)]
     assert 1 == sum("job mars: not run by this scheduler: timezone" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("argument", ["{90 days}", "{days ago}", "{12345 days ago}", "{90 days ago", "a}b"])
+def test_braces_that_nobody_replaces_are_refused(argument: str) -> None:
+    """A misspelled date is refused when the job is defined, not at night when it runs."""
+    with pytest.raises(UsageError, match="expected braces only as in"):
+        check_placeholders([argument])

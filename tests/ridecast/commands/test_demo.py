@@ -38,7 +38,7 @@ def test_its_steps_and_that_it_goes_on(tmp_path: Path, call: Call, asked: list[d
     assert {"until": "2025-04-07", "paced_from": "2025-04-08"} == json.loads((tmp_path / "d" / "plan.json").read_text("utf-8"))
     live = {"rides": str(tmp_path / "d" / "rides"), "regions": ["tehran"], "bounded": False, "processes": 1}
     live |= {
-        "companions": ["publish", "api", "feed"],
+        "companions": ["publish", "api", "feed", "watch"],
         "extra": {"RIDECAST_FEED_FROM": str(tmp_path / "d" / "past"), "RIDECAST_FEED_SPEEDUP": "5.0"},
     }
     assert [live, live, live | {"bounded": True, "companions": []}] == asked

@@ -92,7 +92,9 @@ def test_a_scheduler_works_until_it_is_stopped(home: Small, call: Call) -> None:
     call("jobs", "add", "dated", "archive", "--cron", "0 5 1 * *", "--home", "home", "--", "--to", "kept", "--until", "{30 days ago}")
     command = [sys.executable, "-m", "ridecast", "jobs", "scheduler", "--home", "home"]
     with subprocess.Popen(command, cwd=home.folder, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(1.5)
+        assert process.stderr is not None
+        assert "looks for jobs that are due" in process.stderr.readline()
+        time.sleep(0.5)
         assert process.poll() is None
         os.kill(process.pid, signal.SIGTERM)
         assert 0 == process.wait(15)

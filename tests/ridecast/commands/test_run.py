@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dataflows.jobs.defining import define_job
+from dataflows.stream.stores import open_stores
 from ledger.views.follow import Place as LogPlace
 from ledger.views.progress import ProgressWatch
 from ridecast.commands.run import changed_definitions, environment_of
@@ -22,6 +24,7 @@ from tests.ledger.places import Place
 from tests.ridecast.calls import environment
 from tests.ridecast.conftest import REGION, Small
 from tests.services.process import free_port
+from tests.state.decide.test_job_steps import HOURLY
 
 
 def test_a_bounded_run_sums_up(small: Small) -> None:
@@ -43,9 +46,12 @@ def test_a_bounded_run_publishes_its_newest_forecast(small: Small) -> None:
 
 @pytest.mark.alone
 def test_a_live_run_answers_and_stops_cleanly(copy: Small) -> None:
-    """Forecaster, publisher and API run under one command; SIGTERM ends it with 0 and without a word of trouble, and the port is free."""
+    """All roles run under one command, which runs what is due and watches; SIGTERM ends it with 0, without a word of trouble."""
     port = free_port()
-    words = ["run", "--rides", "rides", "--region", REGION, "--home", "home", "--port", str(port)]
+    words = ["run", "--rides", "rides", "--region", REGION, "--home", "home", "--port", str(port), "--watch", "--jobs"]
+    stores = open_stores(Settings.from_env({"RIDECAST_HOME": str(copy.home)}))
+    define_job(stores.ledger, replace(HOURLY, job="expire", region="", from_us=time.time_ns() // 1000 - 7_200_000_000), "UTC")
+    stores.close()
     with subprocess.Popen(
         [sys.executable, "-m", "ridecast", *words],
         cwd=copy.folder,
@@ -55,9 +61,17 @@ def test_a_live_run_answers_and_stops_cleanly(copy: Small) -> None:
         text=True,
     ) as process:
         try:
-            give_up_at = time.monotonic() + 60
+            give_up_at = time.monotonic() + 120
             while not answers(f"http://127.0.0.1:{port}/v1/health"):
                 assert process.poll() is None
+                assert time.monotonic() < give_up_at
+                time.sleep(0.1)
+            while [job["run"]["state"] for job in httpx.get(f"http://127.0.0.1:{port}/v1/jobs").json()["jobs"] if job["run"]] != [
+                "succeeded"
+            ]:
+                assert time.monotonic() < give_up_at
+                time.sleep(0.1)
+            while not (copy.home / "alerts" / "watch.lock").exists():
                 assert time.monotonic() < give_up_at
                 time.sleep(0.1)
             process.send_signal(signal.SIGTERM)
