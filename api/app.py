@@ -20,6 +20,7 @@ from api import (
     metrics,
     models,
     page_files,
+    parameters,
     proofs,
     regions,
     tracks,
@@ -52,6 +53,7 @@ RESOURCES: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
     *alerts.OPERATIONS,
     *acknowledgements.OPERATIONS,
+    *parameters.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 
