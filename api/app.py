@@ -12,6 +12,7 @@ from api import (
     experiments,
     explanations,
     fairness,
+    flags,
     forecasts,
     health,
     history,
@@ -54,6 +55,7 @@ RESOURCES: tuple[Operation, ...] = (
     *alerts.OPERATIONS,
     *acknowledgements.OPERATIONS,
     *parameters.OPERATIONS,
+    *flags.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 

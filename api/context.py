@@ -11,6 +11,7 @@ from api.access import AccessCounter
 from api.alerts_read import AlertsRead
 from api.arms import Experiments
 from api.explained import Explanations, Latest
+from api.flags_read import FlagsRead
 from api.measured import Measured
 from api.newest import NewestIssues
 from api.once import Once
@@ -96,6 +97,7 @@ class ApiContext:
         self.measured: Latest[tuple[RegionView, ExperimentStarted], Measured] = Latest(KEPT_EXPERIMENTS)
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
         self.alerts = AlertsRead(ledger)
+        self.flags = FlagsRead(ledger)
         self.recent = RecentAnswers()
         self.once = Once()
         self._clock = clock

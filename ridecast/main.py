@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "Check ride events before they are sent."),
     "rejects": ("rejects", "Show events that were rejected."),
     "params": ("params", "Show and change parameters while a home runs."),
+    "flags": ("flags", "Define and evaluate feature flags."),
     "settings": ("settings", "Show every setting: value, default, unit, bounds and source."),
     "worker": ("worker", ""),
 }

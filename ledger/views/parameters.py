@@ -3,6 +3,7 @@
 What a recorded value means, and which scope is asked first, `state.decide.parameters` and `state.decide.flags` say.
 """
 
+import json
 from collections.abc import Iterator
 
 from ledger.store.log import Ledger, Stored, holds
@@ -31,16 +32,16 @@ def parameters_at(ledger: Ledger, control_size: int) -> dict[Place, ParameterSet
     return in_force
 
 
-def flags_at(ledger: Ledger, control_size: int) -> dict[str, FlagSet]:
-    """The flags that the first entries of the control log define, by name."""
-    in_force: dict[str, FlagSet] = {}
+def flags_at(ledger: Ledger, control_size: int) -> dict[str, Stored[FlagSet]]:
+    """The entries that define the flags that there are after the first entries of the control log, by key."""
+    in_force: dict[str, Stored[FlagSet]] = {}
     for stored in ledger.scan(CONTROL_LOG, 0, control_size, FlagSet):
         record = stored.record
         if record.definition:
-            in_force[record.flag] = record
+            in_force[record.flag] = stored
         else:
             in_force.pop(record.flag, None)
-    return in_force
+    return dict(sorted(in_force.items()))
 
 
 def changes(ledger: Ledger, control_size: int | None = None) -> Iterator[Stored[ParameterSet] | Stored[FlagSet]]:
@@ -93,4 +94,20 @@ def history_of(ledger: Ledger, control_size: int, name: str | None = None, regio
         }
         for stored in ledger.scan(CONTROL_LOG, 0, control_size, ParameterSet)
         if name in (None, stored.record.parameter) and (not region or stored.record.region == region)
+    ]
+
+
+def flag_history_of(ledger: Ledger, control_size: int, key: str | None = None) -> list[dict[str, object]]:
+    """Every change of a flag, or of all, as JSON. A definition of null removes one."""
+    return [
+        {
+            "index": stored.index,
+            "set_at": iso(stored.record.set_at_us),
+            "flag": stored.record.flag,
+            "definition": json.loads(stored.record.definition) if stored.record.definition else None,
+            "author": stored.record.author,
+            "reason": stored.record.reason,
+        }
+        for stored in ledger.scan(CONTROL_LOG, 0, control_size, FlagSet)
+        if key in (None, stored.record.flag)
     ]

@@ -12,7 +12,7 @@ from tests.api.town import Town
 
 DOCUMENTED = [operation for operation in OPERATIONS if operation.documented]
 EXAMPLES = {"region": "nyc", "cell": "dr5reg", "log": "region/nyc", "index": "3", "level": "0", "path": "000.p/5"}
-EXAMPLES |= {"target": "2014-05-06T01:00", "horizon_min": "15"}
+EXAMPLES |= {"target": "2014-05-06T01:00", "horizon_min": "15", "name": "surge_threshold_nats"}
 
 
 def test_paths_are_those_of_the_routes(client: Client) -> None:
