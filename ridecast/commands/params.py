@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ridecast import options
@@ -44,7 +44,8 @@ def list_command(home: str | None, region: str, cell: str, at: str | None, as_js
     if as_json:
         click.echo(json.dumps({"control_size": size, "parameters": rows}, indent=2))
         return
-    table = Table("parameter", "value", "from", "default", "bounds", "unit", "scopes", "meaning")
+    headings = ("value", "from", "default", "bounds", "unit", "scopes", "meaning")
+    table = Table(Column("parameter", no_wrap=True), *headings)
     for row in rows:
         scopes = row["scopes"]
         words = [row["parameter"], row["value"], row["source"], row["default"], row["bounds"], row["unit"]]

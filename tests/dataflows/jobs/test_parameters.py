@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.jobs import parameters
+from dataflows.jobs.flags import remove_flag, set_flag
 from dataflows.jobs.parameters import set_parameter, unset_parameter
 from ledger.store.log import Ledger, open_embedded
 from ledger.store.recording import Recorder
@@ -18,7 +19,7 @@ from ledger.views.control import ControlView
 from ledger.views.parameters import parameters_at, size_named
 from schemas.errors import NotFound, UsageError
 from schemas.records.record_codec import encode
-from schemas.records.records import CONTROL_LOG, FoldChanged, ParameterSet, RegionBootstrapped, region_log
+from schemas.records.records import CONTROL_LOG, FlagSet, FoldChanged, ParameterSet, RegionBootstrapped, region_log
 from schemas.regions import load_region
 from schemas.times import iso
 from state.decide.parameter_table import PARAMETERS, ROWS
@@ -202,3 +203,21 @@ def test_changes_of_several_threads_are_all_there(ledger: Ledger) -> None:
     found = [(record.parameter, record.value) for record in ledger.records(CONTROL_LOG, ParameterSet)]
     expected = [(name, f"{number + 5}.0") for name, number in itertools.product(names, range(8))]
     assert sorted(expected) == sorted(found)
+
+
+def test_flags_are_decided_from_the_log_too(ledger: Ledger) -> None:
+    """A definition is recorded once in its canonical form; a broken one, and the removal of one that is not there, record nothing."""
+    text = '{"default": "a", "variants": {"a": 1}}'
+
+    def made(definition: str) -> FlagSet | None:
+        return set_flag(ledger, "f", definition, lambda: T0_US, author="test", reason="a test")
+
+    first = made(text)
+    assert first is not None
+    assert None is made(first.definition)
+    with pytest.raises(UsageError, match="regions: expected some of nyc, tehran"):
+        made('{"default": "a", "variants": {"a": 1}, "rules": [{"regions": ["gone"], "variant": "a"}]}')
+    assert remove_flag(ledger, "f", lambda: T0_US, author="test", reason="a test") is not None
+    with pytest.raises(UsageError, match="nothing to remove"):
+        remove_flag(ledger, "f", lambda: T0_US, author="test", reason="a test")
+    assert [first.definition, ""] == [record.definition for record in ledger.records(CONTROL_LOG, FlagSet)]
