@@ -12,6 +12,7 @@ from api import (
     experiments,
     explanations,
     fairness,
+    flags,
     forecasts,
     health,
     history,
@@ -21,6 +22,7 @@ from api import (
     metrics,
     models,
     page_files,
+    parameters,
     proofs,
     regions,
     tracks,
@@ -54,6 +56,8 @@ RESOURCES: tuple[Operation, ...] = (
     *alerts.OPERATIONS,
     *jobs.OPERATIONS,
     *acknowledgements.OPERATIONS,
+    *parameters.OPERATIONS,
+    *flags.OPERATIONS,
 )
 OPERATIONS: tuple[Operation, ...] = (*RESOURCES, openapi_operation(RESOURCES), *page_files.OPERATIONS)
 

@@ -11,6 +11,7 @@ from api.access import AccessCounter
 from api.alerts_read import AlertsRead
 from api.arms import Experiments
 from api.explained import Explanations, Latest
+from api.flags_read import FlagsRead
 from api.jobs_read import JobsRead
 from api.measured import Measured
 from api.newest import NewestIssues
@@ -24,6 +25,7 @@ from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger
 from ledger.store.provers import Provers
 from ledger.store.spool import Spool
+from ledger.views.control import ControlView
 from ledger.views.freshness import ClosePace, Freshness, freshness, slots_without_close
 from ledger.views.online.protocol import OnlineStore
 from ledger.views.region_view import RegionView
@@ -35,6 +37,8 @@ from schemas.events.cells import cell_code
 from schemas.records.records import CONTROL_LOG, ExperimentStarted
 from schemas.regions import US_PER_S, Region
 from state.decide.job_runs import Jobs
+from state.decide.parameter_table import PARAMETERS, UNREADY_AFTER
+from state.decide.parameters import InForce, find
 
 KEPT_EXPERIMENTS = 16  # whose losses are held, some numbers per block and cell
 NO_BLOB = bytes(32)  # requested only to test whether the store answers
@@ -99,6 +103,7 @@ class ApiContext:
         self.newest = NewestIssues(blobs, store, lambda: self.probes.ok("online_store"), self.experiments)
         self.alerts = AlertsRead(ledger)
         self.jobs = JobsRead(ledger)
+        self.flags = FlagsRead(ledger)
         self.recent = RecentAnswers()
         self.once = Once()
         self._clock = clock
@@ -109,6 +114,8 @@ class ApiContext:
         self._watching = False
         self._sizes: dict[str, int] = {}
         self._standings = Standings(ledger)
+        self._control = ControlView(ledger)
+        self._parameters: InForce = {}
         self._refreshing: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -185,13 +192,14 @@ class ApiContext:
         return self._standings.of(name)
 
     def read_standings(self) -> None:
-        """Read which regions are held or halted. May wait for a store."""
+        """Read which regions are held or halted, and what parameters say. May wait for a store."""
         with self._lock:
             lock = self._refreshing.setdefault("", threading.Lock())  # no region has this name
         with lock:
-            before = [self._standings.of(name) for name in self.regions]
+            before = [self._standings.of(name) for name in self.regions], self._parameters
             self._standings.refresh()
-            if before != [self._standings.of(name) for name in self.regions]:
+            self._parameters = self._control.latest().parameters
+            if before != ([self._standings.of(name) for name in self.regions], self._parameters):
                 self._generation += 1
 
     def notices(self) -> tuple[dict[tuple[str, str, str], int], Jobs]:
@@ -204,6 +212,13 @@ class ApiContext:
         """Read the logs of alerts and of jobs, for the metrics. May wait for a store."""
         self.alerts.refresh()
         self.jobs.latest()
+
+    def unready_after_slots(self, name: str) -> float:
+        """Slots without a close after which a region is not ready: a parameter of the control log as last read, or the setting."""
+        if not self._watching:
+            self.read_standings()
+        row, usual = PARAMETERS[UNREADY_AFTER], self.settings.unready_after_slots
+        return float(find(self._parameters, row, name, default=usual).value)
 
     def view(self, name: str) -> RegionView | None:
         """The view of a region's log, or None before it is bootstrapped; waits for a store only where nobody watches the region."""

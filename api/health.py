@@ -40,15 +40,17 @@ def probed(context: ApiContext, request: Request) -> bool:
 def get_ready(context: ApiContext, request: Request) -> Response:
     """GET /v1/ready"""
     places = [place for name in context.regions for place in _places(context, name)]
-    limit = context.settings.unready_after_slots
+    limits = {name: context.unready_after_slots(name) for name in context.regions}
     without = sorted({str(place["region"]) for place in places if place["index"] is None})
-    ages = {name: age for name in context.regions if name not in without and (age := _age(context, name)) and age.slots > limit}
+    ages = {name: age for name in context.regions if name not in without and (age := _age(context, name)) and age.slots > limits[name]}
     replaying = [name for name, age in ages.items() if age.freshness is Freshness.REPLAYING]
     old = sorted(name for name in ages if name not in replaying)
     if without or ages or not places:
         reasons = [f"no forecast yet of {', '.join(without)}"] if without else []
         if old:
-            reasons.append(f"no slot closed for more than {limit:g} slot lengths in {', '.join(old)}")
+            by_limit = sorted({limits[name] for name in old})
+            named = ((limit, ", ".join(name for name in old if limits[name] == limit)) for limit in by_limit)
+            reasons += [f"no slot closed for more than {limit:g} slot lengths in {names}" for limit, names in named]
         reasons += [f"region {name} replays older rides: its newest slot ended {_how_long(ages[name])} ago" for name in replaying]
         reasons += [f"region {name} is {line}" for name in context.regions if (line := context.standing(name).line())]
         detail = "; ".join(reasons) or "no region is configured"

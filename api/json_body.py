@@ -50,6 +50,17 @@ async def read_json(request: Request, schema: JsonSchema) -> object:
     Raises:
         Problem: 415 content type is not JSON, 413 too large, 400 invalid JSON, 422 does not match the schema.
     """
+    value = await read_any_json(request)
+    require_valid(schema, value, "body")
+    return value
+
+
+async def read_any_json(request: Request) -> object:
+    """The request's body, of any form.
+
+    Raises:
+        Problem: 415 content type is not JSON, 413 too large, 400 invalid JSON.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise Problem(415, "unsupported-media-type", f"Content-Type: expected application/json, got {media_type!r}", field="Content-Type")
@@ -62,7 +73,6 @@ async def read_json(request: Request, schema: JsonSchema) -> object:
         value: object = json.loads(bytes(body).decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse)
     except (ValueError, RecursionError) as cause:
         raise Problem(400, "bad-json", f"body: expected JSON, got something else: {cause}", field="body") from None
-    require_valid(schema, value, "body")
     return value
 
 

@@ -67,8 +67,8 @@ def _member(operation: Operation) -> dict[str, object]:
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": responses,
     }
-    if operation.takes is not None:
-        members["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.takes}}}
+    if (body := operation.takes or operation.asks) is not None:
+        members["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
     return members
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from api.answers import JSON, require_accept
 from api.context import ApiContext
-from api.json_body import JsonSchema as JsonSchema, read_json, require_checkable
+from api.json_body import JsonSchema as JsonSchema, read_any_json, read_json, require_checkable
 from api.problems import Problem, status_of
 from schemas.errors import ContractError
 from schemas.events.measures import MEASURES
@@ -64,6 +64,8 @@ class Operation:
         documented: Whether the OpenAPI document lists it.
         method: GET, or one that writes: refused with 403 unless the setting `api_writes` is on.
         takes: JSON Schema of the body that a client must send; the handler gets it from `given_body`.
+        asks: JSON Schema of the body of a POST that only asks, and is answered whether or not clients may write. The handler
+            checks the body and gets it from `asked_body`, as its errors have another form.
         status: Status of a successful response.
     """
 
@@ -78,6 +80,7 @@ class Operation:
     documented: bool = True
     method: str = "GET"
     takes: JsonSchema | None = None
+    asks: JsonSchema | None = None
     status: int = 200
     in_memory: Callable[[ApiContext, Request], bool] = never
     repeats: bool = False
@@ -100,7 +103,7 @@ class Operation:
             require_checkable(self.takes, self.name)
 
         def checked(request: Request) -> Response:
-            if self.method != "GET" and context.settings.api_writes != "on":
+            if self.method != "GET" and self.asks is None and context.settings.api_writes != "on":
                 raise Problem(403, "read-only", "this API is read-only; set RIDECAST_API_WRITES=on to allow writes")
             require_accept(request, self.media_type)
             checks = self.documented and request.scope["query_string"]  # A page ignores what it does not know.
@@ -115,6 +118,8 @@ class Operation:
         async def answered(request: Request) -> Response:
             if self.takes is not None and context.settings.api_writes == "on":  # Else nothing that a stranger sends is read.
                 request.state.body = await read_json(request, self.takes)
+            if self.asks is not None:
+                request.state.body = await _asked(request)
             token = context.token() if self.repeats else None
             if self.repeats and (recent := context.recent.find(token, request)) is not None:
                 return recent
@@ -145,6 +150,25 @@ def given_body(request: Request) -> dict[str, object]:
     body: object = request.state.body
     assert isinstance(body, dict)
     return body
+
+
+def asked_body(request: Request) -> object:
+    """The body of an operation that asks.
+
+    Raises:
+        Problem: it is no JSON.
+    """
+    body: object = request.state.body
+    if isinstance(body, Problem):
+        raise body
+    return body
+
+
+async def _asked(request: Request) -> object:
+    try:
+        return await read_any_json(request)
+    except Problem as problem:  # The handler says so in its own form.
+        return problem
 
 
 def _given(request: Request) -> dict[str, list[str]]:

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("ledger", "Inspect the ledger: tail, show, verify, export."),
     "events": ("events", "Check ride events before they are sent."),
     "rejects": ("rejects", "Show events that were rejected."),
+    "params": ("params", "Show and change parameters while a home runs."),
+    "flags": ("flags", "Define and evaluate feature flags."),
     "settings": ("settings", "Show every setting: value, default, unit, bounds and source."),
     "worker": ("worker", ""),
 }

@@ -34,6 +34,26 @@ def parse_time(text: str, region: Region) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+def parse_utc(text: str) -> int:
+    """Microseconds UTC of an ISO time; without a zone it is UTC.
+
+    Raises:
+        UsageError: not a time, or out of bounds; the text does not name a field.
+
+    >>> iso(parse_utc("2026-05-01T12:00")), iso(parse_utc("2026-05-01T12:00:00.25+02:00"))
+    ('2026-05-01T12:00:00Z', '2026-05-01T10:00:00.250000Z')
+    """
+    if "T" in text:
+        text = text.replace(" ", "+")  # as above
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"expected an ISO time such as 2014-05-01T12:00Z, got {text!r}") from None
+    if not FIRST_YEAR <= at.year < LAST_YEAR:
+        raise UsageError(f"expected a year from {FIRST_YEAR} to {LAST_YEAR - 1}, got {at.year}")
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+
+
 def _localised(at: datetime, timezone: str) -> datetime:
     zone = ZoneInfo(timezone)
     first, second = at.replace(tzinfo=zone), at.replace(tzinfo=zone, fold=1)

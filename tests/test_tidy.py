@@ -82,6 +82,7 @@ PRIVATE = {
 }
 OURS = {*PACKAGES, "tests", *sys.stdlib_module_names}
 IMPORT_NAMES = {"mlflow-skinny": "mlflow", "xgboost-cpu": "xgboost"}
+IMPORT_NAMES |= {"openfeature-sdk": "openfeature", "openfeature-provider-ofrep": "openfeature"}
 
 
 def test_no_file_answers_too_many_questions() -> None:

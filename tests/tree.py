@@ -162,7 +162,7 @@ def requirements() -> tuple[dict[str, str], dict[str, str]]:
     """Packages that Ridecast's code imports, and those that only its tests and its build need: name -> versions, such as `>=2.4`."""
     table, name = project(), re.compile(r"[A-Za-z0-9-]+")
     more = table["optional-dependencies"]
-    lists = ([*table["dependencies"], *more["plot"]], [*more["test"], *more["build"]])
+    lists = ([*table["dependencies"], *more["plot"], *more["flags"]], [*more["test"], *more["build"]])
     runtime, extra = ({name.findall(line)[0]: name.sub("", line, count=1) for line in lines} for lines in lists)
     return runtime, extra
 

@@ -5,10 +5,11 @@ obeys at its next close. In a bounded run it takes its turn after each slot, so 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from dataflows.jobs.band_parts import BandParts
+from dataflows.jobs.drifting import drift_since
 from dataflows.jobs.experiments import Deciding
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
@@ -23,11 +24,10 @@ from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
 from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
-from state.decide.band_drift import drifts_in_bands
-from state.decide.drift import PARTS, drifts_in, first_part
+from state.decide.parameter_table import models_off, retraining_rules
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
 from state.decide.refits import RefitRules, judge_refit
-from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, Trigger, day_scores, due, may_promote
+from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays
@@ -303,7 +303,7 @@ class Learner:
 
     def _end_trial(self, measure: str, running: Running, verdict: Verdict, today: int) -> None:
         story, outcome = self._story(measure), verdict.outcome
-        if outcome is Outcome.WAIT or (outcome is Outcome.PROMOTE and not may_promote(self._history(today), self.retraining)):
+        if outcome is Outcome.WAIT or (outcome is Outcome.PROMOTE and not may_promote(self._history(today), self._rules())):
             return
         end, done = (promote_by_gates, "promoted") if outcome is Outcome.PROMOTE else (reject_by_gates, "rejected")
         if end(self._stores, story, reason=verdict.reason, evidence=verdict.gates, category=verdict.category):
@@ -330,7 +330,7 @@ class Learner:
     def _train_if_due(self, today: int) -> None:
         if self._refused_day == today or any(self._story(measure).held is not None for measure in self.region.measures):
             return
-        wanted = due(self._history(today), self.retraining)
+        wanted = due(self._history(today), self._rules())
         if wanted is None:
             return
         log.info("region %s: training: %s", self.region.id, wanted.reason)
@@ -366,33 +366,22 @@ class Learner:
             days=day_scores(scores, self._day_slots, today),
             today=today,
             trained_day=max(trained) // self._day_slots if trained else None,
-            drift=self._drift(stories, scores, from_slot, today),
+            drift=drift_since(stories, scores, self._bands, self._day_slots, from_slot, today),
             trainings=max(sum(model.trained_index >= before for model in story.models.values()) for story in stories),
             promotions=max(sum(index >= before and record.cause == Cause.GATES for index, record in story.promotions) for story in stories),
         )
 
-    def _drift(self, stories: Sequence[MeasureStory], scores: Sequence[SlotScored], from_slot: int, today: int) -> list[str]:
-        """What drifts since the newest training, compared with days since the last training that a drift caused."""
-        found = []
-        for story in stories:
-            known = [model.trained for model in story.models.values() if model.trained is not None]
-            answered = [trained.until_slot for trained in known if trained.parameters.get("trigger", "").startswith(f"{Trigger.DRIFT}:")]
-            of_measure = [scored for scored in scores if scored.measure == story.measure]
-            since = max([from_slot, *answered])
-            drifts = drifts_in(of_measure, self._day_slots, since, today)
-            if self._day_slots % PARTS == 0:
-                first = first_part(self._day_slots, since)
-                drifts += drifts_in_bands(self._bands.sums(story.measure, first, today * self._day_slots), first)
-            newest = max((trained.until_slot for trained in known), default=0) * PARTS // self._day_slots
-            found += [f"{story.measure}: {drift.sentence()}" for drift in drifts if drift.part >= newest]
-        return found
+    def _rules(self) -> RetrainingRules:
+        """The rules, but for what parameters of the region say now."""
+        return retraining_rules(self._control.latest().parameters, self.region.id, self.retraining)
 
     def _story(self, measure: str) -> MeasureStory:
         return self._stories.get((self.region.id, measure)) or MeasureStory(self.region.id, measure)
 
     def _is_held(self) -> bool:
-        """Whether the region is served without models, because its fold failed with one."""
-        return self.region.id in self._control.latest().held
+        """Whether the region is served without models: its fold failed with one, or a parameter says so."""
+        control = self._control.latest()
+        return self.region.id in control.held or models_off(control.parameters, self.region.id)
 
     def _name(self, measure: str, role: str) -> str:
         return f"{self.region.id}.{measure}.{role}"

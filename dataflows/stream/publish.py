@@ -14,6 +14,7 @@ import numpy as np
 from dataflows.connectors.sinks import ForecastSink
 from ledger.store.blobs import Blobs
 from ledger.store.log import Ledger, Stored
+from ledger.views.control import ControlView
 from ledger.views.experiments import experiment_of
 from ledger.views.follow import LONGEST_WAIT_S, NOWHERE, SHORTEST_WAIT_S, Change, Follower, Pace, Place, Stop
 from ledger.views.identity import has_root
@@ -22,8 +23,9 @@ from ledger.views.online.refresh import blob_of, newest_issues
 from schemas.errors import LedgerError
 from schemas.events.cells import cell_text
 from schemas.forecasts.messages import encode_demand_forecasts, forecast_key
-from schemas.records.records import ForecastIssued, LogContinued, UniverseChanged, region_log
+from schemas.records.records import CONTROL_LOG, ForecastIssued, LogContinued, UniverseChanged, region_log
 from schemas.regions import Region
+from state.decide.parameter_table import publishing_off
 from state.forecast.arms import challenged_rows
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Publisher:
 
     def __init__(self, ledger: Ledger, blobs: Blobs, sink: ForecastSink, region: Region, backlog: Backlog = "latest") -> None:
         self._ledger, self._blobs, self._region = ledger, blobs, region
+        self._control, self._paused = ControlView(ledger), False
         self.backlog = backlog
         self.log = region_log(region.id)
         self._kept = SinkPlace(ledger, sink, self.log)
@@ -65,6 +68,8 @@ class Publisher:
             Fenced: another publisher of this region is running.
             StoreUnavailable: the sink does not respond.
         """
+        if self._pauses():
+            return 0
         if self._kept.went_back():
             self._start_again()
             log.warning("publishing %s: what was published is gone; publishing from entry %d on", self.log, self._published.index)
@@ -83,6 +88,14 @@ class Publisher:
         if self.backlog == "latest" or len(due) < ISSUES_PER_STEP:
             self._follower.move(seen.next)
         return sum(map(len, due))
+
+    def _pauses(self) -> bool:
+        """Whether a parameter says that nothing of the region is published now; the place in the sink stays as it is."""
+        paused = publishing_off(self._control.latest().parameters, self._region.id)
+        if paused != self._paused:
+            self._paused = paused
+            log.warning("publishing %s: %s by the parameter `publishing`", self.log, "paused" if paused else "goes on, allowed again")
+        return paused
 
     def _start_again(self) -> None:
         """Go on from the place that the sink has."""
@@ -208,7 +221,7 @@ def run_publishers(
     Args:
         beside: Other work of this process, called once per round; returns how many items it processed.
     """
-    with closing(ledger.wakeup(*(publisher.log for publisher in publishers))) as wakeup:
+    with closing(ledger.wakeup(CONTROL_LOG, *(publisher.log for publisher in publishers))) as wakeup:
         pace = Pace(wakeup, poll_s, max(poll_s, LONGEST_WAIT_S))
         while not stop.is_set():
             published = [publisher for publisher in publishers if publisher.step()]

@@ -16,6 +16,7 @@ from ledger.views.control import Control
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.errors import ContractError, DamagedError, NotFound, StoreUnavailable
 from schemas.records.records import CONTROL_LOG, ForecastIssued, ModelTrained, Record, RegionBootstrapped
+from state.decide.parameter_table import models_off
 from state.demand.tables import newest_table
 from state.forecast.arms import blaming
 from state.forecast.region import Champion
@@ -127,14 +128,19 @@ class Router:
         return control.fold_version(self._boot, slot) >= ROUTED_SINCE
 
     def _champions(self, control: Control) -> dict[str, Champion]:
+        if models_off(control.parameters, self.region.id):
+            return {}
         return {measure: Champion(*found) for measure, found in self._artefacts.in_force(control, self.region).items()}
 
     def _route(self, control: Control, measure: str, fault: Fault) -> Route:
         scopes = {role: scope_of(role, self.region.id, self.region.parent) for role in Role}
         named = {
-            role: control.champions.get((scope, measure), b"") for role, scope in scopes.items() if scope and scope not in control.held
+            role: control.champions.get((scope, measure), b"")
+            for role, scope in scopes.items()
+            if scope and scope not in control.held and not models_off(control.parameters, scope)
         }
-        return choose(named, held=self.region.id in control.held, fault=fault)
+        without = Why.HELD if self.region.id in control.held else Why.OFF if models_off(control.parameters, self.region.id) else None
+        return choose(named, fault=fault, without=without)
 
     def _read(self, control: Control, routes: Mapping[str, Route], fault: Callable[[str, bytes], Why | None]) -> dict[str, Champion]:
         """The artefacts of some routes, and the experiments beside those of champions.
@@ -220,7 +226,7 @@ class Router:
             (measure, Role(role)): Why(why)
             for measure, route in routes.items()
             for role, why in route.skipped.items()
-            if why not in (Why.NO_MODEL, Why.HELD)
+            if why not in (Why.NO_MODEL, Why.HELD, Why.OFF)
         }
         for (measure, role), why in now.items():
             if self._said.get((measure, role)) is not why:

@@ -1,22 +1,24 @@
-"""Champions, experiments, holds and fold versions in force: the control log folded up to any size."""
+"""Champions, experiments, holds, parameters and fold versions in force: the control log folded up to any size."""
 
 from dataclasses import dataclass, field, replace
 
 from ledger.store.log import Head, Ledger, holds
 from ledger.views.experiments import KINDS as OF_EXPERIMENTS, follow_record
 from ledger.views.follow import Batch, Change, Follower, Place
+from ledger.views.parameters import Place as ParameterPlace, follow_parameter
 from schemas.records.records import (
     CONTROL_LOG,
     CovariatesKnown,
     ExperimentStarted,
     FoldChanged,
     ModelPromoted,
+    ParameterSet,
     RegionBootstrapped,
     RegionHeld,
     RegionReleased,
 )
 
-KINDS = (*OF_EXPERIMENTS, CovariatesKnown, FoldChanged, RegionReleased)
+KINDS = (*OF_EXPERIMENTS, CovariatesKnown, FoldChanged, ParameterSet, RegionReleased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Control:
         held: Regions that are served without their champions, with the record that says why.
         experiments: The experiment of each (region, measure) that no record has ended.
         covariates: What became known of each region from outside, in order.
+        parameters: What is set, by name, region and cell; `state.decide.parameters` finds the value for a region in it.
     """
 
     size: int
@@ -36,6 +39,7 @@ class Control:
     held: dict[str, RegionHeld] = field(default_factory=dict)
     experiments: dict[tuple[str, str], ExperimentStarted] = field(default_factory=dict)
     covariates: dict[str, tuple[CovariatesKnown, ...]] = field(default_factory=dict)
+    parameters: dict[ParameterPlace, ParameterSet] = field(default_factory=dict)
 
     def champion(self, region: str, measure: str) -> bytes:
         """Digest of the model that serves a measure; empty for the baseline."""
@@ -85,6 +89,7 @@ class ControlView:
     def _take(self, batch: Batch, head: Head) -> None:
         champions, folds, held = dict(self._now.champions), dict(self._now.folds), dict(self._now.held)
         experiments, covariates = dict(self._now.experiments), dict(self._now.covariates)
+        parameters = dict(self._now.parameters)
         for stored in batch.entries:
             follow_record(experiments, champions, stored)
             if holds(stored, ModelPromoted):
@@ -97,7 +102,9 @@ class ControlView:
                 held[stored.record.region] = stored.record
             elif holds(stored, CovariatesKnown):
                 covariates[stored.record.region] = (*covariates.get(stored.record.region, ()), stored.record)
+            elif holds(stored, ParameterSet):
+                follow_parameter(parameters, stored.record)
             elif holds(stored, RegionReleased):
                 held.pop(stored.record.region, None)
-        self._now = Control(batch.next.index, head.root, champions, folds, held, experiments, covariates)
+        self._now = Control(batch.next.index, head.root, champions, folds, held, experiments, covariates, parameters)
         self._follower.move(batch.next)

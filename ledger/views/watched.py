@@ -100,6 +100,7 @@ def _watched(record: SlotClosed, index: int, measure: str, blobs: Blobs, forecas
         dispersion=dispersion,
         forecast=known,
         late=sum(sum(table.counts) for table in late if table.measure == measure),
+        control=(record.control_size, record.control_root),
     )
 
 

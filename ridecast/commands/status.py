@@ -33,6 +33,7 @@ def command(home: str | None) -> None:
     from ridecast.commands.models import span_of
     from ridecast.intake_table import example_lines, intake_table
     from schemas.times import slot_end
+    from state.decide.parameter_table import publishing_off
 
     settings = options.settings_of_home(home=home)
     stores = open_stores(settings, reading=True)
@@ -62,6 +63,8 @@ def command(home: str | None) -> None:
             state = str(closed.status) if closed else ""
             if (halted := halt_of(ledger, region.id)) is not None:
                 state = f"halted: {halted.reason}"
+            if publishing_off(in_force.parameters, region.id):
+                state = "; ".join(filter(None, (state, "publishing is off (`ridecast params list`)")))
             regions.add_row(region.id, boot.until, f"{boot.rides:,}", ends, state, "; ".join(champions))
         console = output_console()
         console.print(regions)

@@ -46,6 +46,7 @@ def replay(home: str | None, name: str | None, measure: str | None, since: str |
     """
     from dataflows.jobs.learn import only_region
     from dataflows.stream.stores import open_stores
+    from dataflows.watch.detecting import thresholds_of
     from ledger.views.regions import region_of
     from ledger.views.watched import watched_slots
     from state.detect.signals import fields_of
@@ -61,7 +62,7 @@ def replay(home: str | None, name: str | None, measure: str | None, since: str |
         slots = watched_slots(stores.ledger, stores.blobs, region, chosen, first, end)
         with progress_bars() as progress:
             task = progress.add_task("watching slots", total=None)
-            found = list(signals_of(region, _counted(slots, lambda: progress.advance(task))))
+            found = list(signals_of(region, _counted(slots, lambda: progress.advance(task)), thresholds_of(stores.ledger, region)))
             closed = int(progress.tasks[task].completed)
     finally:
         stores.close()

@@ -43,6 +43,7 @@ class WatchedSlot:
         dispersion: float64[n], variance = mean + dispersion x mean^2.
         forecast: Whether there was a forecast for this slot.
         late: Rides of earlier slots that were counted with this one.
+        control: Size and root of the control log that its close cites.
     """
 
     slot: int
@@ -55,6 +56,7 @@ class WatchedSlot:
     dispersion: Float64s
     forecast: bool
     late: int = 0
+    control: tuple[int, bytes] = (0, b"")
 
     @property
     def arrived(self) -> Arrived:

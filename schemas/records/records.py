@@ -1,8 +1,8 @@
 """Every record that a log may hold, as a frozen dataclass.
 
 Times inside records are event time (microseconds, UTC) or slots; hosts and run ids appear only in the records of the
-`runs` log, wall-clock time only there and in `access`, `alerts` and `jobs`. True counts are in rides, forecasts and errors in
-1/1000 ride. The encoding is in `schemas.records.record_codec`.
+`runs` log, wall-clock time only there, in `access`, `alerts` and `jobs`, and in what people set (`ParameterSet`,
+`FlagSet`). True counts are in rides, forecasts and errors in 1/1000 ride. The encoding is in `schemas.records.record_codec`.
 """
 
 import typing
@@ -63,6 +63,7 @@ from schemas.records.job_records import (
     JobSucceeded as JobSucceeded,
     Overlap as Overlap,
 )
+from schemas.records.parameter_records import FlagSet as FlagSet, ParameterSet as ParameterSet
 
 
 class SlotStatus(StrEnum):
@@ -329,6 +330,8 @@ Record = (
     | ExperimentStarted
     | ExperimentStopped
     | CovariatesKnown
+    | ParameterSet
+    | FlagSet
     | FoldChanged
     | RegionHeld
     | RegionReleased

@@ -22,11 +22,27 @@ Arrays = dict[str, npt.NDArray[Any]]
 MOST_EVIDENCE = 40.0
 
 
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Evidence above which a detector fires.
+
+    Attributes:
+        nats: Of every subject.
+        of_cells: Code of a cell -> its own threshold; only a detector whose subjects are cells looks at it.
+    """
+
+    nats: float
+    of_cells: Mapping[int, float] = field(default_factory=dict)
+
+
 class Detector(Protocol):
     """One detector of one region."""
 
     def see(self, watched: WatchedSlot) -> list[Signal]:
         """Take the next closed slot; returns the signals that begin, change or end with it."""
+
+    def use(self, threshold: Threshold) -> None:
+        """From the next slot on, fire above this threshold."""
 
     def arrays(self) -> Arrays:
         """All of its state."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from schemas.events.rides import Reason
 from schemas.forecasts.watched import Arrived, WatchedSlot
 from schemas.regions import Region
-from state.detect.detector import Arrays, Evidence, Said, signal_of
+from state.detect.detector import Arrays, Evidence, Said, Threshold, signal_of
 from state.detect.signals import Severity, Signal
 
 THRESHOLD_NATS = 12.0
@@ -85,6 +85,10 @@ class ShareDetector:
                 self._said, self._region, watched, "region", firing=change, since=since, value=share, threshold=unusual, message=words
             )
         ]
+
+    def use(self, threshold: Threshold) -> None:
+        """From the next slot on, fire above this threshold."""
+        self._evidence.threshold = threshold.nats
 
     def arrays(self) -> Arrays:
         """All of its state."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
-from state.detect.detector import Arrays, Evidence, Said, signal_of
+from state.detect.detector import Arrays, Evidence, Said, Threshold, signal_of
 from state.detect.signals import Severity, Signal
 
 THRESHOLD_NATS = 12.0
@@ -81,6 +81,10 @@ class SilenceDetector:
         """Events of one ride, which come or stay away together: their number varies so many times as much as single ones."""
         events, rides, _ = self._usual.get(REGION, [0.0, 0.0, 0.0])
         return max(events / rides, 1.0) if rides > 0.0 else 1.0
+
+    def use(self, threshold: Threshold) -> None:
+        """From the next slot on, fire above this threshold."""
+        self._evidence.threshold = threshold.nats
 
     def arrays(self) -> Arrays:
         """All of its state."""

@@ -15,7 +15,7 @@ from schemas.events.cells import cell_texts, neighbours
 from schemas.events.rides import Float64s, UInt64s
 from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
-from state.detect.detector import MOST_EVIDENCE, Arrays, Said, signal_of
+from state.detect.detector import MOST_EVIDENCE, Arrays, Said, Threshold, signal_of
 from state.detect.signals import Severity, Signal
 
 THRESHOLD_NATS = 18.0  # higher than others, since there are as many sums as cells
@@ -34,7 +34,7 @@ class SurgeDetector:
     """
 
     def __init__(self, region: Region, threshold: float = THRESHOLD_NATS) -> None:
-        self._region, self._threshold = region, threshold
+        self._region, self._threshold = region, Threshold(threshold)
         self._said = Said("surge", "surge", Severity.WARNING, "rides")
         self._cells, self._sums = np.empty(0, np.uint64), np.empty(0, np.float64)
         self._firing, self._since = np.empty(0, np.uint64), -1
@@ -52,7 +52,7 @@ class SurgeDetector:
         sums = np.clip(before + nats, 0.0, MOST_EVIDENCE)
         kept = sums > 0.0
         self._cells, self._sums = watched.cells[kept], sums[kept]
-        firing = watched.cells[sums > self._threshold]
+        firing = watched.cells[sums > _limits(self._threshold, watched.cells)]
         was, self._firing = self._firing, firing
         if len(firing) and not len(was):
             self._since = watched.slot
@@ -78,6 +78,10 @@ class SurgeDetector:
             )
         ]
 
+    def use(self, threshold: Threshold) -> None:
+        """From the next slot on, fire above this threshold; a cell above its own, if it has one."""
+        self._threshold = threshold
+
     def arrays(self) -> Arrays:
         """All of its state."""
         return {"cells": self._cells, "sums": self._sums, "firing": self._firing, "since": np.array([self._since])}
@@ -86,6 +90,14 @@ class SurgeDetector:
         """Continue from a state."""
         self._cells, self._sums, self._firing = arrays["cells"], arrays["sums"], arrays["firing"]
         self._since = int(arrays["since"][0])
+
+
+def _limits(threshold: Threshold, cells: UInt64s) -> Float64s:
+    """The threshold of each cell, nats: float64[n]."""
+    limits = np.full(len(cells), threshold.nats)
+    for cell, nats in threshold.of_cells.items():
+        limits[cells == np.uint64(cell)] = nats
+    return limits
 
 
 def _summed(wanted: UInt64s, cells: UInt64s, values: Float64s) -> Float64s:

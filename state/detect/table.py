@@ -1,13 +1,13 @@
 """The table of detectors, one row each. A new detector is a file and a row; one suite checks all rows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
 from state.detect import shares, silence, surge
-from state.detect.detector import Detector
+from state.detect.detector import Detector, Threshold
 from state.detect.signals import Signal
 
 
@@ -20,12 +20,14 @@ class Row:
         kinds: Kinds of its signals, as the table of causes names them (`state/decide/alert_causes.py`).
         threshold: Nats, by default.
         make: Region and threshold -> a detector that has seen nothing.
+        by_cell: Whether a cell may have a threshold of its own.
     """
 
     name: str
     kinds: tuple[str, ...]
     threshold: float
     make: Callable[[Region, float], Detector]
+    by_cell: bool = False
 
 
 def _share(counted: shares.Counted) -> Row:
@@ -39,7 +41,7 @@ def _share_detector(counted: shares.Counted, region: Region, threshold: float) -
 DETECTORS = (
     Row("silence", (silence.REGION_OUTAGE, silence.PARTITION_OUTAGE), silence.THRESHOLD_NATS, silence.SilenceDetector),
     *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE)),
-    Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector),
+    Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector, by_cell=True),
 )
 
 
@@ -47,15 +49,27 @@ class Detectors:
     """All detectors of a region, which have seen nothing."""
 
     def __init__(self, region: Region) -> None:
-        self._detectors = [row.make(region, row.threshold) for row in DETECTORS]
+        self._detectors = {row.name: row.make(region, row.threshold) for row in DETECTORS}
+
+    def use(self, thresholds: Mapping[str, Threshold]) -> None:
+        """From the next slot on, fire above these thresholds: by the name of the detector; those without one keep theirs."""
+        for name, threshold in thresholds.items():
+            self._detectors[name].use(threshold)
 
     def see(self, watched: WatchedSlot) -> list[Signal]:
         """Let each of them take the next closed slot; what they say, in the order of the table."""
-        return [signal for detector in self._detectors for signal in detector.see(watched)]
+        return [signal for detector in self._detectors.values() for signal in detector.see(watched)]
 
 
-def signals_of(region: Region, slots: Iterable[WatchedSlot]) -> Iterator[Signal]:
-    """What all detectors say about consecutive slots, in order."""
+def signals_of(
+    region: Region, slots: Iterable[WatchedSlot], thresholds: Callable[[WatchedSlot], Mapping[str, Threshold]] = lambda watched: {}
+) -> Iterator[Signal]:
+    """What all detectors say about consecutive slots, in order.
+
+    Args:
+        thresholds: Of each slot, as `Detectors.use` takes them.
+    """
     detectors = Detectors(region)
     for watched in slots:
+        detectors.use(thresholds(watched))
         yield from detectors.see(watched)

@@ -28,6 +28,7 @@ class Why(StrEnum):
 
     NO_MODEL = "no-model"  # none is promoted
     HELD = "held"  # the fold failed with it
+    OFF = "off"  # a parameter says that no trained model serves
     MISSING = "missing"  # its artefact is not stored
     DAMAGED = "damaged"  # its artefact has other bytes than its digest says, or they are no model
     UNREADABLE = "unreadable"  # the store does not give its artefact out
@@ -35,7 +36,7 @@ class Why(StrEnum):
     SLOW = "slow"  # one of its forecasts took too long
 
 
-OBSERVED = frozenset(Why) - {Why.NO_MODEL, Why.HELD}  # found by a run; the others follow from the control log
+OBSERVED = frozenset(Why) - {Why.NO_MODEL, Why.HELD, Why.OFF}  # found by a run; the others follow from the control log
 FALLBACK_OF = {Role.CHAMPION: Fallback.NONE, Role.PARENT: Fallback.PARENT, Role.GLOBAL: Fallback.GLOBAL}
 
 Named = Mapping[Role, bytes]
@@ -57,21 +58,21 @@ class Route:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(named: Named, *, held: bool, fault: Fault) -> Route:
+def choose(named: Named, *, fault: Fault, without: Why | None = None) -> Route:
     """The first usable model.
 
     Args:
         named: Role -> digest of the models in force; roles without one are left out.
-        held: Whether the region is served without models.
         fault: Why a model cannot be used; None if it can.
+        without: Why the region is served without any model; None if it is not.
 
-    >>> choose({Role.PARENT: b"p"}, held=False, fault=lambda role, digest: None)
+    >>> choose({Role.PARENT: b"p"}, fault=lambda role, digest: None)
     Route(role=<Role.PARENT: 'parent'>, digest=b'p', skipped={'champion': 'no-model'})
-    >>> choose({Role.CHAMPION: b"c"}, held=False, fault=lambda role, digest: Why.MISSING)
+    >>> choose({Role.CHAMPION: b"c"}, fault=lambda role, digest: Why.MISSING)
     Route(role=<Role.CHAMPION: 'champion'>, digest=b'', skipped={'champion': 'missing'})
     """
-    if held:
-        return Route(skipped={str(Role.CHAMPION): str(Why.HELD)})
+    if without is not None:
+        return Route(skipped={str(Role.CHAMPION): str(without)})
     skipped: dict[str, str] = {}
     for role in Role:
         digest = named.get(role, b"")
@@ -106,6 +107,7 @@ OWNER = {Role.CHAMPION: "the region's own model", Role.PARENT: "the parent regio
 STATE = {
     Why.NO_MODEL: "does not exist yet",
     Why.HELD: "is held back, because the fold failed with it",
+    Why.OFF: "is switched off by the parameter trained_models",
     Why.MISSING: "has no artefact in the store",
     Why.DAMAGED: "is damaged",
     Why.UNREADABLE: "cannot be read from the store",

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from dataflows.stream.stores import Stores
-from dataflows.watch.detecting import detectors_of
+from dataflows.watch.detecting import detectors_of, thresholds_of
 from dataflows.watch.hub import HubLog
 from dataflows.watch.watching import RegionWatch, watch
 from ledger.store.log import Stored
@@ -16,8 +16,9 @@ from ledger.views.watched import watched_slots
 from schemas.errors import StoreUnavailable
 from schemas.records.records import ALERTS_LOG, AlertOpened, Record, SignalObserved, SlotClosed, region_log
 from schemas.regions import Region
+from state.detect.detector import Threshold
 from state.detect.signals import Severity, Signal
-from state.detect.table import DETECTORS, Row, signals_of
+from state.detect.table import DETECTORS, signals_of
 from tests.api.town import Town
 
 
@@ -65,8 +66,8 @@ def test_the_live_detectors_say_what_a_repetition_says(growing_town: Town) -> No
     """Entries of each close, as the watcher reads them, give the signals of the same slots read from the whole log."""
     region, stores = growing_town.region, cast(Stores, growing_town)
     with pytest.MonkeyPatch.context() as patch:
-        loud = tuple(Row(row.name, row.kinds, 0.01, row.make) for row in DETECTORS)  # so that they say something
-        patch.setattr("state.detect.table.DETECTORS", loud)
+        loud = {row.name: Threshold(0.01) for row in DETECTORS}  # so that they say something
+        patch.setattr("dataflows.watch.detecting.thresholds", lambda in_force, name: loud)
         found: list[Signal] = []
         detect = detectors_of(stores)(region)
 
@@ -78,7 +79,7 @@ def test_the_live_detectors_say_what_a_repetition_says(growing_town: Town) -> No
         while one.step(HubLog(growing_town.ledger), lambda: 7):
             pass
         slots = watched_slots(growing_town.ledger, growing_town.blobs, region, region.measures[0], 0, 2**40)
-        assert found == list(signals_of(region, slots))
+        assert found == list(signals_of(region, slots, thresholds_of(growing_town.ledger, region)))
         assert found
 
 
