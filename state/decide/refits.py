@@ -36,6 +36,7 @@ class RefitRules:
         early: On probation it may seem worse by so many margins over the root of the number of blocks; see docs/adr/0049.
         worse_slice: Relative loss that a horizon in a band, or a region, may seem to lose over all blocks; over fewer, as much more as
             chance makes it differ more.
+        bias_beyond: Relative bias by which it may exceed the champion's over fewer than all blocks.
         decline: Relative loss that all refits in a row may seem to lose together.
     """
 
@@ -45,6 +46,7 @@ class RefitRules:
     margin: float = 0.005
     early: float = 4.0
     worse_slice: float = 0.03
+    bias_beyond: float = 0.01
     decline: float = 0.01
 
     def __post_init__(self) -> None:
@@ -146,6 +148,8 @@ def judge_refit(trial: Trial, refit: Refit, rules: PromotionRules, refit_rules: 
         return usual
     seen = first_blocks(trial, refit_rules.blocks)
     guarded = judge(seen, rules)
+    if guarded.interval.observations < refit_rules.blocks:
+        guarded = judge(seen, replace(rules, bias_beyond=refit_rules.bias_beyond))
     gates = (_same(refit, refit_rules), *guards(seen, guarded, refit.chain, rules=refit_rules))
     outcome, reason = _decide(usual, guarded, gates, refit_rules)
     if outcome is Outcome.PROMOTE and guarded.interval.observations < refit_rules.blocks:

@@ -185,6 +185,18 @@ def test_fewer_blocks_leave_more_room_for_chance_in_a_slice() -> None:
         assert outcome is judge_refit(looked, FIRST, RULES, REFITS).outcome
 
 
+def test_a_day_that_biases_both_does_not_delay_a_refit() -> None:
+    """Over few days it may be a point more biased than the champion, whose forecasts of a holiday were off too; over five it may not."""
+    for bias, blocks, outcome in (
+        (1.049, 1, Outcome.PROMOTE),
+        (1.051, 1, Outcome.WAIT),
+        (1.039, 5, Outcome.PROMOTE),
+        (1.049, 5, Outcome.REJECT),
+    ):
+        verdict = judge_refit(trial_of(losses_of([0.997] * blocks, bias=bias, champion_bias=1.04)), FIRST, RULES, REFITS)
+        assert outcome is verdict.outcome
+
+
 def test_a_refit_that_waits_for_the_budget_passes_again() -> None:
     """Days after the fifth do not change what the guards say, however bad chance makes them, but for evidence that it is worse."""
     row = [*ratios(0.999, 5), *ratios(1.012, 3)]
