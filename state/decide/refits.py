@@ -207,7 +207,7 @@ def _loss_guard(usual: Verdict, rules: RefitRules) -> GateResult:
     if not interval.observations:
         return GateResult(gate=LOSS, passed=False, value="", bound=f"{bound:.6g}", sentence="no whole block has been compared yet")
     sentence = (
-        f"the loss is {_percent(interval.mean)} against the champion's over {interval.observations} blocks; "
+        f"the loss is {_percent(interval.mean)} against the champion's over {_blocks(interval.observations)}; "
         f"at most {100 * rules.margin:+.2f} % and without evidence that it is worse"
     )
     return result(LOSS, interval.mean <= bound and interval.lower <= 0.0, interval.mean, bound, sentence)
@@ -221,6 +221,10 @@ def _decline_guard(usual: Verdict, chain: Chain, rules: RefitRules) -> GateResul
         f"at most {100 * rules.decline:+.2f} %"
     )
     return result(DECLINE, total <= bound, total, bound, sentence)
+
+
+def _blocks(number: int) -> str:
+    return "1 block" if number == 1 else f"{number} blocks"
 
 
 def _percent(log_ratio: float) -> str:

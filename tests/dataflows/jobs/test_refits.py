@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.jobs.backtest_decisions import Decided, champions_at, decisions_of
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.refits import on_probation, promotions_since, refit_of, watched_by
 from dataflows.stream.stores import Stores
@@ -18,7 +19,7 @@ from state.decide.promotion import PromotionRules
 from state.decide.refits import Chain, Refit, RefitRules
 from state.decide.retraining import RetrainingRules
 from state.models import boosted
-from tests.dataflows.jobs.shifting_town import DAY, TOWN, Town, quick_training
+from tests.dataflows.jobs.shifting_town import DAY, START, TOWN, Town, quick_training
 
 WEEKLY = RetrainingRules(least_rise=9.0)
 SURE = PromotionRules(bias=0.1, least_gain=0.9)  # no challenger is better by so much: what is promoted, the guards let pass
@@ -63,6 +64,27 @@ def check_what_is_a_refit(town: Town) -> None:
     assert refit_of(town.stores, judged, DAY, RefitRules()) is None
 
 
+def check_when_it_was_decided(town: Town, first: ModelTrained, refit: bytes) -> None:
+    """Each decision has the first slot that was closed after it; what was recorded after the last close, the end."""
+    found = decisions_of(town.stores, TOWN, 0, town.slot)
+    names = [(one.what, one.model) for one in found]
+    old, new = (model.hex()[:12] for model in (first.model, refit))
+    assert [
+        (Decided.TRAINED, old),
+        (Decided.PROMOTED, old),
+        (Decided.TRAINED, new),
+        (Decided.ON_PROBATION, new),
+        (Decided.CONFIRMED, new),
+    ] == names
+    days = [(one.slot - START) / DAY for one in found]
+    assert [0.0, 0.0, 7 + 2 / DAY, 9 + 2 / DAY, 12 + 2 / DAY] == pytest.approx(days)
+    assert town.slot == found[-1].slot
+    assert found[2].data_until
+    assert "as a refit: a refit of the champion that passes every guard" in found[3].sentence()
+    assert champions_at(town.stores, TOWN, town.stores.ledger.head(CONTROL_LOG).size) == {"pickups": new}
+    assert champions_at(town.stores, TOWN, 0) == {}
+
+
 def test_a_weekly_training_serves_on_probation_and_stays(tmp_path: Path) -> None:
     """Nothing changed in the town: the scheduled training serves after a day, with the guards as evidence, and stays after three."""
     town, first = town_with_a_model(tmp_path / "home")
@@ -88,6 +110,7 @@ def test_a_weekly_training_serves_on_probation_and_stays(tmp_path: Path) -> None
     assert ("refit confirmed", "3") == (confirmed.evidence[0].gate, confirmed.evidence[0].value)  # one of the trial, and two
     assert (promoted.model, None, 2) == (now.champion, on_probation(now), promotions_since(now, 0) + 1)
     assert (first.model, b"") == watched_by(now)  # the usual watch goes on
+    check_when_it_was_decided(town, first, promoted.model)
     town.stores.close()
 
 

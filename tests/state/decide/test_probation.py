@@ -95,6 +95,7 @@ def test_what_records_say_of_a_probation() -> None:
     confirmed = promoted(C, B, {"refit confirmed": "5", "refit loss": "0.001"})
     assert probation_of(B, [first]) is None
     assert probation_of(C, [first, early]) is early
+    assert probation_of(B, [first, early]) is None
     assert chain_before(early, [first, early]) == Chain(A, 1, 0.002)
     assert probation_of(C, [first, early, confirmed]) is None
     assert probation_of(C, [first, early, promoted(C, C, {}, Cause.COMMAND)]) is None
