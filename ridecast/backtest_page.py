@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ridecast.backtest_style import STYLE
+from ridecast.backtest_timeline import marks_of, timeline
 from ridecast.charts import bar_chart, cell_map, line_chart
 from schemas.events.cells import bounds, cell_text
 
 if TYPE_CHECKING:
     from dataflows.jobs.backtest import BacktestResult
+    from dataflows.jobs.backtest_decisions import BacktestDecision
     from state.detect.fairness import Fairness
     from state.forecast.breakdown import Grouped
     from state.forecast.evaluation import CalibrationRow, Evaluation, EvaluationRow
@@ -60,9 +62,11 @@ def _page(result: "BacktestResult") -> Iterator[str]:
             f"({result.test_slots:,} slots of {region.slot_min} minutes) without looking ahead. "
             f"Each forecast is compared with the settled count of {escape(measure)} in its window.</p>"
         )
-        yield from _decisions(result.decisions)
+        decided = [one for one in result.decisions if one.measure == measure]
+        end = result.start_slot + result.test_slots
+        yield from timeline(decided, result.first_models.get(measure, ""), result.start_slot, end, region)
         yield from _summary(rows, result.noise_floor[measure])
-        yield from _errors(evaluation, rows)
+        yield from _errors(evaluation, rows, decided)
         yield from _calibration(calibration)
         yield from _map(evaluation)
         yield from _worst(evaluation)
@@ -86,13 +90,6 @@ def _figures(rows: "Sequence[EvaluationRow]", floor: "Sequence[EvaluationRow]") 
             f"{noise.rmse_mean:.2f}</span></div>"
         )
     yield "</div>"
-
-
-def _decisions(decisions: Sequence[str]) -> Iterator[str]:
-    if decisions:
-        yield "<h2>What happened to the model</h2><ul>"
-        yield from (f"<li>{escape(said)}</li>" for said in decisions)
-        yield "</ul>"
 
 
 def fairness_section(found: "Fairness", horizons_min: Sequence[int]) -> Iterator[str]:
@@ -175,7 +172,7 @@ def _against(value: float, best: float) -> str:
     return f'<span class="{"good" if value <= best else "bad"}">{value:.3f}</span>'
 
 
-def _errors(evaluation: "Evaluation", rows: "Sequence[EvaluationRow]") -> Iterator[str]:
+def _errors(evaluation: "Evaluation", rows: "Sequence[EvaluationRow]", decided: "Sequence[BacktestDecision]" = ()) -> Iterator[str]:
     from state.forecast.breakdown import by_day, by_hour
 
     bands = [band for band in ("busy", "medium", "quiet", "new") if any(row.band == band for row in rows)]
@@ -185,7 +182,8 @@ def _errors(evaluation: "Evaluation", rows: "Sequence[EvaluationRow]") -> Iterat
             drawn = []
             for i, horizon_min in enumerate(evaluation.region.horizons_min):
                 found = grouped(evaluation, i, band)
-                drawn.append(line_chart(f"{band} cells, {horizon_min} min", [key[-2:] for key in found.keys], found.rmse, unit))
+                marks = marks_of(decided, found.keys) if grouped is by_day else ()
+                drawn.append(line_chart(f"{band} cells, {horizon_min} min", [key[-2:] for key in found.keys], found.rmse, unit, marks))
             return f'<div class="charts">{"".join(drawn)}</div>'
 
         yield f"<h2>{heading}</h2><p>RMSE of the mean, rides per cell and window, by the local start of the window.</p>{_legend()}"

@@ -28,6 +28,17 @@ svg text{fill:var(--ink)}.grid{stroke:var(--rule)}.title{font:600 11px sans-seri
 .line{fill:none;stroke-width:1.4}.bar{fill:var(--bar)}.mark{stroke:var(--ink);stroke-dasharray:4 3}.allowed{fill:var(--good);opacity:.15}
 .served{stroke:var(--served);stroke-width:2.6}.noise_floor{stroke:var(--floor);stroke-dasharray:4 3}.last_value{stroke:var(--last)}
 .mean_last_hour{stroke:var(--hour)}.same_slot_last_week{stroke:var(--week)}.weekday_slot_mean{stroke:var(--usual)}
+.event line{stroke:var(--ink);stroke-dasharray:2 3;opacity:.7}svg text.eventname{font:700 9px sans-serif;text-anchor:middle}
+.timeline{margin:.6em 0 1.2em}.model p{margin:.5em 0 .1em}
+.track{position:relative;height:30px;background:var(--panel);border-radius:4px}
+.span{position:absolute;min-width:2px;border-radius:2px;top:3px;height:11px;background:var(--served)}
+.span.probation{background:repeating-linear-gradient(135deg,var(--served) 0 5px,transparent 5px 8px);border:1.5px solid var(--served)}
+.span.trial{top:9px;height:5px;border:1.5px dashed var(--usual);background:none}.span.guard{top:9px;height:5px;background:var(--usual)}
+.at{position:absolute;top:15px;transform:translateX(-50%);font-size:.72em;line-height:14px;padding:0 2px;background:var(--panel)}
+.track.spot{display:inline-block;width:30px;height:17px;margin-right:.4em;vertical-align:-.2em}.spot .span{left:2px;right:2px}
+.axis .track{background:none;height:1.4em}.day{position:absolute;font-size:.75em;color:var(--quiet);white-space:nowrap}
+.day::before{content:"";position:absolute;left:0;top:-4px;height:5px;border-left:1px solid var(--quiet)}
+.decisions time{font-weight:600;white-space:nowrap}.decisions li{margin:.35em 0;overflow-wrap:anywhere}
 .rides{stroke:var(--ink);stroke-width:1.8}.unknown{fill:var(--rule)}
 .place{fill:#fff;stroke:#111;stroke-width:1.5}svg text.placename{font:700 11px sans-serif;fill:#111;text-anchor:middle}
 .key,.legend{display:flex;flex-wrap:wrap;gap:.2em 1.4em}

@@ -9,15 +9,27 @@ LEFT, RIGHT, TOP, BOTTOM = 38, 8, 24, 30
 TICKS = 4
 
 
-def line_chart(title: str, keys: Sequence[str], lines: Mapping[str, Sequence[float]], unit: str) -> str:
-    """Lines over shared keys from zero up; the class of each line is its name."""
+def line_chart(
+    title: str, keys: Sequence[str], lines: Mapping[str, Sequence[float]], unit: str, marks: Sequence[tuple[float, str, str]] = ()
+) -> str:
+    """Lines over shared keys from zero up; the class of each line is its name.
+
+    Args:
+        marks: (place between the keys, where 0 is the first, short text, text shown under the pointer and read aloud).
+    """
     top = _nice(max((value for values in lines.values() for value in values), default=0.0))
     at_x, at_y = _scale_x(len(keys)), _scale_y(top)
     parts = [_axes(title, keys, top, unit)]
+    for place, short, text in marks:
+        x = at_x(place)
+        parts.append(
+            f'<g class="event"><title>{escape(text)}</title><line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP + 4}" y2="{HEIGHT - BOTTOM}"/>'
+        )
+        parts.append(f'<text class="eventname" x="{x:.1f}" y="{TOP + 1}">{escape(short)}</text></g>')
     for name, values in lines.items():
         points = " ".join(f"{at_x(i):.1f},{at_y(value):.1f}" for i, value in enumerate(values))
         parts.append(f'<polyline class="line {escape(name)}" points="{points}"><title>{escape(name)}</title></polyline>')
-    return _svg(title, parts)
+    return _svg("; ".join([title, *(text for _, _, text in marks)]), parts)
 
 
 def bar_chart(

@@ -1,13 +1,14 @@
 """Backtest on past rides: bootstrap and train on the data before a date, then run the live code on the rest."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dataflows.connectors.covariate_files import CovariateRows
 from dataflows.connectors.sources import RideSource
+from dataflows.jobs.backtest_decisions import BacktestDecision, champions_at, decisions_of
 from dataflows.jobs.bootstrap import bootstrap_region, count_rides, slot_of_midnight
 from dataflows.jobs.covariates import expect_no_others, record_covariates
 from dataflows.jobs.fairness import Period, measure_fairness
@@ -20,7 +21,7 @@ from dataflows.stream.stores import Stores, open_stores
 from schemas.configuration.areas import Areas
 from schemas.configuration.settings import Settings
 from schemas.errors import NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, ModelPromoted, ModelRejected, ModelTrained, SlotClosed, region_log
+from schemas.records.records import CONTROL_LOG, SlotClosed, region_log
 from schemas.regions import Region
 from schemas.times import local_iso
 from state.decide.promotion import PromotionRules
@@ -38,7 +39,9 @@ class BacktestResult:
         calibration, noise_floor: Per measure, as in `Evaluation`.
         evaluations: Per measure, all that was accumulated, for a report.
         fairness: Per measure, the classes of the areas compared; empty without areas, or before a forecast has settled.
-        decisions: What was trained, promoted and rejected during the test, a sentence each.
+        start_slot: First tested slot.
+        first_models: Per measure, first digits of the model that served first.
+        decisions: What was trained, promoted, rejected and rolled back during the test, in order.
     """
 
     region: str
@@ -51,7 +54,9 @@ class BacktestResult:
     noise_floor: dict[str, list[EvaluationRow]] = field(default_factory=dict)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     fairness: dict[str, Fairness] = field(default_factory=dict)
-    decisions: tuple[str, ...] = ()
+    start_slot: int = 0
+    first_models: dict[str, str] = field(default_factory=dict)
+    decisions: tuple[BacktestDecision, ...] = ()
 
 
 def backtest(
@@ -150,7 +155,7 @@ def backtest(
                     learner.take_turn()
 
             run_embedded(stores, source, [region.id], bounded=True, on_slot=evaluate, on_turn=learn, stop=stop)
-            decisions = tuple(_decisions(stores, region, begun))
+            decisions, first = decisions_of(stores, region, begun, end), champions_at(stores, region, begun)
             fair = _fairness(stores, region, areas, Period(start, end, region.horizons[0]), on_step, on_part) if areas else {}
         finally:
             stores.close()
@@ -166,6 +171,8 @@ def backtest(
         noise_floor={measure: evaluation.floor_rows() for measure, evaluation in judged.items()},
         evaluations=judged,
         fairness=fair,
+        start_slot=start,
+        first_models=first,
         decisions=decisions,
     )
 
@@ -179,19 +186,6 @@ def _expect_unused(stores: Stores, region: Region, covariates: CovariateRows | N
             f"--home: expected one in which region {region.id} has closed no slot, got slots until {until}", remedy="use another --home"
         )
     expect_no_others(stores.ledger, region.id, covariates)
-
-
-def _decisions(stores: Stores, region: Region, begun: int) -> Iterator[str]:
-    """What the control log says since it had a size, a sentence for each record about a model."""
-    for stored in stores.ledger.read_kinds(CONTROL_LOG, begun, None, (ModelTrained, ModelPromoted, ModelRejected)):
-        record = stored.record
-        if isinstance(record, ModelTrained):
-            until = local_iso(record.until_slot * region.slot_us, region)[:16].replace("T", " ")
-            why = record.parameters.get("trigger", "")
-            yield f"{record.measure}: trained {record.model.hex()[:12]} on everything before {until} ({why})"
-        else:
-            what = "promoted" if isinstance(record, ModelPromoted) else "rejected"
-            yield f"{record.measure}: {what} {record.model.hex()[:12]}: {record.reason}"
 
 
 def _fairness(

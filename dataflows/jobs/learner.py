@@ -11,9 +11,10 @@ from dataclasses import replace
 from dataflows.jobs.band_parts import BandParts
 from dataflows.jobs.drifting import drift_since
 from dataflows.jobs.experiments import Deciding
+from dataflows.jobs.judging import fairness_of, trial_of
 from dataflows.jobs.learn import train_region
 from dataflows.jobs.promoting import promote_by_gates, reject_by_gates, roll_back_by_gates
-from dataflows.jobs.refits import refit_of, watched_by
+from dataflows.jobs.refits import end_probation, on_probation, promotions_since, refit_of, watched_by
 from dataflows.jobs.shadowing import FoldAt, KeptShadows, Running, served_in
 from dataflows.stream.record import closed_of
 from dataflows.stream.stores import Stores
@@ -23,15 +24,15 @@ from ledger.views.model_story import MeasureStory, Stories, stories_of
 from ledger.views.regions import bootstrap_of, defined_by
 from schemas.configuration.areas import areas_of
 from schemas.errors import ContractError, DamagedError, NotFound, UsageError
-from schemas.records.records import CONTROL_LOG, Cause, GateResult, SlotClosed, SlotScored, region_log
+from schemas.records.records import CONTROL_LOG, Category, SlotClosed, SlotScored, region_log
 from state.decide.parameter_table import models_off, retraining_rules
-from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge
+from state.decide.probation import judge_probation
+from state.decide.promotion import Outcome, PromotionRules, Verdict, judge
 from state.decide.refits import RefitRules, judge_refit
 from state.decide.retraining import DAYS_A_WEEK, History, RetrainingRules, day_scores, due, may_promote
 from state.decide.shadow import FAIRNESS, Shadow
 from state.demand.calendar import Calendar
 from state.demand.history import Arrays
-from state.detect.fairness_gate import NAME
 from state.detect.paired_fairness import PairedFairness
 from state.forecast.region import under
 from state.forecast.training import MOST_ROWS
@@ -85,6 +86,7 @@ class Learner:
         self._experiments = Deciding(stores, self.region)
         self._bands = BandParts(stores, self.region, self._day_slots, beat)
         self._shadows: dict[tuple[str, str], Running] = {}  # by (measure, role)
+        self._passed: dict[str, Running] = {}  # by measure: the trial of a refit that has just been promoted
         self._ended: set[tuple[str, bytes, bytes]] = set()  # (measure, model, champion) of watches that are over
         self._areas_fault = ""  # why the region's areas cannot be used
         self._refused_day = -1  # on which there was too little history to train on
@@ -213,7 +215,15 @@ class Learner:
                 self._unusable.add(model)
                 return
             if found is not None:
+                if role == WATCH:
+                    self._go_on(measure, found)
                 self._shadows[measure, role], self.unsaved = found, True
+
+    def _go_on(self, measure: str, watch: Running) -> None:
+        """Let the watch of a refit on probation begin with the losses of its trial; a new learner, which has none, begins anew."""
+        trial = self._passed.pop(measure, None)
+        if trial is not None and (trial.against, trial.model) == (watch.model, watch.against) and on_probation(self._story(measure)):
+            watch.shadow.losses = trial.shadow.losses.turned()
 
     def _new_shadow(self, number: int, model: bytes, champion: bytes) -> Running | None:
         if self._stores.ledger.entry(self._log, SlotClosed) is None:
@@ -273,13 +283,6 @@ class Learner:
             return None
         return PairedFairness(self.region, areas) if areas is not None else None
 
-    def _verdicts(self, running: Running) -> tuple[GateResult, ...]:
-        """What the gate of fairness says of a challenger; nothing for a region without areas."""
-        if running.shadow.fairness is not None:
-            return (running.shadow.fairness.verdict(),)
-        said = f"not judged: {self._areas_fault}"
-        return (GateResult(gate=NAME, passed=False, value="", bound="", sentence=said),) if self._areas_fault else ()
-
     # --- what follows ------------------------------------------------------------------------------
 
     def _judge(self, number: int, measure: str, until_slot: int) -> None:
@@ -288,14 +291,17 @@ class Learner:
             if running is None or story.held is not None or self._is_held():
                 continue
             try:
-                trial = self._trial(running, until_slot)
+                trial = trial_of(self._stores, self.region, running, until_slot, self._clock)
             except (NotFound, DamagedError) as gone:
                 log.warning("region %s, %s: the %s is not judged: %s", self.region.id, measure, role, gone)
                 continue
-            if role != TRIAL:  # a champion from before may always come back, whatever its fairness
+            probation = on_probation(story) if role == WATCH else None
+            if probation is not None:
+                end_probation(self._stores, story, running.model, judge_probation(trial, probation, self.promotion, self.refits))
+            elif role != TRIAL:  # a champion from before may always come back, whatever its fairness
                 self._end_watch(measure, role, running, judge(trial, self.promotion))
             else:
-                trial = replace(trial, verdicts=self._verdicts(running))
+                trial = replace(trial, verdicts=fairness_of(running, self._areas_fault))
                 refit = refit_of(self._stores, story, self._day_slots, self.refits)
                 verdict = judge(trial, self.promotion) if refit is None else judge_refit(trial, refit, self.promotion, self.refits)
                 self._end_trial(measure, running, verdict, until_slot // self._day_slots)
@@ -305,6 +311,10 @@ class Learner:
         story, outcome = self._story(measure), verdict.outcome
         if outcome is Outcome.WAIT or (outcome is Outcome.PROMOTE and not may_promote(self._history(today), self._rules())):
             return
+        if outcome is Outcome.PROMOTE:
+            if verdict.category == Category.REFIT and (measure, WATCH) in self._shadows and on_probation(story) is not None:
+                return  # it would take the place of the champion before, by which the refit on probation is judged
+            self._passed[measure] = running
         end, done = (promote_by_gates, "promoted") if outcome is Outcome.PROMOTE else (reject_by_gates, "rejected")
         if end(self._stores, story, reason=verdict.reason, evidence=verdict.gates, category=verdict.category):
             log.info("region %s, %s: %s %s: %s", self.region.id, measure, done, running.model.hex()[:12], verdict.reason)
@@ -318,14 +328,6 @@ class Learner:
         elif verdict.outcome is Outcome.REJECT:
             self._ended.add((measure, running.model, running.against))
             del self._shadows[measure, role]
-
-    def _trial(self, running: Running, until_slot: int) -> Trial:
-        blobs, close_ms = self._stores.blobs, None
-        artefact = blobs.get(running.model)
-        if self._clock is not None:
-            champion = running.shadow.issue_ms(blobs.get(running.against) if running.against else None, self._clock)
-            close_ms = (champion, running.shadow.issue_ms(artefact, self._clock)) if running.against else None
-        return Trial(losses={self.region.id: running.shadow.losses}, until_slot=until_slot, size_bytes=len(artefact), close_ms=close_ms)
 
     def _train_if_due(self, today: int) -> None:
         if self._refused_day == today or any(self._story(measure).held is not None for measure in self.region.measures):
@@ -368,7 +370,7 @@ class Learner:
             trained_day=max(trained) // self._day_slots if trained else None,
             drift=drift_since(stories, scores, self._bands, self._day_slots, from_slot, today),
             trainings=max(sum(model.trained_index >= before for model in story.models.values()) for story in stories),
-            promotions=max(sum(index >= before and record.cause == Cause.GATES for index, record in story.promotions) for story in stories),
+            promotions=max(promotions_since(story, before) for story in stories),
         )
 
     def _rules(self) -> RetrainingRules:

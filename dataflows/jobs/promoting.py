@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dataflows.connectors.tracking import track_aliases
 from dataflows.stream.stores import Stores
@@ -90,6 +91,21 @@ def reject_by_gates(
     def decide(stories: Stories) -> list[Decision]:
         rejected = _rejection(story, story.challenger, POLICY, reason, evidence, category)
         return [rejected] if _same(_story_in(stories, story), story) else []
+
+    return bool(_record(stores, decide))
+
+
+def confirm_by_gates(stores: Stores, story: MeasureStory, *, reason: str, evidence: Evidence) -> bool:
+    """Record that the champion, a refit on probation, stays; returns whether: not if somebody decided otherwise meanwhile.
+
+    The record is a promotion of the model that serves, so that every reader obeys it by changing nothing.
+    """
+
+    def decide(stories: Stories) -> list[Decision]:
+        if not _same(now := _story_in(stories, story), story):
+            return []
+        confirmed = _promotion(stores, now, now.champion, Cause.GATES, POLICY, reason, evidence, Category.REFIT)
+        return [replace(confirmed, replaced=now.previous)]
 
     return bool(_record(stores, decide))
 

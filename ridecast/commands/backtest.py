@@ -141,8 +141,8 @@ def command(
             output_console().print(calibration_table(result, measure))
         if measure in result.fairness:
             click.echo(sentence(result.fairness[measure]))
-    for said in result.decisions:
-        click.echo(said)
+    for decision in result.decisions:
+        click.echo(decision.line())
     if html_path is not None:
         from ridecast.backtest_page import write_page
 
@@ -193,6 +193,7 @@ def write_result(result: "BacktestResult", path: Path) -> bool:
         "rows": [asdict(row) for row in first],
         "noise_floor": [asdict(row) for row in result.noise_floor.get(measure, [])],
         "calibration": [asdict(row) for row in result.calibration.get(measure, [])],
+        "decisions": [asdict(one) | {"at": one.at.isoformat()} for one in result.decisions],
         "other_measures": {other: [asdict(row) for row in rows] for other, rows in list(result.rows.items())[1:]},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ CHAMPION, CHALLENGER = 0, 1
 SQUARE, ABSOLUTE = 0, 1
 LOSSES = ("squared error of the mean", "absolute error of the median")
 BANDS = ("busy", "medium", "quiet")
+BY_FORECASTER = ("losses", "means", "inside")  # sums whose second axis is the forecaster
 MILLI = 1000.0
 WHOLE_SHARE = 0.9  # of the issues of a block that must have been scored; else the block says too little, or about other hours
 
@@ -106,6 +107,13 @@ class PairedLosses:
         count = known.sum(axis=(1, 2))
         mean: Float64s = ratio.sum(axis=(1, 2)) / np.maximum(count, 1)
         return mean
+
+    def turned(self) -> "PairedLosses":
+        """The same sums with champion and challenger exchanged."""
+        other = PairedLosses(self.horizons_min, self.slot_min, self.block_slots)
+        turned = {name: array[:, ::-1] if name in BY_FORECASTER else array for name, array in self.to_arrays().items()}
+        other.from_arrays({name: array.copy() for name, array in turned.items()})
+        return other
 
     def to_arrays(self) -> Arrays:
         """The sums, for keeping."""

@@ -32,6 +32,7 @@ class PromotionRules:
         least_blocks, most_blocks: Before the first no promotion; after the last a challenger without evidence is rejected.
         worse_slice: Relative loss that a horizon in a band, or a region, may lose in a promotion.
         bias: Relative bias that is always accepted.
+        bias_beyond: Relative bias by which it may exceed the champion's, in trials of few days, whose demand biases both alike.
         coverage: Shares of the 80 % interval that are always accepted.
         slower: Time of a close that is accepted, over the champion's.
         size_bytes: Largest artefact.
@@ -45,6 +46,7 @@ class PromotionRules:
     most_blocks: int = 21
     worse_slice: float = 0.02
     bias: float = 0.03
+    bias_beyond: float = 0.0
     coverage: tuple[float, float] = (0.74, 0.86)
     slower: float = 1.5
     size_bytes: int = 64 * 2**20
@@ -199,7 +201,7 @@ def _bias_gate(trial: Trial, rows: dict[str, Int64s], rules: PromotionRules) -> 
     bias = np.divide(means, truth, out=np.ones(means.shape), where=truth > 0) - 1.0
     at = int(np.argmax(np.abs(bias[CHALLENGER])))
     value = float(bias[CHALLENGER, at])
-    bound = max(rules.bias, float(np.abs(bias[CHAMPION]).max()))
+    bound = max(rules.bias, float(np.abs(bias[CHAMPION]).max()) + rules.bias_beyond)
     sentence = f"its forecasts are {100 * value:+.2f} % off in total; at most {100 * bound:.2f} % either way"
     return result("bias", abs(value) <= bound, value, bound, sentence)
 

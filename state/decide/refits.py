@@ -1,7 +1,8 @@
 """Whether a challenger is a refit of the champion, the same recipe on a week more data, and the guards that let a refit serve.
 
 A week more data is worth less than a trial can show, so a refit need not be better for certain: it must not be worse, and the refits
-since the last decision on evidence must not decline together.
+since the last decision on evidence must not decline together. It serves from the first look on at which it passes, on probation
+until all blocks of its trial have been compared (`state/decide/probation.py`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from schemas.errors import UsageError
 from schemas.records.records import Category, Cause, GateResult, ModelPromoted, ModelTrained
 from state.decide.promotion import Outcome, PromotionRules, Trial, Verdict, judge, result, slice_gate
 
-LOSS, DECLINE, SAME = "refit loss", "refit decline", "refit"  # names of gates
+LOSS, DECLINE, SAME, PROBATION, CONFIRMED = "refit loss", "refit decline", "refit", "refit probation", "refit confirmed"  # gates
 # Parameters of a training that do not belong to its recipe: why, where and on what it was made, and what the fit found in the data.
 # Every other parameter must be equal, also one that a later version adds.
 CIRCUMSTANCES = frozenset({"trigger", "log_size", "control_size", "threads", "parameters_of"})
@@ -29,21 +30,28 @@ class RefitRules:
 
     Attributes:
         days: By which the data of a refit end later than the champion's, at least.
-        blocks: Whole blocks after which a refit is promoted or rejected.
+        first_look: Whole blocks after which a refit may serve on probation.
+        blocks: Whole blocks that decide about a refit: more are not looked at, except for evidence that it is worse.
         margin: Relative loss by which it may seem worse over these blocks.
-        worse_slice: Relative loss that a horizon in a band, or a region, may seem to lose.
+        early: On probation it may seem worse by so many margins over the root of the number of blocks; see docs/adr/0049.
+        worse_slice: Relative loss that a horizon in a band, or a region, may seem to lose over all blocks; over fewer, as much more as
+            chance makes it differ more.
+        bias_beyond: Relative bias by which it may exceed the champion's over fewer than all blocks.
         decline: Relative loss that all refits in a row may seem to lose together.
     """
 
     days: int = 7
+    first_look: int = 1
     blocks: int = 5
     margin: float = 0.005
+    early: float = 4.0
     worse_slice: float = 0.03
+    bias_beyond: float = 0.01
     decline: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.days < 1 or self.blocks < 2 or not 0.0 <= self.margin <= self.decline:
-            raise UsageError(f"refits: expected days >= 1, blocks >= 2 and 0 <= margin <= decline, got {self}")
+        if self.days < 1 or self.blocks < 2 or not 1 <= self.first_look <= self.blocks or not 0.0 <= self.margin <= self.decline:
+            raise UsageError(f"refits: expected days >= 1, blocks >= 2, 1 <= first look <= blocks, 0 <= margin <= decline, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +137,64 @@ def chain_of(champion: bytes, promotions: Sequence[ModelPromoted]) -> Chain:
 def judge_refit(trial: Trial, refit: Refit, rules: PromotionRules, refit_rules: RefitRules) -> Verdict:
     """Judge the trial of a refit as it stands: with evidence that it is better as any challenger, else by the guards.
 
+    The guards look at the first blocks of the rules only, so that a refit that has passed them and waits for the budget passes them
+    again on every later day.
+
     Raises:
         UsageError: the trial has no region.
     """
     usual = judge(trial, rules)
     if usual.outcome is Outcome.PROMOTE:
         return usual
-    loss, decline = _loss_guard(usual, refit_rules), _decline_guard(usual, refit, refit_rules)
-    others = tuple(gate for gate in usual.gates if gate.gate not in ("paired loss", "worst slice"))
-    gates = (_same(refit, refit_rules), loss, decline, *others)
-    if usual.interval.observations:
-        gates += (slice_gate(trial, refit_rules.worse_slice),)
-    outcome, reason = _decide(usual, gates, refit_rules)
-    return replace(usual, outcome=outcome, reason=reason, gates=gates, category=Category.REFIT)
+    seen = first_blocks(trial, refit_rules.blocks)
+    guarded = judge(seen, rules)
+    if guarded.interval.observations < refit_rules.blocks:
+        guarded = judge(seen, replace(rules, bias_beyond=refit_rules.bias_beyond))
+    gates = (_same(refit, refit_rules), *guards(seen, guarded, refit.chain, rules=refit_rules))
+    outcome, reason = _decide(usual, guarded, gates, refit_rules)
+    if outcome is Outcome.PROMOTE and guarded.interval.observations < refit_rules.blocks:
+        gates += (_probation(guarded.interval.observations, refit_rules),)
+    return replace(guarded, outcome=outcome, reason=reason, gates=gates, category=Category.REFIT)
 
 
-def _decide(usual: Verdict, gates: tuple[GateResult, ...], rules: RefitRules) -> tuple[Outcome, str]:
-    """One look after the blocks of the rules decides; before it, only evidence against the refit does."""
-    blocks, failed = usual.interval.observations, [gate for gate in gates if not gate.passed]
+def first_blocks(trial: Trial, blocks: int) -> Trial:
+    """The trial as it stood after so many whole blocks, or as it stands if it has fewer."""
+    ends = sorted(
+        {
+            (block + 1) * losses.block_slots
+            for losses in trial.losses.values()
+            for block in losses.blocks[losses.whole(trial.until_slot)].tolist()
+        }
+    )
+    return replace(trial, until_slot=ends[blocks - 1]) if len(ends) > blocks else trial
+
+
+def guards(trial: Trial, judged: Verdict, before: Chain, *, rules: RefitRules) -> tuple[GateResult, ...]:
+    """The guards of a refit over a trial that was judged: loss, decline of the row, worst slice, and the usual gates but two."""
+    others = tuple(gate for gate in judged.gates if gate.gate not in ("paired loss", "worst slice"))
+    found = (_loss_guard(judged, rules), _decline_guard(judged, before, rules), *others)
+    blocks = judged.interval.observations
+    return (*found, slice_gate(trial, rules.worse_slice * float(np.sqrt(max(rules.blocks / blocks, 1.0))))) if blocks else found
+
+
+def _decide(usual: Verdict, guarded: Verdict, gates: tuple[GateResult, ...], rules: RefitRules) -> tuple[Outcome, str]:
+    """The first look that passes every guard lets it serve; the last one rejects it, and so does evidence against it at any time."""
+    blocks, failed = guarded.interval.observations, [gate for gate in gates if not gate.passed]
     size = next((gate for gate in failed if gate.gate == "size"), None)
     if size is not None or usual.interval.lower > 0.0:
         return Outcome.REJECT, usual.reason
-    if blocks < rules.blocks:
-        return Outcome.WAIT, f"not enough data yet for a refit: {blocks} of {rules.blocks} whole blocks"
+    if blocks < rules.first_look:
+        return Outcome.WAIT, f"not enough data yet for a refit: {blocks} of {rules.first_look} whole blocks"
+    if failed and blocks < rules.blocks:
+        return Outcome.WAIT, f"not yet, after {blocks} of {rules.blocks} whole blocks: {failed[0].sentence}"
     if failed:
         return Outcome.REJECT, f"a refit of the champion that is not good enough: {failed[0].sentence}"
     return Outcome.PROMOTE, f"a refit of the champion that passes every guard: {gates[1].sentence}"
+
+
+def _probation(blocks: int, rules: RefitRules) -> GateResult:
+    sentence = f"it serves on probation until {rules.blocks} whole blocks have been compared, of which {blocks} are"
+    return result(PROBATION, True, blocks, rules.blocks, sentence)
 
 
 def _same(refit: Refit, rules: RefitRules) -> GateResult:
@@ -167,20 +207,24 @@ def _loss_guard(usual: Verdict, rules: RefitRules) -> GateResult:
     if not interval.observations:
         return GateResult(gate=LOSS, passed=False, value="", bound=f"{bound:.6g}", sentence="no whole block has been compared yet")
     sentence = (
-        f"the loss is {_percent(interval.mean)} against the champion's over {interval.observations} blocks; "
+        f"the loss is {_percent(interval.mean)} against the champion's over {_blocks(interval.observations)}; "
         f"at most {100 * rules.margin:+.2f} % and without evidence that it is worse"
     )
     return result(LOSS, interval.mean <= bound and interval.lower <= 0.0, interval.mean, bound, sentence)
 
 
-def _decline_guard(usual: Verdict, refit: Refit, rules: RefitRules) -> GateResult:
-    chain, bound = refit.chain, float(np.log1p(rules.decline))
+def _decline_guard(usual: Verdict, chain: Chain, rules: RefitRules) -> GateResult:
+    bound = float(np.log1p(rules.decline))
     total = chain.change + (usual.interval.mean if usual.interval.observations else 0.0)
     sentence = (
         f"this refit and the {chain.refits} before it change the loss by {_percent(total)} since model {chain.anchor.hex()[:12]}; "
         f"at most {100 * rules.decline:+.2f} %"
     )
     return result(DECLINE, total <= bound, total, bound, sentence)
+
+
+def _blocks(number: int) -> str:
+    return "1 block" if number == 1 else f"{number} blocks"
 
 
 def _percent(log_ratio: float) -> str:

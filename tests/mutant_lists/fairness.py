@@ -7,6 +7,7 @@ FAIRNESS, GATE = "state/detect/fairness.py", "state/detect/fairness_gate.py"
 SETTLED, OUTCOMES = "ledger/views/settled.py", "state/detect/outcomes.py"
 READ_BACK, ASKED = "tests/ledger/views/test_settled.py", "tests/api/test_fairness.py"
 PAIRED, BOTH = "state/detect/paired_fairness.py", "tests/state/detect/test_paired_fairness.py"
+JUDGING = "dataflows/jobs/judging.py"
 LEARNER, LEARNS = "dataflows/jobs/learner.py", "tests/dataflows/jobs/test_learner_fairness.py"
 RUN = "tests/ridecast/commands/test_fairness_measured.py"
 READ = "tests/schemas/configuration/test_areas.py"
@@ -59,7 +60,7 @@ MUTANTS = (
         (BOTH,),
     ),
     Mutant("every horizon at once", PAIRED, "np.arange(h) == i", "np.arange(h) >= i", (BOTH,)),
-    Mutant("a wrong areas file is none", LEARNER, ",) if self._areas_fault else ()", ",) if False else ()", (LEARNS,)),
+    Mutant("a wrong areas file is none", JUDGING, ",) if areas_fault else ()", ",) if False else ()", (LEARNS,)),
     Mutant(
         "sums of other areas go on",
         LEARNER,
