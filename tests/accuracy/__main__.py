@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from tests.accuracy.bikenyc import bikenyc
+from tests.accuracy.planted import measure_planted
 from tests.accuracy.results import Result, table_of
 from tests.accuracy.sudden import cold, shift, surge
 from tests.accuracy.uber import april, frozen, may
@@ -26,9 +27,10 @@ MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
     "cold": cold,
     "rain": rain,
     "weather": weather,
+    "planted": measure_planted,
 }
 FOLDER = ROOT / "build" / "accuracy"
-NOT_BY_DEFAULT = {"april", "frozen", "rain", "weather"}  # for choosing, not for judging
+NOT_BY_DEFAULT = {"april", "frozen", "rain", "weather", "planted"}  # for choosing, not for judging
 
 
 @click.command()
