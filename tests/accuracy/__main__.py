@@ -10,6 +10,9 @@ import click
 from rich.console import Console
 
 from tests.accuracy.bikenyc import bikenyc
+from tests.accuracy.nab import nab
+from tests.accuracy.new_york import new_york
+from tests.accuracy.planted import measure_planted
 from tests.accuracy.results import Result, table_of
 from tests.accuracy.sudden import cold, shift, surge
 from tests.accuracy.uber import april, frozen, may
@@ -26,9 +29,12 @@ MEASURES: dict[str, Callable[[Path, Path], list[Result]]] = {
     "cold": cold,
     "rain": rain,
     "weather": weather,
+    "planted": measure_planted,
+    "nab": nab,
+    "new_york": new_york,
 }
 FOLDER = ROOT / "build" / "accuracy"
-NOT_BY_DEFAULT = {"april", "frozen", "rain", "weather"}  # for choosing, not for judging
+NOT_BY_DEFAULT = {"april", "frozen", "rain", "weather", "planted", "new_york"}  # for choosing, not for judging
 
 
 @click.command()
