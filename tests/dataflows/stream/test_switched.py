@@ -47,7 +47,7 @@ def run_slots(place: Place, slots: int) -> list[ForecastIssued]:
 
 @pytest.mark.parametrize("region", ["small", ""])
 def test_trained_models_can_be_switched_off(learned: Learned, tmp_path: Path, region: str) -> None:
-    """From the next close on the baseline serves and the issue says why; on again, the model serves. Replay and verify agree."""
+    """From the next close on the baseline serves and the issue says why; on again, the model serves; replay and verify agree."""
     place, digest = copied(learned.place, tmp_path / "home"), learned.second.record.model
     assert {(digest,)} == {issued.models for issued in run_slots(place, 2)}
     switch(place, "trained_models", "off", region)
