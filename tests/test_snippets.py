@@ -1,5 +1,6 @@
 """What the documents show can be done as it stands: Python runs, commands have these options, `make` has these targets."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +17,9 @@ import pytest
 from dataflows.connectors.alert_receivers import signature
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.kafka.rides import KafkaRides
+from dataflows.stream.stores import open_stores
 from ridecast.main import cli
+from schemas.configuration.settings import Settings
 from schemas.forecasts.messages import decode_demand_forecast
 from tests.forecast_samples import sample_messages
 from tests.tree import ROOT, files, text_of
@@ -127,7 +130,7 @@ PYTHON = blocks("python")
 
 def test_every_python_block_is_run() -> None:
     """The tests below run every Python block of the documents."""
-    assert ["README.md", "docs/alerts.md", "docs/producing.md", "docs/producing.md"] == [page for page, _ in PYTHON]
+    assert ["README.md", "docs/alerts.md", "docs/parameters.md", "docs/producing.md", "docs/producing.md"] == [page for page, _ in PYTHON]
 
 
 def test_a_receiver_of_the_documents_knows_genuine_notices() -> None:
@@ -143,6 +146,18 @@ def test_a_receiver_of_the_documents_knows_genuine_notices() -> None:
 
     assert genuine(b"{}")
     assert [False] * 3 == [genuine(b"{ }"), genuine(b"{}", b"other"), genuine(b"{}", at_s=now - 301)]
+
+
+def test_the_provider_of_the_documents_evaluates_flags(tmp_path: Path) -> None:
+    """The example for the OpenFeature SDK runs as it stands in a folder with a home, and an unknown flag has the caller's default."""
+    [code] = [text for page, text in PYTHON if page == "docs/parameters.md"]
+    open_stores(Settings.from_env({"RIDECAST_HOME": str(tmp_path / "home")})).close()
+    program = f"{code}\nprint(api.get_client().get_boolean_value('none', True))\napi.shutdown()\n"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "True" == done.stdout.strip(), done.stderr
 
 
 def validated(*words: object) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,7 @@ from schemas.records.records import (
     ModelReleased,
     ModelTrained,
 )
+from state.decide.parameter_table import models_off
 from state.forecast.routes import GLOBAL_SCOPE
 
 log = logging.getLogger(__name__)
@@ -279,9 +280,11 @@ def hindrance(stores: Stores, region: str) -> str:
     """Why a region does not serve its champion now, in one sentence; empty if nothing hinders it."""
     if (halted := halt_of(stores.ledger, region)) is not None:
         return f"region {region} is halted, and closes no slot: {halted.reason}"
-    held = ControlView(stores.ledger).latest().held.get(region)
+    control = ControlView(stores.ledger).latest()
+    held = control.held.get(region)
     if held is None:
-        return ""
+        off = models_off(control.parameters, region)
+        return f"region {region} is served without trained models, by the parameter trained_models" if off else ""
     said = f"region {region} is held since slot {held.slot}, and served by the baseline until `ridecast ledger release`"
     return f"{said}: {held.reason}"
 

@@ -16,6 +16,7 @@ from openfeature import api as openfeature
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import GeneralError
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import AbstractProvider
 
@@ -24,6 +25,7 @@ from dataflows.jobs.parameters import set_parameter
 from ledger.store.log import Ledger
 from ridecast.open_feature import HomeProvider
 from schemas.configuration.settings import Settings
+from schemas.errors import StoreUnavailable
 from schemas.records.records import FlagSet
 from tests.api.client import Client
 from tests.api.test_serve import PROGRAM
@@ -242,3 +244,28 @@ def test_without_the_sdk_the_error_says_what_to_install() -> None:
     program = "import sys; sys.modules['openfeature'] = None; import ridecast.open_feature"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ImportError: the OpenFeature SDK is not installed; install it with: pip install 'ridecast[flags]'" in found.stderr
+
+
+def test_our_provider_goes_on_while_the_ledger_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read last is said, with the reason STALE; before the first reading there is only an error."""
+    town, now_s = build_town(tmp_path, slots=1), [0.0]
+    define(town.ledger)
+    ours, late = (HomeProvider(Settings.from_env({"RIDECAST_HOME": str(tmp_path)}), monotonic=lambda: now_s[0]) for _ in range(2))
+    assert Reason.STATIC == ours.resolve_string_details("colour", "").reason
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the ledger is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "head", away)
+        now_s[0] = 1.0
+        stale = ours.resolve_string_details("colour", "")
+        assert ("#f00", Reason.STALE) == (stale.value, stale.reason)
+        with pytest.raises(GeneralError, match="the ledger is away"):
+            late.resolve_string_details("colour", "")
+    now_s[0] = 2.0
+    assert Reason.STATIC == ours.resolve_string_details("colour", "").reason
+    for provider in (ours, late):
+        provider.shutdown()
+    town.ledger.close()
+    town.blobs.close()

@@ -12,7 +12,35 @@ SHADOWED = "tests/state/decide/test_shadow.py"
 RETRAINING = "state/decide/retraining.py"
 DUE = "tests/state/decide/test_retraining.py"
 
+PARAMETERS, TABLE, FLAGS = (f"state/decide/{name}.py" for name in ("parameters", "parameter_table", "flags"))
+SET, FLAGGED, SWITCHED = (
+    "tests/dataflows/jobs/test_parameters.py",
+    "tests/state/decide/test_flags.py",
+    "tests/dataflows/stream/test_switched.py",
+)
+
 MUTANTS = (
+    Mutant(
+        "the widest scope decides",
+        PARAMETERS,
+        '((region, cell), (region, ""), ("", ""))',
+        '(("", ""), (region, ""), (region, cell))',
+        (SET,),
+    ),
+    Mutant("one bound only", PARAMETERS, "if not self.low <= number <= self.high:", "if not self.low <= number:", (SET,)),
+    Mutant(
+        "a switch the other way",
+        TABLE,
+        "return not find(in_force, PARAMETERS[TRAINED",
+        "return find(in_force, PARAMETERS[TRAINED",
+        (SWITCHED,),
+    ),
+    Mutant(
+        "publishing the other way", TABLE, "return not find(in_force, PARAMETERS[PUBL", "return find(in_force, PARAMETERS[PUBL", (SWITCHED,)
+    ),
+    Mutant("all flags shared out alike", FLAGS, 'flag.encode() + b"\\0" + key', 'b"\\0" + key', (FLAGGED,)),
+    Mutant("a place on the border counts", FLAGS, "if place < below:", "if place <= below:", (FLAGGED,)),
+    Mutant("the last rule is not asked", FLAGS, "for rule in flag.rules:", "for rule in flag.rules[:-1]:", (FLAGGED,)),
     Mutant("trained beyond the budget", RETRAINING, "history.trainings >= rules", "history.trainings > rules", (DUE,)),
     Mutant("a schedule a day late", RETRAINING, "since >= rules.every_days", "since > rules.every_days", (DUE,)),
     Mutant("trained without a rest", RETRAINING, "since < max(rules.cooldown_days, 1)", "since < 0", (DUE,)),

@@ -15,7 +15,7 @@ MUTANTS = (
         "issued.reasons.get(role)\n        return Why(why) if why else None",
         (ROUTED,),
     ),
-    Mutant("a held region served by others", ROUTES, "    if held:\n", "    if False:\n", (ROUTED,)),
+    Mutant("a held region served by others", ROUTES, "    if without is not None:\n", "    if False:\n", (ROUTED,)),
     Mutant("reasons of a route not recorded", RECORD, "reasons=dict(issue.skipped),", "reasons={},", (ROUTED,)),
     Mutant("roles not recorded", RECORD, "and issue.role is not Role.CHAMPION", "and False", (ROUTED,)),
     Mutant("a slow model used at once", ROUTER, "= slot + 1 + SLOW_SLOTS", "= slot + 1", (ROUTED,)),

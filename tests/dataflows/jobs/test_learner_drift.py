@@ -60,7 +60,7 @@ def test_a_drift_of_some_cells_trains(tmp_path: Path, monkeypatch: pytest.Monkey
         return CountColumns(usual.slots[some], usual.cells[some], more[some])
 
     monkeypatch.setattr(shifting_town, "rides", moved)
-    monkeypatch.setattr("dataflows.jobs.learner.drifts_in", lambda *_: [])
+    monkeypatch.setattr("dataflows.jobs.drifting.drifts_in", lambda *_: [])
     town.close_days(3, shifted=False, after=learner.take_turn)
     [_, trained] = town.stores.ledger.records(CONTROL_LOG, ModelTrained)
     assert re.match(r"drift: pickups: rides against their forecast, (busy|medium) cells (rose|fell): ", trained.parameters["trigger"])

@@ -221,3 +221,18 @@ def test_flags_are_decided_from_the_log_too(ledger: Ledger) -> None:
     with pytest.raises(UsageError, match="nothing to remove"):
         remove_flag(ledger, "f", lambda: T0_US, author="test", reason="a test")
     assert [first.definition, ""] == [record.definition for record in ledger.records(CONTROL_LOG, FlagSet)]
+
+
+def test_the_page_has_every_parameter() -> None:
+    """docs/parameters.md shows each parameter with its default, bounds, unit, scopes and effect."""
+    shown: dict[str, list[str]] = {}
+    for line in (Path(__file__).parents[3] / "docs" / "parameters.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[0].startswith("`"):
+            shown |= dict.fromkeys((name.strip("`") for name in cells[0].split(", ")), cells[1:])
+    expected = {}
+    for row in ROWS:
+        usual = "the setting" if row.setting else text_of(row.default).removesuffix(".0")
+        bounds = row.bounds if isinstance(row.default, bool) else f"{row.low:,g} to {row.high:,.15g}"
+        expected[row.name] = [usual, bounds, row.unit, ", ".join(row.scopes), row.effect]
+    assert expected == shown

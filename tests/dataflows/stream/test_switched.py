@@ -9,6 +9,7 @@ import pytest
 from dataflows.audit.replay_report import Verdict
 from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.jobs.parameters import set_parameter, unset_parameter
+from dataflows.jobs.promoting import hindrance
 from dataflows.stream.publish import Publisher
 from dataflows.stream.publish_process import open_forecasts
 from ledger.views.regions import region_of
@@ -47,11 +48,14 @@ def run_slots(place: Place, slots: int) -> list[ForecastIssued]:
 
 @pytest.mark.parametrize("region", ["small", ""])
 def test_trained_models_can_be_switched_off(learned: Learned, tmp_path: Path, region: str) -> None:
-    """From the next close on the baseline serves and the issue says why; on again, the model serves. Replay and verify agree."""
+    """From the next close on the baseline serves and the issue says why; on again, the model serves; replay and verify agree."""
     place, digest = copied(learned.place, tmp_path / "home"), learned.second.record.model
     assert {(digest,)} == {issued.models for issued in run_slots(place, 2)}
     switch(place, "trained_models", "off", region)
     without = run_slots(place, 3)
+    stores = place.open()
+    assert "by the parameter trained_models" in hindrance(stores, "small")
+    stores.close()
     assert {((), (("champion", "off"),))} == {(issued.models, tuple(issued.reasons.items())) for issued in without}
     assert len(without) >= 3
     switch(place, "trained_models", "", region)
@@ -59,6 +63,7 @@ def test_trained_models_can_be_switched_off(learned: Learned, tmp_path: Path, re
     again = replay(place)
     assert {Verdict.IDENTICAL: len(again.slots)} == again.verdicts, again.first_bad
     stores = place.open()
+    assert "" == hindrance(stores, "small")
     reports = verify_stores(stores, VerifyOptions(deep=True), lambda *_: lambda *_: None)
     stores.close()
     assert [()] * len(reports) == [report.problems for report in reports]

@@ -1,11 +1,13 @@
 """The watcher: a detector sees each close once, and a second watcher appends nothing again."""
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
 
+from dataflows.jobs.parameters import set_parameter
 from dataflows.stream.stores import Stores
 from dataflows.watch.detecting import detectors_of, thresholds_of
 from dataflows.watch.hub import HubLog
@@ -14,7 +16,8 @@ from ledger.store.log import Stored
 from ledger.store.waiting import Patience
 from ledger.views.watched import watched_slots
 from schemas.errors import StoreUnavailable
-from schemas.records.records import ALERTS_LOG, AlertOpened, Record, SignalObserved, SlotClosed, region_log
+from schemas.events.cells import cell_code
+from schemas.records.records import ALERTS_LOG, CONTROL_LOG, AlertOpened, Record, SignalObserved, SlotClosed, region_log
 from schemas.regions import Region
 from state.detect.detector import Threshold
 from state.detect.signals import Severity, Signal
@@ -81,6 +84,24 @@ def test_the_live_detectors_say_what_a_repetition_says(growing_town: Town) -> No
         slots = watched_slots(growing_town.ledger, growing_town.blobs, region, region.measures[0], 0, 2**40)
         assert found == list(signals_of(region, slots, thresholds_of(growing_town.ledger, region)))
         assert found
+
+
+def test_a_slot_is_judged_by_the_thresholds_that_its_close_cites(growing_town: Town) -> None:
+    """A close that cites the control log of before a change has the old threshold, one of after it the new, asked in any order."""
+    ledger, region = growing_town.ledger, growing_town.region
+    slots = list(watched_slots(ledger, growing_town.blobs, region, region.measures[0], 0, 2**40))
+    head = ledger.head(CONTROL_LOG)
+    old = dataclasses.replace(slots[0], control=(head.size, head.root))
+    assert [slot.control for slot in slots] == [
+        (one.control_size, one.control_root) for one in ledger.records(region_log("nyc"), SlotClosed)
+    ]
+    for cell, value in (("", "25"), ("dr5reg", "30")):
+        set_parameter(ledger, "surge_threshold_nats", value, lambda: 1, region="nyc", cell=cell, author="test", reason="a test")
+    head = ledger.head(CONTROL_LOG)
+    new = dataclasses.replace(slots[0], control=(head.size, head.root))
+    in_force = thresholds_of(ledger, region)
+    seen = [in_force(one)["surge"] for one in (old, new, old)]
+    assert [Threshold(18.0), Threshold(25.0, {cell_code("dr5reg"): 30.0}), Threshold(18.0)] == seen
 
 
 def test_it_stops_when_it_is_told_to(growing_town: Town) -> None:

@@ -105,3 +105,11 @@ def test_what_is_refused_records_nothing(home: Path, words: tuple[str, ...], sai
     assert said in str(result.exception)
     assert "\n" not in str(result.exception)
     assert size == json.loads(called(home, "params", "list", "--json").stdout)["control_size"]
+
+
+def test_status_says_that_publishing_is_off(home: Path) -> None:
+    """The row of the region says so while it is, and no longer after."""
+    assert 0 == called(home, "params", "set", "publishing", "off", "--region", "nyc").exit_code
+    assert "publishing" in called(home, "status").stdout
+    assert 0 == called(home, "params", "unset", "publishing", "--region", "nyc").exit_code
+    assert "publishing" not in called(home, "status").stdout
