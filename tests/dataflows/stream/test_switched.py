@@ -4,8 +4,6 @@ import contextlib
 import time
 from pathlib import Path
 
-import pytest
-
 from dataflows.audit.replay_report import Verdict
 from dataflows.audit.verification import VerifyOptions, verify_stores
 from dataflows.jobs.parameters import set_parameter, unset_parameter
@@ -46,19 +44,18 @@ def run_slots(place: Place, slots: int) -> list[ForecastIssued]:
     return [record for record in map(decode, payloads_at(place)[before:]) if isinstance(record, ForecastIssued)]
 
 
-@pytest.mark.parametrize("region", ["small", ""])
-def test_trained_models_can_be_switched_off(learned: Learned, tmp_path: Path, region: str) -> None:
+def test_trained_models_can_be_switched_off(learned: Learned, tmp_path: Path) -> None:
     """From the next close on the baseline serves and the issue says why; on again, the model serves; replay and verify agree."""
     place, digest = copied(learned.place, tmp_path / "home"), learned.second.record.model
     assert {(digest,)} == {issued.models for issued in run_slots(place, 2)}
-    switch(place, "trained_models", "off", region)
+    switch(place, "trained_models", "off", region="")
     without = run_slots(place, 3)
     stores = place.open()
     assert "by the parameter trained_models" in hindrance(stores, "small")
     stores.close()
     assert {((), (("champion", "off"),))} == {(issued.models, tuple(issued.reasons.items())) for issued in without}
     assert len(without) >= 3
-    switch(place, "trained_models", "", region)
+    switch(place, "trained_models", "", region="")
     assert {((digest,), ())} == {(issued.models, tuple(issued.reasons)) for issued in run_slots(place, 2)}
     again = replay(place)
     assert {Verdict.IDENTICAL: len(again.slots)} == again.verdicts, again.first_bad
