@@ -25,10 +25,11 @@ from state.demand.calendar import Calendar
 from state.demand.covariates import Covariates
 from state.demand.history import CountHistory
 from state.demand.tables import newest_table
+from state.forecast.fit_steps import OnProgress
 from state.forecast.region import counted_whole, remembering
 from state.forecast.sampling import KnownSlot
 from state.forecast.search import TrialResult
-from state.forecast.training import MOST_ROWS, OnProgress, TrainedModel, fit_sampled, sample_history
+from state.forecast.training import MOST_ROWS, TrainedModel, fit_sampled, sample_history
 from state.models.fit_parameters import AS_SHIPPED, FitParameters
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ ROOM_BYTES = 4 << 20  # a model of three horizons has 1 to 2 MB
 SHIPPED = "shipped"  # the parameters of this release
 CONTROL_SIZE = "control_size"  # parameter of a model that was trained with covariates: of the log that they were read from
 # Raise it when a change of the training makes another model of the same records: its models are no refits of those before.
-RECIPE_VERSION = "1"
+RECIPE_VERSION = "2"
 PASSED_ON, SEARCHED = "parameters_of", "search_study"  # parameters of a model's record
 
 

@@ -16,9 +16,10 @@ from schemas.records.records import CONTROL_LOG, RegionBootstrapped, region_log
 from schemas.regions import Region
 from state.demand.covariates import Covariates
 from state.demand.tables import newest_table
+from state.forecast.fit_steps import OnProgress
 from state.forecast.pooling import pooled
 from state.forecast.routes import GLOBAL_SCOPE
-from state.forecast.training import MOST_ROWS, OnProgress, fit_sampled, sample_history
+from state.forecast.training import MOST_ROWS, fit_sampled, sample_history
 
 REGIONS, SIZES = "regions", "log_sizes"  # parameters of a global model
 

@@ -11,14 +11,16 @@ from ledger.store.log import Ledger
 from ledger.views.regions import defined_by
 from schemas.records.records import RegionBootstrapped, SlotClosed, region_log
 from state.demand.calendar import Calendar
+from state.forecast.fit_steps import OnProgress
 from state.forecast.search import Fold, TrialResult, check_folds, fold_loss
-from state.forecast.training import OnProgress, SampledHistory
-from state.models import chain
+from state.forecast.training import SampledHistory
+from state.models import chain, network_fitting
 from state.models.fit_parameters import AS_SHIPPED, FitParameters
 
 S_PER_MIN = 60.0
 # Constants of the chain that no parameter changes, but on which errors depend.
 OF_THE_CHAIN = ("PARAMETERS", "MOST_ROUNDS", "LEAST_ROUNDS", "TRIAL_PATIENCE", "NOT_FOR_TREES")
+OF_THE_NETWORK = ("HIDDEN", "EPOCHS", "BATCH_ROWS", "RATE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def spec_of(sampled: SampledHistory, folds: tuple[Fold, ...], root: bytes, seed:
     """What the errors of a study depend on, by names that a person reads: with another value of any, it is another study."""
     space: dict[str, Bounds] = dict(SPACE)
     models = {name: getattr(chain, name) for name in OF_THE_CHAIN}
+    models |= {f"NETWORK_{name}": getattr(network_fitting, name) for name in OF_THE_NETWORK}
     return {
         "history": f"slots {sampled.first_slot} to {sampled.until_slot}, root {root.hex()}",
         "feature table": str(sampled.table.version),

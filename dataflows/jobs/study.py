@@ -53,6 +53,8 @@ SPACE: Mapping[str, Bounds] = {
     "tree_half_rides": Bounds(2, 256, log=True),
     "penalty_share": Bounds(0.002, 0.2, log=True),
     "half_life_days": Bounds(7, 112, log=True),
+    "network_share": Bounds(0.0, 0.9),
+    "network_decay": Bounds(0.03, 3.0, log=True),
 }
 
 

@@ -1,8 +1,8 @@
 """How good parameters of a fit are: errors over later blocks of a history, each forecast by a fit of the rows before it.
 
 The folds are expanding windows: a fit sees only rows whose rides had all been counted before the block began. What is fitted
-is the trial of a training (`state.models.chain_fitting.try_link`), which also chooses its rounds on the block; so the errors
-are slightly too small, for all parameters alike. Which parameters are tried is decided elsewhere.
+is the trial of a training (`try_link` and `try_network`), which also chooses its rounds, and whether there is a network, on
+the block; so the errors are slightly too small, for all parameters alike. Which parameters are tried is decided elsewhere.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.errors import UsageError
-from schemas.events.rides import Bools, Float64s
-from state.forecast.training import TRIAL_SHARE, SampledHistory, is_chained, ranks, row_weights
+from schemas.events.rides import Bools
+from state.forecast.training import TRIAL_SHARE, SampledHistory, is_chained, network_columns, ranks, row_weights
 from state.models.chain import margin, nearest_ahead, tree_columns
 from state.models.chain_fitting import Lesson, try_link
+from state.models.chain_network import loss_of, some_of, try_network
 from state.models.fit_parameters import FitParameters
 
 FOLDS = 4
@@ -95,7 +96,8 @@ def fold_loss(sampled: SampledHistory, fold: Fold, fit: FitParameters, threads: 
     late = _in(fold, sampled)
     weights = np.zeros(len(rows.slots))
     weights[early] = row_weights(rows.slots[early], fit.half_life_days * sampled.day_slots)
-    shares = []
+    lessons, late_lessons, trials = [], [], []
+    whole = early & ~np.isnan(rows.truth).any(axis=1)
     for i in range(len(region.horizons)):
         place, _ = nearest_ahead(region.horizons, i)
         linear, columns = table.columns(place, linear=True), tree_columns(table, place)
@@ -103,22 +105,11 @@ def fold_loss(sampled: SampledHistory, fold: Fold, fit: FitParameters, threads: 
         lesson = Lesson(rows.features, rows.truth[:, i], start, weights)
         known = ~np.isnan(lesson.rides)
         then = Lesson(rows.features, lesson.rides, start, np.ones(len(weights))).where(known & late)
-        trial = try_link(lesson.where(known & early), then, linear, columns, threads, fit)
-        shares.append(deviance(then.rides, trial.means) / max(deviance(then.rides, np.exp(then.margin)), 1e-9))
-    return float(np.mean(shares))
-
-
-def deviance(rides: Float64s, means: Float64s) -> float:
-    """Poisson deviance: twice the log likelihood that the means lack.
-
-    Source:
-        P. McCullagh and J. A. Nelder (1989), Generalized Linear Models, 2nd ed., 2.3.
-
-    >>> deviance(np.array([0.0, 2.0]), np.array([1.0, 2.0]))
-    2.0
-    """
-    logs = np.where(rides > 0, np.log(np.maximum(rides, 1e-9) / means), 0.0)
-    return float(2 * (rides * logs - (rides - means)).sum())
+        trials.append(try_link(lesson.where(known & early), then, linear, columns, threads, fit))
+        lessons.append(lesson)
+        late_lessons.append(then)
+    trials = try_network(some_of(lessons, whole), late_lessons, trials, network_columns(rows.features, table, region.horizons), fit)
+    return loss_of(late_lessons, [trial.means for trial in trials])
 
 
 def _in(fold: Fold, sampled: SampledHistory) -> Bools:

@@ -4,10 +4,9 @@ The last part of the period is held out to measure dispersion and errors; then t
 version of the feature table decides what is trained: trees alone with the first, a chain with a later one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from threading import Lock
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +16,11 @@ from schemas.regions import Region
 from state.demand.covariates import NONE_KNOWN, Covariates
 from state.demand.feature_table import FeatureTable
 from state.demand.features import FIRST_TABLE
+from state.forecast.fit_steps import FitSteps, OnProgress, all_of
 from state.forecast.sampling import KnownSlot, SampledRows, SamplePlan, Sampler
 from state.models import boosted, chain
-from state.models.chain_fitting import Lesson, fit_link, try_link
+from state.models.chain_fitting import Lesson, Trial, fit_link, try_link
+from state.models.chain_network import add_network, some_of, try_network
 from state.models.fit_parameters import AS_SHIPPED, FitParameters
 from state.models.intervals import MEDIAN_MILLI, dispersion_of, quantiles
 from state.models.quiet import QUIET_PER_15_MIN, QuietMix, fit_mix, quiet_means
@@ -33,9 +34,6 @@ BOOSTED_PLAN = SamplePlan(most_rows=250_000, warm_days=4, most_days=36_500, slot
 CHAIN_PLAN = SamplePlan(most_rows=MOST_ROWS, warm_days=7, most_days=56, slots_per_hour=4)
 CHAIN_THREADS = 1  # of one fit of a chain: with more, the last bit of the trees would depend on their number
 TRIAL_SHARE = 3  # a trial sees every third of the earlier rows
-TELL_EVERY_S = 1.0  # while horizons are fitted: a fit takes up to a minute, and a process that says nothing for so long counts as hung
-
-OnProgress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +253,24 @@ def _fit_chain(task: _Task, day_slots: int, spreads: _Spreads, metrics: dict[str
     weights = row_weights(rows.slots, task.fit.half_life_days * day_slots)
     if task.weights is not None:
         weights = weights * task.weights
-    steps = _Steps(task.on_progress, 2 * len(region.horizons))
+    lessons = [
+        Lesson(rows.features, rows.truth[:, i], chain.margin(rows.features, task.table, region.horizons, i), weights)
+        for i in range(len(region.horizons))
+    ]
+    steps = FitSteps(task.on_progress, 2 * len(region.horizons) + 2)
     with ThreadPoolExecutor(max_workers=min(task.threads, len(region.horizons))) as pool:
-        fitted = _all_of([pool.submit(_fit_horizon, task, weights, i, steps) for i in range(len(region.horizons))], steps)
-    for of in fitted:
-        spreads.dispersion_milli.append(of.dispersion_milli)
-        metrics |= of.metrics
-    rounds = ",".join(str(of.rounds) for of in fitted)
-    parameters = task.fit.texts() | {"rounds": rounds, "most_days": str(CHAIN_PLAN.most_days)}
+        fitted = all_of([pool.submit(_fit_horizon, task, lesson, i, steps) for i, lesson in enumerate(lessons)], steps)
+        if task.fit.network_share:
+            (fitted,) = all_of([pool.submit(_fit_network, task, lessons, fitted, steps)], steps)
+    for i, (of, lesson) in enumerate(zip(fitted, lessons, strict=True)):
+        then = ~np.isnan(lesson.rides) & task.late
+        spreads.dispersion_milli.append(dispersion_of(lesson.rides[then], of.trial.means))
+        base = rows.baseline[then, i]
+        metrics |= _errors(region.horizons_min[i], lesson.rides[then], of.trial.means, base, spreads.dispersion_milli[-1])
+    rounds = ",".join(str(of.trial.rounds) for of in fitted)
+    network = fitted[0].link.network
+    inputs = len(network.columns) if network is not None else 0
+    parameters = task.fit.texts() | {"rounds": rounds, "network_inputs": str(inputs), "most_days": str(CHAIN_PLAN.most_days)}
     return chain.pack(_about(task, spreads), task.table, [of.link for of in fitted]), parameters
 
 
@@ -271,72 +279,48 @@ class _Fitted:
     """The models of one horizon, and what the trial said of them."""
 
     link: chain.Link
-    rounds: int
-    dispersion_milli: int
-    metrics: dict[str, float]
+    trial: Trial
 
 
-@dataclass(slots=True)
-class _Steps:
-    """Progress of fits that run at the same time: their threads take steps, the thread that waits for them tells of these."""
-
-    on_progress: OnProgress
-    total: int
-    done: int = 0
-    ended: bool = False  # no fit is needed any more
-    untold: list[tuple[str, float]] = field(default_factory=list)
-    newest: tuple[str, float] | None = None
-    lock: Lock = field(default_factory=Lock)
-
-    def take(self, stage: str) -> None:
-        """A step begins; as many as began before count as done."""
-        with self.lock:
-            if self.ended:
-                raise CancelledError
-            self.untold.append((stage, self.done / self.total))
-            self.done += 1
-
-    def tell(self) -> None:
-        """Tell of the steps that began, or of the newest once more."""
-        with self.lock:
-            told, self.untold = self.untold, []
-        for step in told or ([self.newest] if self.newest is not None else []):
-            self.newest = step
-            self.on_progress(*step)
-
-
-def _all_of(fits: "Sequence[Future[_Fitted]]", steps: _Steps) -> "list[_Fitted]":
-    """The results of all fits; when one fails, or the caller is told to end, the others end before their next step."""
-    try:
-        running = set(fits)
-        while running:
-            ended, running = wait(running, TELL_EVERY_S, FIRST_EXCEPTION)
-            steps.tell()
-            for fit in ended:
-                fit.result()
-        return [fit.result() for fit in fits]
-    finally:
-        steps.ended = True
-        for fit in fits:
-            fit.cancel()
-
-
-def _fit_horizon(task: _Task, weights: Float64s, i: int, steps: _Steps) -> _Fitted:
-    region, rows, table, horizon_min = task.region, task.rows, task.table, task.region.horizons_min[i]
+def _fit_horizon(task: _Task, lesson: Lesson, i: int, steps: FitSteps) -> _Fitted:
+    region, table, horizon_min = task.region, task.table, task.region.horizons_min[i]
     place, _ = chain.nearest_ahead(region.horizons, i)
-    linear = _known_columns(rows.features, table.columns(place, linear=True))
-    columns = _known_columns(rows.features, chain.tree_columns(table, place))
-    truth, margin = rows.truth[:, i], chain.margin(rows.features, table, region.horizons, i)
-    known = ~np.isnan(truth)
-    lesson = Lesson(rows.features, truth, margin, weights)
+    linear = _known_columns(lesson.features, table.columns(place, linear=True))
+    columns = _known_columns(lesson.features, chain.tree_columns(table, place))
+    known = ~np.isnan(lesson.rides)
     steps.take(f"fitting {horizon_min} min, to measure its error")
-    then, thinned = known & task.late, task.early & (ranks(rows.slots) % TRIAL_SHARE == 0)
-    trial = try_link(lesson.where(known & thinned), lesson.where(then), linear, columns, CHAIN_THREADS, task.fit)
-    dispersion = dispersion_of(truth[then], trial.means)
-    metrics = _errors(horizon_min, truth[then], trial.means, rows.baseline[then, i], dispersion)
+    trial = try_link(lesson.where(known & _thinned(task)), lesson.where(known & task.late), linear, columns, CHAIN_THREADS, task.fit)
     steps.take(f"fitting {horizon_min} min, {trial.rounds} rounds")
-    link = fit_link(lesson.where(known), linear, columns, trial.rounds, CHAIN_THREADS, task.fit)
-    return _Fitted(link, trial.rounds, dispersion, metrics)
+    return _Fitted(fit_link(lesson.where(known), linear, columns, trial.rounds, CHAIN_THREADS, task.fit), trial)
+
+
+def _fit_network(task: _Task, lessons: list[Lesson], fitted: list[_Fitted], steps: FitSteps) -> list[_Fitted]:
+    """The models of all horizons with a network, if the trial was better with it."""
+    known = ~np.isnan(task.rows.truth)
+    columns = network_columns(task.rows.features, task.table, task.region.horizons)
+    whole = np.asarray(known.all(axis=1))
+    if not (known & task.late[:, None]).any(axis=0).all():
+        return fitted  # nothing to measure it by
+    steps.take("fitting a network of all horizons, to measure its error")
+    early = some_of(lessons, np.asarray(whole & _thinned(task)))
+    late = [lesson.where(known[:, i] & task.late) for i, lesson in enumerate(lessons)]
+    trials = try_network(early, late, [of.trial for of in fitted], columns, task.fit)
+    if trials[0].link.network is None:
+        return fitted
+    steps.take(f"fitting a network of all horizons, {len(columns)} inputs")
+    links = add_network(some_of(lessons, whole), [of.link for of in fitted], columns, task.fit)
+    return [_Fitted(link, trial) for link, trial in zip(links, trials, strict=True)]
+
+
+def _thinned(task: _Task) -> Bools:
+    """The rows that a trial is fitted to: bool[n]."""
+    return np.asarray(task.early & (ranks(task.rows.slots) % TRIAL_SHARE == 0))
+
+
+def network_columns(features: Float32s, table: FeatureTable, horizons: tuple[int, ...]) -> tuple[int, ...]:
+    """Indices of the inputs of a network: whatever the trees of any horizon see and this region has."""
+    places = [chain.nearest_ahead(horizons, i)[0] for i in range(len(horizons))]
+    return _known_columns(features, tuple(sorted({column for place in places for column in chain.tree_columns(table, place)})))
 
 
 def _known_columns(features: Float32s, columns: tuple[int, ...]) -> tuple[int, ...]:

@@ -41,10 +41,12 @@ class Trial:
     """What a trial found.
 
     Attributes:
+        link: The models that were fitted to the early rows.
         means: float64[n], of the held out rows.
         rounds: For the fit on all rows.
     """
 
+    link: Link
     means: Float64s
     rounds: int
 
@@ -71,7 +73,7 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     glm = _linear(early, linear, fit)
     logs = glm.log_means(late.features, late.margin)
     if not len(late.rides):
-        return Trial(np.exp(logs), MOST_ROUNDS)
+        return Trial(Link(glm, columns, b""), np.exp(logs), MOST_ROUNDS)
     data = _matrix(early, columns, glm.log_means(early.features, early.margin), threads, fit)
     held_out = _matrix(late, columns, logs, threads, fit, data)
     booster = xgboost.train(
@@ -84,8 +86,8 @@ def try_link(early: Lesson, late: Lesson, linear: tuple[int, ...], columns: tupl
     )
     best = booster.best_iteration + 1
     link = Link(glm, columns, bytes(booster[:best].save_raw("ubj")), fit.tree_share, fit.tree_half_rides)
-    rounds = max(best, LEAST_ROUNDS)
-    return Trial(tree_means(load_booster(link.trees), columns, late.features, logs, link.shares(logs)), rounds)
+    means = tree_means(load_booster(link.trees), columns, late.features, logs, link.shares(logs))
+    return Trial(link, means, max(best, LEAST_ROUNDS))
 
 
 def _linear(lesson: Lesson, linear: tuple[int, ...], fit: FitParameters) -> Glm:

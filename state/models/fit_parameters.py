@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from schemas.errors import UsageError
 from state.models.chain import HALF_RIDES, LEAF_RIDES, PARAMETERS, PENALTY_SHARE, WHOLE
+from state.models.network_fitting import NETWORK_DECAY, NETWORK_SHARE
 
 HALF_LIFE_DAYS = 28.0  # of the weight of a row
 
@@ -26,6 +27,8 @@ class FitParameters:
         tree_half_rides: Where the linear model expects as many rides, half of that share; infinite if it is the same everywhere.
         penalty_share: L2 of the linear model's standardised coefficients, as a share of the rides.
         half_life_days: Age at which a row counts half.
+        network_share: What the network gets of the share of the trees, if it is of use; 0 for no network.
+        network_decay: Of its weights, as a share of its learning rate.
 
     >>> FitParameters.recorded({"max_depth": "5"}).max_depth
     5
@@ -40,6 +43,8 @@ class FitParameters:
     tree_half_rides: float = HALF_RIDES
     penalty_share: float = PENALTY_SHARE
     half_life_days: float = HALF_LIFE_DAYS
+    network_share: float = NETWORK_SHARE
+    network_decay: float = NETWORK_DECAY
 
     def booster(self) -> dict[str, str | float]:
         """The parameters of XGBoost that do not depend on the rows."""
@@ -52,12 +57,14 @@ class FitParameters:
 
     @classmethod
     def recorded(cls, parameters: Mapping[str, str]) -> "FitParameters":
-        """Those that a record names, and the default of each that it does not.
+        """Those that a record names, and the default of each that it does not; without a word on a network, there is none.
 
         Raises:
             UsageError: one is not a number.
         """
-        found: dict[str, float] = {"tree_half_rides": WHOLE} if "tree_share" in parameters else {}  # as it was without this name
+        found: dict[str, float] = {"network_share": 0.0}  # as it was without this name
+        if "tree_share" in parameters:
+            found["tree_half_rides"] = WHOLE  # too
         for name in NAMES:
             if name in parameters:
                 try:

@@ -13,7 +13,7 @@ from state.counting.slots import NO_COUNTS, ClosedSlot, CountColumns
 from state.forecast.region import FOLD_VERSION, Champion, RegionFold
 from state.models.chain import MOST_ROUNDS
 from tests.state.forecast.test_region import cut
-from tests.state.model_city import HOURLY, town_chain, town_model
+from tests.state.model_city import HOURLY, town_model, town_network_chain
 
 pytestmark = pytest.mark.bench
 CELLS = 3_000
@@ -52,8 +52,7 @@ def test_a_close_of_the_newest_fold_costs_little_more(monkeypatch: pytest.Monkey
     past = [(slot, (counts(slot),)) for slot in range(start, start + DAYS * 288)]
     for version, fold in folds.items():
         fold.remember(past)
-        model = town_model() if version == 3 else town_chain()
-        fold.use({"pickups": Champion(bytes(32), model.artefact)})
+        fold.use({"pickups": Champion(bytes(32), town_model().artefact if version == 3 else town_network_chain())})
 
     def close(version: int) -> object:
         fold = folds[version]

@@ -30,7 +30,7 @@ MUTANTS = (
         "added[:, list(link.columns)] = share[:, None] * of_trees",
         (TERMS,),
     ),
-    Mutant("intercept forgotten", CHAIN, "link.glm.intercept + share * average, added", "share * average, added", (TERMS,)),
+    Mutant("intercept forgotten", CHAIN, "link.glm.intercept + share * average\n", "share * average\n", (TERMS,)),
     Mutant("shortest start of a name decides", GROUPS, "STARTS[max(starts, key=len)]", "STARTS[min(starts, key=len)]", (TERMS,)),
     Mutant(
         "the row before the cell's",

@@ -11,6 +11,8 @@ STEPS = "tests/state/models/test_online_by_value.py"
 WIDTHS = "tests/state/models/test_intervals.py"
 GLM, CHAIN, FITTING, RECURSIVE = (f"state/models/{name}.py" for name in ("glm", "chain", "chain_fitting", "recursive"))
 LINEAR, CHAINED, FILTERED = (f"tests/state/models/test_{name}.py" for name in ("glm", "chain", "recursive"))
+NETWORK, NETWORK_FIT, BESIDE = (f"state/models/{name}.py" for name in ("network", "network_fitting", "chain_network"))
+WHOLE, FITTED, BOTH = (f"tests/state/models/test_{name}.py" for name in ("network", "network_fitting", "chain_network"))
 
 MUTANTS = (
     Mutant("means of a hundredth of the least", BOOSTED, "LEAST_MEAN, MOST_MEAN = 1e-4", "LEAST_MEAN, MOST_MEAN = 1e-6", (SERVED,)),
@@ -83,14 +85,50 @@ MUTANTS = (
     Mutant(
         "trees from the profile",
         CHAIN,
-        "link.columns, features, logs, link.shares(logs))",
-        "link.columns, features, 0.0 * logs, link.shares(logs))",
+        "link.columns, features, logs, link.shares(logs), beside)",
+        "link.columns, features, 0.0 * logs, link.shares(logs), beside)",
         (CHAINED,),
     ),
     Mutant("means of a chain not clipped", CHAIN, "np.clip(np.asarray(means, np.float64), LEAST_MEAN, MOST_MEAN)", "means", (CHAINED,)),
     Mutant("columns of a chain not compared", CHAIN, "if table.names != names:", "if False:", (CHAINED,)),
     Mutant("trees whole", CHAIN, "logs + share * np.asarray(added", "logs + np.asarray(added", (CHAINED,)),
     Mutant("half of the trees served", FITTING, "data, rounds)", "data, rounds // 2)", ("tests/state/forecast/test_chain_training.py",)),
+    Mutant("hidden values not clipped", NETWORK, "np.clip(values, -MOST_HIDDEN, MOST_HIDDEN, out=values)", "pass", (WHOLE,)),
+    Mutant(
+        "hidden values not rounded",
+        NETWORK,
+        "values *= np.float32(2.0**-bits)\n    np.rint(values, out=values)",
+        "values *= np.float32(2.0**-bits)",
+        (WHOLE,),
+    ),
+    Mutant(
+        "unknown inputs of a network at the bound",
+        NETWORK,
+        "values[np.isnan(values)] = 0.0",
+        "values[np.isnan(values)] = MOST_INPUT",
+        (WHOLE,),
+    ),
+    Mutant("sums beyond what is exact", NETWORK, "if largest > EXACT:", "if largest > 2**40:", (WHOLE,)),
+    Mutant("constants left out of the largest sum", NETWORK, " + np.abs(constants.astype(np.int64))", "", (NETWORK,)),
+    Mutant(
+        "slopes instead of differences explain a network",
+        NETWORK,
+        "np.divide(risen, moved, out=np.zeros_like(moved), where=moved != 0.0)",
+        "1.0",
+        (WHOLE,),
+    ),
+    Mutant(
+        "errors of a network not on a grid",
+        NETWORK_FIT,
+        "np.clip(np.rint(error / SLOPE_STEP) * SLOPE_STEP, -MOST_SLOPE, MOST_SLOPE)",
+        "error",
+        (FITTED,),
+    ),
+    Mutant("no slope below zero", NETWORK_FIT, "np.where(total > 0, 1.0, SLOPE)", "np.where(total > 0, 1.0, 0.0)", (FITTED,)),
+    Mutant("weights of a network never decay", NETWORK_FIT, "of *= 1.0 - rate * decay", "pass", (FITTED,)),
+    Mutant("a network kept although it is worse", BESIDE, "found if after < before else", "found if after != before else", (BOTH,)),
+    Mutant("trees whole beside a network", BESIDE, "share=fit.tree_share * (1.0 - fit.network_share)", "share=fit.tree_share", (BOTH,)),
+    Mutant("a network that does not fade", CHAIN, "self._shares(self.network.share, logs) if", "self.network.share if", (BOTH,)),
     Mutant("no error weighs two rides in a decayed one", RECURSIVE, "\nRIDES = 20.0", "\nRIDES = 2.0", (FILTERED,)),
     Mutant("regressions that forget in a day", RECURSIVE, "FORGET_DAYS = 7.0", "FORGET_DAYS = 1.0", (FILTERED,)),
     Mutant("hardly any ridge", RECURSIVE, "RIDGE = 200.0", "RIDGE = 2.0", (FILTERED,)),

@@ -12,7 +12,11 @@ from state.demand.tables import newest_table
 from state.forecast.forecast import Forecaster
 from state.forecast.region import FOLD_VERSION
 from state.forecast.sampling import KnownSlot
-from state.forecast.training import TrainedModel, train_model
+from state.forecast.training import TrainedModel, network_columns, sample_history, train_model
+from state.models.chain import margin, pack, unpack
+from state.models.chain_fitting import Lesson
+from state.models.chain_network import add_network, some_of
+from state.models.fit_parameters import AS_SHIPPED
 
 HOURLY = Region(
     id=RegionId("town"),
@@ -82,3 +86,17 @@ def town_chain() -> TrainedModel:
     slots = town_slots(1000)
     table = newest_table(FOLD_VERSION)
     return train_model(HOURLY, slots, FIRST_SLOT, FIRST_SLOT + len(slots), threads=1, table=table, most_rows=6_000)
+
+
+@cache
+def town_network_chain() -> bytes:
+    """The artefact of the town's chain with a network beside its trees, fitted to the same weeks; a trial would leave it out."""
+    slots, trained = town_slots(1000), town_chain()
+    rows = sample_history(HOURLY, slots, FIRST_SLOT, FIRST_SLOT + len(slots), table=trained.table, most_rows=6_000).rows
+    about, _, links = unpack(trained.artefact)
+    whole, even = np.asarray(~np.isnan(rows.truth).any(axis=1)), np.ones(len(rows.slots))
+    lessons = [
+        Lesson(rows.features, rows.truth[:, i], margin(rows.features, trained.table, HOURLY.horizons, i), even) for i in range(len(links))
+    ]
+    columns = network_columns(rows.features, trained.table, HOURLY.horizons)
+    return pack(about, trained.table, add_network(some_of(lessons, whole), links, columns, AS_SHIPPED))

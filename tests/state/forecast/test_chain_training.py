@@ -9,8 +9,9 @@ import xgboost
 
 from schemas.events.rides import Int64s
 from state.demand.features import FIRST_TABLE
+from state.forecast.fit_steps import OnProgress
 from state.forecast.sampling import SLACK, SamplePlan, Sampler
-from state.forecast.training import CHAIN_PLAN, OnProgress, train_model
+from state.forecast.training import CHAIN_PLAN, train_model
 from state.models.chain import HALF_RIDES, LEAF_RIDES, LEAST_ROUNDS, MOST_ROUNDS, PARAMETERS, PENALTY_SHARE, Link, margin, unpack
 from state.models.chain_fitting import Trial, fit_link, try_link
 from state.models.glm import fit_glm
@@ -138,7 +139,7 @@ def test_a_long_fit_is_told_again_by_the_thread_that_waits(monkeypatch: pytest.M
         if max(told.count(one) for one in told) >= 3:
             often.set()
 
-    monkeypatch.setattr("state.forecast.training.TELL_EVERY_S", 0.02)
+    monkeypatch.setattr("state.forecast.fit_steps.TELL_EVERY_S", 0.02)
     monkeypatch.setattr("state.forecast.training.fit_link", slow)
     trained_in(2, on_progress)
     assert {threading.get_ident()} == tellers
@@ -180,7 +181,7 @@ def test_progress_may_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.3)
         return try_link(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("state.forecast.training.TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("state.forecast.fit_steps.TELL_EVERY_S", 0.001)
     monkeypatch.setattr("state.forecast.training.fit_link", lambda *words: pytest.fail("a fit began"))
     monkeypatch.setattr("state.forecast.training.try_link", slow_trial)
     with pytest.raises(KeyboardInterrupt):

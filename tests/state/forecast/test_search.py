@@ -8,8 +8,9 @@ import pytest
 
 from schemas.errors import UsageError
 from state.demand.features import FIRST_TABLE
-from state.forecast.search import FOLDS, Fold, check_folds, deviance, fold_loss, folds_of
+from state.forecast.search import FOLDS, Fold, check_folds, fold_loss, folds_of
 from state.forecast.training import SampledHistory, fit_sampled, sample_history
+from state.models.deviance import deviance
 from state.models.fit_parameters import AS_SHIPPED, FitParameters
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
@@ -57,7 +58,7 @@ def test_a_fold_does_not_look_ahead() -> None:
 
 def test_the_error_tells_good_parameters_from_bad_ones() -> None:
     """With a few weeks of history what learns has a smaller error than what learns nothing, which has that of the profile."""
-    nothing = FitParameters(max_depth=1, eta=0.001, penalty_share=1e6)
+    nothing = FitParameters(max_depth=1, eta=0.001, penalty_share=1e6, network_share=0.0)
     for fold in check_folds(sampled())[1:]:  # there are too few days before the first
         shipped, strong, none = (fold_loss(sampled(), fold, fit, 1) for fit in (AS_SHIPPED, FitParameters(penalty_share=0.5), nothing))
         assert 0.3 < min(strong, shipped)

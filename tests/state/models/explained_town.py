@@ -1,5 +1,6 @@
 """Issues of the simulated town with everything that an explanation needs: served numbers and the matrix of each issue."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,11 +16,15 @@ from state.forecast.region import FOLD_VERSION
 from state.models.boosted import Boosted
 from state.models.reasons import Mixed
 from state.models.table import Trained, load_trained
-from tests.state.model_city import HOURLY, fold, town_chain, town_model, town_slots
+from tests.state.model_city import HOURLY, fold, town_chain, town_model, town_network_chain, town_slots
 
 KNOWN_SLOTS = 29 * 24
 ISSUES = 20
-ARTEFACTS = {"trees": lambda: town_model().artefact, "chain": lambda: town_chain().artefact}
+ARTEFACTS: dict[str, Callable[[], bytes]] = {
+    "trees": lambda: town_model().artefact,
+    "chain": lambda: town_chain().artefact,
+    "network": town_network_chain,
+}
 
 
 @dataclass(frozen=True, slots=True)

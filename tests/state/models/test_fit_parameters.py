@@ -11,9 +11,11 @@ from state.forecast.training import TrainedModel, train_model
 from state.models.chain import HALF_RIDES, LEAF_RIDES, PARAMETERS, PENALTY_SHARE
 from state.models.chain_fitting import Lesson, fit_link, try_link
 from state.models.fit_parameters import AS_SHIPPED, NAMES, FitParameters
+from state.models.network_fitting import NETWORK_DECAY, NETWORK_SHARE
 from tests.state.model_city import FIRST_SLOT, HOURLY, town_chain, town_slots
 
-OTHER = FitParameters(2, 0.2, 0.5, 0.35, 31.5, 0.8, 10.0, 0.5, 14.0)
+OTHER = FitParameters(2, 0.2, 0.5, 0.35, 31.5, 0.8, 10.0, 0.5, 14.0, 0.25, 1.5)
+NOT_OF_A_LINK = ("half_life_days", "network_share", "network_decay")  # tests of the network have theirs
 
 
 def test_the_defaults_are_those_of_the_chain() -> None:
@@ -21,13 +23,15 @@ def test_the_defaults_are_those_of_the_chain() -> None:
     assert PARAMETERS == AS_SHIPPED.booster()
     shipped = {name: str(value) for name, value in PARAMETERS.items()}
     more = {"tree_share": "1", "tree_half_rides": f"{HALF_RIDES:g}", "penalty_share": str(PENALTY_SHARE), "half_life_days": "28"}
+    more |= {"network_share": f"{NETWORK_SHARE:g}", "network_decay": f"{NETWORK_DECAY:g}"}
     assert shipped | {"leaf_rides": f"{LEAF_RIDES:g}"} | more == AS_SHIPPED.texts()
 
 
 def test_what_is_recorded_can_be_read_again() -> None:
-    """Every parameter survives its text; one that a record does not name has its default."""
+    """Every parameter survives its text; one that a record does not name has its default, and one of a network means that there is none."""
     assert OTHER == FitParameters.recorded(OTHER.texts() | {"rounds": "7,8,9", "threads": "2"})
-    assert AS_SHIPPED == FitParameters.recorded({"rounds": "120"})
+    assert replace(AS_SHIPPED, network_share=0.0) == FitParameters.recorded({"rounds": "120"})
+    assert AS_SHIPPED == FitParameters.recorded(AS_SHIPPED.texts())
     before = FitParameters.recorded({"tree_share": "0.6"})  # by a version that counted trees alike everywhere
     assert (0.6, math.inf) == (before.tree_share, before.tree_half_rides)
     assert before == FitParameters.recorded(before.texts())
@@ -48,7 +52,7 @@ def test_each_parameter_reaches_the_fit() -> None:
     rides = random.poisson(np.exp(1.0 + 0.4 * features[:, 0] * features[:, 1] + 0.2 * features[:, 2])).astype(np.float64)
     lesson = Lesson(features, rides, np.ones(900), np.ones(900))
     early = np.arange(900) < 600
-    fits = (AS_SHIPPED, *(replace(AS_SHIPPED, **{name: getattr(OTHER, name)}) for name in NAMES if name != "half_life_days"))
+    fits = (AS_SHIPPED, *(replace(AS_SHIPPED, **{name: getattr(OTHER, name)}) for name in NAMES if name not in NOT_OF_A_LINK))
     links = {repr(fit_link(lesson, (0, 2), (0, 1, 2, 3, 4, 5), 30, 1, fit)) for fit in fits}
     trials = {try_link(lesson.where(early), lesson.where(~early), (0, 2), (0, 1, 2, 3, 4, 5), 1, fit).means.tobytes() for fit in fits}
     assert (9, 9) == (len(links), len(trials))

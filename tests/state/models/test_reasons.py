@@ -76,7 +76,7 @@ def total(found: Explanation) -> float:
 # --- sums ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["trees", "chain"])
+@pytest.mark.parametrize("kind", ["trees", "chain", "network"])
 def test_terms_add_up_to_every_served_number(kind: str) -> None:
     """For a thousand forecasts of the town, base and terms give the served number far below 1/1000 ride."""
     checked, corrected = 0, 0
