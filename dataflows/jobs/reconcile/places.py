@@ -1,8 +1,10 @@
 """How each place is opened from the settings of a home; a text instead of a place says why there is nothing to compare."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 
+from dataflows.connectors.kafka.cluster import output_cluster
+from dataflows.jobs.reconcile.topic import TopicPlace
 from dataflows.stream.stores import Stores
 from ledger.store.limits import writing_limits
 from ledger.views.online.connect import open_redis
@@ -30,4 +32,15 @@ def open_online(stores: Stores, regions: Sequence[Region], known: Sequence[str],
         client.close()
 
 
-OPENERS: Mapping[PlaceName, OpenPlace] = {PlaceName.ONLINE: open_online}
+@contextmanager
+def open_topic(stores: Stores, regions: Sequence[Region], known: Sequence[str], on_step: OnStep) -> Iterator[ComparedPlace | str]:
+    """The topic of forecasts, if Kafka is configured."""
+    settings = stores.settings
+    if not settings.kafka:
+        yield "no Kafka is configured: forecasts are published as files"
+        return
+    with closing(TopicPlace(stores.ledger, stores.blobs, output_cluster(settings), settings.instance, regions, known, on_step)) as place:
+        yield place
+
+
+OPENERS: Mapping[PlaceName, OpenPlace] = {PlaceName.ONLINE: open_online, PlaceName.TOPIC: open_topic}
