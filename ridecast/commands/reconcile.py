@@ -1,6 +1,7 @@
 """`ridecast reconcile`: compares what is filled from the ledger with it, and repairs what differs."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -21,10 +22,17 @@ SHOWN = 50  # differences of one place that are printed; --json has all
 @click.option("--region", "region_names", multiple=True, metavar="NAME", help="A region of this home. [default: all]")
 @click.option("--place", "place_names", multiple=True, metavar="NAME", help="online, topic, registry or snapshots. [default: all]")
 @click.option("--repair", is_flag=True, help="Write what differs, and compare again. Without it nothing is written.")
+@click.option("--alert", is_flag=True, help="Say in the log of alerts that served numbers contradict the ledger; --repair does so too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every difference.")
 @click.pass_context
 def command(
-    ctx: click.Context, home: str | None, region_names: tuple[str, ...], place_names: tuple[str, ...], repair: bool, as_json: bool
+    ctx: click.Context,
+    home: str | None,
+    region_names: tuple[str, ...],
+    place_names: tuple[str, ...],
+    repair: bool,
+    alert: bool,
+    as_json: bool,
 ) -> None:
     """Compare the online store, the published topic, MLflow and snapshots with the ledger.
 
@@ -37,11 +45,13 @@ def command(
       ridecast reconcile --home home
     """
     from dataflows.jobs.reconcile.reconciling import exit_code, place_named, reconcile
+    from dataflows.jobs.reconcile.telling import tell
     from dataflows.stream.stores import open_stores
+    from ledger.views.regions import bootstrapped_in
 
     places = [place_named(name) for name in place_names]
     settings = options.settings_of_home(home=home)
-    stores = open_stores(settings, reading=not repair)
+    stores = open_stores(settings, reading=not (repair or alert))
     try:
         with progress_bars() as progress:
             tasks = {}
@@ -52,6 +62,8 @@ def command(
                 progress.update(tasks[place], completed=done, total=total)
 
             done = reconcile(stores, places, region_names, repair=repair, on_step=show)
+        if repair or alert:
+            tell(stores.ledger, done, region_names or bootstrapped_in(stores.ledger), time.time_ns() // 1000)
     finally:
         stores.close()
     if as_json:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
 from dataflows.connectors.kafka.cluster import output_cluster
+from dataflows.jobs.reconcile.registry import RegistryPlace
+from dataflows.jobs.reconcile.snapshots import SnapshotPlace
 from dataflows.jobs.reconcile.topic import TopicPlace
 from dataflows.stream.stores import Stores
 from ledger.store.limits import writing_limits
@@ -43,4 +45,21 @@ def open_topic(stores: Stores, regions: Sequence[Region], known: Sequence[str], 
         yield place
 
 
-OPENERS: Mapping[PlaceName, OpenPlace] = {PlaceName.ONLINE: open_online, PlaceName.TOPIC: open_topic}
+@contextmanager
+def open_registered(stores: Stores, regions: Sequence[Region], known: Sequence[str], on_step: OnStep) -> Iterator[ComparedPlace | str]:
+    """MLflow."""
+    yield RegistryPlace(stores, regions, on_step)
+
+
+@contextmanager
+def open_snapshots(stores: Stores, regions: Sequence[Region], known: Sequence[str], on_step: OnStep) -> Iterator[ComparedPlace | str]:
+    """The snapshots in the blob store."""
+    yield SnapshotPlace(stores, regions, on_step=on_step)
+
+
+OPENERS: Mapping[PlaceName, OpenPlace] = {
+    PlaceName.ONLINE: open_online,
+    PlaceName.TOPIC: open_topic,
+    PlaceName.REGISTRY: open_registered,
+    PlaceName.SNAPSHOTS: open_snapshots,
+}

@@ -37,7 +37,7 @@ def reconcile(
     """
     known = bootstrapped_in(stores.ledger)
     chosen = [region_of(stores.ledger, name) for name in regions or known]
-    return [_one(stores, name, chosen, known, repair, on_step, settle_s) for name in places or tuple(PlaceName) if name in OPENERS]
+    return [_one(stores, name, chosen, known, repair, on_step, settle_s) for name in places or tuple(PlaceName)]
 
 
 def _one(

@@ -95,9 +95,7 @@ class TopicPlace:
         values = self._expected(region, cursor).values
         # In a partition that is not the key's the right value stays too: a tombstone there would hide it from whoever reads both.
         corrections = [
-            Correction(partition, key, values.get(key))
-            for key, partition in self._keys(region)
-            if self._name(key, partition) in still
+            Correction(partition, key, values.get(key)) for key, partition in self._keys(region) if self._name(key, partition) in still
         ]
         if corrections:
             correct(self._brokers, self._instance, region.id, corrections)
