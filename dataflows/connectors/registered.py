@@ -105,7 +105,8 @@ class Registry:
             path.write_bytes(data)
             # By its address: the client remembers where it wrote artefacts of a run before, also if the home was moved since.
             address = self._client.get_run(version.run).info.artifact_uri
-            get_artifact_repository(address, tracking_uri=self._client.tracking_uri).log_artifact(str(path))
+            repository: Any = get_artifact_repository(address, tracking_uri=self._client.tracking_uri)
+            repository.log_artifact(str(path))
 
     def set_alias(self, name: str, alias: str, number: int) -> None:
         """Let an alias name a version; 0 removes it."""
