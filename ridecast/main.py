@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "Compare served forecasts with simple baselines on past rides."),
     "fairness": ("fairness", "Compare how good forecasts were for the classes of a region's areas."),
     "explain": ("explain", "Show why a forecast is what it is, in rides."),
+    "reconcile": ("reconcile", "Compare the online store, topic, MLflow and snapshots with the ledger; repair them."),
     "status": ("status", "Show what a home holds: regions, slots, models, logs."),
     "watch": ("watch", "Watch regions: what is unusual becomes alerts, and receivers are told."),
     "alerts": ("alerts", "List, show, acknowledge and silence alerts."),

@@ -38,8 +38,8 @@ class ForecastMessage(NamedTuple):
     value: bytes | None
 
 
-class ForecastSink(Protocol):
-    """Stores each forecast exactly once."""
+class Cursors(Protocol):
+    """How far logs are published somewhere."""
 
     @property
     def place(self) -> str:
@@ -63,6 +63,10 @@ class ForecastSink(Protocol):
             StoreUnavailable: the sink cannot be read.
         """
         ...
+
+
+class ForecastSink(Cursors, Protocol):
+    """Stores each forecast exactly once."""
 
     def publish(self, messages: Sequence[tuple[bytes, bytes | None]], log: str, next_index: int, root: bytes = b"") -> bool:
         """Make the messages visible and move the cursor, both or neither; durable when it returns.

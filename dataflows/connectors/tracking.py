@@ -90,10 +90,10 @@ def track_training(
         LedgerError: another ledger has registered a model of this name.
         StoreUnavailable: the tracking server does not answer.
     """
-    name, log = f"{region}.{measure}", _log_of(region)
+    name, log = f"{region}.{measure}", log_of(region)
     tag = identity_of(ledger, log, log_size).text()
-    with _answering(settings) as (client, artefacts):
-        if not _is_registered(client, settings, name, ledger, log):
+    with answering(settings) as (client, artefacts):
+        if not is_registered(client, settings, name, ledger, log):
             client.create_registered_model(name)
         run_id, artefact = _log_run(client, artefacts, name, model, digest, tag)
         for trial in trials:
@@ -114,12 +114,12 @@ def track_aliases(settings: Settings, region: str, measure: str, aliases: Mappin
         StoreUnavailable: the tracking server does not answer.
     """
     name = f"{region}.{measure}"
-    with _answering(settings) as (client, _):
-        if not _is_registered(client, settings, name, ledger, _log_of(region)):
+    with answering(settings) as (client, _):
+        if not is_registered(client, settings, name, ledger, log_of(region)):
             return
         newest: dict[str, int] = {}
         for version in client.search_model_versions(f"name = '{name}'"):
-            digest = _digest_of(version)
+            digest = digest_of(version)
             newest[digest] = max(newest.get(digest, 0), int(version.version))
         before = client.get_registered_model(name).aliases
         for alias, model in aliases.items():
@@ -129,17 +129,18 @@ def track_aliases(settings: Settings, region: str, measure: str, aliases: Mappin
                 client.delete_registered_model_alias(name, alias)
 
 
-def _log_of(region: str) -> str:
+def log_of(region: str) -> str:
     """The log that identifies a model's ledger; models of several regions belong to the control log."""
     return CONTROL_LOG if region == GLOBAL_SCOPE else region_log(region)
 
 
 @contextmanager
-def _answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
+def answering(settings: Settings) -> Iterator[tuple[Any, Path | None]]:
     """An MLflow client, and the artefact folder if MLflow is embedded; its failures are raised as StoreUnavailable."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # A forecaster sends no usage data to third parties.
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for variable, value in PATIENCE.items():
         os.environ.setdefault(variable, value)
     folder = settings.home.resolve() / "mlflow"
@@ -189,7 +190,7 @@ def move_artefacts(folder: Path) -> None:
                 connection.execute(moved, (now, len(before) + 1, len(before), before))
 
 
-def _is_registered(client: Any, settings: Settings, name: str, ledger: Ledger, log: str) -> bool:
+def is_registered(client: Any, settings: Settings, name: str, ledger: Ledger, log: str) -> bool:
     """Whether a model of that name is registered, by this ledger or by an earlier release, which left no tag."""
     for found in client.search_registered_models(f"name = '{name}'"):
         identity = identity_from_text(found.tags.get(LEDGER_TAG, ""))
@@ -243,12 +244,12 @@ def tracked_models(settings: Settings, region: str, measure: str, *, ledger: Led
         LedgerError, StoreUnavailable: as `track_aliases`.
     """
     name = f"{region}.{measure}"
-    with _answering(settings) as (client, _):
-        if not _is_registered(client, settings, name, ledger, _log_of(region)):
+    with answering(settings) as (client, _):
+        if not is_registered(client, settings, name, ledger, log_of(region)):
             return set()
-        return {_digest_of(version) for version in client.search_model_versions(f"name = '{name}'")}
+        return {digest_of(version) for version in client.search_model_versions(f"name = '{name}'")}
 
 
-def _digest_of(version: Any) -> str:
+def digest_of(version: Any) -> str:
     """Digest of the model of a version, which is the name of its file."""
     return str(version.source).rpartition("/")[2].removesuffix(".model")

@@ -43,6 +43,11 @@ ROWS = (
     ),
     JobKind(name="fairness", words=("fairness",), says="Compare the errors of the classes of a region's areas; fails at a clear gap."),
     JobKind(
+        name="reconcile",
+        words=("reconcile", "--alert"),
+        says="Compare the online store, topic, MLflow and snapshots with the ledger; with --repair repair them.",
+    ),
+    JobKind(
         name="report",
         words=("ledger", "export"),
         says="Export tables for analysts, or tiles for auditors.",

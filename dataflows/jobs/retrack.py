@@ -7,6 +7,7 @@ from dataflows.connectors.tracking import track_aliases, track_training, tracked
 from dataflows.jobs.promoting import all_stories
 from dataflows.jobs.study import recorded_results
 from dataflows.stream.stores import Stores
+from ledger.store.log import Stored
 from schemas.errors import StoreUnavailable, UsageError
 from schemas.records.records import CONTROL_LOG, ModelTrained
 from state.forecast.search import TrialResult
@@ -40,14 +41,26 @@ def retrack(stores: Stores) -> int:
         place, digest = (record.region, record.measure), record.model
         if place not in known or digest.hex() in known[place]:
             continue
-        artefact = stores.blobs.get(digest) if stores.blobs.has(digest) else None
-        training = RecordedTraining(record.parameters, {name: float(text) for name, text in record.metrics.items()}, record.rows, artefact)
-        size = int(record.parameters.get("log_size", entry.index))  # a model of several regions is known by the control log
-        track_training(settings, *place, training, digest, ledger=ledger, log_size=size, trials=_trials(stores, record))
+        log_training(stores, entry)
         logged += 1
     for (region, measure), story in stories.items():
         track_aliases(settings, region, measure, {"champion": story.champion, "challenger": story.challenger}, ledger=ledger)
     return logged
+
+
+def log_training(stores: Stores, entry: Stored[ModelTrained]) -> None:
+    """Log a recorded training, with a new version of its model."""
+    record = entry.record
+    digest = record.model
+    artefact = stores.blobs.get(digest) if stores.blobs.has(digest) else None
+    training = RecordedTraining(record.parameters, {name: float(text) for name, text in record.metrics.items()}, record.rows, artefact)
+    place, size = (record.region, record.measure), log_size_of(entry)
+    track_training(stores.settings, *place, training, digest, ledger=stores.ledger, log_size=size, trials=_trials(stores, record))
+
+
+def log_size_of(entry: Stored[ModelTrained]) -> int:
+    """Size of the log by which a training's model is known; a model of several regions is known by the control log."""
+    return int(entry.record.parameters.get("log_size", entry.index))
 
 
 def _trials(stores: Stores, record: ModelTrained) -> list[TrialResult]:

@@ -5,14 +5,17 @@ may be killed and restarted anywhere. It publishes only numbers that are already
 """
 
 import logging
+import os
+import platform
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Literal
 
 import numpy as np
 
-from dataflows.connectors.sinks import ForecastSink
+from dataflows.connectors.sinks import Cursors, ForecastSink
 from ledger.store.blobs import Blobs
+from ledger.store.holding import taking_turns
 from ledger.store.log import Ledger, Stored
 from ledger.views.control import ControlView
 from ledger.views.experiments import experiment_of
@@ -36,6 +39,7 @@ Messages = Sequence[tuple[bytes, bytes | None]]
 ISSUES_PER_STEP = 32  # with `backlog=all`, so that a stop takes effect soon
 # A replay issues hundreds of times a second; subscribers can use only a few, and the others are superseded anyway.
 PAUSE_S = 0.25
+TURN_S = 60.0  # a repair takes seconds
 
 
 class Publisher:
@@ -46,10 +50,19 @@ class Publisher:
         sink: Destination of the forecasts; its cursor is the index up to which they are published.
         region: Region whose log to follow.
         backlog: After a delay, `latest` skips issues that a newer one has superseded, `all` publishes every issue.
+        turn: Held while it writes, so that a repair of what is published does not write at the same time; see `publishing_turn`.
     """
 
-    def __init__(self, ledger: Ledger, blobs: Blobs, sink: ForecastSink, region: Region, backlog: Backlog = "latest") -> None:
-        self._ledger, self._blobs, self._region = ledger, blobs, region
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        sink: ForecastSink,
+        region: Region,
+        backlog: Backlog = "latest",
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._ledger, self._blobs, self._region, self._turn = ledger, blobs, region, turn
         self._control, self._paused = ControlView(ledger), False
         self.backlog = backlog
         self.log = region_log(region.id)
@@ -126,13 +139,9 @@ class Publisher:
         messages: list[tuple[bytes, bytes | None]] = []
         served: set[int] = set()
         for issue in issues:
-            record = issue.record
-            columns = chunks_of(StoredIssue(issue.index, issue.payload, blob_of(self._blobs, record))).columns(record.horizons_min)
-            served.update(columns.cells.tolist())
-            further = record.measure != self._region.measures[0]
-            started = experiment_of(self._ledger, record)
-            other = challenged_rows(started, columns, record.slot) if started is not None else None
-            messages += encode_demand_forecasts(columns, record, issue.index, self._region.precision, further=further, challenged=other)
+            of_issue, cells = messages_of(self._ledger, self._blobs, self._region, issue)
+            messages += of_issue
+            served.update(cells)
         behind = Place(self._published.number, issues[-1].index + 1)
         # A cell that retired and returned since then has a forecast again: no tombstone.
         gone = sorted(self._retired(self._published.index, behind.index) - served)
@@ -140,7 +149,8 @@ class Publisher:
         messages += [
             (forecast_key(self._region.id, cell_text(cell, self._region.precision), name), None) for cell in gone for name in names
         ]
-        self._kept.save(messages, behind)
+        with self._turn():
+            self._kept.save(messages, behind)
         if self._kept.went_back():
             return False
         self._published = behind
@@ -154,6 +164,23 @@ class Publisher:
         return retired
 
 
+def messages_of(ledger: Ledger, blobs: Blobs, region: Region, issue: Stored[ForecastIssued]) -> tuple[list[tuple[bytes, bytes]], list[int]]:
+    """What is published of an issue: key and value of each cell, and the cells."""
+    record = issue.record
+    columns = chunks_of(StoredIssue(issue.index, issue.payload, blob_of(blobs, record))).columns(record.horizons_min)
+    started = experiment_of(ledger, record)
+    other = challenged_rows(started, columns, record.slot) if started is not None else None
+    further = record.measure != region.measures[0]
+    return encode_demand_forecasts(
+        columns, record, issue.index, region.precision, further=further, challenged=other
+    ), columns.cells.tolist()
+
+
+def publishing_turn(ledger: Ledger, log: str) -> AbstractContextManager[None]:
+    """Be the only process that writes what is published of a log, for one transaction; see `ledger.store.holding.taking_turns`."""
+    return taking_turns(ledger.opened(log)[0], f"{log}@published", f"{platform.node()} process {os.getpid()}", TURN_S)
+
+
 class SinkPlace:
     """A publisher's place, stored as the cursor that a sink writes in the transaction of the forecasts; see `KeptPlace`."""
 
@@ -162,29 +189,11 @@ class SinkPlace:
         self._known: tuple[str, int] | None = None  # name of the cursor, and where it was
 
     def load(self) -> Place:
-        """The place up to which the log is published under its current origin.
-
-        Raises:
-            LedgerError: another ledger has published into the sink.
-        """
-        number, size = 1, self._ledger.head(self._log).size
-        cursor, root = self._sink.cursor(self._log), self._sink.root(self._log)
-        for continued in self._ledger.records(self._log, LogContinued):
-            number = continued.number
-            name = cursor_name(self._log, number)
-            if later := self._sink.cursor(name):
-                cursor, root = later, self._sink.root(name)
-            elif cursor > continued.database_size:
-                # Entries published after this point are no longer in the log, and other entries have their indexes.
-                cursor, root = continued.database_size, b""
-        if cursor > size:
-            raise _foreign(self._sink, self._log, cursor, f"but the log has {size}")
-        # Cursors of earlier releases name no root.
-        if root and not has_root(self._ledger, self._log, cursor, root):
-            raise _foreign(self._sink, self._log, cursor, "but the log has other entries there")
-        name = cursor_name(self._log, number)
+        """See `published_place`."""
+        place = published_place(self._ledger, self._sink, self._log)
+        name = cursor_name(self._log, place.number)
         self._known = name, self._sink.cursor(name)
-        return Place(number, cursor)
+        return place
 
     def went_back(self) -> bool:
         """Whether the sink no longer has what was published: its cursor is before the place that was loaded or saved last."""
@@ -198,7 +207,31 @@ class SinkPlace:
         self._known = name, place.index
 
 
-def _foreign(sink: ForecastSink, log: str, cursor: int, found: str) -> LedgerError:
+def published_place(ledger: Ledger, sink: Cursors, log: str) -> Place:
+    """The place up to which a log is published under its current origin.
+
+    Raises:
+        LedgerError: another ledger has published into the sink.
+    """
+    number, size = 1, ledger.head(log).size
+    cursor, root = sink.cursor(log), sink.root(log)
+    for continued in ledger.records(log, LogContinued):
+        number = continued.number
+        name = cursor_name(log, number)
+        if later := sink.cursor(name):
+            cursor, root = later, sink.root(name)
+        elif cursor > continued.database_size:
+            # Entries published after this point are no longer in the log, and other entries have their indexes.
+            cursor, root = continued.database_size, b""
+    if cursor > size:
+        raise _foreign(sink, log, cursor, f"but the log has {size}")
+    # Cursors of earlier releases name no root.
+    if root and not has_root(ledger, log, cursor, root):
+        raise _foreign(sink, log, cursor, "but the log has other entries there")
+    return Place(number, cursor)
+
+
+def _foreign(sink: Cursors, log: str, cursor: int, found: str) -> LedgerError:
     return LedgerError(
         f"publishing {log}: forecasts of its first {cursor} entries are published in {sink.place}, {found}: another ledger has "
         "published there",

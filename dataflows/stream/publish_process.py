@@ -4,12 +4,13 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from dataflows.connectors.kafka.cluster import output_cluster
 from dataflows.connectors.kafka.forecasts import KafkaForecasts
 from dataflows.connectors.sinks import FileForecasts, ForecastSink
-from dataflows.stream.publish import Publisher, run_publishers
+from dataflows.stream.publish import Publisher, publishing_turn, run_publishers
 from dataflows.stream.spooled import SpoolDuty
 from dataflows.stream.stores import Stores, open_stores
 from ledger.store.limits import reading_limits
@@ -20,6 +21,7 @@ from ledger.views.online.protocol import OnlineStore
 from ledger.views.online.redis import RedisStore
 from ledger.views.regions import region_of
 from schemas.configuration.settings import Settings
+from schemas.records.records import region_log
 
 
 def open_forecasts(settings: Settings, region: str) -> ForecastSink:
@@ -77,4 +79,5 @@ def _publisher(stores: Stores, region_name: str) -> Publisher:
     settings = stores.settings
     region = region_of(stores.ledger, region_name)
     sink = open_forecasts(settings, region.id)
-    return Publisher(stores.ledger, stores.blobs, sink, region, settings.publish_backlog)
+    turn = partial(publishing_turn, stores.ledger, region_log(region.id)) if settings.kafka else nullcontext
+    return Publisher(stores.ledger, stores.blobs, sink, region, settings.publish_backlog, turn)

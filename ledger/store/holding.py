@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 from ledger.store.files import Held, held_alone, make_folder
 from ledger.store.limits import KEEPALIVE
 from ledger.store.tables import Databases, display_name, file_stem, translated
-from schemas.errors import BootRefused, RidecastError
+from schemas.errors import BootRefused, RidecastError, StoreUnavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +48,33 @@ def hold(stores: Databases, log: str, who: str, patience_s: float) -> AbstractCo
     if engine.dialect.name != "sqlite":
         return held_in_database(engine, log, who, patience_s)
     return held_in_folder(Path(engine.url.database or "").parent, log, who, patience_s)
+
+
+@contextmanager
+def taking_turns(engine: Engine, what: str, who: str, patience_s: float) -> Iterator[None]:
+    """Be the only process that does something, for a short time; released at the latest when this process ends.
+
+    Args:
+        engine: Of the database that all of them use.
+        what: Name of what is done, in the form of a log's name.
+        who, patience_s: See `ledger.store.log.Ledger.held`.
+    Raises:
+        StoreUnavailable: another process does it all that time.
+    """
+    folder = Path(engine.url.database or "").parent
+    holding = (
+        held_in_folder(folder, what, who, patience_s)
+        if engine.dialect.name == "sqlite"
+        else held_in_database(engine, what, who, patience_s)
+    )
+    try:
+        holding.__enter__()
+    except BootRefused as cause:
+        raise StoreUnavailable(f"{what}: expected to have a turn within {patience_s:g} s: {cause}", remedy="stop that process") from cause
+    try:
+        yield
+    finally:
+        holding.__exit__(None, None, None)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ name_of_job = click.argument("name", metavar="NAME")
 
 @click.group()
 def command() -> None:
-    """Jobs that run by a schedule: retrain, expire, archive, verify, cosign, fairness, report.
+    """Jobs that run by a schedule: retrain, expire, archive, verify, cosign, fairness, reconcile, report.
 
     \b
     First steps:

@@ -37,7 +37,7 @@ MUTANTS = (
     Mutant(
         "published under the key of another measure",
         PUBLISH,
-        "further = record.measure != self._region.measures[0]",
+        "further = record.measure != region.measures[0]",
         "further = False",
         (TOLD,),
     ),

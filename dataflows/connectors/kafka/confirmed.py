@@ -66,7 +66,9 @@ def flush(producer: Producer, give_up_at: float) -> None:
         producer.flush(max(0.0, give_up_at - time.monotonic()))
 
 
-def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, reports: Reports, give_up_at: float) -> None:
+def produce(
+    producer: Producer, topic: str, key: bytes, value: bytes | None, reports: Reports, give_up_at: float, partition: int = -1
+) -> None:
     """Queue one message; wait while the queue is full.
 
     Args:
@@ -75,12 +77,13 @@ def produce(producer: Producer, topic: str, key: bytes, value: bytes | None, rep
         key, value: Bytes; value None is a tombstone.
         reports: Receives the delivery report.
         give_up_at: Monotonic seconds.
+        partition: -1 for that of the key.
     Raises:
         KafkaException: the queue stayed full, or the client refuses the message.
     """
     while True:
         try:
-            producer.produce(topic, value, key, on_delivery=reports)
+            producer.produce(topic, value, key, partition, on_delivery=reports)
             return
         except BufferError as cause:
             if time.monotonic() > give_up_at:

@@ -42,6 +42,23 @@ class _Contents:
     firsts: UInt64s
 
 
+def fields_of(issue: StoredIssue) -> dict[str, bytes]:
+    """The fields of the hash that holds an issue.
+
+    Raises:
+        DamagedError: its blob does not hold chunks.
+    """
+    blob = chunks_of(issue)
+    fields = {
+        "number": str(issue.number).encode(),
+        "index": str(issue.index).encode(),
+        "entry": issue.entry,
+        "head": issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))],
+        "firsts": blob.first_cells.astype("<u8").tobytes(),
+    }
+    return fields | {str(number): chunk for number, chunk in enumerate(blob.chunks)}
+
+
 class RedisStore:
     """Newest issues in Redis.
 
@@ -59,13 +76,10 @@ class RedisStore:
 
     def put(self, issue: StoredIssue, instead_of: HeldIssue | None = None) -> bool:
         key = self._key(*place_of(issue))
-        blob = chunks_of(issue)
-        head = issue.blob[: len(issue.blob) - sum(map(len, blob.chunks))]
         values: list[bytes | str] = [str(issue.number), str(issue.index), instead_of.entry if instead_of else b""]
-        for name, value in (("entry", issue.entry), ("head", head), ("firsts", blob.first_cells.astype("<u8").tobytes())):
-            values += [name, value]
-        for number, chunk in enumerate(blob.chunks):
-            values += [str(number), chunk]
+        for name, value in fields_of(issue).items():
+            if name not in ("number", "index"):
+                values += [name, value]
         try:
             return bool(self._put(keys=[key], args=values))
         except RedisError as cause:

@@ -69,7 +69,11 @@ def test_what_cannot_be_used_is_one_line(home: Small, call: Call) -> None:
     daily = ("--cron", "0 4 * * *")
     for words, status, said in (
         (("add", "x", "verify", "--cron", "0 0 30 2 *"), 2, "cron '0 0 30 2 *': expected times that exist"),
-        (("add", "x", "sweep", *daily), 2, "job: expected one of retrain, expire, archive, verify, cosign, fairness, report, got 'sweep'"),
+        (
+            ("add", "x", "sweep", *daily),
+            2,
+            "job: expected one of retrain, expire, archive, verify, cosign, fairness, reconcile, report, got 'sweep'",
+        ),
         (("add", "x", "verify", *daily, "--timezone", "Mars/Olympus"), 2, "timezone: expected a name"),
         (("add", "x", "retrain", *daily, "--region", "paris"), 1, "region paris: not bootstrapped in this home"),
         (("add", "x", "verify", *daily, "--timeout", "0"), 2, "timeout: expected 1 to 604800 seconds, got 0"),

@@ -1,0 +1,1 @@
+"""Places that are filled from the ledger, compared with it."""
