@@ -132,7 +132,8 @@ def _days(trial: Trial, hour: int) -> int:
 
 def evaluate_seed(seed: int, trials: Sequence[Trial], plan: Plan, weeks: int, seen: Evaluation, on_day: Callable[[], None]) -> None:
     """Watch one city: at least `weeks` without a fault, and every trial."""
-    region = replace(plan.region, measures=plan.region.measures[:1])
+    # Detectors see the shortest window of the first measure, and other windows and measures do not change it.
+    region = replace(plan.region, measures=plan.region.measures[:1], horizons_min=plan.region.horizons_min[:1])
     start_us = Calendar(region).first_slot(FIRST_DAY) * region.slot_us
     lead = plan.history_days + plan.quiet_days
     end_us = start_us + (lead + 40) * DAY_US

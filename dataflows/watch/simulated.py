@@ -72,7 +72,7 @@ class LiveCity:
                 for partial in counted.read(*entries):
                     parts.append((partial.rows.slot, partial.rows.cell, partial.rows.count))
         self._reader = _Reader(region, point, counted.positions)
-        points = dict.fromkeys(range(PARTITIONS), point)
+        points = {number: replace(point, open_from=at, counted_until=at) for number, at in enumerate(counted.positions)}
         self._slots = OpenSlots(region.id, 1, self.first_slot, points, Agreement.of(region, EVIDENCE))
         self._fold = RegionFold(region, self.first_slot)
         self._fold.remember(_by_slot(merge_counts(parts), self.first_slot))

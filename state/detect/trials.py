@@ -57,9 +57,9 @@ TRIALS = (
     Trial("schema", "schema:share=0.05,hours=6", "schema", "region", 2),
     Trial("clock", "clock-skew:by_s=1200,producer=5,hours=6", "clock skew", "region", 2),
     Trial("spoofing", "spoofing:share=0.1,hours=6", "spoofing", "cell:*", 6, explained=("mix",)),
-    Trial("mix", "mix:share=0.2", "mix", "region", 2 * DAY_SLOTS, 4 * DAY_SLOTS, ("surge", "cells")),
+    Trial("mix", "mix:share=0.2", "mix", "region", 2 * DAY_SLOTS, 3 * DAY_SLOTS, ("surge", "cells")),
     Trial("level", "level:factor=0.7", "level", "region", DAY_SLOTS, 2 * DAY_SLOTS, ("growth",)),
-    Trial("growth", "growth:per_day=0.01", "growth", "region", 14 * DAY_SLOTS, 21 * DAY_SLOTS, ("level",)),
+    Trial("growth", "growth:per_day=0.01", "growth", "region", 14 * DAY_SLOTS, 16 * DAY_SLOTS, ("level",)),
 )
 
 

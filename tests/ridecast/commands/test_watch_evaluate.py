@@ -4,7 +4,7 @@ import json
 
 from tests.ridecast.conftest import Call
 
-TINY = ("--seeds", "1", "--first-seed", "101", "--weeks", "0", "--history-days", "1", "--quiet-days", "1", "--rides-per-day", "1500")
+TINY = ("--seeds", "1", "--first-seed", "101", "--weeks", "0", "--history-days", "1", "--quiet-days", "1", "--rides-per-day", "4000")
 
 
 def test_a_fault_in_a_tiny_city_is_seen(call: Call) -> None:
