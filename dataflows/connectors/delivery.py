@@ -106,7 +106,7 @@ class Delivery:
             self.repeated += len(again)
         if self.change is not None:
             ids = columns.event_id + ([columns.event_id[row] for row in again.tolist()] if self._rules.duplicates else [])
-            times, turns, entries = self.changed(times, turns, ids, entries)
+            times, turns, entries = self._changed(times, turns, ids, entries)
         self._times, self._turns = np.concatenate([self._times, times]), np.concatenate([self._turns, turns])
         self._entries += entries
         yield from self._release(until_us)
