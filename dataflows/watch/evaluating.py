@@ -42,7 +42,7 @@ class Plan:
 
     region: Region
     history_days: int = 14
-    quiet_days: int = 14
+    quiet_days: int = 21
     rides_per_day: int = 20_000
 
 
@@ -136,7 +136,7 @@ def evaluate_seed(seed: int, trials: Sequence[Trial], plan: Plan, weeks: int, se
     region = replace(plan.region, measures=plan.region.measures[:1], horizons_min=plan.region.horizons_min[:1])
     start_us = Calendar(region).first_slot(FIRST_DAY) * region.slot_us
     lead = plan.history_days + plan.quiet_days
-    end_us = start_us + (lead + 40) * DAY_US
+    end_us = start_us + (lead + 60) * DAY_US
     live, watch = LiveCity(City(region, seed, start_us, plan.rides_per_day, plan.history_days), end_us), Watch(region)
     never = 1 << 40
     watch.signals(live, plan.quiet_days, never, seen, on_day)
@@ -152,9 +152,9 @@ def evaluate_seed(seed: int, trials: Sequence[Trial], plan: Plan, weeks: int, se
         seen.fold_s += branch.run_s - before
         assert branch.faults is not None
         [label] = json.loads(branch.faults.labels())["faults"]
-        if label["time"] != Stage.DEMAND:  # its events arrive before the cut of the slot before, which waits for late ones
-            first -= 1
-        seen.verdicts.append(judged(trial, seed, signals, first, first + trial.watched_slots, label["cells"] or ()))
+        # Events of other stages arrive before the cut of the slot before, which waits for late ones.
+        early = int(label["time"] != Stage.DEMAND)
+        seen.verdicts.append(judged(trial, seed, signals, first, first + trial.watched_slots, label["cells"] or (), early=early))
     watch.signals(live, max(0, weeks * WEEK_DAYS - plan.quiet_days), never, seen, on_day)
     seen.fold_s += live.run_s
     seen.alerts.update(f"{alert.kind} {alert.subject}" for alert in watch.opened)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dataflows.connectors.delivery import Delivery, DeliveryRules
 from ledger.views.watched import forecast_of, watched_slot
+from schemas.events.cells import cell_texts
 from schemas.events.codec import Decoder
 from schemas.events.rides import Float64s, Int64s, RawBatch, UInt64s, no_rides
 from schemas.forecasts.watched import WatchedSlot
@@ -88,10 +89,11 @@ class LiveCity:
         )
 
     def branch(self, text: str) -> "LiveCity":
-        """A copy that goes on with a fault, which begins at the next day or later."""
+        """A copy that goes on with a fault, which begins at the next day or later; `{busiest}` in it is the busiest cell."""
         other = copy.deepcopy(self)
         scene = self.scene
-        other._faults = FaultRun(scene, parse_faults((text,), self.city.region, scene.start_us, scene.end_us))
+        [busiest] = cell_texts(scene.city.cells[:1], scene.region.precision)
+        other._faults = FaultRun(scene, parse_faults((text.format(busiest=busiest),), self.city.region, scene.start_us, scene.end_us))
         other._days.faults = other._faults
         other._delivery.change = other._faults.delivered
         return other

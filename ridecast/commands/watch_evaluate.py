@@ -33,7 +33,7 @@ class FloorMissed(click.exceptions.Exit):
 @click.option("--fault", "names", multiple=True, metavar="NAME", help="Only this trial; may be repeated. [default: all]")
 @click.option("--rides-per-day", type=click.IntRange(1, 10_000_000), default=20_000, show_default=True, help="Size of the cities.")
 @click.option("--history-days", type=click.IntRange(1, 90), default=14, show_default=True, help="Counted before anything is watched.")
-@click.option("--quiet-days", type=click.IntRange(1, 90), default=14, show_default=True, help="Watched before a fault begins.")
+@click.option("--quiet-days", type=click.IntRange(1, 90), default=21, show_default=True, help="Watched before a fault begins.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     region_name: str,

@@ -6,7 +6,7 @@ from functools import partial
 
 from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
-from state.detect import shares, silence, surge
+from state.detect import growth, level, mix, shares, silence, spoofing, surge
 from state.detect.detector import Detector
 from state.detect.signals import Signal
 
@@ -18,14 +18,17 @@ class Row:
     Attributes:
         name: Source of its signals.
         kinds: Kinds of its signals, as the table of causes names them (`state/decide/alert_causes.py`).
-        threshold: Nats, by default.
+        threshold: By default, in nats or in the detector's own unit.
         make: Region and threshold -> a detector that has seen nothing.
+        bytes_per_cell, bytes_besides: Of its arrays, at most; the former per cell and per partition.
     """
 
     name: str
     kinds: tuple[str, ...]
     threshold: float
     make: Callable[[Region, float], Detector]
+    bytes_per_cell: int = 32
+    bytes_besides: int = 64
 
 
 def _share(counted: shares.Counted) -> Row:
@@ -38,8 +41,12 @@ def _share_detector(counted: shares.Counted, region: Region, threshold: float) -
 
 DETECTORS = (
     Row("silence", (silence.REGION_OUTAGE, silence.PARTITION_OUTAGE), silence.THRESHOLD_NATS, silence.SilenceDetector),
-    *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE)),
+    *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE, shares.LATENESS)),
     Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector),
+    Row("spoofing", ("spoofing",), spoofing.THRESHOLD_NATS, spoofing.SpoofingDetector, bytes_per_cell=64),
+    Row("level", ("level",), level.THRESHOLD_NATS, level.LevelDetector, bytes_besides=1_700),
+    Row("mix", ("mix",), mix.THRESHOLD, mix.MixDetector, bytes_per_cell=4 * mix.BLOCKS + 8, bytes_besides=600),
+    Row("growth", ("growth",), growth.THRESHOLD_NATS, growth.GrowthDetector, bytes_besides=400),
 )
 
 

@@ -23,7 +23,7 @@ class Trial:
 
     Attributes:
         name: As it is asked for and printed.
-        fault: As `ridecast simulate --fault` takes it, without its beginning.
+        fault: As `ridecast simulate --fault` takes it, without its beginning; `{busiest}` stands for the city's busiest cell.
         kind: Of the signal that is a hit.
         subject: Of that signal; one that ends with `*` stands for all that begin so.
         floor_slots: The median delay must not be longer, slots; the aim is half of it.
@@ -50,7 +50,7 @@ class Trial:
 
 
 TRIALS = (
-    Trial("surge", "surge:factor=3,cells=12,hours=2", "surge", "cells*", 3, 24, ("cells",)),
+    Trial("surge", "surge:factor=3,cells=12,cell={busiest},hours=2", "surge", "cells*", 3, 24, ("cells",)),
     Trial("partition-outage", "outage:partition=2,hours=6", "partition outage", "partition:2", 2, explained=("level", "mix", "lateness")),
     Trial("region-outage", "outage:hours=6", "region outage", "region", 2, explained=("partition outage", "level", "mix", "lateness")),
     Trial("duplicates", "duplicates:share=0.2,hours=6", "duplicates", "region", 2),
@@ -59,7 +59,7 @@ TRIALS = (
     Trial("spoofing", "spoofing:share=0.1,hours=6", "spoofing", "cell:*", 6, explained=("mix",)),
     Trial("mix", "mix:share=0.2", "mix", "region", 2 * DAY_SLOTS, 3 * DAY_SLOTS, ("surge", "cells")),
     Trial("level", "level:factor=0.7", "level", "region", DAY_SLOTS, 2 * DAY_SLOTS, ("growth",)),
-    Trial("growth", "growth:per_day=0.01", "growth", "region", 14 * DAY_SLOTS, 16 * DAY_SLOTS, ("level",)),
+    Trial("growth", "growth:per_day=0.01", "growth", "region", 14 * DAY_SLOTS, 28 * DAY_SLOTS, ("level",)),
 )
 
 
@@ -80,20 +80,23 @@ class Verdict:
     slots: int
 
 
-def judged(trial: Trial, seed: int, signals: Sequence[Signal], first: int, until: int, cells: Collection[str]) -> Verdict:
+def judged(
+    trial: Trial, seed: int, signals: Sequence[Signal], first: int, until: int, cells: Collection[str], *, early: int = 0
+) -> Verdict:
     """The verdict on the signals of slots [first, until), in which a fault lasts.
 
     Args:
         signals: What fired, in order of slots.
         cells: Of the label; empty if it has none.
+        early: How many slots before the first one are closed with events of the fault; a hit there has a delay of 1.
     """
-    mine = [signal for signal in signals if signal.firing and first <= signal.slot < until]
+    mine = [signal for signal in signals if signal.firing and first - early <= signal.slot < until]
     hits = [signal.slot for signal in mine if trial.hit(signal, cells)]
     fine = {trial.kind, *trial.explained}
     others = tuple(
         sorted({f"{signal.kind} {signal.subject}" for signal in mine if not trial.hit(signal, cells) and signal.kind not in fine})
     )
-    return Verdict(trial.name, seed, min(hits) - first + 1 if hits else None, others, until - first)
+    return Verdict(trial.name, seed, max(min(hits) - first + 1, 1) if hits else None, others, until - first)
 
 
 @dataclass(frozen=True, slots=True)
