@@ -66,12 +66,15 @@ class Delivery:
         rules: Delays and duplicates.
         change: What else happens to messages on their way; it must not make any earlier.
 
+    Attributes:
+        change: May be replaced between two pushes.
+
     Events are pushed in ascending order of time, in batches; the same events give the same log for any
     batches, since each event has its own random delay.
     """
 
     def __init__(self, partitions: int, rules: DeliveryRules, change: Callable[[Messages], Messages] | None = None) -> None:
-        self._partitions, self._rules, self._change = partitions, rules, change
+        self._partitions, self._rules, self.change = partitions, rules, change
         # One random stream per purpose, so that more draws from one do not shift the others.
         self._delays, self._repeats, self._waits = (np.random.default_rng([rules.seed, stream]) for stream in range(3))
         self._times: Int64s = np.empty(0, np.int64)
@@ -101,7 +104,7 @@ class Delivery:
             times, turns = np.concatenate([times, times[again] + waits]), np.concatenate([turns, turns[again] + 1])
             entries += [entries[row] for row in again.tolist()]
             self.repeated += len(again)
-        if self._change is not None:
+        if self.change is not None:
             ids = columns.event_id + ([columns.event_id[row] for row in again.tolist()] if self._rules.duplicates else [])
             times, turns, entries = self._changed(times, turns, ids, entries)
         self._times, self._turns = np.concatenate([self._times, times]), np.concatenate([self._turns, turns])
@@ -111,10 +114,10 @@ class Delivery:
     def _changed(
         self, times: Int64s, turns: Int64s, ids: list[str], entries: list[tuple[bytes, bytes]]
     ) -> tuple[Int64s, Int64s, list[tuple[bytes, bytes]]]:
-        assert self._change is not None
+        assert self.change is not None
         keys = [key for key, _ in entries]
         places, intact = partition_of(keys, self._partitions), np.zeros(len(keys), np.bool_)
-        messages = self._change(Messages(times, turns, ids, keys, [value for _, value in entries], places, intact))
+        messages = self.change(Messages(times, turns, ids, keys, [value for _, value in entries], places, intact))
         return messages.logged_at_us, messages.turns, list(zip(messages.keys, messages.values, strict=True))
 
     def finish(self) -> Iterator[Entries]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ridecast import options
+from ridecast.commands import watch_evaluate
 from ridecast.screen import output_console, progress_bars
 from schemas.errors import UsageError
 from schemas.regions import Region
@@ -136,3 +137,6 @@ def _table(found: "list[Signal]", region: Region) -> Table:
         seen = local_iso(signal.seen_at_us, region)
         table.add_row(seen, signal.source, signal.subject, signal.severity, state, since, Text(signal.message), cells)
     return table
+
+
+command.add_command(watch_evaluate.command)

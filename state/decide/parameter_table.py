@@ -8,11 +8,11 @@ from schemas.errors import UsageError
 from schemas.events.cells import cell_code
 from state.decide.parameters import InForce, Parameter, Scope, find
 from state.decide.retraining import RetrainingRules
-from state.detect.detector import MOST_EVIDENCE, Threshold
+from state.detect.detector import Threshold
 from state.detect.table import DETECTORS
 
 AT_CLOSE, AT_DAY, AT_ISSUE, AT_READ = "next close", "next end of a day", "next issue", "next request"
-THRESHOLD = "threshold_nats"  # end of the names of detectors' thresholds
+THRESHOLD = "threshold"  # in the names of detectors' thresholds
 
 TRAINED_MODELS, PUBLISHING, UNREADY_AFTER = "trained_models", "publishing", "unready_after_slots"
 RULES = RetrainingRules()
@@ -20,12 +20,12 @@ RULES = RetrainingRules()
 ROWS: tuple[Parameter, ...] = (
     *(
         Parameter(
-            name=f"{row.name}_{THRESHOLD}",
+            name=f"{row.name}_{THRESHOLD}_{row.unit}",
             default=row.threshold,
-            unit="nats",
-            low=0.5,
-            high=MOST_EVIDENCE,
-            meaning=f"evidence above which the detector `{row.name}` fires; at {MOST_EVIDENCE:g} it never does",
+            unit=row.unit,
+            low=row.lowest,
+            high=row.never,
+            meaning=f"evidence above which the detector `{row.name}` fires; at {row.never:g} it never does",
             effect=AT_CLOSE,
             scopes=tuple(Scope) if row.by_cell else (Scope.INSTANCE, Scope.REGION),
         )
@@ -125,7 +125,7 @@ def thresholds(in_force: InForce, region: str) -> dict[str, Threshold]:
     """Detector's name -> its threshold in a region."""
     found = {}
     for row in DETECTORS:
-        parameter = PARAMETERS[f"{row.name}_{THRESHOLD}"]
+        parameter = PARAMETERS[f"{row.name}_{THRESHOLD}_{row.unit}"]
         cells = sorted(cell for name, of, cell in in_force if (name, of) == (parameter.name, region) and cell)
         of_cells = {cell_code(cell): float(find(in_force, parameter, region, cell).value) for cell in cells}
         found[row.name] = Threshold(float(find(in_force, parameter, region).value), of_cells)

@@ -27,11 +27,11 @@ class Threshold:
     """Evidence above which a detector fires.
 
     Attributes:
-        nats: Of every subject.
+        value: Of every subject, in nats or in the detector's own unit.
         of_cells: Code of a cell -> its own threshold; only a detector whose subjects are cells looks at it.
     """
 
-    nats: float
+    value: float
     of_cells: Mapping[int, float] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""Shares of events that rise: duplicates, broken values, clocks that are ahead, positions outside the region.
+"""Shares of events that rise: duplicates, broken values, clocks that are ahead, positions outside the region, late rides.
 
 A share is compared with its own usual one, an exponentially weighted mean in which no slot counts for more than a small step.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events.rides import Reason
-from schemas.forecasts.watched import Arrived, WatchedSlot
+from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
 from state.detect.detector import Arrays, Evidence, Said, Threshold, signal_of
 from state.detect.signals import Severity, Signal
@@ -34,10 +34,16 @@ class Counted:
     kind: str
     words: str
     reasons: tuple[Reason, ...] = ()  # none: duplicates
+    of_rides: bool = False  # rides that were late, of all that were counted with the slot
 
-    def of(self, arrived: Arrived) -> int:
-        """How many of them arrived."""
-        return sum(arrived.rejected.get(reason, 0) for reason in self.reasons) if self.reasons else arrived.duplicate
+    def of(self, watched: WatchedSlot) -> tuple[int, int]:
+        """How many of them arrived, of how many."""
+        if self.of_rides:
+            return watched.late, watched.late + int(watched.counts.sum())
+        arrived = watched.arrived
+        if self.reasons:
+            return sum(arrived.rejected.get(reason, 0) for reason in self.reasons), arrived.received
+        return arrived.duplicate, arrived.received
 
 
 DUPLICATES = Counted("duplicates", "duplicates", "duplicates")
@@ -49,6 +55,7 @@ SCHEMA = Counted(
 )
 CLOCK = Counted("clock", "clock skew", "rejected because their clock is ahead or far off", (Reason.AHEAD_OF_LOG, Reason.TIME_OUT_OF_BOUNDS))
 PLACE = Counted("place", "place", "rejected because they lie outside the region", (Reason.OUTSIDE_REGION,))
+LATENESS = Counted("lateness", "late events", "late: their slots were closed before them", of_rides=True)
 
 
 class ShareDetector:
@@ -67,19 +74,20 @@ class ShareDetector:
 
     def see(self, watched: WatchedSlot) -> list[Signal]:
         """Take the next closed slot."""
-        arrived = watched.arrived
-        if not arrived.received:
+        number, whole = self._counted.of(watched)
+        if not whole:
             return []
-        number, share = self._counted.of(arrived), self._counted.of(arrived) / arrived.received
+        share = number / whole
         usual = min(max(USUAL_FACTOR * self._usual, LEAST_USUAL), 0.9)
         unusual = min(max(UNUSUAL_FACTOR * usual, usual + UNUSUAL_MORE), MOST_SHARE)
-        nats = number * log(unusual / usual) + (arrived.received - number) * log((1 - unusual) / (1 - usual))
+        nats = number * log(unusual / usual) + (whole - number) * log((1 - unusual) / (1 - usual))
         change = self._evidence.add(0, nats, watched.slot)
         self._usual += LEARNED_PER_SLOT * min(share - self._usual, MOST_ABOVE)
         if change is None:
             return []
         since = self._evidence.since(0, watched.slot)
-        words = f"{number} of {arrived.received} events ({share:.1%}) are {self._counted.words}; usual is {self._usual:.1%}."
+        things = "rides" if self._counted.of_rides else "events"
+        words = f"{number} of {whole} {things} ({share:.1%}) are {self._counted.words}; usual is {self._usual:.1%}."
         return [
             signal_of(
                 self._said, self._region, watched, "region", firing=change, since=since, value=share, threshold=unusual, message=words
@@ -88,7 +96,7 @@ class ShareDetector:
 
     def use(self, threshold: Threshold) -> None:
         """From the next slot on, fire above this threshold."""
-        self._evidence.threshold = threshold.nats
+        self._evidence.threshold = threshold.value
 
     def arrays(self) -> Arrays:
         """All of its state."""

@@ -84,7 +84,7 @@ class SilenceDetector:
 
     def use(self, threshold: Threshold) -> None:
         """From the next slot on, fire above this threshold."""
-        self._evidence.threshold = threshold.nats
+        self._evidence.threshold = threshold.value
 
     def arrays(self) -> Arrays:
         """All of its state."""

@@ -6,8 +6,8 @@ from functools import partial
 
 from schemas.forecasts.watched import WatchedSlot
 from schemas.regions import Region
-from state.detect import shares, silence, surge
-from state.detect.detector import Detector, Threshold
+from state.detect import growth, level, mix, shares, silence, spoofing, surge
+from state.detect.detector import MOST_EVIDENCE, Detector, Threshold
 from state.detect.signals import Signal
 
 
@@ -18,16 +18,26 @@ class Row:
     Attributes:
         name: Source of its signals.
         kinds: Kinds of its signals, as the table of causes names them (`state/decide/alert_causes.py`).
-        threshold: Nats, by default.
+        threshold: By default, in nats or in the detector's own unit.
         make: Region and threshold -> a detector that has seen nothing.
+        unit: Of the threshold.
+        lowest, never: Its bounds; at the latter the detector never fires.
+        judged_min: Minutes from one judgement to the next; 0 if every slot is judged.
         by_cell: Whether a cell may have a threshold of its own.
+        bytes_per_cell, bytes_besides: Of its arrays, at most; the former per cell and per partition.
     """
 
     name: str
     kinds: tuple[str, ...]
     threshold: float
     make: Callable[[Region, float], Detector]
+    unit: str = "nats"
+    lowest: float = 0.5
+    never: float = MOST_EVIDENCE
+    judged_min: int = 0
     by_cell: bool = False
+    bytes_per_cell: int = 32
+    bytes_besides: int = 64
 
 
 def _share(counted: shares.Counted) -> Row:
@@ -40,8 +50,23 @@ def _share_detector(counted: shares.Counted, region: Region, threshold: float) -
 
 DETECTORS = (
     Row("silence", (silence.REGION_OUTAGE, silence.PARTITION_OUTAGE), silence.THRESHOLD_NATS, silence.SilenceDetector),
-    *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE)),
+    *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE, shares.LATENESS)),
     Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector, by_cell=True),
+    Row("spoofing", ("spoofing",), spoofing.THRESHOLD_NATS, spoofing.SpoofingDetector, bytes_per_cell=64),
+    Row("level", ("level",), level.THRESHOLD_NATS, level.LevelDetector, judged_min=60, bytes_besides=1_700),
+    Row(
+        "mix",
+        ("mix",),
+        mix.THRESHOLD,
+        mix.MixDetector,
+        unit="distance",
+        lowest=0.001,
+        never=mix.NEVER,
+        judged_min=60 * mix.BLOCK_H,
+        bytes_per_cell=4 * mix.BLOCKS + 8,
+        bytes_besides=600,
+    ),
+    Row("growth", ("growth",), growth.THRESHOLD_NATS, growth.GrowthDetector, judged_min=24 * 60, bytes_besides=400),
 )
 
 

@@ -59,27 +59,41 @@ def simulate_city(
         raise UsageError(f"rides_per_day: expected 1 to 10000000, got {rides_per_day}")
     if start_us < 0 or start_us % region.slot_us:
         raise UsageError(f"start: expected the start of a slot of {region.slot_min} minutes, got {start_us} us")
-    return _days(region, start_us, days, seed, rides_per_day, faults, fleet)
+    simulation = CityDays(region, start_us, seed, rides_per_day, faults, fleet)
+    return (simulation.next_day() for _ in range(days))
 
 
-def _days(
-    region: Region, start_us: int, days: int, seed: int, rides_per_day: int, faults: FaultRun | None, fleet: Fleet | None
-) -> Iterator[EventColumns]:
-    city, climate = build_city(region, seed) if faults is None else faults.scene.city, Climate()
-    waiting: Events | None = None
-    number = 0
-    for day in range(days):
-        rng = np.random.default_rng([seed, 1, day])
-        plan = plan_day(city, region, climate, start_us + day * DAY_US, rides_per_day, rng)
-        rides = draw_requests(city, region, plan, number, rng)
-        number += len(rides.number)
-        events = lives_of(rides, seed, rides_per_day, rng, all_served=fleet is not None)
-        if faults is not None:
-            events = faults.demanded(plan, rides, events)
-        if fleet is not None:
-            events = fleet.serve(events, plan.start_us)
-        if waiting is not None:
-            events = waiting.followed_by(events)
+class CityDays:
+    """A simulation day by day; a copy (`copy.deepcopy`) goes on with the same days. Values as for `simulate_city`, unchecked.
+
+    Attributes:
+        faults: May be replaced between two days, by faults that begin at the next one or later.
+    """
+
+    def __init__(
+        self, region: Region, start_us: int, seed: int, rides_per_day: int, faults: FaultRun | None = None, fleet: Fleet | None = None
+    ) -> None:
+        self.faults = faults
+        self._region, self._start_us, self._seed, self._rides_per_day, self._fleet = region, start_us, seed, rides_per_day, fleet
+        self._city, self._climate = build_city(region, seed) if faults is None else faults.scene.city, Climate()
+        self._waiting: Events | None = None
+        self._day = self._number = 0
+
+    def next_day(self) -> EventColumns:
+        """The events of the next day."""
+        rng = np.random.default_rng([self._seed, 1, self._day])
+        start_us = self._start_us + self._day * DAY_US
+        plan = plan_day(self._city, self._region, self._climate, start_us, self._rides_per_day, rng)
+        rides = draw_requests(self._city, self._region, plan, self._number, rng)
+        self._day += 1
+        self._number += len(rides.number)
+        events = lives_of(rides, self._seed, self._rides_per_day, rng, all_served=self._fleet is not None)
+        if self.faults is not None:
+            events = self.faults.demanded(plan, rides, events)
+        if self._fleet is not None:
+            events = self._fleet.serve(events, plan.start_us)
+        if self._waiting is not None:
+            events = self._waiting.followed_by(events)
         now = events.at < plan.start_us + DAY_US
-        yield events.where(now).columns(region.id)
-        waiting = events.where(~now)
+        self._waiting = events.where(~now)
+        return events.where(now).columns(self._region.id)

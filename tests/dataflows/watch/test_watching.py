@@ -19,6 +19,7 @@ from schemas.errors import StoreUnavailable
 from schemas.events.cells import cell_code
 from schemas.records.records import ALERTS_LOG, CONTROL_LOG, AlertOpened, Record, SignalObserved, SlotClosed, region_log
 from schemas.regions import Region
+from state.detect import surge
 from state.detect.detector import Threshold
 from state.detect.signals import Severity, Signal
 from state.detect.table import DETECTORS, signals_of
@@ -100,8 +101,9 @@ def test_a_slot_is_judged_by_the_thresholds_that_its_close_cites(growing_town: T
     head = ledger.head(CONTROL_LOG)
     new = dataclasses.replace(slots[0], control=(head.size, head.root))
     in_force = thresholds_of(ledger, region)
+    usual = surge.THRESHOLD_NATS
     seen = [in_force(one)["surge"] for one in (old, new, old)]
-    assert [Threshold(18.0), Threshold(25.0, {cell_code("dr5reg"): 30.0}), Threshold(18.0)] == seen
+    assert [Threshold(usual), Threshold(25.0, {cell_code("dr5reg"): 30.0}), Threshold(usual)] == seen
 
 
 def test_it_stops_when_it_is_told_to(growing_town: Town) -> None:

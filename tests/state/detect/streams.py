@@ -1,5 +1,6 @@
 """Watched slots of a plain simulated region, with faults, for the tests of detectors."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from schemas.regions import load_region
 
 REGION = load_region("nyc")
 DAY = 288
+LONG_FAULT_DAY = 14  # of streams for detectors that compare weeks
 FIRST = 4_664_496  # a slot at midnight in New York
 PARTITIONS = 4
 EVENTS_PER_RIDE = 5
@@ -19,6 +21,7 @@ FAULT_AT = 2 * DAY + 150  # from midday of the third day on
 Change = Callable[[int, WatchedSlot], WatchedSlot]
 
 
+@functools.cache
 def cells_of(side: int = 9) -> np.ndarray:
     """A block of neighbouring cells, ascending."""
     cells = np.array([cell_code("dr5ru7")], np.uint64)
@@ -94,3 +97,39 @@ def surge(number: int) -> np.ndarray:
         more = np.setdiff1d(np.unique(around(near, REGION.cell_bits)), near)[:3]
         factor[np.isin(cells, np.concatenate([near, more]))] = 3.0
     return factor
+
+
+def spoofed(number: int, watched: WatchedSlot) -> WatchedSlot:
+    """A tenth of the rides of all cells are reported in one of them."""
+    if number < FAULT_AT:
+        return watched
+    counts = watched.counts.copy()
+    at = int(np.searchsorted(watched.cells, np.uint64(cell_code("dr5ru7"))))
+    moved = np.random.default_rng(number).binomial(counts, 0.1)
+    counts -= moved
+    counts[at] += moved.sum()
+    return replace(watched, counts=counts)
+
+
+def late(number: int, watched: WatchedSlot) -> WatchedSlot:
+    """A fifth of the rides come after their slots."""
+    if number < FAULT_AT:
+        return watched
+    moved = np.random.default_rng(number).binomial(watched.counts, 0.2)
+    return replace(watched, counts=watched.counts - moved, late=int(moved.sum()))
+
+
+def lower(number: int) -> np.ndarray:
+    """Three tenths less demand for good."""
+    return np.full(len(cells_of()), 0.7 if number >= LONG_FAULT_DAY * DAY + 150 else 1.0)
+
+
+def shifted(number: int) -> np.ndarray:
+    """Every second cell has less demand, and the others more."""
+    cells = np.arange(len(cells_of()))
+    return np.where(cells % 2, 1.4, 0.6) if number >= LONG_FAULT_DAY * DAY + 150 else np.ones(len(cells))
+
+
+def growing(number: int) -> np.ndarray:
+    """Four percent more demand every day."""
+    return np.full(len(cells_of()), 1.04 ** max(0.0, number / DAY - LONG_FAULT_DAY - 0.5))

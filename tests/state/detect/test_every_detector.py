@@ -19,16 +19,31 @@ FAULTS = {
     "schema": ("schema", "region", 2, streams.with_rejects(0.05, Reason.UNDECODABLE), None),
     "clock": ("clock", "region", 2, streams.with_rejects(1 / 16, Reason.AHEAD_OF_LOG), None),
     "place": ("place", "region", 2, streams.with_rejects(0.05, Reason.OUTSIDE_REGION), None),
-    "surge": ("surge", "cells", 3, None, streams.surge),
+    "late events": ("lateness", "region", 2, streams.late, None),
+    "surge": ("surge", "cells:", 3, None, streams.surge),
+    "spoofing": ("spoofing", "cell:dr5ru7", 6, streams.spoofed, None),
+    "level": ("level", "region", streams.DAY, None, streams.lower),
+    "mix": ("mix", "region", streams.DAY, None, streams.shifted),
+    "growth": ("growth", "region", 11 * streams.DAY, None, streams.growing),
 }
-PEAK = streams.FAULT_AT + 12  # in the middle of most of the faults
+SLOW = {"level", "mix", "growth"}
 
 
 @functools.cache
 def faulty(name: str, seed: int = 1) -> list[WatchedSlot]:
-    """Three days of slots with a fault."""
+    """Three days of slots with a fault; weeks of them for detectors that compare weeks."""
     _, _, _, change, demand = FAULTS[name]
-    return streams.stream(2.6, seed, change, demand)
+    return streams.stream(26.0 if name == "growth" else 15.5 if name in SLOW else 2.6, seed, change, demand)
+
+
+def began(name: str) -> int:
+    """Number of the first slot of a fault."""
+    return streams.LONG_FAULT_DAY * streams.DAY + 150 if name in SLOW else streams.FAULT_AT
+
+
+def peak(row: Row) -> int:
+    """A slot in the middle of the fault of `of_row`."""
+    return began(row.name) + (streams.DAY // 2 if row.name in SLOW else 12)
 
 
 def said(row: Row, slots: list[WatchedSlot], threshold: float | None = None) -> list[Signal]:
@@ -61,7 +76,7 @@ each = pytest.mark.parametrize("row", DETECTORS, ids=lambda row: row.name)
 def test_state_goes_to_arrays_and_back(row: Row) -> None:
     """A detector restored in the middle of a fault from its arrays says what the one that went on says, from equal arrays."""
     slots = of_row(row)
-    for cut in (20, PEAK):
+    for cut in (20, peak(row)):
         first = row.make(streams.REGION, row.threshold)
         for watched in slots[:cut]:
             first.see(watched)
@@ -69,7 +84,7 @@ def test_state_goes_to_arrays_and_back(row: Row) -> None:
         second.restore({name: array.copy() for name, array in first.arrays().items()})
         assert [first.see(watched) for watched in slots[cut:]] == [second.see(watched) for watched in slots[cut:]]
         left, right = first.arrays(), second.arrays()
-        assert all(np.array_equal(left[name], right[name]) for name in left)
+        assert all(np.array_equal(left[name], right[name], equal_nan=left[name].dtype.kind == "f") for name in left)
 
 
 @each
@@ -78,24 +93,24 @@ def test_no_look_ahead(row: Row) -> None:
     slots = of_row(row)
     every = said(row, slots)
     assert every
-    for cut in (streams.FAULT_AT, PEAK):
+    for cut in (began(row.name), peak(row)):
         assert said(row, slots[:cut]) == [signal for signal in every if signal.slot < streams.FIRST + cut]
     assert all(signal.since_slot <= signal.slot for signal in every)
 
 
 @each
 def test_monotone_in_its_threshold(row: Row) -> None:
-    """A subject that fires at a threshold fires in the same slots at every lower one."""
+    """A cell, or a subject without cells, that fires at a threshold fires in the same slots at every lower one."""
     slots = of_row(row)
     fires: list[set[tuple[int, str]]] = []
     for factor in (0.5, 1.0, 1.5):
         detector = row.make(streams.REGION, row.threshold * factor)
-        now: set[str] = set()
+        now: dict[str, tuple[str, ...]] = {}
         seen: set[tuple[int, str]] = set()
         for watched in slots:
             for signal in detector.see(watched):
-                (now.add if signal.firing else now.discard)(signal.subject)
-            seen |= {(watched.slot, subject) for subject in now}
+                now[signal.subject] = (signal.cells or (signal.subject,)) if signal.firing else ()
+            seen |= {(watched.slot, about) for abouts in now.values() for about in abouts}
         fires.append(seen)
     assert fires[0] >= fires[1] >= fires[2]
     assert fires[2]
@@ -108,7 +123,7 @@ def test_bounded_memory(row: Row) -> None:
     detector = row.make(streams.REGION, row.threshold)
     for watched in slots:
         detector.see(watched)
-    most = 8 * 4 * (len(slots[0].cells) + streams.PARTITIONS + 2)
+    most = row.bytes_per_cell * (len(slots[0].cells) + streams.PARTITIONS) + row.bytes_besides
     assert sum(array.nbytes for array in detector.arrays().values()) <= most
 
 
@@ -116,17 +131,17 @@ def delay(name: str, seed: int) -> int:
     """Slots that closed since a fault began until its detector fired about the right subject; it must not have fired before."""
     source, subject, _, _, _ = FAULTS[name]
     [row] = [row for row in DETECTORS if row.name == source]
-    found = [signal for signal in said(row, faulty(name, seed)) if signal.subject == subject]
+    found = [signal for signal in said(row, faulty(name, seed)) if signal.subject.startswith(subject)]
     assert found
     assert found[0].firing
-    assert found[0].slot >= streams.FIRST + streams.FAULT_AT
-    return found[0].slot - streams.FIRST - streams.FAULT_AT + 1
+    assert found[0].slot >= streams.FIRST + began(name)
+    return found[0].slot - streams.FIRST - began(name) + 1
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_seen_in_time(name: str) -> None:
     """Each fault is seen with every seed, and the median delay is within its bound of slots."""
-    assert np.median([delay(name, seed) for seed in (1, 2, 3)]) <= FAULTS[name][2]
+    assert np.median([delay(name, seed) for seed in ((1,) if name in SLOW else (1, 2, 3))]) <= FAULTS[name][2]
 
 
 @pytest.mark.parametrize("name", ["outage of the region", "surge"])
@@ -136,7 +151,7 @@ def test_a_fault_that_ends_is_ended(name: str) -> None:
     [row] = [row for row in DETECTORS if row.name == source]
     usual, until = streams.stream(4.0, 3), streams.FAULT_AT + 24
     found = said(row, streams.stream(4.0, 3, change, demand)[:until] + usual[until:])
-    ended = [signal.slot - streams.FIRST for signal in found if signal.subject == subject and not signal.firing]
+    ended = [signal.slot - streams.FIRST for signal in found if signal.subject.startswith(subject) and not signal.firing]
     assert ended
     assert until <= ended[0] < until + 12
 

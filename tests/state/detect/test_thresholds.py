@@ -9,8 +9,6 @@ from state.detect.table import DETECTORS, Row, signals_of
 from tests.state.detect.streams import REGION
 from tests.state.detect.test_every_detector import faulty, of_row
 
-NEVER = Threshold(MOST_EVIDENCE)
-
 
 def of_source(row: Row, signals: list[Signal]) -> list[tuple[int, bool]]:
     """Slot and state of what one detector said."""
@@ -18,17 +16,18 @@ def of_source(row: Row, signals: list[Signal]) -> list[tuple[int, bool]]:
 
 
 @pytest.mark.parametrize("row", DETECTORS, ids=lambda row: row.name)
-def test_a_threshold_takes_effect_at_the_next_slot(row: Row) -> None:
-    """A detector that is switched off while it fires ends with the next slot; one that is switched on begins with it."""
+def test_a_threshold_takes_effect_at_the_next_judgement(row: Row) -> None:
+    """A detector that is switched off while it fires ends with the next slot that it judges; one that is switched on begins with it."""
     slots = of_row(row)
     usual = of_source(row, list(signals_of(REGION, slots)))
     begun = next(slot for slot, firing in usual if firing)
-    never, usually = {row.name: NEVER}, {row.name: Threshold(row.threshold)}
+    then = begun + max(row.judged_min // REGION.slot_min, 1)
+    never, usually = {row.name: Threshold(row.never)}, {row.name: Threshold(row.threshold)}
     off = of_source(row, list(signals_of(REGION, slots, lambda watched: usually if watched.slot <= begun else never)))
     assert [one for one in usual if one[0] <= begun] == [one for one in off if one[0] <= begun]
-    assert {(begun + 1, False)} == {one for one in off if one[0] > begun}
+    assert {(then, False)} == {one for one in off if one[0] > begun}
     on = of_source(row, list(signals_of(REGION, slots, lambda watched: never if watched.slot <= begun else usually)))
-    assert (begun + 1, True) == on[0]
+    assert (then, True) == on[0]
 
 
 def test_a_cell_has_a_threshold_of_its_own() -> None:
