@@ -307,6 +307,7 @@ def _fit_network(task: _Task, lessons: list[Lesson], fitted: list[_Fitted], step
     trials = try_network(early, late, [of.trial for of in fitted], columns, task.fit)
     if trials[0].link.network is None:
         return fitted
+    del early, late  # hundreds of megabytes
     steps.take(f"fitting a network of all horizons, {len(columns)} inputs")
     links = add_network(some_of(lessons, whole), [of.link for of in fitted], columns, task.fit)
     return [_Fitted(link, trial) for link, trial in zip(links, trials, strict=True)]

@@ -155,6 +155,7 @@ def test_its_parameters_reach_a_network() -> None:
 
 def test_training_with_a_network_gives_the_same_bytes_on_any_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept, the network is in the artefact and in the record; its bytes do not depend on how many threads there are."""
+    table = town_chain().table  # before the patch: it is kept for other tests
     losses: list[float] = []
 
     def falling(late: Sequence[Lesson], means: Sequence[Float64s]) -> float:
@@ -162,7 +163,6 @@ def test_training_with_a_network_gives_the_same_bytes_on_any_threads(monkeypatch
         return float(-len(losses))
 
     monkeypatch.setattr(chain_network, "loss_of", falling)
-    table = town_chain().table
     one, three = (
         train_model(HOURLY, town_slots(400), FIRST_SLOT, FIRST_SLOT + 400, threads=threads, table=table, most_rows=2_500)
         for threads in (1, 3)
