@@ -88,6 +88,7 @@ SCHEMA_LOCK = 0x52494445  # arbitrary key for pg_advisory_xact_lock; "RIDE"
 
 # Error messages of SQLite, PostgreSQL and the system -> remedy.
 ADVICE = (
+    (("File too large",), "files of this process may not be so long: raise the limit (ulimit -f), then try again"),
     (
         ("disk is full", "No space left on device", "Disk quota exceeded"),
         "the disk is full: free some space, then try again; no acknowledged data is lost",
