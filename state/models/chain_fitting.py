@@ -32,8 +32,11 @@ class Lesson:
     weights: Float64s
 
     def where(self, wanted: Bools) -> "Lesson":
-        """Some of the rows."""
-        return Lesson(self.features[wanted], self.rides[wanted], self.margin[wanted], self.weights[wanted])
+        """Some of the rows; a view of them where they follow one another, since features are hundreds of megabytes."""
+        rows = np.flatnonzero(wanted)
+        follow = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        kept = slice(rows[0], rows[-1] + 1) if follow else wanted
+        return Lesson(self.features[kept], self.rides[kept], self.margin[kept], self.weights[kept])
 
 
 @dataclass(frozen=True, slots=True)

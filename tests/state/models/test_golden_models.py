@@ -11,6 +11,7 @@ from tests.state.models.golden_models import ABOUT, GOLDEN, HORIZONS, rows
 MEANS = {
     "trees1.model": [[0.86853105, 1.12184763, 0.29523736], [0.42716897, 4.58295441, 1.72794271]],
     "model2.model": [[0.47623587, 0.61513519, 0.16188554], [0.35565105, 3.81566262, 1.43864536]],
+    "network1.model": [[0.47908263, 0.60513496, 0.16164137], [0.36366037, 3.72829417, 1.43188561]],
 }
 
 
@@ -24,7 +25,8 @@ def test_a_released_artefact_says_what_it_said(name: str) -> None:
 
 def test_released_artefacts_are_packed_to_the_same_bytes() -> None:
     """What was read packs to the bytes of the file."""
-    first, second = ((GOLDEN / name).read_bytes() for name in ("trees1.model", "model2.model"))
+    first, *chains = ((GOLDEN / name).read_bytes() for name in MEANS)
     assert first == boosted.pack(*boosted.unpack(first))
-    about, version, links = chain.unpack(second)
-    assert second == chain.pack(about, TABLES[version], links)
+    for artefact in chains:
+        about, version, links = chain.unpack(artefact)
+        assert artefact == chain.pack(about, TABLES[version], links)
