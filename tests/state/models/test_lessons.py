@@ -10,7 +10,8 @@ from state.models.chain_fitting import Lesson
 def test_some_rows_are_those_wanted(wanted: list[bool]) -> None:
     """Rows that follow one another, and any others, are those that a mask picks; what follows one another is not copied."""
     n, mask = len(wanted), np.array(wanted)
-    whole = Lesson(np.arange(2 * n, dtype=np.float32).reshape(n, 2), *(np.arange(n) * float(by) for by in (1, 2, 3)))
+    numbers = np.arange(n, dtype=np.float64)
+    whole = Lesson(np.arange(2 * n, dtype=np.float32).reshape(n, 2), numbers, 2.0 * numbers, 3.0 * numbers)
     some = whole.where(mask)
     for name in ("features", "rides", "margin", "weights"):
         assert np.array_equal(getattr(whole, name)[mask], getattr(some, name))
