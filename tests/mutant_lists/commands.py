@@ -108,5 +108,5 @@ MUTANTS = (
         "self.regions = [*self.regions]",
         (KEPT_ALIVE,),
     ),
-    Mutant("all start again for one more region", SUPERVISE, 'WITHOUT_REGIONS = ("feed",)', "WITHOUT_REGIONS = ()", (KEPT_ALIVE,)),
+    Mutant("all start again for one more region", SUPERVISE, 'WITHOUT_REGIONS = ("feed", "jobs")', "WITHOUT_REGIONS = ()", (KEPT_ALIVE,)),
 )
