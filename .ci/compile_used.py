@@ -25,6 +25,9 @@ LATE = (
     "xgboost",
 )
 
+# Modules of ours that need an extra, and the package that it installs.
+EXTRAS = {"ridecast.open_feature": "openfeature"}
+
 
 def main(further: list[str]) -> None:
     """Import every module of ours, and those named."""
@@ -33,7 +36,8 @@ def main(further: list[str]) -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name in OURS:
         for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
-            if not module.name.endswith("__main__"):
+            needed = EXTRAS.get(module.name)
+            if not module.name.endswith("__main__") and (needed is None or importlib.util.find_spec(needed) is not None):
                 importlib.import_module(module.name)
     for name in (*LATE, *further):
         if importlib.util.find_spec(name.split(".")[0]) is not None:
