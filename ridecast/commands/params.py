@@ -88,7 +88,7 @@ def set_command(name: str, value: str, home: str | None, region: str, cell: str,
 
     \b
     Examples:
-      ridecast params set surge_threshold_nats 8 --home home --region nyc --reason "marathon"
+      ridecast params set surge_threshold_nats 12 --home home --region nyc --reason "marathon"
       ridecast params set publishing off --home home --region nyc
     """
     from dataflows.jobs.parameters import set_parameter

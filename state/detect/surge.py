@@ -2,7 +2,8 @@
 
 Each cell gathers evidence of its own. A cell takes part if the evidence of it and its neighbours, the CROWD strongest of them
 left out, is above the threshold: where a crowd leaves from a concert, or one cell is spoofed, there are few such cells, and in a
-surge there are many. A forecast that follows a surge ends it: then it is no longer unexpected.
+surge there are many. Corrected forecasts follow a surge within a slot or two, so rides are compared with the forecast of LAG slots
+before where that expects fewer; half an hour after a forecast has followed a surge, it is no longer unexpected.
 """
 
 from collections.abc import Mapping
@@ -19,11 +20,12 @@ from schemas.regions import Region
 from state.detect.detector import Arrays, Said, Threshold, signal_of
 from state.detect.signals import Severity, Signal
 
-THRESHOLD_NATS = 5.0  # without the strongest cells, so a bound on nothing: chosen on simulated cities
+THRESHOLD_NATS = 8.0  # without the strongest cells, so a bound on nothing: chosen on simulated cities
 FACTOR = 2.5  # a surge has so many times the usual rides
 USUAL = 1.2  # what is still usual, as a multiple of the forecast
 CROWD = 4  # cells
 MOST_OF_A_CELL = 4.0  # nats
+LAG = 6  # slots: so much older is the forecast that is compared with, if it expects fewer rides
 LEAST_EXPECTED = 0.25  # rides of a cell: of fewer, as if there were as many
 DISPERSION = 0.05  # of the rides of a cell: variance = mean + DISPERSION x mean^2
 
@@ -40,6 +42,7 @@ class SurgeDetector:
         self._region, self._threshold = region, Threshold(threshold)
         self._said = Said("surge", "surge", Severity.WARNING, "rides")
         self._cells, self._sums = np.empty(0, np.uint64), np.empty(0, np.float64)
+        self._past: list[tuple[UInt64s, Float64s]] = []  # cells and means of the last LAG forecasts, oldest first
         # Of the cells that take part, ascending: the first cell of their group, and the slot since which it fires.
         self._firing, self._groups, self._since = np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64)
 
@@ -47,7 +50,9 @@ class SurgeDetector:
         """Take the next closed slot."""
         if not watched.forecast:  # a slot that was not counted whole has less evidence, and none that is wrong
             return []
-        expected = np.maximum(watched.means, LEAST_EXPECTED)
+        past_cells, past_means = self._past[0] if self._past else (watched.cells, watched.means)
+        expected = np.maximum(np.minimum(watched.means, values_at(watched.cells, past_cells, past_means)), LEAST_EXPECTED)
+        self._past = [*self._past[1 - LAG :], (watched.cells, watched.means)]
         nats = (watched.counts * log(FACTOR / USUAL) - (FACTOR - USUAL) * expected) / (1.0 + DISPERSION * USUAL * expected)
         sums = np.clip(values_at(watched.cells, self._cells, self._sums) + nats, 0.0, MOST_OF_A_CELL)
         kept = sums > 0.0
@@ -103,12 +108,20 @@ class SurgeDetector:
 
     def arrays(self) -> Arrays:
         """All of its state."""
-        return {"cells": self._cells, "sums": self._sums, "firing": self._firing, "groups": self._groups, "since": self._since}
+        past = {
+            "past_sizes": np.array([len(cells) for cells, _ in self._past], np.int64),
+            "past_cells": np.concatenate([np.empty(0, np.uint64), *(cells for cells, _ in self._past)]),
+            "past_means": np.concatenate([np.empty(0, np.float64), *(means for _, means in self._past)]),
+        }
+        return {"cells": self._cells, "sums": self._sums, "firing": self._firing, "groups": self._groups, "since": self._since} | past
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from a state."""
         self._cells, self._sums = arrays["cells"], arrays["sums"]
         self._firing, self._groups, self._since = arrays["firing"], arrays["groups"], arrays["since"]
+        edges = np.cumsum(arrays["past_sizes"])[:-1]
+        pairs = zip(np.split(arrays["past_cells"], edges), np.split(arrays["past_means"], edges), strict=True)
+        self._past = list(pairs) if len(arrays["past_sizes"]) else []
 
 
 def _limits(threshold: Threshold, cells: UInt64s) -> Float64s:

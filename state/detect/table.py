@@ -51,7 +51,7 @@ def _share_detector(counted: shares.Counted, region: Region, threshold: float) -
 DETECTORS = (
     Row("silence", (silence.REGION_OUTAGE, silence.PARTITION_OUTAGE), silence.THRESHOLD_NATS, silence.SilenceDetector),
     *map(_share, (shares.DUPLICATES, shares.SCHEMA, shares.CLOCK, shares.PLACE, shares.LATENESS)),
-    Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector, by_cell=True),
+    Row("surge", ("surge",), surge.THRESHOLD_NATS, surge.SurgeDetector, by_cell=True, bytes_per_cell=40 + 16 * surge.LAG),
     Row("spoofing", ("spoofing",), spoofing.THRESHOLD_NATS, spoofing.SpoofingDetector, bytes_per_cell=64),
     Row("level", ("level",), level.THRESHOLD_NATS, level.LevelDetector, judged_min=60, bytes_besides=1_700),
     Row(

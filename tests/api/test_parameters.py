@@ -32,15 +32,15 @@ def put(town: Town, name: str, value: str, minute: int = 0, *, region: str = "ny
         ("?region=nyc", "25.0", "region"),
         ("?region=nyc&cell=DR5REG", "30.0", "cell"),
         ("?region=nyc&cell=dr5ru7", "25.0", "region"),
-        ("?at=2026-05-28T20:26:39Z", "5.0", "default"),
+        ("?at=2026-05-28T20:26:39Z", "8.0", "default"),
         ("?region=nyc&at=2026-05-28T20:26:40Z", "20.0", "instance"),
-        ("?region=nyc&at=0", "5.0", "default"),
+        ("?region=nyc&at=0", "8.0", "default"),
     ],
 )
 def test_a_value_for_whoever_asks(asked: Client, query: str, value: str, source: str) -> None:
     """The narrowest scope decides, now and at a past time or size of the control log."""
     found = asked.get(f"/v1/params/{NAME}{query}").json()
-    assert (value, source, "5.0", "0.5 to 40", "nats") == tuple(found[name] for name in ("value", "source", "default", "bounds", "unit"))
+    assert (value, source, "8.0", "0.5 to 40", "nats") == tuple(found[name] for name in ("value", "source", "default", "bounds", "unit"))
     assert found["value"] == next(row for row in asked.get(f"/v1/params{query}").json()["parameters"] if row["parameter"] == NAME)["value"]
 
 

@@ -42,8 +42,8 @@ def test_a_parameter_is_set_shown_and_taken_back(home: Path) -> None:
     said = called(home, "params", "set", name, "25", "--region", "nyc", *why)
     assert f"{name} of region nyc: 25.0, before not set; from the next close or decision on\n" == said.stdout
     assert "25.0 already; nothing recorded" in called(home, "params", "set", name, "25.0", "--region", "nyc").stdout
-    assert ["25.0\n", "5.0\n"] == [called(home, "params", "get", name, *more).stdout for more in (("--region", "nyc"), ())]
-    assert "5.0\n" == called(home, "params", "get", name, "--region", "nyc", "--at", str(before)).stdout
+    assert ["25.0\n", "8.0\n"] == [called(home, "params", "get", name, *more).stdout for more in (("--region", "nyc"), ())]
+    assert "8.0\n" == called(home, "params", "get", name, "--region", "nyc", "--at", str(before)).stdout
     rows = json.loads(called(home, "params", "list", "--region", "nyc", "--json").stdout)["parameters"]
     [row] = [row for row in rows if row["set"]]
     assert ("region", "marathon [10 km]", "operations") == (row["source"], row["set"]["reason"], row["set"]["author"])
