@@ -99,6 +99,16 @@ def test_a_growing_share_keeps_whom_it_has(keys: list[str], one: int, two: int) 
     assert (set(), set(keys)) == (whom(0), whom(1000))
 
 
+@pytest.mark.parametrize(("key", "target", "place"), VECTORS)
+def test_a_share_ends_below_its_place(key: str, target: str, place: int) -> None:
+    """A key gets the first variant from a share on that is larger than its place."""
+    for share, variant in ((place, "off"), (place + 1, "on")):
+        split = [{"variant": "on", "share_milli": share}, {"variant": "off", "share_milli": 1000 - share}]
+        found = evaluate(parse_flag(key, flag(rules=[{"split": split}])), {"targetingKey": target})
+        assert isinstance(found, Evaluated)
+        assert variant == found.variant
+
+
 def test_shares_are_met_and_independent_between_flags() -> None:
     """Of 20,000 keys a share of 250 gets 24 to 26 in a hundred, and two flags agree as often as chance has it."""
     keys = [f"rider-{number}" for number in range(20_000)]
