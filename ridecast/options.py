@@ -1,6 +1,7 @@
 """Options that several commands share, and how their values are parsed."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from schemas.regions import Region, ZoneAt, load_region, shipped_regions
 
 if TYPE_CHECKING:
     from dataflows.connectors.kafka.cluster import Cluster
+
+LONGEST_RECORDED = 1_000  # characters of an author or a reason
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -39,14 +42,35 @@ rides: Decorator = click.option(
 port: Decorator = click.option(
     "--port", "api_port", type=click.IntRange(0, 65_535), metavar="N", help="Port of the API and page. [RIDECAST_API_PORT, default: 8000]"
 )
+
+
+class RecordedText(click.ParamType[str]):
+    """Text that a record keeps for ever and that terminals show: one line of UTF-8 without control characters."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text."""
+        text = str(value)
+        name = param.opts[0] if param is not None else "text"
+        if len(text) > LONGEST_RECORDED:
+            raise UsageError(f"{name}: expected at most {LONGEST_RECORDED:,} characters, got {len(text):,}")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+            raise UsageError(f"{name}: expected one line of UTF-8 without control characters, got {text!a}")
+        return text
+
+
 author: Decorator = click.option(
     "--author",
+    type=RecordedText(),
     default="operator",
     show_default=True,
     metavar="ROLE",
     help="Who decides, for the record: a role or the name of a key, not a person; the ledger keeps it for ever.",
 )
-reason: Decorator = click.option("--reason", default="by command", show_default=True, metavar="TEXT", help="Why, for the record.")
+reason: Decorator = click.option(
+    "--reason", type=RecordedText(), default="by command", show_default=True, metavar="TEXT", help="Why, for the record."
+)
 
 
 class Number(click.FloatRange):

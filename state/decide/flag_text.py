@@ -41,6 +41,10 @@ def parse_flag(key: str, text: str, regions: Collection[str] | None = None) -> F
         found = json.loads(text, object_pairs_hook=_object, parse_constant=_refused)
     except (ValueError, RecursionError) as wrong:
         raise UsageError(f"{where}: expected JSON, got something else: {str(wrong).splitlines()[0]}") from None
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise UsageError(f"{where}: expected text that UTF-8 can hold, got half of a surrogate pair") from None
     given = _members(where, found, {"state", "variants", "default", "rules"}, {"variants", "default"})
     variants, kind = _variants(where, given["variants"])
     default = _one_of(f"{where}: default", given["default"], variants)

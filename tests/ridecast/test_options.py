@@ -113,3 +113,11 @@ def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(click.BadParameter, match="no permission to create files in"):
         options.OutFile().convert(str(tmp_path / "report.html"), None, None)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31mred", "\udcff", "x" * 1_001])
+def test_what_is_recorded_for_ever_is_one_clean_line(text: str) -> None:
+    """Authors and reasons with line breaks, control characters, bytes that are no UTF-8, or without end are refused."""
+    with pytest.raises(UsageError, match="expected"):
+        options.RecordedText().convert(text, None, None)
+    assert "marathon [10 km], café 🚕" == options.RecordedText().convert("marathon [10 km], café 🚕", None, None)

@@ -141,6 +141,8 @@ def test_shares_are_met_and_independent_between_flags() -> None:
         (flag(rules=[{"variant": "on", "regions": []}]), "regions: expected a list of 1 to 64"),
         (flag(rules=[{"variant": "on", "regions": ["atlantis"]}]), "regions: expected some of nyc, tehran, got 'atlantis'"),
         (flag(rules=[{"variant": "on", "cells": ["dr5a"]}]), "rule 1: cells: cell: expected geohash letters"),
+        (flag(variants={"on": "\ud800"}, default="on"), "expected text that UTF-8 can hold"),
+        (flag(variants={"on": {"a": "\ud800"}}, default="on"), "expected text that UTF-8 can hold"),
         (flag(rules=[{"split": [{"variant": "on", "share_milli": 900}]}]), "split: expected shares that add up to 1000, got 900"),
         (flag(rules=[{"split": [{"variant": "on", "share_milli": 1000.0}]}]), "share_milli: expected a whole number from 0 to 1000"),
         (flag(rules=[{"split": [{"variant": "on", "share_milli": True}]}]), "share_milli: expected a whole number"),
