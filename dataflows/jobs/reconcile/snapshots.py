@@ -62,7 +62,8 @@ class SnapshotPlace:
         for done, taken in enumerate(ours):
             reason = self._state(taken, is_newest=newest[taken.region, taken.environment] is taken)
             self._on_step(done + 1, len(ours))
-            if reason is None or hashlib.sha256(taken.blob).digest() in expired:
+            gone = taken.blob not in present and hashlib.sha256(taken.blob).digest() in expired
+            if reason is None or gone:  # its end may be on record, and its removal have failed
                 continue
             key = f"{taken.region} slot {taken.slot} {taken.blob.hex()[:SHOWN]}"
             if key not in self._lost:
@@ -90,8 +91,9 @@ class SnapshotPlace:
     def _drop(self, region: str, retention: str, digest: bytes) -> None:
         digests = hashlib.sha256(digest).digest()
         record = BlobsExpired(region=region, retention=str(retention), from_slot=0, until_slot=0, count=1, digests=digests)
-        append_shared(self._stores.ledger, RUNS_LOG, record)
-        self._stores.ledger.flush()
+        if record not in self._stores.ledger.records(RUNS_LOG, BlobsExpired):
+            append_shared(self._stores.ledger, RUNS_LOG, record)
+            self._stores.ledger.flush()
         self._stores.blobs.remove(digest)
 
     def _state(self, taken: SnapshotTaken, *, is_newest: bool) -> Reason | None:

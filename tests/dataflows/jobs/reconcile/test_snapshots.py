@@ -84,3 +84,23 @@ def test_a_snapshot_of_another_log_is_left_alone(stores: Stores) -> None:
     done = reconciled(place, lambda: None, repair=True)
     assert ((), ("1 snapshots name a root that this ledger does not have: left alone",)) == (done.found, done.compared.notes)
     assert stores.blobs.has(blob)
+
+
+def test_a_snapshot_whose_removal_failed_is_named_again(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is damaged and still there is a difference, whatever the record says; the next repair removes it, recorded once."""
+    close_and_save(stores, 3)
+    path = blob_file(stores, 3)
+    path.write_bytes(b"x")
+
+    def refused(digest: bytes) -> None:
+        raise PermissionError("read-only")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(stores.blobs), "remove", lambda self, digest: refused(digest))
+        with pytest.raises(PermissionError):
+            found_in(stores, repair=True)
+    [found] = found_in(stores, repair=False)
+    assert Reason.DAMAGED == found.reason
+    assert (found,) == found_in(stores, repair=True)
+    assert not path.exists()
+    assert 1 == len(list(stores.ledger.records(RUNS_LOG, BlobsExpired)))
