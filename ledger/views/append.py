@@ -26,11 +26,15 @@ def append_decided(ledger: Ledger, log: str, decide: Callable[[int], Sequence[Re
     recorder = Recorder(ledger, log)
     while True:
         size = ledger.head(log).size
-        payloads = [encode(record) for record in decide(size)]
-        if not payloads:
+        records = decide(size)
+        if not records or appended(recorder, size, records):
             return
-        try:
-            recorder.append(size, payloads)
-            return
-        except (ExpectedSizeError, DivergenceError):
-            continue
+
+
+def appended(recorder: Recorder, size: int, records: Sequence[Record]) -> bool:
+    """Append to a log that had this size, all or nothing; False if another process appended first."""
+    try:
+        recorder.append(size, [encode(record) for record in records])
+    except (ExpectedSizeError, DivergenceError):
+        return False
+    return True

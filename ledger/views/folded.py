@@ -9,9 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from ledger.store.log import Ledger
 from ledger.store.recording import Recorder
+from ledger.views.append import appended
 from ledger.views.follow import NOWHERE, Change, Follower, Place
-from schemas.errors import DivergenceError, ExpectedSizeError
-from schemas.records.record_codec import encode
 from schemas.records.records import Record
 
 T = TypeVar("T")
@@ -65,12 +64,6 @@ class Folded(Generic[T]):
         """
         while True:
             now = self.latest()
-            size = self.place.index
             records = list(decide(now))
-            if not records:
-                return []
-            try:
-                self._recorder.append(size, [encode(record) for record in records])
+            if not records or appended(self._recorder, self.place.index, records):
                 return records
-            except (ExpectedSizeError, DivergenceError):
-                continue
