@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from dataflows.stream.stores import open_stores
-from ledger.views.parameters import flags_at
+from ledger.views.folded import Folded
 from schemas.configuration.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.records.records import CONTROL_LOG
+from schemas.records.records import CONTROL_LOG, FlagSet
 from state.decide.flags import TARGETING_KEY, Code, Failed, Flag, Kind
-from state.decide.known_flags import Flags, known_flags, say
+from state.decide.known_flags import Flags, fold_flag, say
 
 try:
     from openfeature.evaluation_context import EvaluationContext
@@ -43,8 +43,8 @@ class HomeProvider(AbstractProvider):
         super().__init__()
         self._stores = open_stores(settings, reading=True)
         self._refresh_s, self._monotonic, self._lock = refresh_s, monotonic, threading.Lock()
-        self._seen: tuple[int, bytes] = (-1, b"")  # size and root of the control log
-        self._flags: Flags = {}
+        self._log: Folded[Flags] = Folded(self._stores.ledger, CONTROL_LOG, dict, fold_flag, [FlagSet])
+        self._flags: Flags | None = None  # before they were read
         self._read_s = float("-inf")
         self._stale = False
 
@@ -106,16 +106,12 @@ class HomeProvider(AbstractProvider):
     def _latest(self) -> tuple[Flags, bool]:
         """The flags, and whether they may be older than they should be, because the ledger does not answer."""
         with self._lock:
-            if self._monotonic() - self._read_s < self._refresh_s:
+            if self._flags is not None and self._monotonic() - self._read_s < self._refresh_s:
                 return self._flags, self._stale
             try:
-                head = self._stores.ledger.head(CONTROL_LOG)
-                if (head.size, head.root) != self._seen:
-                    self._flags = known_flags((one.index, one.record) for one in flags_at(self._stores.ledger, head.size).values())
-                    self._seen = head.size, head.root
-                self._stale = False
+                self._flags, self._stale = self._log.latest(), False
             except StoreUnavailable as away:
-                if self._seen[0] < 0:
+                if self._flags is None:
                     raise GeneralError(str(away)) from away
                 if not self._stale:
                     log.warning("flags are served as they were last read: %s", away)

@@ -34,6 +34,12 @@ def known_flags(defined: Iterable[tuple[int, FlagSet]]) -> dict[str, Known]:
     return {record.flag: Known(_read(record), index) for index, record in defined}
 
 
+def fold_flag(flags: Flags, index: int, record: FlagSet) -> Flags:
+    """The flags after one more record, by key; those given stay as they are."""
+    others = {key: known for key, known in flags.items() if key != record.flag}
+    return dict(sorted({**others, **known_flags([(index, record)])}.items())) if record.definition else others
+
+
 def say(flags: Flags, key: str, context: Context) -> Evaluated | Failed:
     """What a flag says for a context; that it is not known, if it is not.
 
